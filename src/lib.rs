@@ -1,0 +1,2 @@
+//! Curfew makes sessions end on time at the edge.
+pub mod session;

@@ -1,0 +1,26 @@
+//! The session domain: what a session is, when it is over, and how it may change.
+//!
+//! Nothing here performs I/O or reads a clock: `now` is an argument of every decision, so that
+//! each rule can be tested at any instant and every replica that agrees on the time agrees on the
+//! verdict.
+
+mod attributes;
+mod decide;
+mod id;
+mod limits;
+mod names;
+mod record;
+mod timestamp;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use attributes::{AttributeError, Attributes};
+pub use decide::decide;
+pub use id::{ParseSessionIdError, SessionId};
+pub use limits::{Limits, MIN_TELLING};
+pub use names::{NameError, PolicyName, Subject};
+pub use record::{End, NewSession, Session, State};
+pub use timestamp::Timestamp;
+pub use verdict::{DenyReason, EndReason, Verdict};

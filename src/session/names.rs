@@ -1,0 +1,107 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why a name was refused. The text says what would be right and never repeats the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not a policy name.
+    #[error("a policy name is 1 to 64 characters out of a-z, 0-9, `-` and `_`")]
+    Policy,
+    /// Not a subject.
+    #[error("a subject is 1 to 255 bytes without control characters or white space at its ends")]
+    Subject,
+}
+
+/// The name of a policy: fit for a configuration key, a URL path segment and a metric label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct PolicyName(String);
+
+impl PolicyName {
+    /// Parses a name.
+    ///
+    /// # Errors
+    /// [`NameError::Policy`] unless it is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
+    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
+        let name = name.into();
+        let fits = (1..=64).contains(&name.len())
+            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        if fits { Ok(Self(name)) } else { Err(NameError::Policy) }
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for PolicyName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whose session it is, as the application that signed the person in names them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Subject(String);
+
+impl Subject {
+    /// Parses a subject.
+    ///
+    /// # Errors
+    /// [`NameError::Subject`] unless it is 1 to 255 bytes of UTF-8 without control characters
+    /// (they could not be written into a header) and without white space at either end.
+    pub fn new(subject: impl Into<String>) -> Result<Self, NameError> {
+        let subject = subject.into();
+        let fits = (1..=255).contains(&subject.len())
+            && subject.trim() == subject
+            && !subject.chars().any(char::is_control);
+        if fits { Ok(Self(subject)) } else { Err(NameError::Subject) }
+    }
+
+    /// The subject as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_names() {
+        for good in ["default", "pci-dss", "a", "level_2", &"x".repeat(64)] {
+            assert!(PolicyName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "Default", "a b", "a/b", "ü", "a.b", &"x".repeat(65)] {
+            assert_eq!(PolicyName::new(bad), Err(NameError::Policy), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subjects() {
+        for good in ["alice", "alice@example.com", "Ünal Öz", &"x".repeat(255)] {
+            assert!(Subject::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", " alice", "alice ", "a\nb", "a\0", "\u{85}", &"x".repeat(256)] {
+            assert_eq!(Subject::new(bad), Err(NameError::Subject), "{bad:?}");
+        }
+    }
+}

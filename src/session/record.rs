@@ -1,0 +1,132 @@
+use std::time::Duration;
+
+use super::{Attributes, EndReason, Limits, MIN_TELLING, PolicyName, Subject, Timestamp};
+
+/// The server-side record of one sign-in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// The home policy, fixed at sign-in.
+    pub policy: PolicyName,
+    /// When the subject signed in.
+    pub started: Timestamp,
+    /// The last activity; never decreases while the session lives.
+    pub last_seen: Timestamp,
+    /// When the session ends whatever happens; fixed at sign-in, so that lengthening the policy
+    /// later never extends it.
+    pub deadline: Timestamp,
+    /// How long after the last activity (after the end, for an ended session) the record is kept.
+    pub retention: Duration,
+    /// Whether it lives.
+    pub state: State,
+}
+
+/// Whether a session lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It may still be used, unless its limits say otherwise.
+    Live,
+    /// It is over for good: the record is a tombstone.
+    Ended(End),
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: EndReason,
+    /// When that was established.
+    pub at: Timestamp,
+}
+
+/// What a sign-in says about the session it starts.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// The home policy.
+    pub policy: PolicyName,
+}
+
+impl Session {
+    /// A session that starts at `now` under `limits`, whose end can be told for `telling`.
+    #[must_use]
+    pub fn start(new: NewSession, limits: &Limits, telling: Duration, now: Timestamp) -> Self {
+        Self {
+            subject: new.subject,
+            attributes: new.attributes,
+            policy: new.policy,
+            started: now,
+            last_seen: now,
+            deadline: now.plus(limits.absolute),
+            retention: limits.retention(telling),
+            state: State::Live,
+        }
+    }
+
+    /// Records activity at `at`: `last_seen = max(last_seen, at)`, so late, repeated and reordered
+    /// touches do no harm. An ended session stays as it is.
+    pub fn touch(&mut self, at: Timestamp) {
+        if self.state == State::Live {
+            self.last_seen = self.last_seen.max(at);
+        }
+    }
+
+    /// Ends the session; says whether it lived until now. The first end stands.
+    pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
+        let lived = self.state == State::Live;
+        if lived {
+            self.state = State::Ended(End { reason, at });
+        }
+        lived
+    }
+
+    /// Moves every time of a live session into the past by `by`, as if it had been started that
+    /// much earlier; the retention grows along, so that the record outlives the move.
+    pub fn age(&mut self, by: Duration) {
+        if self.state == State::Live {
+            self.started = self.started.minus(by);
+            self.last_seen = self.last_seen.minus(by);
+            self.deadline = self.deadline.minus(by);
+            self.retention = self.retention.saturating_add(by);
+        }
+    }
+
+    /// The instant from which the session is over although it was used: the earlier of the
+    /// deadline fixed at sign-in and what the policy says today.
+    #[must_use]
+    pub fn absolute_deadline(&self, limits: &Limits) -> Timestamp {
+        self.deadline.min(self.started.plus(limits.absolute))
+    }
+
+    /// The instant from which the session is over unless it is used before.
+    ///
+    /// A policy that was lengthened after sign-in counts only as far as the record is kept, so
+    /// that the store's clean-up never decides.
+    #[must_use]
+    pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
+        let told = self.retention.saturating_sub(MIN_TELLING);
+        self.last_seen.plus(limits.idle.map_or(told, |idle| idle.min(told)))
+    }
+
+    /// The instant from which the store may forget the record.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        match self.state {
+            State::Live => self.last_seen.plus(self.retention),
+            State::Ended(end) => end.at.plus(self.retention),
+        }
+    }
+
+    /// The instant after which the store has forgotten the record whatever happens to it: the
+    /// last possible activity, and the retention twice (once alive, once as a tombstone).
+    #[must_use]
+    pub fn expires_at_latest(&self) -> Timestamp {
+        self.deadline.plus(self.retention).plus(self.retention)
+    }
+}

@@ -1,0 +1,365 @@
+//! The rules of the domain, as tables and as properties over random histories.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+/// When every session of these tests starts.
+const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+fn limits(idle: Duration, absolute: Duration) -> Limits {
+    Limits { idle: Some(idle), absolute, max_auth_age: None }
+}
+
+fn session(limits: &Limits) -> Session {
+    let new = NewSession {
+        subject: Subject::new("alice").unwrap(),
+        attributes: Attributes::default(),
+        policy: PolicyName::new("default").unwrap(),
+    };
+    Session::start(new, limits, HOUR, START)
+}
+
+fn verdict(session: &Session, limits: &Limits, now: Timestamp) -> Verdict {
+    decide(Some(session), limits, limits, now)
+}
+
+const ALLOW: Verdict = Verdict::Allow;
+const IDLE: Verdict = Verdict::Deny(DenyReason::IdleTimeout);
+const ABSOLUTE: Verdict = Verdict::Deny(DenyReason::AbsoluteTimeout);
+const REAUTHENTICATE: Verdict = Verdict::Deny(DenyReason::ReauthenticationRequired);
+
+mod decision {
+    use super::*;
+
+    #[test]
+    fn no_record_is_an_unknown_session() {
+        let limits = limits(MINUTE, HOUR);
+        let expected = Verdict::Deny(DenyReason::UnknownSession);
+        assert_eq!(decide(None, &limits, &limits, START), expected);
+    }
+
+    #[test]
+    fn the_idle_limit_is_exact_to_the_millisecond() {
+        let limits = limits(15 * MINUTE, 12 * HOUR);
+        let session = session(&limits);
+        let over = START.plus(15 * MINUTE);
+        assert_eq!(verdict(&session, &limits, over.minus(Duration::from_millis(1))), ALLOW);
+        assert_eq!(verdict(&session, &limits, over), IDLE);
+    }
+
+    #[test]
+    fn the_absolute_limit_is_exact_to_the_millisecond() {
+        let limits = limits(HOUR, HOUR + MINUTE);
+        let mut session = session(&limits);
+        session.touch(START.plus(HOUR));
+        let over = START.plus(HOUR + MINUTE);
+        assert_eq!(verdict(&session, &limits, over.minus(Duration::from_millis(1))), ALLOW);
+        assert_eq!(verdict(&session, &limits, over), ABSOLUTE);
+    }
+
+    #[test]
+    fn absolute_is_told_before_idle_when_both_are_over() {
+        let limits = limits(HOUR, HOUR);
+        assert_eq!(verdict(&session(&limits), &limits, START.plus(HOUR)), ABSOLUTE);
+    }
+
+    #[test]
+    fn a_clock_behind_the_last_activity_counts_as_no_time() {
+        let limits = limits(SECOND, HOUR);
+        assert_eq!(verdict(&session(&limits), &limits, START.minus(HOUR)), ALLOW);
+    }
+
+    #[test]
+    fn without_an_idle_limit_only_the_absolute_one_ends_it() {
+        let limits = Limits { idle: None, absolute: 30 * HOUR, max_auth_age: None };
+        let session = session(&limits);
+        assert_eq!(verdict(&session, &limits, START.plus(30 * HOUR - SECOND)), ALLOW);
+        assert_eq!(verdict(&session, &limits, START.plus(30 * HOUR)), ABSOLUTE);
+    }
+
+    #[test]
+    fn an_ended_session_tells_its_recorded_reason() {
+        let limits = limits(MINUTE, HOUR);
+        for reason in EndReason::ALL {
+            let mut session = session(&limits);
+            assert!(session.end(reason, START));
+            assert_eq!(verdict(&session, &limits, START), Verdict::Deny(reason.denial()));
+            assert_eq!(verdict(&session, &limits, START.plus(9 * HOUR)).as_str(), reason.as_str());
+        }
+    }
+
+    #[test]
+    fn a_stricter_request_is_denied_and_the_session_lives_on() {
+        let home = limits(HOUR, 12 * HOUR);
+        let session = session(&home);
+        let at = |minutes: u32| START.plus(minutes * MINUTE);
+        for (request, until) in [
+            (limits(5 * MINUTE, 12 * HOUR), 5),
+            (limits(5 * MINUTE, 5 * MINUTE), 5),
+            (limits(HOUR, 10 * MINUTE), 10),
+            (Limits { max_auth_age: Some(20 * MINUTE), ..home }, 20),
+        ] {
+            let just_before = at(until).minus(Duration::from_millis(1));
+            assert_eq!(decide(Some(&session), &home, &request, just_before), ALLOW);
+            assert_eq!(decide(Some(&session), &home, &request, at(until)), REAUTHENTICATE);
+            assert_eq!(verdict(&session, &home, at(until)), ALLOW);
+        }
+    }
+
+    #[test]
+    fn a_laxer_request_changes_nothing() {
+        let home = limits(MINUTE, HOUR);
+        let lax = limits(HOUR, 12 * HOUR);
+        assert_eq!(decide(Some(&session(&home)), &home, &lax, START.plus(MINUTE)), IDLE);
+    }
+
+    #[test]
+    fn an_idle_limit_is_never_longer_than_the_record_is_kept() {
+        let signed_in = limits(MINUTE, 12 * HOUR);
+        let mut session = session(&signed_in);
+        session.retention = signed_in.retention(Duration::ZERO);
+        let kept = session.retention - MIN_TELLING;
+        for lengthened in [Some(11 * HOUR), None] {
+            let lengthened = Limits { idle: lengthened, ..signed_in };
+            assert_eq!(verdict(&session, &lengthened, START.plus(kept)), IDLE);
+        }
+    }
+}
+
+mod transitions {
+    use super::*;
+
+    #[test]
+    fn the_first_end_stands() {
+        let mut session = session(&limits(MINUTE, HOUR));
+        assert!(session.end(EndReason::Revoked, START));
+        assert!(!session.end(EndReason::IdleTimeout, START.plus(HOUR)));
+        assert_eq!(session.state, State::Ended(End { reason: EndReason::Revoked, at: START }));
+    }
+
+    #[test]
+    fn ageing_is_the_same_as_having_started_earlier() {
+        let limits = limits(15 * MINUTE, HOUR);
+        let mut aged = session(&limits);
+        aged.age(14 * MINUTE);
+        assert_eq!(verdict(&aged, &limits, START), ALLOW);
+        assert_eq!(verdict(&aged, &limits, START.plus(MINUTE)), IDLE);
+        aged.age(46 * MINUTE);
+        assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
+        assert!(aged.expires() >= START.plus(MIN_TELLING), "the reason can still be told");
+    }
+
+    #[test]
+    fn a_record_is_kept_past_every_limit() {
+        let limits = limits(15 * MINUTE, HOUR);
+        let mut session = session(&limits);
+        assert_eq!(session.expires(), START.plus(HOUR + 15 * MINUTE));
+        session.touch(START.plus(MINUTE));
+        assert_eq!(session.expires(), START.plus(HOUR + 16 * MINUTE));
+        session.end(EndReason::Revoked, START.plus(2 * MINUTE));
+        assert_eq!(session.expires(), START.plus(HOUR + 17 * MINUTE));
+        assert!(session.expires() <= session.expires_at_latest());
+    }
+}
+
+/// Limits as a configuration can hold them, with every relation of idle to absolute.
+fn any_limits() -> impl Strategy<Value = Limits> {
+    (proptest::option::of(1_u64..100), 1_u64..200, proptest::option::of(1_u64..200)).prop_map(
+        |(idle, absolute, max_auth_age)| Limits {
+            idle: idle.map(Duration::from_secs),
+            absolute: Duration::from_secs(absolute),
+            max_auth_age: max_auth_age.map(Duration::from_secs),
+        },
+    )
+}
+
+/// Instants around the life of a session that starts at [`START`], on and off the second.
+fn any_instant() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![
+        (0_u32..260).prop_map(|s| START.plus(s * SECOND)),
+        (0_u64..260_000).prop_map(|ms| START.plus(Duration::from_millis(ms))),
+        (1_u64..60_000).prop_map(|ms| START.minus(Duration::from_millis(ms))),
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Touch(Timestamp),
+    End(EndReason, Timestamp),
+    Age(Duration),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any_instant().prop_map(Step::Touch),
+        1 => (0_usize..3, any_instant()).prop_map(|(i, at)| Step::End(EndReason::ALL[i], at)),
+        1 => (0_u32..50).prop_map(|s| Step::Age(s * SECOND)),
+    ]
+}
+
+fn apply(session: &mut Session, step: Step) {
+    match step {
+        Step::Touch(at) => session.touch(at),
+        Step::End(reason, at) => {
+            session.end(reason, at);
+        }
+        Step::Age(by) => session.age(by),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Never late, and never early either: with every touch in the record, a session is allowed
+    /// exactly while both limits are unreached, written here without the domain's own helpers.
+    #[test]
+    fn allowed_exactly_within_the_limits(
+        limits in any_limits(),
+        touches in proptest::collection::vec(any_instant(), 0..8),
+        now in any_instant(),
+    ) {
+        let home = Limits { max_auth_age: None, ..limits };
+        let mut session = session(&home);
+        for at in &touches {
+            session.touch(*at);
+        }
+        let last_seen = touches.iter().copied().chain([START]).max().unwrap();
+        let age = now.as_millis().saturating_sub(START.as_millis());
+        let unused = now.as_millis().saturating_sub(last_seen.as_millis());
+        let expected = if u128::from(age) >= home.absolute.as_millis() {
+            ABSOLUTE
+        } else if home.idle.is_some_and(|idle| u128::from(unused) >= idle.as_millis()) {
+            IDLE
+        } else {
+            ALLOW
+        };
+        prop_assert_eq!(verdict(&session, &home, now), expected);
+        // Step-up denies a live session only, and exactly from its age on.
+        let old = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
+        let expected = if expected == ALLOW && old { REAUTHENTICATE } else { expected };
+        prop_assert_eq!(verdict(&session, &limits, now), expected);
+    }
+
+    /// An ended session never comes back, whatever is done to it and whatever the policy becomes.
+    #[test]
+    fn never_revived(
+        at_start in any_limits(),
+        before in proptest::collection::vec(any_step(), 0..5),
+        reason in 0_usize..3,
+        after in proptest::collection::vec(any_step(), 0..8),
+        later in any_limits(),
+        now in any_instant(),
+    ) {
+        let mut session = session(&at_start);
+        before.into_iter().for_each(|step| apply(&mut session, step));
+        session.end(EndReason::ALL[reason], now);
+        let tombstone = session.clone();
+        after.into_iter().for_each(|step| apply(&mut session, step));
+        prop_assert_eq!(&session, &tombstone, "a tombstone never changes");
+        let State::Ended(end) = session.state else { panic!("ended") };
+        prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
+    }
+
+    /// Time alone never brings a session back: once denied, denied ever after.
+    #[test]
+    fn a_denial_stands_while_nobody_touches(
+        limits in any_limits(), request in any_limits(), a in any_instant(), b in any_instant(),
+    ) {
+        let session = session(&limits);
+        let (early, late) = (a.min(b), a.max(b));
+        if decide(Some(&session), &limits, &request, early) != ALLOW {
+            prop_assert_ne!(decide(Some(&session), &limits, &request, late), ALLOW);
+        }
+    }
+
+    /// A touch never creates: without a record there is nothing but `unknown_session`.
+    #[test]
+    fn nothing_is_always_unknown(
+        home in any_limits(), request in any_limits(), now in any_instant(),
+    ) {
+        let unknown = Verdict::Deny(DenyReason::UnknownSession);
+        prop_assert_eq!(decide(None, &home, &request, now), unknown);
+    }
+
+    /// Reordered and repeated touches give the same record.
+    #[test]
+    fn touches_commute_and_repeat(
+        limits in any_limits(),
+        touches in proptest::collection::vec(any_instant(), 1..8),
+        order in proptest::collection::vec(any::<proptest::sample::Index>(), 0..16),
+    ) {
+        let (mut in_order, mut shuffled) = (session(&limits), session(&limits));
+        touches.iter().for_each(|at| in_order.touch(*at));
+        order.iter().for_each(|index| shuffled.touch(*index.get(&touches)));
+        touches.iter().rev().for_each(|at| shuffled.touch(*at));
+        prop_assert_eq!(in_order, shuffled);
+    }
+
+    /// A touch moves nothing but the last activity, and only forwards.
+    #[test]
+    fn a_touch_extends_the_idle_limit_alone(limits in any_limits(), at in any_instant()) {
+        let before = session(&limits);
+        let mut after = before.clone();
+        after.touch(at);
+        prop_assert!(after.last_seen >= before.last_seen);
+        prop_assert_eq!(after.absolute_deadline(&limits), before.absolute_deadline(&limits));
+        prop_assert_eq!(Session { last_seen: before.last_seen, ..after }, before);
+    }
+
+    /// A shortened policy applies at once; a lengthened one never extends the deadline.
+    #[test]
+    fn a_changed_policy_shortens_at_once_and_never_extends_the_deadline(
+        at_start in any_limits(),
+        later in any_limits(),
+        touches in proptest::collection::vec(any_instant(), 0..4),
+        now in any_instant(),
+    ) {
+        let at_start = Limits { max_auth_age: None, ..at_start };
+        let later = Limits { max_auth_age: None, ..later };
+        let mut session = session(&at_start);
+        touches.iter().for_each(|at| session.touch(*at));
+        let verdict = verdict(&session, &later, now);
+        if now >= START.plus(at_start.absolute.min(later.absolute)) {
+            prop_assert_eq!(verdict, ABSOLUTE);
+        } else if later.idle.is_some_and(|idle| now >= session.last_seen.plus(idle)) {
+            prop_assert_eq!(verdict, IDLE);
+        }
+    }
+
+    /// What is asked of a request can only take away.
+    #[test]
+    fn a_request_policy_never_admits_what_home_denies(
+        home in any_limits(), request in any_limits(), now in any_instant(),
+    ) {
+        let home = Limits { max_auth_age: None, ..home };
+        let session = session(&home);
+        let alone = verdict(&session, &home, now);
+        let asked = decide(Some(&session), &home, &request, now);
+        prop_assert!(asked == alone || (alone == ALLOW && asked == REAUTHENTICATE));
+        prop_assert_eq!(asked == ALLOW, alone == ALLOW
+            && verdict(&session, &Limits { max_auth_age: request.max_auth_age,
+                ..home.strictest(request) }, now) == ALLOW);
+    }
+
+    /// The record is kept for longer than any limit lets the session live.
+    #[test]
+    fn the_store_never_decides(
+        at_start in any_limits(), later in any_limits(), now in any_instant(),
+        touches in proptest::collection::vec(any_instant(), 0..4),
+        telling in 0_u32..200,
+    ) {
+        let mut session = session(&at_start);
+        session.retention = at_start.retention(telling * SECOND);
+        touches.iter().for_each(|at| session.touch(*at));
+        let kept_for = session.expires().minus(MIN_TELLING);
+        if now >= kept_for {
+            prop_assert_ne!(verdict(&session, &later, now), ALLOW);
+        }
+    }
+}

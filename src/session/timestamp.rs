@@ -1,0 +1,91 @@
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point in time: whole milliseconds since the Unix epoch.
+///
+/// Milliseconds are what Redis keeps an expiry in, so a timestamp survives the store unchanged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The latest instant a store can hold as an expiry (Redis keeps a signed 64-bit number).
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// The instant `millis` milliseconds after the Unix epoch, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when `earlier` lies in the future, as it does between
+    /// machines whose clocks differ.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant moved into the future by `by`, whole milliseconds, at most [`Timestamp::MAX`].
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self::from_millis(self.0.saturating_add(millis(by)))
+    }
+
+    /// This instant moved into the past by `by`, whole milliseconds, not before the epoch.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(by)))
+    }
+}
+
+/// `duration` in whole milliseconds, at most `u64::MAX`.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Instants before the epoch become the epoch.
+    fn from(time: SystemTime) -> Self {
+        Self::from_millis(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
+    }
+}
+
+/// The last instant RFC 3339 can write, 9999-12-31T23:59:59.999Z.
+const LAST_RFC3339: u64 = 253_402_300_799_999;
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with milliseconds, as in `2026-11-23T09:30:00.000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = UNIX_EPOCH + Duration::from_millis(self.0.min(LAST_RFC3339));
+        humantime::format_rfc3339_millis(time).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_age_is_zero() {
+        let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_000));
+        assert_eq!(late.since(early), Duration::from_secs(2));
+        assert_eq!(early.since(late), Duration::ZERO);
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_millis(5).minus(Duration::MAX), Timestamp::from_millis(0));
+    }
+
+    #[test]
+    fn writes_rfc3339() {
+        assert_eq!(Timestamp::from_millis(1_795_426_200_042).to_string(), "2026-11-23T09:30:00.042Z");
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
+    }
+}
