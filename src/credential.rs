@@ -1,0 +1,14 @@
+//! Credentials: what a client presents, and how it becomes the name of a session.
+//!
+//! A credential is never stored. The store is keyed by a [`SessionId`](crate::session::SessionId)
+//! that is derived from it by SHA-256, so a dump of the store gives nobody a usable cookie.
+
+mod cookies;
+mod extract;
+mod key_ring;
+mod token;
+
+pub use cookies::cookie_values;
+pub use extract::{Extraction, TokenExtractor};
+pub use key_ring::{InvalidToken, KeyError, KeyRing, SigningKey};
+pub use token::Token;

@@ -1,0 +1,84 @@
+use http::HeaderMap;
+use http::header::COOKIE;
+
+/// Every value that the request's `Cookie` lines give for `name`, in order of appearance.
+///
+/// Names are compared exactly, and only spaces and tabs are trimmed: an unusual white space before
+/// a name is part of another name, so it cannot shadow a `__Host-` cookie (Hono CVE-2026-39410).
+/// Values are taken as they are: quotes are not removed, nothing is decoded, `$Version` means
+/// nothing.
+pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(COOKIE)
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(move |pair| {
+            let equals = pair.iter().position(|byte| *byte == b'=')?;
+            let (key, value) = (&pair[..equals], &pair[equals + 1..]);
+            (trim(key) == name.as_bytes()).then(|| trim(value))
+        })
+}
+
+/// `text` without spaces and tabs at its ends.
+fn trim(text: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
+    let end = text.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    &text[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn values(lines: &[&[u8]]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(COOKIE, HeaderValue::from_bytes(line).unwrap());
+        }
+        cookie_values(&headers, "__Host-session")
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn finds_the_cookie_among_others() {
+        assert_eq!(values(&[b"a=1; __Host-session=x; b=2"]), ["x"]);
+        assert_eq!(values(&[b"__Host-session=x"]), ["x"]);
+        assert_eq!(values(&[b"a=1", b"\t__Host-session = x ;"]), ["x"]);
+        assert_eq!(values(&[b"__Host-session=a=b"]), ["a=b"]);
+        assert_eq!(values(&[b"__Host-session="]), [""]);
+    }
+
+    #[test]
+    fn finds_every_value() {
+        assert_eq!(values(&[b"__Host-session=x; __Host-session=y", b"__Host-session=z"]), [
+            "x", "y", "z"
+        ]);
+    }
+
+    #[test]
+    fn nothing_else_passes_for_the_name() {
+        assert!(values(&[]).is_empty());
+        for line in [
+            &b""[..],
+            b"__Host-session",
+            b"__host-session=x",
+            b"x__Host-session=y",
+            b"__Host-sessionx=y",
+            b"\xc2\xa0__Host-session=x",
+            b"\"__Host-session\"=x",
+            b"a=1,__Host-session=x",
+        ] {
+            assert!(values(&[line]).is_empty(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_not_unquoted_or_split_at_commas() {
+        assert_eq!(values(&[b"__Host-session=\"x\""]), ["\"x\""]);
+        assert_eq!(values(&[b"__Host-session=x, b=2"]), ["x, b=2"]);
+    }
+}

@@ -1,0 +1,254 @@
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Token;
+use crate::session::SessionId;
+
+/// The keys that tokens are signed with: the first one signs, all of them verify.
+///
+/// To rotate without logging anybody out: add the new key at the end on every replica, then move it
+/// to the front on every replica, and remove the old one when its last session is over.
+#[derive(Clone)]
+pub struct KeyRing {
+    keys: Vec<SigningKey>,
+}
+
+/// One key of the ring, with the hash already primed.
+#[derive(Clone)]
+pub struct SigningKey {
+    id: [u8; Token::KEY_ID],
+    mac: Hmac<Sha256>,
+}
+
+/// The token is no token, or not one of this ring's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not one that this key ring has signed")]
+pub struct InvalidToken;
+
+/// Why a key or a ring was refused. The text never repeats the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not base64 of 32 bytes.
+    #[error("a key is 32 random bytes in base64; `curfew keygen` makes one")]
+    NotAKey,
+    /// No key at all.
+    #[error("the key ring is empty; `curfew keygen` makes a key")]
+    Empty,
+    /// The same key more than once.
+    #[error("the key ring holds the same key twice")]
+    Twice,
+    /// The operating system gave no random bytes.
+    #[error("the operating system's random number generator failed")]
+    Random,
+}
+
+impl SigningKey {
+    /// Bytes of a key.
+    const LEN: usize = 32;
+
+    /// Reads a key from base64, with the ordinary or the URL-safe alphabet.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAKey`] unless it is the base64 of exactly 32 bytes.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let text = text.trim();
+        let bytes = STANDARD
+            .decode(text)
+            .or_else(|_| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')))
+            .map_err(|_| KeyError::NotAKey)?;
+        let bytes: [u8; Self::LEN] = bytes.try_into().map_err(|_| KeyError::NotAKey)?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// A new key from the operating system's random numbers, as the base64 that [`Self::parse`]
+    /// reads.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] when the operating system gives none.
+    pub fn generate() -> Result<String, KeyError> {
+        random::<{ Self::LEN }>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    fn from_bytes(bytes: &[u8; Self::LEN]) -> Result<Self, KeyError> {
+        let mut hash = Sha256::new();
+        hash.update(b"curfew key id 1\0");
+        hash.update(bytes);
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; Token::KEY_ID];
+        id.copy_from_slice(&digest[..Token::KEY_ID]);
+        let mac = Hmac::new_from_slice(bytes).map_err(|_| KeyError::NotAKey)?;
+        Ok(Self { id, mac })
+    }
+
+    /// The key's public name, as in `3f9c01d2a4b6`: a hash that says nothing about the key.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn mac(&self, random: &[u8; Token::RANDOM]) -> [u8; Token::MAC] {
+        let mut mac = self.mac.clone();
+        mac.update(b"curfew token 1\0");
+        mac.update(&self.id);
+        mac.update(random);
+        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut truncated = [0; Token::MAC];
+        truncated.copy_from_slice(&full[..Token::MAC]);
+        truncated
+    }
+}
+
+impl KeyRing {
+    /// A ring of these keys; the first one signs.
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] without a key, [`KeyError::Twice`] when one is there twice.
+    pub fn new(keys: Vec<SigningKey>) -> Result<Self, KeyError> {
+        if keys.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        for (index, key) in keys.iter().enumerate() {
+            if keys[..index].iter().any(|other| other.id == key.id) {
+                return Err(KeyError::Twice);
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// The public names of the keys, the signing one first.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        self.keys.iter().map(SigningKey::name)
+    }
+
+    /// A new token, signed by the first key.
+    ///
+    /// # Errors
+    /// [`KeyError::Random`] when the operating system gives no random numbers.
+    pub fn issue(&self) -> Result<Token, KeyError> {
+        let key = self.keys.first().ok_or(KeyError::Empty)?;
+        let random = random()?;
+        Ok(Token { key_id: key.id, random, mac: key.mac(&random) })
+    }
+
+    /// The session that a token's text belongs to, if a key of this ring signed it. The MAC is
+    /// compared in constant time, and the store is not asked.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for anything else.
+    pub fn verify(&self, text: &[u8]) -> Result<SessionId, InvalidToken> {
+        let token = Token::parse(text).ok_or(InvalidToken)?;
+        // The key's name is no secret, so finding the key by it may take as long as it takes.
+        let key = self.keys.iter().find(|key| key.id == token.key_id).ok_or(InvalidToken)?;
+        if bool::from(key.mac(&token.random).ct_eq(&token.mac)) {
+            Ok(token.session_id())
+        } else {
+            Err(InvalidToken)
+        }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.name())
+    }
+}
+
+/// Random bytes from the operating system.
+fn random<const N: usize>() -> Result<[u8; N], KeyError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
+    }
+
+    fn ring(keys: &[&SigningKey]) -> KeyRing {
+        KeyRing::new(keys.iter().map(|&key| key.clone()).collect()).unwrap()
+    }
+
+    #[test]
+    fn an_issued_token_names_its_session() {
+        let ring = ring(&[&key()]);
+        let token = ring.issue().unwrap();
+        let text = token.expose();
+        assert_eq!(text.len(), Token::LEN);
+        assert_eq!(ring.verify(text.as_bytes()), Ok(token.session_id()));
+        assert_ne!(ring.issue().unwrap().session_id(), token.session_id());
+    }
+
+    #[test]
+    fn rotation_logs_nobody_out() {
+        let (old, new) = (key(), key());
+        let token = ring(&[&old]).issue().unwrap();
+        let text = token.expose();
+        for after in [ring(&[&old, &new]), ring(&[&new, &old])] {
+            assert_eq!(after.verify(text.as_bytes()), Ok(token.session_id()));
+        }
+        assert_eq!(ring(&[&new]).verify(text.as_bytes()), Err(InvalidToken));
+    }
+
+    #[test]
+    fn keys_are_read_in_either_alphabet_and_nothing_else() {
+        let bytes = [0xfb; 32];
+        for text in [STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
+            assert_eq!(SigningKey::parse(&text).unwrap().name(), "b6a1700fa533");
+        }
+        for bad in ["", "secret", "AAAA", &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33])] {
+            assert_eq!(SigningKey::parse(bad).unwrap_err(), KeyError::NotAKey);
+        }
+    }
+
+    #[test]
+    fn rings_that_make_no_sense_are_refused() {
+        assert_eq!(KeyRing::new(vec![]).unwrap_err(), KeyError::Empty);
+        let key = key();
+        assert_eq!(KeyRing::new(vec![key.clone(), key]).unwrap_err(), KeyError::Twice);
+    }
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let ring = ring(&[&key()]);
+        let token = ring.issue().unwrap();
+        assert_eq!(format!("{token:?}"), "Token([redacted])");
+        assert!(format!("{ring:?}").len() < 20);
+    }
+
+    proptest! {
+        /// No single changed character, and no changed length, verifies.
+        #[test]
+        fn a_changed_token_is_invalid(at in 0..Token::LEN, to in any::<u8>(), cut in 0..Token::LEN) {
+            let ring = ring(&[&key()]);
+            let text = ring.issue().unwrap().expose().into_bytes();
+            let mut changed = text.clone();
+            changed[at] = to;
+            prop_assert_eq!(ring.verify(&changed).is_ok(), changed == text);
+            prop_assert_eq!(ring.verify(&text[..cut]), Err(InvalidToken));
+            prop_assert_eq!(ring.verify(&[&text[..], &[to]].concat()), Err(InvalidToken));
+        }
+
+        /// Arbitrary bytes are refused and never panic.
+        #[test]
+        fn noise_is_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(ring(&[&key()]).verify(&bytes), Err(InvalidToken));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::secret::REDACTED;
+use crate::session::SessionId;
+
+/// An opaque session token: 256 random bits, the name of the key that signed them, and a MAC.
+///
+/// Written as `cfw1_` and 72 characters of unpadded base64url, which a browser accepts in a cookie
+/// and a secret scanner can find. Formatting it for people shows nothing; [`Token::expose`] gives
+/// the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The first bytes of a hash of the signing key.
+    pub(super) key_id: [u8; Self::KEY_ID],
+    /// The random part; the session's name derives from it alone.
+    pub(super) random: [u8; Self::RANDOM],
+    /// HMAC-SHA-256 over the two, truncated.
+    pub(super) mac: [u8; Self::MAC],
+}
+
+impl Token {
+    /// What every token begins with: its kind and version.
+    pub const PREFIX: &'static str = "cfw1_";
+    /// Bytes of the key's name.
+    pub(super) const KEY_ID: usize = 6;
+    /// Random bytes: 256 bits, where OWASP ASVS 5.0 7.2.3 asks for 128.
+    pub(super) const RANDOM: usize = 32;
+    /// Bytes of the MAC; 128 bits are what RFC 2104 section 5 calls enough for SHA-256.
+    pub(super) const MAC: usize = 16;
+    /// Bytes in all, a multiple of three, so that the base64 has no spare bits.
+    const BODY: usize = Self::KEY_ID + Self::RANDOM + Self::MAC;
+    /// Characters of the base64.
+    const ENCODED: usize = Self::BODY / 3 * 4;
+    /// Characters of a whole token.
+    pub const LEN: usize = Self::PREFIX.len() + Self::ENCODED;
+
+    /// Reads a token from its text, without checking its MAC; `None` when it is not one.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let encoded = text.strip_prefix(Self::PREFIX.as_bytes())?;
+        if encoded.len() != Self::ENCODED {
+            return None;
+        }
+        let mut body = [0; Self::BODY];
+        URL_SAFE_NO_PAD.decode_slice(encoded, &mut body).ok()?;
+        let (key_id, rest) = body.split_first_chunk()?;
+        let (random, mac) = rest.split_first_chunk()?;
+        Some(Self { key_id: *key_id, random: *random, mac: mac.try_into().ok()? })
+    }
+
+    /// The text to hand to the client.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        let mut body = [0; Self::BODY];
+        body[..Self::KEY_ID].copy_from_slice(&self.key_id);
+        body[Self::KEY_ID..][..Self::RANDOM].copy_from_slice(&self.random);
+        body[Self::KEY_ID + Self::RANDOM..].copy_from_slice(&self.mac);
+        let mut text = String::with_capacity(Self::LEN);
+        text.push_str(Self::PREFIX);
+        URL_SAFE_NO_PAD.encode_string(body, &mut text);
+        text
+    }
+
+    /// The session this token belongs to: the first half of SHA-256 over its random part, so that
+    /// it does not depend on the key that signed it.
+    #[must_use]
+    pub fn session_id(&self) -> SessionId {
+        let mut hash = Sha256::new();
+        hash.update(b"curfew session id 1\0");
+        hash.update(self.random);
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; SessionId::LEN];
+        id.copy_from_slice(&digest[..SessionId::LEN]);
+        SessionId::from_bytes(id)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token({REDACTED})")
+    }
+}
