@@ -1,0 +1,191 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use ::config as layers;
+use layers::{FileFormat, Value, ValueKind};
+
+use super::problem::{ConfigError, Problem};
+use super::raw::{RawConfig, redacted_url};
+use super::{Config, validate};
+use crate::secret::REDACTED;
+
+/// The environment variables to read the configuration from.
+pub type Environment = HashMap<String, String>;
+
+/// What every variable of ours begins with; the rest is the key, with `__` for the dots.
+const PREFIX: &str = "CURFEW__";
+
+/// A configuration, and how it would be written in full.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The parsed configuration.
+    pub config: Config,
+    /// Every key with the value in force; secrets redact themselves when it is written.
+    pub effective: RawConfig,
+}
+
+/// Reads the configuration: defaults, then `file` (YAML or TOML), then `environment`.
+///
+/// # Errors
+/// [`ConfigError`] with every mistake, its key, its place and its value.
+pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
+    let source = file.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
+    let tree = Tree { root: merge(file, environment)?, source };
+    let mut effective = tree.parse()?;
+    let config = validate::validate(&mut effective).map_err(|mistakes| {
+        ConfigError::Problems(mistakes.into_iter().map(|m| tree.problem(m.key, m.message)).collect())
+    })?;
+    Ok(Loaded { config, effective })
+}
+
+/// Lays the sources over each other.
+fn merge(file: Option<&Path>, environment: &Environment) -> Result<Value, ConfigError> {
+    let mut builder = layers::Config::builder();
+    if let Some(path) = file {
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("yaml" | "yml") => FileFormat::Yaml,
+            Some("toml") => FileFormat::Toml,
+            _ => {
+                let path = path.display();
+                return Err(ConfigError::Source(format!(
+                    "{path}: a configuration file is named .yaml, .yml or .toml"
+                )));
+            }
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
+        // Parsed here, so that the origin of every value is the path as it was given.
+        builder = builder.add_source(NamedText { origin: path.display().to_string(), text, format });
+    }
+    let environment = layers::Environment::with_prefix("CURFEW")
+        .prefix_separator("__")
+        .separator("__")
+        .source(Some(environment.clone().into_iter().collect()));
+    let merged = builder.add_source(environment).build();
+    Ok(merged.map_err(|error| ConfigError::Source(error.to_string()))?.cache)
+}
+
+/// The text of a configuration file that has been read.
+#[derive(Clone, Debug)]
+struct NamedText {
+    origin: String,
+    text: String,
+    format: FileFormat,
+}
+
+impl layers::Source for NamedText {
+    fn clone_into_box(&self) -> Box<dyn layers::Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<layers::Map<String, Value>, layers::ConfigError> {
+        let parsed = layers::Format::parse(&self.format, Some(&self.origin), &self.text);
+        parsed.map_err(|cause| layers::ConfigError::FileParse {
+            uri: Some(self.origin.clone()),
+            cause,
+        })
+    }
+}
+
+/// The merged sources, with the origin of every value.
+struct Tree {
+    root: Value,
+    /// What to name where a value does not know its origin, as an empty table does not.
+    source: String,
+}
+
+impl Tree {
+    /// Gives the tree its shape: every key known, every value of its type.
+    fn parse(&self) -> Result<RawConfig, ConfigError> {
+        serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
+            let path = error.path().to_string();
+            let message = innermost(error.into_inner());
+            let problem = match unknown_key(&message) {
+                Some((field, expected)) => self.unknown(&path, field, &expected),
+                None if is_secret(&path) => self.problem(path, "expected text".to_owned()),
+                None => self.problem(path, message),
+            };
+            ConfigError::Problems(vec![problem])
+        })
+    }
+
+    /// A mistake at `key`, with what is written there and where.
+    fn problem(&self, key: String, message: String) -> Problem {
+        let value = self.find(&key);
+        let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
+        Problem { origin, value: value.and_then(|value| shown(&key, value)), key, message }
+    }
+
+    fn unknown(&self, path: &str, field: &str, expected: &[&str]) -> Problem {
+        let parent = path.strip_suffix(field).map_or(path, |parent| parent.trim_end_matches('.'));
+        let key = if matches!(parent, "" | ".") { field.to_owned() } else { format!("{parent}.{field}") };
+        let nearest = expected
+            .iter()
+            .map(|known| (strsim::osa_distance(known, field), known))
+            .min()
+            .filter(|(distance, known)| *distance <= (known.len() / 2).max(2));
+        let hint = nearest.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));
+        let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
+        // The value of a key that nobody knows may be a secret with its name misspelt.
+        Problem { value: None, ..self.problem(key, message) }
+    }
+
+    /// Where a value comes from.
+    fn origin(&self, key: &str, value: &Value) -> String {
+        match any_origin(value) {
+            Some("the environment") => {
+                format!("environment {PREFIX}{}", key.replace('.', "__").to_uppercase())
+            }
+            Some(origin) => origin.to_owned(),
+            None => self.source.clone(),
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&Value> {
+        key.split('.').try_fold(&self.root, |value, segment| match &value.kind {
+            ValueKind::Table(table) => table.get(segment),
+            ValueKind::Array(items) => items.get(segment.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+}
+
+/// The origin of a value, or of the first value in it: merged tables have none of their own.
+fn any_origin(value: &Value) -> Option<&str> {
+    value.origin().or_else(|| match &value.kind {
+        ValueKind::Table(table) => table.values().find_map(any_origin),
+        _ => None,
+    })
+}
+
+/// Whether the value of a key is never shown.
+fn is_secret(key: &str) -> bool {
+    key == "token.keys" || key.starts_with("token.keys.") || key == "store.password"
+}
+
+/// A value as an error may show it.
+fn shown(key: &str, value: &Value) -> Option<String> {
+    match &value.kind {
+        ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
+        _ if is_secret(key) => Some(REDACTED.to_owned()),
+        _ if key == "store.url" => value.clone().into_string().ok().map(|url| redacted_url(&url)),
+        _ => value.clone().into_string().ok(),
+    }
+}
+
+/// The message below the places that the library adds, which we tell ourselves. It never holds
+/// the value: an error of type says what was found by its kind.
+fn innermost(error: layers::ConfigError) -> String {
+    match error {
+        layers::ConfigError::At { error, .. } => innermost(*error),
+        layers::ConfigError::Type { expected, .. } => format!("expected {expected}"),
+        other => other.to_string(),
+    }
+}
+
+/// Takes serde's message about an unknown field apart.
+fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
+    let mut names = message.strip_prefix("unknown field `")?.split('`').step_by(2);
+    let field = names.next()?;
+    Some((field, names.filter(|name| !name.is_empty()).collect()))
+}

@@ -1,0 +1,301 @@
+//! What may be written in a configuration: every key with its default, all values as text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::{REDACTED, Secret};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConfig {
+    /// The policy of a session that names none.
+    pub default_policy: String,
+    /// How long the reason of a session's end can be told.
+    pub end_retention: String,
+    /// The most time that requests in flight get to finish when the process is told to stop.
+    pub shutdown_timeout: String,
+    /// Where to listen.
+    pub listen: RawListen,
+    /// Where sessions live.
+    pub store: RawStore,
+    /// Opaque session tokens.
+    pub token: RawToken,
+    /// The session cookie.
+    pub cookie: RawCookie,
+    /// The admin API.
+    pub admin: RawAdmin,
+    /// Logs.
+    pub log: RawLog,
+    /// The policies, by name.
+    pub policies: BTreeMap<String, RawPolicy>,
+}
+
+/// Where to listen, each an address and a port.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawListen {
+    /// The contracts, for proxies.
+    pub check: String,
+    /// The admin API.
+    pub admin: String,
+    /// Metrics and probes.
+    pub ops: String,
+}
+
+/// Where sessions live.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawStore {
+    /// `memory:`, `redis://…` or `rediss://…`.
+    #[serde(serialize_with = "redact_url")]
+    pub url: String,
+    /// The ACL user, instead of the URL's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password, instead of the URL's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret<String>>,
+    /// A file that holds the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// A file with PEM certificates of the authorities to trust over `rediss://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// What every key in Redis begins with.
+    pub prefix: String,
+    /// The most time to make a connection.
+    pub connect_timeout: String,
+    /// The most time for one operation.
+    pub command_timeout: String,
+    /// The most sessions that `memory:` holds.
+    pub max_sessions: usize,
+}
+
+/// Opaque session tokens.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawToken {
+    /// The key ring: base64 keys of 32 bytes, the signing one first.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    pub keys: TextList<Secret<String>>,
+    /// A file with the key ring, a key a line; `#` begins a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys_file: Option<String>,
+    /// Whether `Authorization: Bearer` is an alternative to the cookie.
+    pub bearer: bool,
+}
+
+/// The session cookie.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawCookie {
+    /// The name.
+    pub name: String,
+    /// The `Domain` attribute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The `Path` attribute.
+    pub path: String,
+    /// Whether it is sent over TLS only.
+    pub secure: bool,
+    /// `strict`, `lax` or `none`.
+    pub same_site: String,
+    /// Whether it survives the browser.
+    pub persistent: bool,
+}
+
+/// The admin API.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawAdmin {
+    /// SHA-256 hashes, in hexadecimal, of the tokens that open it.
+    pub token_hashes: TextList<String>,
+    /// Whether sessions may be aged.
+    pub allow_ageing: bool,
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawLog {
+    /// `human` or `json`.
+    pub format: String,
+    /// A level, or directives.
+    pub filter: String,
+}
+
+/// A policy. What is left out is taken from the defaults of `docs/configuration.md`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawPolicy {
+    /// The longest time between two activities, or `off`.
+    pub idle: Option<String>,
+    /// The longest time from sign-in to end.
+    pub absolute: Option<String>,
+    /// The longest time since sign-in with which a request is still served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_auth_age: Option<String>,
+    /// How long activities are gathered before one is written.
+    pub touch_interval: Option<String>,
+    /// `any` or `navigation`.
+    pub activity: Option<String>,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            default_policy: "default".to_owned(),
+            end_retention: "1h".to_owned(),
+            shutdown_timeout: "10s".to_owned(),
+            listen: RawListen::default(),
+            store: RawStore::default(),
+            token: RawToken::default(),
+            cookie: RawCookie::default(),
+            admin: RawAdmin::default(),
+            log: RawLog::default(),
+            policies: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for RawListen {
+    fn default() -> Self {
+        Self {
+            check: "0.0.0.0:9180".to_owned(),
+            admin: "127.0.0.1:9188".to_owned(),
+            ops: "0.0.0.0:9189".to_owned(),
+        }
+    }
+}
+
+impl Default for RawStore {
+    fn default() -> Self {
+        Self {
+            url: "memory:".to_owned(),
+            username: None,
+            password: None,
+            password_file: None,
+            ca_file: None,
+            prefix: "curfew:".to_owned(),
+            connect_timeout: "1s".to_owned(),
+            command_timeout: "100ms".to_owned(),
+            max_sessions: 100_000,
+        }
+    }
+}
+
+impl Default for RawToken {
+    fn default() -> Self {
+        Self { keys: TextList(Vec::new()), keys_file: None, bearer: true }
+    }
+}
+
+impl Default for RawCookie {
+    fn default() -> Self {
+        Self {
+            name: "__Host-session".to_owned(),
+            domain: None,
+            path: "/".to_owned(),
+            secure: true,
+            same_site: "lax".to_owned(),
+            persistent: false,
+        }
+    }
+}
+
+impl Default for RawLog {
+    fn default() -> Self {
+        Self { format: "human".to_owned(), filter: "info".to_owned() }
+    }
+}
+
+/// A list, or one text with commas or white space between its items, as an environment variable
+/// has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TextList<T>(pub Vec<T>);
+
+impl<T> Default for TextList<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> TextList<T> {
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What an item of a [`TextList`] is made of.
+pub trait FromText {
+    /// Takes the text.
+    fn from_text(text: String) -> Self;
+}
+
+impl FromText for String {
+    fn from_text(text: String) -> Self {
+        text
+    }
+}
+
+impl FromText for Secret<String> {
+    fn from_text(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts, or one text with commas between them")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                let items = text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty());
+                Ok(items.map(str::to_owned).collect())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(items)
+            }
+        }
+
+        let items = deserializer.deserialize_any(ListVisitor)?;
+        Ok(Self(items.into_iter().map(T::from_text).collect()))
+    }
+}
+
+/// A URL without the password that may be in it; nothing at all of what is not a URL.
+#[must_use]
+pub fn redacted_url(url: &str) -> String {
+    let Ok(mut parsed) = url::Url::parse(url) else { return REDACTED.to_owned() };
+    // Query parameters can hold anything.
+    parsed.set_query(None);
+    if parsed.password().is_none() {
+        return parsed.to_string();
+    }
+    match parsed.set_password(Some("redacted")) {
+        Ok(()) => parsed.to_string(),
+        Err(()) => REDACTED.to_owned(),
+    }
+}
+
+fn redact_url<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redacted_url(url))
+}

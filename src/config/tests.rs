@@ -1,0 +1,268 @@
+use std::path::PathBuf;
+
+use super::*;
+
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+struct File(tempfile::TempDir, PathBuf);
+
+fn file(name: &str, text: &str) -> File {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    File(dir, path)
+}
+
+fn yaml(text: &str) -> Result<Loaded, ConfigError> {
+    load(Some(&file("curfew.yaml", text).1), &Environment::new())
+}
+
+/// The problems with a file, without the folder it is in.
+fn problems(text: &str) -> String {
+    let file = file("curfew.yaml", text);
+    let error = load(Some(&file.1), &Environment::new()).unwrap_err();
+    error.to_string().replace(&format!("{}/", file.0.path().display()), "")
+}
+
+#[test]
+fn nothing_at_all_is_a_good_configuration() {
+    let loaded = load(None, &Environment::new()).unwrap();
+    let (_, policy) = loaded.config.policies.get("default").unwrap();
+    assert_eq!(policy.limits.idle, Some(Duration::from_secs(900)));
+    assert_eq!(policy.limits.absolute, Duration::from_secs(43_200));
+    assert_eq!(policy.touch_interval, Duration::from_secs(15));
+    assert!(loaded.config.key_ring.is_none());
+    assert_eq!(loaded.config.extractor.cookie, "__Host-session");
+    assert!(loaded.config.listen.admin.ip().is_loopback());
+}
+
+#[test]
+fn environment_over_file_over_defaults() {
+    let text = "listen:\n  check: 127.0.0.1:1\n  ops: 127.0.0.1:2\n";
+    let file = file("curfew.yaml", text);
+    let environment = environment(&[
+        ("CURFEW__LISTEN__OPS", "127.0.0.1:3"),
+        ("CURFEW__TOKEN__BEARER", "false"),
+        ("CURFEW__STORE__MAX_SESSIONS", "7"),
+        ("CURFEW__POLICIES__STRICT__IDLE", "5m"),
+        ("CURFEW__DEFAULT_POLICY", "strict"),
+        ("CURFEW_CONFIG", "not ours"),
+        ("PATH", "/bin"),
+    ]);
+    let config = load(Some(&file.1), &environment).unwrap().config;
+    assert_eq!(config.listen.check.port(), 1);
+    assert_eq!(config.listen.ops.port(), 3);
+    assert_eq!(config.listen.admin.port(), 9188);
+    assert!(!config.extractor.bearer);
+    assert!(matches!(config.store, StoreConfig::Memory { max_sessions: 7 }));
+    assert_eq!(config.policies.default_name().as_str(), "strict");
+}
+
+#[test]
+fn toml_is_the_same() {
+    let file = file("curfew.toml", "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n");
+    let config = load(Some(&file.1), &Environment::new()).unwrap().config;
+    let (_, policy) = config.policies.get("default").unwrap();
+    assert_eq!(policy.limits.idle, Some(Duration::from_secs(300)));
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_nearest_one() {
+    assert_eq!(
+        problems("policies:\n  default:\n    idel: 15m\n"),
+        "curfew.yaml: policies.default.idel: unknown key; did you mean `idle`? \
+         (known here: idle, absolute, max_auth_age, touch_interval, activity)"
+    );
+    assert!(problems("stroe: {}\n").starts_with("curfew.yaml: stroe: unknown key; did you mean `store`?"));
+    let told = problems("zzzzzzzzzzzz: 1\n");
+    assert!(told.contains("unknown key (known here: default_policy"), "{told}");
+    let error = load(None, &environment(&[("CURFEW__STORE__URI", "secret")])).unwrap_err();
+    assert!(error.to_string().starts_with(
+        "environment CURFEW__STORE__URI: store.uri: unknown key; did you mean `url`?"
+    ), "{error}");
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
+    for (text, expected) in [
+        (
+            "policies: {default: {idle: 15 parsecs}}",
+            r#"curfew.yaml: policies.default.idle = "15 parsecs": not a duration; write one like "15m", "12h" or "1h 30m""#,
+        ),
+        (
+            "policies: {default: {idle: 900}}",
+            r#"curfew.yaml: policies.default.idle = "900": not a duration; write one like "15m", "12h" or "1h 30m""#,
+        ),
+        (
+            "policies: {default: {idle: 0s}}",
+            r#"curfew.yaml: policies.default.idle = "0s": must be between 1s and 1year 1month 4days 7h 26m 24s"#,
+        ),
+        (
+            "policies: {default: {idle: 2h, absolute: 1h}}",
+            r#"curfew.yaml: policies.default.idle = "2h": is longer than policies.default.absolute (1h), so it would never end a session"#,
+        ),
+        (
+            "policies: {default: {max_auth_age: 13h}}",
+            r#"curfew.yaml: policies.default.max_auth_age = "13h": is longer than policies.default.absolute (12h), so it would never be reached"#,
+        ),
+        (
+            "policies: {default: {touch_interval: 8m}}",
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the idle limit (7m 30s): a session may end too early by as much"#,
+        ),
+        (
+            "policies: {default: {activity: all}}",
+            r#"curfew.yaml: policies.default.activity = "all": must be `any` or `navigation`"#,
+        ),
+        (
+            "policies: {Strict: {}}",
+            "curfew.yaml: policies.Strict: a policy name is 1 to 64 characters out of a-z, 0-9, `-` and `_`",
+        ),
+        (
+            "{default_policy: strict, policies: {lax: {}}}",
+            r#"curfew.yaml: default_policy = "strict": is not one of the policies: lax"#,
+        ),
+        (
+            "listen: {check: localhost}",
+            r#"curfew.yaml: listen.check = "localhost": not an address and port such as 127.0.0.1:9180"#,
+        ),
+        (
+            "listen: {check: '127.0.0.1:1', ops: '127.0.0.1:1'}",
+            r#"curfew.yaml: listen.ops = "127.0.0.1:1": another listener has the same address"#,
+        ),
+        ("log: {format: xml}", r#"curfew.yaml: log.format = "xml": must be `human` or `json`"#),
+        (
+            "log: {filter: 'loud!!'}",
+            r#"curfew.yaml: log.filter = "loud!!": not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug"#,
+        ),
+        ("token: {bearer: maybe}", r#"curfew.yaml: token.bearer = "maybe": expected a boolean"#),
+        ("policies: 5", r#"curfew.yaml: policies = "5": expected a map"#),
+        ("store: {max_sessions: 0}", r#"curfew.yaml: store.max_sessions = "0": must be at least 1"#),
+        (
+            "end_retention: 1s",
+            r#"curfew.yaml: end_retention = "1s": must be between 1m and 30days"#,
+        ),
+        (
+            "store: {url: 'postgres://localhost'}",
+            r#"curfew.yaml: store.url = "postgres://localhost": must be `memory:`, `redis://host:6379/0` or `rediss://host:6379/0`"#,
+        ),
+        (
+            "store: {username: curfew}",
+            r#"curfew.yaml: store.username = "curfew": is for Redis, and store.url is `memory:`"#,
+        ),
+        (
+            "cookie: {same_site: none, secure: false, name: s}",
+            r#"curfew.yaml: cookie.same_site = "none": `none` needs cookie.secure: browsers refuse it otherwise"#,
+        ),
+        (
+            "cookie: {name: 'a b'}",
+            r#"curfew.yaml: cookie.name = "a b": must be 1 to 128 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 section 4.1.1)"#,
+        ),
+        (
+            "admin: {token_hashes: [abc]}",
+            "curfew.yaml: admin.token_hashes: must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash",
+        ),
+    ] {
+        assert_eq!(problems(text), expected);
+    }
+}
+
+#[test]
+fn a_host_cookie_is_what_browsers_accept_as_one() {
+    for text in [
+        "cookie: {domain: example.com}",
+        "cookie: {path: /app}",
+        "cookie: {secure: false}",
+        "cookie: {name: __hOST-x, secure: false}",
+        "cookie: {name: __Secure-x, secure: false}",
+    ] {
+        assert!(problems(text).contains("cookie.name"), "{text}");
+    }
+    assert!(yaml("cookie: {name: __Secure-session, domain: example.com}").is_ok());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let told = problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
+    assert_eq!(told.lines().count(), 3, "{told}");
+}
+
+#[test]
+fn sessions_in_redis_need_keys_and_an_admin_token() {
+    let told = problems("store: {url: 'redis://localhost'}");
+    assert!(told.contains("default: token.keys: is missing"), "{told}");
+    assert!(told.contains("curfew keygen"), "{told}");
+    assert!(told.contains("admin.token_hashes"), "{told}");
+    let hash = "ab".repeat(32);
+    let redis = format!("{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}");
+    assert!(matches!(yaml(&redis).unwrap().config.store, StoreConfig::Redis(_)));
+}
+
+#[test]
+fn keys_come_from_a_list_the_environment_or_a_file() {
+    let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
+    let names = |loaded: Loaded| loaded.config.key_ring.unwrap().names().collect::<Vec<_>>();
+    let listed = names(yaml(&format!("token: {{keys: [{KEY}, {other}]}}")).unwrap());
+    assert_eq!(listed.len(), 2);
+    let keys = format!("{KEY},{other}");
+    let set = environment(&[("CURFEW__TOKEN__KEYS", &keys)]);
+    assert_eq!(names(load(None, &set).unwrap()), listed);
+    let ring = file("ring", &format!("# current\n{KEY}\n{other} # old\n\n"));
+    let path = ring.1.display();
+    assert_eq!(names(yaml(&format!("token: {{keys_file: {path}}}")).unwrap()), listed);
+    assert!(problems("token: {keys_file: /nowhere}").contains("token.keys_file = \"/nowhere\": can't be read"));
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let secret = "hunter2hunter2";
+    for text in [
+        format!("token: {{keys: {secret}}}"),
+        format!("token: {{keys: [{secret}]}}"),
+        format!("store: {{password: {secret}}}"),
+        format!("store: {{url: 'redis://user:{secret}@[::1'}}"),
+        format!("store: {{url: 'redys://user:{secret}@localhost'}}"),
+        format!("store: {{url: 'redis://user:{secret}@localhost', password: [{secret}]}}"),
+        format!("store: {{passwort: {secret}}}"),
+        "token: {keys: 1234567890}".to_owned(),
+        format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
+    ] {
+        let told = problems(&text);
+        assert!(!told.contains(secret) && !told.contains("1234567890"), "{told}");
+    }
+    let hash = "ab".repeat(32);
+    let whole = format!(
+        "{{store: {{url: 'redis://user:{secret}@localhost', password: {secret}}}, \
+         admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}"
+    );
+    let loaded = yaml(&whole).unwrap();
+    let shown = toml::to_string(&loaded.effective).unwrap();
+    for secret in [secret, KEY] {
+        assert!(!shown.contains(secret), "{shown}");
+        assert!(!format!("{loaded:?}").contains(secret), "debug output");
+    }
+    assert!(shown.contains("redis://user:redacted@localhost"), "{shown}");
+}
+
+#[test]
+fn the_effective_configuration_is_whole_and_can_be_read_again() {
+    let loaded = yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
+    let text = toml::to_string(&loaded.effective).unwrap();
+    let again = load(Some(&file("effective.toml", &text).1), &Environment::new()).unwrap();
+    assert_eq!(toml::to_string(&again.effective).unwrap(), text);
+    assert!(text.contains("[policies.default]\nidle = \"5m\"\nabsolute = \"12h\"\ntouch_interval = \"5s\"\nactivity = \"any\"\n"), "{text}");
+    assert!(text.contains("[policies.forever]\nidle = \"off\"\n"), "{text}");
+}
+
+#[test]
+fn files_that_can_not_be_read_are_named() {
+    let missing = load(Some(&PathBuf::from("/nowhere/curfew.yaml")), &Environment::new());
+    assert!(missing.unwrap_err().to_string().starts_with("/nowhere/curfew.yaml: No such file"));
+    let odd = file("curfew.json", "{}");
+    let error = load(Some(&odd.1), &Environment::new()).unwrap_err();
+    assert!(error.to_string().ends_with("a configuration file is named .yaml, .yml or .toml"));
+    assert!(problems("a: [1\nb").contains("curfew.yaml"), "{}", problems("a: [1\nb"));
+}

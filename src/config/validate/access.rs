@@ -1,0 +1,134 @@
+//! What opens doors: the key ring, the cookie, the admin tokens.
+
+use super::Mistakes;
+use crate::config::raw::{RawAdmin, RawCookie, RawToken};
+use crate::config::{AdminConfig, CookieConfig};
+use crate::credential::{KeyError, KeyRing, SigningKey};
+
+/// The key ring; `Some(None)` where one is to be made, which only the embedded store may.
+pub(super) fn key_ring(
+    raw: &RawToken,
+    embedded: bool,
+    mistakes: &mut Mistakes,
+) -> Option<Option<KeyRing>> {
+    let (key, lines) = match (&raw.keys_file, raw.keys.is_empty()) {
+        (Some(_), false) => {
+            mistakes.note("token.keys_file", "and token.keys are both given: keep one");
+            return None;
+        }
+        (Some(path), true) => {
+            ("token.keys_file", mistakes.read_text("token.keys_file", path)?)
+        }
+        (None, false) => {
+            let lines: Vec<&str> = raw.keys.0.iter().map(|key| key.expose().as_str()).collect();
+            ("token.keys", lines.join("\n"))
+        }
+        (None, true) if embedded => return Some(None),
+        (None, true) => {
+            mistakes.note(
+                "token.keys",
+                "is missing: sessions in Redis outlive this process, so the key that signs their \
+                 tokens must as well. Make one with `curfew keygen` and give it in token.keys, \
+                 token.keys_file or CURFEW__TOKEN__KEYS, the same to every replica",
+            );
+            return None;
+        }
+    };
+    let keys: Result<Vec<SigningKey>, KeyError> = lines
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+        .map(SigningKey::parse)
+        .collect();
+    mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
+}
+
+pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieConfig> {
+    let name = &raw.name;
+    if !is_token(name) {
+        mistakes.note(
+            "cookie.name",
+            "must be 1 to 128 letters, digits or !#$%&'*+-.^_`|~ (RFC 6265 section 4.1.1)",
+        );
+    }
+    let same_site = match raw.same_site.to_ascii_lowercase().as_str() {
+        "strict" => Ok(cookie::SameSite::Strict),
+        "lax" => Ok(cookie::SameSite::Lax),
+        "none" if raw.secure => Ok(cookie::SameSite::None),
+        "none" => Err("`none` needs cookie.secure: browsers refuse it otherwise"),
+        _ => Err("must be `strict`, `lax` or `none`"),
+    };
+    let same_site = mistakes.take("cookie.same_site", same_site);
+    if !raw.path.starts_with('/') || !is_attribute(&raw.path) {
+        mistakes.note("cookie.path", "must begin with / and hold no ; , control or white space");
+    }
+    if raw.domain.as_deref().is_some_and(|domain| domain.is_empty() || !is_attribute(domain)) {
+        mistakes.note("cookie.domain", "must be a host name such as example.com");
+    }
+    // Browsers compare these prefixes without regard to case (RFC 6265bis section 5.6).
+    let lower = name.to_ascii_lowercase();
+    if lower.starts_with("__host-") && (!raw.secure || raw.path != "/" || raw.domain.is_some()) {
+        mistakes.note(
+            "cookie.name",
+            "a name with __Host- needs cookie.secure = true, cookie.path = \"/\" and no \
+             cookie.domain: browsers refuse the cookie otherwise. Use a name with __Secure- \
+             for a cookie of several hosts",
+        );
+    }
+    if lower.starts_with("__secure-") && !raw.secure {
+        mistakes.note("cookie.name", "a name with __Secure- needs cookie.secure = true");
+    }
+    Some(CookieConfig {
+        name: name.clone(),
+        domain: raw.domain.clone(),
+        path: raw.path.clone(),
+        secure: raw.secure,
+        same_site: same_site?,
+        persistent: raw.persistent,
+    })
+}
+
+/// A token as in RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn is_attribute(text: &str) -> bool {
+    text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic() && !b";,\"\\".contains(&b))
+}
+
+pub(super) fn admin(
+    raw: &RawAdmin,
+    embedded: bool,
+    mistakes: &mut Mistakes,
+) -> Option<AdminConfig> {
+    const KEY: &str = "admin.token_hashes";
+    if raw.token_hashes.is_empty() && !embedded {
+        mistakes.note(
+            KEY,
+            "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
+             and the hash that belongs here",
+        );
+    }
+    let hashes: Option<Vec<[u8; 32]>> = raw.token_hashes.0.iter().map(|hash| parse_hash(hash)).collect();
+    if hashes.is_none() {
+        mistakes.note(
+            KEY,
+            "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a \
+             token and its hash",
+        );
+    }
+    Some(AdminConfig { token_hashes: hashes?, allow_ageing: raw.allow_ageing })
+}
+
+fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(hash)
+}

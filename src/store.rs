@@ -1,0 +1,145 @@
+//! Where sessions live.
+//!
+//! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
+//! [`touch`] and [`measured`]. All of them pass the one suite in [`conformance`].
+
+pub mod conformance;
+mod cursor;
+mod error;
+pub mod measured;
+pub mod memory;
+pub mod redis;
+pub mod touch;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
+
+pub use cursor::{Cursor, ParseCursorError};
+pub use error::StoreError;
+
+/// A place where sessions live.
+///
+/// Every operation is safe to repeat, and none brings an ended session back: `create` never
+/// replaces a record or a tombstone, `touch` never creates and never moves `last_seen` backwards,
+/// `end` keeps the first reason. `now` is always an argument; a store reads no clock for a decision
+/// (Redis forgets records by its own clock, which is clean-up only).
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// The record of a session, tombstones included; `None` where there is none (any more).
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Keeps a new session, unless a record or a tombstone of this name is there already.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not keep it; it may still have done so.
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError>;
+
+    /// Records activity: `last_seen = max(last_seen, touch.at)`. A missing or ended session stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not record it; repeating it is safe.
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError>;
+
+    /// Ends a session and leaves a tombstone.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not end it; it may still have done so, and repeating it
+    /// is safe.
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
+
+    /// Moves every time of a live session into the past by `by`; answers the record as it is then,
+    /// `None` where there is none. For tests of time-outs, not for production.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not change it.
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError>;
+
+    /// A page of at most `limit` of a subject's records, tombstones included, in an order that
+    /// does not change while a session lives; `after` is the end of the page before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
+
+    /// Whether the store can be used right now.
+    ///
+    /// # Errors
+    /// [`StoreError`] with the reason why not.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Writes what has not been written yet; called once, when the process ends.
+    ///
+    /// # Errors
+    /// [`StoreError`] when something was lost.
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Whether a session was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Creation {
+    /// It is kept now.
+    Created,
+    /// The name was taken, by a live session or by a tombstone, which stays as it is.
+    Exists,
+}
+
+/// Activity on a session, with all that is needed to record it without reading the record again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// When the activity was.
+    pub at: Timestamp,
+    /// The last activity that the record showed.
+    pub last_seen: Timestamp,
+    /// The record's own retention.
+    pub retention: Duration,
+    /// How long activities may be gathered before one is written.
+    pub interval: Duration,
+}
+
+/// How a session is to be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Why.
+    pub reason: EndReason,
+    /// When that was established.
+    pub at: Timestamp,
+    /// End it only if the last activity is still this one, so that a time-out that was decided
+    /// on one replica respects a touch from another; `None` ends it in any case.
+    pub unless_touched_since: Option<Timestamp>,
+}
+
+/// What became of an [`Ending`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndOutcome {
+    /// Ended by this call; the tombstone.
+    Ended(Session),
+    /// It had ended before; its tombstone, with the first reason.
+    AlreadyEnded(Session),
+    /// It was used in the meantime and lives; the record as it is now.
+    Touched(Session),
+    /// There is no record.
+    Unknown,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The sessions on this page.
+    pub sessions: Vec<(SessionId, Session)>,
+    /// Where the next page begins; `None` on the last one.
+    pub next: Option<Cursor>,
+}

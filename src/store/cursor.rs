@@ -1,0 +1,69 @@
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::session::{Session, SessionId, Timestamp};
+
+/// A place in the listing of a subject's sessions, which are ordered by the time from which the
+/// store has forgotten them at the latest, and by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    pub(super) expires: Timestamp,
+    pub(super) id: SessionId,
+}
+
+impl Cursor {
+    /// The place of a session, which does not move while it lives.
+    #[must_use]
+    pub fn of(id: SessionId, session: &Session) -> Self {
+        Self { expires: session.expires_at_latest(), id }
+    }
+}
+
+const BYTES: usize = 8 + SessionId::LEN;
+
+impl fmt::Display for Cursor {
+    /// 32 characters of base64url.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = [0; BYTES];
+        bytes[..8].copy_from_slice(&self.expires.as_millis().to_be_bytes());
+        bytes[8..].copy_from_slice(self.id.as_bytes());
+        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+/// The text is not a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a cursor is what `next` of the page before says, unchanged")]
+pub struct ParseCursorError;
+
+impl FromStr for Cursor {
+    type Err = ParseCursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| ParseCursorError)?;
+        let (expires, id) = bytes.split_first_chunk::<8>().ok_or(ParseCursorError)?;
+        let id = <[u8; SessionId::LEN]>::try_from(id).map_err(|_| ParseCursorError)?;
+        Ok(Self {
+            expires: Timestamp::from_millis(u64::from_be_bytes(*expires)),
+            id: SessionId::from_bytes(id),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_cursor_agree() {
+        let cursor =
+            Cursor { expires: Timestamp::from_millis(77), id: SessionId::from_bytes([7; 16]) };
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for bad in ["", "x", "AAAA", &"A".repeat(33), &"A".repeat(36)] {
+            assert_eq!(bad.parse::<Cursor>(), Err(ParseCursorError), "{bad}");
+        }
+    }
+}

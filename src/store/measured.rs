@@ -1,0 +1,79 @@
+//! Counts and times every operation on a store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use crate::clock::Stopwatch;
+use crate::session::{Session, SessionId, Subject};
+use crate::telemetry::Metrics;
+
+/// Measures the store it wraps.
+pub struct MeasuredStore<S> {
+    inner: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S> MeasuredStore<S> {
+    /// Measures `inner`.
+    pub const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    async fn measure<T>(
+        &self,
+        operation: &'static str,
+        run: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let stopwatch = Stopwatch::start();
+        let outcome = run.await;
+        let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
+        self.metrics.store_operation(operation, result, stopwatch.seconds());
+        if let Err(error) = &outcome {
+            tracing::debug!(operation, %error, "store operation failed");
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for MeasuredStore<S> {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.measure("load", self.inner.load(id)).await
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.measure("create", self.inner.create(id, session)).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.measure("touch", self.inner.touch(id, touch)).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        self.measure("end", self.inner.end(id, ending)).await
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        self.measure("age", self.inner.age(id, by)).await
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.measure("list", self.inner.list(subject, after, limit)).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.measure("ready", self.inner.ready()).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+}

@@ -1,0 +1,149 @@
+//! The embedded store: sessions in this process's memory, for one replica and for trying things.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+
+use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use crate::clock::Clock;
+use crate::session::{Session, SessionId, State, Subject};
+
+/// Sessions in memory; bounded, and reclaimed when their retention is over.
+///
+/// A full store refuses new sessions; it never gives up a live one.
+pub struct MemoryStore {
+    tables: RwLock<Tables>,
+    clock: Arc<dyn Clock>,
+    max_sessions: usize,
+}
+
+#[derive(Default)]
+struct Tables {
+    sessions: HashMap<SessionId, Session>,
+    /// Each subject's sessions in listing order.
+    subjects: HashMap<Subject, BTreeMap<Cursor, ()>>,
+}
+
+impl MemoryStore {
+    /// An empty store for at most `max_sessions`, which forgets by `clock`.
+    #[must_use]
+    pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { tables: RwLock::default(), clock, max_sessions }
+    }
+
+    /// How many records it holds, tombstones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tables.read().sessions.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets every record whose retention is over, and says how many those were. Takes time in
+    /// proportion to all sessions; called from time to time, and when the store is full.
+    pub fn reclaim(&self) -> usize {
+        let now = self.clock.now();
+        let mut tables = self.tables.write();
+        let before = tables.sessions.len();
+        let Tables { sessions, subjects } = &mut *tables;
+        sessions.retain(|_, session| now < session.expires());
+        subjects.retain(|_, places| {
+            places.retain(|place, ()| sessions.contains_key(&place.id));
+            !places.is_empty()
+        });
+        before - sessions.len()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.tables.read().sessions.get(&id).cloned())
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        if self.len() >= self.max_sessions && self.reclaim() == 0 {
+            return Err(StoreError::Full(self.max_sessions));
+        }
+        let mut tables = self.tables.write();
+        // Another task may have taken the room that was there a moment ago.
+        if tables.sessions.len() >= self.max_sessions {
+            return Err(StoreError::Full(self.max_sessions));
+        }
+        if tables.sessions.contains_key(&id) {
+            return Ok(Creation::Exists);
+        }
+        tables.sessions.insert(id, session.clone());
+        let places = tables.subjects.entry(session.subject.clone()).or_default();
+        places.insert(Cursor::of(id, session), ());
+        Ok(Creation::Created)
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
+            session.touch(touch.at);
+        }
+        Ok(())
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        let mut tables = self.tables.write();
+        let Some(session) = tables.sessions.get_mut(&id) else {
+            return Ok(EndOutcome::Unknown);
+        };
+        if session.state != State::Live {
+            return Ok(EndOutcome::AlreadyEnded(session.clone()));
+        }
+        if ending.unless_touched_since.is_some_and(|seen| seen != session.last_seen) {
+            return Ok(EndOutcome::Touched(session.clone()));
+        }
+        session.end(ending.reason, ending.at);
+        Ok(EndOutcome::Ended(session.clone()))
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        let mut tables = self.tables.write();
+        Ok(tables.sessions.get_mut(&id).map(|session| {
+            session.age(by);
+            session.clone()
+        }))
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let tables = self.tables.read();
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut places = tables
+            .subjects
+            .get(subject)
+            .into_iter()
+            .flat_map(|places| places.range((start, Bound::Unbounded)))
+            .map(|(place, ())| *place);
+        let page: Vec<Cursor> = places.by_ref().take(limit).collect();
+        let next = places.next().and(page.last().copied());
+        let sessions = page
+            .iter()
+            .filter_map(|place| Some((place.id, tables.sessions.get(&place.id)?.clone())))
+            .collect();
+        Ok(Page { sessions, next })
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The record as bytes: a version, a state, and the rest in postcard's compact encoding.
+//!
+//! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
+//! tombstone does, because its expiry counts from its end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::{
+    Attributes, End, EndReason, PolicyName, Session, State, Subject, Timestamp,
+};
+use crate::store::StoreError;
+
+/// The version of records that this program writes, and the only one that it reads.
+pub(super) const VERSION: u8 = 1;
+
+const LIVE: u8 = 0;
+
+/// The state byte of a tombstone.
+const fn code(reason: EndReason) -> u8 {
+    match reason {
+        EndReason::IdleTimeout => 1,
+        EndReason::AbsoluteTimeout => 2,
+        EndReason::Revoked => 3,
+    }
+}
+
+/// Times and durations are in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    started: u64,
+    /// From start to deadline.
+    lifetime: u64,
+    retention: u64,
+    policy: &'a str,
+    subject: &'a str,
+    #[serde(borrow)]
+    attributes: BTreeMap<&'a str, Vec<&'a str>>,
+    /// In a tombstone: the last activity, and from there to the end.
+    last_seen_and_end: Option<(u64, u64)>,
+}
+
+/// The bytes to store.
+pub(super) fn encode(session: &Session) -> Vec<u8> {
+    let (state, last_seen_and_end) = match session.state {
+        State::Live => (LIVE, None),
+        State::Ended(end) => {
+            let last_seen = session.last_seen.as_millis();
+            (code(end.reason), Some((last_seen, end.at.as_millis())))
+        }
+    };
+    let attributes = session.attributes.as_map().iter();
+    let body = Body {
+        started: session.started.as_millis(),
+        lifetime: millis(session.deadline.since(session.started)),
+        retention: millis(session.retention),
+        policy: session.policy.as_str(),
+        subject: session.subject.as_str(),
+        attributes: attributes
+            .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
+            .collect(),
+        last_seen_and_end,
+    };
+    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    postcard::to_extend(&body, vec![VERSION, state]).unwrap_or_default()
+}
+
+/// Reads a record whose key expires at `expiry`.
+///
+/// # Errors
+/// [`StoreError::Unreadable`] for anything that [`encode`] does not write.
+pub(super) fn decode(bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreError> {
+    let [version, state, body @ ..] = bytes else {
+        return Err(StoreError::Unreadable("it is too short"));
+    };
+    if *version != VERSION {
+        return Err(StoreError::Unreadable("it has a version this program does not know"));
+    }
+    let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
+        .map_err(|_| StoreError::Unreadable("it is damaged"))?;
+    if !rest.is_empty() {
+        return Err(StoreError::Unreadable("it is followed by something else"));
+    }
+    let strange = || StoreError::Unreadable("a name in it is none");
+    let retention = Duration::from_millis(body.retention);
+    let started = Timestamp::from_millis(body.started);
+    let (last_seen, state) = match body.last_seen_and_end {
+        None if *state == LIVE => (expiry.minus(retention), State::Live),
+        Some((last_seen, at)) => {
+            let reason = EndReason::ALL.into_iter().find(|reason| code(*reason) == *state);
+            let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
+            let end = End { reason, at: Timestamp::from_millis(at) };
+            (Timestamp::from_millis(last_seen), State::Ended(end))
+        }
+        None => return Err(StoreError::Unreadable("it has ended without an end")),
+    };
+    let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
+    let attributes =
+        body.attributes.into_iter().map(|(name, values)| (name.to_owned(), owned(values)));
+    Ok(Session {
+        subject: Subject::new(body.subject).map_err(|_| strange())?,
+        attributes: Attributes::new(attributes.collect()).map_err(|_| strange())?,
+        policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        started,
+        last_seen,
+        deadline: started.plus(Duration::from_millis(body.lifetime)),
+        retention,
+        state,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn session(started: u64, seen: u64, attributes: &[&str]) -> Session {
+        let values = attributes.iter().map(|&value| value.to_owned()).collect();
+        Session {
+            subject: Subject::new("alice").unwrap(),
+            attributes: Attributes::new(BTreeMap::from([("groups".to_owned(), values)])).unwrap(),
+            policy: PolicyName::new("default").unwrap(),
+            started: Timestamp::from_millis(started),
+            last_seen: Timestamp::from_millis(started + seen),
+            deadline: Timestamp::from_millis(started + 43_200_000),
+            retention: Duration::from_secs(4500),
+            state: State::Live,
+        }
+    }
+
+    fn any_session() -> impl Strategy<Value = Session> {
+        (
+            0_u64..4_000_000_000_000,
+            0_u64..43_200_000,
+            proptest::collection::vec("[a-z]{1,8}", 0..4),
+            proptest::option::of((0_usize..3, 0_u64..43_200_000)),
+        )
+            .prop_map(|(started, seen, groups, end)| {
+                let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+                let mut session = session(started, seen, &groups);
+                if let Some((reason, after)) = end {
+                    let at = session.started.plus(Duration::from_millis(after));
+                    session.end(EndReason::ALL[reason], at);
+                }
+                session
+            })
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        let session = Session { attributes: Attributes::default(), ..session(1_795_426_200_000, 0, &[]) };
+        assert!(encode(&session).len() <= 40, "{} bytes", encode(&session).len());
+    }
+
+    #[test]
+    fn strange_records_are_refused() {
+        let expiry = Timestamp::from_millis(2_000_000_000_000);
+        let good = encode(&session(1_795_426_200_000, 0, &["admin"]));
+        assert!(decode(&good, expiry).is_ok());
+        let mut newer = good.clone();
+        newer[0] = VERSION + 1;
+        let mut ended_without_end = good.clone();
+        ended_without_end[1] = code(EndReason::Revoked);
+        for bad in [&b""[..], b"\x01", b"hello world", &newer, &ended_without_end, &good[..9]] {
+            assert!(matches!(decode(bad, expiry), Err(StoreError::Unreadable(_))), "{bad:?}");
+        }
+        assert!(decode(&[&good[..], b"x"].concat(), expiry).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(session in any_session()) {
+            let read = decode(&encode(&session), session.expires()).unwrap();
+            prop_assert_eq!(read, session);
+        }
+
+        /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+        #[test]
+        fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
+            prop_assume!(session.state != State::Live);
+            let read = decode(&encode(&session), Timestamp::from_millis(expiry)).unwrap();
+            prop_assert_eq!(read, session);
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+            let _ = decode(&bytes, Timestamp::from_millis(expiry));
+            let _ = decode(&[&[VERSION, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Write-behind touches: many activities, one write an interval.
+//!
+//! A check only notes the activity in memory and never waits for the store. A session is written
+//! when its last write is an interval old, and the last activity of an interval is written at the
+//! interval's end, so that a crash loses at most one interval: a user may then be timed out early
+//! by that much, never late.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use crate::clock::Clock;
+use crate::session::{Session, SessionId, Subject, Timestamp};
+use crate::telemetry::Metrics;
+
+/// The most sessions whose activity is kept in memory; a further one is written at once.
+const MAX_PENDING: usize = 100_000;
+/// The most touches that one flush writes at the same time.
+const BATCH: usize = 128;
+/// How often the flusher looks for touches that are due.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Gathers touches in front of a store.
+pub struct CoalescingStore<S> {
+    inner: S,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    pending: Mutex<Pending>,
+    /// Wakes the flusher for a touch that is due at once.
+    due: Notify,
+}
+
+/// Touches that have not been written, each with the time when it is to be.
+///
+/// A touch stays here until the store has it, so that nothing is lost when the future that writes
+/// it is dropped half-way; writing it twice does no harm.
+#[derive(Default)]
+struct Pending {
+    touches: HashMap<SessionId, (Timestamp, Touch)>,
+    order: BTreeSet<(Timestamp, SessionId)>,
+}
+
+impl Pending {
+    /// Notes a touch to be written at `due`, merged with what is pending for the session. Refuses
+    /// a further session when there are `MAX_PENDING`.
+    fn note(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
+        if let Some((_, pending)) = self.touches.get_mut(&id) {
+            pending.at = pending.at.max(touch.at);
+            return true;
+        }
+        if self.touches.len() >= MAX_PENDING {
+            return false;
+        }
+        self.touches.insert(id, (due, touch));
+        self.order.insert((due, id));
+        true
+    }
+
+    /// Up to `BATCH` touches that are due at `now`.
+    fn due(&self, now: Timestamp) -> Vec<(SessionId, Touch)> {
+        self.order
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .take(BATCH)
+            .filter_map(|(_, id)| self.touches.get(id).map(|(_, touch)| (*id, *touch)))
+            .collect()
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        if let Some((due, _)) = self.touches.remove(&id) {
+            self.order.remove(&(due, id));
+        }
+    }
+
+    fn reschedule(&mut self, id: SessionId, due: Timestamp) {
+        if let Some((old, _)) = self.touches.get_mut(&id) {
+            self.order.remove(&(*old, id));
+            *old = due;
+            self.order.insert((due, id));
+        }
+    }
+
+    /// `touch` has been written: nothing is pending, unless there was activity in the meantime.
+    fn written(&mut self, id: SessionId, touch: &Touch) {
+        match self.touches.get(&id) {
+            Some((_, pending)) if pending.at > touch.at => {
+                self.reschedule(id, touch.at.plus(touch.interval));
+            }
+            _ => self.remove(id),
+        }
+    }
+
+    /// `touch` could not be written: it is due again an interval later, for as long as it is of
+    /// use. Says whether it was given up.
+    fn failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
+        let of_use = now < touch.at.plus(touch.retention);
+        if of_use {
+            self.reschedule(id, now.plus(touch.interval));
+        } else {
+            self.remove(id);
+        }
+        !of_use
+    }
+}
+
+impl<S: SessionStore> CoalescingStore<S> {
+    /// Gathers touches in front of `inner`. Nothing is written until [`Self::run`] runs.
+    pub fn new(inner: S, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, clock, metrics, pending: Mutex::default(), due: Notify::new() }
+    }
+
+    /// Writes touches as they fall due, until stopped; [`SessionStore::flush`] writes the rest.
+    pub async fn run(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.due.notified() => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+            // What could not be written stays pending, and the store has counted the error.
+            let _ = self.flush_due(self.clock.now()).await;
+        }
+    }
+
+    /// How many sessions have activity that is not written.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.lock().touches.len()
+    }
+
+    /// Writes what is due at `now`. A touch that can't be written stays pending, and does not keep
+    /// the others from being written.
+    ///
+    /// # Errors
+    /// The last error, when any touch could not be written.
+    pub async fn flush_due(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let batch = self.pending.lock().due(now);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let writes = batch.into_iter().map(|(id, touch)| self.write(id, touch, now));
+            join_all(writes).await.into_iter().collect::<Result<(), _>>()?;
+        }
+    }
+
+    /// Writes one touch and notes what became of it.
+    async fn write(&self, id: SessionId, touch: Touch, now: Timestamp) -> Result<(), StoreError> {
+        let written = self.inner.touch(id, touch).await;
+        let mut pending = self.pending.lock();
+        match &written {
+            Ok(()) => {
+                pending.written(id, &touch);
+                self.metrics.touches_written.inc();
+            }
+            Err(_) if pending.failed(id, now, &touch) => self.metrics.touches_dropped.inc(),
+            Err(_) => {}
+        }
+        self.metrics.touches_pending.set(i64::try_from(pending.touches.len()).unwrap_or(i64::MAX));
+        written
+    }
+
+    /// Writes what is pending for one session.
+    async fn flush_one(&self, id: SessionId) -> Result<(), StoreError> {
+        let pending = self.pending.lock().touches.get(&id).map(|(_, touch)| *touch);
+        match pending {
+            Some(touch) => self.write(id, touch, self.clock.now()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The record as this replica knows it: with the activity that is not written yet.
+    fn with_pending(&self, id: SessionId, mut session: Session) -> Session {
+        if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
+            session.touch(touch.at);
+        }
+        session
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for CoalescingStore<S> {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let session = self.inner.load(id).await?;
+        Ok(session.map(|session| self.with_pending(id, session)))
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.inner.create(id, session).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        let due = touch.last_seen.plus(touch.interval);
+        if !self.pending.lock().note(id, due, touch) {
+            return self.inner.touch(id, touch).await;
+        }
+        if due <= touch.at {
+            self.due.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        // The store must know the activity that the caller's decision was based on.
+        self.flush_one(id).await?;
+        self.inner.end(id, ending).await
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        self.flush_one(id).await?;
+        self.inner.age(id, by).await
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let mut page = self.inner.list(subject, after, limit).await?;
+        for (id, session) in &mut page.sessions {
+            *session = self.with_pending(*id, session.clone());
+        }
+        Ok(page)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.inner.ready().await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.flush_due(Timestamp::MAX).await?;
+        self.inner.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

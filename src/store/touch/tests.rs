@@ -1,0 +1,238 @@
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::session::{EndReason, Limits, NewSession, PolicyName};
+use crate::store::conformance;
+use crate::store::memory::MemoryStore;
+
+const SECOND: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(15);
+const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+/// A memory store that counts its touches and can be told to fail.
+struct Probed {
+    memory: MemoryStore,
+    touches: AtomicUsize,
+    fails: AtomicBool,
+}
+
+impl Probed {
+    fn touch_count(&self) -> usize {
+        self.touches.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl SessionStore for Probed {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.memory.load(id).await
+    }
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.memory.create(id, session).await
+    }
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
+        self.touches.fetch_add(1, Ordering::SeqCst);
+        self.memory.touch(id, touch).await
+    }
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        self.memory.end(id, ending).await
+    }
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        self.memory.age(id, by).await
+    }
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.memory.list(subject, after, limit).await
+    }
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Fixture {
+    store: CoalescingStore<Probed>,
+    clock: ManualClock,
+    metrics: Arc<Metrics>,
+}
+
+impl Fixture {
+    /// A store with one session, which was started at `START`.
+    async fn new() -> Self {
+        let clock = ManualClock::new(START);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let inner = Probed {
+            memory: MemoryStore::new(1000, Arc::new(clock.clone())),
+            touches: AtomicUsize::new(0),
+            fails: AtomicBool::new(false),
+        };
+        let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
+        let limits =
+            Limits { idle: Some(60 * INTERVAL), absolute: 1000 * INTERVAL, max_auth_age: None };
+        let new = NewSession {
+            subject: Subject::new("alice").unwrap(),
+            attributes: crate::session::Attributes::default(),
+            policy: PolicyName::new("default").unwrap(),
+        };
+        let session = Session::start(new, &limits, 60 * SECOND, START);
+        store.create(ID, &session).await.unwrap();
+        Self { store, clock, metrics }
+    }
+
+    /// A request at `START` plus `seconds`, and what is due by then.
+    async fn request(&self, seconds: u32) {
+        self.clock.set(START.plus(seconds * SECOND));
+        let session = self.store.load(ID).await.unwrap().unwrap();
+        let touch = Touch {
+            at: self.clock.now(),
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: INTERVAL,
+        };
+        self.store.touch(ID, touch).await.unwrap();
+        let _ = self.store.flush_due(self.clock.now()).await;
+    }
+
+    async fn flush_at(&self, seconds: u32) {
+        self.clock.set(START.plus(seconds * SECOND));
+        let _ = self.store.flush_due(self.clock.now()).await;
+    }
+
+    /// Seconds from `START` to the last activity that the inner store knows.
+    async fn stored(&self) -> u64 {
+        let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
+        session.last_seen.since(START).as_secs()
+    }
+}
+
+#[tokio::test]
+async fn many_activities_are_one_write_an_interval() {
+    let fixture = Fixture::new().await;
+    for second in 1..=14 {
+        fixture.request(second).await;
+    }
+    assert_eq!(fixture.store.inner.touch_count(), 0, "the interval is not over");
+    fixture.flush_at(15).await;
+    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (1, 14));
+    for second in 16..=44 {
+        fixture.request(second).await;
+    }
+    fixture.flush_at(60).await;
+    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (3, 44));
+    assert_eq!(fixture.store.pending(), 0);
+}
+
+#[tokio::test]
+async fn after_a_pause_the_first_activity_is_written_at_once() {
+    let fixture = Fixture::new().await;
+    fixture.request(100).await;
+    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (1, 100));
+}
+
+#[tokio::test]
+async fn this_replica_sees_what_it_has_not_written() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    assert_eq!(fixture.stored().await, 0);
+    let seen = START.plus(9 * SECOND);
+    assert_eq!(fixture.store.load(ID).await.unwrap().unwrap().last_seen, seen);
+    let alice = Subject::new("alice").unwrap();
+    let page = fixture.store.list(&alice, None, 10).await.unwrap();
+    assert_eq!(page.sessions[0].1.last_seen, seen);
+}
+
+#[tokio::test]
+async fn an_end_is_decided_on_what_this_replica_has_seen() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    let ending = Ending {
+        reason: EndReason::IdleTimeout,
+        at: START.plus(909 * SECOND),
+        unless_touched_since: Some(START.plus(9 * SECOND)),
+    };
+    let outcome = fixture.store.end(ID, ending).await.unwrap();
+    assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
+    assert_eq!(fixture.store.pending(), 0, "nothing is left to flush late");
+}
+
+#[tokio::test]
+async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
+    let fixture = Fixture::new().await;
+    fixture.store.inner.fails.store(true, Ordering::SeqCst);
+    fixture.request(20).await;
+    fixture.request(25).await;
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+    fixture.store.inner.fails.store(false, Ordering::SeqCst);
+    fixture.flush_at(36).await;
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
+    assert_eq!(fixture.metrics.touches_dropped.get(), 0);
+}
+
+#[tokio::test]
+async fn an_activity_that_is_of_no_use_any_more_is_dropped_and_counted() {
+    let fixture = Fixture::new().await;
+    fixture.store.inner.fails.store(true, Ordering::SeqCst);
+    fixture.request(20).await;
+    fixture.flush_at(20 + 960).await;
+    assert_eq!(fixture.store.pending(), 0);
+    assert_eq!(fixture.metrics.touches_dropped.get(), 1);
+}
+
+#[tokio::test]
+async fn a_flush_at_the_end_writes_everything() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    fixture.store.flush().await.unwrap();
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (9, 0));
+}
+
+#[tokio::test]
+async fn a_write_that_is_abandoned_half_way_is_not_lost() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    drop(fixture.store.flush());
+    let mut half_way = Box::pin(fixture.store.flush());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = half_way.as_mut().poll(&mut context);
+    drop(half_way);
+    fixture.store.flush().await.unwrap();
+    assert_eq!(fixture.stored().await, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_flusher_writes_by_itself_and_stops_when_told() {
+    let fixture = Fixture::new().await;
+    fixture.clock.set(START.plus(100 * SECOND));
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    let touch = Touch {
+        at: fixture.clock.now(),
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: INTERVAL,
+    };
+    fixture.store.touch(ID, touch).await.unwrap();
+    let stop = CancellationToken::new();
+    let wait = async {
+        while fixture.stored().await != 100 {
+            tokio::time::sleep(TICK).await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(fixture.store.run(stop.clone()), wait);
+}
+
+#[tokio::test]
+async fn passes_the_conformance_suite() {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let memory = MemoryStore::new(10_000, Arc::clone(&clock));
+    conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
+}

@@ -1,0 +1,166 @@
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::session::{EndReason, Verdict};
+
+/// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
+const SECONDS: &[f64] = &[
+    0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+    0.25, 0.5, 1.0, 2.5,
+];
+
+/// The label for a check that no policy applied to, because no session was found.
+pub const NO_POLICY: &str = "none";
+
+/// Every metric, typed. `docs/configuration.md` lists them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    checks: IntCounterVec,
+    check_seconds: HistogramVec,
+    store_operations: IntCounterVec,
+    store_seconds: HistogramVec,
+    sessions_created: IntCounterVec,
+    sessions_ended: IntCounterVec,
+    /// Touches that have been written to the store.
+    pub touches_written: IntCounter,
+    /// Touches that were given up because the store stayed away for too long.
+    pub touches_dropped: IntCounter,
+    /// Sessions whose last activity has not been written yet.
+    pub touches_pending: IntGauge,
+}
+
+impl Metrics {
+    /// All metrics at zero, and those of the process where the system offers them.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] when two metrics share a name, which a test rules out.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let build = register(&registry, IntGaugeVec::new(
+            Opts::new("curfew_build_info", "Always 1; the version is the label."),
+            &["version"],
+        )?)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            checks: register(&registry, IntCounterVec::new(
+                Opts::new("curfew_checks_total", "Checks answered."),
+                &["contract", "policy", "verdict"],
+            )?)?,
+            check_seconds: register(&registry, HistogramVec::new(
+                HistogramOpts::new("curfew_check_duration_seconds", "Time to answer a check.")
+                    .buckets(SECONDS.to_vec()),
+                &["contract"],
+            )?)?,
+            store_operations: register(&registry, IntCounterVec::new(
+                Opts::new("curfew_store_operations_total", "Operations on the session store."),
+                &["operation", "result"],
+            )?)?,
+            store_seconds: register(&registry, HistogramVec::new(
+                HistogramOpts::new(
+                    "curfew_store_operation_duration_seconds",
+                    "Time an operation on the session store took.",
+                )
+                .buckets(SECONDS.to_vec()),
+                &["operation"],
+            )?)?,
+            sessions_created: register(&registry, IntCounterVec::new(
+                Opts::new("curfew_sessions_created_total", "Sessions started."),
+                &["policy"],
+            )?)?,
+            sessions_ended: register(&registry, IntCounterVec::new(
+                Opts::new("curfew_sessions_ended_total", "Sessions ended by this replica."),
+                &["policy", "reason"],
+            )?)?,
+            touches_written: register(&registry, IntCounter::new(
+                "curfew_touches_written_total",
+                "Activities written to the session store.",
+            )?)?,
+            touches_dropped: register(&registry, IntCounter::new(
+                "curfew_touches_dropped_total",
+                "Activities given up because the session store stayed away for too long.",
+            )?)?,
+            touches_pending: register(&registry, IntGauge::new(
+                "curfew_touches_pending",
+                "Sessions whose last activity has not been written to the session store yet.",
+            )?)?,
+            registry,
+        })
+    }
+
+    /// Counts an answered check.
+    pub fn check(&self, contract: &str, policy: &str, verdict: Verdict, seconds: f64) {
+        self.checks.with_label_values(&[contract, policy, verdict.as_str()]).inc();
+        self.check_seconds.with_label_values(&[contract]).observe(seconds);
+    }
+
+    /// Counts an operation on the store; `result` is `ok` or the kind of error.
+    pub fn store_operation(&self, operation: &str, result: &str, seconds: f64) {
+        self.store_operations.with_label_values(&[operation, result]).inc();
+        self.store_seconds.with_label_values(&[operation]).observe(seconds);
+    }
+
+    /// Counts a session that started.
+    pub fn session_created(&self, policy: &str) {
+        self.sessions_created.with_label_values(&[policy]).inc();
+    }
+
+    /// Counts a session that ended.
+    pub fn session_ended(&self, policy: &str, reason: EndReason) {
+        self.sessions_ended.with_label_values(&[policy, reason.as_str()]).inc();
+    }
+
+    /// All metrics in the text exposition format of Prometheus, version 0.0.4.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] when a metric can't be written.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::DenyReason;
+
+    #[test]
+    fn counts_what_it_is_told() {
+        let metrics = Metrics::new().unwrap();
+        metrics.check("auth-request", "default", Verdict::Allow, 0.001);
+        metrics.check("auth-request", NO_POLICY, Verdict::Deny(DenyReason::NoCredential), 0.001);
+        metrics.store_operation("load", "ok", 0.001);
+        metrics.session_created("default");
+        metrics.session_ended("default", EndReason::IdleTimeout);
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
+            r#"curfew_checks_total{contract="auth-request",policy="none",verdict="no_credential"} 1"#,
+            r#"curfew_check_duration_seconds_count{contract="auth-request"} 2"#,
+            r#"curfew_store_operations_total{operation="load",result="ok"} 1"#,
+            r#"curfew_sessions_created_total{policy="default"} 1"#,
+            r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout"} 1"#,
+            "curfew_build_info",
+            "process_resident_memory_bytes",
+        ] {
+            assert!(text.contains(line), "{line}\nis not in\n{text}");
+        }
+    }
+}
