@@ -39,7 +39,11 @@ impl Policies {
             activity: a.activity.strictest(b.activity),
             touch_interval: a.touch_interval.min(b.touch_interval),
         })?;
-        by_name.contains_key(&default).then_some(Self { by_name, default, strictest })
+        by_name.contains_key(&default).then_some(Self {
+            by_name,
+            default,
+            strictest,
+        })
     }
 
     /// The policy of this name.

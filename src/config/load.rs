@@ -29,11 +29,22 @@ pub struct Loaded {
 /// # Errors
 /// [`ConfigError`] with every mistake, its key, its place and its value.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
-    let source = file.map_or_else(|| "environment".to_owned(), |path| path.display().to_string());
-    let tree = Tree { root: merge(file, environment)?, source };
+    let source = file.map_or_else(
+        || "environment".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let tree = Tree {
+        root: merge(file, environment)?,
+        source,
+    };
     let mut effective = tree.parse()?;
     let config = validate::validate(&mut effective).map_err(|mistakes| {
-        ConfigError::Problems(mistakes.into_iter().map(|m| tree.problem(m.key, m.message)).collect())
+        ConfigError::Problems(
+            mistakes
+                .into_iter()
+                .map(|m| tree.problem(m.key, m.message))
+                .collect(),
+        )
     })?;
     Ok(Loaded { config, effective })
 }
@@ -55,14 +66,20 @@ fn merge(file: Option<&Path>, environment: &Environment) -> Result<Value, Config
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
         // Parsed here, so that the origin of every value is the path as it was given.
-        builder = builder.add_source(NamedText { origin: path.display().to_string(), text, format });
+        builder = builder.add_source(NamedText {
+            origin: path.display().to_string(),
+            text,
+            format,
+        });
     }
     let environment = layers::Environment::with_prefix("CURFEW")
         .prefix_separator("__")
         .separator("__")
         .source(Some(environment.clone().into_iter().collect()));
     let merged = builder.add_source(environment).build();
-    Ok(merged.map_err(|error| ConfigError::Source(error.to_string()))?.cache)
+    Ok(merged
+        .map_err(|error| ConfigError::Source(error.to_string()))?
+        .cache)
 }
 
 /// The text of a configuration file that has been read.
@@ -113,28 +130,47 @@ impl Tree {
     fn problem(&self, key: String, message: String) -> Problem {
         let value = self.find(&key);
         let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
-        Problem { origin, value: value.and_then(|value| shown(&key, value)), key, message }
+        Problem {
+            origin,
+            value: value.and_then(|value| shown(&key, value)),
+            key,
+            message,
+        }
     }
 
     fn unknown(&self, path: &str, field: &str, expected: &[&str]) -> Problem {
-        let parent = path.strip_suffix(field).map_or(path, |parent| parent.trim_end_matches('.'));
-        let key = if matches!(parent, "" | ".") { field.to_owned() } else { format!("{parent}.{field}") };
+        let parent = path
+            .strip_suffix(field)
+            .map_or(path, |parent| parent.trim_end_matches('.'));
+        let key = if matches!(parent, "" | ".") {
+            field.to_owned()
+        } else {
+            format!("{parent}.{field}")
+        };
         let nearest = expected
             .iter()
             .map(|known| (strsim::osa_distance(known, field), known))
             .min()
             .filter(|(distance, known)| *distance <= (known.len() / 2).max(2));
-        let hint = nearest.map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"));
+        let hint = nearest.map_or_else(String::new, |(_, known)| {
+            format!("; did you mean `{known}`?")
+        });
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
         // The value of a key that nobody knows may be a secret with its name misspelt.
-        Problem { value: None, ..self.problem(key, message) }
+        Problem {
+            value: None,
+            ..self.problem(key, message)
+        }
     }
 
     /// Where a value comes from.
     fn origin(&self, key: &str, value: &Value) -> String {
         match any_origin(value) {
             Some("the environment") => {
-                format!("environment {PREFIX}{}", key.replace('.', "__").to_uppercase())
+                format!(
+                    "environment {PREFIX}{}",
+                    key.replace('.', "__").to_uppercase()
+                )
             }
             Some(origin) => origin.to_owned(),
             None => self.source.clone(),
@@ -142,11 +178,12 @@ impl Tree {
     }
 
     fn find(&self, key: &str) -> Option<&Value> {
-        key.split('.').try_fold(&self.root, |value, segment| match &value.kind {
-            ValueKind::Table(table) => table.get(segment),
-            ValueKind::Array(items) => items.get(segment.parse::<usize>().ok()?),
-            _ => None,
-        })
+        key.split('.')
+            .try_fold(&self.root, |value, segment| match &value.kind {
+                ValueKind::Table(table) => table.get(segment),
+                ValueKind::Array(items) => items.get(segment.parse::<usize>().ok()?),
+                _ => None,
+            })
     }
 }
 
@@ -168,7 +205,11 @@ fn shown(key: &str, value: &Value) -> Option<String> {
     match &value.kind {
         ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
         _ if is_secret(key) => Some(REDACTED.to_owned()),
-        _ if key == "store.url" => value.clone().into_string().ok().map(|url| redacted_url(&url)),
+        _ if key == "store.url" => value
+            .clone()
+            .into_string()
+            .ok()
+            .map(|url| redacted_url(&url)),
         _ => value.clone().into_string().ok(),
     }
 }
@@ -185,7 +226,10 @@ fn innermost(error: layers::ConfigError) -> String {
 
 /// Takes serde's message about an unknown field apart.
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
-    let mut names = message.strip_prefix("unknown field `")?.split('`').step_by(2);
+    let mut names = message
+        .strip_prefix("unknown field `")?
+        .split('`')
+        .step_by(2);
     let field = names.next()?;
     Some((field, names.filter(|name| !name.is_empty()).collect()))
 }

@@ -51,8 +51,7 @@ pub struct RawListen {
 #[serde(deny_unknown_fields, default)]
 pub struct RawStore {
     /// `memory:`, `redis://…` or `rediss://…`.
-    #[serde(serialize_with = "redact_url")]
-    pub url: String,
+    pub url: RawUrl,
     /// The ACL user, instead of the URL's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -175,7 +174,7 @@ impl Default for RawListen {
 impl Default for RawStore {
     fn default() -> Self {
         Self {
-            url: "memory:".to_owned(),
+            url: RawUrl("memory:".to_owned()),
             username: None,
             password: None,
             password_file: None,
@@ -190,7 +189,11 @@ impl Default for RawStore {
 
 impl Default for RawToken {
     fn default() -> Self {
-        Self { keys: TextList(Vec::new()), keys_file: None, bearer: true }
+        Self {
+            keys: TextList(Vec::new()),
+            keys_file: None,
+            bearer: true,
+        }
     }
 }
 
@@ -209,7 +212,10 @@ impl Default for RawCookie {
 
 impl Default for RawLog {
     fn default() -> Self {
-        Self { format: "human".to_owned(), filter: "info".to_owned() }
+        Self {
+            format: "human".to_owned(),
+            filter: "info".to_owned(),
+        }
     }
 }
 
@@ -263,7 +269,9 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                let items = text.split([',', ' ', '\t', '\n']).filter(|item| !item.is_empty());
+                let items = text
+                    .split([',', ' ', '\t', '\n'])
+                    .filter(|item| !item.is_empty());
                 Ok(items.map(str::to_owned).collect())
             }
 
@@ -284,7 +292,9 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
 /// A URL without the password that may be in it; nothing at all of what is not a URL.
 #[must_use]
 pub fn redacted_url(url: &str) -> String {
-    let Ok(mut parsed) = url::Url::parse(url) else { return REDACTED.to_owned() };
+    let Ok(mut parsed) = url::Url::parse(url) else {
+        return REDACTED.to_owned();
+    };
     // Query parameters can hold anything.
     parsed.set_query(None);
     if parsed.password().is_none() {
@@ -296,6 +306,19 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
-fn redact_url<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&redacted_url(url))
+/// A URL that may hold a password; shown without it.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct RawUrl(pub String);
+
+impl fmt::Debug for RawUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redacted_url(&self.0))
+    }
+}
+
+impl Serialize for RawUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&redacted_url(&self.0))
+    }
 }

@@ -5,7 +5,10 @@ use super::*;
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 struct File(tempfile::TempDir, PathBuf);
@@ -25,7 +28,9 @@ fn yaml(text: &str) -> Result<Loaded, ConfigError> {
 fn problems(text: &str) -> String {
     let file = file("curfew.yaml", text);
     let error = load(Some(&file.1), &Environment::new()).unwrap_err();
-    error.to_string().replace(&format!("{}/", file.0.path().display()), "")
+    error
+        .to_string()
+        .replace(&format!("{}/", file.0.path().display()), "")
 }
 
 #[test]
@@ -58,13 +63,19 @@ fn environment_over_file_over_defaults() {
     assert_eq!(config.listen.ops.port(), 3);
     assert_eq!(config.listen.admin.port(), 9188);
     assert!(!config.extractor.bearer);
-    assert!(matches!(config.store, StoreConfig::Memory { max_sessions: 7 }));
+    assert!(matches!(
+        config.store,
+        StoreConfig::Memory { max_sessions: 7 }
+    ));
     assert_eq!(config.policies.default_name().as_str(), "strict");
 }
 
 #[test]
 fn toml_is_the_same() {
-    let file = file("curfew.toml", "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n");
+    let file = file(
+        "curfew.toml",
+        "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n",
+    );
     let config = load(Some(&file.1), &Environment::new()).unwrap().config;
     let (_, policy) = config.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(300)));
@@ -77,13 +88,22 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
         "curfew.yaml: policies.default.idel: unknown key; did you mean `idle`? \
          (known here: idle, absolute, max_auth_age, touch_interval, activity)"
     );
-    assert!(problems("stroe: {}\n").starts_with("curfew.yaml: stroe: unknown key; did you mean `store`?"));
+    assert!(
+        problems("stroe: {}\n")
+            .starts_with("curfew.yaml: stroe: unknown key; did you mean `store`?")
+    );
     let told = problems("zzzzzzzzzzzz: 1\n");
-    assert!(told.contains("unknown key (known here: default_policy"), "{told}");
+    assert!(
+        told.contains("unknown key (known here: default_policy"),
+        "{told}"
+    );
     let error = load(None, &environment(&[("CURFEW__STORE__URI", "secret")])).unwrap_err();
-    assert!(error.to_string().starts_with(
-        "environment CURFEW__STORE__URI: store.uri: unknown key; did you mean `url`?"
-    ), "{error}");
+    assert!(
+        error.to_string().starts_with(
+            "environment CURFEW__STORE__URI: store.uri: unknown key; did you mean `url`?"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -133,14 +153,26 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
             "listen: {check: '127.0.0.1:1', ops: '127.0.0.1:1'}",
             r#"curfew.yaml: listen.ops = "127.0.0.1:1": another listener has the same address"#,
         ),
-        ("log: {format: xml}", r#"curfew.yaml: log.format = "xml": must be `human` or `json`"#),
+        (
+            "log: {format: xml}",
+            r#"curfew.yaml: log.format = "xml": must be `human` or `json`"#,
+        ),
         (
             "log: {filter: 'loud!!'}",
             r#"curfew.yaml: log.filter = "loud!!": not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug"#,
         ),
-        ("token: {bearer: maybe}", r#"curfew.yaml: token.bearer = "maybe": expected a boolean"#),
-        ("policies: 5", r#"curfew.yaml: policies = "5": expected a map"#),
-        ("store: {max_sessions: 0}", r#"curfew.yaml: store.max_sessions = "0": must be at least 1"#),
+        (
+            "token: {bearer: maybe}",
+            r#"curfew.yaml: token.bearer = "maybe": expected a boolean"#,
+        ),
+        (
+            "policies: 5",
+            r#"curfew.yaml: policies = "5": expected a map"#,
+        ),
+        (
+            "store: {max_sessions: 0}",
+            r#"curfew.yaml: store.max_sessions = "0": must be at least 1"#,
+        ),
         (
             "end_retention: 1s",
             r#"curfew.yaml: end_retention = "1s": must be between 1m and 30days"#,
@@ -186,7 +218,8 @@ fn a_host_cookie_is_what_browsers_accept_as_one() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let told = problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
+    let told =
+        problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
     assert_eq!(told.lines().count(), 3, "{told}");
 }
 
@@ -197,8 +230,13 @@ fn sessions_in_redis_need_keys_and_an_admin_token() {
     assert!(told.contains("curfew keygen"), "{told}");
     assert!(told.contains("admin.token_hashes"), "{told}");
     let hash = "ab".repeat(32);
-    let redis = format!("{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}");
-    assert!(matches!(yaml(&redis).unwrap().config.store, StoreConfig::Redis(_)));
+    let redis = format!(
+        "{{store: {{url: 'redis://localhost'}}, admin: {{token_hashes: {hash}}}, token: {{keys: {KEY}}}}}"
+    );
+    assert!(matches!(
+        yaml(&redis).unwrap().config.store,
+        StoreConfig::Redis(_)
+    ));
 }
 
 #[test]
@@ -212,8 +250,14 @@ fn keys_come_from_a_list_the_environment_or_a_file() {
     assert_eq!(names(load(None, &set).unwrap()), listed);
     let ring = file("ring", &format!("# current\n{KEY}\n{other} # old\n\n"));
     let path = ring.1.display();
-    assert_eq!(names(yaml(&format!("token: {{keys_file: {path}}}")).unwrap()), listed);
-    assert!(problems("token: {keys_file: /nowhere}").contains("token.keys_file = \"/nowhere\": can't be read"));
+    assert_eq!(
+        names(yaml(&format!("token: {{keys_file: {path}}}")).unwrap()),
+        listed
+    );
+    assert!(
+        problems("token: {keys_file: /nowhere}")
+            .contains("token.keys_file = \"/nowhere\": can't be read")
+    );
 }
 
 #[test]
@@ -231,7 +275,10 @@ fn no_secret_is_shown() {
         format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
     ] {
         let told = problems(&text);
-        assert!(!told.contains(secret) && !told.contains("1234567890"), "{told}");
+        assert!(
+            !told.contains(secret) && !told.contains("1234567890"),
+            "{told}"
+        );
     }
     let hash = "ab".repeat(32);
     let whole = format!(
@@ -254,15 +301,34 @@ fn the_effective_configuration_is_whole_and_can_be_read_again() {
     let again = load(Some(&file("effective.toml", &text).1), &Environment::new()).unwrap();
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(text.contains("[policies.default]\nidle = \"5m\"\nabsolute = \"12h\"\ntouch_interval = \"5s\"\nactivity = \"any\"\n"), "{text}");
-    assert!(text.contains("[policies.forever]\nidle = \"off\"\n"), "{text}");
+    assert!(
+        text.contains("[policies.forever]\nidle = \"off\"\n"),
+        "{text}"
+    );
 }
 
 #[test]
 fn files_that_can_not_be_read_are_named() {
-    let missing = load(Some(&PathBuf::from("/nowhere/curfew.yaml")), &Environment::new());
-    assert!(missing.unwrap_err().to_string().starts_with("/nowhere/curfew.yaml: No such file"));
+    let missing = load(
+        Some(&PathBuf::from("/nowhere/curfew.yaml")),
+        &Environment::new(),
+    );
+    assert!(
+        missing
+            .unwrap_err()
+            .to_string()
+            .starts_with("/nowhere/curfew.yaml: No such file")
+    );
     let odd = file("curfew.json", "{}");
     let error = load(Some(&odd.1), &Environment::new()).unwrap_err();
-    assert!(error.to_string().ends_with("a configuration file is named .yaml, .yml or .toml"));
-    assert!(problems("a: [1\nb").contains("curfew.yaml"), "{}", problems("a: [1\nb"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("a configuration file is named .yaml, .yml or .toml")
+    );
+    assert!(
+        problems("a: [1\nb").contains("curfew.yaml"),
+        "{}",
+        problems("a: [1\nb")
+    );
 }

@@ -25,22 +25,39 @@ struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     fn note(&mut self, key: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Mistake { key: key.into(), message: message.into() });
+        self.0.push(Mistake {
+            key: key.into(),
+            message: message.into(),
+        });
     }
 
     /// A value, or a mistake at `key`.
     fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Option<T> {
-        parsed.map_err(|error| self.note(key, error.to_string())).ok()
+        parsed
+            .map_err(|error| self.note(key, error.to_string()))
+            .ok()
     }
 
     /// A duration between `least` and `most`.
-    fn duration(&mut self, key: &str, text: &str, least: Duration, most: Duration) -> Option<Duration> {
+    fn duration(
+        &mut self,
+        key: &str,
+        text: &str,
+        least: Duration,
+        most: Duration,
+    ) -> Option<Duration> {
         let Ok(duration) = humantime::parse_duration(text) else {
-            self.note(key, r#"not a duration; write one like "15m", "12h" or "1h 30m""#);
+            self.note(
+                key,
+                r#"not a duration; write one like "15m", "12h" or "1h 30m""#,
+            );
             return None;
         };
         if duration < least || duration > most {
-            let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+            let (least, most) = (
+                humantime::format_duration(least),
+                humantime::format_duration(most),
+            );
             self.note(key, format!("must be between {least} and {most}"));
             return None;
         }
@@ -49,13 +66,19 @@ impl Mistakes {
 
     /// The contents of a file.
     fn read(&mut self, key: &str, path: &str) -> Option<Vec<u8>> {
-        self.take(key, std::fs::read(path).map_err(|error| format!("can't be read: {error}")))
+        self.take(
+            key,
+            std::fs::read(path).map_err(|error| format!("can't be read: {error}")),
+        )
     }
 
     /// The text in a file.
     fn read_text(&mut self, key: &str, path: &str) -> Option<String> {
         let bytes = self.read(key, path)?;
-        self.take(key, String::from_utf8(bytes).map_err(|_| "the file is not text"))
+        self.take(
+            key,
+            String::from_utf8(bytes).map_err(|_| "the file is not text"),
+        )
     }
 }
 
@@ -76,14 +99,19 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = listen(raw, mistakes);
     let store = store::parse(&raw.store, mistakes);
-    let embedded = raw.store.url.starts_with("memory:");
+    let embedded = raw.store.url.0.starts_with("memory:");
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);
     let policies = policies::parse(raw, mistakes);
-    let end_retention = mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
-    let shutdown_timeout =
-        mistakes.duration("shutdown_timeout", &raw.shutdown_timeout, Duration::ZERO, HOUR);
+    let end_retention =
+        mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
+    let shutdown_timeout = mistakes.duration(
+        "shutdown_timeout",
+        &raw.shutdown_timeout,
+        Duration::ZERO,
+        HOUR,
+    );
     let log = log(raw, mistakes);
     let cookie = cookie?;
     Some(Config {
@@ -109,12 +137,19 @@ const DAY: Duration = Duration::from_secs(86_400);
 fn listen(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Listen> {
     let mut address = |key: &str, text: &str| {
         let parsed = text.parse::<SocketAddr>();
-        mistakes.take(key, parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"))
+        mistakes.take(
+            key,
+            parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"),
+        )
     };
     let check = address("listen.check", &raw.listen.check);
     let admin = address("listen.admin", &raw.listen.admin);
     let ops = address("listen.ops", &raw.listen.ops);
-    let listen = Listen { check: check?, admin: admin?, ops: ops? };
+    let listen = Listen {
+        check: check?,
+        admin: admin?,
+        ops: ops?,
+    };
     for (key, one, other) in [
         ("listen.admin", listen.admin, listen.check),
         ("listen.ops", listen.ops, listen.check),
@@ -133,11 +168,18 @@ fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<LogConfig> {
         "json" => Ok(LogFormat::Json),
         _ => Err("must be `human` or `json`"),
     };
-    let filter = raw.log.filter.parse::<tracing_subscriber::EnvFilter>();
-    let filter = filter.map_err(|_| {
-        "not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug"
-    });
+    // A single word that is no level would be taken for a target, and silence everything else.
+    let is_directive = |part: &str| part.contains('=') || part.parse::<tracing::Level>().is_ok();
+    let filter = raw.log.filter.parse::<tracing_subscriber::EnvFilter>().ok();
+    let filter = filter
+        .filter(|_| raw.log.filter.split(',').all(is_directive))
+        .ok_or(
+            "not a level (error, warn, info, debug, trace) or directives such as info,curfew=debug",
+        );
     let format = mistakes.take("log.format", format);
     mistakes.take("log.filter", filter)?;
-    Some(LogConfig { format: format?, filter: raw.log.filter.clone() })
+    Some(LogConfig {
+        format: format?,
+        filter: raw.log.filter.clone(),
+    })
 }

@@ -22,8 +22,14 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
 /// `text` without spaces and tabs at its ends.
 fn trim(text: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let start = text.iter().position(|byte| !blank(byte)).unwrap_or(text.len());
-    let end = text.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+    let start = text
+        .iter()
+        .position(|byte| !blank(byte))
+        .unwrap_or(text.len());
+    let end = text
+        .iter()
+        .rposition(|byte| !blank(byte))
+        .map_or(start, |last| last + 1);
     &text[start..end]
 }
 
@@ -54,9 +60,10 @@ mod tests {
 
     #[test]
     fn finds_every_value() {
-        assert_eq!(values(&[b"__Host-session=x; __Host-session=y", b"__Host-session=z"]), [
-            "x", "y", "z"
-        ]);
+        assert_eq!(
+            values(&[b"__Host-session=x; __Host-session=y", b"__Host-session=z"]),
+            ["x", "y", "z"]
+        );
     }
 
     #[test]

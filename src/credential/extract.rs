@@ -51,10 +51,15 @@ impl TokenExtractor {
 
 /// The values of `Authorization: Bearer` (RFC 6750 section 2.1; the scheme in any case).
 fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(AUTHORIZATION).into_iter().filter_map(|line| {
-        let (scheme, token) = line.as_bytes().split_first_chunk::<7>()?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
-    })
+    headers
+        .get_all(AUTHORIZATION)
+        .into_iter()
+        .filter_map(|line| {
+            let (scheme, token) = line.as_bytes().split_first_chunk::<7>()?;
+            scheme
+                .eq_ignore_ascii_case(b"bearer ")
+                .then(|| token.trim_ascii())
+        })
 }
 
 #[cfg(test)]
@@ -76,29 +81,74 @@ mod tests {
     #[test]
     fn table() {
         use Extraction::{Ambiguous, Candidate, Nothing};
-        let both = TokenExtractor { cookie: "s".to_owned(), bearer: true };
-        let cookie_only = TokenExtractor { bearer: false, ..both.clone() };
+        let both = TokenExtractor {
+            cookie: "s".to_owned(),
+            bearer: true,
+        };
+        let cookie_only = TokenExtractor {
+            bearer: false,
+            ..both.clone()
+        };
         for (lines, expected, without_bearer) in [
             (&[][..], Nothing, Nothing),
             (&[("cookie", "t=1")], Nothing, Nothing),
             (&[("cookie", "s=a")], Candidate(b"a"), Candidate(b"a")),
             (&[("cookie", "s=a; s=a")], Candidate(b"a"), Candidate(b"a")),
             (&[("cookie", "s=a; s=b")], Ambiguous, Ambiguous),
-            (&[("cookie", "s=a"), ("cookie", "s=b")], Ambiguous, Ambiguous),
+            (
+                &[("cookie", "s=a"), ("cookie", "s=b")],
+                Ambiguous,
+                Ambiguous,
+            ),
             (&[("cookie", "s=; s=b")], Ambiguous, Ambiguous),
-            (&[("authorization", "Bearer cfw1_a")], Candidate(b"cfw1_a"), Nothing),
-            (&[("authorization", "bEARER cfw1_a")], Candidate(b"cfw1_a"), Nothing),
-            (&[("authorization", "Bearer eyJ")], Candidate(b"eyJ"), Nothing),
+            (
+                &[("authorization", "Bearer cfw1_a")],
+                Candidate(b"cfw1_a"),
+                Nothing,
+            ),
+            (
+                &[("authorization", "bEARER cfw1_a")],
+                Candidate(b"cfw1_a"),
+                Nothing,
+            ),
+            (
+                &[("authorization", "Bearer eyJ")],
+                Candidate(b"eyJ"),
+                Nothing,
+            ),
             (&[("authorization", "Basic YTpi")], Nothing, Nothing),
             (&[("authorization", "Bearer")], Nothing, Nothing),
-            (&[("cookie", "s=a"), ("authorization", "Bearer eyJ")], Candidate(b"a"), Candidate(b"a")),
-            (&[("cookie", "s=a"), ("authorization", "Bearer cfw1_b")], Ambiguous, Candidate(b"a")),
-            (&[("cookie", "s=cfw1_a"), ("authorization", "Bearer cfw1_a")], Candidate(b"cfw1_a"), Candidate(b"cfw1_a")),
-            (&[("authorization", "Bearer cfw1_a"), ("authorization", "Bearer cfw1_b")], Ambiguous, Nothing),
+            (
+                &[("cookie", "s=a"), ("authorization", "Bearer eyJ")],
+                Candidate(b"a"),
+                Candidate(b"a"),
+            ),
+            (
+                &[("cookie", "s=a"), ("authorization", "Bearer cfw1_b")],
+                Ambiguous,
+                Candidate(b"a"),
+            ),
+            (
+                &[("cookie", "s=cfw1_a"), ("authorization", "Bearer cfw1_a")],
+                Candidate(b"cfw1_a"),
+                Candidate(b"cfw1_a"),
+            ),
+            (
+                &[
+                    ("authorization", "Bearer cfw1_a"),
+                    ("authorization", "Bearer cfw1_b"),
+                ],
+                Ambiguous,
+                Nothing,
+            ),
         ] {
             let headers = headers(lines);
             assert_eq!(both.extract(&headers), expected, "{lines:?}");
-            assert_eq!(cookie_only.extract(&headers), without_bearer, "{lines:?}, no bearer");
+            assert_eq!(
+                cookie_only.extract(&headers),
+                without_bearer,
+                "{lines:?}, no bearer"
+            );
         }
     }
 }

@@ -132,7 +132,11 @@ impl KeyRing {
     pub fn issue(&self) -> Result<Token, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let random = random()?;
-        Ok(Token { key_id: key.id, random, mac: key.mac(&random) })
+        Ok(Token {
+            key_id: key.id,
+            random,
+            mac: key.mac(&random),
+        })
     }
 
     /// The session that a token's text belongs to, if a key of this ring signed it. The MAC is
@@ -143,7 +147,11 @@ impl KeyRing {
     pub fn verify(&self, text: &[u8]) -> Result<SessionId, InvalidToken> {
         let token = Token::parse(text).ok_or(InvalidToken)?;
         // The key's name is no secret, so finding the key by it may take as long as it takes.
-        let key = self.keys.iter().find(|key| key.id == token.key_id).ok_or(InvalidToken)?;
+        let key = self
+            .keys
+            .iter()
+            .find(|key| key.id == token.key_id)
+            .ok_or(InvalidToken)?;
         if bool::from(key.mac(&token.random).ct_eq(&token.mac)) {
             Ok(token.session_id())
         } else {
@@ -212,7 +220,13 @@ mod tests {
         for text in [STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
             assert_eq!(SigningKey::parse(&text).unwrap().name(), "b6a1700fa533");
         }
-        for bad in ["", "secret", "AAAA", &STANDARD.encode([1; 31]), &STANDARD.encode([1; 33])] {
+        for bad in [
+            "",
+            "secret",
+            "AAAA",
+            &STANDARD.encode([1; 31]),
+            &STANDARD.encode([1; 33]),
+        ] {
             assert_eq!(SigningKey::parse(bad).unwrap_err(), KeyError::NotAKey);
         }
     }
@@ -221,7 +235,10 @@ mod tests {
     fn rings_that_make_no_sense_are_refused() {
         assert_eq!(KeyRing::new(vec![]).unwrap_err(), KeyError::Empty);
         let key = key();
-        assert_eq!(KeyRing::new(vec![key.clone(), key]).unwrap_err(), KeyError::Twice);
+        assert_eq!(
+            KeyRing::new(vec![key.clone(), key]).unwrap_err(),
+            KeyError::Twice
+        );
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl Token {
         URL_SAFE_NO_PAD.decode_slice(encoded, &mut body).ok()?;
         let (key_id, rest) = body.split_first_chunk()?;
         let (random, mac) = rest.split_first_chunk()?;
-        Some(Self { key_id: *key_id, random: *random, mac: mac.try_into().ok()? })
+        Some(Self {
+            key_id: *key_id,
+            random: *random,
+            mac: mac.try_into().ok()?,
+        })
     }
 
     /// The text to hand to the client.

@@ -49,7 +49,10 @@ const BACKGROUND: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("x-session-passive"), "1"),
     (HeaderName::from_static("kbn-system-request"), "true"),
     (HeaderName::from_static("kbn-system-api"), "true"),
-    (HeaderName::from_static("x-graylog-no-session-extension"), "true"),
+    (
+        HeaderName::from_static("x-graylog-no-session-extension"),
+        "true",
+    ),
 ];
 
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
@@ -62,9 +65,15 @@ pub fn classify(kind: ActivityKind, method: &Method, headers: &HeaderMap) -> Act
     let passive = *method == Method::HEAD
         || is_preflight(method, headers)
         || is_prefetch(headers)
-        || BACKGROUND.iter().any(|(name, value)| any_is(headers, name, value))
+        || BACKGROUND
+            .iter()
+            .any(|(name, value)| any_is(headers, name, value))
         || (kind == ActivityKind::Navigation && method.is_safe() && !is_navigation(headers));
-    if passive { Activity::Passive } else { Activity::Touch }
+    if passive {
+        Activity::Passive
+    } else {
+        Activity::Touch
+    }
 }
 
 /// A CORS preflight: asked by the browser, not by the person (Fetch standard, 4.8).
@@ -77,19 +86,28 @@ fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// `Sec-Purpose: prefetch`, with or without parameters such as `;prerender`.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_PURPOSE).into_iter().any(|value| {
-        value.as_bytes().trim_ascii_start().get(..8).is_some_and(|p| p.eq_ignore_ascii_case(b"prefetch"))
+        value
+            .as_bytes()
+            .trim_ascii_start()
+            .get(..8)
+            .is_some_and(|p| p.eq_ignore_ascii_case(b"prefetch"))
     })
 }
 
 /// A navigation of the whole page, by the browser's own word (Fetch Metadata).
 fn is_navigation(headers: &HeaderMap) -> bool {
-    let whole_page = headers.get(SEC_FETCH_DEST).is_none_or(|dest| dest == "document");
+    let whole_page = headers
+        .get(SEC_FETCH_DEST)
+        .is_none_or(|dest| dest == "document");
     whole_page && any_is(headers, &SEC_FETCH_MODE, "navigate")
 }
 
 fn any_is(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
     headers.get_all(name).into_iter().any(|value| {
-        value.as_bytes().trim_ascii().eq_ignore_ascii_case(expected.as_bytes())
+        value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(expected.as_bytes())
     })
 }
 
@@ -114,29 +132,79 @@ mod tests {
         for (method, lines, any, navigation) in [
             ("GET", &[][..], Touch, Passive),
             ("GET", &[navigate], Touch, Touch),
-            ("GET", &[navigate, ("sec-fetch-dest", "document")], Touch, Touch),
-            ("GET", &[navigate, ("sec-fetch-dest", "iframe")], Touch, Passive),
+            (
+                "GET",
+                &[navigate, ("sec-fetch-dest", "document")],
+                Touch,
+                Touch,
+            ),
+            (
+                "GET",
+                &[navigate, ("sec-fetch-dest", "iframe")],
+                Touch,
+                Passive,
+            ),
             ("GET", &[("sec-fetch-mode", "cors")], Touch, Passive),
             ("POST", &[], Touch, Touch),
             ("DELETE", &[("sec-fetch-mode", "cors")], Touch, Touch),
             ("PROPFIND", &[], Touch, Touch),
             ("HEAD", &[navigate], Passive, Passive),
             ("OPTIONS", &[], Touch, Passive),
-            ("OPTIONS", &[("origin", "https://a"), ("access-control-request-method", "PUT")], Passive, Passive),
-            ("GET", &[("origin", "https://a"), ("access-control-request-method", "PUT")], Touch, Passive),
-            ("GET", &[navigate, ("sec-purpose", "prefetch")], Passive, Passive),
-            ("GET", &[navigate, ("sec-purpose", "Prefetch;prerender")], Passive, Passive),
+            (
+                "OPTIONS",
+                &[
+                    ("origin", "https://a"),
+                    ("access-control-request-method", "PUT"),
+                ],
+                Passive,
+                Passive,
+            ),
+            (
+                "GET",
+                &[
+                    ("origin", "https://a"),
+                    ("access-control-request-method", "PUT"),
+                ],
+                Touch,
+                Passive,
+            ),
+            (
+                "GET",
+                &[navigate, ("sec-purpose", "prefetch")],
+                Passive,
+                Passive,
+            ),
+            (
+                "GET",
+                &[navigate, ("sec-purpose", "Prefetch;prerender")],
+                Passive,
+                Passive,
+            ),
             ("GET", &[navigate, ("sec-purpose", "pre")], Touch, Touch),
             ("POST", &[("x-session-passive", "1")], Passive, Passive),
-            ("POST", &[("x-session-passive", "0"), ("x-session-passive", " 1 ")], Passive, Passive),
+            (
+                "POST",
+                &[("x-session-passive", "0"), ("x-session-passive", " 1 ")],
+                Passive,
+                Passive,
+            ),
             ("POST", &[("x-session-passive", "0")], Touch, Touch),
             ("POST", &[("kbn-system-request", "true")], Passive, Passive),
             ("POST", &[("kbn-system-api", "true")], Passive, Passive),
-            ("POST", &[("x-graylog-no-session-extension", "true")], Passive, Passive),
+            (
+                "POST",
+                &[("x-graylog-no-session-extension", "true")],
+                Passive,
+                Passive,
+            ),
         ] {
             let method = method.parse().unwrap();
             let lines = headers(lines);
-            assert_eq!(classify(ActivityKind::Any, &method, &lines), any, "{method} {lines:?}");
+            assert_eq!(
+                classify(ActivityKind::Any, &method, &lines),
+                any,
+                "{method} {lines:?}"
+            );
             let strict = classify(ActivityKind::Navigation, &method, &lines);
             assert_eq!(strict, navigation, "{method} {lines:?}, navigation only");
         }

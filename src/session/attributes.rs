@@ -43,7 +43,10 @@ impl Attributes {
             }
             // A comma separates groups in the header, so within one it would forge a second.
             let comma = name == "groups";
-            if !values.iter().all(|value| is_value(value) && !(comma && value.contains(','))) {
+            if !values
+                .iter()
+                .all(|value| is_value(value) && !(comma && value.contains(',')))
+            {
                 return Err(AttributeError::Value(name.clone()));
             }
             bytes += name.len() + values.iter().map(String::len).sum::<usize>();
@@ -69,7 +72,9 @@ impl Attributes {
 
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+        && name
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 fn is_value(value: &str) -> bool {
@@ -95,8 +100,16 @@ mod tests {
     fn bad_attributes_are_refused() {
         assert_eq!(one("E-Mail", "a"), Err(AttributeError::Name));
         assert_eq!(one("", "a"), Err(AttributeError::Name));
-        for (name, value) in [("email", "a\r\nX-Session-User: root"), ("groups", "a,b"), ("x", " a")] {
-            assert_eq!(one(name, value), Err(AttributeError::Value(name.to_owned())), "{value:?}");
+        for (name, value) in [
+            ("email", "a\r\nX-Session-User: root"),
+            ("groups", "a,b"),
+            ("x", " a"),
+        ] {
+            assert_eq!(
+                one(name, value),
+                Err(AttributeError::Value(name.to_owned())),
+                "{value:?}"
+            );
         }
         let many = BTreeMap::from([("x".to_owned(), vec!["y".repeat(1024); 5])]);
         assert_eq!(Attributes::new(many), Err(AttributeError::TooLarge));

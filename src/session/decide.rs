@@ -37,7 +37,9 @@ pub fn decide(
 
 /// Whether a live session is too old, too long unused or signed in too long ago for `limits`.
 fn is_stale(session: &Session, limits: &Limits, now: Timestamp) -> bool {
-    let sign_in = limits.max_auth_age.map_or(Timestamp::MAX, |age| session.started.plus(age));
+    let sign_in = limits
+        .max_auth_age
+        .map_or(Timestamp::MAX, |age| session.started.plus(age));
     now >= session.absolute_deadline(limits)
         || now >= session.idle_deadline(limits)
         || now >= sign_in

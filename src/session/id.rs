@@ -74,8 +74,19 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "00", &"g".repeat(32), &"+".repeat(32), &"é".repeat(16), &"0".repeat(33)] {
-            assert_eq!(text.parse::<SessionId>(), Err(ParseSessionIdError), "{text}");
+        for text in [
+            "",
+            "00",
+            &"g".repeat(32),
+            &"+".repeat(32),
+            &"é".repeat(16),
+            &"0".repeat(33),
+        ] {
+            assert_eq!(
+                text.parse::<SessionId>(),
+                Err(ParseSessionIdError),
+                "{text}"
+            );
         }
     }
 }

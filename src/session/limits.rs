@@ -31,7 +31,9 @@ impl Limits {
     /// the reason of its end is to be told for `telling` (at least [`MIN_TELLING`]).
     #[must_use]
     pub fn retention(&self, telling: Duration) -> Duration {
-        self.idle.unwrap_or(self.absolute).saturating_add(telling.max(MIN_TELLING))
+        self.idle
+            .unwrap_or(self.absolute)
+            .saturating_add(telling.max(MIN_TELLING))
     }
 }
 
@@ -51,19 +53,37 @@ mod tests {
 
     #[test]
     fn strictest_takes_the_tighter_of_each() {
-        let office = Limits { idle: Some(MINUTE * 30), absolute: MINUTE * 480, max_auth_age: None };
-        let long = Limits { idle: None, absolute: MINUTE * 60, max_auth_age: Some(MINUTE) };
-        let expected =
-            Limits { idle: Some(MINUTE * 30), absolute: MINUTE * 60, max_auth_age: Some(MINUTE) };
+        let office = Limits {
+            idle: Some(MINUTE * 30),
+            absolute: MINUTE * 480,
+            max_auth_age: None,
+        };
+        let long = Limits {
+            idle: None,
+            absolute: MINUTE * 60,
+            max_auth_age: Some(MINUTE),
+        };
+        let expected = Limits {
+            idle: Some(MINUTE * 30),
+            absolute: MINUTE * 60,
+            max_auth_age: Some(MINUTE),
+        };
         assert_eq!(office.strictest(long), expected);
         assert_eq!(long.strictest(office), expected);
     }
 
     #[test]
     fn retention_outlasts_the_limit_that_ends_the_session() {
-        let idle = Limits { idle: Some(MINUTE * 15), absolute: MINUTE * 480, max_auth_age: None };
+        let idle = Limits {
+            idle: Some(MINUTE * 15),
+            absolute: MINUTE * 480,
+            max_auth_age: None,
+        };
         assert_eq!(idle.retention(MINUTE * 60), MINUTE * 75);
         assert_eq!(idle.retention(Duration::ZERO), MINUTE * 16);
-        assert_eq!(Limits { idle: None, ..idle }.retention(MINUTE * 60), MINUTE * 540);
+        assert_eq!(
+            Limits { idle: None, ..idle }.retention(MINUTE * 60),
+            MINUTE * 540
+        );
     }
 }

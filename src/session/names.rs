@@ -26,8 +26,14 @@ impl PolicyName {
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         let fits = (1..=64).contains(&name.len())
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
-        if fits { Ok(Self(name)) } else { Err(NameError::Policy) }
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+        if fits {
+            Ok(Self(name))
+        } else {
+            Err(NameError::Policy)
+        }
     }
 
     /// The name as text.
@@ -65,7 +71,11 @@ impl Subject {
         let fits = (1..=255).contains(&subject.len())
             && subject.trim() == subject
             && !subject.chars().any(char::is_control);
-        if fits { Ok(Self(subject)) } else { Err(NameError::Subject) }
+        if fits {
+            Ok(Self(subject))
+        } else {
+            Err(NameError::Subject)
+        }
     }
 
     /// The subject as text.
@@ -100,7 +110,15 @@ mod tests {
         for good in ["alice", "alice@example.com", "Ünal Öz", &"x".repeat(255)] {
             assert!(Subject::new(good).is_ok(), "{good}");
         }
-        for bad in ["", " alice", "alice ", "a\nb", "a\0", "\u{85}", &"x".repeat(256)] {
+        for bad in [
+            "",
+            " alice",
+            "alice ",
+            "a\nb",
+            "a\0",
+            "\u{85}",
+            &"x".repeat(256),
+        ] {
             assert_eq!(Subject::new(bad), Err(NameError::Subject), "{bad:?}");
         }
     }

@@ -111,7 +111,8 @@ impl Session {
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
         let told = self.retention.saturating_sub(MIN_TELLING);
-        self.last_seen.plus(limits.idle.map_or(told, |idle| idle.min(told)))
+        self.last_seen
+            .plus(limits.idle.map_or(told, |idle| idle.min(told)))
     }
 
     /// The instant from which the store may forget the record.

@@ -13,7 +13,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn limits(idle: Duration, absolute: Duration) -> Limits {
-    Limits { idle: Some(idle), absolute, max_auth_age: None }
+    Limits {
+        idle: Some(idle),
+        absolute,
+        max_auth_age: None,
+    }
 }
 
 fn session(limits: &Limits) -> Session {
@@ -49,7 +53,10 @@ mod decision {
         let limits = limits(15 * MINUTE, 12 * HOUR);
         let session = session(&limits);
         let over = START.plus(15 * MINUTE);
-        assert_eq!(verdict(&session, &limits, over.minus(Duration::from_millis(1))), ALLOW);
+        assert_eq!(
+            verdict(&session, &limits, over.minus(Duration::from_millis(1))),
+            ALLOW
+        );
         assert_eq!(verdict(&session, &limits, over), IDLE);
     }
 
@@ -59,27 +66,43 @@ mod decision {
         let mut session = session(&limits);
         session.touch(START.plus(HOUR));
         let over = START.plus(HOUR + MINUTE);
-        assert_eq!(verdict(&session, &limits, over.minus(Duration::from_millis(1))), ALLOW);
+        assert_eq!(
+            verdict(&session, &limits, over.minus(Duration::from_millis(1))),
+            ALLOW
+        );
         assert_eq!(verdict(&session, &limits, over), ABSOLUTE);
     }
 
     #[test]
     fn absolute_is_told_before_idle_when_both_are_over() {
         let limits = limits(HOUR, HOUR);
-        assert_eq!(verdict(&session(&limits), &limits, START.plus(HOUR)), ABSOLUTE);
+        assert_eq!(
+            verdict(&session(&limits), &limits, START.plus(HOUR)),
+            ABSOLUTE
+        );
     }
 
     #[test]
     fn a_clock_behind_the_last_activity_counts_as_no_time() {
         let limits = limits(SECOND, HOUR);
-        assert_eq!(verdict(&session(&limits), &limits, START.minus(HOUR)), ALLOW);
+        assert_eq!(
+            verdict(&session(&limits), &limits, START.minus(HOUR)),
+            ALLOW
+        );
     }
 
     #[test]
     fn without_an_idle_limit_only_the_absolute_one_ends_it() {
-        let limits = Limits { idle: None, absolute: 30 * HOUR, max_auth_age: None };
+        let limits = Limits {
+            idle: None,
+            absolute: 30 * HOUR,
+            max_auth_age: None,
+        };
         let session = session(&limits);
-        assert_eq!(verdict(&session, &limits, START.plus(30 * HOUR - SECOND)), ALLOW);
+        assert_eq!(
+            verdict(&session, &limits, START.plus(30 * HOUR - SECOND)),
+            ALLOW
+        );
         assert_eq!(verdict(&session, &limits, START.plus(30 * HOUR)), ABSOLUTE);
     }
 
@@ -89,8 +112,14 @@ mod decision {
         for reason in EndReason::ALL {
             let mut session = session(&limits);
             assert!(session.end(reason, START));
-            assert_eq!(verdict(&session, &limits, START), Verdict::Deny(reason.denial()));
-            assert_eq!(verdict(&session, &limits, START.plus(9 * HOUR)).as_str(), reason.as_str());
+            assert_eq!(
+                verdict(&session, &limits, START),
+                Verdict::Deny(reason.denial())
+            );
+            assert_eq!(
+                verdict(&session, &limits, START.plus(9 * HOUR)).as_str(),
+                reason.as_str()
+            );
         }
     }
 
@@ -103,11 +132,20 @@ mod decision {
             (limits(5 * MINUTE, 12 * HOUR), 5),
             (limits(5 * MINUTE, 5 * MINUTE), 5),
             (limits(HOUR, 10 * MINUTE), 10),
-            (Limits { max_auth_age: Some(20 * MINUTE), ..home }, 20),
+            (
+                Limits {
+                    max_auth_age: Some(20 * MINUTE),
+                    ..home
+                },
+                20,
+            ),
         ] {
             let just_before = at(until).minus(Duration::from_millis(1));
             assert_eq!(decide(Some(&session), &home, &request, just_before), ALLOW);
-            assert_eq!(decide(Some(&session), &home, &request, at(until)), REAUTHENTICATE);
+            assert_eq!(
+                decide(Some(&session), &home, &request, at(until)),
+                REAUTHENTICATE
+            );
             assert_eq!(verdict(&session, &home, at(until)), ALLOW);
         }
     }
@@ -116,7 +154,10 @@ mod decision {
     fn a_laxer_request_changes_nothing() {
         let home = limits(MINUTE, HOUR);
         let lax = limits(HOUR, 12 * HOUR);
-        assert_eq!(decide(Some(&session(&home)), &home, &lax, START.plus(MINUTE)), IDLE);
+        assert_eq!(
+            decide(Some(&session(&home)), &home, &lax, START.plus(MINUTE)),
+            IDLE
+        );
     }
 
     #[test]
@@ -126,7 +167,10 @@ mod decision {
         session.retention = signed_in.retention(Duration::ZERO);
         let kept = session.retention - MIN_TELLING;
         for lengthened in [Some(11 * HOUR), None] {
-            let lengthened = Limits { idle: lengthened, ..signed_in };
+            let lengthened = Limits {
+                idle: lengthened,
+                ..signed_in
+            };
             assert_eq!(verdict(&session, &lengthened, START.plus(kept)), IDLE);
         }
     }
@@ -140,7 +184,13 @@ mod transitions {
         let mut session = session(&limits(MINUTE, HOUR));
         assert!(session.end(EndReason::Revoked, START));
         assert!(!session.end(EndReason::IdleTimeout, START.plus(HOUR)));
-        assert_eq!(session.state, State::Ended(End { reason: EndReason::Revoked, at: START }));
+        assert_eq!(
+            session.state,
+            State::Ended(End {
+                reason: EndReason::Revoked,
+                at: START
+            })
+        );
     }
 
     #[test]
@@ -152,7 +202,10 @@ mod transitions {
         assert_eq!(verdict(&aged, &limits, START.plus(MINUTE)), IDLE);
         aged.age(46 * MINUTE);
         assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
-        assert!(aged.expires() >= START.plus(MIN_TELLING), "the reason can still be told");
+        assert!(
+            aged.expires() >= START.plus(MIN_TELLING),
+            "the reason can still be told"
+        );
     }
 
     #[test]
@@ -170,13 +223,16 @@ mod transitions {
 
 /// Limits as a configuration can hold them, with every relation of idle to absolute.
 fn any_limits() -> impl Strategy<Value = Limits> {
-    (proptest::option::of(1_u64..100), 1_u64..200, proptest::option::of(1_u64..200)).prop_map(
-        |(idle, absolute, max_auth_age)| Limits {
+    (
+        proptest::option::of(1_u64..100),
+        1_u64..200,
+        proptest::option::of(1_u64..200),
+    )
+        .prop_map(|(idle, absolute, max_auth_age)| Limits {
             idle: idle.map(Duration::from_secs),
             absolute: Duration::from_secs(absolute),
             max_auth_age: max_auth_age.map(Duration::from_secs),
-        },
-    )
+        })
 }
 
 /// Instants around the life of a session that starts at [`START`], on and off the second.

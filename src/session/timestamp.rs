@@ -14,7 +14,11 @@ impl Timestamp {
     /// The instant `millis` milliseconds after the Unix epoch, at most [`Timestamp::MAX`].
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        if millis > Self::MAX.0 { Self::MAX } else { Self(millis) }
+        if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
     }
 
     /// Milliseconds since the Unix epoch.
@@ -80,12 +84,18 @@ mod tests {
     #[test]
     fn arithmetic_saturates() {
         assert_eq!(Timestamp::MAX.plus(Duration::MAX), Timestamp::MAX);
-        assert_eq!(Timestamp::from_millis(5).minus(Duration::MAX), Timestamp::from_millis(0));
+        assert_eq!(
+            Timestamp::from_millis(5).minus(Duration::MAX),
+            Timestamp::from_millis(0)
+        );
     }
 
     #[test]
     fn writes_rfc3339() {
-        assert_eq!(Timestamp::from_millis(1_795_426_200_042).to_string(), "2026-11-23T09:30:00.042Z");
+        assert_eq!(
+            Timestamp::from_millis(1_795_426_200_042).to_string(),
+            "2026-11-23T09:30:00.042Z"
+        );
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999Z");
     }
 }

@@ -80,7 +80,10 @@ impl DenyReason {
     /// Whether the session has ended for good, so that the client may drop its cookie.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::IdleTimeout | Self::AbsoluteTimeout | Self::Revoked)
+        matches!(
+            self,
+            Self::IdleTimeout | Self::AbsoluteTimeout | Self::Revoked
+        )
     }
 }
 
@@ -141,7 +144,11 @@ mod tests {
     #[test]
     fn terminal_reasons_are_exactly_the_ends() {
         for reason in DenyReason::ALL {
-            assert_eq!(reason.is_terminal(), EndReason::from_denial(reason).is_some(), "{reason}");
+            assert_eq!(
+                reason.is_terminal(),
+                EndReason::from_denial(reason).is_some(),
+                "{reason}"
+            );
         }
     }
 }

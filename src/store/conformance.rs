@@ -1,7 +1,11 @@
 //! What every store must do, whatever it is made of: one suite for the back ends and for every
 //! wrapper. Each check makes sessions of its own, so a shared store is fine.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a suite of tests fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a suite of tests fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +52,11 @@ fn session(id: SessionId, now: Timestamp) -> Session {
 }
 
 fn session_of(subject: &str, now: Timestamp) -> Session {
-    let limits = Limits { idle: Some(15 * MINUTE), absolute: 720 * MINUTE, max_auth_age: None };
+    let limits = Limits {
+        idle: Some(15 * MINUTE),
+        absolute: 720 * MINUTE,
+        max_auth_age: None,
+    };
     let groups = vec!["staff".to_owned(), "admin".to_owned()];
     let new = NewSession {
         subject: Subject::new(subject).unwrap(),
@@ -68,20 +76,35 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
 /// A touch as a check makes it; the interval is over, so a wrapper may write it at once.
 fn touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
-    Touch { at, last_seen: session.last_seen, retention: session.retention, interval }
+    Touch {
+        at,
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval,
+    }
 }
 
 const fn revoke(at: Timestamp) -> Ending {
-    Ending { reason: EndReason::Revoked, at, unless_touched_since: None }
+    Ending {
+        reason: EndReason::Revoked,
+        at,
+        unless_touched_since: None,
+    }
 }
 
 async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     assert_eq!(store.load(id).await.unwrap(), None);
-    store.touch(id, touch(&session(id, now), now)).await.unwrap();
+    store
+        .touch(id, touch(&session(id, now), now))
+        .await
+        .unwrap();
     store.flush().await.unwrap();
     assert_eq!(store.load(id).await.unwrap(), None, "a touch never creates");
-    assert_eq!(store.end(id, revoke(now)).await.unwrap(), EndOutcome::Unknown);
+    assert_eq!(
+        store.end(id, revoke(now)).await.unwrap(),
+        EndOutcome::Unknown
+    );
     assert_eq!(store.age(id, MINUTE).await.unwrap(), None);
     let nobody = Subject::new(format!("nobody {id}")).unwrap();
     let page = store.list(&nobody, None, 10).await.unwrap();
@@ -99,42 +122,84 @@ async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timest
     assert_eq!(store.create(id, &second).await.unwrap(), Creation::Exists);
     assert_eq!(store.load(id).await.unwrap().as_ref(), Some(&first));
     store.end(id, revoke(now)).await.unwrap();
-    assert_eq!(store.create(id, &second).await.unwrap(), Creation::Exists, "nor over a tombstone");
+    assert_eq!(
+        store.create(id, &second).await.unwrap(),
+        Creation::Exists,
+        "nor over a tombstone"
+    );
     let state = store.load(id).await.unwrap().unwrap().state;
-    assert_eq!(state, State::Ended(End { reason: EndReason::Revoked, at: now }));
+    assert_eq!(
+        state,
+        State::Ended(End {
+            reason: EndReason::Revoked,
+            at: now
+        })
+    );
     let page = store.list(&second.subject, None, 100).await.unwrap();
-    assert!(page.sessions.iter().all(|(other, _)| *other != id), "it stays the first one's");
+    assert!(
+        page.sessions.iter().all(|(other, _)| *other != id),
+        "it stays the first one's"
+    );
 }
 
 async fn touches_only_move_forward(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = created(store, now).await;
     for (at, expected) in [(3, 3), (1, 3), (3, 3), (5, 5), (0, 5)] {
-        store.touch(id, touch(&session, now.plus(at * MINUTE))).await.unwrap();
+        store
+            .touch(id, touch(&session, now.plus(at * MINUTE)))
+            .await
+            .unwrap();
         let seen = store.load(id).await.unwrap().unwrap();
-        let expected = Session { last_seen: now.plus(expected * MINUTE), ..session.clone() };
+        let expected = Session {
+            last_seen: now.plus(expected * MINUTE),
+            ..session.clone()
+        };
         assert_eq!(seen, expected, "touched at {at} min");
     }
     store.flush().await.unwrap();
     let seen = store.load(id).await.unwrap().unwrap();
-    assert_eq!(seen, Session { last_seen: now.plus(5 * MINUTE), ..session });
+    assert_eq!(
+        seen,
+        Session {
+            last_seen: now.plus(5 * MINUTE),
+            ..session
+        }
+    );
 }
 
 async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
     for reason in EndReason::ALL {
         let (id, session) = created(store, now).await;
         let at = now.plus(MINUTE);
-        let ending = Ending { reason, at, unless_touched_since: None };
+        let ending = Ending {
+            reason,
+            at,
+            unless_touched_since: None,
+        };
         let EndOutcome::Ended(tombstone) = store.end(id, ending).await.unwrap() else {
             unreachable!("a live session is ended");
         };
-        let expected = Session { state: State::Ended(End { reason, at }), ..session.clone() };
+        let expected = Session {
+            state: State::Ended(End { reason, at }),
+            ..session.clone()
+        };
         assert_eq!(tombstone, expected);
         let again = store.end(id, revoke(now.plus(2 * MINUTE))).await.unwrap();
         assert_eq!(again, EndOutcome::AlreadyEnded(tombstone.clone()));
-        store.touch(id, touch(&session, now.plus(3 * MINUTE))).await.unwrap();
+        store
+            .touch(id, touch(&session, now.plus(3 * MINUTE)))
+            .await
+            .unwrap();
         store.flush().await.unwrap();
-        assert_eq!(store.age(id, MINUTE).await.unwrap().as_ref(), Some(&tombstone));
-        assert_eq!(store.load(id).await.unwrap(), Some(tombstone), "nothing changes a tombstone");
+        assert_eq!(
+            store.age(id, MINUTE).await.unwrap().as_ref(),
+            Some(&tombstone)
+        );
+        assert_eq!(
+            store.load(id).await.unwrap(),
+            Some(tombstone),
+            "nothing changes a tombstone"
+        );
     }
 }
 
@@ -148,7 +213,13 @@ async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
     let touched = now.plus(14 * MINUTE);
     store.touch(id, touch(&session, touched)).await.unwrap();
     let outcome = store.end(id, unless(now)).await.unwrap();
-    assert_eq!(outcome, EndOutcome::Touched(Session { last_seen: touched, ..session }));
+    assert_eq!(
+        outcome,
+        EndOutcome::Touched(Session {
+            last_seen: touched,
+            ..session
+        })
+    );
     let outcome = store.end(id, unless(touched)).await.unwrap();
     assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
 }
@@ -156,8 +227,15 @@ async fn an_end_respects_a_touch(store: &dyn SessionStore, now: Timestamp) {
 async fn ageing_moves_every_time(store: &dyn SessionStore, now: Timestamp) {
     let (id, mut session) = created(store, now).await;
     session.age(300 * MINUTE);
-    assert_eq!(store.age(id, 300 * MINUTE).await.unwrap().as_ref(), Some(&session));
-    assert_eq!(store.load(id).await.unwrap(), Some(session), "and the record outlives it");
+    assert_eq!(
+        store.age(id, 300 * MINUTE).await.unwrap().as_ref(),
+        Some(&session)
+    );
+    assert_eq!(
+        store.load(id).await.unwrap(),
+        Some(session),
+        "and the record outlives it"
+    );
 }
 
 async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestamp) {
@@ -185,7 +263,10 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
             }
             // Neither activity nor an end moves a session in the list.
             if let Some((id, session)) = page.sessions.first() {
-                store.touch(*id, touch(session, now.plus(MINUTE))).await.unwrap();
+                store
+                    .touch(*id, touch(session, now.plus(MINUTE)))
+                    .await
+                    .unwrap();
                 store.end(*id, revoke(now.plus(MINUTE))).await.unwrap();
             }
         }
@@ -197,11 +278,17 @@ async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     let session = session(id, now);
     let creations = join_all((0..RIVALS).map(|_| store.create(id, &session))).await;
-    let created = creations.iter().filter(|done| matches!(done, Ok(Creation::Created)));
+    let created = creations
+        .iter()
+        .filter(|done| matches!(done, Ok(Creation::Created)));
     assert_eq!(created.count(), 1, "one of many creates");
     let ends = join_all((0..RIVALS).map(|_| store.end(id, revoke(now)))).await;
-    let ended = ends.iter().filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
+    let ended = ends
+        .iter()
+        .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
     assert_eq!(ended.count(), 1, "one of many ends it");
-    let already = ends.iter().filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
+    let already = ends
+        .iter()
+        .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
     assert_eq!(already.count(), RIVALS - 1, "the others are told");
 }

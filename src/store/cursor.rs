@@ -18,7 +18,10 @@ impl Cursor {
     /// The place of a session, which does not move while it lives.
     #[must_use]
     pub fn of(id: SessionId, session: &Session) -> Self {
-        Self { expires: session.expires_at_latest(), id }
+        Self {
+            expires: session.expires_at_latest(),
+            id,
+        }
     }
 }
 
@@ -59,8 +62,10 @@ mod tests {
 
     #[test]
     fn text_and_cursor_agree() {
-        let cursor =
-            Cursor { expires: Timestamp::from_millis(77), id: SessionId::from_bytes([7; 16]) };
+        let cursor = Cursor {
+            expires: Timestamp::from_millis(77),
+            id: SessionId::from_bytes([7; 16]),
+        };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for bad in ["", "x", "AAAA", &"A".repeat(33), &"A".repeat(36)] {
             assert_eq!(bad.parse::<Cursor>(), Err(ParseCursorError), "{bad}");

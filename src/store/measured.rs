@@ -30,7 +30,8 @@ impl<S> MeasuredStore<S> {
         let stopwatch = Stopwatch::start();
         let outcome = run.await;
         let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
-        self.metrics.store_operation(operation, result, stopwatch.seconds());
+        self.metrics
+            .store_operation(operation, result, stopwatch.seconds());
         if let Err(error) = &outcome {
             tracing::debug!(operation, %error, "store operation failed");
         }
@@ -66,7 +67,8 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.measure("list", self.inner.list(subject, after, limit)).await
+        self.measure("list", self.inner.list(subject, after, limit))
+            .await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

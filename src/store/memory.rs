@@ -32,7 +32,11 @@ impl MemoryStore {
     /// An empty store for at most `max_sessions`, which forgets by `clock`.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { tables: RwLock::default(), clock, max_sessions }
+        Self {
+            tables: RwLock::default(),
+            clock,
+            max_sessions,
+        }
     }
 
     /// How many records it holds, tombstones included.
@@ -102,7 +106,10 @@ impl SessionStore for MemoryStore {
         if session.state != State::Live {
             return Ok(EndOutcome::AlreadyEnded(session.clone()));
         }
-        if ending.unless_touched_since.is_some_and(|seen| seen != session.last_seen) {
+        if ending
+            .unless_touched_since
+            .is_some_and(|seen| seen != session.last_seen)
+        {
             return Ok(EndOutcome::Touched(session.clone()));
         }
         session.end(ending.reason, ending.at);

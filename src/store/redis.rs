@@ -69,7 +69,8 @@ impl RedisStore {
     /// Runs a pipeline within the budget.
     async fn query<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
         let mut connection = self.connection.clone();
-        self.within_budget(pipeline.query_async(&mut connection)).await
+        self.within_budget(pipeline.query_async(&mut connection))
+            .await
     }
 
     async fn within_budget<T>(
@@ -78,7 +79,10 @@ impl RedisStore {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.budget, run).await {
             Ok(outcome) => outcome.map_err(|error| StoreError::Unavailable(error.to_string())),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.budget))),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {:?}",
+                self.budget
+            ))),
         }
     }
 
@@ -187,7 +191,11 @@ fn stored(expiry: i64, bytes: Option<Vec<u8>>) -> Result<Option<Stored>, StoreEr
         .map(Timestamp::from_millis)
         .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
     let session = record::decode(&bytes, expiry)?;
-    Ok(Some(Stored { session, bytes, expiry }))
+    Ok(Some(Stored {
+        session,
+        bytes,
+        expiry,
+    }))
 }
 
 #[async_trait]
@@ -202,32 +210,68 @@ impl SessionStore for RedisStore {
         let mut pipeline = redis::pipe();
         // In one transaction, so that no session exists that its subject's index does not know.
         pipeline.atomic();
-        pipeline.cmd("ZREMRANGEBYSCORE").arg(&index).arg("-inf").arg(session.started.as_millis());
+        pipeline
+            .cmd("ZREMRANGEBYSCORE")
+            .arg(&index)
+            .arg("-inf")
+            .arg(session.started.as_millis());
         pipeline.ignore();
-        pipeline.cmd("ZADD").arg(&index).arg(forgotten).arg(id.as_bytes()).ignore();
-        pipeline.cmd("PEXPIREAT").arg(&index).arg(forgotten).arg("NX").ignore();
-        pipeline.cmd("PEXPIREAT").arg(&index).arg(forgotten).arg("GT").ignore();
+        pipeline
+            .cmd("ZADD")
+            .arg(&index)
+            .arg(forgotten)
+            .arg(id.as_bytes())
+            .ignore();
+        pipeline
+            .cmd("PEXPIREAT")
+            .arg(&index)
+            .arg(forgotten)
+            .arg("NX")
+            .ignore();
+        pipeline
+            .cmd("PEXPIREAT")
+            .arg(&index)
+            .arg(forgotten)
+            .arg("GT")
+            .ignore();
         pipeline.cmd("SET").arg(&key).arg(record::encode(session));
-        pipeline.arg("NX").arg("PXAT").arg(session.expires().as_millis());
+        pipeline
+            .arg("NX")
+            .arg("PXAT")
+            .arg(session.expires().as_millis());
         let (created,): (Option<String>,) = self.query(&pipeline).await?;
-        Ok(if created.is_some() { Creation::Created } else { Creation::Exists })
+        Ok(if created.is_some() {
+            Creation::Created
+        } else {
+            Creation::Exists
+        })
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         let expiry = touch.at.plus(touch.retention).as_millis();
         let mut pipeline = redis::pipe();
-        pipeline.cmd("PEXPIREAT").arg(self.keys.session(id)).arg(expiry).arg("GT").ignore();
+        pipeline
+            .cmd("PEXPIREAT")
+            .arg(self.keys.session(id))
+            .arg(expiry)
+            .arg("GT")
+            .ignore();
         self.query(&pipeline).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         for _ in 0..ATTEMPTS {
-            let Some(stored) = self.read(id).await? else { return Ok(EndOutcome::Unknown) };
+            let Some(stored) = self.read(id).await? else {
+                return Ok(EndOutcome::Unknown);
+            };
             let mut session = stored.session.clone();
             if session.state != State::Live {
                 return Ok(EndOutcome::AlreadyEnded(session));
             }
-            if ending.unless_touched_since.is_some_and(|seen| seen != session.last_seen) {
+            if ending
+                .unless_touched_since
+                .is_some_and(|seen| seen != session.last_seen)
+            {
                 return Ok(EndOutcome::Touched(session));
             }
             session.end(ending.reason, ending.at);
@@ -241,7 +285,9 @@ impl SessionStore for RedisStore {
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         for _ in 0..ATTEMPTS {
-            let Some(stored) = self.read(id).await? else { return Ok(None) };
+            let Some(stored) = self.read(id).await? else {
+                return Ok(None);
+            };
             let mut session = stored.session.clone();
             session.age(by);
             if self.replace(id, &stored, false, &session).await? {
@@ -265,7 +311,10 @@ impl SessionStore for RedisStore {
         loop {
             let part = self.index_part(subject, from, offset, count).await?;
             let last_part = part.len() <= limit;
-            places.extend(part.into_iter().filter(|place| after.is_none_or(|end| *place > end)));
+            places.extend(
+                part.into_iter()
+                    .filter(|place| after.is_none_or(|end| *place > end)),
+            );
             if last_part || places.len() > limit {
                 break;
             }
@@ -274,13 +323,17 @@ impl SessionStore for RedisStore {
         let more = places.len() > limit;
         places.truncate(limit);
         let next = if more { places.last().copied() } else { None };
-        Ok(Page { sessions: self.read_page(subject, &places).await?, next })
+        Ok(Page {
+            sessions: self.read_page(subject, &places).await?,
+            next,
+        })
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
         let mut connection = self.connection.clone();
-        let pong: Result<String, _> =
-            self.within_budget(redis::cmd("PING").query_async(&mut connection)).await;
+        let pong: Result<String, _> = self
+            .within_budget(redis::cmd("PING").query_async(&mut connection))
+            .await;
         pong.map(drop)
     }
 }

@@ -113,7 +113,13 @@ impl Pending {
 impl<S: SessionStore> CoalescingStore<S> {
     /// Gathers touches in front of `inner`. Nothing is written until [`Self::run`] runs.
     pub fn new(inner: S, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { inner, clock, metrics, pending: Mutex::default(), due: Notify::new() }
+        Self {
+            inner,
+            clock,
+            metrics,
+            pending: Mutex::default(),
+            due: Notify::new(),
+        }
     }
 
     /// Writes touches as they fall due, until stopped; [`SessionStore::flush`] writes the rest.
@@ -146,8 +152,13 @@ impl<S: SessionStore> CoalescingStore<S> {
             if batch.is_empty() {
                 return Ok(());
             }
-            let writes = batch.into_iter().map(|(id, touch)| self.write(id, touch, now));
-            join_all(writes).await.into_iter().collect::<Result<(), _>>()?;
+            let writes = batch
+                .into_iter()
+                .map(|(id, touch)| self.write(id, touch, now));
+            join_all(writes)
+                .await
+                .into_iter()
+                .collect::<Result<(), _>>()?;
         }
     }
 
@@ -163,13 +174,20 @@ impl<S: SessionStore> CoalescingStore<S> {
             Err(_) if pending.failed(id, now, &touch) => self.metrics.touches_dropped.inc(),
             Err(_) => {}
         }
-        self.metrics.touches_pending.set(i64::try_from(pending.touches.len()).unwrap_or(i64::MAX));
+        self.metrics
+            .touches_pending
+            .set(i64::try_from(pending.touches.len()).unwrap_or(i64::MAX));
         written
     }
 
     /// Writes what is pending for one session.
     async fn flush_one(&self, id: SessionId) -> Result<(), StoreError> {
-        let pending = self.pending.lock().touches.get(&id).map(|(_, touch)| *touch);
+        let pending = self
+            .pending
+            .lock()
+            .touches
+            .get(&id)
+            .map(|(_, touch)| *touch);
         match pending {
             Some(touch) => self.write(id, touch, self.clock.now()).await,
             None => Ok(()),

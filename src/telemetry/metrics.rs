@@ -1,7 +1,7 @@
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::session::{EndReason, Verdict};
@@ -44,67 +44,111 @@ impl Metrics {
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
-        let build = register(&registry, IntGaugeVec::new(
-            Opts::new("curfew_build_info", "Always 1; the version is the label."),
-            &["version"],
-        )?)?;
+        let build = register(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new("curfew_build_info", "Always 1; the version is the label."),
+                &["version"],
+            )?,
+        )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            checks: register(&registry, IntCounterVec::new(
-                Opts::new("curfew_checks_total", "Checks answered."),
-                &["contract", "policy", "verdict"],
-            )?)?,
-            check_seconds: register(&registry, HistogramVec::new(
-                HistogramOpts::new("curfew_check_duration_seconds", "Time to answer a check.")
+            checks: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("curfew_checks_total", "Checks answered."),
+                    &["contract", "policy", "verdict"],
+                )?,
+            )?,
+            check_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new("curfew_check_duration_seconds", "Time to answer a check.")
+                        .buckets(SECONDS.to_vec()),
+                    &["contract"],
+                )?,
+            )?,
+            store_operations: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_store_operations_total",
+                        "Operations on the session store.",
+                    ),
+                    &["operation", "result"],
+                )?,
+            )?,
+            store_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "curfew_store_operation_duration_seconds",
+                        "Time an operation on the session store took.",
+                    )
                     .buckets(SECONDS.to_vec()),
-                &["contract"],
-            )?)?,
-            store_operations: register(&registry, IntCounterVec::new(
-                Opts::new("curfew_store_operations_total", "Operations on the session store."),
-                &["operation", "result"],
-            )?)?,
-            store_seconds: register(&registry, HistogramVec::new(
-                HistogramOpts::new(
-                    "curfew_store_operation_duration_seconds",
-                    "Time an operation on the session store took.",
-                )
-                .buckets(SECONDS.to_vec()),
-                &["operation"],
-            )?)?,
-            sessions_created: register(&registry, IntCounterVec::new(
-                Opts::new("curfew_sessions_created_total", "Sessions started."),
-                &["policy"],
-            )?)?,
-            sessions_ended: register(&registry, IntCounterVec::new(
-                Opts::new("curfew_sessions_ended_total", "Sessions ended by this replica."),
-                &["policy", "reason"],
-            )?)?,
-            touches_written: register(&registry, IntCounter::new(
-                "curfew_touches_written_total",
-                "Activities written to the session store.",
-            )?)?,
-            touches_dropped: register(&registry, IntCounter::new(
-                "curfew_touches_dropped_total",
-                "Activities given up because the session store stayed away for too long.",
-            )?)?,
-            touches_pending: register(&registry, IntGauge::new(
-                "curfew_touches_pending",
-                "Sessions whose last activity has not been written to the session store yet.",
-            )?)?,
+                    &["operation"],
+                )?,
+            )?,
+            sessions_created: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("curfew_sessions_created_total", "Sessions started."),
+                    &["policy"],
+                )?,
+            )?,
+            sessions_ended: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_sessions_ended_total",
+                        "Sessions ended by this replica.",
+                    ),
+                    &["policy", "reason"],
+                )?,
+            )?,
+            touches_written: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_touches_written_total",
+                    "Activities written to the session store.",
+                )?,
+            )?,
+            touches_dropped: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_touches_dropped_total",
+                    "Activities given up because the session store stayed away for too long.",
+                )?,
+            )?,
+            touches_pending: register(
+                &registry,
+                IntGauge::new(
+                    "curfew_touches_pending",
+                    "Sessions whose last activity has not been written to the session store yet.",
+                )?,
+            )?,
             registry,
         })
     }
 
     /// Counts an answered check.
     pub fn check(&self, contract: &str, policy: &str, verdict: Verdict, seconds: f64) {
-        self.checks.with_label_values(&[contract, policy, verdict.as_str()]).inc();
-        self.check_seconds.with_label_values(&[contract]).observe(seconds);
+        self.checks
+            .with_label_values(&[contract, policy, verdict.as_str()])
+            .inc();
+        self.check_seconds
+            .with_label_values(&[contract])
+            .observe(seconds);
     }
 
     /// Counts an operation on the store; `result` is `ok` or the kind of error.
     pub fn store_operation(&self, operation: &str, result: &str, seconds: f64) {
-        self.store_operations.with_label_values(&[operation, result]).inc();
-        self.store_seconds.with_label_values(&[operation]).observe(seconds);
+        self.store_operations
+            .with_label_values(&[operation, result])
+            .inc();
+        self.store_seconds
+            .with_label_values(&[operation])
+            .observe(seconds);
     }
 
     /// Counts a session that started.
@@ -114,7 +158,9 @@ impl Metrics {
 
     /// Counts a session that ended.
     pub fn session_ended(&self, policy: &str, reason: EndReason) {
-        self.sessions_ended.with_label_values(&[policy, reason.as_str()]).inc();
+        self.sessions_ended
+            .with_label_values(&[policy, reason.as_str()])
+            .inc();
     }
 
     /// All metrics in the text exposition format of Prometheus, version 0.0.4.
@@ -145,7 +191,12 @@ mod tests {
     fn counts_what_it_is_told() {
         let metrics = Metrics::new().unwrap();
         metrics.check("auth-request", "default", Verdict::Allow, 0.001);
-        metrics.check("auth-request", NO_POLICY, Verdict::Deny(DenyReason::NoCredential), 0.001);
+        metrics.check(
+            "auth-request",
+            NO_POLICY,
+            Verdict::Deny(DenyReason::NoCredential),
+            0.001,
+        );
         metrics.store_operation("load", "ok", 0.001);
         metrics.session_created("default");
         metrics.session_ended("default", EndReason::IdleTimeout);

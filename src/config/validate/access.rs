@@ -16,9 +16,10 @@ pub(super) fn key_ring(
             mistakes.note("token.keys_file", "and token.keys are both given: keep one");
             return None;
         }
-        (Some(path), true) => {
-            ("token.keys_file", mistakes.read_text("token.keys_file", path)?)
-        }
+        (Some(path), true) => (
+            "token.keys_file",
+            mistakes.read_text("token.keys_file", path)?,
+        ),
         (None, false) => {
             let lines: Vec<&str> = raw.keys.0.iter().map(|key| key.expose().as_str()).collect();
             ("token.keys", lines.join("\n"))
@@ -60,9 +61,16 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieC
     };
     let same_site = mistakes.take("cookie.same_site", same_site);
     if !raw.path.starts_with('/') || !is_attribute(&raw.path) {
-        mistakes.note("cookie.path", "must begin with / and hold no ; , control or white space");
+        mistakes.note(
+            "cookie.path",
+            "must begin with / and hold no ; , control or white space",
+        );
     }
-    if raw.domain.as_deref().is_some_and(|domain| domain.is_empty() || !is_attribute(domain)) {
+    if raw
+        .domain
+        .as_deref()
+        .is_some_and(|domain| domain.is_empty() || !is_attribute(domain))
+    {
         mistakes.note("cookie.domain", "must be a host name such as example.com");
     }
     // Browsers compare these prefixes without regard to case (RFC 6265bis section 5.6).
@@ -76,7 +84,10 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieC
         );
     }
     if lower.starts_with("__secure-") && !raw.secure {
-        mistakes.note("cookie.name", "a name with __Secure- needs cookie.secure = true");
+        mistakes.note(
+            "cookie.name",
+            "a name with __Secure- needs cookie.secure = true",
+        );
     }
     Some(CookieConfig {
         name: name.clone(),
@@ -91,11 +102,16 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieC
 /// A token as in RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
     (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 fn is_attribute(text: &str) -> bool {
-    text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic() && !b";,\"\\".contains(&b))
+    text.len() <= 255
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b";,\"\\".contains(&b))
 }
 
 pub(super) fn admin(
@@ -111,7 +127,12 @@ pub(super) fn admin(
              and the hash that belongs here",
         );
     }
-    let hashes: Option<Vec<[u8; 32]>> = raw.token_hashes.0.iter().map(|hash| parse_hash(hash)).collect();
+    let hashes: Option<Vec<[u8; 32]>> = raw
+        .token_hashes
+        .0
+        .iter()
+        .map(|hash| parse_hash(hash))
+        .collect();
     if hashes.is_none() {
         mistakes.note(
             KEY,
@@ -119,7 +140,10 @@ pub(super) fn admin(
              token and its hash",
         );
     }
-    Some(AdminConfig { token_hashes: hashes?, allow_ageing: raw.allow_ageing })
+    Some(AdminConfig {
+        token_hashes: hashes?,
+        allow_ageing: raw.allow_ageing,
+    })
 }
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {

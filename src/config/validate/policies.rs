@@ -18,7 +18,8 @@ const MOST: Duration = Duration::from_secs(400 * 86_400);
 
 pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
     if raw.policies.is_empty() {
-        raw.policies.insert(raw.default_policy.clone(), RawPolicy::default());
+        raw.policies
+            .insert(raw.default_policy.clone(), RawPolicy::default());
     }
     let mut policies = BTreeMap::new();
     for (name, policy) in &mut raw.policies {
@@ -46,14 +47,18 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         }
         text => mistakes.duration(&idle_key, text, LEAST, MOST).map(Some),
     };
-    let absolute_text = raw.absolute.get_or_insert_with(|| DEFAULT_ABSOLUTE.to_owned());
+    let absolute_text = raw
+        .absolute
+        .get_or_insert_with(|| DEFAULT_ABSOLUTE.to_owned());
     let absolute = mistakes.duration(&format!("{key}.absolute"), absolute_text, LEAST, MOST);
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = match &raw.max_auth_age {
         Some(text) => mistakes.duration(&age_key, text, LEAST, MOST).map(Some),
         None => Some(None),
     };
-    let activity_text = raw.activity.get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
+    let activity_text = raw
+        .activity
+        .get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
     let activity = match activity_text.as_str() {
         "any" => Ok(ActivityKind::Any),
         "navigation" => Ok(ActivityKind::Navigation),
@@ -65,15 +70,25 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         && idle > absolute
     {
         let absolute = humantime::format_duration(absolute);
-        mistakes.note(idle_key, format!("is longer than {key}.absolute ({absolute}), so it would never end a session"));
+        mistakes.note(
+            idle_key,
+            format!("is longer than {key}.absolute ({absolute}), so it would never end a session"),
+        );
     }
     if max_auth_age.is_some_and(|age| age > absolute) {
         let absolute = humantime::format_duration(absolute);
-        mistakes.note(age_key, format!("is longer than {key}.absolute ({absolute}), so it would never be reached"));
+        mistakes.note(
+            age_key,
+            format!("is longer than {key}.absolute ({absolute}), so it would never be reached"),
+        );
     }
     let touch_interval = touch_interval(key, raw, idle.unwrap_or(absolute), mistakes);
     Some(Policy {
-        limits: Limits { idle, absolute, max_auth_age },
+        limits: Limits {
+            idle,
+            absolute,
+            max_auth_age,
+        },
         activity: activity?,
         touch_interval: touch_interval?,
     })

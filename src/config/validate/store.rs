@@ -7,7 +7,7 @@ use crate::secret::Secret;
 use crate::store::redis::{RedisSettings, Tls};
 
 pub(super) fn parse(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
-    match raw.url.split_once(':') {
+    match raw.url.0.split_once(':') {
         Some(("memory", "")) => memory(raw, mistakes),
         Some(("redis" | "rediss", _)) => redis(raw, mistakes),
         _ => {
@@ -35,30 +35,46 @@ fn memory(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
         mistakes.note("store.max_sessions", "must be at least 1");
         return None;
     }
-    Some(StoreConfig::Memory { max_sessions: raw.max_sessions })
+    Some(StoreConfig::Memory {
+        max_sessions: raw.max_sessions,
+    })
 }
 
 fn redis(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
     let password = password(raw, mistakes);
     let ca = match &raw.ca_file {
-        Some(_) if raw.url.starts_with("redis:") => {
-            mistakes.note("store.ca_file", "is for rediss:// (TLS), and store.url is redis://");
+        Some(_) if raw.url.0.starts_with("redis:") => {
+            mistakes.note(
+                "store.ca_file",
+                "is for rediss:// (TLS), and store.url is redis://",
+            );
             None
         }
         Some(path) => mistakes.read("store.ca_file", path).map(Some),
         None => Some(None),
     };
     if raw.prefix.len() > 64 || !raw.prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-        mistakes.note("store.prefix", "must be at most 64 visible ASCII characters");
+        mistakes.note(
+            "store.prefix",
+            "must be at most 64 visible ASCII characters",
+        );
     }
     let millisecond = Duration::from_millis(1);
     let minute = Duration::from_secs(60);
-    let connect_timeout =
-        mistakes.duration("store.connect_timeout", &raw.connect_timeout, millisecond, minute);
-    let command_timeout =
-        mistakes.duration("store.command_timeout", &raw.command_timeout, millisecond, minute);
+    let connect_timeout = mistakes.duration(
+        "store.connect_timeout",
+        &raw.connect_timeout,
+        millisecond,
+        minute,
+    );
+    let command_timeout = mistakes.duration(
+        "store.command_timeout",
+        &raw.command_timeout,
+        millisecond,
+        minute,
+    );
     let settings = RedisSettings {
-        url: Secret::new(raw.url.clone()),
+        url: Secret::new(raw.url.0.clone()),
         username: raw.username.clone(),
         password: password?,
         tls: Tls { ca: ca? },
@@ -73,12 +89,17 @@ fn redis(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
 fn password(raw: &RawStore, mistakes: &mut Mistakes) -> Option<Option<Secret<String>>> {
     match (&raw.password, &raw.password_file) {
         (Some(_), Some(_)) => {
-            mistakes.note("store.password_file", "and store.password are both given: keep one");
+            mistakes.note(
+                "store.password_file",
+                "and store.password are both given: keep one",
+            );
             None
         }
         (None, Some(path)) => {
             let text = mistakes.read_text("store.password_file", path)?;
-            Some(Some(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned())))
+            Some(Some(Secret::new(
+                text.trim_end_matches(['\r', '\n']).to_owned(),
+            )))
         }
         (password, None) => Some(password.clone()),
     }

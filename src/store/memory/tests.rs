@@ -11,7 +11,11 @@ fn id(number: u8) -> SessionId {
 }
 
 fn session(now: Timestamp) -> Session {
-    let limits = Limits { idle: Some(MINUTE), absolute: 60 * MINUTE, max_auth_age: None };
+    let limits = Limits {
+        idle: Some(MINUTE),
+        absolute: 60 * MINUTE,
+        max_auth_age: None,
+    };
     let new = NewSession {
         subject: Subject::new("alice").unwrap(),
         attributes: Attributes::default(),
@@ -34,13 +38,24 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
     store.create(id(2), &session(START)).await.unwrap();
     let refused = store.create(id(3), &session(START)).await;
     assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
-    assert!(store.load(id(1)).await.unwrap().is_some(), "a live session is never given up");
+    assert!(
+        store.load(id(1)).await.unwrap().is_some(),
+        "a live session is never given up"
+    );
 
     let retention = session(START).retention;
-    let touch = Touch { at: START.plus(MINUTE / 2), last_seen: START, retention, interval: MINUTE };
+    let touch = Touch {
+        at: START.plus(MINUTE / 2),
+        last_seen: START,
+        retention,
+        interval: MINUTE,
+    };
     store.touch(id(1), touch).await.unwrap();
     clock.advance(retention);
-    assert_eq!(store.create(id(3), &session(clock.now())).await.unwrap(), Creation::Created);
+    assert_eq!(
+        store.create(id(3), &session(clock.now())).await.unwrap(),
+        Creation::Created
+    );
     assert!(store.load(id(1)).await.unwrap().is_some());
     assert!(store.load(id(2)).await.unwrap().is_none());
 }

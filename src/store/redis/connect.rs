@@ -3,8 +3,8 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
+    TlsCertificates,
 };
 
 use super::keys::Keys;
@@ -94,7 +94,10 @@ pub(super) fn manager(settings: &RedisSettings) -> Result<ConnectionManager, Con
         // It never gives up: one that did would stay broken after an error that is not I/O, such
         // as a server that is still loading its data.
         .set_number_of_retries(usize::MAX);
-    Ok(ConnectionManager::new_lazy_with_config(client(settings)?, config)?)
+    Ok(ConnectionManager::new_lazy_with_config(
+        client(settings)?,
+        config,
+    )?)
 }
 
 /// Connects once, and looks at the schema: writes ours where there is none.
@@ -102,14 +105,23 @@ pub(super) async fn probe(settings: &RedisSettings, keys: &Keys) -> Result<(), C
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
         .set_response_timeout(Some(settings.connect_timeout));
-    let mut connection =
-        client(settings)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = client(settings)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
     let mut pipeline = redis::pipe();
-    pipeline.cmd("SET").arg(keys.schema()).arg(record::VERSION).arg("NX").ignore();
+    pipeline
+        .cmd("SET")
+        .arg(keys.schema())
+        .arg(record::VERSION)
+        .arg("NX")
+        .ignore();
     pipeline.cmd("GET").arg(keys.schema());
     let (found,): (u64,) = pipeline.query_async(&mut connection).await?;
     if found > u64::from(record::VERSION) {
-        return Err(ConnectError::NewerSchema { found, known: record::VERSION });
+        return Err(ConnectError::NewerSchema {
+            found,
+            known: record::VERSION,
+        });
     }
     Ok(())
 }
@@ -118,7 +130,10 @@ fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
     let info = connection_info(settings)?;
     let secure = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     if secure {
-        let tls = TlsCertificates { client_tls: None, root_cert: settings.tls.ca.clone() };
+        let tls = TlsCertificates {
+            client_tls: None,
+            root_cert: settings.tls.ca.clone(),
+        };
         Ok(Client::build_with_tls(info, tls)?)
     } else {
         Ok(Client::open(info)?)
@@ -127,9 +142,14 @@ fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
 
 fn connection_info(settings: &RedisSettings) -> Result<ConnectionInfo, ConnectError> {
     // The error of a URL that can't be parsed could repeat it.
-    let info = settings.url.expose().as_str().into_connection_info().map_err(|_| {
-        ConnectError::Settings("not a Redis URL such as redis://host:6379/0".to_owned())
-    })?;
+    let info = settings
+        .url
+        .expose()
+        .as_str()
+        .into_connection_info()
+        .map_err(|_| {
+            ConnectError::Settings("not a Redis URL such as redis://host:6379/0".to_owned())
+        })?;
     let mut redis = info.redis_settings().clone();
     if let Some(username) = &settings.username {
         redis = redis.set_username(username);

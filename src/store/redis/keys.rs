@@ -10,7 +10,9 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.as_bytes().to_vec() }
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+        }
     }
 
     /// A session's record: `{prefix}s:` and the 16 bytes of its name.

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::{
-    Attributes, End, EndReason, PolicyName, Session, State, Subject, Timestamp,
-};
+use crate::session::{Attributes, End, EndReason, PolicyName, Session, State, Subject, Timestamp};
 use crate::store::StoreError;
 
 /// The version of records that this program writes, and the only one that it reads.
@@ -76,7 +74,9 @@ pub(super) fn decode(bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreEr
         return Err(StoreError::Unreadable("it is too short"));
     };
     if *version != VERSION {
-        return Err(StoreError::Unreadable("it has a version this program does not know"));
+        return Err(StoreError::Unreadable(
+            "it has a version this program does not know",
+        ));
     }
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
         .map_err(|_| StoreError::Unreadable("it is damaged"))?;
@@ -89,16 +89,23 @@ pub(super) fn decode(bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreEr
     let (last_seen, state) = match body.last_seen_and_end {
         None if *state == LIVE => (expiry.minus(retention), State::Live),
         Some((last_seen, at)) => {
-            let reason = EndReason::ALL.into_iter().find(|reason| code(*reason) == *state);
+            let reason = EndReason::ALL
+                .into_iter()
+                .find(|reason| code(*reason) == *state);
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
-            let end = End { reason, at: Timestamp::from_millis(at) };
+            let end = End {
+                reason,
+                at: Timestamp::from_millis(at),
+            };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
         None => return Err(StoreError::Unreadable("it has ended without an end")),
     };
     let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
-    let attributes =
-        body.attributes.into_iter().map(|(name, values)| (name.to_owned(), owned(values)));
+    let attributes = body
+        .attributes
+        .into_iter()
+        .map(|(name, values)| (name.to_owned(), owned(values)));
     Ok(Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,
         attributes: Attributes::new(attributes.collect()).map_err(|_| strange())?,
@@ -155,8 +162,15 @@ mod tests {
 
     #[test]
     fn a_record_is_small() {
-        let session = Session { attributes: Attributes::default(), ..session(1_795_426_200_000, 0, &[]) };
-        assert!(encode(&session).len() <= 40, "{} bytes", encode(&session).len());
+        let session = Session {
+            attributes: Attributes::default(),
+            ..session(1_795_426_200_000, 0, &[])
+        };
+        assert!(
+            encode(&session).len() <= 40,
+            "{} bytes",
+            encode(&session).len()
+        );
     }
 
     #[test]
@@ -168,8 +182,18 @@ mod tests {
         newer[0] = VERSION + 1;
         let mut ended_without_end = good.clone();
         ended_without_end[1] = code(EndReason::Revoked);
-        for bad in [&b""[..], b"\x01", b"hello world", &newer, &ended_without_end, &good[..9]] {
-            assert!(matches!(decode(bad, expiry), Err(StoreError::Unreadable(_))), "{bad:?}");
+        for bad in [
+            &b""[..],
+            b"\x01",
+            b"hello world",
+            &newer,
+            &ended_without_end,
+            &good[..9],
+        ] {
+            assert!(
+                matches!(decode(bad, expiry), Err(StoreError::Unreadable(_))),
+                "{bad:?}"
+            );
         }
         assert!(decode(&[&good[..], b"x"].concat(), expiry).is_err());
     }

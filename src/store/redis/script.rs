@@ -8,7 +8,9 @@ pub(super) struct Replace(Script);
 
 impl Replace {
     pub(super) fn new() -> Self {
-        Self(Script::new(include_str!("../../../migrations/0001_replace.lua")))
+        Self(Script::new(include_str!(
+            "../../../migrations/0001_replace.lua"
+        )))
     }
 
     /// Replaces `expected` by `record`, which expires at `expiry`; says whether it did. Loads the

@@ -75,8 +75,11 @@ impl Fixture {
             fails: AtomicBool::new(false),
         };
         let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
-        let limits =
-            Limits { idle: Some(60 * INTERVAL), absolute: 1000 * INTERVAL, max_auth_age: None };
+        let limits = Limits {
+            idle: Some(60 * INTERVAL),
+            absolute: 1000 * INTERVAL,
+            max_auth_age: None,
+        };
         let new = NewSession {
             subject: Subject::new("alice").unwrap(),
             attributes: crate::session::Attributes::default(),
@@ -84,7 +87,11 @@ impl Fixture {
         };
         let session = Session::start(new, &limits, 60 * SECOND, START);
         store.create(ID, &session).await.unwrap();
-        Self { store, clock, metrics }
+        Self {
+            store,
+            clock,
+            metrics,
+        }
     }
 
     /// A request at `START` plus `seconds`, and what is due by then.
@@ -119,14 +126,24 @@ async fn many_activities_are_one_write_an_interval() {
     for second in 1..=14 {
         fixture.request(second).await;
     }
-    assert_eq!(fixture.store.inner.touch_count(), 0, "the interval is not over");
+    assert_eq!(
+        fixture.store.inner.touch_count(),
+        0,
+        "the interval is not over"
+    );
     fixture.flush_at(15).await;
-    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (1, 14));
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (1, 14)
+    );
     for second in 16..=44 {
         fixture.request(second).await;
     }
     fixture.flush_at(60).await;
-    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (3, 44));
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (3, 44)
+    );
     assert_eq!(fixture.store.pending(), 0);
 }
 
@@ -134,7 +151,10 @@ async fn many_activities_are_one_write_an_interval() {
 async fn after_a_pause_the_first_activity_is_written_at_once() {
     let fixture = Fixture::new().await;
     fixture.request(100).await;
-    assert_eq!((fixture.store.inner.touch_count(), fixture.stored().await), (1, 100));
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (1, 100)
+    );
 }
 
 #[tokio::test]
@@ -143,7 +163,10 @@ async fn this_replica_sees_what_it_has_not_written() {
     fixture.request(9).await;
     assert_eq!(fixture.stored().await, 0);
     let seen = START.plus(9 * SECOND);
-    assert_eq!(fixture.store.load(ID).await.unwrap().unwrap().last_seen, seen);
+    assert_eq!(
+        fixture.store.load(ID).await.unwrap().unwrap().last_seen,
+        seen
+    );
     let alice = Subject::new("alice").unwrap();
     let page = fixture.store.list(&alice, None, 10).await.unwrap();
     assert_eq!(page.sessions[0].1.last_seen, seen);
