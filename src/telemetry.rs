@@ -4,4 +4,4 @@ pub mod audit;
 pub mod logging;
 mod metrics;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, NO_POLICY};

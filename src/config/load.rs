@@ -220,7 +220,13 @@ fn innermost(error: layers::ConfigError) -> String {
     match error {
         layers::ConfigError::At { error, .. } => innermost(*error),
         layers::ConfigError::Type { expected, .. } => format!("expected {expected}"),
-        other => other.to_string(),
+        other => {
+            let message = other.to_string();
+            let expected = message
+                .find("expected ")
+                .filter(|_| message.starts_with("invalid "));
+            expected.map_or_else(|| message.clone(), |at| message[at..].to_owned())
+        }
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = listen(raw, mistakes);
     let store = store::parse(&raw.store, mistakes);
-    let embedded = raw.store.url.0.starts_with("memory:");
+    let embedded = !raw.store.url.0.starts_with("redis");
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);

@@ -1,0 +1,66 @@
+//! The admin API: `/api/v1/…` on its own listener, behind a bearer token.
+
+mod authorize;
+mod error;
+mod model;
+mod openapi;
+mod policies;
+mod sessions;
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use crate::contract::SessionCookie;
+use crate::lifecycle::Lifecycle;
+
+pub use authorize::{AdminToken, AdminTokens};
+pub use openapi::document;
+
+/// What the admin API works with.
+pub struct Admin {
+    /// Begins and ends sessions.
+    pub lifecycle: Lifecycle,
+    /// Writes the session cookie.
+    pub cookie: SessionCookie,
+    /// Who may come in.
+    pub tokens: AdminTokens,
+    /// Whether sessions may be aged.
+    pub allow_ageing: bool,
+}
+
+/// The most bytes that a request body may have.
+const MAX_BODY: usize = 64 * 1024;
+
+/// The routes of the `admin` listener.
+pub fn router(admin: Arc<Admin>) -> Router {
+    let protected = Router::new()
+        .route(
+            "/api/v1/sessions",
+            post(sessions::create)
+                .get(sessions::list)
+                .delete(sessions::revoke_all),
+        )
+        .route(
+            "/api/v1/sessions/{id}",
+            get(sessions::show).delete(sessions::revoke),
+        )
+        .route("/api/v1/sessions/{id}/age", post(sessions::age))
+        .route("/api/v1/policies", get(policies::list))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&admin),
+            authorize::require_token,
+        ));
+    Router::new()
+        .route("/api/v1/openapi.json", get(openapi::serve))
+        .merge(protected)
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::map_response(error::no_store))
+        .with_state(admin)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::lifecycle::LifecycleError;
+use crate::store::StoreError;
+
+/// An error as RFC 9457 has it (`application/problem+json`).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// The status again.
+    status: u16,
+    /// What the status means.
+    title: String,
+    /// What is wrong with this request and what would be right.
+    detail: String,
+}
+
+/// Why a request to the admin API failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("send a token of this service in `Authorization: Bearer …`")]
+    Unauthorized,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("there is no session of this name")]
+    UnknownSession,
+    #[error("there is nothing at this path; /api/v1/openapi.json says what there is")]
+    NotFound,
+    #[error("this path does not take this method; /api/v1/openapi.json says what it takes")]
+    MethodNotAllowed,
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    MediaType(String),
+    #[error("ageing sessions is off; admin.allow_ageing turns it on, in an installation for tests")]
+    AgeingOff,
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl ApiError {
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::AgeingOff => StatusCode::FORBIDDEN,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let title = status.canonical_reason().unwrap_or("Error").to_owned();
+        let problem = Problem {
+            status: status.as_u16(),
+            title,
+            detail: self.to_string(),
+        };
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        match self {
+            Self::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Self::Unavailable(_) => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "an admin request could not be answered");
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<LifecycleError> for ApiError {
+    fn from(error: LifecycleError) -> Self {
+        match error {
+            LifecycleError::UnknownPolicy => {
+                Self::Invalid(format!("policy: {error}; /api/v1/policies lists them"))
+            }
+            LifecycleError::Store(error) => error.into(),
+            LifecycleError::Token(_) | LifecycleError::Collision => {
+                tracing::error!(%error, "a session could not be started");
+                Self::Internal(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        let text = rejection.body_text();
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(text),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::MediaType(text),
+            _ => Self::Invalid(text),
+        }
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::Invalid(rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::Invalid(rejection.body_text())
+    }
+}
+
+pub(super) async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+pub(super) async fn method_not_allowed() -> ApiError {
+    ApiError::MethodNotAllowed
+}
+
+/// Nothing that this API says may be kept by a cache.
+pub(super) async fn no_store(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

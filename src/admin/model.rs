@@ -1,0 +1,251 @@
+//! What the admin API takes and gives, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::error::ApiError;
+use crate::policy::{Policies, Policy};
+use crate::session::{
+    Attributes, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
+};
+
+/// A sign-in that has happened elsewhere, for which a session is to be started.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateSession {
+    /// Whose session it is: 1 to 255 bytes.
+    #[schema(example = "alice@example.com")]
+    subject: String,
+    /// The home policy; the default one when left out.
+    #[schema(example = "default")]
+    policy: Option<String>,
+    /// What else is known of the subject, each a text or a list of texts. `groups` and `email`
+    /// are told to the backend.
+    #[serde(default)]
+    attributes: BTreeMap<String, OneOrMany>,
+}
+
+/// A text or a list of texts.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Vec<String> {
+    fn from(values: OneOrMany) -> Self {
+        match values {
+            OneOrMany::One(value) => vec![value],
+            OneOrMany::Many(values) => values,
+        }
+    }
+}
+
+impl CreateSession {
+    /// Parses the request.
+    pub(super) fn parse(self, policies: &Policies) -> Result<NewSession, ApiError> {
+        let invalid = |field: &str, error: &dyn std::fmt::Display| {
+            ApiError::Invalid(format!("{field}: {error}"))
+        };
+        let attributes = self
+            .attributes
+            .into_iter()
+            .map(|(name, values)| (name, values.into()))
+            .collect();
+        let policy = match self.policy {
+            Some(name) => PolicyName::new(name).map_err(|error| invalid("policy", &error))?,
+            None => policies.default_name().clone(),
+        };
+        Ok(NewSession {
+            subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
+            attributes: Attributes::new(attributes)
+                .map_err(|error| invalid("attributes", &error))?,
+            policy,
+        })
+    }
+}
+
+/// A session that was just started.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CreatedSession {
+    /// The credential. It is told here and never again.
+    pub(super) token: String,
+    /// The value for a `Set-Cookie` header that hands the credential to a browser.
+    pub(super) set_cookie: String,
+    /// The session.
+    pub(super) session: SessionView,
+}
+
+/// Whether a session lives.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StateView {
+    Live,
+    Ended,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionView {
+    /// Its name: 32 hexadecimal digits. It is no credential.
+    id: String,
+    subject: String,
+    policy: String,
+    attributes: BTreeMap<String, Vec<String>>,
+    /// `ended` also where a limit has been reached and no check has found out yet.
+    state: StateView,
+    /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_reason: Option<&'static str>,
+    /// When the end was established, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<String>,
+    /// When the subject signed in, RFC 3339.
+    started: String,
+    /// The last activity, RFC 3339.
+    last_seen: String,
+    /// When it ends unless it is used before, RFC 3339; the absolute limit where that comes first.
+    idle_deadline: String,
+    /// When it ends whatever happens, RFC 3339.
+    absolute_deadline: String,
+    /// Seconds until `idle_deadline`, rounded down; 0 once it has ended.
+    idle_remaining: u64,
+    /// Seconds until `absolute_deadline`, rounded down; 0 once it has ended.
+    absolute_remaining: u64,
+}
+
+impl SessionView {
+    /// The session as it is at `now`, under its home policy.
+    pub(super) fn new(id: SessionId, session: &Session, policy: &Policy, now: Timestamp) -> Self {
+        let limits = &policy.limits;
+        let absolute = session.absolute_deadline(limits);
+        let idle = session.idle_deadline(limits).min(absolute);
+        let verdict = crate::session::decide(Some(session), limits, limits, now);
+        let end_reason = match verdict {
+            crate::session::Verdict::Deny(reason) if reason.is_terminal() => Some(reason.as_str()),
+            _ => None,
+        };
+        let ended = match session.state {
+            State::Ended(end) => Some(end.at.to_string()),
+            State::Live => None,
+        };
+        let remaining = |deadline: Timestamp| {
+            if end_reason.is_some() {
+                0
+            } else {
+                deadline.since(now).as_secs()
+            }
+        };
+        Self {
+            id: id.to_string(),
+            subject: session.subject.to_string(),
+            policy: session.policy.to_string(),
+            attributes: session.attributes.as_map().clone(),
+            state: if end_reason.is_some() {
+                StateView::Ended
+            } else {
+                StateView::Live
+            },
+            end_reason,
+            ended,
+            started: session.started.to_string(),
+            last_seen: session.last_seen.to_string(),
+            idle_deadline: idle.to_string(),
+            absolute_deadline: absolute.to_string(),
+            idle_remaining: remaining(idle),
+            absolute_remaining: remaining(absolute),
+        }
+    }
+}
+
+/// Which sessions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListSessions {
+    /// Whose sessions.
+    pub(super) subject: String,
+    /// The most sessions on a page, 1 to 1000; 100 when left out.
+    pub(super) limit: Option<usize>,
+    /// `next` of the page before.
+    pub(super) cursor: Option<String>,
+}
+
+/// A page of sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionPage {
+    /// In an order that does not change while they live.
+    pub(super) sessions: Vec<SessionView>,
+    /// The cursor of the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<String>,
+}
+
+/// Whose sessions to end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RevokeAll {
+    /// The subject.
+    pub(super) subject: String,
+}
+
+/// How many sessions were ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RevokedAll {
+    /// Those that lived until now.
+    pub(super) revoked: usize,
+}
+
+/// How far to move a session into the past.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgeSession {
+    /// A duration such as `14m 30s`.
+    #[schema(example = "15m")]
+    pub(super) by: String,
+}
+
+/// A policy.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PolicyView {
+    name: String,
+    /// Whether sessions that name no policy get this one.
+    default: bool,
+    /// The idle limit in seconds; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<f64>,
+    /// The absolute limit in seconds.
+    absolute: f64,
+    /// The longest time since sign-in in seconds; absent where it does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_auth_age: Option<f64>,
+    /// The most by which a session can end too early, in seconds.
+    touch_interval: f64,
+    /// `any` or `navigation`.
+    activity: &'static str,
+}
+
+impl PolicyView {
+    pub(super) fn new(name: &PolicyName, policy: &Policy, default: bool) -> Self {
+        Self {
+            name: name.to_string(),
+            default,
+            idle: policy.limits.idle.map(|idle| idle.as_secs_f64()),
+            absolute: policy.limits.absolute.as_secs_f64(),
+            max_auth_age: policy.limits.max_auth_age.map(|age| age.as_secs_f64()),
+            touch_interval: policy.touch_interval.as_secs_f64(),
+            activity: policy.activity.as_str(),
+        }
+    }
+}
+
+/// The policies.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PolicyList {
+    /// By name.
+    pub(super) policies: Vec<PolicyView>,
+}

@@ -1,0 +1,184 @@
+/// The URL of the original request, taken apart and nothing else: not decoded, not normalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OriginalUrl<'a> {
+    /// Whether it came over TLS, by the proxy's word.
+    pub secure: bool,
+    /// The host, with the port where one was written.
+    pub host: &'a str,
+    /// The path, beginning with a slash, as the client wrote it.
+    pub path: &'a [u8],
+    /// What follows the first question mark.
+    pub query: Option<&'a [u8]>,
+}
+
+/// The sub-request does not say properly which request it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sub-request does not name the original method and URL, once each and well-formed")]
+pub struct MalformedOriginal;
+
+impl<'a> OriginalUrl<'a> {
+    /// Reads an absolute URL.
+    ///
+    /// # Errors
+    /// [`MalformedOriginal`] for a scheme other than `http`, `https`, `ws` or `wss`, a host that is
+    /// missing, holds user information or anything that is not part of a host, a path that does not
+    /// begin with a slash, or a blank or control byte anywhere.
+    pub fn parse(url: &'a [u8]) -> Result<Self, MalformedOriginal> {
+        let (secure, rest) = scheme(url).ok_or(MalformedOriginal)?;
+        let slash = rest
+            .iter()
+            .position(|byte| *byte == b'/')
+            .ok_or(MalformedOriginal)?;
+        let (host, target) = rest.split_at(slash);
+        if !is_host(host) || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+            return Err(MalformedOriginal);
+        }
+        let host = std::str::from_utf8(host).map_err(|_| MalformedOriginal)?;
+        let mut parts = target.splitn(2, |byte| *byte == b'?');
+        let path = parts.next().ok_or(MalformedOriginal)?;
+        Ok(Self {
+            secure,
+            host,
+            path,
+            query: parts.next(),
+        })
+    }
+}
+
+/// Whether the scheme is a secure one, and what follows `://`.
+fn scheme(url: &[u8]) -> Option<(bool, &[u8])> {
+    const SCHEMES: [(&[u8], bool); 4] = [
+        (b"https://", true),
+        (b"http://", false),
+        (b"wss://", true),
+        (b"ws://", false),
+    ];
+    SCHEMES.into_iter().find_map(|(scheme, secure)| {
+        let (start, rest) = url.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some((secure, rest))
+    })
+}
+
+/// A host name, an IPv4 address or a bracketed IPv6 address, with or without a port.
+fn is_host(host: &[u8]) -> bool {
+    let (name, port) = match host.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !host.ends_with(b"]") => (&host[..colon], Some(&host[colon + 1..])),
+        _ => (host, None),
+    };
+    let port_fits = port
+        .is_none_or(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit));
+    let name_fits = match name {
+        [b'[', address @ .., b']'] => address
+            .iter()
+            .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')),
+        _ => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)),
+    };
+    !name.is_empty() && name.len() <= 255 && name_fits && port_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn well_formed() {
+        for (url, secure, host, path, query) in [
+            (
+                "https://app.example.com/",
+                true,
+                "app.example.com",
+                "/",
+                None,
+            ),
+            (
+                "http://a:8080/x/y?z=1?2#3",
+                false,
+                "a:8080",
+                "/x/y",
+                Some("z=1?2#3"),
+            ),
+            ("HTTPS://[::1]:443/a%2Fb", true, "[::1]:443", "/a%2Fb", None),
+            ("wss://a/socket?", true, "a", "/socket", Some("")),
+            ("ws://[fe80::1]/", false, "[fe80::1]", "/", None),
+            ("http://a//b/../c;d", false, "a", "//b/../c;d", None),
+            ("http://a/grüße", false, "a", "/grüße", None),
+            ("http://a/https://b/c", false, "a", "/https://b/c", None),
+        ] {
+            let expected = OriginalUrl {
+                secure,
+                host,
+                path: path.as_bytes(),
+                query: query.map(str::as_bytes),
+            };
+            assert_eq!(OriginalUrl::parse(url.as_bytes()), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn malformed() {
+        for url in [
+            &b""[..],
+            b"/",
+            b"/path",
+            b"app.example.com/",
+            b"https://",
+            b"https:///",
+            b"https://a",
+            b"ftp://a/",
+            b"javascript://a/",
+            b"https:/a/",
+            b"https://a?b",
+            b"http://*",
+            b"https://user@a/",
+            b"https://user:pw@a/",
+            b"https://a:/",
+            b"https://a:port/",
+            b"https://a:123456/",
+            b"https://:80/",
+            b"https://[::1/",
+            b"https://[]x/",
+            b"https://a b/",
+            b"https://a/ b",
+            b"https://a/\x00",
+            b"https://a/\x7f",
+            b"https://a/\t",
+            b"https://\xc3\xa4/",
+            b"https://a\\b/",
+            b"https://a#/",
+            b"https://a,b/",
+        ] {
+            assert_eq!(
+                OriginalUrl::parse(url),
+                Err(MalformedOriginal),
+                "{}",
+                url.escape_ascii()
+            );
+        }
+    }
+
+    proptest! {
+        /// What is read is there, piece by piece; noise never panics.
+        #[test]
+        fn pieces_make_the_whole(url in "(https?|wss?)://[a-z.:\\[\\]0-9]{0,9}/\\PC{0,40}") {
+            if let Ok(parsed) = OriginalUrl::parse(url.as_bytes()) {
+                let mut whole = [parsed.host.as_bytes(), parsed.path].concat();
+                if let Some(query) = parsed.query {
+                    whole.push(b'?');
+                    whole.extend_from_slice(query);
+                }
+                prop_assert!(url.as_bytes().ends_with(&whole));
+                prop_assert_eq!(url.len(), url.find("://").unwrap() + 3 + whole.len());
+            }
+        }
+
+        #[test]
+        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = OriginalUrl::parse(&bytes);
+            let _ = OriginalUrl::parse(&[b"https://a/", &bytes[..]].concat());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+use cookie::Cookie;
+use http::HeaderValue;
+
+use crate::config::CookieConfig;
+use crate::credential::Token;
+use crate::session::{Session, Timestamp};
+
+/// Writes `Set-Cookie` values for the session cookie.
+#[derive(Clone, Debug)]
+pub struct SessionCookie {
+    config: CookieConfig,
+    /// The same for every client, so it is written once.
+    cleared: HeaderValue,
+}
+
+/// The configured cookie can't be written as a header.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the session cookie's name, path or domain can't be written in a header")]
+pub struct UnwritableCookie;
+
+impl SessionCookie {
+    /// A cookie as configured.
+    ///
+    /// # Errors
+    /// [`UnwritableCookie`] when its parts can't be in a header, which a checked configuration
+    /// rules out.
+    pub fn new(config: CookieConfig) -> Result<Self, UnwritableCookie> {
+        let mut removal = build(&config, String::new());
+        removal.set_max_age(cookie::time::Duration::ZERO);
+        let cleared = HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
+        Ok(Self { config, cleared })
+    }
+
+    /// The value that hands `token` to the client. A persistent cookie lives until the session's
+    /// deadline; it is never issued again on activity (RFC 6265bis has no sliding expiry).
+    #[must_use]
+    pub fn issue(&self, token: &Token, session: &Session, now: Timestamp) -> String {
+        let mut cookie = build(&self.config, token.expose());
+        if self.config.persistent {
+            let seconds = session.deadline.since(now).as_secs();
+            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+            cookie.set_max_age(cookie::time::Duration::seconds(seconds));
+        }
+        cookie.to_string()
+    }
+
+    /// The value that makes the client drop its cookie, with the same name, path and domain.
+    #[must_use]
+    pub fn cleared(&self) -> HeaderValue {
+        self.cleared.clone()
+    }
+}
+
+fn build(config: &CookieConfig, value: String) -> Cookie<'static> {
+    let mut cookie = Cookie::build((config.name.clone(), value))
+        .path(config.path.clone())
+        .secure(config.secure)
+        .http_only(true)
+        .same_site(config.same_site)
+        .build();
+    if let Some(domain) = &config.domain {
+        cookie.set_domain(domain.clone());
+    }
+    cookie
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clearing_repeats_name_path_and_domain() {
+        let config = CookieConfig {
+            name: "__Secure-session".to_owned(),
+            domain: Some("example.com".to_owned()),
+            path: "/app".to_owned(),
+            secure: true,
+            same_site: cookie::SameSite::Lax,
+            persistent: true,
+        };
+        assert_eq!(
+            SessionCookie::new(config).unwrap().cleared(),
+            "__Secure-session=; HttpOnly; SameSite=Lax; Secure; Path=/app; Domain=example.com; Max-Age=0"
+        );
+    }
+}
