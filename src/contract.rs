@@ -14,7 +14,7 @@ use axum::routing::any;
 
 use crate::check::Checker;
 
-pub use cookie::SessionCookie;
+pub use cookie::{SessionCookie, UnwritableCookie};
 
 /// What every contract needs to answer.
 pub struct Contracts {

@@ -1,11 +1,27 @@
 //! Curfew makes sessions end on time at the edge.
+//!
+//! A reverse proxy asks before every request it forwards; Curfew looks up the session behind the
+//! request, applies an idle limit and an absolute limit, and answers. `ARCHITECTURE.md` is the map.
+//!
+//! The layers, from the bottom up; each uses only those before it:
+//!
+//! 1. [`session`], the domain; [`secret`]
+//! 2. [`clock`]; [`credential`]; [`policy`]
+//! 3. [`store`] and [`config`]; [`telemetry`]
+//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case
+//! 5. [`contract`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
+//! 6. [`app`], which joins it all; [`cli`]
+
 pub mod admin;
+pub mod app;
 pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod credential;
 pub mod lifecycle;
+pub mod listener;
 pub mod ops;
 pub mod policy;
 pub mod secret;

@@ -1,0 +1,60 @@
+//! The command line: one file a command.
+
+mod check_config;
+mod keygen;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, ConfigError, Loaded};
+
+/// Sessions that end on time, enforced at the edge.
+#[derive(Debug, Parser)]
+#[command(name = "curfew", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service. Without a configuration, sessions are kept in memory.
+    Serve(ConfigArgs),
+    /// Check the configuration and print what is in force, without its secrets.
+    CheckConfig(ConfigArgs),
+    /// Make a key for token.keys, or an admin token.
+    Keygen(keygen::KeygenArgs),
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+struct ConfigArgs {
+    /// The configuration file, YAML or TOML. CURFEW__SECTION__KEY in the environment goes over it.
+    #[arg(short, long, value_name = "FILE", env = "CURFEW_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        // What is not Unicode can't be a value of ours, and is not shown as one.
+        let environment = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        config::load(self.config.as_deref(), &environment.collect())
+    }
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With what went wrong, for people.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Serve(args) => serve::run(&args),
+            Command::CheckConfig(args) => check_config::run(&args),
+            Command::Keygen(args) => keygen::run(&args),
+        }
+    }
+}

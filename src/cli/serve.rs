@@ -1,0 +1,94 @@
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::ConfigArgs;
+use crate::app::{Addresses, App, MadeUp};
+use crate::clock::SystemClock;
+use crate::telemetry::logging;
+
+/// Runs the service until SIGTERM or Ctrl-C.
+pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
+    let config = args.load()?.config;
+    logging::init(config.log.format, &config.log.filter)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        // Before anything is announced, so that no signal is missed.
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let app = App::start(config, Arc::new(SystemClock)).await?;
+        if app.made_up().key_ring {
+            tracing::warn!(
+                "token.keys is not set: a key was made for this process, and its tokens end with it"
+            );
+        }
+        announce(app.addresses(), app.made_up()).context("can't write to standard output")?;
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
+            }
+            on_signal.cancel();
+        });
+        app.run(stop).await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Says where the service is, and how to use it when it runs with nothing configured.
+fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "curfew {} is listening", env!("CARGO_PKG_VERSION"))?;
+    for (name, address, what) in [
+        ("check", addresses.check, "proxies ask here"),
+        (
+            "admin",
+            addresses.admin,
+            "sessions are started and ended here",
+        ),
+        ("ops", addresses.ops, "metrics and probes"),
+    ] {
+        writeln!(
+            out,
+            "  {name:<6} http://{:<22} {what}",
+            reachable(address).to_string()
+        )?;
+    }
+    if let Some(token) = &made_up.admin_token {
+        writeln!(
+            out,
+            "\nadmin token, for this run only: {}\n",
+            token.expose()
+        )?;
+        writeln!(out, "start a session with:\n")?;
+        writeln!(
+            out,
+            "  curl -sS http://{}/api/v1/sessions -H 'Authorization: Bearer {}' \
+             -H 'Content-Type: application/json' -d '{{\"subject\":\"alice\"}}'\n",
+            reachable(addresses.admin),
+            token.expose(),
+        )?;
+    }
+    out.flush()
+}
+
+/// An address that a client on this machine can use.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
