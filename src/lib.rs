@@ -28,3 +28,6 @@ pub mod secret;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,348 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use super::*;
+use crate::session::End;
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
+
+/// A checker and one session of `alice`, which has just begun.
+struct Fixture {
+    bench: Bench,
+    checker: Checker,
+    id: SessionId,
+    token: String,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::under("default").await
+    }
+
+    async fn under(policy: &str) -> Self {
+        let bench = Bench::new();
+        let started = bench.sign_in(policy).await;
+        let checker = Checker {
+            lifecycle: bench.lifecycle.clone(),
+            extractor: TokenExtractor {
+                cookie: "session".to_owned(),
+                bearer: true,
+            },
+        };
+        Self {
+            bench,
+            checker,
+            id: started.id,
+            token: started.token.expose(),
+        }
+    }
+
+    /// The session's own request, so long after it began.
+    async fn get(&self, after: Duration) -> Verdict {
+        self.bench.at(after);
+        self.check(None, &Method::GET, &self.headers())
+            .await
+            .verdict
+    }
+
+    fn headers(&self) -> HeaderMap {
+        headers(&[("cookie", &format!("session={}", self.token))])
+    }
+
+    async fn check(&self, policy: Option<&str>, method: &Method, headers: &HeaderMap) -> Outcome {
+        let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
+        self.ask(policy, Ok(Original { method, url }), headers)
+            .await
+    }
+
+    async fn ask(
+        &self,
+        policy: Option<&str>,
+        original: Result<Original<'_>, MalformedOriginal>,
+        headers: &HeaderMap,
+    ) -> Outcome {
+        let request = CheckRequest {
+            contract: "test",
+            policy,
+            original,
+            headers,
+            peer: None,
+        };
+        self.checker.check(&request).await
+    }
+}
+
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        let name: http::HeaderName = name.parse().unwrap();
+        map.append(name, value.parse().unwrap());
+    }
+    map
+}
+
+const fn deny(reason: DenyReason) -> Verdict {
+    Verdict::Deny(reason)
+}
+
+#[tokio::test]
+async fn activity_keeps_a_session_and_idleness_ends_it() {
+    let fixture = Fixture::new().await;
+    for minutes in [0, 14, 28, 42] {
+        assert_eq!(fixture.get(minutes * MINUTE).await, Verdict::Allow);
+    }
+    let over = 57 * MINUTE;
+    assert_eq!(fixture.get(over - SECOND / 1000).await, Verdict::Allow);
+    assert_eq!(
+        fixture.get(over - SECOND / 1000 + 15 * MINUTE).await,
+        deny(DenyReason::IdleTimeout)
+    );
+    let state = fixture.bench.stored(fixture.id).await.state;
+    assert!(matches!(
+        state,
+        State::Ended(End {
+            reason: EndReason::IdleTimeout,
+            ..
+        })
+    ));
+    fixture.bench.at(over);
+    assert_eq!(
+        fixture.get(over).await,
+        deny(DenyReason::IdleTimeout),
+        "a clock that goes back revives nobody"
+    );
+}
+
+#[tokio::test]
+async fn steady_activity_does_not_pass_the_absolute_limit() {
+    let fixture = Fixture::new().await;
+    for quarter in 0..48 {
+        assert_eq!(fixture.get(quarter * 10 * MINUTE).await, Verdict::Allow);
+    }
+    assert_eq!(fixture.get(8 * HOUR - SECOND / 1000).await, Verdict::Allow);
+    assert_eq!(
+        fixture.get(8 * HOUR).await,
+        deny(DenyReason::AbsoluteTimeout)
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_denied_from_the_next_request_on() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    assert_eq!(fixture.get(SECOND).await, deny(DenyReason::Revoked));
+    fixture.bench.at(9 * HOUR);
+    fixture.bench.store.memory.reclaim();
+    let forgotten = deny(DenyReason::UnknownSession);
+    assert_eq!(fixture.get(9 * HOUR).await, forgotten);
+}
+
+#[tokio::test]
+async fn credentials_are_judged_before_the_store_is_asked() {
+    let fixture = Fixture::new().await;
+    let other = Fixture::new().await;
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    let token = &fixture.token;
+    let last = if token.ends_with('A') { 'B' } else { 'A' };
+    let tampered = format!("{}{last}", &token[..token.len() - 1]);
+    for (lines, expected) in [
+        (&[][..], DenyReason::NoCredential),
+        (&[("cookie", "other=1")], DenyReason::NoCredential),
+        (&[("cookie", "session=")], DenyReason::InvalidCredential),
+        (
+            &[("cookie", &format!("session={tampered}"))],
+            DenyReason::InvalidCredential,
+        ),
+        (
+            &[("cookie", &format!("session={}", other.token))],
+            DenyReason::InvalidCredential,
+        ),
+        (
+            &[("authorization", "Bearer cfw1_x")],
+            DenyReason::InvalidCredential,
+        ),
+        (
+            &[("cookie", &format!("session={token}; session=x"))],
+            DenyReason::MalformedRequest,
+        ),
+        (
+            &[
+                ("cookie", &format!("session={token}")),
+                ("cookie", "session="),
+            ],
+            DenyReason::MalformedRequest,
+        ),
+        (
+            &[("cookie", &format!("session={token}"))],
+            DenyReason::StoreUnavailable,
+        ),
+    ] {
+        let outcome = fixture.check(None, &Method::GET, &headers(lines)).await;
+        assert_eq!(outcome.verdict, deny(expected), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_knows_is_unknown() {
+    let fixture = Fixture::new().await;
+    let token = fixture.checker.lifecycle.key_ring.issue().unwrap().expose();
+    let headers = headers(&[("authorization", &format!("Bearer {token}"))]);
+    let outcome = fixture.check(None, &Method::GET, &headers).await;
+    assert_eq!(outcome.verdict, deny(DenyReason::UnknownSession));
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_understood_is_denied() {
+    let fixture = Fixture::new().await;
+    let headers = fixture.headers();
+    let outcome = fixture.ask(None, Err(MalformedOriginal), &headers).await;
+    assert_eq!(outcome.verdict, deny(DenyReason::MalformedRequest));
+    let outcome = fixture
+        .check(Some("nonesuch"), &Method::GET, &headers)
+        .await;
+    assert_eq!(outcome.verdict, deny(DenyReason::MalformedRequest));
+    assert_eq!(fixture.bench.store.touch_count(), 0);
+}
+
+#[tokio::test]
+async fn only_activity_that_is_allowed_touches() {
+    let fixture = Fixture::new().await;
+    let mut prefetch = fixture.headers();
+    prefetch.insert("sec-purpose", "prefetch;prerender".parse().unwrap());
+    let mut background = fixture.headers();
+    background.insert("x-session-passive", "1".parse().unwrap());
+    let plain = fixture.headers();
+    fixture.bench.at(MINUTE);
+    for (policy, method, headers, touches) in [
+        (None, Method::HEAD, &plain, 0),
+        (None, Method::GET, &prefetch, 0),
+        (None, Method::GET, &background, 0),
+        // `strict` asks for navigation, and a request keeps to the strictest of both policies.
+        (Some("strict"), Method::GET, &plain, 0),
+        (Some("strict"), Method::POST, &plain, 1),
+        (None, Method::GET, &plain, 2),
+        (None, Method::from_bytes(b"PROPFIND").unwrap(), &plain, 3),
+    ] {
+        let outcome = fixture.check(policy, &method, headers).await;
+        assert_eq!(outcome.verdict, Verdict::Allow);
+        assert_eq!(
+            fixture.bench.store.touch_count(),
+            touches,
+            "{policy:?} {method}"
+        );
+    }
+    fixture.bench.at(9 * HOUR);
+    fixture.check(None, &Method::GET, &plain).await;
+    assert_eq!(fixture.bench.store.touch_count(), 3, "a denied request");
+}
+
+#[tokio::test]
+async fn a_stricter_policy_denies_the_request_and_leaves_the_session_alive() {
+    let fixture = Fixture::new().await;
+    let strict = async |after| {
+        fixture.bench.at(after);
+        fixture
+            .check(Some("strict"), &Method::GET, &fixture.headers())
+            .await
+    };
+    assert_eq!(strict(4 * MINUTE).await.verdict, Verdict::Allow);
+    let outcome = strict(5 * MINUTE).await;
+    assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
+    assert_eq!(outcome.max_auth_age, Some(1800));
+    assert_eq!(fixture.get(5 * MINUTE).await, Verdict::Allow, "elsewhere");
+    assert_eq!(
+        strict(6 * MINUTE).await.verdict,
+        Verdict::Allow,
+        "used a moment ago"
+    );
+    assert_eq!(fixture.get(16 * MINUTE).await, Verdict::Allow);
+    assert_eq!(fixture.get(29 * MINUTE).await, Verdict::Allow);
+    assert_eq!(
+        strict(30 * MINUTE).await.verdict,
+        deny(DenyReason::ReauthenticationRequired),
+        "the sign-in is too old"
+    );
+    assert_eq!(fixture.get(30 * MINUTE).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_laxer_policy_in_the_path_prolongs_nothing() {
+    let fixture = Fixture::under("strict").await;
+    fixture.bench.at(5 * MINUTE);
+    let outcome = fixture
+        .check(Some("default"), &Method::GET, &fixture.headers())
+        .await;
+    assert_eq!(outcome.verdict, deny(DenyReason::IdleTimeout));
+}
+
+#[tokio::test]
+async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
+    let fixture = Fixture::new().await;
+    let before = fixture.bench.stored(fixture.id).await;
+    assert_eq!(fixture.get(10 * MINUTE).await, Verdict::Allow);
+    *fixture.bench.store.stale.lock() = Some(before);
+    assert_eq!(
+        fixture.get(16 * MINUTE).await,
+        Verdict::Allow,
+        "looked at again"
+    );
+    assert_eq!(
+        fixture.bench.stored(fixture.id).await.last_seen,
+        START.plus(16 * MINUTE)
+    );
+}
+
+#[tokio::test]
+async fn the_first_reason_stands_when_another_replica_was_faster() {
+    let fixture = Fixture::new().await;
+    let before = fixture.bench.stored(fixture.id).await;
+    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    *fixture.bench.store.stale.lock() = Some(before);
+    assert_eq!(fixture.get(16 * MINUTE).await, deny(DenyReason::Revoked));
+}
+
+#[tokio::test]
+async fn store_trouble_is_no_logout() {
+    let fixture = Fixture::new().await;
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    assert_eq!(
+        fixture.get(MINUTE).await,
+        deny(DenyReason::StoreUnavailable)
+    );
+    fixture.bench.store.all_fail.store(false, Ordering::SeqCst);
+    fixture
+        .bench
+        .store
+        .touches_fail
+        .store(true, Ordering::SeqCst);
+    assert_eq!(
+        fixture.get(MINUTE).await,
+        Verdict::Allow,
+        "an activity that is lost denies nobody"
+    );
+}
+
+#[tokio::test]
+async fn every_check_is_counted_by_its_verdict() {
+    let fixture = Fixture::new().await;
+    fixture.get(MINUTE).await;
+    fixture
+        .check(Some("strict"), &Method::GET, &fixture.headers())
+        .await;
+    fixture
+        .check(Some("nonesuch"), &Method::GET, &fixture.headers())
+        .await;
+    fixture.get(HOUR).await;
+    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    for line in [
+        r#"curfew_checks_total{contract="test",policy="default",verdict="allow"} 1"#,
+        r#"curfew_checks_total{contract="test",policy="strict",verdict="allow"} 1"#,
+        r#"curfew_checks_total{contract="test",policy="none",verdict="malformed_request"} 1"#,
+        r#"curfew_checks_total{contract="test",policy="default",verdict="idle_timeout"} 1"#,
+        r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout"} 1"#,
+        r#"curfew_check_duration_seconds_count{contract="test"} 4"#,
+    ] {
+        assert!(text.contains(line), "{line}\nis not in\n{text}");
+    }
+    assert!(!text.contains(&fixture.token));
+}

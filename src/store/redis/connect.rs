@@ -150,7 +150,8 @@ fn connection_info(settings: &RedisSettings) -> Result<ConnectionInfo, ConnectEr
         .map_err(|_| {
             ConnectError::Settings("not a Redis URL such as redis://host:6379/0".to_owned())
         })?;
-    let mut redis = info.redis_settings().clone();
+    // The library's name would need one more right on the server, and is no news.
+    let mut redis = info.redis_settings().clone().set_skip_set_lib_name();
     if let Some(username) = &settings.username {
         redis = redis.set_username(username);
     }

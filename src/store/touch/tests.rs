@@ -1,65 +1,17 @@
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::clock::ManualClock;
 use crate::session::{EndReason, Limits, NewSession, PolicyName};
 use crate::store::conformance;
 use crate::store::memory::MemoryStore;
+use crate::testing::{ProbedStore, SECOND, START};
 
-const SECOND: Duration = Duration::from_secs(1);
 const INTERVAL: Duration = Duration::from_secs(15);
-const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A memory store that counts its touches and can be told to fail.
-struct Probed {
-    memory: MemoryStore,
-    touches: AtomicUsize,
-    fails: AtomicBool,
-}
-
-impl Probed {
-    fn touch_count(&self) -> usize {
-        self.touches.load(Ordering::SeqCst)
-    }
-}
-
-#[async_trait]
-impl SessionStore for Probed {
-    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.memory.load(id).await
-    }
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.memory.create(id, session).await
-    }
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
-        }
-        self.touches.fetch_add(1, Ordering::SeqCst);
-        self.memory.touch(id, touch).await
-    }
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.memory.end(id, ending).await
-    }
-    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        self.memory.age(id, by).await
-    }
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.memory.list(subject, after, limit).await
-    }
-    async fn ready(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 struct Fixture {
-    store: CoalescingStore<Probed>,
+    store: CoalescingStore<ProbedStore>,
     clock: ManualClock,
     metrics: Arc<Metrics>,
 }
@@ -69,11 +21,7 @@ impl Fixture {
     async fn new() -> Self {
         let clock = ManualClock::new(START);
         let metrics = Arc::new(Metrics::new().unwrap());
-        let inner = Probed {
-            memory: MemoryStore::new(1000, Arc::new(clock.clone())),
-            touches: AtomicUsize::new(0),
-            fails: AtomicBool::new(false),
-        };
+        let inner = ProbedStore::new(&clock);
         let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
         let limits = Limits {
             idle: Some(60 * INTERVAL),
@@ -189,11 +137,19 @@ async fn an_end_is_decided_on_what_this_replica_has_seen() {
 #[tokio::test]
 async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
     let fixture = Fixture::new().await;
-    fixture.store.inner.fails.store(true, Ordering::SeqCst);
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(true, Ordering::SeqCst);
     fixture.request(20).await;
     fixture.request(25).await;
     assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
-    fixture.store.inner.fails.store(false, Ordering::SeqCst);
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(false, Ordering::SeqCst);
     fixture.flush_at(36).await;
     assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
     assert_eq!(fixture.metrics.touches_dropped.get(), 0);
@@ -202,7 +158,11 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
 #[tokio::test]
 async fn an_activity_that_is_of_no_use_any_more_is_dropped_and_counted() {
     let fixture = Fixture::new().await;
-    fixture.store.inner.fails.store(true, Ordering::SeqCst);
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(true, Ordering::SeqCst);
     fixture.request(20).await;
     fixture.flush_at(20 + 960).await;
     assert_eq!(fixture.store.pending(), 0);

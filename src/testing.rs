@@ -1,0 +1,188 @@
+//! What several unit tests share: a service without its listeners, on a clock that is moved by
+//! hand, over a store that counts and can be told to fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::clock::ManualClock;
+use crate::credential::{KeyRing, SigningKey};
+use crate::lifecycle::{Lifecycle, Started};
+use crate::policy::{ActivityKind, Policies, Policy};
+use crate::session::{
+    Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
+};
+use crate::store::memory::MemoryStore;
+use crate::store::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use crate::telemetry::Metrics;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+/// When every one of these tests begins.
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// A memory store that counts its touches and fails when told to.
+pub(crate) struct ProbedStore {
+    pub(crate) memory: MemoryStore,
+    touches: AtomicUsize,
+    /// Whether touches fail.
+    pub(crate) touches_fail: AtomicBool,
+    /// Whether everything fails.
+    pub(crate) all_fail: AtomicBool,
+    /// What the next load answers instead of the truth: what another replica saw a moment ago.
+    pub(crate) stale: Mutex<Option<Session>>,
+}
+
+impl ProbedStore {
+    pub(crate) fn new(clock: &ManualClock) -> Self {
+        Self {
+            memory: MemoryStore::new(10_000, Arc::new(clock.clone())),
+            touches: AtomicUsize::new(0),
+            touches_fail: AtomicBool::new(false),
+            all_fail: AtomicBool::new(false),
+            stale: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn touch_count(&self) -> usize {
+        self.touches.load(Ordering::SeqCst)
+    }
+
+    fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
+        if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionStore for ProbedStore {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.fails(&self.all_fail)?;
+        if let Some(stale) = self.stale.lock().take() {
+            return Ok(Some(stale));
+        }
+        self.memory.load(id).await
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.create(id, session).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.fails(&self.touches_fail)?;
+        self.touches.fetch_add(1, Ordering::SeqCst);
+        self.memory.touch(id, touch).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.end(id, ending).await
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.age(id, by).await
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.list(subject, after, limit).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.fails(&self.all_fail)
+    }
+}
+
+/// A service without its listeners.
+pub(crate) struct Bench {
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) clock: ManualClock,
+    pub(crate) store: Arc<ProbedStore>,
+}
+
+impl Bench {
+    /// With two policies: `default` (15 min idle, 8 h absolute) and `strict` (5 min, 1 h, a sign-in
+    /// of the last 30 min, only navigation counts).
+    pub(crate) fn new() -> Self {
+        let clock = ManualClock::new(START);
+        let store = Arc::new(ProbedStore::new(&clock));
+        let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+        let relaxed = Policy {
+            limits: Limits {
+                idle: Some(15 * MINUTE),
+                absolute: 8 * HOUR,
+                max_auth_age: None,
+            },
+            activity: ActivityKind::Any,
+            touch_interval: 15 * SECOND,
+        };
+        let strict = Policy {
+            limits: Limits {
+                idle: Some(5 * MINUTE),
+                absolute: HOUR,
+                max_auth_age: Some(30 * MINUTE),
+            },
+            activity: ActivityKind::Navigation,
+            touch_interval: 5 * SECOND,
+        };
+        let policies = BTreeMap::from([(name("default"), relaxed), (name("strict"), strict)]);
+        let lifecycle = Lifecycle {
+            store: Arc::clone(&store) as Arc<dyn SessionStore>,
+            clock: Arc::new(clock.clone()),
+            key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
+            policies: Arc::new(Policies::new(policies, name("default")).unwrap()),
+            end_retention: HOUR,
+            metrics: Arc::new(Metrics::new().unwrap()),
+        };
+        Self {
+            lifecycle,
+            clock,
+            store,
+        }
+    }
+
+    /// Signs `alice` in under `policy`.
+    pub(crate) async fn sign_in(&self, policy: &str) -> Started {
+        let attributes = BTreeMap::from([
+            (
+                "groups".to_owned(),
+                vec!["staff".to_owned(), "admin".to_owned()],
+            ),
+            ("email".to_owned(), vec!["alice@example.com".to_owned()]),
+        ]);
+        let new = NewSession {
+            subject: Subject::new("alice").unwrap(),
+            attributes: Attributes::new(attributes).unwrap(),
+            policy: name(policy),
+        };
+        self.lifecycle.start(new).await.unwrap()
+    }
+
+    /// The record as the store has it.
+    pub(crate) async fn stored(&self, id: SessionId) -> Session {
+        self.store.memory.load(id).await.unwrap().unwrap()
+    }
+
+    /// Moves the clock to so long after the beginning.
+    pub(crate) fn at(&self, after: Duration) {
+        self.clock.set(START.plus(after));
+    }
+}
+
+pub(crate) fn name(name: &str) -> PolicyName {
+    PolicyName::new(name).unwrap()
+}

@@ -1,0 +1,278 @@
+//! The real program, and a client of its admin API.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use curfew::admin::AdminToken;
+use curfew::credential::SigningKey;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::signal;
+
+/// What a Curfew is started with.
+#[derive(Clone)]
+pub struct Setup {
+    settings: BTreeMap<String, String>,
+    pub admin_token: String,
+    pub key: String,
+}
+
+impl Setup {
+    /// On the embedded store.
+    pub fn memory() -> Self {
+        let admin = AdminToken::generate().unwrap();
+        let key = SigningKey::generate().unwrap();
+        let setup = Self {
+            settings: BTreeMap::new(),
+            admin_token: admin.token.expose().clone(),
+            key: key.clone(),
+        };
+        setup
+            .set("LISTEN__CHECK", "127.0.0.1:0")
+            .set("LISTEN__ADMIN", "127.0.0.1:0")
+            .set("LISTEN__OPS", "127.0.0.1:0")
+            .set("ADMIN__TOKEN_HASHES", &admin.hash_text())
+            .set("ADMIN__ALLOW_AGEING", "true")
+            .set("TOKEN__KEYS", &key)
+            .set("LOG__FILTER", "debug")
+            .set("LOG__FORMAT", "json")
+    }
+
+    /// On a Redis.
+    pub fn redis(url: &str) -> Self {
+        Self::memory().set("STORE__URL", url)
+    }
+
+    /// Sets `CURFEW__…` in the environment.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings
+            .insert(format!("CURFEW__{key}"), value.to_owned());
+        self
+    }
+
+    /// Leaves a key at its default.
+    pub fn unset(mut self, key: &str) -> Self {
+        self.settings.remove(&format!("CURFEW__{key}"));
+        self
+    }
+
+    /// The limits of the default policy.
+    pub fn limits(self, idle: &str, absolute: &str) -> Self {
+        self.set("POLICIES__DEFAULT__IDLE", idle)
+            .set("POLICIES__DEFAULT__ABSOLUTE", absolute)
+    }
+
+    /// The program with these settings and `arguments`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+        command.args(arguments).env_clear().envs(&self.settings);
+        command
+    }
+
+    /// Runs it.
+    pub fn start(&self) -> Curfew {
+        let mut process = self
+            .command(&["serve"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        collect(process.stderr.take().unwrap(), Arc::clone(&log));
+        let mut out = BufReader::new(process.stdout.take().unwrap());
+        let mut banner = String::new();
+        while banner.lines().count() < 4 {
+            if out.read_line(&mut banner).unwrap() == 0 {
+                let status = process.wait().unwrap();
+                panic!(
+                    "curfew has ended: {status}\n{banner}\n{}",
+                    log.lock().unwrap()
+                );
+            }
+        }
+        let address = |name: &str| {
+            let line = banner
+                .lines()
+                .find(|line| line.trim_start().starts_with(name));
+            let url = line
+                .and_then(|line| line.split_whitespace().nth(1))
+                .unwrap();
+            url.strip_prefix("http://").unwrap().parse().unwrap()
+        };
+        Curfew {
+            check: address("check"),
+            admin: address("admin"),
+            ops: address("ops"),
+            process,
+            log,
+            admin_token: self.admin_token.clone(),
+            client: client(),
+        }
+    }
+}
+
+/// A client that does what it is told, and no more: no redirects, no proxy.
+pub fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .unwrap()
+}
+
+/// Reads a stream to its end in the background.
+fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut text = into.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+        }
+    });
+}
+
+/// A running Curfew.
+pub struct Curfew {
+    pub check: SocketAddr,
+    pub admin: SocketAddr,
+    pub ops: SocketAddr,
+    process: Child,
+    log: Arc<Mutex<String>>,
+    admin_token: String,
+    client: reqwest::Client,
+}
+
+/// A session that was started by the admin API.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    pub token: String,
+    pub id: String,
+    pub answer: Value,
+}
+
+impl SignedIn {
+    /// The line that a browser sends.
+    pub fn cookie(&self) -> String {
+        format!("__Host-session={}", self.token)
+    }
+}
+
+impl Curfew {
+    /// Sends a request to the admin API.
+    pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let method = method.parse().unwrap();
+        let url = format!("http://{}{path}", self.admin);
+        let mut request = self
+            .client
+            .request(method, url)
+            .bearer_auth(&self.admin_token);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    pub async fn sign_in(&self, subject: &str) -> SignedIn {
+        let attributes = json!({ "groups": ["staff", "admin"], "email": "alice@example.com" });
+        let body = json!({ "subject": subject, "attributes": attributes });
+        let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        SignedIn {
+            token: answer["token"].as_str().unwrap().to_owned(),
+            id: answer["session"]["id"].as_str().unwrap().to_owned(),
+            answer,
+        }
+    }
+
+    pub async fn show(&self, session: &SignedIn) -> Value {
+        let path = format!("/api/v1/sessions/{}", session.id);
+        self.call("GET", &path, None).await.1
+    }
+
+    pub async fn revoke(&self, session: &SignedIn) {
+        let path = format!("/api/v1/sessions/{}", session.id);
+        let (status, answer) = self.call("DELETE", &path, None).await;
+        assert_eq!(
+            (status, &answer["end_reason"]),
+            (StatusCode::OK, &json!("revoked"))
+        );
+    }
+
+    pub async fn age(&self, session: &SignedIn, by: &str) {
+        let path = format!("/api/v1/sessions/{}/age", session.id);
+        let (status, answer) = self.call("POST", &path, Some(json!({ "by": by }))).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+
+    /// A check as NGINX asks it: the status and the reason.
+    pub async fn check(&self, session: &SignedIn) -> (u16, String) {
+        let response = self
+            .client
+            .get(format!("http://{}/auth-request", self.check))
+            .header("x-original-url", "https://app.example.com/")
+            .header("x-original-method", "GET")
+            .header("cookie", session.cookie())
+            .send()
+            .await
+            .unwrap();
+        let reason = response.headers().get("x-session-reason");
+        let reason = reason.map_or("", |reason| reason.to_str().unwrap());
+        (response.status().as_u16(), reason.to_owned())
+    }
+
+    /// A page of the `ops` listener: the status and the text.
+    pub async fn ops(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.ops);
+        let response = self.client.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its audit events of one kind.
+    pub fn audited(&self, event: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
+        lines
+            .filter(|line: &Value| line["target"] == "curfew::audit" && line["event"] == event)
+            .collect()
+    }
+
+    pub fn signal(&self, name: &str) {
+        signal(&self.process, name);
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        super::eventually("curfew ends", async || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    /// Stops it as Kubernetes does.
+    pub async fn stop(mut self) {
+        self.signal("TERM");
+        assert!(self.ended().await.success(), "{}", self.log());
+    }
+}
+
+impl Drop for Curfew {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,72 @@
+//! What the black-box tests start and talk to: real servers, each on ports of its own.
+
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "every test binary uses a part of this"
+)]
+
+pub mod backend;
+pub mod curfew;
+pub mod nginx;
+pub mod redis;
+pub mod tls;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use ::curfew::clock::Stopwatch;
+
+/// A port that nothing listens on. It is outside the range that the system takes ports for
+/// outgoing connections from, so that a server can be stopped and started again on it.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = u16::try_from(std::process::id() % 100).unwrap() * 100;
+        let port = 20_000 + (start + offset) % 12_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+pub const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+/// Waits until `condition` holds; `what` says what was waited for in vain.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waited = Stopwatch::start();
+    while !condition().await {
+        assert!(waited.seconds() < 20.0, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until something listens at `address`, or `process` has ended.
+pub fn wait_for_listener(process: &mut Child, address: SocketAddr) {
+    let waited = Stopwatch::start();
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = process.try_wait().unwrap() {
+            panic!("the server for {address} has ended: {status}");
+        }
+        assert!(waited.seconds() < 20.0, "nothing listens at {address}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal by name, such as `TERM`.
+pub fn signal(process: &Child, name: &str) {
+    let command = format!("kill -{name} {}", process.id());
+    let status = Command::new("sh").args(["-c", &command]).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// The current time, in milliseconds since the epoch: this machine's, and so Curfew's.
+pub fn now() -> ::curfew::session::Timestamp {
+    use ::curfew::clock::{Clock, SystemClock};
+    SystemClock.now()
+}
