@@ -156,9 +156,14 @@ impl Tree {
             format!("; did you mean `{known}`?")
         });
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
-        // The value of a key that nobody knows may be a secret with its name misspelt.
+        // The value of a key that nobody knows may be a secret with its name misspelt, so it is
+        // shown only where the name is clear, and then as the value of the right key would be.
+        let meant = nearest
+            .filter(|(distance, _)| *distance <= 2)
+            .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
+        let value = meant.and_then(|meant| shown(&meant, self.find(&key)?));
         Problem {
-            value: None,
+            value,
             ..self.problem(key, message)
         }
     }
@@ -197,7 +202,12 @@ fn any_origin(value: &Value) -> Option<&str> {
 
 /// Whether the value of a key is never shown.
 fn is_secret(key: &str) -> bool {
-    key == "token.keys" || key.starts_with("token.keys.") || key == "store.password"
+    const SECRETS: [&str; 3] = ["token.keys", "store.password", "admin.token_hashes"];
+    // Hashes are not secret, but the token itself is easily put in their place.
+    SECRETS.iter().any(|secret| {
+        key.strip_prefix(secret)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    })
 }
 
 /// A value as an error may show it.

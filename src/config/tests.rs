@@ -85,7 +85,7 @@ fn toml_is_the_same() {
 fn an_unknown_key_is_named_with_the_nearest_one() {
     assert_eq!(
         problems("policies:\n  default:\n    idel: 15m\n"),
-        "curfew.yaml: policies.default.idel: unknown key; did you mean `idle`? \
+        "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
          (known here: idle, absolute, max_auth_age, touch_interval, activity)"
     );
     assert!(
@@ -100,7 +100,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
     let error = load(None, &environment(&[("CURFEW__STORE__URI", "secret")])).unwrap_err();
     assert!(
         error.to_string().starts_with(
-            "environment CURFEW__STORE__URI: store.uri: unknown key; did you mean `url`?"
+            "environment CURFEW__STORE__URI: store.uri = \"[redacted]\": unknown key; did you mean `url`?"
         ),
         "{error}"
     );
@@ -271,6 +271,13 @@ fn no_secret_is_shown() {
         format!("store: {{url: 'redys://user:{secret}@localhost'}}"),
         format!("store: {{url: 'redis://user:{secret}@localhost', password: [{secret}]}}"),
         format!("store: {{passwort: {secret}}}"),
+        format!("store: {{passwd: {secret}}}"),
+        format!("store: {{secret: {secret}}}"),
+        format!("store: {{uri: 'redis://user:{secret}@localhost'}}"),
+        format!("admin: {{token_hash: {secret}}}"),
+        format!("admin: {{token_hashes: {secret}}}"),
+        format!("admin: {{token: {secret}}}"),
+        format!("token: {{key: {secret}}}"),
         "token: {keys: 1234567890}".to_owned(),
         format!("{{store: {{url: 'redis://user:{secret}@localhost'}}, token: {{keys: {secret}}}}}"),
     ] {
@@ -331,4 +338,64 @@ fn files_that_can_not_be_read_are_named() {
         "{}",
         problems("a: [1\nb")
     );
+}
+
+/// Every key has its row in the documentation with the default that is in force, and every row is
+/// about a key.
+#[test]
+fn every_key_is_documented() {
+    let page = include_str!("../../docs/configuration.md");
+    let rows: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| {
+            let (key, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+            let default = rest.split('|').next()?.trim();
+            Some((key, default.trim_matches('`')))
+        })
+        .filter(|(key, _)| !key.starts_with("curfew_") && !key.contains('/'))
+        .filter(|(key, _)| !key.starts_with("session."))
+        .collect();
+    let loaded = load(None, &Environment::new()).unwrap();
+    let in_force = serde_json::to_value(&loaded.effective).unwrap();
+    let mut known = Vec::new();
+    let sections = ["listen", "store", "token", "cookie", "admin", "log"];
+    for (place, documented) in sections
+        .map(|section| (section, section.to_owned() + "."))
+        .into_iter()
+        .chain([
+            ("policies.default", "policies.NAME.".to_owned()),
+            ("", String::new()),
+        ])
+    {
+        let inner = format!("{place}.no_such_key").replace('.', "__");
+        let variable = format!("CURFEW__{}", inner.trim_start_matches('_').to_uppercase());
+        let error = load(None, &environment(&[(&variable, "x")])).unwrap_err();
+        let error = error.to_string();
+        let (_, names) = error.split_once("(known here: ").unwrap();
+        for name in names.trim_end_matches(')').split(", ") {
+            if place.is_empty() && (name == "policies" || sections.contains(&name)) {
+                continue;
+            }
+            let key = format!("{documented}{name}");
+            let row = rows.iter().find(|(documented, _)| *documented == key);
+            let (_, default) = row.unwrap_or_else(|| panic!("{key} is not documented"));
+            let pointer = format!("/{place}/{name}").replace('.', "/");
+            let value = in_force.pointer(&pointer.replace("//", "/"));
+            let value = value.map_or(String::new(), |value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            });
+            if name != "touch_interval" {
+                assert_eq!(*default, value, "the default of {key}");
+            }
+            known.push(key);
+        }
+    }
+    for (key, _) in rows {
+        assert!(
+            known.iter().any(|known| known == key),
+            "{key} is documented"
+        );
+    }
 }
