@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # program=package
-needed=(nginx=nginx-light redis-server=redis-server)
+needed=(curl=curl nginx=nginx-light redis-server=redis-server)
 
 missing=()
 for need in "${needed[@]}"; do

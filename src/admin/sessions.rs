@@ -14,7 +14,7 @@ use super::model::{
     AgeSession, CreateSession, CreatedSession, ListSessions, RevokeAll, RevokedAll, SessionPage,
     SessionView,
 };
-use crate::session::{Session, SessionId, Subject};
+use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome};
 
 /// The most sessions on a page.
@@ -25,9 +25,14 @@ const MAX_AGE: Duration = Duration::from_secs(1000 * 86_400);
 type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
+    /// The session as it is now.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
+        self.view_at(id, session, self.lifecycle.clock.now())
+    }
+
+    fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
         let policy = self.lifecycle.policies.home(&session.policy);
-        SessionView::new(id, session, policy, self.lifecycle.clock.now())
+        SessionView::new(id, session, policy, now)
     }
 }
 
@@ -54,11 +59,12 @@ pub(super) async fn create(
         .lifecycle
         .start(request.parse(&admin.lifecycle.policies)?)
         .await?;
-    let now = admin.lifecycle.clock.now();
+    // The answer is about the instant of the sign-in: whole limits, not a millisecond less.
+    let now = started.session.started;
     let created = CreatedSession {
         token: started.token.expose(),
         set_cookie: admin.cookie.issue(&started.token, &started.session, now),
-        session: admin.view(started.id, &started.session),
+        session: admin.view_at(started.id, &started.session, now),
     };
     let location = [(LOCATION, format!("/api/v1/sessions/{}", started.id))];
     Ok((StatusCode::CREATED, location, Json(created)).into_response())

@@ -1,0 +1,78 @@
+//! When Redis or Curfew is down or hangs.
+
+use super::*;
+
+#[tokio::test]
+async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
+    let mut stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let unknown = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
+    let unknown = format!("__Host-session={}", unknown.issue().unwrap().expose());
+    stack.admitted(&session).await;
+    stack.redis.stop();
+    for cookie in [&session.cookie(), &unknown] {
+        let response = stack.send("GET", "/", &[("cookie", cookie)]).await;
+        assert_eq!(
+            response.status(),
+            500,
+            "NGINX's word for an answer that is none"
+        );
+        assert_eq!(reason_of(&response), "store_unavailable");
+        assert!(
+            !response.headers().contains_key("set-cookie"),
+            "the cookie is left alone"
+        );
+    }
+    assert!(stack.backend.take().is_empty());
+    assert_eq!(
+        stack.curfew.check(&session).await,
+        (503, "store_unavailable".to_owned())
+    );
+    assert_eq!(stack.curfew.ops("/readyz").await.0, 503);
+    assert_eq!(stack.curfew.ops("/livez").await.0, 200);
+
+    stack.redis.start_again();
+    eventually("Curfew is ready again", async || {
+        stack.curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+    stack.admitted(&session).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_not_waited_for() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    stack.redis.freeze();
+    let waited = curfew::clock::Stopwatch::start();
+    let response = stack.get(&session).await;
+    assert_eq!(
+        (response.status().as_u16(), reason_of(&response)),
+        (500, "store_unavailable")
+    );
+    // The budget is 100 ms; NGINX itself would have waited for 2 s.
+    assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
+    stack.redis.thaw();
+    eventually("Curfew is ready again", async || {
+        stack.curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+    stack.backend.take();
+    stack.admitted(&session).await;
+}
+
+#[tokio::test]
+async fn without_curfew_nobody_is_let_in() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    stack.admitted(&session).await;
+    stack.curfew.stop().await;
+    let request = stack.client.get(stack.nginx.url("/"));
+    let response = request
+        .header("cookie", session.cookie())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 500);
+    assert!(stack.backend.take().is_empty());
+}

@@ -1,0 +1,260 @@
+//! Credentials, identities and requests that are not what they seem.
+
+use super::*;
+
+#[tokio::test]
+async fn whoever_has_no_session_is_refused() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let ring = |key: &str| KeyRing::new(vec![SigningKey::parse(key).unwrap()]).unwrap();
+    let unknown = ring(&stack.setup.key).issue().unwrap().expose();
+    let forged = ring(&SigningKey::generate().unwrap())
+        .issue()
+        .unwrap()
+        .expose();
+    let good = &session.token;
+    let cookie = |value: &str| format!("__Host-session={value}");
+    let long = "x".repeat(4000);
+    for (lines, reason) in [
+        (vec![], "no_credential"),
+        (
+            vec![("cookie", "session=1; app=2".to_owned())],
+            "no_credential",
+        ),
+        (
+            vec![("cookie", format!("__host-session={good}"))],
+            "no_credential",
+        ),
+        (vec![("cookie", cookie(&unknown))], "unknown_session"),
+        (vec![("cookie", cookie(&forged))], "invalid_credential"),
+        (
+            vec![("cookie", cookie(&good[..good.len() - 1]))],
+            "invalid_credential",
+        ),
+        (
+            vec![("cookie", cookie(&good.to_lowercase()))],
+            "invalid_credential",
+        ),
+        (vec![("cookie", cookie(&session.id))], "invalid_credential"),
+        (vec![("cookie", cookie(&long))], "invalid_credential"),
+        (vec![("cookie", cookie(""))], "invalid_credential"),
+        (
+            vec![("cookie", format!("{}; {}", cookie(good), cookie("x")))],
+            "malformed_request",
+        ),
+        (
+            vec![("cookie", format!("{}; {}", cookie("x"), cookie(good)))],
+            "malformed_request",
+        ),
+        (
+            vec![("cookie", cookie(good)), ("cookie", cookie("x"))],
+            "malformed_request",
+        ),
+        (
+            vec![("cookie", cookie(good)), ("cookie", cookie(&unknown))],
+            "malformed_request",
+        ),
+        (
+            vec![
+                ("cookie", cookie(good)),
+                ("authorization", format!("Bearer {unknown}")),
+            ],
+            "malformed_request",
+        ),
+        (
+            vec![("authorization", format!("Bearer {forged}"))],
+            "invalid_credential",
+        ),
+        (
+            vec![("authorization", format!("Basic {good}"))],
+            "no_credential",
+        ),
+    ] {
+        let lines: Vec<(&str, &str)> = lines
+            .iter()
+            .map(|(name, value)| (*name, &**value))
+            .collect();
+        for path in [
+            "/",
+            "/a/b?c=d",
+            "/_curfew/check/",
+            "/%2e%2e/",
+            "/?url=/sign-in",
+        ] {
+            let response = stack.send("GET", path, &lines).await;
+            let answer = (response.status().as_u16(), reason_of(&response));
+            assert_eq!(answer, (401, reason), "{path} {lines:?}");
+        }
+        assert!(stack.backend.take().is_empty(), "{lines:?}");
+    }
+    stack.admitted(&session).await;
+}
+
+#[tokio::test]
+async fn no_client_asks_the_check_itself() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let response = stack
+        .send("GET", "/_curfew/check", &[("cookie", &session.cookie())])
+        .await;
+    assert_eq!(response.status(), 404);
+}
+
+#[tokio::test]
+async fn a_forged_identity_does_not_reach_the_backend() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    let forged = [
+        ("x-session-user", "root"),
+        ("X-SESSION-USER", "root"),
+        ("x_session_user", "root"),
+        ("x-session-groups", "wheel"),
+        ("x_session_groups", "wheel"),
+        ("x-session-email", "root@example.com"),
+        ("x-session-id", "0"),
+        ("x-session-policy", "lax"),
+        ("connection", "close, x-session-user, cookie"),
+    ];
+    let lines: Vec<_> = forged.into_iter().chain([("cookie", &*cookie)]).collect();
+    let response = stack.send("GET", "/", &lines).await;
+    assert_eq!(response.status(), 200);
+    let seen = stack.backend.take_one();
+    assert_eq!(seen.all("x-session-user"), ["alice"]);
+    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
+    assert_eq!(seen.all("x-session-email"), ["alice@example.com"]);
+    assert_eq!(seen.all("x-session-id"), [&session.id]);
+    assert_eq!(seen.all("x-session-policy"), ["default"]);
+    assert!(
+        !format!("{:?}", seen.headers).contains("root"),
+        "under any name"
+    );
+
+    // Nor where there is no session at all.
+    let response = stack.send("GET", "/sign-in", &forged).await;
+    assert_eq!(response.status(), 200);
+    let seen = format!("{:?}", stack.backend.take_one().headers);
+    assert!(!seen.contains("root") && !seen.contains("wheel"), "{seen}");
+    assert!(
+        !seen.to_lowercase().replace('_', "-").contains("x-session"),
+        "{seen}"
+    );
+}
+
+/// An attribute that the session does not have can't be supplied by the client.
+#[tokio::test]
+async fn an_identity_that_is_not_known_is_empty() {
+    let stack = Stack::start().await;
+    let (status, created) = stack
+        .curfew
+        .call(
+            "POST",
+            "/api/v1/sessions",
+            Some(json!({ "subject": "bob" })),
+        )
+        .await;
+    assert_eq!(status, 201);
+    let cookie = format!("__Host-session={}", created["token"].as_str().unwrap());
+    let lines = [
+        ("cookie", &*cookie),
+        ("x-session-groups", "wheel"),
+        ("x-session-email", "a@b"),
+    ];
+    assert_eq!(stack.send("GET", "/", &lines).await.status(), 200);
+    let seen = stack.backend.take_one();
+    assert_eq!(seen.all("x-session-user"), ["bob"]);
+    assert!(seen.all("x-session-groups").concat().is_empty());
+    assert!(seen.all("x-session-email").concat().is_empty());
+}
+
+#[tokio::test]
+async fn forged_originals_change_no_decision() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let forged = [
+        ("x-original-url", "https://evil.example.com/sign-in"),
+        ("x-original-method", "OPTIONS"),
+        ("x_original_url", "https://evil.example.com/"),
+        ("x-forwarded-host", "evil.example.com"),
+        ("x-forwarded-proto", "gopher"),
+        ("x-forwarded-uri", "/sign-in"),
+        ("x-forwarded-method", "HEAD"),
+    ];
+    let response = stack.send("GET", "/", &forged).await;
+    assert_eq!(reason_of(&response), "no_credential");
+    let cookie = session.cookie();
+    let lines: Vec<_> = forged.into_iter().chain([("cookie", &*cookie)]).collect();
+    assert_eq!(stack.send("GET", "/", &lines).await.status(), 200);
+    let host = format!("\"host\":\"{}\"", stack.nginx.address);
+    assert!(!stack.curfew.log().contains("evil"));
+    stack.curfew.revoke(&session).await;
+    stack.send("GET", "/", &lines).await;
+    assert!(stack.curfew.log().contains(&host), "{}", stack.curfew.log());
+}
+
+#[tokio::test]
+async fn methods_and_conditions_are_the_backends_business() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    for method in ["HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
+        let lines = [
+            ("cookie", &*cookie),
+            ("if-none-match", "*"),
+            ("range", "bytes=0-0"),
+        ];
+        let response = stack.send(method, "/", &lines).await;
+        assert_eq!(response.status(), 200, "{method}");
+        assert_eq!(stack.backend.take_one().method.as_str(), method);
+        let response = stack.send(method, "/", &lines[1..]).await;
+        assert_eq!(response.status(), 401, "{method}");
+    }
+    assert!(stack.backend.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_web_socket_is_checked_when_it_is_opened() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let upgrade = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+    ];
+    let response = stack.send("GET", "/socket", &upgrade).await;
+    assert_eq!(response.status(), 401);
+    assert!(stack.backend.take().is_empty());
+    let cookie = session.cookie();
+    let lines: Vec<_> = upgrade.into_iter().chain([("cookie", &*cookie)]).collect();
+    stack.send("GET", "/socket", &lines).await;
+    let seen = stack.backend.take_one();
+    assert_eq!(seen.all("upgrade"), ["websocket"]);
+    assert_eq!(seen.all("connection"), ["upgrade"]);
+}
+
+/// What reqwest would not send.
+#[tokio::test]
+async fn strange_requests_are_refused() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let cookie = format!("Cookie: {}\r\nConnection: close\r\n\r\n", session.cookie());
+    for (head, status) in [
+        // Without a host there is no original URL.
+        ("GET / HTTP/1.0\r\n", "401"),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n", "401"),
+        ("GET / HTTP/1.1\r\nHost: a,b\r\n", "401"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", "400"),
+        ("GET /\x01 HTTP/1.1\r\nHost: a\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: a\r\n", "200"),
+    ] {
+        let answer = stack.raw(&format!("{head}{cookie}")).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{head:?}: {answer}"
+        );
+        let reached = stack.backend.take().len();
+        assert_eq!(reached, usize::from(status == "200"), "{head:?}");
+    }
+}

@@ -1,0 +1,59 @@
+//! The Ingress of `deploy/nginx`, compared with what Curfew serves and what the plain file does.
+
+use crate::support::curfew::Setup;
+
+const INGRESS: &str = include_str!("../../deploy/nginx/ingress.yaml");
+const PLAIN: &str = include_str!("../../deploy/nginx/curfew.conf");
+
+fn annotation(name: &str) -> &'static str {
+    let key = format!("nginx.ingress.kubernetes.io/{name}: ");
+    let mut lines = INGRESS.lines().filter(|line| !line.contains('#'));
+    let line = lines.find_map(|line| line.trim().strip_prefix(&*key));
+    line.unwrap_or_else(|| panic!("{name} is not set"))
+}
+
+#[tokio::test]
+async fn the_ingress_asks_a_check_and_hands_on_the_whole_identity() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let url = reqwest::Url::parse(annotation("auth-url")).unwrap();
+    assert_eq!(
+        (url.scheme(), url.port()),
+        ("http", Some(9180)),
+        "the default of listen.check"
+    );
+    // As the controller renders it.
+    let response = crate::client()
+        .get(format!("http://{}{}", curfew.check, url.path()))
+        .header("x-original-url", "https://app.example.com/")
+        .header("x-original-method", "GET")
+        .header("cookie", session.cookie())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let mut handed_on: Vec<String> = annotation("auth-response-headers")
+        .split(',')
+        .map(str::to_lowercase)
+        .collect();
+    handed_on.sort();
+    let names = response
+        .headers()
+        .keys()
+        .map(|name| name.as_str().to_owned());
+    let mut identity: Vec<String> = names
+        .filter(|name| name.starts_with("x-session-"))
+        .collect();
+    identity.sort();
+    assert_eq!(handed_on, identity);
+    for name in identity {
+        let set = PLAIN.lines().filter(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("proxy_set_header")
+                && words
+                    .next()
+                    .is_some_and(|word| word.eq_ignore_ascii_case(&name))
+        });
+        assert_eq!(set.count(), 2, "{name} is set or emptied in each location");
+    }
+}

@@ -1,0 +1,122 @@
+//! Black box: a client, the real NGINX with the file of `deploy/nginx`, Curfew, a real Redis and a
+//! backend that remembers what reaches it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failure;
+mod forgery;
+mod ingress;
+mod sessions;
+
+use std::time::Duration;
+
+use curfew::credential::{KeyRing, SigningKey};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Response};
+use serde_json::json;
+use support::backend::{BODY, Backend};
+use support::curfew::{Curfew, Setup, SignedIn, client};
+use support::eventually;
+use support::nginx::Nginx;
+use support::redis::RedisServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Everything between a client and its application.
+struct Stack {
+    redis: RedisServer,
+    setup: Setup,
+    curfew: Curfew,
+    nginx: Nginx,
+    backend: Backend,
+    client: reqwest::Client,
+}
+
+impl Stack {
+    async fn start() -> Self {
+        Self::with_limits("15m", "12h").await
+    }
+
+    async fn with_limits(idle: &str, absolute: &str) -> Self {
+        let redis = RedisServer::start();
+        let setup = Setup::redis(&redis.url()).limits(idle, absolute);
+        let curfew = setup.start();
+        let backend = Backend::start().await;
+        let nginx = Nginx::start(curfew.check, backend.address);
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        Self {
+            redis,
+            setup,
+            curfew,
+            nginx,
+            backend,
+            client: client(),
+        }
+    }
+
+    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let method: Method = method.parse().unwrap();
+        let request = self.client.request(method, self.nginx.url(path));
+        request.headers(headers).send().await.unwrap()
+    }
+
+    async fn get(&self, session: &SignedIn) -> Response {
+        self.send("GET", "/", &[("cookie", &session.cookie())])
+            .await
+    }
+
+    /// The client is let in, and the backend reached once.
+    async fn admitted(&self, session: &SignedIn) {
+        let response = self.get(session).await;
+        assert_eq!(
+            response.status(),
+            200,
+            "{}\n{}",
+            self.curfew.log(),
+            self.nginx.errors()
+        );
+        self.backend.take_one();
+    }
+
+    /// The client is refused for `reason`, and the backend is not reached.
+    async fn refused(&self, session: &SignedIn, reason: &str) -> Response {
+        let response = self.get(session).await;
+        assert_eq!(
+            (response.status().as_u16(), reason_of(&response)),
+            (401, reason)
+        );
+        assert!(self.backend.take().is_empty());
+        response
+    }
+
+    /// Sends bytes as they are, and reads the answer to its end.
+    async fn raw(&self, text: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(self.nginx.address)
+            .await
+            .unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+fn reason_of(response: &Response) -> &str {
+    let reason = response.headers().get("x-session-reason");
+    reason.map_or("", |reason| reason.to_str().unwrap())
+}

@@ -1,0 +1,176 @@
+//! Sessions that live, time out, are revoked.
+
+use super::*;
+
+#[tokio::test]
+async fn a_signed_in_client_reaches_the_backend_with_its_identity() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let response = stack.get(&session).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(
+        response.headers()["set-cookie"],
+        "app=1; Path=/",
+        "the backend's own, alone"
+    );
+    assert_eq!(response.text().await.unwrap(), BODY);
+    let seen = stack.backend.take_one();
+    assert_eq!(seen.all("x-session-user"), ["alice"]);
+    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
+    assert_eq!(seen.all("x-session-email"), ["alice@example.com"]);
+    assert_eq!(seen.all("x-session-policy"), ["default"]);
+    assert_eq!(seen.all("x-session-id"), [&session.id]);
+
+    let bearer = format!("Bearer {}", session.token);
+    let response = stack
+        .send("GET", "/teapot", &[("authorization", &bearer)])
+        .await;
+    assert_eq!(
+        response.status(),
+        418,
+        "the backend's status is the client's"
+    );
+    assert_eq!(stack.backend.take_one().all("x-session-user"), ["alice"]);
+}
+
+#[tokio::test]
+async fn a_post_keeps_its_type_and_body() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    let body = json!({ "text": "x".repeat(100_000) });
+    let request = stack.client.post(stack.nginx.url("/orders?a=1&b=%2F"));
+    let response = request
+        .header("cookie", session.cookie())
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let seen = stack.backend.take_one();
+    assert_eq!(
+        (seen.method.as_str(), seen.uri.to_string().as_str()),
+        ("POST", "/orders?a=1&b=%2F")
+    );
+    assert_eq!(seen.all("content-type"), ["application/json"]);
+    assert_eq!(seen.body, body.to_string());
+}
+
+/// Idle limit 4 s, so activity every second keeps the session for longer than that.
+#[tokio::test]
+async fn activity_keeps_a_session_and_idleness_ends_it() {
+    let stack = Stack::with_limits("4s", "1h").await;
+    let session = stack.curfew.sign_in("alice").await;
+    for _ in 0..7 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stack.admitted(&session).await;
+    }
+    tokio::time::sleep(Duration::from_millis(4050)).await;
+    let response = stack.refused(&session, "idle_timeout").await;
+    assert_eq!(
+        response.headers()["set-cookie"],
+        "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"
+    );
+    stack.refused(&session, "idle_timeout").await;
+    let again = stack.curfew.sign_in("alice").await;
+    stack.admitted(&again).await;
+    let ended = stack.curfew.audited("session.ended");
+    assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
+    assert_eq!(ended[0]["reason"], "idle_timeout");
+}
+
+#[tokio::test]
+async fn steady_activity_does_not_pass_the_absolute_limit() {
+    let stack = Stack::with_limits("4s", "6s").await;
+    let before = support::now();
+    let session = stack.curfew.sign_in("alice").await;
+    let after = support::now();
+    let limit = Duration::from_secs(6);
+    loop {
+        let sent = support::now();
+        let response = stack.get(&session).await;
+        let answered = support::now();
+        if response.status() == 200 {
+            stack.backend.take_one();
+            assert!(sent < after.plus(limit), "admitted too late");
+        } else {
+            assert_eq!(reason_of(&response), "absolute_timeout");
+            assert!(answered >= before.plus(limit), "refused too early");
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    stack.refused(&session, "absolute_timeout").await;
+}
+
+/// The same, without waiting, by ageing the session.
+#[tokio::test]
+async fn limits_of_hours_are_kept_to_the_second() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    stack.curfew.age(&session, "14m").await;
+    stack.admitted(&session).await;
+    stack.curfew.age(&session, "15m").await;
+    stack.refused(&session, "idle_timeout").await;
+    let session = stack.curfew.sign_in("alice").await;
+    for _ in 0..51 {
+        stack.curfew.age(&session, "14m").await;
+        stack.admitted(&session).await;
+    }
+    stack.curfew.age(&session, "6m").await;
+    stack.refused(&session, "absolute_timeout").await;
+}
+
+#[tokio::test]
+async fn a_background_request_does_not_keep_a_session() {
+    let stack = Stack::start().await;
+    let session = stack.curfew.sign_in("alice").await;
+    stack.curfew.age(&session, "10m").await;
+    let seen = stack.curfew.show(&session).await["last_seen"].clone();
+    let cookie = session.cookie();
+    for (method, line) in [
+        ("HEAD", ("accept", "*/*")),
+        ("GET", ("x-session-passive", "1")),
+        ("GET", ("sec-purpose", "prefetch")),
+    ] {
+        let response = stack.send(method, "/", &[("cookie", &cookie), line]).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(
+            stack.curfew.show(&session).await["last_seen"],
+            seen,
+            "{method} {line:?}"
+        );
+    }
+    stack
+        .send(
+            "GET",
+            "/",
+            &[("cookie", &cookie), ("x-original-method", "HEAD")],
+        )
+        .await;
+    assert_ne!(
+        stack.curfew.show(&session).await["last_seen"],
+        seen,
+        "a method that is forged"
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_takes_effect_on_the_next_request() {
+    let stack = Stack::start().await;
+    let (one, two) = (
+        stack.curfew.sign_in("alice").await,
+        stack.curfew.sign_in("alice").await,
+    );
+    let bob = stack.curfew.sign_in("bob").await;
+    stack.admitted(&one).await;
+    stack.curfew.revoke(&one).await;
+    stack.refused(&one, "revoked").await;
+    stack.admitted(&two).await;
+    let answer = stack
+        .curfew
+        .call("DELETE", "/api/v1/sessions?subject=alice", None)
+        .await;
+    assert_eq!(answer.1, json!({ "revoked": 1 }));
+    stack.refused(&two, "revoked").await;
+    stack.admitted(&bob).await;
+}

@@ -1,0 +1,179 @@
+//! What survives a restart, a crash, a change of policy or key; and that two replicas agree.
+
+use super::*;
+
+#[tokio::test]
+async fn a_restart_on_redis_loses_nothing() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let curfew = setup.start();
+    let (live, ended) = (curfew.sign_in("alice").await, curfew.sign_in("alice").await);
+    curfew.revoke(&ended).await;
+    // Activity that is only gathered so far: the interval is 15 s.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(curfew.check(&live).await, ALLOWED);
+    let before = curfew.show(&live).await;
+    assert_ne!(before["last_seen"], before["started"]);
+    curfew.stop().await;
+
+    let curfew = setup.start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let after = curfew.show(&live).await;
+    for field in [
+        "last_seen",
+        "started",
+        "absolute_deadline",
+        "subject",
+        "attributes",
+        "policy",
+    ] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    assert_eq!(curfew.check(&live).await, ALLOWED);
+    assert_eq!(curfew.check(&ended).await, denied("revoked"));
+}
+
+/// Killed without warning, it loses no session, and of the activity at most one interval.
+#[tokio::test]
+async fn a_crash_on_redis_loses_no_session() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    curfew.age(&session, "14m").await;
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    let seen = curfew.show(&session).await["last_seen"].clone();
+    eventually(
+        "the first activity after a pause is written at once",
+        async || {
+            curfew
+                .ops("/metrics")
+                .await
+                .1
+                .contains("curfew_touches_written_total 1\n")
+        },
+    )
+    .await;
+    curfew.signal("KILL");
+    let curfew = setup.start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    assert_eq!(curfew.show(&session).await["last_seen"], seen);
+    curfew.age(&session, "14m").await;
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+}
+
+#[tokio::test]
+async fn two_processes_on_one_redis_agree() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let (one, two) = (setup.start(), setup.start());
+    for curfew in [&one, &two] {
+        eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    }
+    // Activity on one keeps the session alive on the other.
+    let session = one.sign_in("alice").await;
+    for _ in 0..3 {
+        one.age(&session, "14m").await;
+        assert_eq!(one.check(&session).await, ALLOWED);
+        let seen = one.show(&session).await["last_seen"].clone();
+        eventually("the other sees it too", async || {
+            two.show(&session).await["last_seen"] == seen
+        })
+        .await;
+        assert_eq!(two.check(&session).await, ALLOWED);
+    }
+    // An end on one is an end on the other, for the same reason.
+    two.age(&session, "15m").await;
+    assert_eq!(two.check(&session).await, denied("idle_timeout"));
+    assert_eq!(one.check(&session).await, denied("idle_timeout"));
+    let session = two.sign_in("alice").await;
+    assert_eq!(one.check(&session).await, ALLOWED);
+    two.revoke(&session).await;
+    assert_eq!(one.check(&session).await, denied("revoked"));
+    // Both see every session of a subject.
+    for curfew in [&one, &two] {
+        let (_, page) = curfew
+            .call("GET", "/api/v1/sessions?subject=alice", None)
+            .await;
+        assert_eq!(page["sessions"].as_array().unwrap().len(), 2, "{page}");
+    }
+    // The end is told once, by the one that found out.
+    let told = one.audited("session.ended").len() + two.audited("session.ended").len();
+    assert_eq!(told, 1);
+}
+
+#[tokio::test]
+async fn a_changed_policy_applies_as_the_rules_say() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url()).limits("15m", "1h");
+    let curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    curfew.age(&session, "10m").await;
+    let deadline = curfew.show(&session).await["absolute_deadline"].clone();
+    curfew.stop().await;
+    let longer = setup.clone().limits("15m", "12h").start();
+    eventually("ready", async || longer.ops("/readyz").await.0 == 200).await;
+    assert_eq!(
+        longer.show(&session).await["absolute_deadline"],
+        deadline,
+        "never extended"
+    );
+    longer.stop().await;
+    let shorter = setup.limits("5m", "1h").start();
+    eventually("ready", async || shorter.ops("/readyz").await.0 == 200).await;
+    assert_eq!(
+        shorter.check(&session).await,
+        denied("idle_timeout"),
+        "at once"
+    );
+}
+
+#[tokio::test]
+async fn rotating_the_key_logs_nobody_out() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let old_key = setup.key.clone();
+    let curfew = setup.start();
+    let old = curfew.sign_in("alice").await;
+    curfew.stop().await;
+    let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
+    let both = setup
+        .clone()
+        .set("TOKEN__KEYS", &format!("{new_key},{old_key}"));
+    let curfew = both.start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let new = curfew.sign_in("alice").await;
+    assert_eq!(curfew.check(&old).await, ALLOWED);
+    assert_eq!(curfew.check(&new).await, ALLOWED);
+    curfew.stop().await;
+    let curfew = both.set("TOKEN__KEYS", &new_key).start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    assert_eq!(
+        curfew.check(&old).await,
+        denied("invalid_credential"),
+        "its key is retired"
+    );
+    assert_eq!(curfew.check(&new).await, ALLOWED);
+}
+
+#[tokio::test]
+async fn redis_may_come_later() {
+    let mut redis = RedisServer::start();
+    redis.stop();
+    let curfew = Setup::redis(&redis.url()).start();
+    let (status, reason) = curfew.ops("/readyz").await;
+    assert_eq!(status, 503, "{reason}");
+    redis.start_again();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let session = curfew.sign_in("alice").await;
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+}
+
+#[tokio::test]
+async fn a_newer_schema_stops_the_process() {
+    let redis = RedisServer::start();
+    redis.command::<()>(&[b"SET", b"curfew:schema", b"99"]);
+    let mut curfew = Setup::redis(&redis.url()).start();
+    assert_eq!(curfew.ended().await.code(), Some(1));
+    eventually("it says why", async || curfew.log().contains("schema 99")).await;
+}

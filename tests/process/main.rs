@@ -1,0 +1,40 @@
+//! The program as a process: what it prints, when it refuses to start, how it stops, and what
+//! survives it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod commands;
+mod continuity;
+mod operation;
+mod readme;
+
+use std::process::Output;
+use std::time::Duration;
+
+use curfew::clock::Stopwatch;
+use serde_json::{Value, json};
+use support::curfew::{Setup, client};
+use support::eventually;
+use support::redis::RedisServer;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn run(setup: &Setup, arguments: &[&str]) -> Output {
+    setup.command(arguments).output().unwrap()
+}
+
+const ALLOWED: (u16, String) = (200, String::new());
+
+fn denied(reason: &str) -> (u16, String) {
+    (401, reason.to_owned())
+}

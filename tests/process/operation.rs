@@ -1,0 +1,178 @@
+//! What an operator sees of a running process, and how it stops.
+
+use super::*;
+
+#[tokio::test]
+async fn metrics_and_probes() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    curfew.check(&session).await;
+    curfew.revoke(&session).await;
+    curfew.check(&session).await;
+    assert_eq!(curfew.ops("/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
+    let (status, metrics) = curfew.ops("/metrics").await;
+    assert_eq!(status, 200);
+    for line in [
+        r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
+        r#"curfew_checks_total{contract="auth-request",policy="default",verdict="revoked"} 1"#,
+        r#"curfew_check_duration_seconds_count{contract="auth-request"} 2"#,
+        r#"curfew_sessions_created_total{policy="default"} 1"#,
+        r#"curfew_sessions_ended_total{policy="default",reason="revoked"} 1"#,
+        r#"curfew_store_operations_total{operation="load",result="ok"} 2"#,
+        r#"curfew_store_operations_total{operation="create",result="ok"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\nis not in\n{metrics}");
+    }
+    for path in ["/auth-request", "/api/v1/sessions"] {
+        assert_eq!(curfew.ops(path).await.0, 404, "{path} is served elsewhere");
+    }
+}
+
+/// Every metric has its line in the documentation, and the other way round.
+#[tokio::test]
+async fn every_metric_is_documented() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    curfew.check(&session).await;
+    curfew.revoke(&session).await;
+    let (_, metrics) = curfew.ops("/metrics").await;
+    let served: Vec<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| name.starts_with("curfew_"))
+        .collect();
+    let page = include_str!("../../docs/configuration.md");
+    let documented: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `curfew_")?.split(['`', '{']).next())
+        .collect();
+    assert!(served.len() >= 10, "{served:?}");
+    for name in &served {
+        let short = name.trim_start_matches("curfew_");
+        assert!(
+            documented.contains(&short),
+            "{name} is not in docs/configuration.md"
+        );
+    }
+    assert_eq!(served.len(), documented.len(), "{documented:?}");
+}
+
+#[tokio::test]
+async fn audit_events_tell_who_and_why() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    curfew.revoke(&session).await;
+    curfew.check(&session).await;
+    curfew.age(&curfew.sign_in("bob").await, "1h").await;
+    eventually("the log is written", async || {
+        !curfew.audited("session.denied").is_empty()
+    })
+    .await;
+    let created = curfew.audited("session.created");
+    assert_eq!(created.len(), 2);
+    assert_eq!(
+        (&created[0]["subject"], &created[0]["session"]),
+        (&json!("alice"), &json!(session.id))
+    );
+    let revoked = &curfew.audited("session.revoked")[0];
+    assert_eq!(
+        (&revoked["subject"], &revoked["reason"]),
+        (&json!("alice"), &json!("revoked"))
+    );
+    let denied = &curfew.audited("session.denied")[0];
+    for (field, value) in [
+        ("reason", "revoked"),
+        ("subject", "alice"),
+        ("contract", "auth-request"),
+        ("host", "app.example.com"),
+        ("peer", "127.0.0.1"),
+    ] {
+        assert_eq!(denied[field], value, "{denied}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_written_anywhere() {
+    let redis = RedisServer::start();
+    redis.command::<()>(&[
+        b"ACL", b"SETUSER", b"someone", b"on", b">s3cret", b"~*", b"&*", b"+@all",
+    ]);
+    let url = redis.url().replace("redis://", "redis://someone:s3cret@");
+    let setup = Setup::redis(&url).set("LOG__FILTER", "trace");
+    let curfew = setup.start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let session = curfew.sign_in("alice").await;
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    curfew.revoke(&session).await;
+    curfew.check(&session).await;
+    let mut written = vec![curfew.log(), curfew.ops("/metrics").await.1];
+    written.push(curfew.show(&session).await.to_string());
+    for key in redis.command::<Vec<Vec<u8>>>(&[b"KEYS", b"*"]) {
+        let dump: Vec<u8> = redis.command(&[b"DUMP", &key]);
+        written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
+    }
+    curfew.signal("TERM");
+    // Parts of the token too: the random bytes are in the middle.
+    let middle = &session.token[20..60];
+    for text in &written {
+        for secret in [
+            &*session.token,
+            middle,
+            &setup.admin_token,
+            &setup.key,
+            "s3cret",
+        ] {
+            assert!(!text.contains(secret), "{secret} is in\n{text}");
+        }
+    }
+}
+
+/// The request waits for a Redis that hangs; the process is told to stop; Redis goes on.
+#[tokio::test]
+async fn what_is_in_flight_is_finished_when_the_process_stops() {
+    let redis = RedisServer::start();
+    let mut curfew = Setup::redis(&redis.url())
+        .set("STORE__COMMAND_TIMEOUT", "20s")
+        .start();
+    let session = curfew.sign_in("alice").await;
+    redis.freeze();
+    let check = async { curfew.check(&session).await };
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        curfew.signal("TERM");
+        eventually("nothing more is accepted", async || {
+            tokio::net::TcpStream::connect(curfew.check).await.is_err()
+        })
+        .await;
+        redis.thaw();
+    };
+    let (answer, ()) = tokio::join!(check, stop);
+    assert_eq!(answer, ALLOWED);
+    assert!(curfew.ended().await.success(), "{}", curfew.log());
+}
+
+#[tokio::test]
+async fn stopping_is_bounded() {
+    let redis = RedisServer::start();
+    let mut curfew = Setup::redis(&redis.url())
+        .set("STORE__COMMAND_TIMEOUT", "60s")
+        .set("SHUTDOWN_TIMEOUT", "300ms")
+        .start();
+    let session = curfew.sign_in("alice").await;
+    redis.freeze();
+    let url = format!("http://{}/auth-request", curfew.check);
+    let request = client()
+        .get(url)
+        .header("x-original-url", "https://app.example.com/")
+        .header("x-original-method", "GET")
+        .header("cookie", session.cookie());
+    let waiting = tokio::spawn(request.send());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let waited = Stopwatch::start();
+    curfew.signal("TERM");
+    assert!(curfew.ended().await.success(), "{}", curfew.log());
+    assert!(waited.seconds() < 10.0, "{} s", waited.seconds());
+    assert!(waiting.await.unwrap().is_err(), "the request was cut off");
+    assert!(curfew.log().contains("did not finish in time"));
+}

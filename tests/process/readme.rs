@@ -1,0 +1,117 @@
+//! The README's one-minute try, command by command, with the output that it promises.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::support::curfew::Setup;
+use crate::text;
+
+/// A command of the README, and what it prints; `…` stands for anything.
+struct Step {
+    command: String,
+    output: String,
+}
+
+fn steps() -> Vec<Step> {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```console\n$ ").skip(1);
+    blocks
+        .map(|block| {
+            let (block, _) = block.split_once("```").unwrap();
+            let (command, output) = block.split_once('\n').unwrap();
+            Step {
+                command: command.to_owned(),
+                output: squeezed(output),
+            }
+        })
+        .collect()
+}
+
+/// Without the white space that depends on how long an address is.
+fn squeezed(text: &str) -> String {
+    let lines = text
+        .trim_end()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn matches(expected: &str, actual: &str) -> bool {
+    let mut rest = actual;
+    let mut pieces = expected.split('…').peekable();
+    let first = pieces.next().unwrap();
+    let Some(after) = rest.strip_prefix(first) else {
+        return false;
+    };
+    rest = after;
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        let Some((_, after)) = rest.split_once(piece) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[tokio::test]
+async fn the_readme_tells_the_truth() {
+    let mut steps = steps().into_iter();
+    let serve = steps.next().unwrap();
+    let (setting, rest) = serve.command.split_once(' ').unwrap();
+    assert_eq!(rest, "cargo run --release -- serve");
+    let (key, value) = setting.split_once('=').unwrap();
+    let setup = Setup::memory()
+        .unset("ADMIN__TOKEN_HASHES")
+        .unset("TOKEN__KEYS")
+        .set(key.strip_prefix("CURFEW__").unwrap(), value);
+    let mut process = setup
+        .command(&["serve"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(process.stdout.take().unwrap());
+    let mut banner = String::new();
+    while !banner.contains("curl ") {
+        assert_ne!(out.read_line(&mut banner).unwrap(), 0, "{banner}");
+    }
+    let words = |line: &str| banner.lines().find(|text| text.contains(line)).unwrap();
+    let address = |name: &str| {
+        let url = words(name).split_whitespace().nth(1).unwrap();
+        url.strip_prefix("http://").unwrap()
+    };
+    let addresses = ["check ", "admin ", "ops "].map(address);
+    let admin_token = words("admin token").rsplit(' ').next().unwrap();
+    let documented = ["127.0.0.1:9180", "127.0.0.1:9188", "127.0.0.1:9189"];
+    let ours = |text: &str| {
+        let pairs = documented.iter().zip(addresses);
+        pairs.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    };
+    let expected = ours(&serve.output);
+    assert!(matches(&expected, &squeezed(&banner)), "{banner}");
+
+    let mut token = String::new();
+    let mut ran = 0;
+    for step in steps {
+        let command = ours(&step.command)
+            .replace("cfwadmin_…", admin_token)
+            .replace("cfw1_…", &token);
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let output = squeezed(&text(&output.stdout));
+        assert!(
+            matches(&step.output, &output),
+            "{command}\nprinted\n{output}\nand not\n{}",
+            step.output
+        );
+        if let Some((_, rest)) = output.split_once("\"token\":\"") {
+            token = rest.split_once('"').unwrap().0.to_owned();
+        }
+        ran += 1;
+    }
+    assert_eq!(ran, 3);
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
