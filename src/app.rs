@@ -13,11 +13,12 @@ use crate::admin::{self, Admin, AdminToken, AdminTokens};
 use crate::check::Checker;
 use crate::clock::Clock;
 use crate::config::{Config, StoreConfig};
-use crate::contract::{self, Contracts, SessionCookie};
+use crate::contract::spoe::Agent;
+use crate::contract::{self, Contracts, SessionCookie, SignIn, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::lifecycle::Lifecycle;
-use crate::listener::Listener;
-use crate::ops::{self, Ops};
+use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
+use crate::ops::{self, Ops, grpc_health};
 use crate::secret::Secret;
 use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
@@ -47,8 +48,12 @@ pub struct App {
 /// Where the service listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
-    /// The contracts.
+    /// The contracts over HTTP.
     pub check: SocketAddr,
+    /// `ext-authz` over gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// The SPOE agent.
+    pub spoe: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
     /// Metrics and probes.
@@ -90,6 +95,9 @@ pub enum StartError {
     /// The cookie can't be written.
     #[error("cookie: {0}")]
     Cookie(#[from] contract::UnwritableCookie),
+    /// The gRPC listener's TLS can't be set up.
+    #[error("grpc: {0}")]
+    GrpcTls(#[from] GrpcTlsError),
     /// The metrics can't be set up.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -155,33 +163,64 @@ impl App {
             lifecycle: lifecycle.clone(),
             extractor: config.extractor,
         };
-        let check = contract::router(Arc::new(Contracts {
+        let contracts = Arc::new(Contracts {
             checker,
             cookie: cookie.clone(),
-        }));
+            sign_in: config.sign_in.map(SignIn::new),
+            literal_headers: config.literal_headers,
+        });
         let admin = admin::router(Arc::new(Admin {
             lifecycle,
             cookie,
             tokens: AdminTokens::new(token_hashes),
             allow_ageing: config.admin.allow_ageing,
         }));
-        let ops = ops::router(Arc::new(Ops {
+        let ops = Arc::new(Ops {
             store: Arc::clone(&store),
             metrics,
             draining: Arc::clone(&draining),
-        }));
-        let check = bind("check", config.listen.check, check).await?;
-        let admin = bind("admin", config.listen.admin, admin).await?;
-        let ops = bind("ops", config.listen.ops, ops).await?;
-        let addresses = Addresses {
-            check: check.address(),
-            admin: admin.address(),
-            ops: ops.address(),
-        };
+        });
+        let mut listeners = Listeners::default();
+        let listen = config.listen;
+        let check = Service::Http(contract::router(Arc::clone(&contracts)));
+        let check = listeners.bind("check", listen.check, check).await?;
+        let mut grpc = None;
+        if let Some(address) = listen.grpc {
+            let (reporter, health) = tonic_health::server::health_reporter();
+            let routes = tonic::service::Routes::new(health)
+                .add_service(ext_authz_grpc::service(Arc::clone(&contracts)));
+            let server = GrpcServer::new(routes, config.grpc_tls.as_ref())?;
+            let service = Service::Grpc(Box::new(server));
+            grpc = Some(listeners.bind("grpc", address, service).await?);
+            let (ops, stop) = (Arc::clone(&ops), stop_background.clone());
+            background.spawn(async move {
+                grpc_health::report(ops, reporter, stop).await;
+                Ok(())
+            });
+        }
+        let mut spoe = None;
+        if let Some(address) = listen.spoe {
+            let agent = Agent::new(contracts);
+            let service = Service::Connections(Box::new(move |stream, peer, stop| {
+                Box::pin(agent.clone().serve(stream, peer, stop))
+            }));
+            spoe = Some(listeners.bind("spoe", address, service).await?);
+        }
+        let admin = listeners
+            .bind("admin", listen.admin, Service::Http(admin))
+            .await?;
+        let ops = Service::Http(ops::router(ops));
+        let ops = listeners.bind("ops", listen.ops, ops).await?;
         Ok(Self {
-            addresses,
+            addresses: Addresses {
+                check,
+                grpc,
+                spoe,
+                admin,
+                ops,
+            },
             made_up,
-            listeners: vec![check, admin, ops],
+            listeners: listeners.0,
             background,
             stop_background,
             store,
@@ -237,17 +276,28 @@ fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunErro
     }
 }
 
-async fn bind(
-    name: &'static str,
-    address: SocketAddr,
-    router: axum::Router,
-) -> Result<Listener, StartError> {
-    let listener = Listener::bind(name, address, router).await;
-    listener.map_err(|error| StartError::Bind {
-        name,
-        address,
-        error,
-    })
+/// Those that are bound.
+#[derive(Default)]
+struct Listeners(Vec<Listener>);
+
+impl Listeners {
+    /// Binds one more, and says where.
+    async fn bind(
+        &mut self,
+        name: &'static str,
+        address: SocketAddr,
+        service: Service,
+    ) -> Result<SocketAddr, StartError> {
+        let listener = Listener::bind(name, address, service).await;
+        let listener = listener.map_err(|error| StartError::Bind {
+            name,
+            address,
+            error,
+        })?;
+        let address = listener.address();
+        self.0.push(listener);
+        Ok(address)
+    }
 }
 
 /// Builds the store with its wrappers, and spawns what works for it in the background.

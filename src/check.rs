@@ -11,7 +11,8 @@ use crate::credential::{Extraction, TokenExtractor};
 use crate::lifecycle::Lifecycle;
 use crate::policy::{Activity, Policy, classify};
 use crate::session::{
-    DenyReason, EndReason, PolicyName, Session, SessionId, State, Timestamp, Verdict, decide,
+    DenyReason, EndReason, PolicyName, Remaining, Session, SessionId, State, Timestamp, Verdict,
+    decide,
 };
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
@@ -52,6 +53,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The session, where one was found.
     pub session: Option<(SessionId, Session)>,
+    /// On an allowed request: how long the session can still live.
+    pub remaining: Option<Remaining>,
     /// For `reauthentication_required`: how recent the sign-in must be, in seconds, where a
     /// policy says so.
     pub max_auth_age: Option<u64>,
@@ -70,6 +73,7 @@ impl Outcome {
         Self {
             verdict: Verdict::Deny(reason),
             session: None,
+            remaining: None,
             max_auth_age: None,
         }
     }
@@ -153,9 +157,10 @@ impl Checker {
             let verdict = decide(Some(&session), &home.limits, &asked.limits, now);
             let outcome = match verdict {
                 Verdict::Allow => {
-                    self.touch(request, id, &session, (home, asked), now).await;
+                    let session = self.touch(request, id, session, (home, asked), now).await;
                     Outcome {
                         verdict,
+                        remaining: Some(session.remaining(&home.limits, now)),
                         session: Some((id, session)),
                         max_auth_age: None,
                     }
@@ -184,21 +189,22 @@ impl Checker {
         (home, asked.map_or(home, |(_, policy)| policy))
     }
 
-    /// Records that the session was used, if the request counts as activity.
+    /// Records that the session was used, if the request counts as activity; the session as it
+    /// is then.
     async fn touch(
         &self,
         request: &CheckRequest<'_>,
         id: SessionId,
-        session: &Session,
+        mut session: Session,
         (home, asked): (&Policy, &Policy),
         now: Timestamp,
-    ) {
+    ) -> Session {
         let Ok(original) = &request.original else {
-            return;
+            return session;
         };
         let kind = home.activity.strictest(asked.activity);
         if classify(kind, original.method, request.headers) == Activity::Passive {
-            return;
+            return session;
         }
         let touch = Touch {
             at: now,
@@ -208,6 +214,8 @@ impl Checker {
         };
         // The session is alive whether or not this can be written; the store counts its failures.
         let _ = self.lifecycle.store.touch(id, touch).await;
+        session.touch(now);
+        session
     }
 
     /// Denies a request on a session that was found, and ends the session where its time is over;
@@ -224,6 +232,7 @@ impl Checker {
             Some(Outcome {
                 verdict: Verdict::Deny(reason),
                 session,
+                remaining: None,
                 max_auth_age: None,
             })
         };

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::credential::{KeyRing, TokenExtractor};
 use crate::policy::Policies;
+use crate::secret::Secret;
 use crate::store::redis::RedisSettings;
 
 pub use load::{Environment, Loaded, load};
@@ -25,6 +26,13 @@ pub use problem::{ConfigError, Problem};
 pub struct Config {
     /// Where to listen.
     pub listen: Listen,
+    /// TLS on the gRPC listener, unless it speaks in the clear.
+    pub grpc_tls: Option<GrpcTls>,
+    /// Whether `ext-authz` over HTTP finds the original request in headers named `Method` and
+    /// `Path`, as NGINX Gateway Fabric sends them, and not in its own request line.
+    pub literal_headers: bool,
+    /// Where browsers are sent to sign in; `None` to answer them like everybody else.
+    pub sign_in: Option<SignInConfig>,
     /// Where sessions live.
     pub store: StoreConfig,
     /// Where a token is looked for in a request.
@@ -48,12 +56,47 @@ pub struct Config {
 /// Addresses to listen on.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
-    /// The contracts, for proxies.
+    /// The contracts over HTTP, for proxies.
     pub check: SocketAddr,
+    /// `ext-authz` over gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// The SPOE agent.
+    pub spoe: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
     /// Metrics and probes.
     pub ops: SocketAddr,
+}
+
+/// TLS on the gRPC listener, all in PEM.
+#[derive(Clone, Debug)]
+pub struct GrpcTls {
+    /// The certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Secret<Vec<u8>>,
+    /// The authorities that client certificates must come from; `None` where none are asked for.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+/// Where browsers are sent to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInConfig {
+    /// The sign-in page.
+    pub url: url::Url,
+    /// The query parameter that gets the address of the page that was asked for.
+    pub return_parameter: String,
+    /// Which addresses may be put there.
+    pub allowed_hosts: Vec<HostPattern>,
+}
+
+/// Hosts that a redirect may lead back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This host alone, with its port where that is not the usual one; in lower case.
+    Exact(String),
+    /// Every host below this domain, on the usual port; begins with a dot, in lower case.
+    Below(String),
 }
 
 /// Where sessions live.

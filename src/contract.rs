@@ -5,16 +5,25 @@
 
 mod auth_request;
 mod cookie;
+mod ext_authz;
+pub mod ext_authz_grpc;
+mod forward_auth;
 mod identity;
+mod reply;
+mod sign_in;
+pub mod spoe;
+mod sub_request;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::any;
+use axum::{Extension, Router};
 
 use crate::check::Checker;
 
 pub use cookie::{SessionCookie, UnwritableCookie};
+pub use sign_in::SignIn;
 
 /// What every contract needs to answer.
 pub struct Contracts {
@@ -22,16 +31,31 @@ pub struct Contracts {
     pub checker: Checker,
     /// Writes the session cookie.
     pub cookie: SessionCookie,
+    /// Where browsers are sent to sign in, if anywhere.
+    pub sign_in: Option<SignIn>,
+    /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
+    pub literal_headers: bool,
 }
+
+/// The proxy that asks, where the listener knows it.
+type Peer = Option<Extension<SocketAddr>>;
 
 /// The routes of the `check` listener. Any method is accepted: the proxy may pass on the
 /// original one, which says nothing about the check itself.
 pub fn router(contracts: Arc<Contracts>) -> Router {
-    Router::new()
+    let policy = |path: &str| format!("/policy/{{policy}}{path}");
+    let mut router = Router::new()
         .route("/auth-request", any(auth_request::check))
-        .route(
-            "/policy/{policy}/auth-request",
-            any(auth_request::check_policy),
-        )
-        .with_state(contracts)
+        .route(&policy("/auth-request"), any(auth_request::check_policy))
+        .route("/forward-auth", any(forward_auth::check))
+        .route(&policy("/forward-auth"), any(forward_auth::check_policy));
+    for path in ["/ext-authz", "/ext-authz/", "/ext-authz/{*target}"] {
+        router = router
+            .route(path, any(ext_authz::check))
+            .route(&policy(path), any(ext_authz::check));
+    }
+    router.with_state(contracts)
 }
+
+#[cfg(test)]
+mod fixture;

@@ -1,71 +1,100 @@
-//! Serves one router on one TCP listener, and stops gracefully.
+//! Listeners: a bound socket, and what is served on it until it is told to stop.
+//!
+//! All of them stop alike: they accept nothing more, and let what is in flight finish for a bounded
+//! time.
 
-use std::convert::Infallible;
+mod connections;
+mod grpc;
+mod http;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
-/// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest.
-const MAX_HEAD: usize = 80 * 1024;
-/// How long a connection may take to send the head of a request, the wait between two requests
-/// included. Longer than NGINX keeps an idle connection (60 s), so that it is never us who close
-/// one that it is about to use.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+pub use connections::ConnectionHandler;
+pub use grpc::{GrpcServer, GrpcTlsError};
+
 /// The pause after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A bound listener and what it serves.
 pub struct Listener {
-    name: &'static str,
-    socket: TcpListener,
-    address: SocketAddr,
-    router: Router,
+    socket: Socket,
+    service: Service,
+}
+
+/// What can be served.
+pub enum Service {
+    /// HTTP/1.1.
+    Http(axum::Router),
+    /// gRPC.
+    Grpc(Box<GrpcServer>),
+    /// Whatever is spoken on a connection.
+    Connections(ConnectionHandler),
 }
 
 impl Listener {
-    /// Binds `address` for `router`.
+    /// Binds `address` for `service`.
     ///
     /// # Errors
     /// [`io::Error`] when the address can't be bound.
-    pub async fn bind(name: &'static str, address: SocketAddr, router: Router) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        let address = socket.local_addr()?;
-        Ok(Self {
+    pub async fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        service: Service,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let socket = Socket {
             name,
-            socket,
-            address,
-            router,
-        })
+            address: listener.local_addr()?,
+            listener,
+        };
+        Ok(Self { socket, service })
     }
 
     /// The address it is bound to.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.address
+        self.socket.address
     }
 
     /// Serves until stopped; then accepts nothing more, and lets what is in flight finish for at
     /// most `patience`.
     pub async fn serve(self, stop: CancellationToken, patience: Duration) {
-        let graceful = GracefulShutdown::new();
+        let name = self.socket.name;
+        let finished = match self.service {
+            Service::Http(router) => http::serve(self.socket, router, stop, patience).await,
+            Service::Grpc(server) => grpc::serve(self.socket, *server, stop, patience).await,
+            Service::Connections(handler) => {
+                connections::serve(self.socket, handler, stop, patience).await
+            }
+        };
+        if !finished {
+            tracing::warn!(listener = name, "requests in flight did not finish in time");
+        }
+    }
+}
+
+/// A bound socket.
+struct Socket {
+    name: &'static str,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Socket {
+    /// The next connection; `None` once stopped.
+    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
         loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.socket.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => serve_connection(&graceful, stream, peer, &self.router),
+            match stop.run_until_cancelled(self.listener.accept()).await? {
+                Ok((stream, peer)) => {
+                    // An answer is one small packet; waiting to fill it would only delay it.
+                    let _ = stream.set_nodelay(true);
+                    return Some((stream, peer));
+                }
                 // One client's failure, or a shortage that may pass: never the end of the loop.
                 Err(error) => {
                     tracing::warn!(listener = self.name, %error, "a connection was not accepted");
@@ -73,46 +102,5 @@ impl Listener {
                 }
             }
         }
-        drop(self.socket);
-        if tokio::time::timeout(patience, graceful.shutdown())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                listener = self.name,
-                "requests in flight did not finish in time"
-            );
-        }
     }
-}
-
-/// Serves one connection in a task of its own.
-fn serve_connection(
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: &Router,
-) {
-    // An answer is one small packet; waiting to fill it would only delay it.
-    let _ = stream.set_nodelay(true);
-    let router = router.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let router = router.clone();
-        async move {
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "a connection ended badly");
-        }
-    });
 }

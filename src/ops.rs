@@ -1,5 +1,7 @@
 //! The `ops` listener: metrics and probes. It decides nothing about sessions.
 
+pub mod grpc_health;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -31,28 +33,26 @@ pub struct Ops {
 pub fn router(ops: Arc<Ops>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(ops)
 }
 
+async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
+    match ready(&ops).await {
+        Ok(()) => "ok\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+    }
+}
+
 /// Whether traffic should be sent here: the store answers, and the process is not stopping.
-async fn ready(State(ops): State<Arc<Ops>>) -> Response {
+async fn ready(ops: &Ops) -> Result<(), String> {
     if ops.draining.load(Ordering::Relaxed) {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining: the process is stopping\n",
-        )
-            .into_response();
+        return Err("draining: the process is stopping".to_owned());
     }
     match tokio::time::timeout(STORE_TIMEOUT, ops.store.ready()).await {
-        Ok(Ok(())) => "ok\n".into_response(),
-        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
-        Err(_) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the store does not answer\n",
-        )
-            .into_response(),
+        Ok(ready) => ready.map_err(|error| error.to_string()),
+        Err(_) => Err("the store does not answer".to_owned()),
     }
 }
 

@@ -21,6 +21,6 @@ pub use decide::decide;
 pub use id::{ParseSessionIdError, SessionId};
 pub use limits::{Limits, MIN_TELLING};
 pub use names::{NameError, PolicyName, Subject};
-pub use record::{End, NewSession, Session, State};
+pub use record::{End, NewSession, Remaining, Session, State};
 pub use timestamp::Timestamp;
 pub use verdict::{DenyReason, EndReason, Verdict};

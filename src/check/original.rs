@@ -30,7 +30,20 @@ impl<'a> OriginalUrl<'a> {
             .position(|byte| *byte == b'/')
             .ok_or(MalformedOriginal)?;
         let (host, target) = rest.split_at(slash);
-        if !is_host(host) || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        Self::from_parts(secure, host, target)
+    }
+
+    /// Reads a host and a request target (a path with or without a query) that came apart.
+    ///
+    /// # Errors
+    /// [`MalformedOriginal`] as for [`OriginalUrl::parse`].
+    pub fn from_parts(
+        secure: bool,
+        host: &'a [u8],
+        target: &'a [u8],
+    ) -> Result<Self, MalformedOriginal> {
+        let blank = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+        if !is_host(host) || !target.starts_with(b"/") || target.iter().any(blank) {
             return Err(MalformedOriginal);
         }
         let host = std::str::from_utf8(host).map_err(|_| MalformedOriginal)?;
@@ -43,18 +56,43 @@ impl<'a> OriginalUrl<'a> {
             query: parts.next(),
         })
     }
+
+    /// Whether a scheme (`http`, `https`, `ws`, `wss`, in any case) is a secure one.
+    ///
+    /// # Errors
+    /// [`MalformedOriginal`] for any other.
+    pub fn is_secure(scheme: &[u8]) -> Result<bool, MalformedOriginal> {
+        let known = SCHEMES
+            .into_iter()
+            .find(|(known, _)| scheme.eq_ignore_ascii_case(known));
+        known.map(|(_, secure)| secure).ok_or(MalformedOriginal)
+    }
+
+    /// The URL again, byte for byte as it was asked for, with `http` or `https`.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let scheme = if self.secure { "https://" } else { "http://" };
+        let mut url = [scheme.as_bytes(), self.host.as_bytes(), self.path].concat();
+        if let Some(query) = self.query {
+            url.push(b'?');
+            url.extend_from_slice(query);
+        }
+        url
+    }
 }
+
+const SCHEMES: [(&[u8], bool); 4] = [
+    (b"https", true),
+    (b"http", false),
+    (b"wss", true),
+    (b"ws", false),
+];
 
 /// Whether the scheme is a secure one, and what follows `://`.
 fn scheme(url: &[u8]) -> Option<(bool, &[u8])> {
-    const SCHEMES: [(&[u8], bool); 4] = [
-        (b"https://", true),
-        (b"http://", false),
-        (b"wss://", true),
-        (b"ws://", false),
-    ];
     SCHEMES.into_iter().find_map(|(scheme, secure)| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
+        let rest = rest.strip_prefix(b"://")?;
         start.eq_ignore_ascii_case(scheme).then_some((secure, rest))
     })
 }
@@ -115,6 +153,26 @@ mod tests {
                 query: query.map(str::as_bytes),
             };
             assert_eq!(OriginalUrl::parse(url.as_bytes()), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn parts_make_the_same_as_the_whole() {
+        let parts = OriginalUrl::from_parts(true, b"a:8443", b"/x%2Fy?z=1").unwrap();
+        assert_eq!(OriginalUrl::parse(b"wss://a:8443/x%2Fy?z=1"), Ok(parts));
+        assert_eq!(parts.to_bytes(), b"https://a:8443/x%2Fy?z=1");
+        for (host, target) in [("a/b", "/"), ("a", ""), ("a", "x"), ("", "/"), ("a", "*")] {
+            let parts = OriginalUrl::from_parts(true, host.as_bytes(), target.as_bytes());
+            assert_eq!(parts, Err(MalformedOriginal), "{host} {target}");
+        }
+        for (scheme, secure) in [("https", Ok(true)), ("WS", Ok(false))] {
+            assert_eq!(OriginalUrl::is_secure(scheme.as_bytes()), secure);
+        }
+        for scheme in ["", "ftp", "https,http", "https:"] {
+            assert_eq!(
+                OriginalUrl::is_secure(scheme.as_bytes()),
+                Err(MalformedOriginal)
+            );
         }
     }
 

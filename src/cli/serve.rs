@@ -51,19 +51,24 @@ fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "curfew {} is listening", env!("CARGO_PKG_VERSION"))?;
     for (name, address, what) in [
-        ("check", addresses.check, "proxies ask here"),
+        (
+            "check",
+            Some(addresses.check),
+            "proxies ask here, over HTTP",
+        ),
+        ("grpc", addresses.grpc, "Envoy asks here"),
+        ("spoe", addresses.spoe, "HAProxy asks here"),
         (
             "admin",
-            addresses.admin,
+            Some(addresses.admin),
             "sessions are started and ended here",
         ),
-        ("ops", addresses.ops, "metrics and probes"),
+        ("ops", Some(addresses.ops), "metrics and probes"),
     ] {
-        writeln!(
-            out,
-            "  {name:<6} http://{:<22} {what}",
-            reachable(address).to_string()
-        )?;
+        let Some(address) = address else { continue };
+        let scheme = if name == "spoe" { "" } else { "http://" };
+        let url = format!("{scheme}{}", reachable(address));
+        writeln!(out, "  {name:<6} {url:<29} {what}")?;
     }
     if let Some(token) = &made_up.admin_token {
         writeln!(

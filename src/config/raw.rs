@@ -20,6 +20,12 @@ pub struct RawConfig {
     pub shutdown_timeout: String,
     /// Where to listen.
     pub listen: RawListen,
+    /// TLS on the gRPC listener.
+    pub grpc: RawGrpc,
+    /// What is peculiar to `ext-authz` over HTTP.
+    pub ext_authz: RawExtAuthz,
+    /// Where browsers are sent to sign in.
+    pub sign_in: RawSignIn,
     /// Where sessions live.
     pub store: RawStore,
     /// Opaque session tokens.
@@ -38,12 +44,52 @@ pub struct RawConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawListen {
-    /// The contracts, for proxies.
+    /// The contracts over HTTP, for proxies.
     pub check: String,
+    /// `ext-authz` over gRPC, for Envoy; `off` for none.
+    pub grpc: String,
+    /// The SPOE agent, for HAProxy; `off` for none.
+    pub spoe: String,
     /// The admin API.
     pub admin: String,
     /// Metrics and probes.
     pub ops: String,
+}
+
+/// TLS on the gRPC listener.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawGrpc {
+    /// A file with the PEM certificate chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<String>,
+    /// A file with its PEM private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
+    /// A file with PEM certificates of the authorities that client certificates must come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca_file: Option<String>,
+}
+
+/// What is peculiar to `ext-authz` over HTTP.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawExtAuthz {
+    /// Whether the original request is in headers named `Method` and `Path`.
+    pub literal_headers: bool,
+}
+
+/// Where browsers are sent to sign in.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawSignIn {
+    /// The address of the sign-in page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The query parameter that gets the address of the page that was asked for.
+    pub return_parameter: String,
+    /// Hosts that the sign-in page may send browsers back to.
+    pub allowed_hosts: TextList<String>,
 }
 
 /// Where sessions live.
@@ -151,6 +197,9 @@ impl Default for RawConfig {
             end_retention: "1h".to_owned(),
             shutdown_timeout: "10s".to_owned(),
             listen: RawListen::default(),
+            grpc: RawGrpc::default(),
+            ext_authz: RawExtAuthz::default(),
+            sign_in: RawSignIn::default(),
             store: RawStore::default(),
             token: RawToken::default(),
             cookie: RawCookie::default(),
@@ -165,8 +214,20 @@ impl Default for RawListen {
     fn default() -> Self {
         Self {
             check: "0.0.0.0:9180".to_owned(),
+            grpc: "0.0.0.0:9181".to_owned(),
+            spoe: "off".to_owned(),
             admin: "127.0.0.1:9188".to_owned(),
             ops: "0.0.0.0:9189".to_owned(),
+        }
+    }
+}
+
+impl Default for RawSignIn {
+    fn default() -> Self {
+        Self {
+            url: None,
+            return_parameter: "rd".to_owned(),
+            allowed_hosts: TextList::default(),
         }
     }
 }

@@ -1,3 +1,5 @@
+mod edge;
+
 use std::path::PathBuf;
 
 use super::*;
@@ -358,7 +360,17 @@ fn every_key_is_documented() {
     let loaded = load(None, &Environment::new()).unwrap();
     let in_force = serde_json::to_value(&loaded.effective).unwrap();
     let mut known = Vec::new();
-    let sections = ["listen", "store", "token", "cookie", "admin", "log"];
+    let sections = [
+        "listen",
+        "grpc",
+        "ext_authz",
+        "sign_in",
+        "store",
+        "token",
+        "cookie",
+        "admin",
+        "log",
+    ];
     for (place, documented) in sections
         .map(|section| (section, section.to_owned() + "."))
         .into_iter()

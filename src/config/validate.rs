@@ -2,14 +2,14 @@
 //! found.
 
 mod access;
+mod edge;
 mod policies;
 mod store;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::raw::RawConfig;
-use super::{Config, Listen, LogConfig, LogFormat};
+use super::{Config, LogConfig, LogFormat};
 use crate::session::MIN_TELLING;
 
 /// A mistake: the key, and what would be right.
@@ -97,7 +97,9 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
 }
 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
-    let listen = listen(raw, mistakes);
+    let listen = edge::listen(&raw.listen, mistakes);
+    let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
+    let sign_in = edge::sign_in(&raw.sign_in, mistakes);
     let store = store::parse(&raw.store, mistakes);
     let embedded = !raw.store.url.0.starts_with("redis");
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
@@ -116,6 +118,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let cookie = cookie?;
     Some(Config {
         listen: listen?,
+        grpc_tls: grpc_tls?,
+        literal_headers: raw.ext_authz.literal_headers,
+        sign_in: sign_in?,
         store: store?,
         extractor: crate::credential::TokenExtractor {
             cookie: cookie.name.clone(),
@@ -133,34 +138,6 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn listen(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Listen> {
-    let mut address = |key: &str, text: &str| {
-        let parsed = text.parse::<SocketAddr>();
-        mistakes.take(
-            key,
-            parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"),
-        )
-    };
-    let check = address("listen.check", &raw.listen.check);
-    let admin = address("listen.admin", &raw.listen.admin);
-    let ops = address("listen.ops", &raw.listen.ops);
-    let listen = Listen {
-        check: check?,
-        admin: admin?,
-        ops: ops?,
-    };
-    for (key, one, other) in [
-        ("listen.admin", listen.admin, listen.check),
-        ("listen.ops", listen.ops, listen.check),
-        ("listen.ops", listen.ops, listen.admin),
-    ] {
-        if one == other && one.port() != 0 {
-            mistakes.note(key, "another listener has the same address");
-        }
-    }
-    Some(listen)
-}
 
 fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<LogConfig> {
     let format = match raw.log.format.as_str() {

@@ -53,6 +53,15 @@ pub struct NewSession {
     pub policy: PolicyName,
 }
 
+/// How long a session can still live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining {
+    /// Unless it is used before; never more than `absolute`.
+    pub idle: Duration,
+    /// Whatever happens.
+    pub absolute: Duration,
+}
+
 impl Session {
     /// A session that starts at `now` under `limits`, whose end can be told for `telling`.
     #[must_use]
@@ -113,6 +122,17 @@ impl Session {
         let told = self.retention.saturating_sub(MIN_TELLING);
         self.last_seen
             .plus(limits.idle.map_or(told, |idle| idle.min(told)))
+    }
+
+    /// How long the session can still live at `now`.
+    #[must_use]
+    pub fn remaining(&self, limits: &Limits, now: Timestamp) -> Remaining {
+        let absolute = self.absolute_deadline(limits);
+        let idle = self.idle_deadline(limits).min(absolute);
+        Remaining {
+            idle: idle.since(now),
+            absolute: absolute.since(now),
+        }
     }
 
     /// The instant from which the store may forget the record.

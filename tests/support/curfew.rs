@@ -33,6 +33,7 @@ impl Setup {
         };
         setup
             .set("LISTEN__CHECK", "127.0.0.1:0")
+            .set("LISTEN__GRPC", "127.0.0.1:0")
             .set("LISTEN__ADMIN", "127.0.0.1:0")
             .set("LISTEN__OPS", "127.0.0.1:0")
             .set("ADMIN__TOKEN_HASHES", &admin.hash_text())
@@ -85,7 +86,7 @@ impl Setup {
         collect(process.stderr.take().unwrap(), Arc::clone(&log));
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut banner = String::new();
-        while banner.lines().count() < 4 {
+        while !banner.contains("\n  ops ") {
             if out.read_line(&mut banner).unwrap() == 0 {
                 let status = process.wait().unwrap();
                 panic!(
@@ -98,15 +99,15 @@ impl Setup {
             let line = banner
                 .lines()
                 .find(|line| line.trim_start().starts_with(name));
-            let url = line
-                .and_then(|line| line.split_whitespace().nth(1))
-                .unwrap();
-            url.strip_prefix("http://").unwrap().parse().unwrap()
+            let url = line?.split_whitespace().nth(1).unwrap();
+            Some(url.trim_start_matches("http://").parse().unwrap())
         };
         Curfew {
-            check: address("check"),
-            admin: address("admin"),
-            ops: address("ops"),
+            check: address("check").unwrap(),
+            grpc: address("grpc"),
+            spoe: address("spoe"),
+            admin: address("admin").unwrap(),
+            ops: address("ops").unwrap(),
             process,
             log,
             admin_token: self.admin_token.clone(),
@@ -138,6 +139,8 @@ fn collect(stream: impl Read + Send + 'static, into: Arc<Mutex<String>>) {
 /// A running Curfew.
 pub struct Curfew {
     pub check: SocketAddr,
+    pub grpc: Option<SocketAddr>,
+    pub spoe: Option<SocketAddr>,
     pub admin: SocketAddr,
     pub ops: SocketAddr,
     process: Child,

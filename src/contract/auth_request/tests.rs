@@ -1,105 +1,26 @@
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use axum::Router;
-use http::Request;
-use http::header::CONTENT_TYPE;
-use tower::ServiceExt;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 
-use super::*;
-use crate::check::Checker;
-use crate::config::CookieConfig;
-use crate::contract::{SessionCookie, router};
-use crate::credential::TokenExtractor;
-use crate::testing::{Bench, HOUR, MINUTE};
+use crate::contract::fixture::{CLEARED, Fixture, body, denial};
+use crate::contract::reply::SESSION_REASON;
+use crate::testing::{HOUR, MINUTE};
 
-/// The contract's routes and one session of `alice`.
-struct Fixture {
-    bench: Bench,
-    routes: Router,
-    token: String,
+/// A sub-request as NGINX sends it, with more lines.
+async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::response::Response {
+    let mut all = vec![
+        ("x-original-url", "https://app.example.com/a?b=c"),
+        ("x-original-method", "GET"),
+    ];
+    all.extend_from_slice(lines);
+    fixture.send("GET", path, &all).await
 }
 
-const CLEARED: &str = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
-
-impl Fixture {
-    async fn new() -> Self {
-        let bench = Bench::new();
-        let started = bench.sign_in("default").await;
-        let cookie = CookieConfig {
-            name: "__Host-session".to_owned(),
-            domain: None,
-            path: "/".to_owned(),
-            secure: true,
-            same_site: cookie::SameSite::Lax,
-            persistent: false,
-        };
-        let checker = Checker {
-            lifecycle: bench.lifecycle.clone(),
-            extractor: TokenExtractor {
-                cookie: cookie.name.clone(),
-                bearer: true,
-            },
-        };
-        let contracts = Contracts {
-            checker,
-            cookie: SessionCookie::new(cookie).unwrap(),
-        };
-        Self {
-            bench,
-            routes: router(Arc::new(contracts)),
-            token: started.token.expose(),
-        }
-    }
-
-    fn cookie(&self) -> String {
-        format!("__Host-session={}", self.token)
-    }
-
-    /// A sub-request as NGINX sends it, with more lines.
-    async fn ask(&self, path: &str, lines: &[(&str, &str)]) -> Response {
-        let mut all = vec![
-            ("x-original-url", "https://app.example.com/a?b=c"),
-            ("x-original-method", "GET"),
-        ];
-        all.extend_from_slice(lines);
-        self.send("GET", path, &all).await
-    }
-
-    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::empty()).unwrap();
-        self.routes.clone().oneshot(request).await.unwrap()
-    }
-
-    /// The session's own request, so long after it began.
-    async fn get(&self, after: Duration) -> Response {
-        self.bench.at(after);
-        self.ask("/auth-request", &[("cookie", &self.cookie())])
-            .await
-    }
-}
-
-/// The reason of a denial, and what it tells the client besides.
-fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
-    let header = |name: &str| {
-        let value = response.headers().get(name);
-        value.map(|value| value.to_str().unwrap())
-    };
-    (
-        response.status().as_u16(),
-        header("x-session-reason").unwrap_or_default(),
-        header("www-authenticate"),
-        header("set-cookie"),
-    )
-}
-
-async fn body(response: Response) -> Vec<u8> {
-    let body = axum::body::to_bytes(response.into_body(), 1024).await;
-    body.unwrap().to_vec()
+/// The session's own request, so long after it began.
+async fn get(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
+    fixture.bench.at(after);
+    ask(fixture, "/auth-request", &[("cookie", &fixture.cookie())]).await
 }
 
 #[tokio::test]
@@ -110,7 +31,7 @@ async fn allow_is_an_empty_200_with_every_identity_header() {
         "/policy/default/auth-request",
         "/policy/strict/auth-request?policy=x",
     ] {
-        let response = fixture.ask(path, &[("cookie", &fixture.cookie())]).await;
+        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         let headers = response.headers();
         assert_eq!(headers["x-session-user"], "alice");
@@ -150,7 +71,7 @@ async fn any_method_and_conditional_headers_are_answered_alike() {
 #[tokio::test]
 async fn a_session_that_has_ended_is_told_and_its_cookie_cleared() {
     let fixture = Fixture::new().await;
-    let response = fixture.get(15 * MINUTE).await;
+    let response = get(&fixture, 15 * MINUTE).await;
     let challenge = "Bearer error=\"invalid_token\", error_description=\"idle_timeout\"";
     assert_eq!(
         denial(&response),
@@ -180,7 +101,7 @@ async fn other_denials_leave_the_cookie_alone() {
         ),
         (&*twice, "malformed_request", "Bearer".to_owned()),
     ] {
-        let response = fixture.ask("/auth-request", &[("cookie", cookie)]).await;
+        let response = ask(&fixture, "/auth-request", &[("cookie", cookie)]).await;
         assert_eq!(denial(&response), (401, reason, Some(&*challenge), None));
     }
 }
@@ -190,7 +111,7 @@ async fn step_up_is_asked_for_as_rfc_9470_has_it() {
     let fixture = Fixture::new().await;
     fixture.bench.at(14 * MINUTE);
     let lines = [("cookie", &*fixture.cookie())];
-    let response = fixture.ask("/policy/strict/auth-request", &lines).await;
+    let response = ask(&fixture, "/policy/strict/auth-request", &lines).await;
     let challenge = "Bearer error=\"insufficient_user_authentication\", max_age=1800";
     assert_eq!(
         denial(&response),
@@ -202,7 +123,7 @@ async fn step_up_is_asked_for_as_rfc_9470_has_it() {
 async fn store_trouble_is_503_and_no_logout() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
-    let response = fixture.get(9 * HOUR).await;
+    let response = get(&fixture, 9 * HOUR).await;
     assert_eq!(denial(&response), (503, "store_unavailable", None, None));
     assert_eq!(response.headers()[RETRY_AFTER], "1");
 }
@@ -245,9 +166,12 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
             "{lines:?}"
         );
     }
-    let response = fixture
-        .ask("/policy/nonesuch/auth-request", &[("cookie", &cookie)])
-        .await;
+    let response = ask(
+        &fixture,
+        "/policy/nonesuch/auth-request",
+        &[("cookie", &cookie)],
+    )
+    .await;
     assert_eq!(denial(&response).1, "malformed_request");
 }
 
@@ -278,7 +202,23 @@ async fn nothing_else_is_served() {
         "/api/v1/sessions",
         "/metrics",
     ] {
-        let response = fixture.ask(path, &[("cookie", &fixture.cookie())]).await;
+        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+/// The status stays one that NGINX understands; where to go is told beside it.
+#[tokio::test]
+async fn a_browser_is_told_where_to_sign_in() {
+    let fixture = Fixture::new().await;
+    let navigate = ("sec-fetch-mode", "navigate");
+    let response = ask(&fixture, "/auth-request", &[navigate]).await;
+    assert_eq!(denial(&response).0, 401);
+    assert_eq!(
+        response.headers()[LOCATION],
+        "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
+    );
+    assert!(body(response).await.is_empty());
+    let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
+    assert!(!response.headers().contains_key(LOCATION));
 }

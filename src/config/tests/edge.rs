@@ -1,0 +1,143 @@
+//! Listeners, their TLS, and the way to the sign-in page.
+
+use super::*;
+use crate::config::HostPattern;
+
+fn loaded(text: &str) -> Loaded {
+    yaml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[test]
+fn a_listener_that_is_not_wanted_is_off() {
+    let listen = loaded("{}").config.listen;
+    assert_eq!(listen.grpc, Some("0.0.0.0:9181".parse().unwrap()));
+    assert_eq!(listen.spoe, None);
+    for off in ["off", "false", "'off'"] {
+        let text = format!("listen: {{grpc: {off}, spoe: '127.0.0.1:9182'}}");
+        let listen = loaded(&text).config.listen;
+        assert_eq!(listen.grpc, None, "{off}");
+        assert_eq!(listen.spoe, Some("127.0.0.1:9182".parse().unwrap()));
+    }
+    assert_eq!(
+        problems("listen: {check: off}"),
+        r#"curfew.yaml: listen.check = "off": not an address and port such as 127.0.0.1:9180"#
+    );
+    assert_eq!(
+        problems("listen: {grpc: no one}"),
+        r#"curfew.yaml: listen.grpc = "no one": not `off`, nor an address and port such as 127.0.0.1:9180"#
+    );
+    assert_eq!(
+        problems("listen: {spoe: '0.0.0.0:9181'}"),
+        r#"curfew.yaml: listen.spoe = "0.0.0.0:9181": another listener has the same address"#
+    );
+}
+
+#[test]
+fn tls_is_whole_or_not_there() {
+    assert!(loaded("{}").config.grpc_tls.is_none());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, format!("the {name}\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key, authority) = (path("certificate"), path("key"), path("authority"));
+    let whole =
+        format!("grpc: {{cert_file: {certificate}, key_file: {key}, client_ca_file: {authority}}}");
+    let loaded = loaded(&whole);
+    let tls = loaded.config.grpc_tls.unwrap();
+    assert_eq!(tls.certificate.trim_ascii(), b"the certificate");
+    assert_eq!(tls.key.expose().trim_ascii(), b"the key");
+    assert_eq!(tls.client_ca.unwrap().trim_ascii(), b"the authority");
+    assert!(!format!("{:?}", tls.key).contains("the key"));
+
+    for (text, expected) in [
+        (
+            format!("grpc: {{cert_file: {certificate}}}"),
+            "needs its key in grpc.key_file",
+        ),
+        (
+            format!("grpc: {{key_file: {key}}}"),
+            "needs its certificate in grpc.cert_file",
+        ),
+        (
+            format!("grpc: {{client_ca_file: {authority}}}"),
+            "client certificates need TLS: give grpc.cert_file and grpc.key_file",
+        ),
+        (
+            format!("grpc: {{cert_file: {certificate}, key_file: /nonesuch}}"),
+            "grpc.key_file",
+        ),
+    ] {
+        let told = problems(&text);
+        assert!(told.contains(expected), "{text}: {told}");
+        assert!(!told.contains("the key"), "{told}");
+    }
+}
+
+#[test]
+fn the_sign_in_page() {
+    assert!(loaded("{}").config.sign_in.is_none());
+    let text = "sign_in: {url: 'https://login.example.com/start?tenant=1', allowed_hosts: \
+                [App.example.com, 'dev.example.com:8443', '*.apps.example.com', '[::1]:3000']}";
+    let sign_in = loaded(text).config.sign_in.unwrap();
+    assert_eq!(sign_in.return_parameter, "rd");
+    let exact = |host: &str| HostPattern::Exact(host.to_owned());
+    assert_eq!(
+        sign_in.allowed_hosts,
+        [
+            exact("app.example.com"),
+            exact("dev.example.com:8443"),
+            HostPattern::Below(".apps.example.com".to_owned()),
+            exact("[::1]:3000"),
+        ]
+    );
+}
+
+#[test]
+fn a_sign_in_page_that_can_not_work_is_refused() {
+    let told = problems("sign_in: {url: 'https://login.example.com/'}");
+    assert!(
+        told.contains("sign_in.allowed_hosts") && told.contains("is missing"),
+        "{told}"
+    );
+    let told = problems("sign_in: {allowed_hosts: [app.example.com]}");
+    assert!(told.contains("needs sign_in.url"), "{told}");
+    for url in [
+        "/sign-in",
+        "login.example.com",
+        "ftp://login.example.com/",
+        "javascript:alert(1)",
+        "https://user@login.example.com/",
+        "https://login.example.com/#here",
+    ] {
+        let text = format!("sign_in: {{url: '{url}', allowed_hosts: [a.example.com]}}");
+        let told = problems(&text);
+        let expected = format!("curfew.yaml: sign_in.url = \"{url}\": not an absolute address");
+        assert!(told.starts_with(&expected), "{told}");
+    }
+    for parameter in ["", "reason", "a b", "a=b", "a&b"] {
+        let text = format!(
+            "sign_in: {{url: 'https://l.example.com/', allowed_hosts: [a.example.com], \
+             return_parameter: '{parameter}'}}"
+        );
+        let told = problems(&text);
+        assert!(told.contains("sign_in.return_parameter"), "{told}");
+    }
+    for host in [
+        "*",
+        "*.com",
+        "*.example.com:8443",
+        "a.*.example.com",
+        "https://app.example.com",
+        "app.example.com/",
+        "app.example.com:443",
+        "app.example.com:port",
+        "user@app.example.com",
+        "",
+    ] {
+        let text = format!("sign_in: {{url: 'https://l.example.com/', allowed_hosts: ['{host}']}}");
+        let told = problems(&text);
+        assert!(told.contains("sign_in.allowed_hosts"), "{host}: {told}");
+    }
+}

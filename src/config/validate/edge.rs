@@ -1,0 +1,162 @@
+//! Where proxies and browsers meet the service: listeners, their TLS, the way to the sign-in page.
+
+use std::net::SocketAddr;
+
+use url::{Host, Url};
+
+use super::Mistakes;
+use crate::config::raw::{RawGrpc, RawListen, RawSignIn};
+use crate::config::{GrpcTls, HostPattern, Listen, SignInConfig};
+use crate::secret::Secret;
+
+/// What is written for a listener that is not wanted.
+const OFF: &str = "off";
+
+pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen> {
+    let check = address("listen.check", &raw.check, mistakes);
+    let grpc = address_or_off("listen.grpc", &raw.grpc, mistakes);
+    let spoe = address_or_off("listen.spoe", &raw.spoe, mistakes);
+    let admin = address("listen.admin", &raw.admin, mistakes);
+    let ops = address("listen.ops", &raw.ops, mistakes);
+    let listen = Listen {
+        check: check?,
+        grpc: grpc?,
+        spoe: spoe?,
+        admin: admin?,
+        ops: ops?,
+    };
+    let mut taken = vec![listen.check];
+    for (key, address) in [
+        ("listen.grpc", listen.grpc),
+        ("listen.spoe", listen.spoe),
+        ("listen.admin", Some(listen.admin)),
+        ("listen.ops", Some(listen.ops)),
+    ] {
+        let Some(address) = address else { continue };
+        if address.port() != 0 && taken.contains(&address) {
+            mistakes.note(key, "another listener has the same address");
+        }
+        taken.push(address);
+    }
+    Some(listen)
+}
+
+fn address(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<SocketAddr> {
+    let parsed = text.parse();
+    mistakes.take(
+        key,
+        parsed.map_err(|_| "not an address and port such as 127.0.0.1:9180"),
+    )
+}
+
+fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<Option<SocketAddr>> {
+    if text == OFF || text == "false" {
+        return Some(None);
+    }
+    let parsed = text.parse().map(Some);
+    mistakes.take(
+        key,
+        parsed.map_err(|_| "not `off`, nor an address and port such as 127.0.0.1:9180"),
+    )
+}
+
+pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Option<Option<GrpcTls>> {
+    let (certificate, key) = match (&raw.cert_file, &raw.key_file) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (Some(_), None) => {
+            mistakes.note("grpc.cert_file", "needs its key in grpc.key_file");
+            return None;
+        }
+        (None, Some(_)) => {
+            mistakes.note("grpc.key_file", "needs its certificate in grpc.cert_file");
+            return None;
+        }
+        (None, None) if raw.client_ca_file.is_some() => {
+            mistakes.note(
+                "grpc.client_ca_file",
+                "client certificates need TLS: give grpc.cert_file and grpc.key_file",
+            );
+            return None;
+        }
+        (None, None) => return Some(None),
+    };
+    let certificate = mistakes.read("grpc.cert_file", certificate);
+    let key = mistakes.read("grpc.key_file", key);
+    let client_ca = match &raw.client_ca_file {
+        Some(path) => mistakes.read("grpc.client_ca_file", path).map(Some),
+        None => Some(None),
+    };
+    Some(Some(GrpcTls {
+        certificate: certificate?,
+        key: Secret::new(key?),
+        client_ca: client_ca?,
+    }))
+}
+
+pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option<SignInConfig>> {
+    let Some(text) = &raw.url else {
+        if !raw.allowed_hosts.is_empty() {
+            mistakes.note("sign_in.allowed_hosts", "needs sign_in.url");
+        }
+        return Some(None);
+    };
+    let url = Url::parse(text).ok().filter(is_page);
+    let url = mistakes.take(
+        "sign_in.url",
+        url.ok_or("not an absolute address such as https://login.example.com/"),
+    );
+    let parameter = &raw.return_parameter;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if parameter.is_empty() || parameter == "reason" || !parameter.bytes().all(plain) {
+        mistakes.note(
+            "sign_in.return_parameter",
+            "must be letters, digits, `-`, `.` or `_`, and not `reason`",
+        );
+    }
+    if raw.allowed_hosts.is_empty() {
+        mistakes.note(
+            "sign_in.allowed_hosts",
+            "is missing: name the hosts that browsers may be sent back to, such as \
+             app.example.com, app.example.com:8443 or *.example.com",
+        );
+    }
+    let hosts: Option<Vec<HostPattern>> = raw
+        .allowed_hosts
+        .0
+        .iter()
+        .map(|host| pattern(host))
+        .collect();
+    let hosts = mistakes.take(
+        "sign_in.allowed_hosts",
+        hosts.ok_or("must be hosts such as app.example.com, app.example.com:8443 or *.example.com"),
+    );
+    Some(Some(SignInConfig {
+        url: url?,
+        return_parameter: parameter.clone(),
+        allowed_hosts: hosts?,
+    }))
+}
+
+/// Whether a browser can be sent there.
+fn is_page(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.fragment().is_none()
+}
+
+fn pattern(text: &str) -> Option<HostPattern> {
+    let text = text.to_ascii_lowercase();
+    if let Some(domain) = text.strip_prefix("*.") {
+        // A whole top-level domain is never one operator's.
+        let named = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
+        return (named && !domain.contains(':')).then(|| HostPattern::Below(format!(".{domain}")));
+    }
+    let url = Url::parse(&format!("https://{text}/")).ok()?;
+    // What the parser would change is not what a browser sends.
+    let written = match (url.host_str()?, url.port()) {
+        (host, Some(port)) => format!("{host}:{port}"),
+        (host, None) => host.to_owned(),
+    };
+    (written == text && !text.contains('*')).then_some(HostPattern::Exact(text))
+}

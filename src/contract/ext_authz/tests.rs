@@ -1,0 +1,120 @@
+use axum::response::Response;
+use http::header::LOCATION;
+
+use super::split;
+use crate::contract::fixture::{Fixture, denial};
+use crate::testing::MINUTE;
+
+const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
+const HOST: (&str, &str) = ("host", "app.example.com");
+
+async fn ask(fixture: &Fixture, method: &str, path: &str, more: &[(&str, &str)]) -> Response {
+    let lines = [&[PROTO, HOST], more].concat();
+    fixture.send(method, path, &lines).await
+}
+
+#[tokio::test]
+async fn any_method_below_the_prefix_is_the_original_request() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let cookie = [("cookie", &*cookie)];
+    for method in [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PROPFIND",
+    ] {
+        for path in [
+            "/ext-authz/",
+            "/ext-authz/a/b?c=d",
+            "/ext-authz//a/../b;c",
+            "/ext-authz/%ff%2F..%00",
+            "/policy/strict/ext-authz/",
+            "/policy/default/ext-authz/policy/x/ext-authz/",
+        ] {
+            let response = ask(&fixture, method, path, &cookie).await;
+            assert_eq!(response.status(), 200, "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn the_prefix_is_taken_off_once() {
+    for (asked, policy, target) in [
+        ("/ext-authz/", None, "/"),
+        ("/ext-authz/a%2Fb?c=d", None, "/a%2Fb?c=d"),
+        ("/ext-authz/ext-authz/x", None, "/ext-authz/x"),
+        ("/ext-authz//x", None, "//x"),
+        ("/ext-authz", None, ""),
+        ("/ext-authz?x", None, "?x"),
+        ("/policy/p/ext-authz/x", Some("p"), "/x"),
+        ("/policy/p/ext-authz", Some("p"), ""),
+        (
+            "/ext-authz/policy/q/ext-authz/",
+            None,
+            "/policy/q/ext-authz/",
+        ),
+    ] {
+        assert_eq!(split(asked), (policy, target.as_bytes()), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn the_redirect_leads_back_to_what_is_below_the_prefix() {
+    let fixture = Fixture::new().await;
+    let navigate = [("sec-fetch-mode", "navigate")];
+    let response = ask(&fixture, "GET", "/ext-authz/a%2Fb?c=d", &navigate).await;
+    assert_eq!(response.status(), 302);
+    assert_eq!(
+        response.headers()[LOCATION],
+        "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=no_credential"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_said_is_not_guessed() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let cookie = ("cookie", &*cookie);
+    let forwarded = ("x-forwarded-host", "app.example.com");
+    let literal = [("method", "GET"), ("path", "/")];
+    for (path, lines) in [
+        ("/ext-authz/", &[HOST, cookie][..]),
+        ("/ext-authz/", &[PROTO, cookie]),
+        ("/ext-authz/", &[PROTO, forwarded, cookie]),
+        ("/ext-authz/", &[PROTO, HOST, HOST, cookie]),
+        ("/ext-authz/", &[PROTO, PROTO, HOST, cookie]),
+        ("/ext-authz", &[PROTO, HOST, cookie]),
+        ("/ext-authz", &[PROTO, HOST, cookie, literal[0], literal[1]]),
+        ("/ext-authz?/", &[PROTO, HOST, cookie]),
+        ("/policy/nonesuch/ext-authz/", &[PROTO, HOST, cookie]),
+    ] {
+        let response = fixture.send("GET", path, lines).await;
+        assert_eq!(
+            denial(&response),
+            (401, "malformed_request", Some("Bearer"), None),
+            "{path} {lines:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn literal_headers_count_where_configured_and_then_nothing_else_does() {
+    let fixture = Fixture::with_literal_headers(true).await;
+    let cookie = fixture.cookie();
+    let cookie = ("cookie", &*cookie);
+    let (head, get, path) = (("method", "HEAD"), ("method", "GET"), ("path", "/a?b"));
+    fixture.bench.at(MINUTE);
+    let response = ask(&fixture, "GET", "/ext-authz", &[head, path, cookie]).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(fixture.bench.store.touch_count(), 0, "the original is HEAD");
+    let navigate = ("sec-fetch-mode", "navigate");
+    let response = ask(&fixture, "GET", "/ext-authz/x", &[get, path, navigate]).await;
+    let location = response.headers()[LOCATION].to_str().unwrap();
+    assert!(location.contains("example.com%2Fa%3Fb&"), "{location}");
+    for lines in [
+        &[get, cookie][..],
+        &[path, cookie],
+        &[get, path, path, cookie],
+    ] {
+        let response = ask(&fixture, "GET", "/ext-authz/x", lines).await;
+        assert_eq!(denial(&response).1, "malformed_request", "{lines:?}");
+    }
+}

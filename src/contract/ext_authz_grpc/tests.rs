@@ -1,0 +1,225 @@
+use std::sync::atomic::Ordering;
+
+use envoy_types::pb::envoy::config::core::v3::HeaderMap as GrpcHeaderMap;
+use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::Request as Described;
+
+use super::*;
+use crate::contract::fixture::{CLEARED, Fixture};
+use crate::testing::MINUTE;
+
+/// A request as Envoy describes it, with these headers.
+fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
+    HttpRequest {
+        method: method.to_owned(),
+        scheme: "https".to_owned(),
+        host: "app.example.com".to_owned(),
+        path: "/a%2Fb?c=d".to_owned(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        ..HttpRequest::default()
+    }
+}
+
+async fn ask(fixture: &Fixture, http: HttpRequest, policy: Option<&str>) -> CheckResponse {
+    let extensions = policy.map(|policy| ("policy".to_owned(), policy.to_owned()));
+    let request = GrpcCheckRequest {
+        attributes: Some(AttributeContext {
+            request: Some(Described {
+                http: Some(http),
+                ..Described::default()
+            }),
+            context_extensions: extensions.into_iter().collect(),
+            ..AttributeContext::default()
+        }),
+    };
+    send(fixture, request).await
+}
+
+async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
+    let service = ExtAuthz {
+        contracts: Arc::clone(&fixture.contracts),
+    };
+    let response = service.check(Request::new(request)).await;
+    response.unwrap().into_inner()
+}
+
+fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {
+    let headers = options.iter().map(|option| {
+        assert!(option.keep_empty_value);
+        assert_eq!(
+            option.append_action(),
+            HeaderAppendAction::OverwriteIfExistsOrAdd
+        );
+        option.header.as_ref().unwrap()
+    });
+    headers
+        .map(|header| (header.key.as_str(), header.value.as_str()))
+        .collect()
+}
+
+/// The call's status, the client's status, its headers, its body.
+fn denied(response: &CheckResponse) -> (Code, i32, HashMap<&str, &str>, &str) {
+    let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
+        panic!("not denied: {response:?}");
+    };
+    (
+        Code::from(response.status.as_ref().unwrap().code),
+        denied.status.as_ref().unwrap().code,
+        lines(&denied.headers),
+        &denied.body,
+    )
+}
+
+#[tokio::test]
+async fn allow_replaces_every_identity_header_and_tells_the_other_filters() {
+    let fixture = Fixture::new().await;
+    fixture.bench.at(MINUTE);
+    let cookie = fixture.cookie();
+    let response = ask(&fixture, http("GET", &[("cookie", &cookie)]), None).await;
+    assert_eq!(response.status.as_ref().unwrap().code, 0);
+    let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
+        panic!("not allowed: {response:?}");
+    };
+    let headers = lines(&ok.headers);
+    assert_eq!(headers.len(), 5);
+    assert_eq!(headers["x-session-user"], "alice");
+    assert!(ok.response_headers_to_add.is_empty());
+    let metadata = &response.dynamic_metadata.unwrap().fields;
+    let kind = |name: &str| metadata[name].kind.clone().unwrap();
+    assert_eq!(kind("subject"), Kind::StringValue("alice".to_owned()));
+    assert_eq!(
+        kind("session"),
+        Kind::StringValue(headers["x-session-id"].to_owned())
+    );
+    assert_eq!(kind("idle_remaining"), Kind::NumberValue(900.0));
+    assert_eq!(kind("absolute_remaining"), Kind::NumberValue(28_740.0));
+}
+
+#[tokio::test]
+async fn deny_is_whole_and_never_ok() {
+    let fixture = Fixture::new().await;
+    fixture.bench.at(15 * MINUTE);
+    let cookie = fixture.cookie();
+    let navigate = ("sec-fetch-mode", "navigate");
+    let response = ask(
+        &fixture,
+        http("GET", &[("cookie", &cookie), navigate]),
+        None,
+    )
+    .await;
+    let (code, status, headers, body) = denied(&response);
+    assert_eq!((code, status, body), (Code::Unauthenticated, 302, ""));
+    assert_eq!(headers["set-cookie"], CLEARED);
+    assert_eq!(
+        headers["location"],
+        "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=idle_timeout"
+    );
+
+    let response = ask(&fixture, http("POST", &[navigate]), None).await;
+    let (code, status, headers, body) = denied(&response);
+    assert_eq!((code, status), (Code::Unauthenticated, 401));
+    assert_eq!(headers["www-authenticate"], "Bearer");
+    assert_eq!(headers["content-type"], "application/json");
+    assert!(body.contains("no_credential"), "{body}");
+
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    let response = ask(&fixture, http("GET", &[("cookie", &cookie)]), None).await;
+    let (code, status, ..) = denied(&response);
+    assert_eq!((code, status), (Code::Unavailable, 503));
+}
+
+#[tokio::test]
+async fn the_policy_is_the_operators() {
+    let fixture = Fixture::new().await;
+    fixture.bench.at(6 * MINUTE);
+    let cookie = fixture.cookie();
+    for (policy, reason) in [
+        (None, "allow"),
+        (Some("default"), "allow"),
+        (Some("strict"), "reauthentication_required"),
+        (Some("nonesuch"), "malformed_request"),
+        (Some(""), "malformed_request"),
+    ] {
+        // Passive, so that the order of these does not matter.
+        let response = ask(&fixture, http("HEAD", &[("cookie", &cookie)]), policy).await;
+        assert_eq!(response.status.unwrap().message, reason, "{policy:?}");
+    }
+}
+
+#[tokio::test]
+async fn raw_headers_keep_their_lines_apart() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let raw = |values: &[&str]| {
+        let header = |value: &&str| HeaderValue {
+            key: "cookie".to_owned(),
+            value: String::new(),
+            raw_value: value.as_bytes().to_vec(),
+        };
+        let mut headers: Vec<_> = values.iter().map(header).collect();
+        headers.push(HeaderValue {
+            key: ":path".to_owned(),
+            value: "/other".to_owned(),
+            raw_value: Vec::new(),
+        });
+        HttpRequest {
+            header_map: Some(GrpcHeaderMap { headers }),
+            ..http("GET", &[("cookie", "a=1")])
+        }
+    };
+    for (values, verdict) in [
+        (&["a=1", &*cookie][..], "allow"),
+        (&[&cookie, "__Host-session=x"], "malformed_request"),
+        (&["a=1"], "no_credential"),
+    ] {
+        let response = ask(&fixture, raw(values), None).await;
+        assert_eq!(response.status.unwrap().message, verdict, "{values:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_said_is_not_guessed() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let whole = http("GET", &[("cookie", &cookie)]);
+    let broken = [
+        HttpRequest::default(),
+        HttpRequest {
+            method: String::new(),
+            ..whole.clone()
+        },
+        HttpRequest {
+            scheme: String::new(),
+            ..whole.clone()
+        },
+        HttpRequest {
+            host: String::new(),
+            ..whole.clone()
+        },
+        HttpRequest {
+            host: "a/b".to_owned(),
+            ..whole.clone()
+        },
+        HttpRequest {
+            path: String::new(),
+            ..whole.clone()
+        },
+        HttpRequest {
+            path: "*".to_owned(),
+            ..whole.clone()
+        },
+        http("GET", &[("cookie", &cookie), ("a b", "c")]),
+        http("GET", &[("cookie", &cookie), ("a", "b\nc")]),
+    ];
+    for http in broken {
+        let response = ask(&fixture, http.clone(), None).await;
+        let (code, status, headers, _) = denied(&response);
+        assert_eq!((code, status), (Code::Unauthenticated, 401), "{http:?}");
+        assert_eq!(headers["x-session-reason"], "malformed_request");
+    }
+    let response = send(&fixture, GrpcCheckRequest::default()).await;
+    assert_eq!(denied(&response).1, 401);
+}

@@ -1,0 +1,101 @@
+//! What the contracts' tests share: the routes, and one session of `alice`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use tower::ServiceExt;
+
+use super::{Contracts, SessionCookie, SignIn, router};
+use crate::check::Checker;
+use crate::config::{CookieConfig, HostPattern, SignInConfig};
+use crate::credential::TokenExtractor;
+use crate::testing::Bench;
+
+/// What clears the session cookie.
+pub(super) const CLEARED: &str =
+    "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
+
+pub(super) struct Fixture {
+    pub(super) bench: Bench,
+    pub(super) contracts: Arc<Contracts>,
+    routes: Router,
+    token: String,
+}
+
+impl Fixture {
+    pub(super) async fn new() -> Self {
+        Self::with_literal_headers(false).await
+    }
+
+    pub(super) async fn with_literal_headers(literal_headers: bool) -> Self {
+        let bench = Bench::new();
+        let started = bench.sign_in("default").await;
+        let cookie = CookieConfig {
+            name: "__Host-session".to_owned(),
+            domain: None,
+            path: "/".to_owned(),
+            secure: true,
+            same_site: cookie::SameSite::Lax,
+            persistent: false,
+        };
+        let checker = Checker {
+            lifecycle: bench.lifecycle.clone(),
+            extractor: TokenExtractor {
+                cookie: cookie.name.clone(),
+                bearer: true,
+            },
+        };
+        let sign_in = SignIn::new(SignInConfig {
+            url: "https://login.example.com/".parse().unwrap(),
+            return_parameter: "rd".to_owned(),
+            allowed_hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
+        });
+        let contracts = Arc::new(Contracts {
+            checker,
+            cookie: SessionCookie::new(cookie).unwrap(),
+            sign_in: Some(sign_in),
+            literal_headers,
+        });
+        Self {
+            bench,
+            routes: router(Arc::clone(&contracts)),
+            contracts,
+            token: started.token.expose(),
+        }
+    }
+
+    pub(super) fn cookie(&self) -> String {
+        format!("__Host-session={}", self.token)
+    }
+
+    pub(super) async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        self.routes.clone().oneshot(request).await.unwrap()
+    }
+}
+
+/// The reason of a denial, and what it tells the client besides.
+pub(super) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map(|value| value.to_str().unwrap())
+    };
+    (
+        response.status().as_u16(),
+        header("x-session-reason").unwrap_or_default(),
+        header("www-authenticate"),
+        header("set-cookie"),
+    )
+}
+
+pub(super) async fn body(response: Response) -> Vec<u8> {
+    let body = axum::body::to_bytes(response.into_body(), 4096).await;
+    body.unwrap().to_vec()
+}

@@ -1,0 +1,140 @@
+use std::sync::atomic::Ordering;
+
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, SET_COOKIE};
+
+use crate::contract::fixture::{CLEARED, Fixture, body, denial};
+use crate::testing::MINUTE;
+
+const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
+const HOST: (&str, &str) = ("x-forwarded-host", "app.example.com");
+const URI: (&str, &str) = ("x-forwarded-uri", "/a%2Fb?c=d");
+const METHOD: (&str, &str) = ("x-forwarded-method", "GET");
+
+/// A sub-request as Traefik and Caddy send it, with more lines.
+async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> Response {
+    let all = [&[PROTO, HOST, URI, METHOD], lines].concat();
+    fixture.send("GET", path, &all).await
+}
+
+#[tokio::test]
+async fn allow_is_an_empty_200_whatever_the_clients_query_says() {
+    let fixture = Fixture::new().await;
+    for path in [
+        "/forward-auth",
+        "/forward-auth?rd=https://evil.example/",
+        "/policy/strict/forward-auth?policy=default",
+    ] {
+        let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["x-session-user"], "alice");
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        assert!(!response.headers().contains_key(CONTENT_TYPE));
+        assert!(body(response).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_to_sign_in_and_back_to_the_very_page() {
+    let fixture = Fixture::new().await;
+    fixture.bench.at(15 * MINUTE);
+    let cookie = fixture.cookie();
+    let lines = [("cookie", &*cookie), ("accept", "text/html,*/*;q=0.8")];
+    let response = ask(&fixture, "/forward-auth", &lines).await;
+    assert_eq!(response.status(), 302);
+    assert_eq!(
+        response.headers()[LOCATION],
+        "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%3Fc%3Dd&reason=idle_timeout"
+    );
+    assert_eq!(response.headers()[SET_COOKIE], CLEARED);
+    assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
+    assert!(!response.headers().contains_key("www-authenticate"));
+    assert!(body(response).await.is_empty());
+}
+
+#[tokio::test]
+async fn everything_else_gets_a_reason_and_a_body_in_its_own_language() {
+    let fixture = Fixture::new().await;
+    let post = ("x-forwarded-method", "POST");
+    let html = ("accept", "text/html");
+    let page = "text/html; charset=utf-8";
+    for (method, accept, content_type) in [
+        (METHOD, ("accept", "application/json"), "application/json"),
+        (METHOD, ("accept", "*/*"), "application/json"),
+        (post, html, page),
+    ] {
+        let lines = [PROTO, HOST, URI, method, accept];
+        let response = fixture.send("GET", "/forward-auth", &lines).await;
+        assert_eq!(
+            denial(&response),
+            (401, "no_credential", Some("Bearer"), None)
+        );
+        assert!(!response.headers().contains_key(LOCATION));
+        assert_eq!(response.headers()[CONTENT_TYPE], content_type);
+        let text = String::from_utf8(body(response).await).unwrap();
+        assert!(text.contains("You are not signed in."), "{text}");
+    }
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    let lines = [("cookie", &*fixture.cookie()), html];
+    let response = ask(&fixture, "/forward-auth", &lines).await;
+    assert_eq!(denial(&response), (503, "store_unavailable", None, None));
+}
+
+#[tokio::test]
+async fn the_original_request_comes_from_four_headers_once_each() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let original = [
+        ("x-original-url", "https://app.example.com/"),
+        ("x-original-method", "GET"),
+    ];
+    for lines in [
+        &[][..],
+        &original,
+        &[HOST, URI, METHOD],
+        &[PROTO, URI, METHOD],
+        &[PROTO, HOST, METHOD],
+        &[PROTO, HOST, URI],
+        &[PROTO, PROTO, HOST, URI, METHOD],
+        &[PROTO, HOST, HOST, URI, METHOD],
+        &[PROTO, HOST, URI, URI, METHOD],
+        &[PROTO, HOST, URI, METHOD, METHOD],
+        &[("x-forwarded-proto", "gopher"), HOST, URI, METHOD],
+        &[("x-forwarded-proto", "https,http"), HOST, URI, METHOD],
+        &[PROTO, ("x-forwarded-host", "a, b"), URI, METHOD],
+        &[PROTO, ("x-forwarded-host", "a/b"), URI, METHOD],
+        &[
+            PROTO,
+            HOST,
+            ("x-forwarded-uri", "https://evil.example/"),
+            METHOD,
+        ],
+        &[PROTO, HOST, ("x-forwarded-uri", ""), METHOD],
+        &[PROTO, HOST, URI, ("x-forwarded-method", "GET /")],
+    ] {
+        let all = [lines, &[("cookie", &*cookie)]].concat();
+        let response = fixture.send("GET", "/forward-auth", &all).await;
+        assert_eq!(
+            denial(&response),
+            (401, "malformed_request", Some("Bearer"), None),
+            "{lines:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_web_socket_is_a_request_like_any_other() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    for proto in ["ws", "wss"] {
+        let lines = [
+            ("x-forwarded-proto", proto),
+            HOST,
+            URI,
+            METHOD,
+            ("cookie", &*cookie),
+        ];
+        let response = fixture.send("GET", "/forward-auth", &lines).await;
+        assert_eq!(response.status(), 200, "{proto}");
+    }
+}

@@ -1,0 +1,167 @@
+//! What every contract answers; each then says it in its proxy's words.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::sign_in::wants_html;
+use super::{Contracts, identity};
+use crate::check::{CheckRequest, Outcome};
+use crate::session::{DenyReason, Verdict};
+
+pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
+
+/// How much of an answer a proxy hands on to its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// The status, which must be one that the proxy understands; a redirect is told by its
+    /// `Location` alone.
+    Status,
+    /// All of it: redirects and bodies too.
+    Whole,
+}
+
+/// The answer to a check. Allowing is exactly 200 with an empty body and no content type: Envoy
+/// takes any other success for a denial, and some proxies copy the type onto the request.
+pub(super) fn reply(
+    contracts: &Contracts,
+    request: &CheckRequest<'_>,
+    outcome: &Outcome,
+    form: Form,
+) -> Response<String> {
+    let mut response = Response::new(String::new());
+    let headers = response.headers_mut();
+    // A cached answer is an idle clock that stands still.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    match (outcome.verdict, &outcome.session) {
+        (Verdict::Allow, Some((id, session))) => identity::write(headers, *id, session),
+        // There is no allowing without a session: fail closed.
+        (Verdict::Allow, None) => deny(
+            contracts,
+            request,
+            outcome,
+            DenyReason::StoreUnavailable,
+            form,
+            &mut response,
+        ),
+        (Verdict::Deny(reason), _) => {
+            deny(contracts, request, outcome, reason, form, &mut response);
+        }
+    }
+    response
+}
+
+fn deny(
+    contracts: &Contracts,
+    request: &CheckRequest<'_>,
+    outcome: &Outcome,
+    reason: DenyReason,
+    form: Form,
+    response: &mut Response<String>,
+) {
+    let location = match (&contracts.sign_in, &request.original) {
+        (Some(sign_in), Ok(original)) => sign_in.location(original, request.headers, reason),
+        _ => None,
+    };
+    let redirect = location.is_some() && form == Form::Whole;
+    *response.status_mut() = match reason {
+        DenyReason::Forbidden => StatusCode::FORBIDDEN,
+        DenyReason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ if redirect => StatusCode::FOUND,
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    let status = response.status();
+    let headers = response.headers_mut();
+    headers.insert(SESSION_REASON, HeaderValue::from_static(reason.as_str()));
+    if status == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, challenge(reason, outcome.max_auth_age));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if reason.is_terminal() {
+        headers.insert(SET_COOKIE, contracts.cookie.cleared());
+    }
+    if let Some(location) = location {
+        headers.insert(LOCATION, location);
+    }
+    if form == Form::Whole && !redirect {
+        let (content_type, body) = body(reason, wants_html(request.headers));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        *response.body_mut() = body;
+    }
+}
+
+/// The challenge of a 401: RFC 6750 section 3, which wants no error code where no credential came,
+/// and RFC 9470 for step-up.
+fn challenge(reason: DenyReason, max_auth_age: Option<u64>) -> HeaderValue {
+    let text = match (reason, max_auth_age) {
+        (DenyReason::NoCredential | DenyReason::MalformedRequest, _) => "Bearer".to_owned(),
+        (DenyReason::ReauthenticationRequired, Some(age)) => {
+            format!("Bearer error=\"insufficient_user_authentication\", max_age={age}")
+        }
+        (DenyReason::ReauthenticationRequired, None) => {
+            "Bearer error=\"insufficient_user_authentication\"".to_owned()
+        }
+        _ => format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""),
+    };
+    HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
+}
+
+/// The content type and the text of a denial. Nothing of the request is in it.
+fn body(reason: DenyReason, html: bool) -> (&'static str, String) {
+    let message = message(reason);
+    if html {
+        let page = format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <title>Not signed in</title></head><body><p>{message}</p></body></html>\n"
+        );
+        return ("text/html; charset=utf-8", page);
+    }
+    let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}\n");
+    ("application/json", object)
+}
+
+/// For the person in front of the screen. Plain text without quotes or markup.
+const fn message(reason: DenyReason) -> &'static str {
+    match reason {
+        DenyReason::NoCredential => "You are not signed in.",
+        DenyReason::InvalidCredential | DenyReason::UnknownSession => {
+            "Your session is not known. Please sign in again."
+        }
+        DenyReason::IdleTimeout => {
+            "Your session has ended because it was not used for a while. Please sign in again."
+        }
+        DenyReason::AbsoluteTimeout => {
+            "Your session has reached its longest duration. Please sign in again."
+        }
+        DenyReason::Revoked => "Your session was ended. Please sign in again.",
+        DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
+        DenyReason::Forbidden => "You are not allowed to do this.",
+        DenyReason::StoreUnavailable => {
+            "Your session can not be checked right now. Please try again in a moment."
+        }
+        DenyReason::MalformedRequest => "This request can not be checked.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_what_they_say() {
+        for reason in DenyReason::ALL {
+            let (content_type, text) = body(reason, false);
+            assert_eq!(content_type, "application/json");
+            let object: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(object["error"], reason.as_str());
+            assert_eq!(object["message"], message(reason));
+            let (content_type, text) = body(reason, true);
+            assert_eq!(content_type, "text/html; charset=utf-8");
+            assert!(text.contains(message(reason)), "{text}");
+            assert!(!message(reason).contains(['"', '<', '&', '\\']), "{reason}");
+        }
+    }
+}

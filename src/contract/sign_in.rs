@@ -1,0 +1,253 @@
+use http::header::{ACCEPT, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use url::form_urlencoded::byte_serialize;
+
+use crate::check::{Original, OriginalUrl};
+use crate::config::{HostPattern, SignInConfig};
+use crate::session::DenyReason;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// The way to the sign-in page.
+#[derive(Clone, Debug)]
+pub struct SignIn(SignInConfig);
+
+impl SignIn {
+    /// To the configured page.
+    #[must_use]
+    pub const fn new(config: SignInConfig) -> Self {
+        Self(config)
+    }
+
+    /// Where to send the client of a request that was denied for `reason`: the sign-in page, with
+    /// the exact address that was asked for, and the reason.
+    ///
+    /// `None` where signing in would not help; where the request is not a browser's navigation,
+    /// which is the only kind that can be repeated after it; where the address is not of an
+    /// allowed host (an open redirect, CWE-601, otherwise); or where it is the sign-in page's own.
+    pub(super) fn location(
+        &self,
+        original: &Original<'_>,
+        headers: &HeaderMap,
+        reason: DenyReason,
+    ) -> Option<HeaderValue> {
+        let helps = !matches!(
+            reason,
+            DenyReason::Forbidden | DenyReason::StoreUnavailable | DenyReason::MalformedRequest
+        );
+        let wanted = helps
+            && is_navigation(original.method, headers)
+            && self.may_return_to(&original.url)
+            && !self.is_own(&original.url);
+        if !wanted {
+            return None;
+        }
+        let mut target = self.0.url.to_string();
+        target.push(if self.0.url.query().is_some() {
+            '&'
+        } else {
+            '?'
+        });
+        target.push_str(&self.0.return_parameter);
+        target.push('=');
+        target.extend(byte_serialize(&original.url.to_bytes()));
+        target.push_str("&reason=");
+        target.push_str(reason.as_str());
+        HeaderValue::try_from(target).ok()
+    }
+
+    fn may_return_to(&self, original: &OriginalUrl<'_>) -> bool {
+        let host = usual_port_left_out(original);
+        self.0.allowed_hosts.iter().any(|pattern| match pattern {
+            HostPattern::Exact(allowed) => *allowed == host,
+            HostPattern::Below(domain) => {
+                !host.contains(':') && host.len() > domain.len() && host.ends_with(&**domain)
+            }
+        })
+    }
+
+    /// Whether the sign-in page itself was asked for: it is protected by mistake, and sending the
+    /// browser there again would never end.
+    fn is_own(&self, original: &OriginalUrl<'_>) -> bool {
+        let page = &self.0.url;
+        let host = match (page.host_str(), page.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (host, _) => host.unwrap_or_default().to_owned(),
+        };
+        usual_port_left_out(original) == host && original.path == page.path().as_bytes()
+    }
+}
+
+/// The host in lower case, with its port where that is not the usual one of its scheme.
+fn usual_port_left_out(original: &OriginalUrl<'_>) -> String {
+    let usual = if original.secure { ":443" } else { ":80" };
+    let host = original.host.strip_suffix(usual);
+    host.unwrap_or(original.host).to_ascii_lowercase()
+}
+
+/// Whether a browser asks for a page to show: by its own word (Fetch Metadata), or, for one that
+/// does not say, because it wants HTML and no script asks.
+fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+    if *method != Method::GET || headers.contains_key(UPGRADE) {
+        return false;
+    }
+    if let Some(mode) = headers.get(SEC_FETCH_MODE) {
+        return mode == "navigate";
+    }
+    let by_script = headers
+        .get(REQUESTED_WITH)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"xmlhttprequest"));
+    !by_script && wants_html(headers)
+}
+
+/// Whether the client would rather have HTML than anything else.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    let mut kinds = headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    kinds.any(|kind| {
+        let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+        let kind = kind.trim_ascii();
+        kind.eq_ignore_ascii_case(b"text/html")
+            || kind.eq_ignore_ascii_case(b"application/xhtml+xml")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sign_in(url: &str, hosts: Vec<HostPattern>) -> SignIn {
+        SignIn::new(SignInConfig {
+            url: url.parse().unwrap(),
+            return_parameter: "rd".to_owned(),
+            allowed_hosts: hosts,
+        })
+    }
+
+    fn usual() -> SignIn {
+        let hosts = vec![
+            HostPattern::Exact("app.example.com".to_owned()),
+            HostPattern::Exact("dev.example.com:8443".to_owned()),
+            HostPattern::Below(".apps.example.com".to_owned()),
+        ];
+        sign_in("https://login.example.com/", hosts)
+    }
+
+    fn location(
+        sign_in: &SignIn,
+        method: &str,
+        url: &str,
+        lines: &[(&'static str, &'static str)],
+        reason: DenyReason,
+    ) -> Option<String> {
+        let headers: HeaderMap = lines
+            .iter()
+            .map(|(name, value)| {
+                let value = HeaderValue::from_static(value);
+                (HeaderName::from_static(name), value)
+            })
+            .collect();
+        let original = Original {
+            method: &method.parse().unwrap(),
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        };
+        let location = sign_in.location(&original, &headers, reason);
+        location.map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    const NAVIGATE: [(&str, &str); 1] = [("sec-fetch-mode", "navigate")];
+    const HTML: (&str, &str) = ("accept", "text/html, */*;q=0.8");
+
+    #[test]
+    fn the_exact_address_comes_along() {
+        let at = |url| location(&usual(), "GET", url, &NAVIGATE, DenyReason::IdleTimeout).unwrap();
+        assert_eq!(
+            at("https://app.example.com/a%2Fb/gr\u{fc}n?x=1&y=a+b%20c#d"),
+            "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%252Fb%2Fgr%C3%BCn\
+             %3Fx%3D1%26y%3Da%2Bb%2520c%23d&reason=idle_timeout"
+        );
+        let kept = sign_in(
+            "https://login.example.com/in?tenant=1",
+            vec![HostPattern::Exact("a".to_owned())],
+        );
+        let target = location(&kept, "GET", "http://a/", &NAVIGATE, DenyReason::Revoked).unwrap();
+        assert_eq!(
+            target,
+            "https://login.example.com/in?tenant=1&rd=http%3A%2F%2Fa%2F&reason=revoked"
+        );
+    }
+
+    #[test]
+    fn only_to_allowed_hosts() {
+        for (url, allowed) in [
+            ("https://app.example.com/", true),
+            ("https://APP.example.com/", true),
+            ("https://app.example.com:443/", true),
+            ("http://app.example.com:80/", true),
+            ("https://app.example.com:80/", false),
+            ("https://app.example.com:8443/", false),
+            ("https://dev.example.com:8443/", true),
+            ("https://dev.example.com/", false),
+            ("https://a.apps.example.com/", true),
+            ("https://b.a.apps.example.com/", true),
+            ("https://apps.example.com/", false),
+            ("https://evilapps.example.com/", false),
+            ("https://a.apps.example.com:8443/", false),
+            ("https://app.example.com.evil.example/", false),
+            ("https://app.example.com./", false),
+            ("https://evil.example/app.example.com/", false),
+        ] {
+            let target = location(&usual(), "GET", url, &NAVIGATE, DenyReason::NoCredential);
+            assert_eq!(target.is_some(), allowed, "{url}");
+        }
+    }
+
+    #[test]
+    fn only_navigations() {
+        let plain = ("accept", "application/json");
+        let script = ("x-requested-with", "XMLHttpRequest");
+        let upgrade = ("upgrade", "websocket");
+        for (method, lines, redirected) in [
+            ("GET", &[HTML][..], true),
+            ("GET", &NAVIGATE, true),
+            ("GET", &[NAVIGATE[0], plain], true),
+            ("GET", &[], false),
+            ("GET", &[plain], false),
+            ("GET", &[("accept", "*/*")], false),
+            ("GET", &[HTML, script], false),
+            ("GET", &[HTML, ("sec-fetch-mode", "cors")], false),
+            ("GET", &[HTML, ("sec-fetch-mode", "websocket")], false),
+            ("GET", &[HTML, upgrade], false),
+            ("HEAD", &[HTML], false),
+            ("POST", &[HTML, NAVIGATE[0]], false),
+            ("OPTIONS", &[HTML], false),
+        ] {
+            let url = "https://app.example.com/";
+            let target = location(&usual(), method, url, lines, DenyReason::NoCredential);
+            assert_eq!(target.is_some(), redirected, "{method} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_where_it_helps_and_never_in_a_circle() {
+        for reason in DenyReason::ALL {
+            let url = "https://app.example.com/";
+            let target = location(&usual(), "GET", url, &NAVIGATE, reason);
+            let helps = !matches!(
+                reason.as_str(),
+                "forbidden" | "store_unavailable" | "malformed_request"
+            );
+            assert_eq!(target.is_some(), helps, "{reason}");
+        }
+        let own = sign_in(
+            "https://app.example.com/sign-in",
+            vec![HostPattern::Exact("app.example.com".to_owned())],
+        );
+        let at = |url| location(&own, "GET", url, &NAVIGATE, DenyReason::NoCredential);
+        assert!(at("https://app.example.com/sign-in?rd=x").is_none());
+        assert!(at("https://app.example.com/sign-in-again").is_some());
+    }
+}

@@ -1,0 +1,120 @@
+//! HAProxy SPOE.
+//!
+//! HAProxy describes the original request in the arguments of one message, and the agent sets
+//! variables of the transaction; it is HAProxy's own rules that deny, redirect and set headers by
+//! them. `deploy/haproxy/` has these rules. They let a request pass only where `verdict` is
+//! `allow`, so an agent that is silent, or does not know the message, admits nobody.
+
+mod agent;
+mod headers;
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use spop::frame::Message;
+use spop::{Action, TypedData, VarScope};
+
+use super::reply::{Form, SESSION_REASON, reply};
+use super::{Contracts, identity};
+use crate::check::{CheckRequest, MalformedOriginal, Original, OriginalUrl};
+
+pub use agent::Agent;
+
+/// The message that asks for a check.
+const MESSAGE: &str = "check";
+
+/// Answers a message with the variables to set; none for a message that is not ours.
+async fn answer(contracts: &Contracts, message: &Message, peer: IpAddr) -> Vec<Action> {
+    if message.name != MESSAGE {
+        tracing::warn!(message = ?message.name, "HAProxy sends a message that is not known");
+        return Vec::new();
+    }
+    let (headers, headers_fit) = match client_headers(message) {
+        Ok(headers) => (headers, true),
+        Err(MalformedOriginal) => (HeaderMap::new(), false),
+    };
+    let method = text(message, "method")
+        .and_then(|method| Method::from_bytes(method).map_err(|_| MalformedOriginal));
+    let original = match (&method, original_url(message)) {
+        (Ok(method), Ok(url)) if headers_fit => Ok(Original { method, url }),
+        _ => Err(MalformedOriginal),
+    };
+    let policy = match message.get("policy") {
+        None | Some(TypedData::Null) => None,
+        // What is no name is not the name of a policy either, and denied as such.
+        Some(_) => Some(text(message, "policy").unwrap_or_default()),
+    };
+    let policy = policy.map(String::from_utf8_lossy);
+    let request = CheckRequest {
+        contract: "spoe",
+        policy: policy.as_deref(),
+        original,
+        headers: &headers,
+        peer: Some(peer),
+    };
+    let outcome = contracts.checker.check(&request).await;
+    variables(&reply(contracts, &request, &outcome, Form::Whole))
+}
+
+/// An argument that is text, which HAProxy sends in either of two types.
+fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOriginal> {
+    match message.get(name) {
+        Some(TypedData::String(text)) => Ok(text.as_bytes()),
+        Some(TypedData::Binary(bytes)) => Ok(bytes),
+        _ => Err(MalformedOriginal),
+    }
+}
+
+fn original_url(message: &Message) -> Result<OriginalUrl<'_>, MalformedOriginal> {
+    let secure = OriginalUrl::is_secure(text(message, "scheme")?)?;
+    OriginalUrl::from_parts(secure, text(message, "host")?, text(message, "path")?)
+}
+
+fn client_headers(message: &Message) -> Result<HeaderMap, MalformedOriginal> {
+    headers::parse(text(message, "headers")?)
+}
+
+/// Which header of the answer is in which variable.
+const VARIABLES: [(HeaderName, &str); 10] = [
+    (identity::USER, "user"),
+    (identity::GROUPS, "groups"),
+    (identity::EMAIL, "email"),
+    (identity::ID, "id"),
+    (identity::POLICY, "policy"),
+    (SESSION_REASON, "reason"),
+    (WWW_AUTHENTICATE, "challenge"),
+    (SET_COOKIE, "set_cookie"),
+    (LOCATION, "location"),
+    (CONTENT_TYPE, "content_type"),
+];
+
+fn variables(reply: &http::Response<String>) -> Vec<Action> {
+    let text = |text: &str| TypedData::String(text.to_owned());
+    let mut actions = Vec::with_capacity(VARIABLES.len() + 3);
+    let mut set = |name: &str, value: TypedData| {
+        actions.push(Action::SetVar {
+            scope: VarScope::Transaction,
+            name: name.to_owned(),
+            value,
+        });
+    };
+    let allowed = reply.status() == StatusCode::OK;
+    set("verdict", text(if allowed { "allow" } else { "deny" }));
+    set(
+        "status",
+        TypedData::Int32(i32::from(reply.status().as_u16())),
+    );
+    for (header, name) in VARIABLES {
+        if let Some(value) = reply.headers().get(header) {
+            set(name, text(&String::from_utf8_lossy(value.as_bytes())));
+        }
+    }
+    if !reply.body().is_empty() {
+        set("body", text(reply.body()));
+    }
+    actions
+}
+
+#[cfg(test)]
+mod tests;

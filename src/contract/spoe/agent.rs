@@ -1,0 +1,162 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{SinkExt, StreamExt};
+use spop::frames::{Ack, AgentDisconnect, AgentHello, FrameCapabilities, HaproxyHello};
+use spop::{FramePayload, FrameType, SpopCodec, SpopFrame, StatusCode};
+use tokio::net::TcpStream;
+use tokio_util::codec::Framed;
+use tokio_util::sync::CancellationToken;
+
+use super::answer;
+use crate::contract::Contracts;
+
+/// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
+const MAX_FRAME: u32 = 128 * 1024;
+/// How long HAProxy may take to introduce itself.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many checks of one connection may be on their way; no more is read until one is answered.
+const MAX_PENDING: usize = 256;
+
+/// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
+#[derive(Clone)]
+pub struct Agent {
+    contracts: Arc<Contracts>,
+}
+
+type Socket = Framed<TcpStream, SpopCodec>;
+
+impl Agent {
+    /// An agent that answers by these.
+    #[must_use]
+    pub const fn new(contracts: Arc<Contracts>) -> Self {
+        Self { contracts }
+    }
+
+    /// Serves one connection to its end, or until told to stop: then it reads nothing more,
+    /// answers what it has read, and says good-bye.
+    ///
+    /// # Errors
+    /// [`io::Error`] when the connection breaks or the peer does not keep to the protocol.
+    pub async fn serve(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME));
+        let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket));
+        if greeting.await.map_err(io::Error::from)?? == Greeting::Over {
+            return Ok(());
+        }
+        let mut pending = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(ack) = pending.next() => socket.send(Box::new(ack)).await?,
+                () = stop.cancelled() => break,
+                frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
+                    None => return Ok(()),
+                    Some(Err(error)) => {
+                        let invalid = error.kind() == io::ErrorKind::InvalidData;
+                        if invalid {
+                            part(&mut socket, StatusCode::Invalid).await?;
+                        }
+                        return Err(error);
+                    }
+                    Some(Ok(frame)) => match frame.frame_type() {
+                        FrameType::Notify => pending.push(self.acknowledge(frame, peer)),
+                        FrameType::HaproxyDisconnect => {
+                            return part(&mut socket, StatusCode::None).await;
+                        }
+                        _ => return part(&mut socket, StatusCode::Invalid).await,
+                    },
+                },
+            }
+        }
+        while let Some(ack) = pending.next().await {
+            socket.send(Box::new(ack)).await?;
+        }
+        part(&mut socket, StatusCode::None).await
+    }
+
+    /// Answers one NOTIFY frame, which may hold several messages.
+    async fn acknowledge(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
+        let metadata = frame.metadata().into_owned();
+        let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
+        let messages = match frame.payload() {
+            FramePayload::ListOfMessages(messages) => messages.to_vec(),
+            _ => Vec::new(),
+        };
+        for message in &messages {
+            ack.actions
+                .extend(answer(&self.contracts, message, peer.ip()).await);
+        }
+        ack
+    }
+}
+
+/// What follows the greeting.
+#[derive(PartialEq, Eq)]
+enum Greeting {
+    /// Checks.
+    Done,
+    /// Nothing: it was a health check, or the two can't talk.
+    Over,
+}
+
+async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
+    let Some(frame) = socket.next().await else {
+        return Ok(Greeting::Over);
+    };
+    let frame = match frame {
+        Ok(frame) => frame,
+        Err(error) => {
+            part(socket, StatusCode::Invalid).await?;
+            return Err(error);
+        }
+    };
+    let hello = match frame.frame_type() {
+        FrameType::HaproxyHello => HaproxyHello::try_from(frame.payload()).ok(),
+        _ => None,
+    };
+    let Some(hello) = hello else {
+        part(socket, StatusCode::Invalid).await?;
+        return Ok(Greeting::Over);
+    };
+    let Some(version) = hello.negotiate_version() else {
+        part(socket, StatusCode::BadVersion).await?;
+        return Ok(Greeting::Over);
+    };
+    let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME) {
+        Ok(size) => size,
+        Err(status) => {
+            part(socket, status).await?;
+            return Ok(Greeting::Over);
+        }
+    };
+    socket.codec_mut().set_max_frame_size(max_frame_size);
+    let hello_back = AgentHello {
+        version,
+        max_frame_size,
+        capabilities: vec![FrameCapabilities::Pipelining],
+    };
+    socket.send(Box::new(hello_back)).await?;
+    Ok(if hello.healthcheck == Some(true) {
+        Greeting::Over
+    } else {
+        Greeting::Done
+    })
+}
+
+/// Says why the connection ends, and ends it.
+async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
+    let frame = AgentDisconnect {
+        status_code: status.to_u32(),
+        message: status.message().to_owned(),
+    };
+    socket.send(Box::new(frame)).await?;
+    socket.close().await
+}

@@ -1,0 +1,88 @@
+use http::{HeaderMap, HeaderName, HeaderValue};
+use spop::decode_varint;
+
+use crate::check::MalformedOriginal;
+
+/// Reads what HAProxy's `req.hdrs_bin` gives: the headers one after the other, each a name and a
+/// value with their lengths in front, and two empty texts at the end.
+pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
+    let mut headers = HeaderMap::new();
+    loop {
+        let name = text(&mut rest)?;
+        let value = text(&mut rest)?;
+        if name.is_empty() {
+            let ends_here = value.is_empty() && rest.is_empty();
+            return if ends_here {
+                Ok(headers)
+            } else {
+                Err(MalformedOriginal)
+            };
+        }
+        let name = HeaderName::from_bytes(name).map_err(|_| MalformedOriginal)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| MalformedOriginal)?;
+        headers.append(name, value);
+    }
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
+    let (after, length) = decode_varint(rest).map_err(|_| MalformedOriginal)?;
+    let length = usize::try_from(length).map_err(|_| MalformedOriginal)?;
+    let (text, after) = after.split_at_checked(length).ok_or(MalformedOriginal)?;
+    *rest = after;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use spop::encode_varint_into;
+
+    use super::*;
+
+    fn written(lines: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (name, value) in lines.iter().chain([&("", "")]) {
+            for text in [name, value] {
+                encode_varint_into(text.len() as u64, &mut bytes);
+                bytes.extend_from_slice(text.as_bytes());
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn lines_stay_apart() {
+        let long = "x".repeat(70_000);
+        let bytes = written(&[
+            ("cookie", "a=1"),
+            ("Cookie", "b=2"),
+            ("x", &long),
+            ("y", ""),
+        ]);
+        let headers = parse(&bytes).unwrap();
+        let cookies: Vec<_> = headers.get_all("cookie").into_iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+        assert_eq!(headers["x"].len(), 70_000);
+        assert_eq!(headers["y"], "");
+        assert!(parse(&written(&[])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_off_or_goes_on_is_refused() {
+        let whole = written(&[("cookie", "a=1")]);
+        for end in 0..whole.len() {
+            assert!(parse(&whole[..end]).is_err(), "{end}");
+        }
+        assert!(parse(&[&whole[..], b"x"].concat()).is_err());
+        assert!(parse(&written(&[("a b", "1")])).is_err());
+        assert!(parse(&written(&[("a", "1\n2")])).is_err());
+        assert!(parse(&[0xff; 20]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

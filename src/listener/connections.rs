@@ -1,0 +1,46 @@
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Socket;
+
+/// Serves one connection to its end; told to stop, it finishes what it has begun.
+pub type ConnectionHandler = Box<
+    dyn Fn(
+            TcpStream,
+            SocketAddr,
+            CancellationToken,
+        ) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>
+        + Send
+        + Sync,
+>;
+
+/// Serves every connection by `handler`; says whether all have finished in time.
+pub(super) async fn serve(
+    socket: Socket,
+    handler: ConnectionHandler,
+    stop: CancellationToken,
+    patience: Duration,
+) -> bool {
+    let connections = TaskTracker::new();
+    let abandon = CancellationToken::new();
+    while let Some((stream, peer)) = socket.accept(&stop).await {
+        let connection = handler(stream, peer, stop.clone());
+        let abandon = abandon.clone();
+        connections.spawn(async move {
+            if let Some(Err(error)) = abandon.run_until_cancelled(connection).await {
+                tracing::debug!(%peer, %error, "a connection ended badly");
+            }
+        });
+    }
+    drop(socket);
+    connections.close();
+    let finished = tokio::time::timeout(patience, connections.wait()).await;
+    abandon.cancel();
+    finished.is_ok()
+}

@@ -1,0 +1,33 @@
+//! The health that gRPC clients ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use super::ready;
+use crate::ops::Ops;
+
+/// How often the health of the gRPC service is looked at.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Keeps the health that gRPC clients see (`grpc.health.v1`, for the server as a whole) the same as
+/// `/readyz`.
+pub async fn report(ops: Arc<Ops>, reporter: HealthReporter, stop: CancellationToken) {
+    loop {
+        let status = match ready(&ops).await {
+            Ok(()) => ServingStatus::Serving,
+            Err(_) => ServingStatus::NotServing,
+        };
+        reporter.set_service_status("", status).await;
+        let pause = stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
+        if pause.is_none() {
+            break;
+        }
+    }
+    reporter
+        .set_service_status("", ServingStatus::NotServing)
+        .await;
+}
