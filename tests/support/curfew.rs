@@ -182,6 +182,10 @@ impl Curfew {
 
     pub async fn sign_in(&self, subject: &str) -> SignedIn {
         let attributes = json!({ "groups": ["staff", "admin"], "email": "alice@example.com" });
+        self.sign_in_with(subject, attributes).await
+    }
+
+    pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> SignedIn {
         let body = json!({ "subject": subject, "attributes": attributes });
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -253,6 +257,15 @@ impl Curfew {
 
     pub fn signal(&self, name: &str) {
         signal(&self.process, name);
+    }
+
+    /// Makes it hang: connections stay open and nothing is answered.
+    pub fn freeze(&self) {
+        super::freeze(&self.process);
+    }
+
+    pub fn thaw(&self) {
+        super::thaw(&self.process);
     }
 
     /// Waits until it has ended by itself.

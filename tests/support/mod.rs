@@ -8,8 +8,10 @@
 
 pub mod backend;
 pub mod curfew;
+pub mod deployed;
 pub mod nginx;
 pub mod redis;
+pub mod tap;
 pub mod tls;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -63,6 +65,31 @@ pub fn signal(process: &Child, name: &str) {
     let command = format!("kill -{name} {}", process.id());
     let status = Command::new("sh").args(["-c", &command]).status().unwrap();
     assert!(status.success(), "{command}");
+}
+
+/// Stops a process where it stands, and waits until all of its threads have: a thread that runs
+/// while the signal is sent goes on for a moment.
+pub fn freeze(process: &Child) {
+    signal(process, "STOP");
+    let tasks = format!("/proc/{}/task", process.id());
+    let stopped = || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            // The state follows the name, which is in brackets.
+            stat.unwrap().rsplit_once(") ").unwrap().1.starts_with('T')
+        })
+    };
+    let waited = Stopwatch::start();
+    while !stopped() {
+        assert!(waited.seconds() < 20.0, "it does not stop");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Lets a frozen process go on.
+pub fn thaw(process: &Child) {
+    signal(process, "CONT");
 }
 
 /// The current time, in milliseconds since the epoch: this machine's, and so Curfew's.

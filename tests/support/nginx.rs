@@ -1,50 +1,58 @@
 //! A real NGINX with the very file that users copy.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use tempfile::TempDir;
-
-use super::{free_port, local, signal, wait_for_listener};
+use super::deployed::{Server, changed, deployed};
+use super::{free_port, local};
 
 pub struct Nginx {
-    process: Child,
+    server: Server,
     pub address: SocketAddr,
-    directory: TempDir,
+    /// Where it takes HTTP/2 without TLS, which it does not on the same address.
+    pub http2: SocketAddr,
 }
 
 impl Nginx {
-    /// Runs `deploy/nginx/curfew.conf`, with nothing changed but its three addresses.
+    /// Runs `deploy/nginx/curfew.conf`, with nothing changed but its addresses.
     pub fn start(curfew: SocketAddr, application: SocketAddr) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nginx/curfew.conf");
-        let mut text = std::fs::read_to_string(path).unwrap();
-        let address = local(free_port());
-        for (from, to) in [
-            ("127.0.0.1:8080", address),
-            ("127.0.0.1:9180", curfew),
-            ("127.0.0.1:3000", application),
-        ] {
-            assert_eq!(text.matches(from).count(), 1, "{from} is in the file once");
-            text = text.replace(from, &to.to_string());
-        }
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("curfew.conf"), text).unwrap();
-        std::fs::write(directory.path().join("nginx.conf"), MAIN).unwrap();
-        let mut process = Command::new("nginx")
-            .env("PATH", with_system_programs())
-            .arg("-p")
-            .arg(directory.path())
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed");
-        wait_for_listener(&mut process, address);
+        Self::changed(curfew, application, &[])
+    }
+
+    /// The same, with something else changed too.
+    pub fn changed(
+        curfew: SocketAddr,
+        application: SocketAddr,
+        replaced: &[(&str, String)],
+    ) -> Self {
+        let replaced: Vec<_> = [
+            ("127.0.0.1:9180", curfew.to_string()),
+            ("127.0.0.1:3000", application.to_string()),
+        ]
+        .into_iter()
+        .chain(replaced.iter().cloned())
+        .collect();
+        let text = changed(&deployed("nginx/curfew.conf"), &replaced);
+        Self::with(&text, "")
+    }
+
+    /// Runs a configuration that listens at 127.0.0.1:8080; `modules` are loaded for it.
+    pub fn with(text: &str, modules: &str) -> Self {
+        let (address, http2) = (local(free_port()), local(free_port()));
+        let listen = format!("listen {address};\n    listen {http2} http2;");
+        let text = text.replace("listen 127.0.0.1:8080;", &listen);
+        let server = Server::start(
+            Command::new("nginx").args(["-p", ".", "-c", "nginx.conf", "-e", "error.log"]),
+            &[
+                ("curfew.conf", &text),
+                ("nginx.conf", &format!("{modules}{MAIN}")),
+            ],
+            &[address, http2],
+        );
         Self {
-            process,
+            server,
             address,
-            directory,
+            http2,
         }
     }
 
@@ -54,15 +62,7 @@ impl Nginx {
 
     /// What it has logged about errors.
     pub fn errors(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("error.log")).unwrap()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It ends its workers too, which a kill would not.
-        signal(&self.process, "TERM");
-        let _ = self.process.wait();
+        self.server.read("error.log")
     }
 }
 
@@ -82,9 +82,3 @@ http {
     include curfew.conf;
 }
 ";
-
-/// The search path with the directories in which Debian keeps servers.
-pub fn with_system_programs() -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    format!("{path}:/usr/sbin:/sbin")
-}

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{free_port, local, signal, wait_for_listener};
+use super::{free_port, freeze, local, thaw, wait_for_listener};
 
 /// A Redis server on a port and in a directory of its own.
 pub struct RedisServer {
@@ -60,11 +60,11 @@ impl RedisServer {
 
     /// Makes it hang: connections stay open and nothing is answered.
     pub fn freeze(&self) {
-        signal(self.process.as_ref().unwrap(), "STOP");
+        freeze(self.process.as_ref().unwrap());
     }
 
     pub fn thaw(&self) {
-        signal(self.process.as_ref().unwrap(), "CONT");
+        thaw(self.process.as_ref().unwrap());
     }
 
     pub fn url(&self) -> String {

@@ -1,0 +1,244 @@
+//! Everything between a client and its application, behind one kind of proxy.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fleet::{HOST, Kind, Proxy, Upstreams};
+use crate::support::backend::{Backend, Seen};
+use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::eventually;
+use crate::support::redis::RedisServer;
+use crate::support::tap::Tap;
+
+/// The limits of the policy `default`; `strict` wants a sign-in of the last ten minutes.
+pub const IDLE: &str = "15m";
+pub const ABSOLUTE: &str = "1h";
+
+pub struct Bench {
+    pub kind: Kind,
+    pub redis: RedisServer,
+    pub curfew: Curfew,
+    pub backend: Backend,
+    pub proxy: Proxy,
+    /// Between the proxy and the listener of Curfew that it asks.
+    pub tap: Tap,
+    /// The key that signs Curfew's tokens.
+    pub key: String,
+    client: reqwest::Client,
+    client_http2: reqwest::Client,
+}
+
+/// What a client gets.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    /// All values of a header.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        let values = self.headers.get_all(name).into_iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+
+    pub fn one(&self, name: &str) -> Option<&str> {
+        let values = self.all(name);
+        assert!(values.len() <= 1, "{name}: {values:?}");
+        values.first().copied()
+    }
+}
+
+pub type Lines<'a> = [(&'a str, &'a str)];
+
+impl Bench {
+    pub async fn start(kind: Kind) -> Self {
+        let redis = RedisServer::start();
+        let setup = Setup::redis(&redis.url())
+            .limits(IDLE, ABSOLUTE)
+            .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)
+            .set("POLICIES__STRICT__MAX_AUTH_AGE", "10m")
+            .set("LISTEN__SPOE", "127.0.0.1:0")
+            .set("SIGN_IN__URL", "https://login.example.com/")
+            .set("SIGN_IN__ALLOWED_HOSTS", HOST)
+            // Many proxies share two processors here.
+            .set("STORE__COMMAND_TIMEOUT", "500ms");
+        let curfew = setup.start();
+        let backend = Backend::start().await;
+        let asked = match kind.contract {
+            "ext-authz-grpc" => curfew.grpc.unwrap(),
+            "spoe" => curfew.spoe.unwrap(),
+            _ => curfew.check,
+        };
+        let tap = Tap::to(asked).await;
+        let proxy = (kind.start)(&Upstreams {
+            check: tap.address,
+            grpc: tap.address,
+            spoe: tap.address,
+            application: backend.address,
+            policy: None,
+        });
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        let bench = Self {
+            kind,
+            redis,
+            curfew,
+            backend,
+            proxy,
+            tap,
+            key: setup.key,
+            client: client().build().unwrap(),
+            client_http2: client().http2_prior_knowledge().build().unwrap(),
+        };
+        bench.ready().await;
+        bench
+    }
+
+    /// Waits until the proxy has read all of its configuration, and reaches the others.
+    pub async fn ready(&self) {
+        let session = self.curfew.sign_in("nobody").await;
+        eventually("the proxy is ready", async || {
+            self.get(&session, "/").await.status == 200
+        })
+        .await;
+        self.backend.take();
+    }
+
+    /// A proxy of the same kind that asks for `policy`.
+    pub async fn with_policy(&mut self, policy: &'static str) {
+        self.proxy = (self.kind.start)(&Upstreams {
+            check: self.curfew.check,
+            grpc: self.curfew.grpc.unwrap(),
+            spoe: self.curfew.spoe.unwrap(),
+            application: self.backend.address,
+            policy: Some(policy),
+        });
+        self.ready().await;
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.proxy.address)
+    }
+
+    /// Sends a request over HTTP/1.1, for the host [`HOST`] unless `lines` name another.
+    pub async fn send(&self, method: &str, path: &str, lines: &Lines<'_>) -> Answer {
+        self.send_body(method, path, lines, Bytes::new()).await
+    }
+
+    pub async fn send_body(
+        &self,
+        method: &str,
+        path: &str,
+        lines: &Lines<'_>,
+        body: Bytes,
+    ) -> Answer {
+        let mut headers = headers(lines);
+        headers
+            .entry("host")
+            .or_insert(HeaderValue::from_static(HOST));
+        let method: Method = method.parse().unwrap();
+        let mut request = self.client.request(method, self.url(path)).headers(headers);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        answer(request.send().await.unwrap()).await
+    }
+
+    pub async fn get(&self, session: &SignedIn, path: &str) -> Answer {
+        self.send("GET", path, &[("cookie", &session.cookie())])
+            .await
+    }
+
+    /// Sends a GET over HTTP/2.
+    pub async fn get_http2(&self, path: &str, lines: &Lines<'_>) -> Answer {
+        let url = format!("http://{}{path}", self.proxy.http2);
+        let request = self.client_http2.get(url).headers(headers(lines));
+        answer(request.send().await.unwrap()).await
+    }
+
+    /// Sends bytes as they are; the status of the answer, 0 when there is none.
+    pub async fn raw(&self, text: &str) -> u16 {
+        let mut stream = self.connect().await;
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let reading = stream.read_to_end(&mut bytes);
+        // A reset connection is an answer as well.
+        let _ = tokio::time::timeout(Duration::from_secs(10), reading)
+            .await
+            .expect("the proxy answers and closes");
+        let status = bytes.get(9..12).unwrap_or(b"0");
+        String::from_utf8_lossy(status).parse().unwrap_or(0)
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.proxy.address).await.unwrap()
+    }
+
+    /// The client is let in: the backend was reached once, and by whom.
+    pub fn admitted(&self, answer: &Answer, subject: &str) -> Seen {
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
+        let seen = self.backend.take_one();
+        assert_eq!(seen.all("x-session-user"), [subject]);
+        seen
+    }
+
+    /// The client is refused for `reason`, which it can see, and the backend was not reached.
+    pub fn refused(&self, answer: &Answer, reason: &str) {
+        assert_eq!(answer.status, 401, "{answer:?}\n{}", self.proxy.log());
+        self.unreached();
+        let challenge = answer.one("www-authenticate").unwrap();
+        let expected = match reason {
+            "no_credential" | "malformed_request" => "Bearer".to_owned(),
+            "reauthentication_required" => {
+                "Bearer error=\"insufficient_user_authentication\", max_age=600".to_owned()
+            }
+            _ => format!("Bearer error=\"invalid_token\", error_description=\"{reason}\""),
+        };
+        assert_eq!(challenge, expected);
+    }
+
+    pub fn unreached(&self) {
+        let seen = self.backend.take();
+        assert!(seen.is_empty(), "the backend was reached: {seen:?}");
+    }
+
+    /// How many checks Curfew has answered, by this proxy's contract.
+    pub async fn checks(&self) -> u64 {
+        let (_, text) = self.curfew.ops("/metrics").await;
+        let name = format!("curfew_checks_total{{contract=\"{}\"", self.kind.contract);
+        let lines = text.lines().filter(|line| line.starts_with(&name));
+        let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        counts.sum()
+    }
+}
+
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+}
+
+fn headers(lines: &Lines<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    headers
+}
+
+async fn answer(response: reqwest::Response) -> Answer {
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body: response.text().await.unwrap(),
+    }
+}

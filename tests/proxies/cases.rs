@@ -1,0 +1,69 @@
+//! The cases. Those with a bare number are the twenty of our reference of what proxies do.
+
+mod cookies;
+mod denial;
+mod failure;
+mod forgery;
+mod paths;
+mod protocols;
+mod sessions;
+mod traffic;
+
+use std::pin::Pin;
+
+use crate::bench::Bench;
+
+/// One row of the matrix.
+pub struct Case {
+    pub number: &'static str,
+    pub title: &'static str,
+    pub run: for<'a> fn(&'a mut Bench) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+macro_rules! cases {
+    ($($number:literal $title:literal $run:path,)*) => {
+        &[$(Case {
+            number: $number,
+            title: $title,
+            run: |bench| Box::pin($run(bench)),
+        },)*]
+    };
+}
+
+pub const CASES: &[Case] = cases![
+    "1" "A live session reaches the application once; status and body come back unchanged" sessions::live,
+    "2" "Without a session, or with an unknown or forged one: 401, and the application is not reached" denial::no_session,
+    "3" "An idle session is denied, and the client can see why" sessions::idle,
+    "4" "Steady activity does not pass the absolute limit" sessions::absolute,
+    "5a" "Requests within the idle limit keep a session" sessions::activity,
+    "5b" "Requests that say that they are passive do not" sessions::passive,
+    "6" "Every request is checked, and the check leaves no trace in it" traffic::every_request_is_checked,
+    "7" "A JSON POST arrives whole; the check gets no body" traffic::post,
+    "8a" "A browser's navigation is redirected, with the exact address to return to" denial::navigation,
+    "8b" "Scripts, forms and other hosts get 401, never a redirect" denial::no_navigation,
+    "8c" "The body of a denial is JSON, or HTML for who accepts it" denial::body,
+    "9" "The cookie of an ended session is cleared, attributes intact" cookies::cleared,
+    "10" "The application's own cookies come back untouched, with any status" cookies::own,
+    "11" "Forged X-Forwarded-*, X-Original-*, X_Forwarded_* change no decision" forgery::originals,
+    "12a" "A forged identity, however spelled, does not reach the application" forgery::identity,
+    "12b" "Nor does it where no session is asked for" forgery::identity_in_public,
+    "13" "`Connection: Cookie, X-Session-User` neither lets in nor takes the identity away" forgery::connection,
+    "14a" "Two session cookies that differ are denied, on one line or on two" cookies::two,
+    "14b" "HTTP/2 cookie crumbs are one cookie" cookies::crumbs,
+    "15" "No trick with the path passes the way in" paths::tricks,
+    "16" "A preflight is a passive request; a GET that claims to be one is not" forgery::preflight,
+    "17a" "A WebSocket opens with a session, and with none it is denied" protocols::web_socket,
+    "17b" "An event stream flows as it is written" protocols::events,
+    "18" "Methods and conditions are the application's business" traffic::methods,
+    "19a" "Redis down or hanging: nobody is let in, nobody is logged out" failure::store_down,
+    "20a" "Headers of 8, 16 and 60 kB are served or refused, never misread" traffic::large_headers,
+    "20b" "A request with one header of 60 kB is served" traffic::sixty_kilobytes,
+    "20c" "A gRPC client without a session sees UNAUTHENTICATED" protocols::grpc,
+    "21" "A revoked session is denied on the next request" sessions::revoked,
+    "22" "Many clients at once are never mixed up" traffic::many_clients,
+    "23" "A subject beyond ASCII arrives intact" sessions::beyond_ascii,
+    "24" "The body of a denied request is not taken for another request" traffic::no_smuggling,
+    "25" "The file's comment on another policy is right" sessions::other_policy,
+    "19b" "Curfew hangs: nobody is let in, and all is well when it goes on" failure::hanging,
+    "19c" "Curfew down: nobody is let in" failure::down,
+];

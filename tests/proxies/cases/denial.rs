@@ -1,0 +1,149 @@
+//! What a client gets that is not let in.
+
+use curfew::credential::{KeyRing, SigningKey};
+
+use crate::bench::{Answer, Bench, Lines};
+use crate::fleet::HOST;
+
+const NAVIGATION: &Lines<'static> = &[
+    ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+];
+
+pub async fn no_session(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let good = &session.token;
+    let ring = |key: &str| KeyRing::new(vec![SigningKey::parse(key).unwrap()]).unwrap();
+    let unknown = ring(&bench.key).issue().unwrap().expose();
+    let stranger = SigningKey::generate().unwrap();
+    let forged = ring(&stranger).issue().unwrap().expose();
+    let cookie = |value: &str| format!("__Host-session={value}");
+    for (name, value, reason) in [
+        ("accept", "*/*".to_owned(), "no_credential"),
+        ("cookie", "session=1; app=2".to_owned(), "no_credential"),
+        ("cookie", cookie(&unknown), "unknown_session"),
+        ("cookie", cookie(&forged), "invalid_credential"),
+        (
+            "cookie",
+            cookie(&good[..good.len() - 1]),
+            "invalid_credential",
+        ),
+        ("cookie", cookie(&session.id), "invalid_credential"),
+        ("cookie", cookie(""), "invalid_credential"),
+        (
+            "authorization",
+            format!("Bearer {forged}"),
+            "invalid_credential",
+        ),
+        ("authorization", format!("Basic {good}"), "no_credential"),
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let answer = bench.send(method, "/a/b?c=d", &[(name, &value)]).await;
+            bench.refused(&answer, reason);
+        }
+    }
+    let bearer = format!("Bearer {good}");
+    let answer = bench.send("GET", "/", &[("authorization", &bearer)]).await;
+    bench.admitted(&answer, "alice");
+}
+
+/// The page to return to, and why, as the sign-in page reads them.
+fn location(answer: &Answer) -> (String, String) {
+    let location = reqwest::Url::parse(answer.one("location").unwrap()).unwrap();
+    assert_eq!(location.host_str(), Some("login.example.com"));
+    let parameter = |wanted: &str| {
+        let mut found = location.query_pairs().filter(|(name, _)| name == wanted);
+        let value = found
+            .next()
+            .map_or(String::new(), |(_, value)| value.into_owned());
+        assert!(found.next().is_none(), "{location}");
+        value
+    };
+    (parameter("rd"), parameter("reason"))
+}
+
+pub async fn navigation(bench: &mut Bench) {
+    let host = bench.kind.redirecting_host;
+    let ended = bench.curfew.sign_in("alice").await;
+    bench.curfew.revoke(&ended).await;
+    for (cookie, reason) in [
+        ("a=1".to_owned(), "no_credential"),
+        (ended.cookie(), "revoked"),
+    ] {
+        for target in [
+            "/",
+            "/page?x=1&y=a+b%20c&rd=https://evil.example/",
+            "/a%2Fb/gr%C3%BC%C3%9Fe/%E9%9B%AA",
+            "/a%252Fb?next=%2Fc%3Fd%3De%26f#",
+        ] {
+            let mut lines = vec![("host", host), ("cookie", &*cookie)];
+            lines.extend(NAVIGATION);
+            let answer = bench.send("GET", target, &lines).await;
+            assert_eq!(answer.status, 302, "{answer:?}");
+            let (page, why) = location(&answer);
+            // What follows `#` stays in the browser.
+            let target = target.trim_end_matches('#');
+            assert_eq!(page, format!("http://{host}{target}"));
+            // ingress-nginx makes the redirect itself, and knows no reasons.
+            assert!(why == reason || host != HOST, "{why:?}");
+            bench.unreached();
+        }
+    }
+}
+
+pub async fn no_navigation(bench: &mut Bench) {
+    for (method, lines) in [
+        ("GET", &[("accept", "application/json")][..]),
+        (
+            "GET",
+            &[("sec-fetch-mode", "cors"), ("accept", "text/html")],
+        ),
+        (
+            "GET",
+            &[
+                ("accept", "text/html"),
+                ("x-requested-with", "XMLHttpRequest"),
+            ],
+        ),
+        ("POST", NAVIGATION),
+        ("PUT", NAVIGATION),
+        ("HEAD", NAVIGATION),
+        ("OPTIONS", NAVIGATION),
+        (
+            "GET",
+            &[("host", "evil.example"), ("sec-fetch-mode", "navigate")],
+        ),
+        (
+            "GET",
+            &[
+                ("host", "app.example.com.evil.example"),
+                ("sec-fetch-mode", "navigate"),
+            ],
+        ),
+    ] {
+        let answer = bench.send(method, "/", lines).await;
+        bench.refused(&answer, "no_credential");
+        assert_eq!(answer.one("location"), None, "{method} {lines:?}");
+    }
+}
+
+pub async fn body(bench: &mut Bench) {
+    let json = bench
+        .send("GET", "/", &[("accept", "application/json")])
+        .await;
+    let html = bench.send("POST", "/", &[("accept", "text/html")]).await;
+    for (answer, content_type) in [
+        (&json, "application/json"),
+        (&html, "text/html; charset=utf-8"),
+    ] {
+        bench.refused(answer, "no_credential");
+        let found = answer.one("content-type");
+        assert_eq!(found, Some(content_type), "the body is not Curfew's");
+        assert_eq!(answer.one("cache-control"), Some("no-store"));
+        assert_eq!(answer.one("x-session-reason"), Some("no_credential"));
+    }
+    let object: serde_json::Value = serde_json::from_str(&json.body).unwrap();
+    assert_eq!(object["error"], "no_credential");
+    assert!(html.body.contains("You are not signed in."), "{html:?}");
+}

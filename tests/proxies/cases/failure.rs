@@ -1,0 +1,63 @@
+//! When Redis or Curfew is down or hangs.
+
+use crate::bench::Bench;
+use crate::support::eventually;
+use crate::support::redis::RedisServer;
+
+pub async fn store_down(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    let cookie = session.cookie();
+    for (take_away, give_back) in [
+        (
+            RedisServer::stop as fn(&mut RedisServer),
+            RedisServer::start_again as fn(&mut RedisServer),
+        ),
+        (|redis| redis.freeze(), |redis| redis.thaw()),
+    ] {
+        take_away(&mut bench.redis);
+        for lines in [
+            &[("cookie", &*cookie)][..],
+            &[("cookie", &*cookie), ("sec-fetch-mode", "navigate")],
+        ] {
+            let answer = bench.send("GET", "/", lines).await;
+            assert_eq!(answer.status, bench.kind.store_unavailable, "{answer:?}");
+            assert_eq!(answer.one("set-cookie"), None, "the cookie is left alone");
+            bench.unreached();
+        }
+        give_back(&mut bench.redis);
+        eventually("Curfew is ready again", async || {
+            bench.curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        bench.admitted(&bench.get(&session, "/").await, "alice");
+    }
+}
+
+pub async fn hanging(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.curfew.freeze();
+    let answer = bench.get(&session, "/").await;
+    bench.curfew.thaw();
+    assert!([500, 502, 503, 504].contains(&answer.status), "{answer:?}");
+    bench.unreached();
+    bench.ready().await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+}
+
+/// The last of all: Curfew does not come back.
+pub async fn down(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.curfew.signal("KILL");
+    bench.curfew.ended().await;
+    bench.tap.close().await;
+    for _ in 0..3 {
+        let answer = bench.get(&session, "/").await;
+        assert_eq!(answer.status, bench.kind.no_answer, "{answer:?}");
+        bench.unreached();
+    }
+    // What needs no session needs no Curfew.
+    assert_eq!(bench.send("GET", "/sign-in", &[]).await.status, 200);
+}

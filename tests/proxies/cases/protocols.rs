@@ -1,0 +1,92 @@
+//! What is more than a request and an answer.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::bench::Bench;
+
+const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n\
+    Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+pub async fn web_socket(bench: &mut Bench) {
+    let navigation = "Accept: text/html\r\nSec-Fetch-Mode: websocket\r\n";
+    for lines in ["", navigation, "Cookie: __Host-session=x\r\n"] {
+        let mut stream = bench.connect().await;
+        let request = format!("{UPGRADE}{lines}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = until(&mut stream, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        bench.unreached();
+    }
+    let session = bench.curfew.sign_in("alice").await;
+    bench.tap.take();
+    let mut stream = bench.connect().await;
+    let request = format!("{UPGRADE}Cookie: {}\r\n\r\n", session.cookie());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = until(&mut stream, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    let seen = bench.backend.take_one();
+    assert_eq!(seen.all("x-session-user"), ["alice"]);
+    let (_, checked) = bench.tap.take();
+    assert!(!String::from_utf8_lossy(&checked).contains(" 101 "));
+    for said in ["one", "two"] {
+        stream.write_all(said.as_bytes()).await.unwrap();
+        assert_eq!(until(&mut stream, said).await, said);
+    }
+}
+
+pub async fn events(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let mut stream = bench.connect().await;
+    let request = format!(
+        "GET /events HTTP/1.1\r\nHost: app.example.com\r\nAccept: text/event-stream\r\nCookie: {}\r\n\r\n",
+        session.cookie()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = until(&mut stream, "data: 1\n\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // The second is written when the first has been read.
+    bench.backend.next_event();
+    until(&mut stream, "data: 2\n\n").await;
+    bench.backend.take_one();
+    let answer = bench
+        .send("GET", "/events", &[("accept", "text/event-stream")])
+        .await;
+    bench.refused(&answer, "no_credential");
+}
+
+/// Reads on to `end`.
+async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
+    let mut text = String::new();
+    let mut buffer = [0; 4096];
+    while !text.contains(end) {
+        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut buffer));
+        let count = reading
+            .await
+            .unwrap_or_else(|_| panic!("only {text:?}"))
+            .unwrap();
+        assert_ne!(count, 0, "{text:?}");
+        text.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    text
+}
+
+pub async fn grpc(bench: &mut Bench) {
+    let url = format!("http://{}", bench.proxy.http2);
+    let channel = tonic::transport::Endpoint::from_shared(url)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut client = HealthClient::new(channel);
+    let status = client
+        .check(HealthCheckRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unauthenticated, "{status:?}");
+    bench.unreached();
+}

@@ -1,0 +1,99 @@
+//! How long sessions live, and what ends them.
+
+use crate::bench::Bench;
+use crate::support::backend::BODY;
+
+pub async fn live(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let answer = bench.get(&session, "/page?x=1").await;
+    let seen = bench.admitted(&answer, "alice");
+    assert_eq!(seen.uri.to_string(), "/page?x=1");
+    assert_eq!(seen.all("host"), ["app.example.com"]);
+    assert_eq!(answer.body, BODY);
+    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
+    assert_eq!(seen.all("x-session-email"), ["alice@example.com"]);
+    assert_eq!(seen.all("x-session-id"), [&session.id]);
+    assert_eq!(seen.all("x-session-policy"), ["default"]);
+    let answer = bench.get(&session, "/teapot").await;
+    assert_eq!((answer.status, &*answer.body), (418, BODY));
+    bench.backend.take_one();
+}
+
+pub async fn idle(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.curfew.age(&session, "14m 50s").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.curfew.age(&session, "15m").await;
+    for _ in 0..2 {
+        bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+    }
+    // The way out is a new sign-in.
+    let session = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+}
+
+pub async fn absolute(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    for _ in 0..5 {
+        bench.curfew.age(&session, "11m 50s").await;
+        bench.admitted(&bench.get(&session, "/").await, "alice");
+    }
+    bench.curfew.age(&session, "50s").await;
+    bench.refused(&bench.get(&session, "/").await, "absolute_timeout");
+}
+
+pub async fn activity(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    for method in ["GET", "POST", "DELETE"] {
+        bench.curfew.age(&session, "14m").await;
+        let cookie = session.cookie();
+        let answer = bench.send(method, "/", &[("cookie", &cookie)]).await;
+        bench.admitted(&answer, "alice");
+    }
+}
+
+pub async fn passive(bench: &mut Bench) {
+    for (method, line) in [
+        ("HEAD", ("accept", "*/*")),
+        ("GET", ("x-session-passive", "1")),
+        ("GET", ("sec-purpose", "prefetch;prerender")),
+        ("POST", ("kbn-system-request", "true")),
+        ("GET", ("x-graylog-no-session-extension", "true")),
+    ] {
+        let session = bench.curfew.sign_in("alice").await;
+        bench.curfew.age(&session, "8m").await;
+        let cookie = session.cookie();
+        let answer = bench.send(method, "/", &[("cookie", &cookie), line]).await;
+        bench.admitted(&answer, "alice");
+        bench.curfew.age(&session, "8m").await;
+        bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+    }
+}
+
+pub async fn revoked(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.curfew.revoke(&session).await;
+    bench.refused(&bench.get(&session, "/").await, "revoked");
+}
+
+pub async fn beyond_ascii(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("Zoë 雪").await;
+    let answer = bench.get(&session, "/").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let seen = bench.backend.take_one();
+    assert_eq!(
+        seen.headers["x-session-user"].as_bytes(),
+        "Zoë 雪".as_bytes()
+    );
+}
+
+pub async fn other_policy(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.curfew.age(&session, "11m").await;
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    bench.with_policy("strict").await;
+    bench.refused(&bench.get(&session, "/").await, "reauthentication_required");
+    let fresh = bench.curfew.sign_in("alice").await;
+    bench.admitted(&bench.get(&fresh, "/").await, "alice");
+}

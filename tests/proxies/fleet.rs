@@ -1,0 +1,132 @@
+//! The proxies, each with the file of `deploy/` that is for it.
+
+mod caddy;
+mod envoy;
+mod haproxy;
+mod ingress_nginx;
+mod nginx;
+mod traefik;
+
+use std::net::SocketAddr;
+
+use crate::support::deployed::Server;
+use crate::support::nginx::Nginx;
+
+/// One column of the matrix.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    pub name: &'static str,
+    pub start: fn(&Upstreams) -> Proxy,
+    /// The contract it speaks, as metrics call it.
+    pub contract: &'static str,
+    /// What a client sees when Curfew gives no answer.
+    pub no_answer: u16,
+    /// What a client sees when Curfew says that its store is not there.
+    pub store_unavailable: u16,
+    /// The host whose refused navigations are redirected.
+    pub redirecting_host: &'static str,
+}
+
+/// Where a proxy finds the others.
+#[derive(Clone, Copy)]
+pub struct Upstreams {
+    pub check: SocketAddr,
+    pub grpc: SocketAddr,
+    pub spoe: SocketAddr,
+    pub application: SocketAddr,
+    /// The policy that is asked for, instead of none, by the comment in the file that says how.
+    pub policy: Option<&'static str>,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    pub address: SocketAddr,
+    /// Where it takes HTTP/2 without TLS.
+    pub http2: SocketAddr,
+    server: Running,
+}
+
+enum Running {
+    Server(Server),
+    Nginx(Nginx),
+}
+
+impl Proxy {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        match &self.server {
+            Running::Server(server) => server.read("log"),
+            Running::Nginx(nginx) => nginx.errors(),
+        }
+    }
+}
+
+/// The host of the application in the tests.
+pub const HOST: &str = "app.example.com";
+
+pub const FLEET: [Kind; 8] = [
+    Kind {
+        name: "NGINX",
+        start: nginx::start,
+        contract: "auth-request",
+        no_answer: 500,
+        store_unavailable: 500,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "ingress-nginx",
+        start: ingress_nginx::start,
+        contract: "auth-request",
+        no_answer: 500,
+        store_unavailable: 500,
+        redirecting_host: ingress_nginx::REDIRECTING_HOST,
+    },
+    Kind {
+        name: "Traefik",
+        start: traefik::start,
+        contract: "forward-auth",
+        no_answer: 500,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "Caddy",
+        start: caddy::start,
+        contract: "forward-auth",
+        no_answer: 502,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "Envoy HTTP",
+        start: envoy::start_http,
+        contract: "ext-authz",
+        no_answer: 503,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "Envoy gRPC",
+        start: envoy::start_grpc,
+        contract: "ext-authz-grpc",
+        no_answer: 503,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "HAProxy 2.6",
+        start: haproxy::start_2_6,
+        contract: "spoe",
+        no_answer: 503,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+    Kind {
+        name: "HAProxy 2.8",
+        start: haproxy::start_2_8,
+        contract: "spoe",
+        no_answer: 503,
+        store_unavailable: 503,
+        redirecting_host: HOST,
+    },
+];

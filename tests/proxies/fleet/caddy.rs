@@ -1,0 +1,37 @@
+use std::process::Command;
+
+use super::{Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::{free_port, local};
+
+pub fn start(upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let file =
+        deployed("caddy/Caddyfile").replace("127.0.0.1:3000", &upstreams.application.to_string());
+    let mut replaced = vec![
+        // Several of them run at once, and speak HTTP/2 without TLS.
+        (
+            "\tservers {",
+            "\tadmin off\n\tservers {\n\t\tprotocols h1 h2c".to_owned(),
+        ),
+        (":8080 {", format!(":{} {{", address.port())),
+        ("127.0.0.1:9180", upstreams.check.to_string()),
+    ];
+    if let Some(policy) = upstreams.policy {
+        replaced.push((
+            "uri /forward-auth",
+            format!("uri /policy/{policy}/forward-auth"),
+        ));
+    }
+    let file = changed(&file, &replaced);
+    let server = Server::start(
+        Command::new(installed("bin/caddy")).args(["run", "--config", "Caddyfile"]),
+        &[("Caddyfile", &file)],
+        &[address],
+    );
+    Proxy {
+        address,
+        http2: address,
+        server: Running::Server(server),
+    }
+}

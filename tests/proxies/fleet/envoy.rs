@@ -1,0 +1,69 @@
+use std::process::Command;
+
+use super::{Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, deployed, installed, uncommented};
+use crate::support::{free_port, local};
+
+pub fn start_http(upstreams: &Upstreams) -> Proxy {
+    let mut replaced = vec![
+        (
+            "uri: http://127.0.0.1:9180",
+            format!("uri: http://{}", upstreams.check),
+        ),
+        (
+            "port_value: 9180",
+            format!("port_value: {}", upstreams.check.port()),
+        ),
+    ];
+    if let Some(policy) = upstreams.policy {
+        replaced.push((
+            "path_prefix: /ext-authz",
+            format!("path_prefix: /policy/{policy}/ext-authz"),
+        ));
+    }
+    start(&changed(&deployed("envoy/http.yaml"), &replaced), upstreams)
+}
+
+pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
+    let mut text = deployed("envoy/grpc.yaml");
+    if let Some(policy) = upstreams.policy {
+        text = uncommented(&text, "For another policy:")
+            .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
+    }
+    let port = format!("port_value: {}", upstreams.grpc.port());
+    start(&changed(&text, &[("port_value: 9181", port)]), upstreams)
+}
+
+fn start(text: &str, upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let text = changed(
+        text,
+        &[
+            (
+                "port_value: 8080",
+                format!("port_value: {}", address.port()),
+            ),
+            (
+                "port_value: 3000",
+                format!("port_value: {}", upstreams.application.port()),
+            ),
+        ],
+    );
+    let program = installed("envoy");
+    let server = Server::start(
+        Command::new(program).args([
+            "--config-path",
+            "envoy.yaml",
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+        ]),
+        &[("envoy.yaml", &text)],
+        &[address],
+    );
+    Proxy {
+        address,
+        http2: address,
+        server: Running::Server(server),
+    }
+}

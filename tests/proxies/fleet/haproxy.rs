@@ -1,0 +1,47 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::{Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, deployed, installed, uncommented};
+use crate::support::{free_port, local};
+
+/// Debian's.
+pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
+    start(Path::new("haproxy"), upstreams)
+}
+
+/// A newer one.
+pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
+    start(&installed("haproxy"), upstreams)
+}
+
+fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let mut text = deployed("haproxy/haproxy.cfg");
+    if let Some(policy) = upstreams.policy {
+        let rule = format!("str({policy})");
+        text = uncommented(&text, "For another policy:")
+            .replace("str(payments) if { path_beg /payments/ }", &rule);
+    }
+    let text = changed(
+        &text,
+        &[
+            ("127.0.0.1:8080", address.to_string()),
+            ("127.0.0.1:9182", upstreams.spoe.to_string()),
+            ("127.0.0.1:3000", upstreams.application.to_string()),
+        ],
+    );
+    let server = Server::start(
+        Command::new(program).args(["-db", "-f", "haproxy.cfg"]),
+        &[
+            ("haproxy.cfg", &text),
+            ("curfew-spoe.conf", &deployed("haproxy/curfew-spoe.conf")),
+        ],
+        &[address],
+    );
+    Proxy {
+        address,
+        http2: address,
+        server: Running::Server(server),
+    }
+}

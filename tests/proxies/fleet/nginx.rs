@@ -1,0 +1,18 @@
+use super::{Proxy, Running, Upstreams};
+use crate::support::nginx::Nginx;
+
+pub fn start(upstreams: &Upstreams) -> Proxy {
+    let policy = upstreams.policy.map(|policy| {
+        (
+            "proxy_pass http://curfew/auth-request;",
+            format!("proxy_pass http://curfew/policy/{policy}/auth-request;"),
+        )
+    });
+    let policy: Vec<_> = policy.into_iter().collect();
+    let nginx = Nginx::changed(upstreams.check, upstreams.application, &policy);
+    Proxy {
+        address: nginx.address,
+        http2: nginx.http2,
+        server: Running::Nginx(nginx),
+    }
+}

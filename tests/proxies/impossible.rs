@@ -1,0 +1,31 @@
+//! What a proxy can't do, whatever it is told.
+
+/// A cell that can't hold. It is run all the same, and must fail with these words.
+pub struct Impossible {
+    case: &'static str,
+    proxies: &'static [&'static str],
+    pub fails_with: &'static str,
+    /// For the reader of the matrix.
+    pub reason: &'static str,
+}
+
+pub fn impossible(case: &str, proxy: &str) -> Option<&'static Impossible> {
+    let mut all = IMPOSSIBLE.iter();
+    all.find(|known| known.case == case && known.proxies.contains(&proxy))
+}
+
+pub static IMPOSSIBLE: [Impossible; 2] = [
+    Impossible {
+        case: "8c",
+        proxies: &["NGINX", "ingress-nginx"],
+        fails_with: "the body is not Curfew's",
+        reason: "NGINX drops the body of a denial, and shows a page of its own.",
+    },
+    Impossible {
+        case: "20c",
+        proxies: &["NGINX", "ingress-nginx"],
+        fails_with: "while receiving response with status: 401",
+        reason: "NGINX shows a page of its own, which a gRPC client may take for a broken message; \
+                 a client that goes by the HTTP status, 401, sees UNAUTHENTICATED.",
+    },
+];

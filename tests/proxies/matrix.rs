@@ -1,0 +1,60 @@
+//! The matrix case × proxy, as text.
+
+use std::fmt::Write;
+
+use crate::cases::CASES;
+use crate::fleet::FLEET;
+use crate::impossible::IMPOSSIBLE;
+use crate::runner::{Cell, Outcome};
+
+const DOCUMENTED: &str = include_str!("../../docs/proxies/README.md");
+
+/// A table in Markdown, with the reasons of its footnotes below it.
+pub fn table(cells: &[Cell]) -> String {
+    let mut text = String::from("| | case |");
+    for kind in FLEET {
+        write!(text, " {} |", kind.name).unwrap();
+    }
+    text.push_str("\n|---|---|");
+    text.push_str(&":-:|".repeat(FLEET.len()));
+    text.push('\n');
+    let mut notes = String::new();
+    for case in CASES {
+        let of_case = |kind: &str| {
+            let mut found = cells.iter();
+            found.find(|cell| cell.case.number == case.number && cell.proxy == kind)
+        };
+        write!(text, "| {} | {} |", case.number, case.title).unwrap();
+        for kind in FLEET {
+            let mark = match of_case(kind.name).map(|cell| &cell.outcome) {
+                None => String::new(),
+                Some(Outcome::Held) => "✓".to_owned(),
+                Some(Outcome::Failed(_)) => "FAILED".to_owned(),
+                Some(Outcome::NotPossible(known)) => {
+                    let place = IMPOSSIBLE.iter().position(|one| std::ptr::eq(one, *known));
+                    let letter = char::from(b'a' + u8::try_from(place.unwrap()).unwrap());
+                    let note = format!("({letter}) Not possible on this proxy: {}\n", known.reason);
+                    if !notes.contains(&note) {
+                        notes.push_str(&note);
+                    }
+                    format!("({letter})")
+                }
+            };
+            write!(text, " {mark} |").unwrap();
+        }
+        text.push('\n');
+    }
+    if !notes.is_empty() {
+        write!(text, "\n{}", notes.replace('\n', "\n\n").trim_end()).unwrap();
+        text.push('\n');
+    }
+    text
+}
+
+/// What is wrong with the matrix of the documentation, if anything.
+pub fn differs_from_the_documented(table: &str) -> Option<String> {
+    (!DOCUMENTED.contains(table)).then(|| {
+        "FAILED: docs/proxies/README.md does not have this very matrix in it; put it there"
+            .to_owned()
+    })
+}

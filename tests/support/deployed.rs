@@ -1,0 +1,120 @@
+//! Servers that run the very files of `deploy/`, with nothing changed but what users change too.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ::curfew::clock::Stopwatch;
+use tempfile::TempDir;
+
+use super::{signal, wait_for_listener};
+
+/// The text of a file of `deploy/`.
+pub fn deployed(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text with each of these replaced, which must be there, and once.
+pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in replaced {
+        assert_eq!(text.matches(from).count(), 1, "{from} is in the file once");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// The text with the comment marks taken away from the lines that follow `marker`.
+pub fn uncommented(text: &str, marker: &str) -> String {
+    let mut inside = false;
+    let lines = text.lines().map(|line| {
+        let comment = line.trim_start().strip_prefix("# ");
+        let is_marker = comment == Some(marker);
+        inside = is_marker || (inside && comment.is_some());
+        match comment {
+            Some(comment) if inside && !is_marker => {
+                let indentation = line.len() - line.trim_start().len();
+                format!("{}{comment}\n", " ".repeat(indentation))
+            }
+            _ => format!("{line}\n"),
+        }
+    });
+    let changed: String = lines.collect();
+    assert_ne!(changed, text, "{marker} is followed by comments");
+    changed
+}
+
+/// A server in a directory of its own, which holds its files and its log.
+pub struct Server {
+    process: Child,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts `command` in a new directory that holds `files`, and waits until it listens at all
+    /// of `addresses`.
+    pub fn start(command: &mut Command, files: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(directory.path().join(name), text).unwrap();
+        }
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let process = command
+            .current_dir(directory.path())
+            .env("PATH", with_system_programs())
+            .env("HOME", directory.path())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test.sh installs it"));
+        let mut server = Self { process, directory };
+        for address in addresses {
+            wait_for_listener(&mut server.process, *address);
+        }
+        server
+    }
+
+    /// A file of its directory.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let running = |process: &mut Child| process.try_wait().is_ok_and(|ended| ended.is_none());
+        // It ends its workers too, which a kill would not.
+        if running(&mut self.process) {
+            signal(&self.process, "TERM");
+        }
+        let waited = Stopwatch::start();
+        while running(&mut self.process) && waited.seconds() < 3.0 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A program that `scripts/test.sh` has installed, by its place below `target/proxies`.
+pub fn installed(program: &str) -> PathBuf {
+    let proxies = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proxies");
+    let path = proxies.join(program);
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/test.sh",
+        path.display()
+    );
+    path
+}
+
+/// The search path with the directories in which Debian keeps servers.
+fn with_system_programs() -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{path}:/usr/sbin:/sbin")
+}
