@@ -22,6 +22,17 @@ pub(super) enum Form {
     Whole,
 }
 
+impl Form {
+    /// The most bytes of a `Location`: the whole head of an answer must fit in the 4 KiB that NGINX
+    /// has for it, and in the proxies' and browsers' limits.
+    const fn room_for_location(self) -> usize {
+        match self {
+            Self::Status => 3 * 1024,
+            Self::Whole => 8 * 1024,
+        }
+    }
+}
+
 /// The answer to a check. Allowing is exactly 200 with an empty body and no content type: Envoy
 /// takes any other success for a denial, and some proxies copy the type onto the request.
 pub(super) fn reply(
@@ -61,7 +72,9 @@ fn deny(
     response: &mut Response<String>,
 ) {
     let location = match (&contracts.sign_in, &request.original) {
-        (Some(sign_in), Ok(original)) => sign_in.location(original, request.headers, reason),
+        (Some(sign_in), Ok(original)) => {
+            sign_in.location(original, request.headers, reason, form.room_for_location())
+        }
         _ => None,
     };
     let redirect = location.is_some() && form == Form::Whole;

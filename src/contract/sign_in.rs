@@ -25,12 +25,14 @@ impl SignIn {
     ///
     /// `None` where signing in would not help; where the request is not a browser's navigation,
     /// which is the only kind that can be repeated after it; where the address is not of an
-    /// allowed host (an open redirect, CWE-601, otherwise); or where it is the sign-in page's own.
+    /// allowed host (an open redirect, CWE-601, otherwise); where it is the sign-in page's own; or
+    /// where all of it would have more than `room` bytes.
     pub(super) fn location(
         &self,
         original: &Original<'_>,
         headers: &HeaderMap,
         reason: DenyReason,
+        room: usize,
     ) -> Option<HeaderValue> {
         let helps = !matches!(
             reason,
@@ -54,6 +56,9 @@ impl SignIn {
         target.extend(byte_serialize(&original.url.to_bytes()));
         target.push_str("&reason=");
         target.push_str(reason.as_str());
+        if target.len() > room {
+            return None;
+        }
         HeaderValue::try_from(target).ok()
     }
 
@@ -154,10 +159,11 @@ mod tests {
             method: &method.parse().unwrap(),
             url: OriginalUrl::parse(url.as_bytes()).unwrap(),
         };
-        let location = sign_in.location(&original, &headers, reason);
+        let location = sign_in.location(&original, &headers, reason, 300);
         location.map(|value| value.to_str().unwrap().to_owned())
     }
 
+    const ROOM: usize = 300;
     const NAVIGATE: [(&str, &str); 1] = [("sec-fetch-mode", "navigate")];
     const HTML: (&str, &str) = ("accept", "text/html, */*;q=0.8");
 
@@ -178,6 +184,17 @@ mod tests {
             target,
             "https://login.example.com/in?tenant=1&rd=http%3A%2F%2Fa%2F&reason=revoked"
         );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        // Encoded, `https://app.example.com/` has 32 bytes.
+        let around = "https://login.example.com/?rd=&reason=revoked".len() + 32;
+        for (length, fits) in [(ROOM - around, true), (ROOM - around + 1, false)] {
+            let url = format!("https://app.example.com/{}", "x".repeat(length));
+            let location = location(&usual(), "GET", &url, &NAVIGATE, DenyReason::Revoked);
+            assert_eq!(location.is_some(), fits, "{location:?}");
+        }
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub const CASES: &[Case] = cases![
     "8a" "A browser's navigation is redirected, with the exact address to return to" denial::navigation,
     "8b" "Scripts, forms and other hosts get 401, never a redirect" denial::no_navigation,
     "8c" "The body of a denial is JSON, or HTML for who accepts it" denial::body,
+    "8d" "A navigation to a very long address is redirected or denied, never an error" denial::long_navigation,
     "9" "The cookie of an ended session is cleared, attributes intact" cookies::cleared,
     "10" "The application's own cookies come back untouched, with any status" cookies::own,
     "11" "Forged X-Forwarded-*, X-Original-*, X_Forwarded_* change no decision" forgery::originals,

@@ -1,4 +1,4 @@
-//! A certificate authority and a certificate for 127.0.0.1, made for one test.
+//! A certificate authority, a certificate for 127.0.0.1 and one for a client, made for one test.
 
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,14 @@ impl Certificates {
         let certificate = authority.self_signed(&authority_key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
         let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().unwrap();
-        let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = server.signed_by(&key, &issuer).unwrap();
-        std::fs::write(directory.path().join("server.pem"), certificate.pem()).unwrap();
-        std::fs::write(directory.path().join("server.key"), key.serialize_pem()).unwrap();
+        for (name, subject) in [("server", "127.0.0.1"), ("client", "envoy")] {
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+            let certificate = certificate.signed_by(&key, &issuer).unwrap();
+            let path = directory.path().join(name);
+            std::fs::write(path.with_extension("pem"), certificate.pem()).unwrap();
+            std::fs::write(path.with_extension("key"), key.serialize_pem()).unwrap();
+        }
         Self { directory }
     }
 

@@ -49,8 +49,16 @@ impl Agent {
     ) -> io::Result<()> {
         let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME));
         let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket));
-        if greeting.await.map_err(io::Error::from)?? == Greeting::Over {
+        let Some(greeting) = stop.run_until_cancelled(greeting).await else {
             return Ok(());
+        };
+        match greeting.map_err(io::Error::from)?? {
+            Greeting::Done => {}
+            Greeting::HealthCheck => {
+                tracing::debug!(%peer, "HAProxy's health check was answered");
+                return Ok(());
+            }
+            Greeting::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
         loop {
@@ -98,18 +106,19 @@ impl Agent {
     }
 }
 
-/// What follows the greeting.
-#[derive(PartialEq, Eq)]
+/// What came of the greeting.
 enum Greeting {
-    /// Checks.
+    /// Checks follow.
     Done,
-    /// Nothing: it was a health check, or the two can't talk.
-    Over,
+    /// It was all that was wanted.
+    HealthCheck,
+    /// The two can't talk, and have parted.
+    Failed,
 }
 
 async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
     let Some(frame) = socket.next().await else {
-        return Ok(Greeting::Over);
+        return Ok(Greeting::Failed);
     };
     let frame = match frame {
         Ok(frame) => frame,
@@ -124,17 +133,17 @@ async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
     };
     let Some(hello) = hello else {
         part(socket, StatusCode::Invalid).await?;
-        return Ok(Greeting::Over);
+        return Ok(Greeting::Failed);
     };
     let Some(version) = hello.negotiate_version() else {
         part(socket, StatusCode::BadVersion).await?;
-        return Ok(Greeting::Over);
+        return Ok(Greeting::Failed);
     };
     let max_frame_size = match hello.negotiate_max_frame_size(MAX_FRAME) {
         Ok(size) => size,
         Err(status) => {
             part(socket, status).await?;
-            return Ok(Greeting::Over);
+            return Ok(Greeting::Failed);
         }
     };
     socket.codec_mut().set_max_frame_size(max_frame_size);
@@ -145,7 +154,7 @@ async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
     };
     socket.send(Box::new(hello_back)).await?;
     Ok(if hello.healthcheck == Some(true) {
-        Greeting::Over
+        Greeting::HealthCheck
     } else {
         Greeting::Done
     })
@@ -159,4 +168,24 @@ async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
     };
     socket.send(Box::new(frame)).await?;
     socket.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::contract::fixture::Fixture;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_not_kept() {
+        let agent = Agent::new(Fixture::new().await.contracts);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _silent = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let served = agent.serve(stream, peer, CancellationToken::new()).await;
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
 }

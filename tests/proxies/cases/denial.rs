@@ -92,6 +92,23 @@ pub async fn navigation(bench: &mut Bench) {
     }
 }
 
+/// An address that does not fit is no reason for an error, for this client or another.
+pub async fn long_navigation(bench: &mut Bench) {
+    let host = bench.kind.redirecting_host;
+    for length in [500, 1_000, 3_000, 7_000, 15_000] {
+        let target = format!("/page?x={}", "%2F".repeat(length / 3));
+        let mut lines = vec![("host", host)];
+        lines.extend(NAVIGATION);
+        let answer = bench.send("GET", &target, &lines).await;
+        match answer.status {
+            302 => assert_eq!(location(&answer).0, format!("http://{host}{target}")),
+            400 | 401 | 414 => assert!(length > 1_000, "{answer:?}"),
+            status => panic!("{length}: {status}"),
+        }
+        bench.unreached();
+    }
+}
+
 pub async fn no_navigation(bench: &mut Bench) {
     for (method, lines) in [
         ("GET", &[("accept", "application/json")][..]),

@@ -1,0 +1,198 @@
+//! `ext-authz` over gRPC, on the wire.
+
+use std::collections::HashMap;
+
+use curfew::clock::Stopwatch;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error, Identity};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::eventually;
+use crate::support::redis::RedisServer;
+use crate::support::tls::Certificates;
+
+async fn channel(curfew: &Curfew) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap()));
+    endpoint.unwrap().connect().await.unwrap()
+}
+
+fn request(session: &SignedIn) -> CheckRequest {
+    let http = HttpRequest {
+        method: "GET".to_owned(),
+        scheme: "https".to_owned(),
+        host: "app.example.com".to_owned(),
+        path: "/".to_owned(),
+        headers: HashMap::from([("cookie".to_owned(), session.cookie())]),
+        ..HttpRequest::default()
+    };
+    let attributes = AttributeContext {
+        request: Some(Request {
+            http: Some(http),
+            ..Request::default()
+        }),
+        ..AttributeContext::default()
+    };
+    CheckRequest {
+        attributes: Some(attributes),
+    }
+}
+
+/// The code of the answer, which is not that of the call.
+async fn check(channel: Channel, session: &SignedIn) -> i32 {
+    let mut client = AuthorizationClient::new(channel);
+    let response = client.check(request(session)).await.unwrap();
+    response.into_inner().status.unwrap().code
+}
+
+#[tokio::test]
+async fn answers_are_never_errors_of_the_call() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let channel = channel(&curfew).await;
+    assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
+    curfew.revoke(&session).await;
+    assert_eq!(
+        check(channel.clone(), &session).await,
+        Code::Unauthenticated as i32
+    );
+    // Nor is one to a request that says nothing.
+    let mut client = AuthorizationClient::new(channel);
+    let answer = client
+        .check(CheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(answer.status.unwrap().code, Code::Unauthenticated as i32);
+    assert!(answer.http_response.is_some());
+}
+
+#[tokio::test]
+async fn health_is_that_of_readyz() {
+    let mut redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url()).start();
+    let mut client = HealthClient::new(channel(&curfew).await);
+    let mut is = async |expected: ServingStatus| {
+        let answer = client.check(HealthCheckRequest::default()).await.unwrap();
+        answer.into_inner().status == expected as i32
+    };
+    eventually("it serves", async || is(ServingStatus::Serving).await).await;
+    redis.stop();
+    eventually("it does not", async || is(ServingStatus::NotServing).await).await;
+    redis.start_again();
+    eventually("it does again", async || is(ServingStatus::Serving).await).await;
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_finished_when_the_process_stops() {
+    let redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url())
+        .set("STORE__COMMAND_TIMEOUT", "5s")
+        .start();
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+    let session = curfew.sign_in("alice").await;
+    let channel = channel(&curfew).await;
+    assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
+    redis.freeze();
+    let calling = tokio::spawn(async move { check(channel, &session).await });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    curfew.signal("TERM");
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    redis.thaw();
+    assert_eq!(calling.await.unwrap(), Code::Ok as i32);
+    let waited = Stopwatch::start();
+    curfew.stop().await;
+    assert!(waited.seconds() < 5.0);
+}
+
+async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error> {
+    let endpoint = Endpoint::from_shared(format!("https://{}", curfew.grpc.unwrap()));
+    endpoint.unwrap().tls_config(tls).unwrap().connect().await
+}
+
+/// A connection that is refused may be seen as such by the first call only.
+async fn is_refused(curfew: &Curfew, tls: ClientTlsConfig) -> bool {
+    match connect(curfew, tls).await {
+        Err(_) => true,
+        Ok(channel) => {
+            let mut client = AuthorizationClient::new(channel);
+            client.check(CheckRequest::default()).await.is_err()
+        }
+    }
+}
+
+#[tokio::test]
+async fn tls_and_client_certificates() {
+    let certificates = Certificates::generate();
+    let strangers = Certificates::generate();
+    let read =
+        |certificates: &Certificates, name: &str| std::fs::read(certificates.path(name)).unwrap();
+    let trusting = || {
+        let authority = Certificate::from_pem(read(&certificates, "ca.pem"));
+        ClientTlsConfig::new().ca_certificate(authority)
+    };
+    let identity =
+        |of: &Certificates| Identity::from_pem(read(of, "client.pem"), read(of, "client.key"));
+    let setup = Setup::memory()
+        .set("GRPC__CERT_FILE", &certificates.text("server.pem"))
+        .set("GRPC__KEY_FILE", &certificates.text("server.key"));
+
+    let curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    let channel = connect(&curfew, trusting()).await.unwrap();
+    assert_eq!(check(channel, &session).await, Code::Ok as i32);
+    let authority = Certificate::from_pem(read(&strangers, "ca.pem"));
+    assert!(is_refused(&curfew, ClientTlsConfig::new().ca_certificate(authority)).await);
+    // Nothing is served in the clear then.
+    let plain = Endpoint::from_shared(format!("http://{}", curfew.grpc.unwrap())).unwrap();
+    if let Ok(channel) = plain.connect().await {
+        let mut client = AuthorizationClient::new(channel);
+        client.check(request(&session)).await.unwrap_err();
+    }
+    curfew.stop().await;
+
+    let curfew = setup
+        .set("GRPC__CLIENT_CA_FILE", &certificates.text("ca.pem"))
+        .start();
+    let session = curfew.sign_in("alice").await;
+    let known = trusting().identity(identity(&certificates));
+    let channel = connect(&curfew, known).await.unwrap();
+    assert_eq!(check(channel, &session).await, Code::Ok as i32);
+    assert!(is_refused(&curfew, trusting()).await);
+    let unknown = trusting().identity(identity(&strangers));
+    assert!(is_refused(&curfew, unknown).await);
+}
+
+#[tokio::test]
+async fn files_that_are_no_certificates_start_nothing() {
+    let certificates = Certificates::generate();
+    let (certificate, key) = (
+        certificates.text("server.pem"),
+        certificates.text("server.key"),
+    );
+    for (certificate, key, authority) in [
+        (&key, &key, None),
+        (&certificate, &certificate, None),
+        (&certificate, &key, Some(&key)),
+    ] {
+        let mut setup = Setup::memory()
+            .set("GRPC__CERT_FILE", certificate)
+            .set("GRPC__KEY_FILE", key);
+        if let Some(authority) = authority {
+            setup = setup.set("GRPC__CLIENT_CA_FILE", authority);
+        }
+        let output = setup.command(&["serve"]).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains("grpc: "), "{errors}");
+        assert!(!errors.contains("PRIVATE KEY"), "{errors}");
+    }
+}

@@ -1,0 +1,45 @@
+//! What HAProxy itself makes of the agent.
+
+use std::process::Command;
+
+use crate::support::curfew::Setup;
+use crate::support::deployed::{Server, changed, deployed};
+use crate::support::{eventually, free_port, local};
+
+#[tokio::test]
+async fn the_health_check_of_the_deployed_file_sees_curfew_go() {
+    let setup = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0");
+    let mut curfew = setup.start();
+    let address = local(free_port());
+    let text = changed(
+        &deployed("haproxy/haproxy.cfg"),
+        &[
+            ("127.0.0.1:8080", address.to_string()),
+            ("127.0.0.1:9182", curfew.spoe.unwrap().to_string()),
+            ("inter 2s", "inter 100ms".to_owned()),
+        ],
+    );
+    let spoe = deployed("haproxy/curfew-spoe.conf");
+    let haproxy = Server::start(
+        Command::new("haproxy").args(["-db", "-f", "haproxy.cfg"]),
+        &[("haproxy.cfg", &text), ("curfew-spoe.conf", &spoe)],
+        &[address],
+    );
+    let checked =
+        |curfew: &crate::support::curfew::Curfew| curfew.log().matches("health check").count();
+    eventually("HAProxy has checked a few times", async || {
+        checked(&curfew) > 5
+    })
+    .await;
+    assert!(
+        !haproxy.read("log").contains("DOWN"),
+        "{}",
+        haproxy.read("log")
+    );
+    curfew.signal("KILL");
+    curfew.ended().await;
+    eventually("HAProxy sees it", async || {
+        haproxy.read("log").contains("Server curfew/curfew is DOWN")
+    })
+    .await;
+}

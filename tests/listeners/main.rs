@@ -1,0 +1,16 @@
+//! The listeners that do not speak plain HTTP, as their peers use and misuse them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod grpc;
+mod haproxy;
+mod spoe;
+mod spop;

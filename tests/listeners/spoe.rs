@@ -1,0 +1,227 @@
+//! The SPOE agent.
+
+use curfew::clock::Stopwatch;
+
+use crate::spop::*;
+use crate::support::curfew::{Curfew, Setup, SignedIn};
+
+fn start() -> Curfew {
+    Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start()
+}
+
+/// The message as `deploy/haproxy/curfew-spoe.conf` makes HAProxy send it.
+fn check(lines: &[(&str, &str)]) -> Vec<u8> {
+    let arguments = [
+        ("method", text("GET")),
+        ("scheme", text("https")),
+        ("host", text("app.example.com")),
+        ("path", text("/")),
+        ("headers", headers(lines)),
+        ("policy", Value::Null),
+    ];
+    message("check", &arguments)
+}
+
+/// A connection on which a session is let in is one that works.
+async fn admits(peer: &mut Peer, session: &SignedIn) {
+    let asked = check(&[("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (7, 1), &asked)).await;
+    let ack = peer.receive().await.unwrap();
+    assert_eq!((ack.kind, ack.ids), (ACK, (7, 1)));
+    assert_eq!(ack.variables()["verdict"], text("allow"));
+}
+
+#[tokio::test]
+async fn greeting_checks_and_goodbye() {
+    let curfew = start();
+    let session = curfew.sign_in("alice").await;
+    let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
+    peer.send(&hello(16_380, "1.0,2.0")).await;
+    let answer = peer.receive().await.unwrap();
+    assert_eq!(answer.kind, AGENT_HELLO);
+    let said = answer.pairs();
+    assert_eq!(said["version"], text("2.0"));
+    assert_eq!(said["max-frame-size"], Value::Number(16_380));
+    assert_eq!(said["capabilities"], text("pipelining"));
+
+    let cookie = session.cookie();
+    peer.send(&frame(
+        NOTIFY,
+        1,
+        (300, 4000),
+        &check(&[("cookie", &cookie)]),
+    ))
+    .await;
+    let ack = peer.receive().await.unwrap();
+    assert_eq!((ack.kind, ack.ids), (ACK, (300, 4000)));
+    let set = ack.variables();
+    assert_eq!(set["verdict"], text("allow"));
+    assert_eq!(set["status"], Value::Number(200));
+    assert_eq!(set["user"], text("alice"));
+    assert_eq!(set["id"], text(&session.id));
+
+    let goodbye = pairs(&[("status-code", Value::Number(0)), ("message", text("bye"))]);
+    peer.send(&frame(HAPROXY_DISCONNECT, 1, (0, 0), &goodbye))
+        .await;
+    let answer = peer.receive().await.unwrap();
+    assert_eq!(answer.kind, AGENT_DISCONNECT);
+    assert_eq!(answer.pairs()["status-code"], Value::Number(0));
+    assert!(peer.receive().await.is_none());
+    curfew.stop().await;
+}
+
+#[tokio::test]
+async fn many_checks_at_once_are_told_apart() {
+    let curfew = start();
+    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let mut sent = Vec::new();
+    for number in 0..600 {
+        let subject = format!("user-{}", number % 3);
+        let session = match sent.get(number % 3) {
+            Some(session) if number >= 3 => SignedIn::clone(session),
+            _ => {
+                let session = curfew.sign_in(&subject).await;
+                sent.push(session.clone());
+                session
+            }
+        };
+        let asked = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (number as u64, 1), &asked))
+            .await;
+    }
+    for _ in 0..600 {
+        let ack = peer.receive().await.unwrap();
+        let subject = format!("user-{}", ack.ids.0 % 3);
+        assert_eq!(ack.variables()["user"], text(&subject));
+    }
+}
+
+#[tokio::test]
+async fn a_health_check_is_answered_and_closed() {
+    let curfew = start();
+    let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
+    let payload = pairs(&[
+        ("supported-versions", text("2.0")),
+        ("max-frame-size", Value::Number(16_380)),
+        ("capabilities", text("")),
+        ("healthcheck", Value::True),
+    ]);
+    peer.send(&frame(HAPROXY_HELLO, 1, (0, 0), &payload)).await;
+    assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
+    assert!(peer.receive().await.is_none());
+}
+
+/// Each of these ends its connection, with the reason, and disturbs no other.
+#[tokio::test]
+async fn who_does_not_keep_to_the_protocol_is_sent_away() {
+    let curfew = start();
+    let agent = curfew.spoe.unwrap();
+    let session = curfew.sign_in("alice").await;
+    let mut bystander = Peer::greeted(agent).await;
+    let no_versions = pairs(&[
+        ("max-frame-size", Value::Number(16_380)),
+        ("capabilities", text("")),
+    ]);
+    let good = check(&[("cookie", &session.cookie())]);
+    for (what, greeted, bytes) in [
+        (
+            "a check before the greeting",
+            false,
+            frame(NOTIFY, 1, (1, 1), &good),
+        ),
+        ("a version we don't speak", false, hello(16_380, "1.0")),
+        ("a frame size that is too small", false, hello(100, "2.0")),
+        (
+            "no versions",
+            false,
+            frame(HAPROXY_HELLO, 1, (0, 0), &no_versions),
+        ),
+        ("a frame of nothing", false, vec![0, 0, 0, 0]),
+        (
+            "an HTTP client",
+            false,
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),
+        ),
+        (
+            "a frame that is too long",
+            true,
+            vec![0x7f, 0xff, 0xff, 0xff, 3],
+        ),
+        ("a second greeting", true, hello(16_380, "2.0")),
+        ("an agent's frame", true, frame(ACK, 1, (1, 1), &[])),
+        ("an unknown type", true, frame(77, 1, (1, 1), &[])),
+        ("a fragment", true, frame(NOTIFY, 0, (1, 1), &good)),
+        (
+            "a message that is cut off",
+            true,
+            frame(NOTIFY, 1, (1, 1), &good[..good.len() - 5]),
+        ),
+        (
+            "a message and noise",
+            true,
+            frame(NOTIFY, 1, (1, 1), &[&good[..], &[0xff; 9]].concat()),
+        ),
+    ] {
+        let mut peer = if greeted {
+            Peer::greeted(agent).await
+        } else {
+            Peer::connect(agent).await
+        };
+        peer.send(&bytes).await;
+        let Some(answer) = peer.receive().await else {
+            panic!("{what}: closed without a word");
+        };
+        assert_eq!(answer.kind, AGENT_DISCONNECT, "{what}: {answer:?}");
+        assert_ne!(answer.pairs()["status-code"], Value::Number(0), "{what}");
+        assert!(peer.receive().await.is_none(), "{what}");
+        admits(&mut bystander, &session).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_not_ours_set_nothing() {
+    let curfew = start();
+    let session = curfew.sign_in("alice").await;
+    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let other = message("log", &[("path", text("/"))]);
+    peer.send(&frame(NOTIFY, 1, (1, 1), &other)).await;
+    assert!(peer.receive().await.unwrap().variables().is_empty());
+    // Beside one that is.
+    let both = [other, check(&[("cookie", &session.cookie())])].concat();
+    peer.send(&frame(NOTIFY, 1, (2, 1), &both)).await;
+    let set = peer.receive().await.unwrap().variables();
+    assert_eq!(set["verdict"], text("allow"));
+    // One that says nothing is denied.
+    peer.send(&frame(NOTIFY, 1, (3, 1), &message("check", &[])))
+        .await;
+    let set = peer.receive().await.unwrap().variables();
+    assert_eq!(set["verdict"], text("deny"));
+    assert_eq!(set["reason"], text("malformed_request"));
+}
+
+#[tokio::test]
+async fn headers_of_64_kilobytes_fit_in_one_frame() {
+    let curfew = start();
+    let session = curfew.sign_in("alice").await;
+    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let long = "x".repeat(64 * 1024);
+    let asked = check(&[("x-long", &long), ("cookie", &session.cookie())]);
+    peer.send(&frame(NOTIFY, 1, (1, 1), &asked)).await;
+    let set = peer.receive().await.unwrap().variables();
+    assert_eq!(set["verdict"], text("allow"));
+}
+
+#[tokio::test]
+async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
+    let curfew = start();
+    let session = curfew.sign_in("alice").await;
+    let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+    let _silent = Peer::connect(curfew.spoe.unwrap()).await;
+    admits(&mut peer, &session).await;
+    let waited = Stopwatch::start();
+    curfew.stop().await;
+    assert!(waited.seconds() < 5.0, "{}", waited.seconds());
+    let answer = peer.receive().await.unwrap();
+    assert_eq!(answer.kind, AGENT_DISCONNECT);
+    assert!(peer.receive().await.is_none());
+}
