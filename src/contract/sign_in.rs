@@ -1,4 +1,4 @@
-use http::header::{ACCEPT, UPGRADE};
+use http::header::{ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::form_urlencoded::byte_serialize;
 
@@ -94,7 +94,9 @@ fn usual_port_left_out(original: &OriginalUrl<'_>) -> String {
 /// Whether a browser asks for a page to show: by its own word (Fetch Metadata), or, for one that
 /// does not say, because it wants HTML and no script asks.
 fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
-    if *method != Method::GET || headers.contains_key(UPGRADE) {
+    // Some proxies leave `Upgrade` out of what they ask.
+    let opens_socket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
+    if *method != Method::GET || opens_socket {
         return false;
     }
     if let Some(mode) = headers.get(SEC_FETCH_MODE) {
@@ -238,6 +240,7 @@ mod tests {
             ("GET", &[HTML, ("sec-fetch-mode", "cors")], false),
             ("GET", &[HTML, ("sec-fetch-mode", "websocket")], false),
             ("GET", &[HTML, upgrade], false),
+            ("GET", &[HTML, ("sec-websocket-key", "x")], false),
             ("HEAD", &[HTML], false),
             ("POST", &[HTML, NAVIGATE[0]], false),
             ("OPTIONS", &[HTML], false),

@@ -14,7 +14,8 @@ use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::tap::Tap;
 
-/// The limits of the policy `default`; `strict` wants a sign-in of the last ten minutes.
+/// The limits of the policy `default`; `strict` wants a sign-in of the last ten minutes, and counts
+/// navigations only.
 pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
 
@@ -63,6 +64,7 @@ impl Bench {
             .limits(IDLE, ABSOLUTE)
             .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)
             .set("POLICIES__STRICT__MAX_AUTH_AGE", "10m")
+            .set("POLICIES__STRICT__ACTIVITY", "navigation")
             .set("LISTEN__SPOE", "127.0.0.1:0")
             .set("SIGN_IN__URL", "https://login.example.com/")
             .set("SIGN_IN__ALLOWED_HOSTS", HOST)

@@ -23,6 +23,8 @@ pub struct Kind {
     pub no_answer: u16,
     /// What a client sees when Curfew says that its store is not there.
     pub store_unavailable: u16,
+    /// The longest that it waits for an answer, in seconds, and a bit.
+    pub patience: f64,
     /// The host whose refused navigations are redirected.
     pub redirecting_host: &'static str,
 }
@@ -71,6 +73,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "auth-request",
         no_answer: 500,
         store_unavailable: 500,
+        patience: 5.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -79,6 +82,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "auth-request",
         no_answer: 500,
         store_unavailable: 500,
+        patience: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
     },
     Kind {
@@ -87,6 +91,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "forward-auth",
         no_answer: 500,
         store_unavailable: 503,
+        patience: 35.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -95,6 +100,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "forward-auth",
         no_answer: 502,
         store_unavailable: 503,
+        patience: 5.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -103,6 +109,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "ext-authz",
         no_answer: 503,
         store_unavailable: 503,
+        patience: 5.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -111,6 +118,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "ext-authz-grpc",
         no_answer: 503,
         store_unavailable: 503,
+        patience: 5.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -119,6 +127,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "spoe",
         no_answer: 503,
         store_unavailable: 503,
+        patience: 5.0,
         redirecting_host: HOST,
     },
     Kind {
@@ -127,6 +136,7 @@ pub const FLEET: [Kind; 8] = [
         contract: "spoe",
         no_answer: 503,
         store_unavailable: 503,
+        patience: 5.0,
         redirecting_host: HOST,
     },
 ];

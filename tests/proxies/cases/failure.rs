@@ -1,5 +1,7 @@
 //! When Redis or Curfew is down or hangs.
 
+use curfew::clock::Stopwatch;
+
 use crate::bench::Bench;
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
@@ -38,8 +40,11 @@ pub async fn hanging(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&session, "/").await, "alice");
     bench.curfew.freeze();
+    let waited = Stopwatch::start();
     let answer = bench.get(&session, "/").await;
+    let waited = waited.seconds();
     bench.curfew.thaw();
+    assert!(waited < bench.kind.patience, "{waited} s");
     assert!([500, 502, 503, 504].contains(&answer.status), "{answer:?}");
     bench.unreached();
     bench.ready().await;

@@ -13,8 +13,8 @@ const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: app.example.com\r\nConnecti
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 pub async fn web_socket(bench: &mut Bench) {
-    let navigation = "Accept: text/html\r\nSec-Fetch-Mode: websocket\r\n";
-    for lines in ["", navigation, "Cookie: __Host-session=x\r\n"] {
+    let html = "Accept: text/html\r\n";
+    for lines in ["", html, "Cookie: __Host-session=x\r\n"] {
         let mut stream = bench.connect().await;
         let request = format!("{UPGRADE}{lines}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();

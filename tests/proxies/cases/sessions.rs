@@ -58,6 +58,7 @@ pub async fn passive(bench: &mut Bench) {
         ("GET", ("x-session-passive", "1")),
         ("GET", ("sec-purpose", "prefetch;prerender")),
         ("POST", ("kbn-system-request", "true")),
+        ("GET", ("kbn-system-api", "true")),
         ("GET", ("x-graylog-no-session-extension", "true")),
     ] {
         let session = bench.curfew.sign_in("alice").await;
@@ -96,4 +97,18 @@ pub async fn other_policy(bench: &mut Bench) {
     bench.refused(&bench.get(&session, "/").await, "reauthentication_required");
     let fresh = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&fresh, "/").await, "alice");
+    // This policy counts navigations of the whole page only.
+    for (dest, counts) in [("iframe", false), ("document", true)] {
+        let session = bench.curfew.sign_in("alice").await;
+        bench.curfew.age(&session, "8m").await;
+        let cookie = session.cookie();
+        let lines = [
+            ("cookie", &*cookie),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", dest),
+        ];
+        bench.admitted(&bench.send("GET", "/", &lines).await, "alice");
+        let remaining = bench.curfew.show(&session).await["idle_remaining"].clone();
+        assert_eq!(remaining.as_u64().unwrap() > 8 * 60, counts, "{dest}");
+    }
 }

@@ -1,0 +1,119 @@
+//! Configurations that need a cluster or containers to run: checked against the published schemas of
+//! their kinds, and compared with the files that the other tests run.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod gateways;
+mod haproxy_ingress;
+mod traefik;
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use support::deployed::installed;
+
+const MANIFESTS: [&str; 7] = [
+    "deploy/nginx/ingress.yaml",
+    "deploy/traefik/kubernetes.yaml",
+    "deploy/istio/mesh-config.yaml",
+    "deploy/istio/authorization-policy.yaml",
+    "deploy/gateway-api/envoy-gateway.yaml",
+    "deploy/gateway-api/external-auth.yaml",
+    "deploy/haproxy/ingress.yaml",
+];
+
+/// Runs `check.mjs`, which says what it does.
+fn check(arguments: &[&str]) -> Output {
+    Command::new(installed("bin/node"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("tests/manifests/check.mjs")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// The documents of a YAML file.
+fn documents(file: &str) -> Vec<Value> {
+    let output = check(&["--json", file]);
+    assert!(output.status.success(), "{output:?}");
+    let mut parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_value(parsed[file].take()).unwrap()
+}
+
+/// The document of this kind and name in a file.
+fn document(file: &str, kind: &str, name: &str) -> Value {
+    let mut found = documents(file)
+        .into_iter()
+        .filter(|document| document["kind"] == kind && document["metadata"]["name"] == name);
+    let document = found.next();
+    document.unwrap_or_else(|| panic!("{kind}/{name} is not in {file}"))
+}
+
+/// A list of names, in lower case and sorted.
+fn names(list: &Value) -> Vec<String> {
+    let list = list
+        .as_array()
+        .unwrap_or_else(|| panic!("{list} is a list"));
+    let mut names: Vec<String> = list
+        .iter()
+        .map(|name| name.as_str().unwrap().to_lowercase())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The headers that tell an application who is there.
+fn identity() -> Vec<String> {
+    names(&json!([
+        "x-session-user",
+        "x-session-groups",
+        "x-session-email",
+        "x-session-id",
+        "x-session-policy"
+    ]))
+}
+
+#[test]
+fn manifests_fit_their_schemas() {
+    let output = check(&MANIFESTS);
+    let mistakes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{mistakes}");
+}
+
+#[test]
+fn mistakes_are_found() {
+    let output = check(&["tests/manifests/mistakes.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(found.lines().count(), 57, "{found}");
+    for mistake in [
+        "Middleware/middleware-misspelt: spec.forwardAuth.adress: unknown field",
+        "IngressRoute/ingress-route-misspelt: spec.entrypoints: unknown field",
+        "IngressRoute/ingress-route: spec.routes[0]: ",
+        "AuthorizationPolicy/authorization-policy: spec.action: ",
+        "HTTPRoute/http-route: spec.rules[0].filters[2].type: ",
+        "Ingress/ingress: spec.rules[0].http.paths[0]: must have required property pathType",
+        "Configmap/unknown-kind: kind: no schema for Configmap of v1",
+        "meshConfig: meshConfig.extensionProviders[0].envoyExtAuthzHttp: port is missing",
+    ] {
+        let line = format!("tests/manifests/mistakes.yaml: {mistake}");
+        assert!(found.contains(&line), "{line}\nis not in\n{found}");
+    }
+    for kind in [
+        "SecurityPolicy",
+        "ClientTrafficPolicy",
+        "VirtualService",
+        "EnvoyFilter",
+        "ConfigMap",
+    ] {
+        let start = format!("tests/manifests/mistakes.yaml: {kind}/");
+        assert!(found.contains(&start), "{kind}\nis not in\n{found}");
+    }
+}

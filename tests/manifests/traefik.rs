@@ -1,0 +1,118 @@
+//! The forms of Traefik's configuration say the same as the file form, which runs.
+
+use serde_json::Map;
+
+use super::*;
+
+const FILE: &str = "deploy/traefik/curfew.yaml";
+const COMPOSE: &str = "deploy/traefik/docker-compose.yaml";
+const KUBERNETES: &str = "deploy/traefik/kubernetes.yaml";
+
+fn file() -> Value {
+    documents(FILE).remove(0)["http"].take()
+}
+
+/// Where an address leads, whatever the host.
+fn path_and_port(address: &Value) -> (String, u16) {
+    let url = reqwest::Url::parse(address.as_str().unwrap()).unwrap();
+    (url.path().to_owned(), url.port().unwrap())
+}
+
+#[test]
+fn the_labels_say_the_same_as_the_file() {
+    let compose = documents(COMPOSE).remove(0);
+    let labels = compose["services"]["application"]["labels"]
+        .as_object()
+        .unwrap()
+        .clone();
+    // What Traefik makes of `traefik.http.a.b`: {a: {b: …}}.
+    let mut said = json!({});
+    for (label, value) in labels {
+        let Some(path) = label.strip_prefix("traefik.http.") else {
+            assert_eq!((&*label, &value), ("traefik.enable", &json!("true")));
+            continue;
+        };
+        let mut place = &mut said;
+        for part in path.split('.') {
+            place = &mut place[part.to_lowercase()];
+        }
+        *place = value;
+    }
+    let file = file();
+    for (name, router) in file["routers"].as_object().unwrap() {
+        let label = &said["routers"][name];
+        assert_eq!(label["rule"], router["rule"]);
+        assert_eq!(label["service"], router["service"]);
+        let middlewares: Vec<&str> = label["middlewares"].as_str().unwrap().split(',').collect();
+        assert_eq!(json!(middlewares), router["middlewares"]);
+    }
+    assert_eq!(said["routers"].as_object().unwrap().len(), 2);
+    let (label, asked) = (
+        &said["middlewares"]["curfew"]["forwardauth"],
+        &file["middlewares"]["curfew"]["forwardAuth"],
+    );
+    assert_eq!(
+        path_and_port(&label["address"]),
+        path_and_port(&asked["address"])
+    );
+    let headers: Vec<&str> = label["authresponseheaders"]
+        .as_str()
+        .unwrap()
+        .split(',')
+        .collect();
+    assert_eq!(json!(headers), asked["authResponseHeaders"]);
+    let emptied = &file["middlewares"]["no-identity"]["headers"]["customRequestHeaders"];
+    let emptied: Map<String, Value> = emptied
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, value)| (name.to_lowercase(), value.clone()))
+        .collect();
+    let label = &said["middlewares"]["no-identity"]["headers"]["customrequestheaders"];
+    assert_eq!(label, &Value::Object(emptied));
+
+    let own = documents("deploy/traefik/traefik.yaml").remove(0);
+    let strategy = &own["entryPoints"]["web"]["http"]["aliasHeadersStrategy"];
+    let flag = format!(
+        "--entryPoints.web.http.aliasHeadersStrategy={}",
+        strategy.as_str().unwrap()
+    );
+    let command = compose["services"]["traefik"]["command"]
+        .as_array()
+        .unwrap();
+    assert!(command.contains(&json!(flag)), "{command:?}");
+}
+
+#[test]
+fn the_custom_resources_say_the_same_as_the_file() {
+    let file = file();
+    let mut curfew = document(KUBERNETES, "Middleware", "curfew")["spec"].take();
+    let mut expected = file["middlewares"]["curfew"].clone();
+    let (said, address) = (
+        curfew["forwardAuth"]["address"].take(),
+        expected["forwardAuth"]["address"].take(),
+    );
+    assert_eq!(path_and_port(&said), path_and_port(&address));
+    assert_eq!(curfew, expected);
+    assert_eq!(
+        names(&curfew["forwardAuth"]["authResponseHeaders"]),
+        identity()
+    );
+    let no_identity = document(KUBERNETES, "Middleware", "no-identity");
+    assert_eq!(no_identity["spec"], file["middlewares"]["no-identity"]);
+
+    let route = document(KUBERNETES, "IngressRoute", "application");
+    for (route, name) in [(0, "application"), (1, "sign-in")]
+        .map(|(index, name)| (&route["spec"]["routes"][index], name))
+    {
+        let router = &file["routers"][name];
+        let rule = format!(
+            "Host(`app.example.com`) && {}",
+            router["rule"].as_str().unwrap()
+        );
+        assert_eq!(route["match"], rule);
+        let middlewares = route["middlewares"].as_array().unwrap().iter();
+        let middlewares: Vec<&Value> = middlewares.map(|middleware| &middleware["name"]).collect();
+        assert_eq!(json!(middlewares), router["middlewares"]);
+    }
+}
