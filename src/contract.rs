@@ -43,16 +43,13 @@ type Peer = Option<Extension<SocketAddr>>;
 /// The routes of the `check` listener. Any method is accepted: the proxy may pass on the
 /// original one, which says nothing about the check itself.
 pub fn router(contracts: Arc<Contracts>) -> Router {
-    let policy = |path: &str| format!("/policy/{{policy}}{path}");
     let mut router = Router::new()
-        .route("/auth-request", any(auth_request::check))
-        .route(&policy("/auth-request"), any(auth_request::check_policy))
-        .route("/forward-auth", any(forward_auth::check))
-        .route(&policy("/forward-auth"), any(forward_auth::check_policy));
+        .merge(auth_request::AUTH_REQUEST.routes())
+        .merge(forward_auth::FORWARD_AUTH.routes());
     for path in ["/ext-authz", "/ext-authz/", "/ext-authz/{*target}"] {
         router = router
             .route(path, any(ext_authz::check))
-            .route(&policy(path), any(ext_authz::check));
+            .route(&format!("/policy/{{policy}}{path}"), any(ext_authz::check));
     }
     router.with_state(contracts)
 }

@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 
-use axum::Extension;
+use std::sync::Arc;
+
 use axum::body::Body;
+use axum::extract::{Path, State};
 use axum::response::Response;
+use axum::routing::any;
+use axum::{Extension, Router};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::reply::{Form, reply};
@@ -27,6 +31,53 @@ pub(super) fn only<'a>(
 pub(super) fn method(headers: &HeaderMap, name: &HeaderName) -> Result<Method, MalformedOriginal> {
     let value = only(headers, name)?;
     Method::from_bytes(value.as_bytes()).map_err(|_| MalformedOriginal)
+}
+
+/// A contract whose sub-requests say everything in headers.
+pub(super) struct HeaderContract {
+    pub(super) name: &'static str,
+    pub(super) form: Form,
+    /// The header that names the original method.
+    pub(super) method: HeaderName,
+    pub(super) url: fn(&HeaderMap) -> Result<OriginalUrl<'_>, MalformedOriginal>,
+}
+
+impl HeaderContract {
+    /// The routes of its own path, with and without a policy.
+    pub(super) fn routes(&'static self) -> Router<Arc<Contracts>> {
+        let check = move |contracts: State<Arc<Contracts>>, peer: Peer, headers: HeaderMap| async move {
+            let sub_request = self.read(None, peer, &headers);
+            sub_request.answer(&contracts).await
+        };
+        let check_policy = move |contracts: State<Arc<Contracts>>,
+                                 policy: Path<String>,
+                                 peer: Peer,
+                                 headers: HeaderMap| async move {
+            let sub_request = self.read(Some(&policy), peer, &headers);
+            sub_request.answer(&contracts).await
+        };
+        let path = self.name;
+        Router::new()
+            .route(&format!("/{path}"), any(check))
+            .route(&format!("/policy/{{policy}}/{path}"), any(check_policy))
+    }
+
+    fn read<'a>(
+        &self,
+        policy: Option<&'a str>,
+        peer: Peer,
+        headers: &'a HeaderMap,
+    ) -> SubRequest<'a> {
+        SubRequest {
+            contract: self.name,
+            form: self.form,
+            policy,
+            method: method(headers, &self.method),
+            url: (self.url)(headers),
+            headers,
+            peer,
+        }
+    }
 }
 
 /// A sub-request, read by its contract.

@@ -1,0 +1,111 @@
+//! What Envoy itself makes of what gRPC tells it besides the answer.
+
+use std::process::Command;
+
+use crate::support::backend::Backend;
+use crate::support::curfew::{Setup, client};
+use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::redis::RedisServer;
+use crate::support::{eventually, free_port, local};
+
+#[tokio::test]
+async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
+    let mut redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url()).start();
+    let backend = Backend::start().await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+    let address = local(free_port());
+    let port = |of: std::net::SocketAddr| format!("port_value: {}", of.port());
+    let fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
+    let fields =
+        fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
+    let text = changed(
+        &deployed("envoy/grpc.yaml"),
+        &[
+            ("port_value: 8080", port(address)),
+            ("port_value: 9181", port(curfew.grpc.unwrap())),
+            ("port_value: 3000", port(backend.address)),
+            (
+                "                stat_prefix: web\n",
+                format!(
+                    "                stat_prefix: web
+                access_log:
+                  - name: envoy.access_loggers.file
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+                      path: access.log
+                      log_format: {{ text_format_source: {{ inline_string: \"{}\\n\" }} }}
+",
+                    fields.join(" ")
+                ),
+            ),
+            (
+                "    - name: curfew\n",
+                "    - name: curfew
+      common_lb_config: { healthy_panic_threshold: { value: 0 } }
+      health_checks:
+        - timeout: 0.5s
+          interval: 0.1s
+          unhealthy_threshold: 1
+          healthy_threshold: 1
+          no_traffic_interval: 0.1s
+          grpc_health_check: {}
+"
+                .to_owned(),
+            ),
+        ],
+    );
+    let envoy = Server::start(
+        Command::new(installed("envoy")).args([
+            "--config-path",
+            "envoy.yaml",
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+            "--file-flush-interval-msec",
+            "50",
+        ]),
+        &[("envoy.yaml", &text)],
+        &[address],
+    );
+    let session = curfew.sign_in("alice").await;
+    let status = async |cookie: &str| {
+        let request = client().get(format!("http://{address}/"));
+        let response = request.header("cookie", cookie).send().await.unwrap();
+        response.status().as_u16()
+    };
+    eventually("Envoy finds Curfew healthy", async || {
+        status(&session.cookie()).await == 200
+    })
+    .await;
+    assert_eq!(status("a=1").await, 401);
+    let allowed = format!("allow alice {} default 900", session.id);
+    eventually("both are in the log", async || {
+        let log = envoy.read("access.log");
+        log.contains(&allowed) && log.contains("no_credential - - - -")
+    })
+    .await;
+
+    // Curfew would say 503 as well; Envoy does not even ask any more.
+    redis.stop();
+    let asked = || async {
+        let (_, metrics) = curfew.ops("/metrics").await;
+        let line = metrics
+            .lines()
+            .find(|line| line.contains("verdict=\"store_unavailable\""));
+        line.map(str::to_owned)
+    };
+    eventually("Envoy finds it unhealthy", async || {
+        let before = asked().await;
+        status(&session.cookie()).await == 503 && asked().await == before
+    })
+    .await;
+    redis.start_again();
+    eventually("Envoy finds it healthy again", async || {
+        status(&session.cookie()).await == 200
+    })
+    .await;
+}
