@@ -212,6 +212,29 @@ async fn headers_of_64_kilobytes_fit_in_one_frame() {
 }
 
 #[tokio::test]
+async fn an_answer_that_does_not_fit_costs_nobody_else_the_connection() {
+    let curfew = start();
+    let groups = ["x", "y", "z"].map(|group| group.repeat(1000));
+    let groups = serde_json::json!({ "groups": groups });
+    let long = curfew.sign_in_with("alice", groups).await;
+    let short = curfew.sign_in("bob").await;
+    let mut peer = Peer::connect(curfew.spoe.unwrap()).await;
+    peer.send(&hello(1500, "2.0")).await;
+    assert_eq!(peer.receive().await.unwrap().kind, AGENT_HELLO);
+    for (id, session) in [(1, &long), (2, &short)] {
+        let asked = check(&[("cookie", &session.cookie())]);
+        peer.send(&frame(NOTIFY, 1, (id, 1), &asked)).await;
+    }
+    for _ in 0..2 {
+        let ack = peer.receive().await.unwrap();
+        match ack.ids.0 {
+            1 => assert!(ack.variables().is_empty()),
+            _ => assert_eq!(ack.variables()["user"], text("bob")),
+        }
+    }
+}
+
+#[tokio::test]
 async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
     let curfew = start();
     let session = curfew.sign_in("alice").await;

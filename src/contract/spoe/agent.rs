@@ -63,7 +63,7 @@ impl Agent {
         let mut pending = FuturesUnordered::new();
         loop {
             tokio::select! {
-                Some(ack) = pending.next() => socket.send(Box::new(ack)).await?,
+                Some(ack) = pending.next() => acknowledge(&mut socket, ack).await?,
                 () = stop.cancelled() => break,
                 frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
                     None => return Ok(()),
@@ -75,7 +75,7 @@ impl Agent {
                         return Err(error);
                     }
                     Some(Ok(frame)) => match frame.frame_type() {
-                        FrameType::Notify => pending.push(self.acknowledge(frame, peer)),
+                        FrameType::Notify => pending.push(self.answer(frame, peer)),
                         FrameType::HaproxyDisconnect => {
                             return part(&mut socket, StatusCode::None).await;
                         }
@@ -85,13 +85,13 @@ impl Agent {
             }
         }
         while let Some(ack) = pending.next().await {
-            socket.send(Box::new(ack)).await?;
+            acknowledge(&mut socket, ack).await?;
         }
         part(&mut socket, StatusCode::None).await
     }
 
     /// Answers one NOTIFY frame, which may hold several messages.
-    async fn acknowledge(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
+    async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
         let messages = match frame.payload() {
@@ -103,6 +103,19 @@ impl Agent {
                 .extend(answer(&self.contracts, message, peer.ip()).await);
         }
         ack
+    }
+}
+
+/// Sends an answer. One that does not fit in HAProxy's frames sets nothing, which admits nobody:
+/// other clients' checks are on the same connection, and go on.
+async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
+    let nothing = Ack::new(ack.stream_id, ack.frame_id);
+    match socket.send(Box::new(ack)).await {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            tracing::warn!(%error, "an answer is too long for HAProxy: raise tune.bufsize there");
+            socket.send(Box::new(nothing)).await
+        }
+        sent => sent,
     }
 }
 
