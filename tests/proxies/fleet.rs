@@ -19,8 +19,10 @@ pub struct Kind {
     pub start: fn(&Upstreams) -> Proxy,
     /// The contract it speaks, as metrics call it.
     pub contract: &'static str,
-    /// What a client sees when Curfew gives no answer.
+    /// What a client sees when Curfew is down.
     pub no_answer: u16,
+    /// What a client sees when Curfew is silent for too long.
+    pub silence: u16,
     /// What a client sees when Curfew says that its store is not there.
     pub store_unavailable: u16,
     /// The longest that it waits for an answer, in seconds, and a bit.
@@ -72,6 +74,7 @@ pub const FLEET: [Kind; 8] = [
         start: nginx::start,
         contract: "auth-request",
         no_answer: 500,
+        silence: 500,
         store_unavailable: 500,
         patience: 5.0,
         redirecting_host: HOST,
@@ -81,6 +84,7 @@ pub const FLEET: [Kind; 8] = [
         start: ingress_nginx::start,
         contract: "auth-request",
         no_answer: 500,
+        silence: 500,
         store_unavailable: 500,
         patience: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
@@ -90,6 +94,7 @@ pub const FLEET: [Kind; 8] = [
         start: traefik::start,
         contract: "forward-auth",
         no_answer: 500,
+        silence: 500,
         store_unavailable: 503,
         patience: 35.0,
         redirecting_host: HOST,
@@ -99,6 +104,7 @@ pub const FLEET: [Kind; 8] = [
         start: caddy::start,
         contract: "forward-auth",
         no_answer: 502,
+        silence: 504,
         store_unavailable: 503,
         patience: 5.0,
         redirecting_host: HOST,
@@ -108,6 +114,7 @@ pub const FLEET: [Kind; 8] = [
         start: envoy::start_http,
         contract: "ext-authz",
         no_answer: 503,
+        silence: 503,
         store_unavailable: 503,
         patience: 5.0,
         redirecting_host: HOST,
@@ -117,6 +124,7 @@ pub const FLEET: [Kind; 8] = [
         start: envoy::start_grpc,
         contract: "ext-authz-grpc",
         no_answer: 503,
+        silence: 503,
         store_unavailable: 503,
         patience: 5.0,
         redirecting_host: HOST,
@@ -126,6 +134,7 @@ pub const FLEET: [Kind; 8] = [
         start: haproxy::start_2_6,
         contract: "spoe",
         no_answer: 503,
+        silence: 503,
         store_unavailable: 503,
         patience: 5.0,
         redirecting_host: HOST,
@@ -135,6 +144,7 @@ pub const FLEET: [Kind; 8] = [
         start: haproxy::start_2_8,
         contract: "spoe",
         no_answer: 503,
+        silence: 503,
         store_unavailable: 503,
         patience: 5.0,
         redirecting_host: HOST,

@@ -92,10 +92,17 @@ pub async fn identity(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let (cookie, names) = (session.cookie(), forged_names());
     let lines = forged(&names, &[("cookie", &*cookie)]);
-    let seen = bench.admitted(&bench.send("GET", "/", &lines).await, "alice");
-    assert_not_forged(&seen.headers);
-    assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
-    assert_eq!(seen.all("x-session-id"), [&session.id]);
+    for http2 in [false, true] {
+        let answer = if http2 {
+            bench.get_http2("/", &lines).await
+        } else {
+            bench.send("GET", "/", &lines).await
+        };
+        let seen = bench.admitted(&answer, "alice");
+        assert_not_forged(&seen.headers);
+        assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
+        assert_eq!(seen.all("x-session-id"), [&session.id]);
+    }
     // What is not known is not the client's to say either.
     let nobody = bench
         .curfew
