@@ -95,8 +95,8 @@ fn client_headers(http: &HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
         }
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MalformedOriginal)?;
         let value = http::HeaderValue::from_bytes(value).map_err(|_| MalformedOriginal)?;
-        headers.append(name, value);
-        Ok(())
+        let appended = headers.try_append(name, value);
+        appended.map(drop).map_err(|_| MalformedOriginal)
     };
     match &http.header_map {
         Some(map) => {

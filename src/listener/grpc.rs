@@ -1,8 +1,11 @@
+use std::io;
 use std::time::Duration;
 
+use futures_util::stream;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 use super::Socket;
@@ -14,6 +17,9 @@ const MAX_HEADERS: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 1024;
 /// How often an idle connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long a new connection may be silent.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Services, and how they are served.
 pub struct GrpcServer {
@@ -62,7 +68,13 @@ pub(super) async fn serve(
     stop: CancellationToken,
     patience: Duration,
 ) -> bool {
-    let incoming = TcpIncoming::from(socket.listener).with_nodelay(Some(true));
+    let name = socket.name;
+    let (speaking, spoken) = mpsc::channel(1);
+    let accepting = tokio::spawn(accept(socket, speaking, stop.clone()));
+    let incoming = stream::unfold(spoken, |mut spoken| async {
+        let stream = spoken.recv().await?;
+        Some((Ok::<_, io::Error>(stream), spoken))
+    });
     let serving = server
         .server
         .add_routes(server.routes)
@@ -71,13 +83,31 @@ pub(super) async fn serve(
         stop.cancelled().await;
         tokio::time::sleep(patience).await;
     };
-    tokio::select! {
+    let finished = tokio::select! {
         ended = serving => {
             if let Err(error) = ended {
-                tracing::error!(listener = socket.name, %error, "serving has ended");
+                tracing::error!(listener = name, %error, "serving has ended");
             }
             true
         }
         () = too_late => false,
+    };
+    accepting.abort();
+    finished
+}
+
+/// Hands on the connections whose peers have begun to speak. Others are closed after a while, and
+/// when the listener stops: the server itself would wait for them.
+async fn accept(socket: Socket, speaking: mpsc::Sender<TcpStream>, stop: CancellationToken) {
+    while let Some((stream, _)) = socket.accept(&stop).await {
+        let (speaking, stop) = (speaking.clone(), stop.clone());
+        tokio::spawn(async move {
+            let mut first = [0];
+            let spoken = tokio::time::timeout(SILENCE, stream.peek(&mut first));
+            if let Some(Ok(Ok(1))) = stop.run_until_cancelled(spoken).await {
+                // Fails when nothing is served any more.
+                let _ = speaking.send(stream).await;
+            }
+        });
     }
 }

@@ -17,6 +17,8 @@ use super::Socket;
 
 /// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest.
 const MAX_HEAD: usize = 80 * 1024;
+/// The most headers that a request may have: more than any proxy of ours lets pass.
+const MAX_HEADERS: usize = 1024;
 /// How long a connection may take to send the head of a request, the wait between two requests
 /// included. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that it is
 /// never us who close one that it is about to use.
@@ -58,6 +60,7 @@ fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {

@@ -113,6 +113,18 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
     assert!(waited.seconds() < 5.0);
 }
 
+#[tokio::test]
+async fn who_says_nothing_does_not_delay_stopping() {
+    let curfew = Setup::memory().start();
+    let _silent = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
+        .await
+        .unwrap();
+    let _idle = channel(&curfew).await;
+    let waited = Stopwatch::start();
+    curfew.stop().await;
+    assert!(waited.seconds() < 5.0, "{}", waited.seconds());
+}
+
 async fn connect(curfew: &Curfew, tls: ClientTlsConfig) -> Result<Channel, Error> {
     let endpoint = Endpoint::from_shared(format!("https://{}", curfew.grpc.unwrap()));
     endpoint.unwrap().tls_config(tls).unwrap().connect().await

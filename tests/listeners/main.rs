@@ -13,5 +13,6 @@ mod support;
 mod envoy;
 mod grpc;
 mod haproxy;
+mod http;
 mod spoe;
 mod spop;

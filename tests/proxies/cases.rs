@@ -55,6 +55,7 @@ pub const CASES: &[Case] = cases![
     "16" "A preflight is a passive request; a GET that claims to be one is not" forgery::preflight,
     "17a" "A WebSocket opens with a session, and with none it is denied" protocols::web_socket,
     "17b" "An event stream flows as it is written" protocols::events,
+    "17c" "An upgrade to h2c is not handed on, with a session or without" protocols::no_other_upgrade,
     "18" "Methods and conditions are the application's business" traffic::methods,
     "19a" "Redis down or hanging: nobody is let in, nobody is logged out" failure::store_down,
     "20a" "Headers of 8, 16 and 60 kB are served or refused, never misread" traffic::large_headers,

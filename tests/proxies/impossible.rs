@@ -14,7 +14,7 @@ pub fn impossible(case: &str, proxy: &str) -> Option<&'static Impossible> {
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static IMPOSSIBLE: [Impossible; 2] = [
+pub static IMPOSSIBLE: [Impossible; 3] = [
     Impossible {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
@@ -22,10 +22,17 @@ pub static IMPOSSIBLE: [Impossible; 2] = [
         reason: "NGINX drops the body of a denial, and shows a page of its own.",
     },
     Impossible {
+        case: "17c",
+        proxies: &["ingress-nginx"],
+        fails_with: "upgraded to h2c",
+        reason: "ingress-nginx hands on every Upgrade, on every path: the application must not take \
+                 one to h2c.",
+    },
+    Impossible {
         case: "20c",
-        proxies: &["NGINX", "ingress-nginx"],
+        proxies: &["ingress-nginx"],
         fails_with: "while receiving response with status: 401",
-        reason: "NGINX shows a page of its own, which a gRPC client may take for a broken message; \
+        reason: "ingress-nginx shows a page of its own, which a gRPC client may take for a broken message; \
                  a client that goes by the HTTP status, 401, sees UNAUTHENTICATED.",
     },
 ];

@@ -81,6 +81,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let path = head.uri.path().to_owned();
+    // To anything and anywhere: what must not be upgraded must not get here.
     let wants_upgrade = head.headers.contains_key("upgrade");
     backend.seen.lock().unwrap().push(Seen {
         method: head.method,
@@ -92,6 +93,18 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
         ("set-cookie", "app=1; Path=/"),
         ("set-cookie", "cart=2; Path=/; HttpOnly"),
     ]);
+    if wants_upgrade {
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
+            tokio::io::copy(&mut from, &mut to).await
+        });
+        let accept = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-accept", WEB_SOCKET_ACCEPT),
+        ];
+        return (StatusCode::SWITCHING_PROTOCOLS, accept).into_response();
+    }
     match path.as_str() {
         "/teapot" => (StatusCode::IM_A_TEAPOT, BODY).into_response(),
         "/slow" => {
@@ -101,18 +114,6 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
         "/cookies" => (cookies, BODY).into_response(),
         "/cookies/500" => (StatusCode::INTERNAL_SERVER_ERROR, cookies, BODY).into_response(),
         "/events" => events(backend.next_event),
-        "/socket" if wants_upgrade => {
-            tokio::spawn(async move {
-                let (mut from, mut to) = tokio::io::split(TokioIo::new(upgrade.await.unwrap()));
-                tokio::io::copy(&mut from, &mut to).await
-            });
-            let accept = [
-                ("connection", "upgrade"),
-                ("upgrade", "websocket"),
-                ("sec-websocket-accept", WEB_SOCKET_ACCEPT),
-            ];
-            (StatusCode::SWITCHING_PROTOCOLS, accept).into_response()
-        }
         _ => ([("set-cookie", "app=1; Path=/")], BODY).into_response(),
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         }
         let name = HeaderName::from_bytes(name).map_err(|_| MalformedOriginal)?;
         let value = HeaderValue::from_bytes(value).map_err(|_| MalformedOriginal)?;
-        headers.append(name, value);
+        let appended = headers.try_append(name, value);
+        appended.map_err(|_| MalformedOriginal)?;
     }
 }
 

@@ -39,6 +39,28 @@ pub async fn web_socket(bench: &mut Bench) {
     }
 }
 
+/// An upgrade to h2c would be a tunnel past every check, open to whoever reaches the way in.
+pub async fn no_other_upgrade(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    for target in ["/private", "/sign-in"] {
+        for upgrade in ["h2c", "H2C", "websocket, h2c", "h2c, websocket"] {
+            let mut stream = bench.connect().await;
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: app.example.com\r\nCookie: {}\r\n\
+                 Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\n\
+                 HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
+                session.cookie()
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let answer = until(&mut stream, "\r\n\r\n").await;
+            assert!(!answer.contains(" 101 "), "upgraded to {upgrade}: {answer}");
+            for seen in bench.backend.take() {
+                assert!(!seen.headers.contains_key("upgrade"), "{seen:?}");
+            }
+        }
+    }
+}
+
 pub async fn events(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let mut stream = bench.connect().await;

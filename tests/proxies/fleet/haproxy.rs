@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Proxy, Running, Upstreams};
+use super::{HOST, Proxy, Running, Upstreams};
 use crate::support::deployed::{Server, changed, deployed, installed, uncommented};
 use crate::support::{free_port, local};
 
@@ -19,9 +19,9 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let mut text = deployed("haproxy/haproxy.cfg");
     if let Some(policy) = upstreams.policy {
-        let rule = format!("str({policy})");
         text = uncommented(&text, "For another policy:")
-            .replace("str(payments) if { path_beg /payments/ }", &rule);
+            .replace("str(payments)", &format!("str({policy})"))
+            .replace("payments.example.com", HOST);
     }
     let text = changed(
         &text,
