@@ -178,6 +178,27 @@ async fn who_does_not_keep_to_the_protocol_is_sent_away() {
     }
 }
 
+/// Checks before a broken frame are other clients', and are answered.
+#[tokio::test]
+async fn a_broken_frame_takes_no_check_along() {
+    let curfew = start();
+    let session = curfew.sign_in("alice").await;
+    let asked = frame(NOTIFY, 1, (1, 1), &check(&[("cookie", &session.cookie())]));
+    for broken in [
+        frame(77, 1, (1, 1), &[]),
+        frame(NOTIFY, 1, (2, 1), &[0xff; 9]),
+    ] {
+        for _ in 0..30 {
+            let mut peer = Peer::greeted(curfew.spoe.unwrap()).await;
+            peer.send(&[&asked[..], &broken].concat()).await;
+            let ack = peer.receive().await.unwrap();
+            assert_eq!((ack.kind, ack.ids), (ACK, (1, 1)));
+            assert_eq!(ack.variables()["verdict"], text("allow"));
+            assert_eq!(peer.receive().await.unwrap().kind, AGENT_DISCONNECT);
+        }
+    }
+}
+
 #[tokio::test]
 async fn messages_that_are_not_ours_set_nothing() {
     let curfew = start();

@@ -68,6 +68,18 @@ impl Proxy {
 /// The host of the application in the tests.
 pub const HOST: &str = "app.example.com";
 
+/// What most of them have in common.
+const USUAL: Kind = Kind {
+    name: "",
+    start: nginx::start,
+    contract: "",
+    no_answer: 503,
+    silence: 503,
+    store_unavailable: 503,
+    patience: 5.0,
+    redirecting_host: HOST,
+};
+
 pub const FLEET: [Kind; 8] = [
     Kind {
         name: "NGINX",
@@ -76,8 +88,7 @@ pub const FLEET: [Kind; 8] = [
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "ingress-nginx",
@@ -95,9 +106,8 @@ pub const FLEET: [Kind; 8] = [
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
-        store_unavailable: 503,
         patience: 35.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "Caddy",
@@ -105,48 +115,30 @@ pub const FLEET: [Kind; 8] = [
         contract: "forward-auth",
         no_answer: 502,
         silence: 504,
-        store_unavailable: 503,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "Envoy HTTP",
         start: envoy::start_http,
         contract: "ext-authz",
-        no_answer: 503,
-        silence: 503,
-        store_unavailable: 503,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "Envoy gRPC",
         start: envoy::start_grpc,
         contract: "ext-authz-grpc",
-        no_answer: 503,
-        silence: 503,
-        store_unavailable: 503,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "HAProxy 2.6",
         start: haproxy::start_2_6,
         contract: "spoe",
-        no_answer: 503,
-        silence: 503,
-        store_unavailable: 503,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
     Kind {
         name: "HAProxy 2.8",
         start: haproxy::start_2_8,
         contract: "spoe",
-        no_answer: 503,
-        silence: 503,
-        store_unavailable: 503,
-        patience: 5.0,
-        redirecting_host: HOST,
+        ..USUAL
     },
 ];

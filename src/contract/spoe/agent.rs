@@ -61,46 +61,43 @@ impl Agent {
             Greeting::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
-        loop {
+        let (status, outcome) = loop {
             tokio::select! {
                 Some(ack) = pending.next() => acknowledge(&mut socket, ack).await?,
-                () = stop.cancelled() => break,
+                () = stop.cancelled() => break (StatusCode::None, Ok(())),
                 frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
                     None => return Ok(()),
-                    Some(Err(error)) => {
-                        let invalid = error.kind() == io::ErrorKind::InvalidData;
-                        if invalid {
-                            part(&mut socket, StatusCode::Invalid).await?;
-                        }
-                        return Err(error);
+                    Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                        break (StatusCode::Invalid, Err(error));
                     }
+                    Some(Err(error)) => return Err(error),
                     Some(Ok(frame)) => match frame.frame_type() {
                         FrameType::Notify => pending.push(self.answer(frame, peer)),
                         FrameType::HaproxyDisconnect => {
                             return part(&mut socket, StatusCode::None).await;
                         }
-                        _ => return part(&mut socket, StatusCode::Invalid).await,
+                        _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
             }
-        }
+        };
+        // Whatever ends the connection, the checks before it are other clients'.
         while let Some(ack) = pending.next().await {
             acknowledge(&mut socket, ack).await?;
         }
-        part(&mut socket, StatusCode::None).await
+        part(&mut socket, status).await?;
+        outcome
     }
 
     /// Answers one NOTIFY frame, which may hold several messages.
     async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
-        let messages = match frame.payload() {
-            FramePayload::ListOfMessages(messages) => messages.to_vec(),
-            _ => Vec::new(),
-        };
-        for message in &messages {
-            ack.actions
-                .extend(answer(&self.contracts, message, peer.ip()).await);
+        if let FramePayload::ListOfMessages(messages) = frame.payload() {
+            for message in messages.iter() {
+                let actions = answer(&self.contracts, message, peer.ip()).await;
+                ack.actions.extend(actions);
+            }
         }
         ack
     }
