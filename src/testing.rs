@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::clock::ManualClock;
+use crate::config::CookieConfig;
 use crate::credential::{KeyRing, SigningKey};
 use crate::lifecycle::{Lifecycle, Started};
 use crate::policy::{ActivityKind, Policies, Policy};
@@ -185,4 +186,16 @@ impl Bench {
 
 pub(crate) fn name(name: &str) -> PolicyName {
     PolicyName::new(name).unwrap()
+}
+
+/// The session cookie as it is by default.
+pub(crate) fn cookie_config() -> CookieConfig {
+    CookieConfig {
+        name: "__Host-session".to_owned(),
+        domain: None,
+        path: "/".to_owned(),
+        secure: true,
+        same_site: cookie::SameSite::Lax,
+        persistent: false,
+    }
 }

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::CookieConfig;
-use crate::testing::{Bench, HOUR, MINUTE};
+use crate::testing::{Bench, HOUR, MINUTE, cookie_config};
 
 /// The admin API, with a token that opens it.
 struct Fixture {
@@ -28,12 +28,8 @@ impl Fixture {
         let bench = Bench::new();
         let token = AdminToken::generate().unwrap();
         let cookie = CookieConfig {
-            name: "__Host-session".to_owned(),
-            domain: None,
-            path: "/".to_owned(),
-            secure: true,
-            same_site: cookie::SameSite::Lax,
             persistent: true,
+            ..cookie_config()
         };
         let admin = Admin {
             lifecycle: bench.lifecycle.clone(),

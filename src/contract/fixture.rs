@@ -10,9 +10,9 @@ use tower::ServiceExt;
 
 use super::{Contracts, SessionCookie, SignIn, router};
 use crate::check::Checker;
-use crate::config::{CookieConfig, HostPattern, SignInConfig};
+use crate::config::{HostPattern, SignInConfig};
 use crate::credential::TokenExtractor;
-use crate::testing::Bench;
+use crate::testing::{Bench, cookie_config};
 
 /// What clears the session cookie.
 pub(super) const CLEARED: &str =
@@ -33,14 +33,7 @@ impl Fixture {
     pub(super) async fn with_literal_headers(literal_headers: bool) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
-        let cookie = CookieConfig {
-            name: "__Host-session".to_owned(),
-            domain: None,
-            path: "/".to_owned(),
-            secure: true,
-            same_site: cookie::SameSite::Lax,
-            persistent: false,
-        };
+        let cookie = cookie_config();
         let checker = Checker {
             lifecycle: bench.lifecycle.clone(),
             extractor: TokenExtractor {
