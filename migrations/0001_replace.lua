@@ -1,8 +1,10 @@
+#!lua flags=allow-oom
 -- Replaces a session's record, if it still is the one that the caller has read.
 --
 -- Everything rare that changes a record (ending it, ageing it) goes through this one script:
 -- read, compute in Curfew, replace; on a mismatch the caller reads again. It touches a single key,
 -- so it runs on any shard, and it can neither create a key nor replace what it was not shown.
+-- A full server must not keep sessions from being ended, so it runs beyond maxmemory, too.
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read

@@ -42,6 +42,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
                 .get(sessions::list)
                 .delete(sessions::revoke_all),
         )
+        .route("/api/v1/sessions/count", get(sessions::count))
         .route(
             "/api/v1/sessions/{id}",
             get(sessions::show).delete(sessions::revoke),

@@ -8,29 +8,35 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin, AdminToken, AdminTokens};
 use crate::check::Checker;
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyClock, StoreClock};
 use crate::config::{Config, StoreConfig};
 use crate::contract::spoe::Agent;
 use crate::contract::{self, Contracts, SessionCookie, SignIn, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
 use crate::secret::Secret;
+use crate::policy::Policies;
+use crate::store::journal::JournaledStore;
 use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
-use crate::store::redis::{ConnectError, RedisSettings, RedisStore};
+use crate::store::redis::{ConnectError, RedisStore};
 use crate::store::touch::CoalescingStore;
-use crate::store::{SessionStore, StoreError};
-use crate::telemetry::Metrics;
+use crate::store::{DeadlineQueue, NotBefore, SessionStore, StoreError};
+use crate::sweeper::Sweeper;
+use crate::telemetry::{Advice, Metrics};
+use crate::webhook::Webhook;
 
 /// How often the embedded store forgets what may be forgotten.
 const RECLAIM_EVERY: Duration = Duration::from_secs(30);
-/// How long after a failure Redis is looked at again.
-const PROBE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The least time to write what must not be lost when the process stops.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The service, built and bound, ready to run.
 pub struct App {
@@ -41,6 +47,8 @@ pub struct App {
     /// Stops the background work, after the listeners.
     stop_background: CancellationToken,
     store: Arc<dyn SessionStore>,
+    /// What was begun and must be finished.
+    tasks: TaskTracker,
     draining: Arc<AtomicBool>,
     patience: Duration,
 }
@@ -83,9 +91,9 @@ pub enum StartError {
         /// The system's reason.
         error: io::Error,
     },
-    /// Redis can't be used.
-    #[error("store: {0}")]
-    Store(#[from] ConnectError),
+    /// Ends of sessions can't be sent.
+    #[error("events: {0}")]
+    Webhook(#[from] reqwest::Error),
     /// No key could be made.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),
@@ -125,17 +133,21 @@ impl App {
     /// [`StartError`] with what to change.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new()?);
-        let mut background = JoinSet::new();
+        let advice = Arc::new(Advice::default());
+        let policies = Arc::new(config.policies);
         let stop_background = CancellationToken::new();
+        let mut background = Background {
+            tasks: JoinSet::new(),
+            stop: stop_background.clone(),
+        };
         let mut made_up = MadeUp::default();
-        let store = build_store(
-            &config.store,
-            &clock,
-            &metrics,
-            &mut background,
-            &stop_background,
-        )
-        .await?;
+        let shared = Shared {
+            metrics: &metrics,
+            advice: &advice,
+            policies: &policies,
+            end_journal: config.end_journal,
+        };
+        let store = build_store(&config.store, clock, &shared, &mut background);
         let key_ring = match config.key_ring {
             Some(key_ring) => key_ring,
             None => {
@@ -150,19 +162,34 @@ impl App {
             made_up.admin_token = Some(token.token);
         }
         let cookie = SessionCookie::new(config.cookie)?;
+        let mut webhook = None;
+        if let Some(settings) = config.webhook {
+            let clock = Arc::clone(&store.clock);
+            let (queue, sender) = Webhook::new(settings, clock, Arc::clone(&metrics))?;
+            webhook = Some(queue);
+            background.spawn(async move |stop| sender.run(stop).await);
+        }
         let lifecycle = Lifecycle {
-            store: Arc::clone(&store),
-            clock,
+            store: Arc::clone(&store.sessions),
+            deadlines: store.deadlines,
+            not_before: store.not_before,
+            clock: store.clock,
             key_ring: Arc::new(key_ring),
-            policies: Arc::new(config.policies),
+            policies,
             end_retention: config.end_retention,
             metrics: Arc::clone(&metrics),
+            known: Arc::new(KnownSessions::default()),
+            webhook,
+            tasks: TaskTracker::new(),
         };
-        let draining = Arc::new(AtomicBool::new(false));
-        let checker = Checker {
+        let store = store.sessions;
+        let tasks = lifecycle.tasks.clone();
+        let sweeper = Sweeper {
             lifecycle: lifecycle.clone(),
-            extractor: config.extractor,
         };
+        background.spawn(async move |stop| sweeper.run(stop).await);
+        let draining = Arc::new(AtomicBool::new(false));
+        let checker = Checker::new(lifecycle.clone(), config.extractor, config.check_timeout);
         let contracts = Arc::new(Contracts {
             checker,
             cookie: cookie.clone(),
@@ -178,6 +205,7 @@ impl App {
         let ops = Arc::new(Ops {
             store: Arc::clone(&store),
             metrics,
+            advice,
             draining: Arc::clone(&draining),
         });
         let mut listeners = Listeners::default();
@@ -192,11 +220,8 @@ impl App {
             let server = GrpcServer::new(routes, config.grpc_tls.as_ref())?;
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);
-            let (ops, stop) = (Arc::clone(&ops), stop_background.clone());
-            background.spawn(async move {
-                grpc_health::report(ops, reporter, stop).await;
-                Ok(())
-            });
+            let ops = Arc::clone(&ops);
+            background.spawn(async move |stop| grpc_health::report(ops, reporter, stop).await);
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
@@ -221,9 +246,10 @@ impl App {
             },
             made_up,
             listeners: listeners.0,
-            background,
+            background: background.tasks,
             stop_background,
             store,
+            tasks,
             draining,
             patience: config.shutdown_timeout,
         })
@@ -260,9 +286,19 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
         while serving.join_next().await.is_some() {}
+        // While the connection to the store is still kept.
+        self.tasks.close();
+        let finishing = async {
+            self.tasks.wait().await;
+            self.store.flush().await
+        };
+        let flushed = tokio::time::timeout(self.patience.max(LAST_WORDS), finishing).await;
         self.stop_background.cancel();
         while self.background.join_next().await.is_some() {}
-        self.store.flush().await?;
+        match flushed {
+            Ok(flushed) => flushed?,
+            Err(_) => return Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
+        }
         outcome
     }
 }
@@ -300,42 +336,98 @@ impl Listeners {
     }
 }
 
+/// Work in the background, which stops the process when it ends by itself.
+struct Background {
+    tasks: JoinSet<Result<(), RunError>>,
+    stop: CancellationToken,
+}
+
+impl Background {
+    /// Runs `work` until it is told to stop.
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let work = work(self.stop.clone());
+        self.tasks.spawn(async move {
+            work.await;
+            Ok(())
+        });
+    }
+}
+
+/// What the store works with.
+struct Shared<'a> {
+    metrics: &'a Arc<Metrics>,
+    advice: &'a Arc<Advice>,
+    policies: &'a Arc<Policies>,
+    end_journal: Duration,
+}
+
+/// The store, with what it keeps beside the sessions, and the time that it goes by.
+struct Store {
+    sessions: Arc<dyn SessionStore>,
+    deadlines: Arc<dyn DeadlineQueue>,
+    not_before: Arc<dyn NotBefore>,
+    clock: Arc<dyn Clock>,
+}
+
 /// Builds the store with its wrappers, and spawns what works for it in the background.
-async fn build_store(
+fn build_store(
     config: &StoreConfig,
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
-    background: &mut JoinSet<Result<(), RunError>>,
-    stop: &CancellationToken,
-) -> Result<Arc<dyn SessionStore>, StartError> {
+    clock: Arc<dyn Clock>,
+    shared: &Shared<'_>,
+    background: &mut Background,
+) -> Store {
+    let metrics = || Arc::clone(shared.metrics);
     match config {
         StoreConfig::Memory { max_sessions } => {
-            let store = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(clock)));
-            background.spawn(reclaim(Arc::clone(&store), stop.clone()));
-            Ok(Arc::new(MeasuredStore::new(store, Arc::clone(metrics))))
+            let memory = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(&clock)));
+            let reclaimed = Arc::clone(&memory);
+            background.spawn(async move |stop| reclaim(reclaimed, stop).await);
+            Store {
+                deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
+                not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
+                sessions: Arc::new(MeasuredStore::new(memory, metrics())),
+                clock,
+            }
         }
         StoreConfig::Redis(settings) => {
-            let redis = Arc::new(RedisStore::new(settings)?);
-            background.spawn(await_redis(
-                Arc::clone(&redis),
-                (**settings).clone(),
-                stop.clone(),
-            ));
-            let measured = MeasuredStore::new(redis, Arc::clone(metrics));
-            let store = CoalescingStore::new(measured, Arc::clone(clock), Arc::clone(metrics));
-            let store = Arc::new(store);
-            let (flusher, stop) = (Arc::clone(&store), stop.clone());
-            background.spawn(async move {
-                flusher.run(stop).await;
-                Ok(())
+            let store_clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
+            let clock: Arc<dyn Clock> = Arc::clone(&store_clock) as Arc<dyn Clock>;
+            let redis = Arc::new(RedisStore::new((**settings).clone(), store_clock));
+            let (kept, stop) = (Arc::clone(&redis), background.stop.clone());
+            background
+                .tasks
+                .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
+            let kept = Arc::clone(&redis);
+            let (advice, policies) = (Arc::clone(shared.advice), Arc::clone(shared.policies));
+            let measures = metrics();
+            background.spawn(async move |stop| {
+                kept.upkeep(&policies, &advice, &measures, stop).await;
             });
-            Ok(store)
+            let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
+            let bound = shared.end_journal;
+            let journal = JournaledStore::new(measured, bound, Arc::clone(&clock), metrics());
+            let journal = Arc::new(journal);
+            let replayed = Arc::clone(&journal);
+            background.spawn(async move |stop| replayed.run(stop).await);
+            let sessions = CoalescingStore::new(journal, Arc::clone(&clock), metrics());
+            let sessions = Arc::new(sessions);
+            let flushed = Arc::clone(&sessions);
+            background.spawn(async move |stop| flushed.run(stop).await);
+            Store {
+                sessions,
+                deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
+                not_before: redis,
+                clock,
+            }
         }
     }
 }
 
 /// Forgets, from time to time, what the embedded store may forget.
-async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) -> Result<(), RunError> {
+async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) {
     while stop
         .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
         .await
@@ -344,36 +436,4 @@ async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) -> Result<(),
         let reclaimed = store.reclaim();
         tracing::debug!(reclaimed, sessions = store.len(), "forgot old sessions");
     }
-    Ok(())
-}
-
-/// Waits until Redis has been seen once, and tells why it can't be used until then.
-async fn await_redis(
-    redis: Arc<RedisStore>,
-    settings: RedisSettings,
-    stop: CancellationToken,
-) -> Result<(), RunError> {
-    let mut told = String::new();
-    loop {
-        match stop.run_until_cancelled(redis.probe(&settings)).await {
-            None => return Ok(()),
-            Some(Ok(())) => {
-                tracing::info!("Redis is there");
-                break;
-            }
-            Some(Err(error @ ConnectError::NewerSchema { .. })) => return Err(error.into()),
-            Some(Err(error)) => {
-                let error = error.to_string();
-                if error != told {
-                    tracing::error!(%error, "Redis can't be used; trying again every second");
-                    told = error;
-                }
-            }
-        }
-        stop.run_until_cancelled(tokio::time::sleep(PROBE_PAUSE))
-            .await;
-    }
-    // A part that ends is a part that died; this one has nothing left to do.
-    stop.cancelled().await;
-    Ok(())
 }

@@ -3,13 +3,14 @@
 mod original;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
 use crate::clock::Stopwatch;
 use crate::credential::{Extraction, TokenExtractor};
 use crate::lifecycle::Lifecycle;
-use crate::policy::{Activity, Policy, classify};
+use crate::policy::{Activity, OnStoreFailure, Policy, classify};
 use crate::session::{
     DenyReason, EndReason, PolicyName, Remaining, Session, SessionId, State, Timestamp, Verdict,
     decide,
@@ -62,11 +63,15 @@ pub struct Outcome {
 
 /// Answers checks.
 pub struct Checker {
-    /// Begins and ends sessions; holds the store, the clock and the policies.
-    pub lifecycle: Lifecycle,
+    lifecycle: Lifecycle,
     /// Finds the credential.
-    pub extractor: TokenExtractor,
+    extractor: TokenExtractor,
+    /// The most time that one check spends on the store.
+    budget: Duration,
 }
+
+/// The store could not be asked.
+struct NoStore;
 
 impl Outcome {
     const fn deny(reason: DenyReason) -> Self {
@@ -80,6 +85,17 @@ impl Outcome {
 }
 
 impl Checker {
+    /// Answers checks on the sessions of `lifecycle`, each within `budget`, and nearly at once after
+    /// that when the store has not answered.
+    #[must_use]
+    pub fn new(lifecycle: Lifecycle, extractor: TokenExtractor, budget: Duration) -> Self {
+        Self {
+            lifecycle,
+            extractor,
+            budget,
+        }
+    }
+
     /// Answers one check; counts and audits the answer.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
@@ -143,43 +159,97 @@ impl Checker {
         }
     }
 
-    /// Loads, decides, and does what follows from the decision.
+    /// Answers by the store, or without it where it takes too long.
     async fn answer(&self, request: &CheckRequest<'_>, id: SessionId) -> Outcome {
+        let by_store = self.answer_by_store(request, id);
+        let outcome = match tokio::time::timeout(self.budget, by_store).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(NoStore)) => return self.answer_without_store(request, id).await,
+            Err(_) => {
+                tracing::warn!("a check could not be answered: the store takes too long");
+                return self.answer_without_store(request, id).await;
+            }
+        };
+        if let Verdict::Deny(reason) = outcome.verdict
+            && (reason.is_terminal() || reason == DenyReason::UnknownSession)
+        {
+            self.lifecycle.known.forget(id);
+        }
+        outcome
+    }
+
+    /// Loads, decides, and does what follows from the decision.
+    async fn answer_by_store(
+        &self,
+        request: &CheckRequest<'_>,
+        id: SessionId,
+    ) -> Result<Outcome, NoStore> {
         for _ in 0..ATTEMPTS {
             let session = match self.lifecycle.store.load(id).await {
                 Ok(Some(session)) => session,
-                Ok(None) => return Outcome::deny(DenyReason::UnknownSession),
-                Err(error) => return store_failed(&error),
+                Ok(None) => return Ok(Outcome::deny(DenyReason::UnknownSession)),
+                Err(error) => {
+                    tracing::warn!(%error, "a check could not be answered");
+                    return Err(NoStore);
+                }
             };
             // The time is read after the record, so that no wait for the store is left out.
             let now = self.lifecycle.clock.now();
             let (home, asked) = self.policies(request.policy, &session.policy);
-            let verdict = decide(Some(&session), &home.limits, &asked.limits, now);
-            let outcome = match verdict {
+            let verdict = if self.lifecycle.is_revoked(&session) {
+                Verdict::Deny(DenyReason::Revoked)
+            } else {
+                decide(Some(&session), &home.limits, &asked.limits, now)
+            };
+            match verdict {
                 Verdict::Allow => {
                     let session = self.touch(request, id, session, (home, asked), now).await;
-                    Outcome {
-                        verdict,
-                        remaining: Some(session.remaining(&home.limits, now)),
-                        session: Some((id, session)),
-                        max_auth_age: None,
+                    if home.on_store_failure != OnStoreFailure::Deny {
+                        self.lifecycle.known.verified(id, &session, now);
                     }
+                    return Ok(allowed(id, session, home, now));
                 }
-                Verdict::Deny(reason) => match self.deny(id, session, reason, now).await {
-                    Some(outcome) => {
+                Verdict::Deny(reason) => {
+                    if let Some(outcome) = self.deny(id, session, reason, now).await? {
                         let max_auth_age = asked.limits.max_auth_age.map(|age| age.as_secs());
-                        Outcome {
+                        return Ok(Outcome {
                             max_auth_age,
                             ..outcome
-                        }
+                        });
                     }
-                    None => continue,
-                },
-            };
-            return outcome;
+                }
+            }
         }
         // Used faster than it can be looked at; nothing is known for certain.
-        Outcome::deny(DenyReason::StoreUnavailable)
+        Err(NoStore)
+    }
+
+    /// Serves a session that the store had a moment ago, where its policies allow that; counted
+    /// and audited.
+    async fn answer_without_store(&self, request: &CheckRequest<'_>, id: SessionId) -> Outcome {
+        let now = self.lifecycle.clock.now();
+        let recalled = self.lifecycle.known.recall(id, Duration::MAX, now).and_then(|session| {
+            let (home, asked) = self.policies(request.policy, &session.policy);
+            let OnStoreFailure::Known { grace } = home.on_store_failure.strictest(asked.on_store_failure)
+            else {
+                return None;
+            };
+            let known = self.lifecycle.known.recall(id, grace, now)?;
+            let verdict = decide(Some(&known), &home.limits, &asked.limits, now);
+            let allowed = verdict == Verdict::Allow && !self.lifecycle.is_revoked(&known);
+            allowed.then_some((known, home, asked))
+        });
+        let Some((session, home, asked)) = recalled else {
+            return Outcome::deny(DenyReason::StoreUnavailable);
+        };
+        let seen = session.last_seen;
+        let session = self.touch(request, id, session, (home, asked), now).await;
+        if session.last_seen > seen {
+            self.lifecycle.known.touched(id, now);
+        }
+        self.lifecycle.metrics.degraded(session.policy.as_str());
+        audit::session_degraded(id, &session, request.contract);
+        allowed(id, session, home, now)
     }
 
     /// The session's home policy and the one that applies to the request.
@@ -211,6 +281,7 @@ impl Checker {
             last_seen: session.last_seen,
             retention: session.retention,
             interval: home.touch_interval,
+            deadline: session.idle_deadline(&home.limits),
         };
         // The session is alive whether or not this can be written; the store counts its failures.
         let _ = self.lifecycle.store.touch(id, touch).await;
@@ -226,15 +297,15 @@ impl Checker {
         session: Session,
         reason: DenyReason,
         now: Timestamp,
-    ) -> Option<Outcome> {
+    ) -> Result<Option<Outcome>, NoStore> {
         let denied = |reason, session| {
             let session = Some((id, session));
-            Some(Outcome {
+            Ok(Some(Outcome {
                 verdict: Verdict::Deny(reason),
                 session,
                 remaining: None,
                 max_auth_age: None,
-            })
+            }))
         };
         let end = EndReason::from_denial(reason).filter(|_| session.state == State::Live);
         let Some(end) = end else {
@@ -249,7 +320,7 @@ impl Checker {
             unless_touched_since,
         };
         match self.lifecycle.end(id, ending).await {
-            Ok(EndOutcome::Touched(_)) => None,
+            Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {
                 let recorded = match tombstone.state {
                     State::Ended(end) => end.reason.denial(),
@@ -258,15 +329,22 @@ impl Checker {
                 denied(recorded, tombstone)
             }
             Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
+            // The store may know better whether it was used in the meantime.
+            Err(_) if idle => Err(NoStore),
             // The decision stands without its record; the next check makes it again.
             Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
         }
     }
 }
 
-fn store_failed(error: &crate::store::StoreError) -> Outcome {
-    tracing::warn!(%error, "a check could not be answered");
-    Outcome::deny(DenyReason::StoreUnavailable)
+/// A request that may pass on a session.
+fn allowed(id: SessionId, session: Session, home: &Policy, now: Timestamp) -> Outcome {
+    Outcome {
+        verdict: Verdict::Allow,
+        remaining: Some(session.remaining(&home.limits, now)),
+        session: Some((id, session)),
+        max_auth_age: None,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod keygen;
+mod migrate;
 mod serve;
 
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ enum Command {
     Serve(ConfigArgs),
     /// Check the configuration and print what is in force, without its secrets.
     CheckConfig(ConfigArgs),
+    /// Upgrade the records in Redis to the version that this program writes, while checks go on.
+    Migrate(migrate::MigrateArgs),
     /// Make a key for token.keys, or an admin token.
     Keygen(keygen::KeygenArgs),
 }
@@ -54,6 +57,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
+            Command::Migrate(args) => migrate::run(&args),
             Command::Keygen(args) => keygen::run(&args),
         }
     }

@@ -2,11 +2,15 @@
 //!
 //! Everything else takes `now` as an argument or holds a [`Clock`]; `clippy.toml` forbids the rest.
 
+mod store_clock;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::session::Timestamp;
+
+pub use store_clock::StoreClock;
 
 /// Tells the time that decisions are made by.
 pub trait Clock: Send + Sync + 'static {
@@ -22,6 +26,38 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+}
+
+/// The time at which it was made, and the monotonic clock from there on: setting the machine's clock
+/// does not move it.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyClock {
+    made_at: Timestamp,
+    made: Instant,
+}
+
+impl SteadyClock {
+    /// A clock that shows the machine's time now.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            made_at: SystemClock.now(),
+            made: Instant::now(),
+        }
+    }
+}
+
+impl Default for SteadyClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> Timestamp {
+        self.made_at.plus(self.made.elapsed())
     }
 }
 

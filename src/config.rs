@@ -17,6 +17,7 @@ use crate::credential::{KeyRing, TokenExtractor};
 use crate::policy::Policies;
 use crate::secret::Secret;
 use crate::store::redis::RedisSettings;
+use crate::webhook::WebhookSettings;
 
 pub use load::{Environment, Loaded, load};
 pub use problem::{ConfigError, Problem};
@@ -35,6 +36,12 @@ pub struct Config {
     pub sign_in: Option<SignInConfig>,
     /// Where sessions live.
     pub store: StoreConfig,
+    /// The most time that one check spends on the store.
+    pub check_timeout: Duration,
+    /// How long each process remembers the ends that it has written.
+    pub end_journal: Duration,
+    /// Where the ends of sessions are sent, if anywhere.
+    pub webhook: Option<WebhookSettings>,
     /// Where a token is looked for in a request.
     pub extractor: TokenExtractor,
     /// The keys that tokens are signed with; `None` to make one for this process.

@@ -6,9 +6,10 @@
 //! The layers, from the bottom up; each uses only those before it:
 //!
 //! 1. [`session`], the domain; [`secret`]
-//! 2. [`clock`]; [`credential`]; [`policy`]
+//! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]
 //! 3. [`store`] and [`config`]; [`telemetry`]
-//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case
+//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`sweeper`];
+//!    [`webhook`]
 //! 5. [`contract`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
 
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod contract;
 pub mod credential;
+pub mod events;
 pub mod lifecycle;
 pub mod listener;
 pub mod ops;
@@ -27,7 +29,9 @@ pub mod policy;
 pub mod secret;
 pub mod session;
 pub mod store;
+pub mod sweeper;
 pub mod telemetry;
+pub mod webhook;
 
 #[cfg(test)]
 mod testing;

@@ -3,21 +3,40 @@
 //! Each change runs to its end even when the request that asked for it is dropped half-way, so
 //! that none is made without being told.
 
+mod known;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::TaskTracker;
+
 use crate::clock::Clock;
 use crate::credential::{KeyError, KeyRing, Token};
+use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{EndReason, NewSession, Session, SessionId, Subject, Timestamp};
-use crate::store::{Creation, EndOutcome, Ending, SessionStore, StoreError};
+use crate::session::{NewSession, Session, SessionId, State, Subject, Timestamp};
+use crate::store::{
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore, StoreError,
+};
 use crate::telemetry::{Metrics, audit};
+use crate::webhook::Webhook;
+
+pub use known::KnownSessions;
+
+/// Longer than any session lives (RFC 6265bis section 5.5: no cookie is kept for longer).
+const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+/// How often it is tried to note that an end was told, and the pause between.
+const SETTLING: (u32, Duration) = (5, Duration::from_millis(200));
 
 /// Starts and ends sessions.
 #[derive(Clone)]
 pub struct Lifecycle {
     /// Where they live.
     pub store: Arc<dyn SessionStore>,
+    /// When to look at each.
+    pub deadlines: Arc<dyn DeadlineQueue>,
+    /// Before when all sessions of a subject have ended.
+    pub not_before: Arc<dyn NotBefore>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Signs their tokens.
@@ -28,6 +47,12 @@ pub struct Lifecycle {
     pub end_retention: Duration,
     /// Counts them.
     pub metrics: Arc<Metrics>,
+    /// What may be served when the store can't be asked.
+    pub known: Arc<KnownSessions>,
+    /// Tells others of their ends.
+    pub webhook: Option<Webhook>,
+    /// What still has to be noted when the process stops.
+    pub tasks: TaskTracker,
 }
 
 /// A session that was just started.
@@ -39,6 +64,28 @@ pub struct Started {
     pub token: Token,
     /// Its record.
     pub session: Session,
+    /// How many replicas of the store have it.
+    pub replication: Replication,
+}
+
+/// What became of the sessions of a subject that was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevokedAll {
+    /// How many sessions lived until now.
+    pub revoked: usize,
+    /// All that started before this have ended.
+    pub not_before: Timestamp,
+    /// How many replicas of the store have all of this.
+    pub replication: Replication,
+}
+
+/// How many records a subject has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubjectCount {
+    /// Sessions that live.
+    pub live: usize,
+    /// Tombstones that are still kept.
+    pub ended: usize,
 }
 
 /// Why a session could not be started or ended.
@@ -72,13 +119,24 @@ impl Lifecycle {
                 .ok_or(LifecycleError::UnknownPolicy)?;
             let token = this.key_ring.issue()?;
             let id = token.session_id();
-            let now = this.clock.now();
+            // The store is asked first: its answer is what sets the clock, on a new process.
+            let not_before = this.not_before.not_before(&new.subject).await?;
+            // Whoever signs in a moment after all of their sessions were revoked has a new one.
+            let now = this.clock.now().max(not_before.unwrap_or_default());
             let session = Session::start(new, &policy.limits, this.end_retention, now);
+            let deadline = this.policies.deadline(&session);
+            this.deadlines.enqueue(id, deadline).await?;
             match this.store.create(id, &session).await? {
                 Creation::Created => {
                     this.metrics.session_created(session.policy.as_str());
                     audit::session_created(id, &session);
-                    Ok(Started { id, token, session })
+                    let replication = this.confirmation(id).await;
+                    Ok(Started {
+                        id,
+                        token,
+                        session,
+                        replication,
+                    })
                 }
                 Creation::Exists => Err(LifecycleError::Collision),
             }
@@ -93,58 +151,205 @@ impl Lifecycle {
     pub async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         let this = self.clone();
         to_the_end(async move {
+            // Whether or not the store takes it: nobody is served who is meant to be gone.
+            this.known.forget(id);
             let outcome = this.store.end(id, ending).await?;
-            if let EndOutcome::Ended(session) = &outcome {
-                this.metrics
-                    .session_ended(session.policy.as_str(), ending.reason);
-                audit::session_ended(id, session, ending.reason);
+            if let EndOutcome::Ended(tombstone) = &outcome {
+                this.announce(id, tombstone, false);
+                let (this, tombstone) = (this.clone(), tombstone.clone());
+                // Nobody has to wait for this.
+                let tasks = this.tasks.clone();
+                tasks.spawn(async move { this.settle(id, &tombstone).await });
             }
             Ok(outcome)
         })
         .await
     }
 
-    /// Ends a session on purpose.
+    /// Tells the end of a session that somebody else ended who may not have told it.
+    pub async fn tell_again(&self, id: SessionId, tombstone: &Session) {
+        self.announce(id, tombstone, true);
+        self.settle(id, tombstone).await;
+    }
+
+    fn announce(&self, id: SessionId, tombstone: &Session, redelivered: bool) {
+        let Some(ended) = SessionEnded::new(id, tombstone, redelivered) else {
+            return;
+        };
+        self.metrics
+            .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
+        audit::session_ended(&ended);
+        if let Some(webhook) = &self.webhook {
+            webhook.send(ended);
+        }
+    }
+
+    /// Notes that an end was told. If this fails for good another process tells it again.
+    async fn settle(&self, id: SessionId, tombstone: &Session) {
+        for _ in 0..SETTLING.0 {
+            match self.deadlines.settle(id, Some(tombstone)).await {
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::debug!(%error, session = %id, "an end that was told is not noted yet");
+                    tokio::time::sleep(SETTLING.1).await;
+                }
+            }
+        }
+    }
+
+    /// Ends a session on purpose, and waits until as many replicas of the store know as are
+    /// wanted.
     ///
     /// # Errors
     /// As for [`Lifecycle::end`].
-    pub async fn revoke(&self, id: SessionId) -> Result<EndOutcome, StoreError> {
-        self.end(id, revocation(self.clock.now())).await
+    pub async fn revoke(&self, id: SessionId) -> Result<(EndOutcome, Replication), StoreError> {
+        let outcome = self.end(id, Ending::revoked(self.clock.now())).await?;
+        Ok((outcome, self.confirmation(id).await))
     }
 
-    /// Ends every session of a subject on purpose, and says how many lived until then.
+    /// Ends every session of a subject on purpose that started before `before` (now, when that is
+    /// left out), and says how many lived until then. Sessions that start later live.
     ///
     /// # Errors
     /// [`StoreError`] when the store failed on the way: some may have been ended. Repeating it is
     /// safe.
-    pub async fn revoke_all(&self, subject: &Subject) -> Result<usize, StoreError> {
-        /// How many are read at a time.
-        const PAGE: usize = 100;
+    pub async fn revoke_all(
+        &self,
+        subject: &Subject,
+        before: Option<Timestamp>,
+    ) -> Result<RevokedAll, StoreError> {
         let (this, subject) = (self.clone(), subject.clone());
         to_the_end(async move {
-            let (mut revoked, mut after) = (0, None);
-            loop {
-                let page = this.store.list(&subject, after, PAGE).await?;
-                for (id, _) in page.sessions {
-                    if let EndOutcome::Ended(_) = this.revoke(id).await? {
-                        revoked += 1;
+            let now = this.clock.now();
+            let not_before = before.unwrap_or(now);
+            let forget = now.minus(LONGEST_LIFE);
+            this.not_before
+                .set_not_before(&subject, not_before, forget)
+                .await?;
+            audit::subject_revoked(&subject, not_before);
+            let mut revoked = Vec::new();
+            let ending = Ending::revoked(now);
+            let mut pages = Pages::of(&subject);
+            while let Some(page) = pages.next(&*this.store).await? {
+                for (id, session) in page {
+                    let meant = before.is_none_or(|before| session.started < before);
+                    if meant && let EndOutcome::Ended(_) = this.end(id, ending).await? {
+                        revoked.push(id);
                     }
                 }
-                after = page.next;
-                if after.is_none() {
-                    return Ok(revoked);
+            }
+            let mut replication = Replication::default();
+            for id in &revoked {
+                replication = this.confirmation(*id).await;
+                if !replication.is_confirmed() {
+                    break;
                 }
             }
+            Ok(RevokedAll {
+                revoked: revoked.len(),
+                not_before,
+                replication,
+            })
         })
         .await
     }
+
+    /// How many records a subject has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    pub async fn count(&self, subject: &Subject) -> Result<SubjectCount, StoreError> {
+        let mut count = SubjectCount::default();
+        let mut pages = Pages::of(subject);
+        while let Some(page) = pages.next(&*self.store).await? {
+            let now = self.clock.now();
+            for (_, session) in page {
+                let over = now >= self.policies.deadline(&session) || self.is_revoked(&session);
+                if session.state == State::Live && !over {
+                    count.live += 1;
+                } else {
+                    count.ended += 1;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Moves every time of a live session into the past, for tests of time-outs.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not do it.
+    pub async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        let aged = self.store.age(id, by).await?;
+        if aged.is_some() {
+            // Its deadline has moved, too.
+            self.deadlines.postpone(id, self.clock.now()).await?;
+        }
+        Ok(aged)
+    }
+
+    /// Whether a live session is one of those that its subject has lost all at once.
+    #[must_use]
+    pub fn is_revoked(&self, session: &Session) -> bool {
+        session.state == State::Live
+            && self
+                .not_before
+                .known_not_before(&session.subject)
+                .is_some_and(|not_before| session.started < not_before)
+    }
+
+    /// How many replicas of the store have a change; none, as far as is known, when it can't say.
+    async fn confirmation(&self, id: SessionId) -> Replication {
+        match self.store.confirm(id).await {
+            Ok(replication) => {
+                if !replication.is_confirmed() {
+                    self.metrics.unconfirmed.inc();
+                    tracing::warn!(session = %id, wanted = replication.wanted, confirmed = replication.confirmed, "replicas did not confirm a change in time");
+                }
+                replication
+            }
+            Err(error) => {
+                self.metrics.unconfirmed.inc();
+                tracing::warn!(session = %id, %error, "replicas could not be asked about a change");
+                Replication {
+                    wanted: 1,
+                    confirmed: 0,
+                }
+            }
+        }
+    }
 }
 
-const fn revocation(at: Timestamp) -> Ending {
-    Ending {
-        reason: EndReason::Revoked,
-        at,
-        unless_touched_since: None,
+/// All records of a subject, page by page.
+struct Pages<'a> {
+    subject: &'a Subject,
+    /// The end of the page before.
+    after: Option<Cursor>,
+    done: bool,
+}
+
+impl<'a> Pages<'a> {
+    const fn of(subject: &'a Subject) -> Self {
+        Self {
+            subject,
+            after: None,
+            done: false,
+        }
+    }
+
+    async fn next(
+        &mut self,
+        store: &dyn SessionStore,
+    ) -> Result<Option<Vec<(SessionId, Session)>>, StoreError> {
+        /// How many are read at a time.
+        const PAGE: usize = 100;
+        if self.done {
+            return Ok(None);
+        }
+        let page = store.list(self.subject, self.after, PAGE).await?;
+        self.after = page.next;
+        self.done = page.next.is_none();
+        Ok(Some(page.sessions))
     }
 }
 

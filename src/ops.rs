@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::store::SessionStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Advice, Metrics};
 
 /// How long the store gets to say that it is there.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub struct Ops {
     pub store: Arc<dyn SessionStore>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// What the operator should know all the same.
+    pub advice: Arc<Advice>,
     /// Set when the process has been told to stop.
     pub draining: Arc<AtomicBool>,
 }
@@ -38,11 +40,19 @@ pub fn router(ops: Arc<Ops>) -> Router {
         .with_state(ops)
 }
 
-async fn readyz(State(ops): State<Arc<Ops>>) -> Response {
-    match ready(&ops).await {
-        Ok(()) => "ok\n".into_response(),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n").into_response(),
+/// `ok`, or the reason why not; with `?verbose`, as Kubernetes has it, what the operator should know
+/// beside that.
+async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
+    let (status, mut text) = match ready(&ops).await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+    };
+    if query.is_some_and(|query| query.split('&').any(|word| word == "verbose")) {
+        for line in ops.advice.lines() {
+            text = text + "advice: " + &line + "\n";
+        }
     }
+    (status, text).into_response()
 }
 
 /// Whether traffic should be sent here: the store answers, and the process is not stopping.

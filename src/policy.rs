@@ -5,7 +5,7 @@ mod activity;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::session::{Limits, PolicyName};
+use crate::session::{Limits, PolicyName, Session, Timestamp};
 
 pub use activity::{Activity, ActivityKind, classify};
 
@@ -19,6 +19,32 @@ pub struct Policy {
     /// How long activities are gathered before one is written: the most by which a session can end
     /// too early. Never as long as half the idle limit.
     pub touch_interval: Duration,
+    /// What becomes of a check while the store can't be asked.
+    pub on_store_failure: OnStoreFailure,
+}
+
+/// What becomes of a check while the store can't be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreFailure {
+    /// It is denied with `store_unavailable`.
+    Deny,
+    /// A session that this process has seen alive in the store is served within its limits, until
+    /// `grace` has passed since then.
+    Known {
+        /// How long a session is known.
+        grace: Duration,
+    },
+}
+
+impl OnStoreFailure {
+    /// The one that lets less pass.
+    #[must_use]
+    pub fn strictest(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Known { grace: a }, Self::Known { grace: b }) => Self::Known { grace: a.min(b) },
+            _ => Self::Deny,
+        }
+    }
 }
 
 /// Every configured policy, and which of them applies where none is named.
@@ -38,6 +64,7 @@ impl Policies {
             limits: a.limits.strictest(b.limits),
             activity: a.activity.strictest(b.activity),
             touch_interval: a.touch_interval.min(b.touch_interval),
+            on_store_failure: a.on_store_failure.strictest(b.on_store_failure),
         })?;
         by_name.contains_key(&default).then_some(Self {
             by_name,
@@ -66,6 +93,15 @@ impl Policies {
         self.by_name.get(name).unwrap_or(&self.strictest)
     }
 
+    /// When a session ends unless it is used before, under its home policy as configured today.
+    #[must_use]
+    pub fn deadline(&self, session: &Session) -> Timestamp {
+        let limits = &self.home(&session.policy).limits;
+        session
+            .idle_deadline(limits)
+            .min(session.absolute_deadline(limits))
+    }
+
     /// All policies, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
         self.by_name.iter()
@@ -91,7 +127,20 @@ mod tests {
             },
             activity: ActivityKind::Any,
             touch_interval: MINUTE / 4,
+            on_store_failure: OnStoreFailure::Known {
+                grace: absolute * MINUTE,
+            },
         }
+    }
+
+    #[test]
+    fn a_store_failure_is_taken_strictly() {
+        let known = |minutes: u32| OnStoreFailure::Known {
+            grace: minutes * MINUTE,
+        };
+        assert_eq!(known(5).strictest(known(3)), known(3));
+        assert_eq!(known(5).strictest(OnStoreFailure::Deny), OnStoreFailure::Deny);
+        assert_eq!(OnStoreFailure::Deny.strictest(known(5)), OnStoreFailure::Deny);
     }
 
     #[test]
@@ -100,7 +149,8 @@ mod tests {
         let all = BTreeMap::from([(name("long"), long.clone()), (name("short"), short)]);
         let policies = Policies::new(all.clone(), name("long")).unwrap();
         assert_eq!(policies.home(&name("long")), &long);
-        assert_eq!(policies.home(&name("renamed")), &policy(15, 60));
+        let tightest = policy(15, 60);
+        assert_eq!(policies.home(&name("renamed")), &tightest);
         assert!(Policies::new(all, name("renamed")).is_none());
     }
 }

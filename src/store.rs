@@ -1,13 +1,18 @@
 //! Where sessions live.
 //!
 //! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
-//! [`touch`] and [`measured`]. All of them pass the one suite in [`conformance`].
+//! [`touch`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
+//! back end keeps beside the records has traits of its own: [`DeadlineQueue`] and
+//! [`NotBefore`].
 
 pub mod conformance;
 mod cursor;
+mod deadline_queue;
 mod error;
+pub mod journal;
 pub mod measured;
 pub mod memory;
+mod not_before;
 pub mod redis;
 pub mod touch;
 
@@ -15,11 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
 
 pub use cursor::{Cursor, ParseCursorError};
+pub use deadline_queue::DeadlineQueue;
 pub use error::StoreError;
+pub use not_before::NotBefore;
 
 /// A place where sessions live.
 ///
@@ -74,11 +82,24 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
+    /// Waits until as many replicas as are wanted have what was last written about a session, as
+    /// long as is configured; says how many have it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError>;
+
     /// Whether the store can be used right now.
     ///
     /// # Errors
     /// [`StoreError`] with the reason why not.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// A number that grows whenever the store may have lost what was written to it last, as after
+    /// a fail-over; `None` for a store that loses nothing while the process lives.
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Writes what has not been written yet; called once, when the process ends.
     ///
@@ -109,6 +130,9 @@ pub struct Touch {
     pub retention: Duration,
     /// How long activities may be gathered before one is written.
     pub interval: Duration,
+    /// When the session would have ended without this activity: as this comes near, the activity
+    /// is written at once.
+    pub deadline: Timestamp,
 }
 
 /// How a session is to be ended.
@@ -123,6 +147,18 @@ pub struct Ending {
     pub unless_touched_since: Option<Timestamp>,
 }
 
+impl Ending {
+    /// An end on purpose, whatever the session is used for.
+    #[must_use]
+    pub const fn revoked(at: Timestamp) -> Self {
+        Self {
+            reason: EndReason::Revoked,
+            at,
+            unless_touched_since: None,
+        }
+    }
+}
+
 /// What became of an [`Ending`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndOutcome {
@@ -134,6 +170,23 @@ pub enum EndOutcome {
     Touched(Session),
     /// There is no record.
     Unknown,
+}
+
+/// How many replicas have something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// How many should.
+    pub wanted: u16,
+    /// How many said so in time.
+    pub confirmed: u16,
+}
+
+impl Replication {
+    /// Whether those that should have it do.
+    #[must_use]
+    pub const fn is_confirmed(self) -> bool {
+        self.confirmed >= self.wanted
+    }
 }
 
 /// A page of a listing.
@@ -177,8 +230,16 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).list(subject, after, limit).await
     }
 
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        (**self).confirm(id).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         (**self).ready().await
+    }
+
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        (**self).incarnation()
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

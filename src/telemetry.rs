@@ -1,7 +1,9 @@
 //! What the service says of itself: metrics, logs and audit events. No credential is in any.
 
+mod advice;
 pub mod audit;
 pub mod logging;
 mod metrics;
 
+pub use advice::Advice;
 pub use metrics::{Metrics, NO_POLICY};

@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio_util::task::TaskTracker;
 
 use crate::clock::ManualClock;
 use crate::config::CookieConfig;
 use crate::credential::{KeyRing, SigningKey};
-use crate::lifecycle::{Lifecycle, Started};
-use crate::policy::{ActivityKind, Policies, Policy};
+use crate::lifecycle::{KnownSessions, Lifecycle, Started};
+use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
 use crate::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
 use crate::store::memory::MemoryStore;
-use crate::store::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use crate::store::{
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
+    SessionStore, StoreError, Touch,
+};
 use crate::telemetry::Metrics;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
@@ -29,12 +33,18 @@ pub(crate) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// A memory store that counts its touches and fails when told to.
 pub(crate) struct ProbedStore {
-    pub(crate) memory: MemoryStore,
+    pub(crate) memory: Arc<MemoryStore>,
     touches: AtomicUsize,
     /// Whether touches fail.
     pub(crate) touches_fail: AtomicBool,
+    /// The one session whose touches fail.
+    pub(crate) untouchable: Mutex<Option<SessionId>>,
     /// Whether everything fails.
     pub(crate) all_fail: AtomicBool,
+    /// Whether ends fail.
+    pub(crate) ends_fail: AtomicBool,
+    /// Whether nothing is ever answered.
+    pub(crate) hangs: AtomicBool,
     /// What the next load answers instead of the truth: what another replica saw a moment ago.
     pub(crate) stale: Mutex<Option<Session>>,
 }
@@ -42,10 +52,13 @@ pub(crate) struct ProbedStore {
 impl ProbedStore {
     pub(crate) fn new(clock: &ManualClock) -> Self {
         Self {
-            memory: MemoryStore::new(10_000, Arc::new(clock.clone())),
+            memory: Arc::new(MemoryStore::new(10_000, Arc::new(clock.clone()))),
             touches: AtomicUsize::new(0),
             touches_fail: AtomicBool::new(false),
+            untouchable: Mutex::new(None),
             all_fail: AtomicBool::new(false),
+            ends_fail: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             stale: Mutex::new(None),
         }
     }
@@ -66,6 +79,9 @@ impl ProbedStore {
 impl SessionStore for ProbedStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.fails(&self.all_fail)?;
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if let Some(stale) = self.stale.lock().take() {
             return Ok(Some(stale));
         }
@@ -79,12 +95,15 @@ impl SessionStore for ProbedStore {
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.fails(&self.touches_fail)?;
+        if *self.untouchable.lock() == Some(id) {
+            return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.memory.touch(id, touch).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.fails(&self.all_fail)?;
+        self.fails(&self.ends_fail)?;
         self.memory.end(id, ending).await
     }
 
@@ -103,6 +122,11 @@ impl SessionStore for ProbedStore {
         self.memory.list(subject, after, limit).await
     }
 
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.confirm(id).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         self.fails(&self.all_fail)
     }
@@ -116,11 +140,13 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// With two policies: `default` (15 min idle, 8 h absolute) and `strict` (5 min, 1 h, a sign-in
-    /// of the last 30 min, only navigation counts).
+    /// With three policies: `default` (15 min idle, 8 h absolute), `strict` (5 min, 1 h, a sign-in
+    /// of the last 30 min, only navigation counts), and `lenient`, which is the default and serves
+    /// known sessions for 2 min without the store.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(START);
         let store = Arc::new(ProbedStore::new(&clock));
+        let memory = Arc::clone(&store.memory);
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
         let relaxed = Policy {
             limits: Limits {
@@ -130,6 +156,7 @@ impl Bench {
             },
             activity: ActivityKind::Any,
             touch_interval: 15 * SECOND,
+            on_store_failure: OnStoreFailure::Deny,
         };
         let strict = Policy {
             limits: Limits {
@@ -139,15 +166,29 @@ impl Bench {
             },
             activity: ActivityKind::Navigation,
             touch_interval: 5 * SECOND,
+            on_store_failure: OnStoreFailure::Deny,
         };
-        let policies = BTreeMap::from([(name("default"), relaxed), (name("strict"), strict)]);
+        let lenient = Policy {
+            on_store_failure: OnStoreFailure::Known { grace: 2 * MINUTE },
+            ..relaxed.clone()
+        };
+        let policies = BTreeMap::from([
+            (name("default"), relaxed),
+            (name("strict"), strict),
+            (name("lenient"), lenient),
+        ]);
         let lifecycle = Lifecycle {
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
+            deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
+            not_before: memory as Arc<dyn NotBefore>,
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, name("default")).unwrap()),
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
+            known: Arc::new(KnownSessions::default()),
+            webhook: None,
+            tasks: TaskTracker::new(),
         };
         Self {
             lifecycle,
@@ -182,6 +223,21 @@ impl Bench {
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }
+}
+
+/// A session of `subject` that starts at `now`: 15 min idle, 12 h absolute.
+pub(crate) fn session_of(subject: &str, now: Timestamp) -> Session {
+    let limits = Limits {
+        idle: Some(15 * MINUTE),
+        absolute: 12 * HOUR,
+        max_auth_age: None,
+    };
+    let new = NewSession {
+        subject: Subject::new(subject).unwrap(),
+        attributes: Attributes::default(),
+        policy: name("default"),
+    };
+    Session::start(new, &limits, HOUR, now)
 }
 
 pub(crate) fn name(name: &str) -> PolicyName {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
-use crate::policy::{Policies, Policy};
+use crate::policy::{OnStoreFailure, Policies, Policy};
 use crate::session::{
     Attributes, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
 };
+use crate::store::Replication;
 
 /// A sign-in that has happened elsewhere, for which a session is to be started.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -77,6 +78,38 @@ pub(super) struct CreatedSession {
     pub(super) set_cookie: String,
     /// The session.
     pub(super) session: SessionView,
+    /// Only where `store.wait_replicas` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replication: Option<ReplicationView>,
+}
+
+/// How many replicas of the store have a change; a fail-over to one that has it not would lose it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReplicationView {
+    /// How many should.
+    wanted: u16,
+    /// How many said so in time.
+    confirmed: u16,
+}
+
+impl ReplicationView {
+    /// `None` where no replicas are waited for.
+    pub(super) fn new(replication: Replication) -> Option<Self> {
+        (replication.wanted > 0).then_some(Self {
+            wanted: replication.wanted,
+            confirmed: replication.confirmed,
+        })
+    }
+}
+
+/// A session that has ended, now or before.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RevokedSession {
+    #[serde(flatten)]
+    pub(super) session: SessionView,
+    /// Only where `store.wait_replicas` is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replication: Option<ReplicationView>,
 }
 
 /// Whether a session lives.
@@ -191,6 +224,8 @@ pub(super) struct SessionPage {
 pub(super) struct RevokeAll {
     /// The subject.
     pub(super) subject: String,
+    /// End those that started before this, RFC 3339; all of them when left out.
+    pub(super) before: Option<String>,
 }
 
 /// How many sessions were ended.
@@ -198,6 +233,29 @@ pub(super) struct RevokeAll {
 pub(super) struct RevokedAll {
     /// Those that lived until now.
     pub(super) revoked: usize,
+    /// All that started before this have ended, also those that were not found; RFC 3339.
+    pub(super) not_before: String,
+    /// Only where `store.wait_replicas` is set, and something was ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replication: Option<ReplicationView>,
+}
+
+/// Whose sessions to count.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CountSessions {
+    /// The subject.
+    pub(super) subject: String,
+}
+
+/// How many sessions a subject has.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionCount {
+    /// Those that live.
+    pub(super) live: usize,
+    /// Those that have ended, and whose end can still be told.
+    pub(super) ended: usize,
 }
 
 /// How far to move a session into the past.
@@ -227,6 +285,9 @@ pub(super) struct PolicyView {
     touch_interval: f64,
     /// `any` or `navigation`.
     activity: &'static str,
+    /// For how many seconds a session is served without the store; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_failure_grace: Option<f64>,
 }
 
 impl PolicyView {
@@ -239,6 +300,10 @@ impl PolicyView {
             max_auth_age: policy.limits.max_auth_age.map(|age| age.as_secs_f64()),
             touch_interval: policy.touch_interval.as_secs_f64(),
             activity: policy.activity.as_str(),
+            store_failure_grace: match policy.on_store_failure {
+                OnStoreFailure::Deny => None,
+                OnStoreFailure::Known { grace } => Some(grace.as_secs_f64()),
+            },
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{policies, sessions};
         sessions::create,
         sessions::list,
         sessions::revoke_all,
+        sessions::count,
         sessions::show,
         sessions::revoke,
         sessions::age,

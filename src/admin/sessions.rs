@@ -11,11 +11,11 @@ use http::header::LOCATION;
 use super::Admin;
 use super::error::{ApiError, Problem};
 use super::model::{
-    AgeSession, CreateSession, CreatedSession, ListSessions, RevokeAll, RevokedAll, SessionPage,
-    SessionView,
+    AgeSession, CountSessions, CreateSession, CreatedSession, ListSessions, ReplicationView,
+    RevokeAll, RevokedAll, RevokedSession, SessionCount, SessionPage, SessionView,
 };
-use crate::session::{Session, SessionId, Subject, Timestamp};
-use crate::store::{Cursor, EndOutcome};
+use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
+use crate::store::{Cursor, EndOutcome, Replication};
 
 /// The most sessions on a page.
 const MAX_PAGE: usize = 1000;
@@ -32,6 +32,11 @@ impl Admin {
 
     fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
         let policy = self.lifecycle.policies.home(&session.policy);
+        if self.lifecycle.is_revoked(session) {
+            let mut revoked = session.clone();
+            revoked.end(EndReason::Revoked, now);
+            return SessionView::new(id, &revoked, policy, now);
+        }
         SessionView::new(id, session, policy, now)
     }
 }
@@ -65,6 +70,7 @@ pub(super) async fn create(
         token: started.token.expose(),
         set_cookie: admin.cookie.issue(&started.token, &started.session, now),
         session: admin.view_at(started.id, &started.session, now),
+        replication: ReplicationView::new(started.replication),
     };
     let location = [(LOCATION, format!("/api/v1/sessions/{}", started.id))];
     Ok((StatusCode::CREATED, location, Json(created)).into_response())
@@ -147,7 +153,8 @@ pub(super) async fn show(
     security(("token" = [])),
     params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
     responses(
-        (status = 200, description = "it has ended, now or before", body = SessionView),
+        (status = 200, description = "it has ended, now or before", body = RevokedSession),
+        (status = 202, description = "it has ended, but not as many replicas of the store as are wanted have confirmed it: a fail-over could lose the end; repeating this asks them again", body = RevokedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
         (status = 404, body = Problem),
@@ -157,11 +164,16 @@ pub(super) async fn show(
 pub(super) async fn revoke(
     State(admin): State<Arc<Admin>>,
     path: PathId,
-) -> Result<Json<SessionView>, ApiError> {
+) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
     let id = parse_id(path)?;
-    match admin.lifecycle.revoke(id).await? {
+    let (outcome, replication) = admin.lifecycle.revoke(id).await?;
+    match outcome {
         EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) => {
-            Ok(Json(admin.view(id, &session)))
+            let revoked = RevokedSession {
+                session: admin.view(id, &session),
+                replication: ReplicationView::new(replication),
+            };
+            Ok((status_of(replication), Json(revoked)))
         }
         EndOutcome::Unknown => Err(ApiError::UnknownSession),
         // Only an end that is conditional on idleness is answered so, and this one is not.
@@ -171,7 +183,8 @@ pub(super) async fn revoke(
     }
 }
 
-/// Ends every session of a subject.
+/// Ends every session of a subject, or those that started before a time; also those that are not
+/// found now and appear later, as after a fail-over of the store. Later sign-ins are not affected.
 #[utoipa::path(
     delete,
     path = "/api/v1/sessions",
@@ -180,6 +193,7 @@ pub(super) async fn revoke(
     params(RevokeAll),
     responses(
         (status = 200, body = RevokedAll),
+        (status = 202, description = "done, but not as many replicas of the store as are wanted have confirmed it", body = RevokedAll),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
         (status = 503, description = "some may not have ended; repeating this is safe", body = Problem),
@@ -188,12 +202,61 @@ pub(super) async fn revoke(
 pub(super) async fn revoke_all(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<RevokeAll>, QueryRejection>,
-) -> Result<Json<RevokedAll>, ApiError> {
+) -> Result<(StatusCode, Json<RevokedAll>), ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
-    Ok(Json(RevokedAll {
-        revoked: admin.lifecycle.revoke_all(&subject).await?,
+    let before = query.before.map(|text| {
+        let time = humantime::parse_rfc3339_weak(&text);
+        time.map(Timestamp::from).map_err(|_| {
+            ApiError::Invalid("before: a time such as 2026-11-23T09:30:00Z".to_owned())
+        })
+    });
+    let all = admin
+        .lifecycle
+        .revoke_all(&subject, before.transpose()?)
+        .await?;
+    let revoked = RevokedAll {
+        revoked: all.revoked,
+        not_before: all.not_before.to_string(),
+        replication: ReplicationView::new(all.replication),
+    };
+    Ok((status_of(all.replication), Json(revoked)))
+}
+
+/// Counts a subject's sessions.
+#[utoipa::path(
+    get,
+    path = "/api/v1/sessions/count",
+    tag = "sessions",
+    security(("token" = [])),
+    params(CountSessions),
+    responses(
+        (status = 200, body = SessionCount),
+        (status = 400, body = Problem),
+        (status = 401, body = Problem),
+        (status = 503, body = Problem),
+    ),
+)]
+pub(super) async fn count(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<CountSessions>, QueryRejection>,
+) -> Result<Json<SessionCount>, ApiError> {
+    let Query(query) = query?;
+    let subject = parse_subject(query.subject)?;
+    let count = admin.lifecycle.count(&subject).await?;
+    Ok(Json(SessionCount {
+        live: count.live,
+        ended: count.ended,
     }))
+}
+
+/// 200, or 202 for what a fail-over could still lose.
+const fn status_of(replication: Replication) -> StatusCode {
+    if replication.is_confirmed() {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    }
 }
 
 /// Moves every time of a live session into the past, so that a time-out can be tested without
@@ -232,7 +295,6 @@ pub(super) async fn age(
     })?;
     let session = admin
         .lifecycle
-        .store
         .age(id, by)
         .await?
         .ok_or(ApiError::UnknownSession)?;

@@ -272,10 +272,17 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
     }
     let carol = fixture.create(json!({ "subject": "carol" })).await;
     let all = "/api/v1/sessions?subject=alice";
+    let count = "/api/v1/sessions/count?subject=alice";
+    let counted = fixture.send("GET", count, None).await.1;
+    assert_eq!(counted, json!({ "live": 250, "ended": 0 }));
+    let not_before = fixture.bench.lifecycle.clock.now().to_string();
     for revoked in [250, 0] {
         let answer = fixture.send("DELETE", all, None).await;
-        assert_eq!(answer, (StatusCode::OK, json!({ "revoked": revoked })));
+        let expected = json!({ "revoked": revoked, "not_before": not_before });
+        assert_eq!(answer, (StatusCode::OK, expected));
     }
+    let counted = fixture.send("GET", count, None).await.1;
+    assert_eq!(counted, json!({ "live": 0, "ended": 250 }));
     let path = format!(
         "/api/v1/sessions/{}",
         carol["session"]["id"].as_str().unwrap()
@@ -284,6 +291,24 @@ async fn every_session_of_a_subject_is_revoked_at_once() {
     fixture
         .refused(400, "DELETE", "/api/v1/sessions", None)
         .await;
+}
+
+#[tokio::test]
+async fn sessions_that_started_before_a_time_are_revoked_and_later_ones_live() {
+    let fixture = Fixture::new();
+    fixture.create(json!({ "subject": "alice" })).await;
+    fixture.bench.at(MINUTE);
+    let later = fixture.create(json!({ "subject": "alice" })).await;
+    let path = "/api/v1/sessions?subject=alice&before=2027-01-15T08:00:30Z";
+    let (_, answer) = fixture.send("DELETE", path, None).await;
+    let expected = json!({ "revoked": 1, "not_before": "2027-01-15T08:00:30.000Z" });
+    assert_eq!(answer, expected);
+    let id = later["session"]["id"].as_str().unwrap();
+    let path = format!("/api/v1/sessions/{id}");
+    assert_eq!(fixture.send("GET", &path, None).await.1["state"], "live");
+    let refused = "/api/v1/sessions?subject=alice&before=yesterday";
+    let detail = fixture.refused(400, "DELETE", refused, None).await;
+    assert!(detail.starts_with("before: "), "{detail}");
 }
 
 #[tokio::test]
@@ -333,7 +358,8 @@ async fn policies_are_shown() {
             "touch_interval": 15.0, "activity": "any",
         })
     );
-    assert_eq!(list["policies"][1]["max_auth_age"], 1800.0);
+    assert_eq!(list["policies"][1]["store_failure_grace"], 120.0);
+    assert_eq!(list["policies"][2]["max_auth_age"], 1800.0);
 }
 
 #[tokio::test]
@@ -425,7 +451,7 @@ async fn without_the_token_nothing_is_done() {
 async fn the_document_describes_what_is_served() {
     let fixture = Fixture::new();
     let described = described();
-    assert_eq!(described.len(), 7);
+    assert_eq!(described.len(), 8);
     let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

@@ -21,13 +21,11 @@ impl Fixture {
     async fn under(policy: &str) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in(policy).await;
-        let checker = Checker {
-            lifecycle: bench.lifecycle.clone(),
-            extractor: TokenExtractor {
-                cookie: "session".to_owned(),
-                bearer: true,
-            },
+        let extractor = TokenExtractor {
+            cookie: "session".to_owned(),
+            bearer: true,
         };
+        let checker = Checker::new(bench.lifecycle.clone(), extractor, SECOND);
         Self {
             bench,
             checker,
@@ -323,6 +321,99 @@ async fn store_trouble_is_no_logout() {
 }
 
 #[tokio::test]
+async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_grace() {
+    let fixture = Fixture::under("lenient").await;
+    let store = &fixture.bench.store;
+    let unavailable = deny(DenyReason::StoreUnavailable);
+    store.all_fail.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get(SECOND).await, unavailable, "not seen yet");
+    store.all_fail.store(false, Ordering::SeqCst);
+    assert_eq!(fixture.get(MINUTE).await, Verdict::Allow);
+    store.all_fail.store(true, Ordering::SeqCst);
+    let grace_ends = 3 * MINUTE;
+    assert_eq!(fixture.get(grace_ends - SECOND / 1000).await, Verdict::Allow);
+    assert_eq!(fixture.get(grace_ends).await, unavailable);
+    // A stricter policy, or one that serves nobody without the store, stays so.
+    fixture.bench.at(2 * MINUTE);
+    for policy in ["strict", "default"] {
+        let outcome = fixture
+            .check(Some(policy), &Method::GET, &fixture.headers())
+            .await;
+        assert_eq!(outcome.verdict, unavailable, "{policy}");
+    }
+    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    let counted = r#"curfew_degraded_checks_total{policy="lenient"} 1"#;
+    assert!(text.contains(counted), "{text}");
+}
+
+#[tokio::test]
+async fn a_known_session_is_not_served_past_its_limits() {
+    let fixture = Fixture::under("lenient").await;
+    for quarter in 0..48 {
+        assert_eq!(fixture.get(quarter * 10 * MINUTE).await, Verdict::Allow);
+    }
+    assert_eq!(fixture.get(8 * HOUR - MINUTE).await, Verdict::Allow);
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get(8 * HOUR - SECOND).await, Verdict::Allow);
+    let unavailable = deny(DenyReason::StoreUnavailable);
+    assert_eq!(fixture.get(8 * HOUR).await, unavailable);
+}
+
+#[tokio::test]
+async fn what_was_ended_here_is_not_known() {
+    let fixture = Fixture::under("lenient").await;
+    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
+    let revoked = fixture.bench.lifecycle.revoke(fixture.id).await;
+    assert!(revoked.is_err(), "and whoever asked knows that it may not have worked");
+    assert_eq!(fixture.get(SECOND).await, deny(DenyReason::StoreUnavailable));
+}
+
+#[tokio::test]
+async fn a_session_from_before_all_were_revoked_is_denied_although_no_index_knows_it() {
+    let fixture = Fixture::new().await;
+    let session = fixture.bench.stored(fixture.id).await;
+    let lifecycle = &fixture.bench.lifecycle;
+    fixture.bench.at(MINUTE);
+    let before = START.plus(SECOND);
+    let forget = Timestamp::default();
+    lifecycle
+        .not_before
+        .set_not_before(&session.subject, before, forget)
+        .await
+        .unwrap();
+    assert_eq!(fixture.get(MINUTE).await, deny(DenyReason::Revoked));
+    let state = fixture.bench.stored(fixture.id).await.state;
+    assert!(matches!(state, State::Ended(_)), "and has ended: {state:?}");
+    let later = fixture.bench.sign_in("default").await;
+    assert!(!lifecycle.is_revoked(&later.session), "a later sign-in lives");
+}
+
+/// The store knows that a session was used elsewhere, and can't say so: that is no logout.
+#[tokio::test]
+async fn an_idle_time_out_that_can_not_be_recorded_is_no_logout() {
+    let fixture = Fixture::new().await;
+    fixture.bench.store.ends_fail.store(true, Ordering::SeqCst);
+    assert_eq!(
+        fixture.get(15 * MINUTE).await,
+        deny(DenyReason::StoreUnavailable)
+    );
+    assert_eq!(
+        fixture.get(8 * HOUR).await,
+        deny(DenyReason::AbsoluteTimeout)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_too_long_is_not_waited_for() {
+    let fixture = Fixture::new().await;
+    fixture.bench.store.hangs.store(true, Ordering::SeqCst);
+    let asked = tokio::time::timeout(2 * SECOND, fixture.get(MINUTE)).await;
+    assert_eq!(asked.unwrap(), deny(DenyReason::StoreUnavailable));
+}
+
+#[tokio::test]
 async fn every_check_is_counted_by_its_verdict() {
     let fixture = Fixture::new().await;
     fixture.get(MINUTE).await;
@@ -339,7 +430,7 @@ async fn every_check_is_counted_by_its_verdict() {
         r#"curfew_checks_total{contract="test",policy="strict",verdict="allow"} 1"#,
         r#"curfew_checks_total{contract="test",policy="none",verdict="malformed_request"} 1"#,
         r#"curfew_checks_total{contract="test",policy="default",verdict="idle_timeout"} 1"#,
-        r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout"} 1"#,
+        r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
         r#"curfew_check_duration_seconds_count{contract="test"} 4"#,
     ] {
         assert!(text.contains(line), "{line}\nis not in\n{text}");

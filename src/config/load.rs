@@ -202,7 +202,13 @@ fn any_origin(value: &Value) -> Option<&str> {
 
 /// Whether the value of a key is never shown.
 fn is_secret(key: &str) -> bool {
-    const SECRETS: [&str; 3] = ["token.keys", "store.password", "admin.token_hashes"];
+    const SECRETS: [&str; 5] = [
+        "token.keys",
+        "store.password",
+        "store.sentinel_password",
+        "admin.token_hashes",
+        "events.webhook_secret",
+    ];
     // Hashes are not secret, but the token itself is easily put in their place.
     SECRETS.iter().any(|secret| {
         key.strip_prefix(secret)
@@ -215,7 +221,7 @@ fn shown(key: &str, value: &Value) -> Option<String> {
     match &value.kind {
         ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
         _ if is_secret(key) => Some(REDACTED.to_owned()),
-        _ if key == "store.url" => value
+        _ if matches!(key, "store.url" | "events.webhook_url") => value
             .clone()
             .into_string()
             .ok()

@@ -7,6 +7,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::{REDACTED, Secret};
+use crate::store::redis::Target;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +35,8 @@ pub struct RawConfig {
     pub cookie: RawCookie,
     /// The admin API.
     pub admin: RawAdmin,
+    /// The ends of sessions, for other programs.
+    pub events: RawEvents,
     /// Logs.
     pub log: RawLog,
     /// The policies, by name.
@@ -96,7 +99,7 @@ pub struct RawSignIn {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawStore {
-    /// `memory:`, `redis://…` or `rediss://…`.
+    /// `memory:`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`; `rediss…` for TLS.
     pub url: RawUrl,
     /// The ACL user, instead of the URL's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,18 +107,43 @@ pub struct RawStore {
     /// The password, instead of the URL's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret<String>>,
-    /// A file that holds the password.
+    /// A file that holds the password; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
+    /// The ACL user of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_username: Option<String>,
+    /// The password of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_password: Option<Secret<String>>,
+    /// A file that holds the password of the sentinels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel_password_file: Option<String>,
     /// A file with PEM certificates of the authorities to trust over `rediss://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
+    /// A file with the PEM certificate to show over `rediss://`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<String>,
+    /// A file with its PEM private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<String>,
     /// What every key in Redis begins with.
     pub prefix: String,
     /// The most time to make a connection.
     pub connect_timeout: String,
     /// The most time for one operation.
     pub command_timeout: String,
+    /// The most time that one check spends on the store.
+    pub check_timeout: String,
+    /// How many replicas must have a sign-in or a revocation before it is confirmed.
+    pub wait_replicas: u16,
+    /// How long to wait for them.
+    pub wait_timeout: String,
+    /// How long each process remembers the ends that it has written.
+    pub end_journal: String,
+    /// Whether `serve` upgrades older records.
+    pub migrate: bool,
     /// The most sessions that `memory:` holds.
     pub max_sessions: usize,
 }
@@ -163,6 +191,29 @@ pub struct RawAdmin {
     pub allow_ageing: bool,
 }
 
+/// The ends of sessions, for other programs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawEvents {
+    /// Whether they are written to a Redis stream.
+    pub stream: bool,
+    /// About how many the stream keeps.
+    pub stream_length: u64,
+    /// The address that they are sent to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<RawUrl>,
+    /// The key of the signatures, in base64, with or without `whsec_` in front.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<Secret<String>>,
+    /// A file that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret_file: Option<String>,
+    /// The most time for one attempt.
+    pub webhook_timeout: String,
+    /// How many wait at the most.
+    pub webhook_queue: usize,
+}
+
 /// Logs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -188,6 +239,11 @@ pub struct RawPolicy {
     pub touch_interval: Option<String>,
     /// `any` or `navigation`.
     pub activity: Option<String>,
+    /// `deny` or `known`.
+    pub on_store_failure: Option<String>,
+    /// How long a session is known, with `known`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_failure_grace: Option<String>,
 }
 
 impl Default for RawConfig {
@@ -204,6 +260,7 @@ impl Default for RawConfig {
             token: RawToken::default(),
             cookie: RawCookie::default(),
             admin: RawAdmin::default(),
+            events: RawEvents::default(),
             log: RawLog::default(),
             policies: BTreeMap::new(),
         }
@@ -239,10 +296,20 @@ impl Default for RawStore {
             username: None,
             password: None,
             password_file: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            sentinel_password_file: None,
             ca_file: None,
+            cert_file: None,
+            key_file: None,
             prefix: "curfew:".to_owned(),
             connect_timeout: "1s".to_owned(),
             command_timeout: "100ms".to_owned(),
+            check_timeout: "150ms".to_owned(),
+            wait_replicas: 0,
+            wait_timeout: "100ms".to_owned(),
+            end_journal: "5m".to_owned(),
+            migrate: true,
             max_sessions: 100_000,
         }
     }
@@ -267,6 +334,20 @@ impl Default for RawCookie {
             secure: true,
             same_site: "lax".to_owned(),
             persistent: false,
+        }
+    }
+}
+
+impl Default for RawEvents {
+    fn default() -> Self {
+        Self {
+            stream: false,
+            stream_length: 100_000,
+            webhook_url: None,
+            webhook_secret: None,
+            webhook_secret_file: None,
+            webhook_timeout: "5s".to_owned(),
+            webhook_queue: 10_000,
         }
     }
 }
@@ -354,7 +435,7 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
 #[must_use]
 pub fn redacted_url(url: &str) -> String {
     let Ok(mut parsed) = url::Url::parse(url) else {
-        return REDACTED.to_owned();
+        return redacted_hosts(url).unwrap_or_else(|| REDACTED.to_owned());
     };
     // Query parameters can hold anything.
     parsed.set_query(None);
@@ -365,6 +446,20 @@ pub fn redacted_url(url: &str) -> String {
         Ok(()) => parsed.to_string(),
         Err(()) => REDACTED.to_owned(),
     }
+}
+
+/// A URL of Redis with several hosts, which is none in the strict sense, without its password.
+fn redacted_hosts(url: &str) -> Option<String> {
+    let target = Target::parse(url).ok()?;
+    let (scheme, rest) = url.split_once("://")?;
+    let (user, hosts) = match rest.rsplit_once('@') {
+        Some((user, hosts)) => (user.split(':').next()?, hosts),
+        None => ("", rest),
+    };
+    Some(match target.password {
+        Some(_) => format!("{scheme}://{user}:redacted@{hosts}"),
+        None => url.to_owned(),
+    })
 }
 
 /// A URL that may hold a password; shown without it.

@@ -1,4 +1,5 @@
 mod edge;
+mod store;
 
 use std::path::PathBuf;
 
@@ -88,7 +89,8 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
     assert_eq!(
         problems("policies:\n  default:\n    idel: 15m\n"),
         "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
-         (known here: idle, absolute, max_auth_age, touch_interval, activity)"
+         (known here: idle, absolute, max_auth_age, touch_interval, activity, on_store_failure, \
+         store_failure_grace)"
     );
     assert!(
         problems("stroe: {}\n")
@@ -181,7 +183,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "store: {url: 'postgres://localhost'}",
-            r#"curfew.yaml: store.url = "postgres://localhost": must be `memory:`, `redis://host:6379/0` or `rediss://host:6379/0`"#,
+            r#"curfew.yaml: store.url = "postgres://localhost": must be `memory:`, `redis://host:6379/0`, `redis+sentinel://host:26379,host:26379/name`, `redis+cluster://host:6379,host:6379`, or one of these with `rediss` for TLS"#,
         ),
         (
             "store: {username: curfew}",
@@ -355,7 +357,7 @@ fn every_key_is_documented() {
             Some((key, default.trim_matches('`')))
         })
         .filter(|(key, _)| !key.starts_with("curfew_") && !key.contains('/'))
-        .filter(|(key, _)| !key.starts_with("session."))
+        .filter(|(key, _)| !key.starts_with("session.") && !key.starts_with("subject."))
         .collect();
     let loaded = load(None, &Environment::new()).unwrap();
     let in_force = serde_json::to_value(&loaded.effective).unwrap();
@@ -369,6 +371,7 @@ fn every_key_is_documented() {
         "token",
         "cookie",
         "admin",
+        "events",
         "log",
     ];
     for (place, documented) in sections

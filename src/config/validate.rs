@@ -3,6 +3,7 @@
 
 mod access;
 mod edge;
+mod events;
 mod policies;
 mod store;
 
@@ -100,8 +101,21 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
     let sign_in = edge::sign_in(&raw.sign_in, mistakes);
-    let store = store::parse(&raw.store, mistakes);
-    let embedded = !raw.store.url.0.starts_with("redis");
+    let store = store::parse(raw, mistakes);
+    let embedded = store::is_embedded(&raw.store);
+    let webhook = events::webhook(&raw.events, mistakes);
+    let check_timeout = mistakes.duration(
+        "store.check_timeout",
+        &raw.store.check_timeout,
+        Duration::from_millis(1),
+        HOUR / 60,
+    );
+    let end_journal = mistakes.duration(
+        "store.end_journal",
+        &raw.store.end_journal,
+        Duration::from_secs(1),
+        DAY,
+    );
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);
@@ -122,6 +136,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         literal_headers: raw.ext_authz.literal_headers,
         sign_in: sign_in?,
         store: store?,
+        check_timeout: check_timeout?,
+        end_journal: end_journal?,
+        webhook: webhook?,
         extractor: crate::credential::TokenExtractor {
             cookie: cookie.name.clone(),
             bearer: raw.token.bearer,

@@ -12,7 +12,7 @@ use super::{Contracts, SessionCookie, SignIn, router};
 use crate::check::Checker;
 use crate::config::{HostPattern, SignInConfig};
 use crate::credential::TokenExtractor;
-use crate::testing::{Bench, cookie_config};
+use crate::testing::{Bench, SECOND, cookie_config};
 
 /// What clears the session cookie.
 pub(super) const CLEARED: &str =
@@ -34,13 +34,11 @@ impl Fixture {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
-        let checker = Checker {
-            lifecycle: bench.lifecycle.clone(),
-            extractor: TokenExtractor {
-                cookie: cookie.name.clone(),
-                bearer: true,
-            },
+        let extractor = TokenExtractor {
+            cookie: cookie.name.clone(),
+            bearer: true,
         };
+        let checker = Checker::new(bench.lifecycle.clone(), extractor, SECOND);
         let sign_in = SignIn::new(SignInConfig {
             url: "https://login.example.com/".parse().unwrap(),
             return_parameter: "rd".to_owned(),

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Creation, Cursor, EndOutcome, Ending, SessionStore, Touch};
+use super::{
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, SessionStore, Touch,
+};
 use crate::session::{
     Attributes, End, EndReason, Limits, NewSession, PolicyName, Session, SessionId, State, Subject,
     Timestamp,
@@ -38,6 +40,79 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     ageing_moves_every_time(store, now).await;
     listing_pages_through_a_subject(store, now).await;
     of_rivals_one_wins(store, now).await;
+}
+
+/// Runs what a deadline queue must do; nothing else may be in it.
+///
+/// # Panics
+/// With what the queue did wrong.
+pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
+    let (a, b, c) = (random_id(), random_id(), random_id());
+    let (lease, later) = (now.plus(MINUTE), now.plus(2 * MINUTE));
+    let claim = async |now, until, limit| queue.claim(now, until, limit).await.unwrap();
+    assert_eq!(claim(now, lease, 9).await, [], "there is nothing");
+    queue.enqueue(b, now).await.unwrap();
+    queue.enqueue(a, now.minus(MINUTE)).await.unwrap();
+    queue.enqueue(c, later).await.unwrap();
+    queue.enqueue(c, now).await.unwrap();
+    assert_eq!(claim(now, lease, 1).await, [a], "the oldest first");
+    assert_eq!(claim(now, lease, 9).await, [b], "c stays where it was first put");
+    assert_eq!(claim(now, lease, 9).await, [], "all are taken");
+    let mut again = claim(lease, later, 9).await;
+    again.sort_unstable();
+    let mut expected = [a, b];
+    expected.sort_unstable();
+    assert_eq!(again, expected, "whoever took them has died");
+    queue.postpone(a, now).await.unwrap();
+    assert_eq!(claim(now, lease, 9).await, [a], "it was moved");
+    let session = ended(a, now);
+    assert!(queue.settle(a, Some(&session)).await.unwrap());
+    assert!(!queue.settle(a, Some(&session)).await.unwrap(), "once");
+    queue.postpone(a, now).await.unwrap();
+    assert_eq!(claim(now, lease, 9).await, [], "what is settled does not come back");
+    for id in [b, c] {
+        assert!(queue.settle(id, None).await.unwrap());
+    }
+    let ids: Vec<SessionId> = (0..100).map(|_| random_id()).collect();
+    for id in &ids {
+        queue.enqueue(*id, now).await.unwrap();
+    }
+    let claims = join_all((0..RIVALS).map(|_| queue.claim(now, lease, 10))).await;
+    let mut claimed: Vec<SessionId> = claims.into_iter().flat_map(Result::unwrap).collect();
+    claimed.sort_unstable();
+    let mut expected = ids;
+    expected.sort_unstable();
+    assert_eq!(claimed, expected, "of rivals each takes others");
+    for id in claimed {
+        queue.settle(id, None).await.unwrap();
+    }
+}
+
+fn ended(id: SessionId, now: Timestamp) -> Session {
+    let mut session = session(id, now);
+    session.end(EndReason::Revoked, now);
+    session
+}
+
+/// Runs what is to be known of subjects whose sessions have all ended.
+///
+/// # Panics
+/// With what was done wrong.
+pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
+    let subject = |name: &str| Subject::new(format!("{name} {}", random_id())).unwrap();
+    let (alice, bob) = (subject("alice"), subject("bob"));
+    assert_eq!(store.not_before(&alice).await.unwrap(), None);
+    assert_eq!(store.known_not_before(&alice), None);
+    let forget = now.minus(600 * MINUTE);
+    for (at, expected) in [(5, 5), (3, 5), (5, 5), (7, 7)] {
+        let at = now.plus(at * MINUTE);
+        store.set_not_before(&alice, at, forget).await.unwrap();
+        let expected = Some(now.plus(expected * MINUTE));
+        assert_eq!(store.not_before(&alice).await.unwrap(), expected);
+        assert_eq!(store.known_not_before(&alice), expected);
+    }
+    assert_eq!(store.not_before(&bob).await.unwrap(), None);
+    assert_eq!(store.known_not_before(&bob), None);
 }
 
 fn random_id() -> SessionId {
@@ -81,14 +156,7 @@ fn touch(session: &Session, at: Timestamp) -> Touch {
         last_seen: session.last_seen,
         retention: session.retention,
         interval,
-    }
-}
-
-const fn revoke(at: Timestamp) -> Ending {
-    Ending {
-        reason: EndReason::Revoked,
-        at,
-        unless_touched_since: None,
+        deadline: session.last_seen.plus(15 * MINUTE),
     }
 }
 
@@ -102,7 +170,7 @@ async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
     store.flush().await.unwrap();
     assert_eq!(store.load(id).await.unwrap(), None, "a touch never creates");
     assert_eq!(
-        store.end(id, revoke(now)).await.unwrap(),
+        store.end(id, Ending::revoked(now)).await.unwrap(),
         EndOutcome::Unknown
     );
     assert_eq!(store.age(id, MINUTE).await.unwrap(), None);
@@ -121,7 +189,7 @@ async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timest
     let second = session_of("someone else", now.plus(MINUTE));
     assert_eq!(store.create(id, &second).await.unwrap(), Creation::Exists);
     assert_eq!(store.load(id).await.unwrap().as_ref(), Some(&first));
-    store.end(id, revoke(now)).await.unwrap();
+    store.end(id, Ending::revoked(now)).await.unwrap();
     assert_eq!(
         store.create(id, &second).await.unwrap(),
         Creation::Exists,
@@ -184,7 +252,7 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
             ..session.clone()
         };
         assert_eq!(tombstone, expected);
-        let again = store.end(id, revoke(now.plus(2 * MINUTE))).await.unwrap();
+        let again = store.end(id, Ending::revoked(now.plus(2 * MINUTE))).await.unwrap();
         assert_eq!(again, EndOutcome::AlreadyEnded(tombstone.clone()));
         store
             .touch(id, touch(&session, now.plus(3 * MINUTE)))
@@ -267,7 +335,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
                     .touch(*id, touch(session, now.plus(MINUTE)))
                     .await
                     .unwrap();
-                store.end(*id, revoke(now.plus(MINUTE))).await.unwrap();
+                store.end(*id, Ending::revoked(now.plus(MINUTE))).await.unwrap();
             }
         }
         assert_eq!(seen, expected, "in pages of {limit}");
@@ -282,7 +350,7 @@ async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
         .iter()
         .filter(|done| matches!(done, Ok(Creation::Created)));
     assert_eq!(created.count(), 1, "one of many creates");
-    let ends = join_all((0..RIVALS).map(|_| store.end(id, revoke(now)))).await;
+    let ends = join_all((0..RIVALS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
-use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use super::{
+    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+};
 use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject};
 use crate::telemetry::Metrics;
@@ -71,8 +74,16 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
             .await
     }
 
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.measure("confirm", self.inner.confirm(id)).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         self.measure("ready", self.inner.ready()).await
+    }
+
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        self.inner.incarnation()
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The embedded store: sessions in this process's memory, for one replica and for trying things.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
-use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use super::{
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
+    SessionStore, StoreError, Touch,
+};
 use crate::clock::Clock;
-use crate::session::{Session, SessionId, State, Subject};
+use crate::session::{Session, SessionId, State, Subject, Timestamp};
+
+/// Longer than any session lives (RFC 6265bis section 5.5: no cookie is kept for longer).
+const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
 /// Sessions in memory; bounded, and reclaimed when their retention is over.
 ///
@@ -26,6 +32,29 @@ struct Tables {
     sessions: HashMap<SessionId, Session>,
     /// Each subject's sessions in listing order.
     subjects: HashMap<Subject, BTreeMap<Cursor, ()>>,
+    /// When each session is to be looked at next, in both directions.
+    looks: HashMap<SessionId, Timestamp>,
+    due: BTreeSet<(Timestamp, SessionId)>,
+    /// Before when all sessions of a subject have ended.
+    not_before: HashMap<Subject, Timestamp>,
+}
+
+impl Tables {
+    /// Sets, moves or takes away the time at which a session is to be looked at; says whether
+    /// there was one.
+    fn look(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
+        let before = match at {
+            Some(at) => self.looks.insert(id, at),
+            None => self.looks.remove(&id),
+        };
+        if let Some(before) = before {
+            self.due.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, id));
+        }
+        before.is_some()
+    }
 }
 
 impl MemoryStore {
@@ -51,13 +80,32 @@ impl MemoryStore {
         self.len() == 0
     }
 
+    /// Puts a record where another one may be, as a fail-over of a store does that loses writes.
+    #[cfg(test)]
+    pub(crate) fn put(&self, id: SessionId, session: Session) {
+        self.tables.write().sessions.insert(id, session);
+    }
+
+    /// Ends a session as a process does that dies before it has told the end.
+    #[cfg(test)]
+    pub(crate) async fn end_quietly(&self, id: SessionId, ending: Ending) {
+        let ended = self.end(id, ending).await;
+        assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
+    }
+
     /// Forgets every record whose retention is over, and says how many those were. Takes time in
     /// proportion to all sessions; called from time to time, and when the store is full.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
         let mut tables = self.tables.write();
         let before = tables.sessions.len();
-        let Tables { sessions, subjects } = &mut *tables;
+        let Tables {
+            sessions,
+            subjects,
+            not_before,
+            ..
+        } = &mut *tables;
+        not_before.retain(|_, at| now < at.plus(LONGEST_LIFE));
         sessions.retain(|_, session| now < session.expires());
         subjects.retain(|_, places| {
             places.retain(|place, ()| sessions.contains_key(&place.id));
@@ -147,8 +195,73 @@ impl SessionStore for MemoryStore {
         Ok(Page { sessions, next })
     }
 
+    async fn confirm(&self, _: SessionId) -> Result<Replication, StoreError> {
+        Ok(Replication::default())
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadlineQueue for MemoryStore {
+    async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        if !tables.looks.contains_key(&id) {
+            tables.look(id, Some(at));
+        }
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut tables = self.tables.write();
+        let due = tables.due.iter().take_while(|(at, _)| *at <= now);
+        let claimed: Vec<SessionId> = due.take(limit).map(|(_, id)| *id).collect();
+        for id in &claimed {
+            tables.look(*id, Some(until));
+        }
+        Ok(claimed)
+    }
+
+    async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        if tables.looks.contains_key(&id) {
+            tables.look(id, Some(at));
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, id: SessionId, _: Option<&Session>) -> Result<bool, StoreError> {
+        Ok(self.tables.write().look(id, None))
+    }
+}
+
+#[async_trait]
+impl NotBefore for MemoryStore {
+    async fn set_not_before(
+        &self,
+        subject: &Subject,
+        at: Timestamp,
+        _: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        let known = tables.not_before.entry(subject.clone()).or_insert(at);
+        *known = at.max(*known);
+        Ok(())
+    }
+
+    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.known_not_before(subject))
+    }
+
+    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
+        self.tables.read().not_before.get(subject).copied()
     }
 }
 

@@ -3,35 +3,68 @@
 //! A check is plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` when
 //! a touch is written. The last activity lives in the key's own expiry
 //! (`last_seen = PEXPIRETIME - retention`), so a touch is monotonic, idempotent and can neither
-//! create a key nor revive one. Everything rare goes through the script in `migrations/`.
+//! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
 
 mod connect;
+mod heal;
+mod info;
 mod keys;
+mod link;
+mod migrate;
+mod not_before;
+mod queue;
 mod record;
+mod request;
+mod scan;
 mod script;
+mod sentinel;
+mod settings;
+mod upkeep;
+mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::ConnectionManager;
-use redis::{AsyncCommands, FromRedisValue, Pipeline, RedisError};
+use futures_util::future::join_all;
+use redis::{Cmd, FromRedisValue, RedisError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use super::{
+    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+};
+use crate::clock::StoreClock;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
-pub use connect::{ConnectError, RedisSettings, Tls};
+pub use connect::ConnectError;
+pub use migrate::{Migration, Progress, Schema};
+pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
+
 use keys::Keys;
-use script::Replace;
+use link::{Link, Prepare};
+use request::Request;
+use script::{Replacement, Scripts};
+use wire::Wire;
 
 /// How often a change is tried again when the record changed in between.
 const ATTEMPTS: usize = 5;
+/// The most time for one operation that nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long after it was put into an index a session that is not there never comes any more: who
+/// made it has been told that it failed.
+const NEVER_COMES: Duration = Duration::from_secs(5);
 
-/// Sessions in one Redis server.
+/// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    connection: ConnectionManager,
-    keys: Keys,
-    replace: Replace,
-    /// The most time that an operation takes, waiting for a connection included.
+    link: Arc<Link>,
+    /// A connection for what waits on replicas, made when it is first needed: the others must not
+    /// wait behind it.
+    waiting: Arc<tokio::sync::Mutex<Option<Wire>>>,
+    keys: Arc<Keys>,
+    scripts: Arc<Scripts>,
+    not_before: Arc<not_before::Copy>,
+    /// The most time for one operation, waiting for a connection included.
     budget: Duration,
 }
 
@@ -43,47 +76,49 @@ struct Stored {
 }
 
 impl RedisStore {
-    /// A store on the server that `settings` name. The connection is made in the background and
-    /// remade whenever it is lost; operations fail until then.
-    ///
-    /// # Errors
-    /// [`ConnectError`] when the settings can't be used at all.
-    pub fn new(settings: &RedisSettings) -> Result<Self, ConnectError> {
-        Ok(Self {
-            connection: connect::manager(settings)?,
-            keys: Keys::new(&settings.prefix),
-            replace: Replace::new(),
+    /// A store on the servers that `settings` name. Nothing works until [`RedisStore::run`] runs;
+    /// it keeps `clock` at the store's time.
+    #[must_use]
+    pub fn new(settings: RedisSettings, clock: Arc<StoreClock>) -> Self {
+        Self {
+            keys: Arc::new(Keys::new(&settings.prefix)),
             budget: settings.command_timeout,
-        })
+            link: Arc::new(Link::new(settings, clock)),
+            waiting: Arc::default(),
+            scripts: Arc::new(Scripts::new()),
+            not_before: Arc::default(),
+        }
     }
 
-    /// Asks the server directly who it is, with an error that tells what is wrong, and refuses a
-    /// schema that is newer than this program.
+    /// The same store, for work in the background that nobody waits for.
+    fn patiently(&self) -> Self {
+        Self {
+            link: Arc::clone(&self.link),
+            waiting: Arc::clone(&self.waiting),
+            keys: Arc::clone(&self.keys),
+            scripts: Arc::clone(&self.scripts),
+            not_before: Arc::clone(&self.not_before),
+            budget: self.budget.max(PATIENCE),
+        }
+    }
+
+    /// Keeps the connection, until stopped.
     ///
     /// # Errors
-    /// [`ConnectError`] with the server's own words.
-    pub async fn probe(&self, settings: &RedisSettings) -> Result<(), ConnectError> {
-        connect::probe(settings, &self.keys).await
+    /// [`ConnectError::NewerSchema`] when the records were written by a newer program. Everything
+    /// else is tried again for ever.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
+        self.link.run(stop, self).await
     }
 
-    /// Runs a pipeline within the budget.
-    async fn query<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, StoreError> {
-        let mut connection = self.connection.clone();
-        self.within_budget(pipeline.query_async(&mut connection))
-            .await
+    /// Sends a request once, within the time for one operation.
+    async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.link.once(self.budget, request).await
     }
 
-    async fn within_budget<T>(
-        &self,
-        run: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.budget, run).await {
-            Ok(outcome) => outcome.map_err(|error| StoreError::Unavailable(error.to_string())),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {:?}",
-                self.budget
-            ))),
-        }
+    /// Sends a request that may be repeated, within the time for one operation.
+    async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.link.repeat(self.budget, request).await
     }
 
     /// Reads a record with its expiry. The expiry is asked for first: if the session ends in
@@ -92,8 +127,13 @@ impl RedisStore {
         let key = self.keys.session(id);
         let mut pipeline = redis::pipe();
         pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
-        let (expiry, bytes): (i64, Option<Vec<u8>>) = self.query(&pipeline).await?;
-        stored(expiry, bytes)
+        let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
+        let stored = stored(id, expiry, bytes);
+        if matches!(&stored, Err(error) if *error == record::MISPLACED) {
+            tracing::error!("Redis answered with another session's record: the connection is given up");
+            self.link.distrust();
+        }
+        stored
     }
 
     /// Replaces a record that was read; says whether it was still the same.
@@ -104,17 +144,15 @@ impl RedisStore {
         even_if_touched: bool,
         session: &Session,
     ) -> Result<bool, StoreError> {
-        let expected_expiry = (!even_if_touched).then_some(stored.expiry);
-        let mut connection = self.connection.clone();
-        self.within_budget(self.replace.invoke(
-            &mut connection,
-            &self.keys.session(id),
-            &stored.bytes,
-            expected_expiry,
-            &record::encode(session),
-            session.expires(),
-        ))
-        .await
+        let (key, record) = (self.keys.session(id), record::encode(id, session));
+        let replacement = Replacement {
+            key: &key,
+            expected: &stored.bytes,
+            expected_expiry: (!even_if_touched).then_some(stored.expiry),
+            record: &record,
+            expiry: session.expires(),
+        };
+        self.once(&replacement.call(&self.scripts)).await
     }
 
     /// The next part of a subject's index, from a score on; `offset` skips members already seen.
@@ -125,16 +163,10 @@ impl RedisStore {
         offset: isize,
         count: isize,
     ) -> Result<Vec<Cursor>, StoreError> {
-        let mut connection = self.connection.clone();
-        let part: Vec<(Vec<u8>, u64)> = self
-            .within_budget(connection.zrangebyscore_limit_withscores(
-                self.keys.subject(subject),
-                from.as_millis(),
-                "+inf",
-                offset,
-                count,
-            ))
-            .await?;
+        let index = self.keys.subject(subject);
+        let from = from.as_millis();
+        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, count);
+        let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
         part.into_iter()
             .map(|(member, score)| {
                 let id = member
@@ -148,38 +180,96 @@ impl RedisStore {
             .collect()
     }
 
-    /// The records of `places`, without those that are gone or belong to someone else.
+    /// The records of `places`, without those that are gone or belong to someone else; their
+    /// places are given up in a while, unless they are filled by then.
     async fn read_page(
         &self,
         subject: &Subject,
         places: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        if places.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = redis::pipe();
-        for place in places {
-            let key = self.keys.session(place.id);
-            pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
-        }
-        let answers: Vec<redis::Value> = self.query(&pipeline).await?;
-        let mut sessions = Vec::with_capacity(places.len());
-        for (place, answer) in places.iter().zip(answers.chunks_exact(2)) {
-            let unreadable = |_| StoreError::Unreadable("an answer of another type");
-            let expiry = i64::from_redis_value_ref(&answer[0]).map_err(unreadable)?;
-            let bytes = Option::<Vec<u8>>::from_redis_value_ref(&answer[1]).map_err(unreadable)?;
-            if let Some(stored) = stored(expiry, bytes)?
-                && stored.session.subject == *subject
-            {
-                sessions.push((place.id, stored.session));
+        // On one connection these are one pipeline.
+        let records = join_all(places.iter().map(|place| self.read(place.id))).await;
+        let (mut sessions, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
+        for (place, stored) in places.iter().zip(records) {
+            match stored? {
+                Some(stored) if stored.session.subject == *subject => {
+                    sessions.push((place.id, stored.session));
+                }
+                _ => missing.push(place.id),
             }
         }
+        if !missing.is_empty() {
+            let (this, subject) = (self.patiently(), subject.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(NEVER_COMES).await;
+                if let Err(error) = this.forget_missing(&subject, &missing).await {
+                    tracing::debug!(%error, "a subject's index was not tidied up");
+                }
+            });
+        }
         Ok(sessions)
+    }
+
+    /// Waits for replicas on a connection of its own.
+    async fn wait_for_replicas(&self, id: SessionId) -> Result<u16, StoreError> {
+        let settings = self.link.settings();
+        let timeout = settings.wait_timeout;
+        let patience = timeout + settings.command_timeout;
+        let mut kept = self.waiting.lock().await;
+        let wire = match &mut *kept {
+            Some(wire) => wire,
+            None => {
+                let made = link::separate(settings, patience).await;
+                kept.insert(made.map_err(|error| StoreError::Unavailable(error.to_string()))?)
+            }
+        };
+        let mut pipeline = redis::pipe();
+        // Any command on this connection makes WAIT count from here.
+        pipeline.cmd("EXISTS").arg(self.keys.session(id)).ignore();
+        pipeline
+            .cmd("WAIT")
+            .arg(settings.wait_replicas)
+            .arg(timeout.as_millis() as u64);
+        let asked = tokio::time::timeout(patience, pipeline.query_async(wire)).await;
+        let answer: Result<(u16,), StoreError> = match asked {
+            Ok(answer) => answer.map_err(StoreError::from),
+            Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
+        };
+        if answer.is_err() {
+            *kept = None;
+        }
+        answer.map(|(confirmed,)| confirmed)
+    }
+}
+
+impl Prepare for RedisStore {
+    async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
+        migrate::check_schema(&self.keys, wire.clone()).await?;
+        Ok(self.not_before.refresh(&self.keys, wire).await?)
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        let text = error.to_string();
+        // In the answers to a pipeline, too.
+        let full = error
+            .into_server_errors()
+            .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
+        if full {
+            Self::OutOfMemory(text)
+        } else {
+            Self::Unavailable(text)
+        }
     }
 }
 
 /// Puts together what `PEXPIRETIME` and `GET` answered.
-fn stored(expiry: i64, bytes: Option<Vec<u8>>) -> Result<Option<Stored>, StoreError> {
+fn stored(
+    id: SessionId,
+    expiry: i64,
+    bytes: Option<Vec<u8>>,
+) -> Result<Option<Stored>, StoreError> {
     /// What `PEXPIRETIME` says of a key that does not exist.
     const MISSING: i64 = -2;
     let Some(bytes) = bytes else { return Ok(None) };
@@ -190,7 +280,7 @@ fn stored(expiry: i64, bytes: Option<Vec<u8>>) -> Result<Option<Stored>, StoreEr
     let expiry = u64::try_from(expiry)
         .map(Timestamp::from_millis)
         .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
-    let session = record::decode(&bytes, expiry)?;
+    let session = record::decode(id, &bytes, expiry)?;
     Ok(Some(Stored {
         session,
         bytes,
@@ -207,39 +297,28 @@ impl SessionStore for RedisStore {
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
         let (key, index) = (self.keys.session(id), self.keys.subject(&session.subject));
         let forgotten = session.expires_at_latest().as_millis();
-        let mut pipeline = redis::pipe();
-        // In one transaction, so that no session exists that its subject's index does not know.
-        pipeline.atomic();
-        pipeline
+        // First the index, so that no session exists that it does not know; a place in it for a
+        // session that was not made after all is given up when somebody looks.
+        let mut indexing = redis::pipe();
+        indexing
             .cmd("ZREMRANGEBYSCORE")
             .arg(&index)
             .arg("-inf")
             .arg(session.started.as_millis());
-        pipeline.ignore();
-        pipeline
+        indexing
             .cmd("ZADD")
             .arg(&index)
             .arg(forgotten)
-            .arg(id.as_bytes())
-            .ignore();
-        pipeline
-            .cmd("PEXPIREAT")
-            .arg(&index)
-            .arg(forgotten)
-            .arg("NX")
-            .ignore();
-        pipeline
-            .cmd("PEXPIREAT")
-            .arg(&index)
-            .arg(forgotten)
-            .arg("GT")
-            .ignore();
-        pipeline.cmd("SET").arg(&key).arg(record::encode(session));
-        pipeline
-            .arg("NX")
-            .arg("PXAT")
-            .arg(session.expires().as_millis());
-        let (created,): (Option<String>,) = self.query(&pipeline).await?;
+            .arg(id.as_bytes());
+        for condition in ["NX", "GT"] {
+            let expire = indexing.cmd("PEXPIREAT");
+            expire.arg(&index).arg(forgotten).arg(condition);
+        }
+        self.once::<()>(&indexing).await?;
+        let mut keep = redis::cmd("SET");
+        keep.arg(&key).arg(record::encode(id, session));
+        keep.arg("NX").arg("PXAT").arg(session.expires().as_millis());
+        let created: Option<String> = self.once(&keep).await?;
         Ok(if created.is_some() {
             Creation::Created
         } else {
@@ -248,15 +327,12 @@ impl SessionStore for RedisStore {
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        let expiry = touch.at.plus(touch.retention).as_millis();
-        let mut pipeline = redis::pipe();
-        pipeline
-            .cmd("PEXPIREAT")
+        let mut prolong = redis::cmd("PEXPIREAT");
+        prolong
             .arg(self.keys.session(id))
-            .arg(expiry)
-            .arg("GT")
-            .ignore();
-        self.query(&pipeline).await
+            .arg(touch.at.plus(touch.retention).as_millis())
+            .arg("GT");
+        self.repeat(&prolong).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
@@ -329,11 +405,26 @@ impl SessionStore for RedisStore {
         })
     }
 
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        let wanted = self.link.settings().wait_replicas;
+        let confirmed = match wanted {
+            0 => 0,
+            _ => self.wait_for_replicas(id).await?,
+        };
+        Ok(Replication { wanted, confirmed })
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
-        let mut connection = self.connection.clone();
-        let pong: Result<String, _> = self
-            .within_budget(redis::cmd("PING").query_async(&mut connection))
-            .await;
-        pong.map(drop)
+        if let Some(trouble) = self.link.trouble() {
+            return Err(StoreError::Unavailable(trouble));
+        }
+        // Any key will do: this one is in every Redis that is in use.
+        let mut ask = redis::cmd("GET");
+        ask.arg(self.keys.schema());
+        self.once(&ask).await
+    }
+
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.link.incarnation())
     }
 }

@@ -12,10 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch};
+use super::{
+    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+};
 use crate::clock::Clock;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::telemetry::Metrics;
@@ -26,6 +28,8 @@ const MAX_PENDING: usize = 100_000;
 const BATCH: usize = 128;
 /// How often the flusher looks for touches that are due.
 const TICK: Duration = Duration::from_millis(100);
+/// How long after a failure a touch is tried again at the latest.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Gathers touches in front of a store.
 pub struct CoalescingStore<S> {
@@ -51,8 +55,12 @@ impl Pending {
     /// Notes a touch to be written at `due`, merged with what is pending for the session. Refuses
     /// a further session when there are `MAX_PENDING`.
     fn note(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
-        if let Some((_, pending)) = self.touches.get_mut(&id) {
+        if let Some((planned, pending)) = self.touches.get_mut(&id) {
             pending.at = pending.at.max(touch.at);
+            let sooner = due < *planned;
+            if sooner {
+                self.reschedule(id, due);
+            }
             return true;
         }
         if self.touches.len() >= MAX_PENDING {
@@ -97,12 +105,12 @@ impl Pending {
         }
     }
 
-    /// `touch` could not be written: it is due again an interval later, for as long as it is of
-    /// use. Says whether it was given up.
+    /// `touch` could not be written: it is due again soon, for as long as it is of use. Says
+    /// whether it was given up.
     fn failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
         let of_use = now < touch.at.plus(touch.retention);
         if of_use {
-            self.reschedule(id, now.plus(touch.interval));
+            self.reschedule(id, now.plus(touch.interval.min(RETRY)));
         } else {
             self.remove(id);
         }
@@ -147,19 +155,31 @@ impl<S: SessionStore> CoalescingStore<S> {
     /// # Errors
     /// The last error, when any touch could not be written.
     pub async fn flush_due(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
         loop {
             let batch = self.pending.lock().due(now);
             if batch.is_empty() {
-                return Ok(());
+                return outcome;
             }
             let writes = batch
                 .into_iter()
                 .map(|(id, touch)| self.write(id, touch, now));
-            join_all(writes)
-                .await
-                .into_iter()
-                .collect::<Result<(), _>>()?;
+            // What fails is due again later, so it keeps nothing else from being written.
+            let failed = join_all(writes).await.into_iter().filter_map(Result::err);
+            outcome = failed.last().map_or(outcome, Err);
         }
+    }
+
+    /// Writes everything that is pending, each once.
+    async fn flush_all(&self) -> Result<(), StoreError> {
+        let pending: Vec<SessionId> = self.pending.lock().touches.keys().copied().collect();
+        let mut outcome = Ok(());
+        for batch in pending.chunks(BATCH) {
+            let writes = batch.iter().map(|id| self.flush_one(*id));
+            let failed = join_all(writes).await.into_iter().filter_map(Result::err);
+            outcome = failed.last().map_or(outcome, Err);
+        }
+        outcome
     }
 
     /// Writes one touch and notes what became of it.
@@ -215,9 +235,15 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        let due = touch.last_seen.plus(touch.interval);
+        // An interval after the last write; at once where the deadline is as near as that.
+        let near = touch.deadline.minus(touch.interval);
+        let due = touch.last_seen.plus(touch.interval).min(near);
         if !self.pending.lock().note(id, due, touch) {
-            return self.inner.touch(id, touch).await;
+            let written = self.inner.touch(id, touch).await;
+            if written.is_err() {
+                self.metrics.touches_dropped.inc();
+            }
+            return written;
         }
         if due <= touch.at {
             self.due.notify_one();
@@ -249,13 +275,21 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         Ok(page)
     }
 
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.inner.confirm(id).await
+    }
+
     async fn ready(&self) -> Result<(), StoreError> {
         self.inner.ready().await
     }
 
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        self.inner.incarnation()
+    }
+
     async fn flush(&self) -> Result<(), StoreError> {
-        self.flush_due(Timestamp::MAX).await?;
-        self.inner.flush().await
+        let written = self.flush_all().await;
+        self.inner.flush().await.and(written)
     }
 }
 

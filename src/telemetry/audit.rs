@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
-use crate::session::{DenyReason, EndReason, Session, SessionId};
+use crate::events::SessionEnded;
+use crate::session::{DenyReason, Session, SessionId, Subject, Timestamp};
 
 /// The tracing target of every audit event.
 pub const TARGET: &str = "curfew::audit";
@@ -23,22 +24,56 @@ pub fn session_created(id: SessionId, session: &Session) {
     );
 }
 
-/// A session ended, by a limit (`session.ended`) or on purpose (`session.revoked`).
-pub fn session_ended(id: SessionId, session: &Session, reason: EndReason) {
-    let event = match reason {
-        EndReason::Revoked => "session.revoked",
-        EndReason::IdleTimeout | EndReason::AbsoluteTimeout => "session.ended",
-    };
+/// A session ended, by a limit or on purpose. One event a session; a second one says that it is
+/// `redelivered`.
+pub fn session_ended(ended: &SessionEnded) {
     info!(
         target: TARGET,
-        event,
+        event = "session.ended",
+        session = ended.session,
+        subject = ended.subject,
+        policy = ended.policy,
+        reason = ended.reason,
+        started = ended.started,
+        last_seen = ended.last_seen,
+        ended = ended.ended,
+        redelivered = ended.redelivered,
+        "session ended"
+    );
+}
+
+/// All sessions of a subject that started before a time have been ended.
+pub fn subject_revoked(subject: &Subject, not_before: Timestamp) {
+    info!(
+        target: TARGET,
+        event = "subject.revoked",
+        subject = %subject,
+        not_before = %not_before,
+        "all sessions of a subject ended"
+    );
+}
+
+/// A session that had ended was there again, after a fail-over of the store, and was ended again.
+pub fn session_came_back(id: SessionId, tombstone: &Session) {
+    warn!(
+        target: TARGET,
+        event = "session.came_back",
+        session = %id,
+        subject = %tombstone.subject,
+        "the store had lost the end of a session; it was ended again"
+    );
+}
+
+/// A request was allowed although the store could not be asked, as its policy says.
+pub fn session_degraded(id: SessionId, session: &Session, contract: &'static str) {
+    info!(
+        target: TARGET,
+        event = "session.degraded",
         session = %id,
         subject = %session.subject,
         policy = %session.policy,
-        reason = %reason,
-        started = %session.started,
-        last_seen = %session.last_seen,
-        "session ended"
+        contract,
+        "request allowed without the store"
     );
 }
 

@@ -1,10 +1,10 @@
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
-use crate::session::{EndReason, Verdict};
+use crate::session::Verdict;
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
 const SECONDS: &[f64] = &[
@@ -25,6 +25,14 @@ pub struct Metrics {
     store_seconds: HistogramVec,
     sessions_created: IntCounterVec,
     sessions_ended: IntCounterVec,
+    webhooks: IntCounterVec,
+    degraded: IntCounterVec,
+    /// Changes that the wanted number of replicas did not confirm in time.
+    pub unconfirmed: IntCounter,
+    /// Ended sessions that had come back, and were ended again.
+    pub ends_replayed: IntCounter,
+    /// How far the store's clock is ahead of this machine's, in seconds.
+    pub clock_offset: Gauge,
     /// Touches that have been written to the store.
     pub touches_written: IntCounter,
     /// Touches that were given up because the store stayed away for too long.
@@ -103,7 +111,45 @@ impl Metrics {
                         "curfew_sessions_ended_total",
                         "Sessions ended by this replica.",
                     ),
-                    &["policy", "reason"],
+                    &["policy", "reason", "redelivered"],
+                )?,
+            )?,
+            webhooks: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("curfew_webhooks_total", "Ends of sessions for the webhook."),
+                    &["result"],
+                )?,
+            )?,
+            degraded: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_degraded_checks_total",
+                        "Checks allowed although the session store could not be asked.",
+                    ),
+                    &["policy"],
+                )?,
+            )?,
+            unconfirmed: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_unconfirmed_changes_total",
+                    "Changes that the wanted number of the store's replicas did not confirm in time.",
+                )?,
+            )?,
+            ends_replayed: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_ends_replayed_total",
+                    "Ended sessions that the session store had lost the end of, ended again.",
+                )?,
+            )?,
+            clock_offset: register(
+                &registry,
+                Gauge::new(
+                    "curfew_clock_offset_seconds",
+                    "How far the session store's clock is ahead of this machine's.",
                 )?,
             )?,
             touches_written: register(
@@ -157,10 +203,21 @@ impl Metrics {
     }
 
     /// Counts a session that ended.
-    pub fn session_ended(&self, policy: &str, reason: EndReason) {
+    pub fn session_ended(&self, policy: &str, reason: &str, redelivered: bool) {
+        let redelivered = if redelivered { "true" } else { "false" };
         self.sessions_ended
-            .with_label_values(&[policy, reason.as_str()])
+            .with_label_values(&[policy, reason, redelivered])
             .inc();
+    }
+
+    /// Counts what became of an end for the webhook: `sent`, `given_up` or `dropped`.
+    pub fn webhook(&self, result: &str) {
+        self.webhooks.with_label_values(&[result]).inc();
+    }
+
+    /// Counts a check that was allowed without the store.
+    pub fn degraded(&self, policy: &str) {
+        self.degraded.with_label_values(&[policy]).inc();
     }
 
     /// All metrics in the text exposition format of Prometheus, version 0.0.4.
@@ -199,7 +256,7 @@ mod tests {
         );
         metrics.store_operation("load", "ok", 0.001);
         metrics.session_created("default");
-        metrics.session_ended("default", EndReason::IdleTimeout);
+        metrics.session_ended("default", "idle_timeout", false);
         let text = metrics.render().unwrap();
         for line in [
             r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
@@ -207,7 +264,7 @@ mod tests {
             r#"curfew_check_duration_seconds_count{contract="auth-request"} 2"#,
             r#"curfew_store_operations_total{operation="load",result="ok"} 1"#,
             r#"curfew_sessions_created_total{policy="default"} 1"#,
-            r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout"} 1"#,
+            r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
             "curfew_build_info",
             "process_resident_memory_bytes",
         ] {

@@ -73,7 +73,17 @@ impl RedisServer {
 
     /// Runs a command on it.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
-        let client = redis::Client::open(self.url()).unwrap();
+        self.command_at(self.url(), words)
+    }
+
+    /// Runs a command on it, where it asks for a password.
+    pub fn command_as<T: redis::FromRedisValue>(&self, password: &str, words: &[&[u8]]) -> T {
+        let url = format!("redis://:{password}@127.0.0.1:{}/", self.port);
+        self.command_at(url, words)
+    }
+
+    fn command_at<T: redis::FromRedisValue>(&self, url: String, words: &[&[u8]]) -> T {
+        let client = redis::Client::open(url).unwrap();
         let mut command = redis::Cmd::new();
         for word in words {
             command.arg(*word);

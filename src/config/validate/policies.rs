@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{DAY, Mistakes};
 use crate::config::raw::{RawConfig, RawPolicy};
-use crate::policy::{ActivityKind, Policies, Policy};
+use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
 use crate::session::{Limits, PolicyName};
 
 /// PCI DSS 4 8.2.8: 15 minutes or less.
@@ -83,6 +83,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         );
     }
     let touch_interval = touch_interval(key, raw, idle.unwrap_or(absolute), mistakes);
+    let on_store_failure = on_store_failure(key, raw, mistakes);
     Some(Policy {
         limits: Limits {
             idle,
@@ -91,7 +92,46 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         },
         activity: activity?,
         touch_interval: touch_interval?,
+        on_store_failure: on_store_failure?,
     })
+}
+
+/// How long sessions are known by default, where they are served without the store.
+const DEFAULT_GRACE: &str = "1m";
+
+fn on_store_failure(
+    key: &str,
+    raw: &mut RawPolicy,
+    mistakes: &mut Mistakes,
+) -> Option<OnStoreFailure> {
+    let word = raw
+        .on_store_failure
+        .get_or_insert_with(|| "deny".to_owned());
+    match (word.as_str(), &raw.store_failure_grace) {
+        ("deny", None) => Some(OnStoreFailure::Deny),
+        ("deny", Some(_)) => {
+            mistakes.note(
+                format!("{key}.store_failure_grace"),
+                format!("is for {key}.on_store_failure = \"known\""),
+            );
+            None
+        }
+        ("known", _) => {
+            let text = raw
+                .store_failure_grace
+                .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
+            let key = format!("{key}.store_failure_grace");
+            let grace = mistakes.duration(&key, text, LEAST, DAY)?;
+            Some(OnStoreFailure::Known { grace })
+        }
+        _ => {
+            mistakes.note(
+                format!("{key}.on_store_failure"),
+                "must be `deny` or `known`",
+            );
+            None
+        }
+    }
 }
 
 /// A sixtieth of the idle limit, between 1 s and 15 s, but less than half of it in any case.

@@ -2,105 +2,157 @@ use std::time::Duration;
 
 use super::Mistakes;
 use crate::config::StoreConfig;
-use crate::config::raw::RawStore;
+use crate::config::raw::{RawConfig, RawStore};
 use crate::secret::Secret;
-use crate::store::redis::{RedisSettings, Tls};
+use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};
 
-pub(super) fn parse(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
-    match raw.url.0.split_once(':') {
-        Some(("memory", "")) => memory(raw, mistakes),
-        Some(("redis" | "rediss", _)) => redis(raw, mistakes),
-        _ => {
-            mistakes.note(
-                "store.url",
-                "must be `memory:`, `redis://host:6379/0` or `rediss://host:6379/0`",
-            );
-            None
-        }
-    }
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Whether sessions live in this process, as far as the URL can be understood.
+pub(super) fn is_embedded(raw: &RawStore) -> bool {
+    !["redis", "valkey"]
+        .iter()
+        .any(|family| raw.url.0.starts_with(family))
 }
 
-fn memory(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+    if raw.store.url.0 == "memory:" {
+        return memory(raw, mistakes);
+    }
+    let target = mistakes.take("store.url", Target::parse(&raw.store.url.0))?;
+    redis(raw, target, mistakes)
+}
+
+fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+    let store = &raw.store;
     for (key, given) in [
-        ("store.username", raw.username.is_some()),
-        ("store.password", raw.password.is_some()),
-        ("store.password_file", raw.password_file.is_some()),
-        ("store.ca_file", raw.ca_file.is_some()),
+        ("store.username", store.username.is_some()),
+        ("store.password", store.password.is_some()),
+        ("store.password_file", store.password_file.is_some()),
+        ("store.sentinel_username", store.sentinel_username.is_some()),
+        ("store.sentinel_password", store.sentinel_password.is_some()),
+        ("store.sentinel_password_file", store.sentinel_password_file.is_some()),
+        ("store.ca_file", store.ca_file.is_some()),
+        ("store.cert_file", store.cert_file.is_some()),
+        ("store.key_file", store.key_file.is_some()),
+        ("store.wait_replicas", store.wait_replicas > 0),
+        ("events.stream", raw.events.stream),
     ] {
         if given {
             mistakes.note(key, "is for Redis, and store.url is `memory:`");
         }
     }
-    if raw.max_sessions == 0 {
+    if store.max_sessions == 0 {
         mistakes.note("store.max_sessions", "must be at least 1");
         return None;
     }
     Some(StoreConfig::Memory {
-        max_sessions: raw.max_sessions,
+        max_sessions: store.max_sessions,
     })
 }
 
-fn redis(raw: &RawStore, mistakes: &mut Mistakes) -> Option<StoreConfig> {
-    let password = password(raw, mistakes);
-    let ca = match &raw.ca_file {
-        Some(_) if raw.url.0.starts_with("redis:") => {
-            mistakes.note(
-                "store.ca_file",
-                "is for rediss:// (TLS), and store.url is redis://",
-            );
-            None
-        }
-        Some(path) => mistakes.read("store.ca_file", path).map(Some),
-        None => Some(None),
-    };
-    if raw.prefix.len() > 64 || !raw.prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<StoreConfig> {
+    let store = &raw.store;
+    let given = (&store.password, &store.password_file);
+    let password = password("store.password_file", given, mistakes);
+    let given = (&store.sentinel_password, &store.sentinel_password_file);
+    let sentinel_password = self::password("store.sentinel_password_file", given, mistakes);
+    let is_sentinel = matches!(target.topology, Topology::Sentinel { .. });
+    if !is_sentinel && (store.sentinel_username.is_some() || sentinel_password != Some(Password::None)) {
+        mistakes.note(
+            "store.sentinel_password",
+            "is for redis+sentinel://, and store.url is another",
+        );
+    }
+    let tls = tls(store, target.tls, mistakes);
+    if store.prefix.len() > 64 || !store.prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
         mistakes.note(
             "store.prefix",
             "must be at most 64 visible ASCII characters",
         );
     }
-    let millisecond = Duration::from_millis(1);
-    let minute = Duration::from_secs(60);
-    let connect_timeout = mistakes.duration(
-        "store.connect_timeout",
-        &raw.connect_timeout,
-        millisecond,
-        minute,
-    );
-    let command_timeout = mistakes.duration(
-        "store.command_timeout",
-        &raw.command_timeout,
-        millisecond,
-        minute,
-    );
-    let settings = RedisSettings {
-        url: Secret::new(raw.url.0.clone()),
-        username: raw.username.clone(),
-        password: password?,
-        tls: Tls { ca: ca? },
-        prefix: raw.prefix.clone(),
+    let mut time = |key, text: &str| mistakes.duration(key, text, MILLISECOND, MINUTE);
+    let connect_timeout = time("store.connect_timeout", &store.connect_timeout);
+    let command_timeout = time("store.command_timeout", &store.command_timeout);
+    let wait_timeout = time("store.wait_timeout", &store.wait_timeout);
+    if raw.events.stream && raw.events.stream_length == 0 {
+        mistakes.note("events.stream_length", "must be at least 1");
+    }
+    Some(StoreConfig::Redis(Box::new(RedisSettings {
+        topology: target.topology,
+        database: target.database,
+        username: store.username.clone().or(target.username),
+        password: match password? {
+            Password::None => target.password.map_or(Password::None, Password::Given),
+            password => password,
+        },
+        sentinel_username: store.sentinel_username.clone(),
+        sentinel_password: sentinel_password?,
+        tls: tls?,
+        prefix: store.prefix.clone(),
         connect_timeout: connect_timeout?,
         command_timeout: command_timeout?,
-    };
-    mistakes.take("store.url", settings.check())?;
-    Some(StoreConfig::Redis(Box::new(settings)))
+        wait_replicas: store.wait_replicas,
+        wait_timeout: wait_timeout?,
+        stream_length: raw.events.stream.then_some(raw.events.stream_length),
+        migrate: store.migrate,
+    })))
 }
 
-fn password(raw: &RawStore, mistakes: &mut Mistakes) -> Option<Option<Secret<String>>> {
-    match (&raw.password, &raw.password_file) {
+fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<Tls>> {
+    if !secure {
+        for (key, given) in [
+            ("store.ca_file", &raw.ca_file),
+            ("store.cert_file", &raw.cert_file),
+            ("store.key_file", &raw.key_file),
+        ] {
+            if given.is_some() {
+                mistakes.note(key, "is for rediss:// (TLS), and store.url is redis://");
+            }
+        }
+        return Some(None);
+    }
+    let ca = match &raw.ca_file {
+        Some(path) => Some(mistakes.read("store.ca_file", path)?),
+        None => None,
+    };
+    let client = match (&raw.cert_file, &raw.key_file) {
+        (Some(certificate), Some(key)) => {
+            let certificate = mistakes.read("store.cert_file", certificate);
+            let key = mistakes.read("store.key_file", key);
+            Some((certificate?, Secret::new(key?)))
+        }
+        (Some(_), None) => {
+            mistakes.note("store.cert_file", "needs its key in store.key_file");
+            return None;
+        }
+        (None, Some(_)) => {
+            mistakes.note("store.key_file", "needs its certificate in store.cert_file");
+            return None;
+        }
+        (None, None) => None,
+    };
+    Some(Some(Tls { ca, client }))
+}
+
+/// A password, or the file that has it, which can be read now.
+fn password(
+    key: &str,
+    given: (&Option<Secret<String>>, &Option<String>),
+    mistakes: &mut Mistakes,
+) -> Option<Password> {
+    match given {
         (Some(_), Some(_)) => {
-            mistakes.note(
-                "store.password_file",
-                "and store.password are both given: keep one",
-            );
+            let other = key.trim_end_matches("_file");
+            mistakes.note(key, format!("and {other} are both given: keep one"));
             None
         }
         (None, Some(path)) => {
-            let text = mistakes.read_text("store.password_file", path)?;
-            Some(Some(Secret::new(
-                text.trim_end_matches(['\r', '\n']).to_owned(),
-            )))
+            mistakes.read_text(key, path)?;
+            Some(Password::File(path.into()))
         }
-        (password, None) => Some(password.clone()),
+        (Some(password), None) => Some(Password::Given(password.clone())),
+        (None, None) => Some(Password::None),
     }
 }

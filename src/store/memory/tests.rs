@@ -28,6 +28,8 @@ fn session(now: Timestamp) -> Session {
 async fn passes_the_conformance_suite() {
     let store = MemoryStore::new(10_000, Arc::new(ManualClock::new(START)));
     conformance::run(&store, START).await;
+    conformance::run_queue(&store, START).await;
+    conformance::run_not_before(&store, START).await;
 }
 
 #[tokio::test]
@@ -49,6 +51,7 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
         last_seen: START,
         retention,
         interval: MINUTE,
+        deadline: START.plus(MINUTE),
     };
     store.touch(id(1), touch).await.unwrap();
     clock.advance(retention);

@@ -1,60 +1,20 @@
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::MultiplexedConnection;
+use redis::cluster::{ClusterClientBuilder, TlsMode};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisError,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
+    IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 
-use super::keys::Keys;
-use super::record;
+use super::sentinel::Sentinels;
+use super::settings::{Address, RedisSettings, Tls, Topology};
+use super::wire::Wire;
 use crate::secret::Secret;
 
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct RedisSettings {
-    /// `redis://` or `rediss://`, with host, port and database, and user and password where they
-    /// are not given apart.
-    pub url: Secret<String>,
-    /// The ACL user, instead of the URL's.
-    pub username: Option<String>,
-    /// The password, instead of the URL's.
-    pub password: Option<Secret<String>>,
-    /// How the server is authenticated over `rediss://`.
-    pub tls: Tls,
-    /// What every key begins with.
-    pub prefix: String,
-    /// The most time to make a connection.
-    pub connect_timeout: Duration,
-    /// The most time for one operation, waiting for a connection included.
-    pub command_timeout: Duration,
-}
-
-impl RedisSettings {
-    /// Whether a connection could be attempted with these settings.
-    ///
-    /// # Errors
-    /// [`ConnectError::Settings`] with what is wrong, without the URL.
-    pub fn check(&self) -> Result<(), ConnectError> {
-        let info = connection_info(self)?;
-        if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
-            return Err(ConnectError::Settings(
-                "a rediss:// URL with #insecure would trust any server; name the authority in \
-                 store.ca_file instead"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Whom to trust over `rediss://`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM certificates of the authorities to trust instead of the system's.
-    pub ca: Option<Vec<u8>>,
-}
+/// How long sent bytes may stay unacknowledged before a connection counts as broken.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// Why Redis can't be used. The text never holds the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +25,9 @@ pub enum ConnectError {
     /// The server did not let us in, or did not answer.
     #[error("{0}")]
     Server(String),
+    /// The server is there and is not the one to write to.
+    #[error("{0} is a replica: name its primary, or use redis+sentinel:// or redis+cluster://")]
+    Replica(Address),
     /// The records were written by a newer program.
     #[error(
         "the records in Redis follow schema {found}, and this program knows up to {known}: use a \
@@ -84,81 +47,215 @@ impl From<RedisError> for ConnectError {
     }
 }
 
-/// A connection that is made on first use and remade for ever, with short pauses.
-pub(super) fn manager(settings: &RedisSettings) -> Result<ConnectionManager, ConnectError> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(settings.connect_timeout))
-        .set_response_timeout(Some(settings.command_timeout))
-        .set_min_delay(Duration::from_millis(20))
-        .set_max_delay(Duration::from_millis(500))
-        // It never gives up: one that did would stay broken after an error that is not I/O, such
-        // as a server that is still loading its data.
-        .set_number_of_retries(usize::MAX);
-    Ok(ConnectionManager::new_lazy_with_config(
-        client(settings)?,
-        config,
-    )?)
+/// With whose rights a connection is made, and to which database.
+pub(super) struct Credentials {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret<String>>,
+    pub(super) database: i64,
 }
 
-/// Connects once, and looks at the schema: writes ours where there is none.
-pub(super) async fn probe(settings: &RedisSettings, keys: &Keys) -> Result<(), ConnectError> {
+impl Credentials {
+    /// Those of the settings, with the password as it is now.
+    pub(super) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
+        Ok(Self {
+            username: settings.username.clone(),
+            password: settings.password.read()?,
+            database: settings.database,
+        })
+    }
+}
+
+/// Makes connections to a Redis.
+pub(super) struct Connector {
+    settings: RedisSettings,
+    sentinels: Option<Sentinels>,
+}
+
+/// A connection, and the server at its other end where that is one.
+pub(super) struct Connected {
+    pub(super) wire: Wire,
+    pub(super) server: Option<Address>,
+}
+
+impl Connector {
+    pub(super) fn new(settings: RedisSettings) -> Self {
+        let sentinels = match &settings.topology {
+            Topology::Sentinel { sentinels, name } => Some(Sentinels::new(sentinels, name)),
+            Topology::Standalone(_) | Topology::Cluster(_) => None,
+        };
+        Self {
+            settings,
+            sentinels,
+        }
+    }
+
+    /// Connects to the primary, or to all of a cluster; `patience` is how long the answer to a
+    /// command may take (in a cluster, where a server that does not answer must be given up).
+    ///
+    /// # Errors
+    /// [`ConnectError`] with the server's own words.
+    pub(super) async fn connect(&mut self, patience: Duration) -> Result<Connected, ConnectError> {
+        let settings = &self.settings;
+        let credentials = Credentials::read(settings)?;
+        let server = match &settings.topology {
+            Topology::Cluster(nodes) => {
+                let wire = cluster(settings, nodes, &credentials, patience).await?;
+                return Ok(Connected { wire, server: None });
+            }
+            Topology::Standalone(address) => address.clone(),
+            Topology::Sentinel { .. } => self.primary().await?,
+        };
+        let settings = &self.settings;
+        let mut connection = single(settings, &server, &credentials).await?;
+        if !is_primary(&mut connection, settings.connect_timeout).await? {
+            return Err(ConnectError::Replica(server));
+        }
+        // While we connected, a fail-over may have made another server the primary: one that was
+        // hanging meanwhile still takes itself for it.
+        if self.sentinels.is_some() && self.primary().await? != server {
+            let message = format!("{server} was the primary until a moment ago");
+            return Err(ConnectError::Server(message));
+        }
+        Ok(Connected {
+            wire: Wire::Single(connection),
+            server: Some(server),
+        })
+    }
+
+    /// Whether `server` is still the one to talk to, as far as anybody says.
+    pub(super) async fn is_current(&mut self, server: &Address) -> bool {
+        match self.sentinels {
+            // Sentinels that don't answer change nothing.
+            Some(_) => self.primary().await.map_or(true, |primary| primary == *server),
+            None => true,
+        }
+    }
+
+    async fn primary(&mut self) -> Result<Address, ConnectError> {
+        match &mut self.sentinels {
+            Some(sentinels) => sentinels.primary(&self.settings).await,
+            None => Err(ConnectError::Settings("there are no sentinels".to_owned())),
+        }
+    }
+}
+
+/// Whether the server says of itself that it is a primary.
+pub(super) async fn is_primary(
+    connection: &mut MultiplexedConnection,
+    patience: Duration,
+) -> Result<bool, ConnectError> {
+    let role = redis::cmd("ROLE");
+    let asked = tokio::time::timeout(patience, role.query_async(connection)).await;
+    let answer: Vec<redis::Value> =
+        asked.map_err(|_| ConnectError::Server("no answer".to_owned()))??;
+    let role: Option<String> = answer
+        .first()
+        .and_then(|role| redis::from_redis_value_ref(role).ok());
+    Ok(role.as_deref() == Some("master"))
+}
+
+/// Connects to one server.
+pub(super) async fn single(
+    settings: &RedisSettings,
+    address: &Address,
+    credentials: &Credentials,
+) -> Result<MultiplexedConnection, ConnectError> {
+    let info = connection_info(address, settings.tls.is_some(), credentials)?;
+    let client = match &settings.tls {
+        Some(tls) => Client::build_with_tls(info, certificates(tls))?,
+        None => Client::open(info)?,
+    };
+    // Each operation has a time limit of its own.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
-        .set_response_timeout(Some(settings.connect_timeout));
-    let mut connection = client(settings)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
-    let mut pipeline = redis::pipe();
-    pipeline
-        .cmd("SET")
-        .arg(keys.schema())
-        .arg(record::VERSION)
-        .arg("NX")
-        .ignore();
-    pipeline.cmd("GET").arg(keys.schema());
-    let (found,): (u64,) = pipeline.query_async(&mut connection).await?;
-    if found > u64::from(record::VERSION) {
-        return Err(ConnectError::NewerSchema {
-            found,
-            known: record::VERSION,
-        });
+        .set_response_timeout(None);
+    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    // The library's own limit does not cover what is said before the first command.
+    match tokio::time::timeout(settings.connect_timeout, connecting).await {
+        Ok(connection) => Ok(connection?),
+        Err(_) => {
+            let message = format!("{address} does not answer within {:?}", settings.connect_timeout);
+            Err(ConnectError::Server(message))
+        }
     }
-    Ok(())
 }
 
-fn client(settings: &RedisSettings) -> Result<Client, ConnectError> {
-    let info = connection_info(settings)?;
-    let secure = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-    if secure {
-        let tls = TlsCertificates {
-            client_tls: None,
-            root_cert: settings.tls.ca.clone(),
-        };
-        Ok(Client::build_with_tls(info, tls)?)
+async fn cluster(
+    settings: &RedisSettings,
+    nodes: &[Address],
+    credentials: &Credentials,
+    patience: Duration,
+) -> Result<Wire, ConnectError> {
+    let nodes = nodes
+        .iter()
+        .map(|node| connection_info(node, settings.tls.is_some(), credentials))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut builder = ClusterClientBuilder::new(nodes)
+        .connection_timeout(settings.connect_timeout)
+        .response_timeout(patience)
+        // The caller's own time limit is the one that counts.
+        .overall_response_timeout(None)
+        .tcp_settings(tcp_settings())
+        // Retries come quickly: a check has no time for long pauses.
+        .min_retry_wait(5)
+        .max_retry_wait(50);
+    if let Some(tls) = &settings.tls {
+        builder = builder.tls(TlsMode::Secure).certs(certificates(tls));
+    }
+    let client = builder.build()?;
+    let connecting = client.get_async_connection();
+    match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
+        Ok(connection) => Ok(Wire::Cluster(connection?)),
+        Err(_) => Err(ConnectError::Server("the cluster does not answer".to_owned())),
+    }
+}
+
+fn certificates(tls: &Tls) -> TlsCertificates {
+    let client_tls = tls.client.as_ref().map(|(certificate, key)| ClientTlsConfig {
+        client_cert: certificate.clone(),
+        client_key: key.expose().clone(),
+    });
+    TlsCertificates {
+        client_tls,
+        root_cert: tls.ca.clone(),
+    }
+}
+
+fn connection_info(
+    address: &Address,
+    tls: bool,
+    credentials: &Credentials,
+) -> Result<ConnectionInfo, ConnectError> {
+    let (host, port) = (address.host.clone(), address.port);
+    let address = if tls {
+        ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        }
     } else {
-        Ok(Client::open(info)?)
-    }
-}
-
-fn connection_info(settings: &RedisSettings) -> Result<ConnectionInfo, ConnectError> {
-    // The error of a URL that can't be parsed could repeat it.
-    let info = settings
-        .url
-        .expose()
-        .as_str()
-        .into_connection_info()
-        .map_err(|_| {
-            ConnectError::Settings("not a Redis URL such as redis://host:6379/0".to_owned())
-        })?;
+        ConnectionAddr::Tcp(host, port)
+    };
     // The library's name would need one more right on the server, and is no news.
-    let mut redis = info.redis_settings().clone().set_skip_set_lib_name();
-    if let Some(username) = &settings.username {
+    let mut redis = RedisConnectionInfo::default()
+        .set_skip_set_lib_name()
+        .set_db(credentials.database);
+    if let Some(username) = &credentials.username {
         redis = redis.set_username(username);
     }
-    if let Some(password) = &settings.password {
+    if let Some(password) = &credentials.password {
         redis = redis.set_password(password.expose());
     }
-    Ok(info
+    Ok(address
+        .into_connection_info()?
         .set_redis_settings(redis)
-        .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+        .set_tcp_settings(tcp_settings()))
+}
+
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
 }

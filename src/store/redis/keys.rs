@@ -20,14 +20,48 @@ impl Keys {
         self.key(b"s:", id.as_bytes())
     }
 
-    /// The index of a subject's sessions: `{prefix}u:` and 16 bytes of a hash of the subject, so
-    /// that no personal data is in a key.
+    /// The name in a session's key.
+    pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
+        let name = key.strip_prefix(self.prefix.as_slice())?.strip_prefix(b"s:")?;
+        Some(SessionId::from_bytes(name.try_into().ok()?))
+    }
+
+    /// The pattern that the keys of all sessions match.
+    pub(super) fn all_sessions(&self) -> Vec<u8> {
+        let mut pattern = Vec::new();
+        for byte in &self.prefix {
+            if b"*?[]\\^".contains(byte) {
+                pattern.push(b'\\');
+            }
+            pattern.push(*byte);
+        }
+        [&pattern, &b"s:*"[..]].concat()
+    }
+
+    /// The index of a subject's sessions: `{prefix}u:` and [`subject_name`].
     pub(super) fn subject(&self, subject: &Subject) -> Vec<u8> {
-        let mut hash = Sha256::new();
-        hash.update(b"curfew subject 1\0");
-        hash.update(subject.as_str());
-        let digest: [u8; 32] = hash.finalize().into();
-        self.key(b"u:", &digest[..16])
+        self.key(b"u:", &subject_name(subject))
+    }
+
+    /// The deadline queue. What is in braces keeps it on one server of a cluster with
+    /// [`Keys::events`], so that a script can change both at once.
+    pub(super) fn queue(&self) -> Vec<u8> {
+        self.key(b"{q}", b"deadlines")
+    }
+
+    /// The stream of ended sessions.
+    pub(super) fn events(&self) -> Vec<u8> {
+        self.key(b"{q}", b"events")
+    }
+
+    /// The times before which subjects' sessions have all ended.
+    pub(super) fn not_before(&self) -> Vec<u8> {
+        self.key(b"not-before", b"")
+    }
+
+    /// How far a migration has come, or which primaries the indexes were made whole on.
+    pub(super) fn progress(&self, of: &str) -> Vec<u8> {
+        self.key(b"progress:", of.as_bytes())
     }
 
     /// The version of the schema that the records follow.
@@ -40,6 +74,17 @@ impl Keys {
     }
 }
 
+/// What stands for a subject in keys: 16 bytes of a hash, so that no personal data is in them.
+pub(super) fn subject_name(subject: &Subject) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(b"curfew subject 1\0");
+    hash.update(subject.as_str());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest[..16]);
+    name
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +94,11 @@ mod tests {
         let keys = Keys::new("curfew:");
         let id = SessionId::from_bytes(*b"0123456789abcdef");
         assert_eq!(keys.session(id), b"curfew:s:0123456789abcdef");
+        assert_eq!(keys.session_of(&keys.session(id)), Some(id));
+        assert_eq!(keys.session_of(b"curfew:s:0123456789abcde"), None);
+        assert_eq!(keys.session_of(b"curfew:u:0123456789abcdef"), None);
         assert_eq!(keys.schema(), b"curfew:schema");
+        assert_eq!(Keys::new("a*b[").all_sessions(), b"a\\*b\\[s:*");
         let (alice, bob) = (Subject::new("alice").unwrap(), Subject::new("bob").unwrap());
         assert_ne!(keys.subject(&alice), keys.subject(&bob));
         assert!(keys.subject(&alice).starts_with(b"curfew:u:"));

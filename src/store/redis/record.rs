@@ -1,4 +1,9 @@
-//! The record as bytes: a version, a state, and the rest in postcard's compact encoding.
+//! The record as bytes: a version, a state, four bytes of the session's name, and the rest in
+//! postcard's compact encoding.
+//!
+//! The bytes of the name tie the record to its key. When a connection gets out of step (a known
+//! fault of pipelined clients: redis-py CVE-2023-28858), an answer meant for one question is taken
+//! for that of another; here that is an error, and never another person's session.
 //!
 //! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
 //! tombstone does, because its expiry counts from its end.
@@ -8,11 +13,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::{Attributes, End, EndReason, PolicyName, Session, State, Subject, Timestamp};
+use crate::session::{
+    Attributes, End, EndReason, PolicyName, Session, SessionId, State, Subject, Timestamp,
+};
 use crate::store::StoreError;
 
-/// The version of records that this program writes, and the only one that it reads.
-pub(super) const VERSION: u8 = 1;
+/// The version of records that this program writes. Version 1, which had no bytes of the name and
+/// whose sessions are not in the deadline queue, is read too.
+pub(super) const VERSION: u8 = 2;
+
+/// How many bytes of the session's name are in its record.
+const TAG: usize = 4;
 
 const LIVE: u8 = 0;
 
@@ -41,7 +52,7 @@ struct Body<'a> {
 }
 
 /// The bytes to store.
-pub(super) fn encode(session: &Session) -> Vec<u8> {
+pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
     let (state, last_seen_and_end) = match session.state {
         State::Live => (LIVE, None),
         State::Ended(end) => {
@@ -62,22 +73,45 @@ pub(super) fn encode(session: &Session) -> Vec<u8> {
         last_seen_and_end,
     };
     // Writing plain data into memory does not fail; an empty record would be refused on reading.
-    postcard::to_extend(&body, vec![VERSION, state]).unwrap_or_default()
+    let head = [&[VERSION, state], tag(&id)].concat();
+    postcard::to_extend(&body, head).unwrap_or_default()
 }
 
-/// Reads a record whose key expires at `expiry`.
+/// The version of a record, whether it can be read or not.
+pub(super) fn version(bytes: &[u8]) -> Option<u8> {
+    bytes.first().copied()
+}
+
+/// The bytes of a name that stand in its record.
+pub(super) fn tag(id: &SessionId) -> &[u8] {
+    &id.as_bytes()[..TAG]
+}
+
+/// What [`decode`] says of a record that belongs to another session.
+pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it is another session's");
+
+/// Reads the record of a session, whose key expires at `expiry`.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for anything that [`encode`] does not write.
-pub(super) fn decode(bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreError> {
-    let [version, state, body @ ..] = bytes else {
+/// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
+/// what it writes for another session.
+pub(super) fn decode(id: SessionId, bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreError> {
+    let [version, state, rest @ ..] = bytes else {
         return Err(StoreError::Unreadable("it is too short"));
     };
-    if *version != VERSION {
-        return Err(StoreError::Unreadable(
-            "it has a version this program does not know",
-        ));
-    }
+    let body = match *version {
+        1 => rest,
+        VERSION => match rest.split_first_chunk::<TAG>() {
+            Some((found, body)) if found == tag(&id) => body,
+            Some(_) => return Err(MISPLACED),
+            None => return Err(StoreError::Unreadable("it is too short")),
+        },
+        _ => {
+            return Err(StoreError::Unreadable(
+                "it has a version this program does not know",
+            ));
+        }
+    };
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
         .map_err(|_| StoreError::Unreadable("it is damaged"))?;
     if !rest.is_empty() {
@@ -128,6 +162,8 @@ mod tests {
 
     use super::*;
 
+    const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
+
     fn session(started: u64, seen: u64, attributes: &[&str]) -> Session {
         let values = attributes.iter().map(|&value| value.to_owned()).collect();
         Session {
@@ -167,17 +203,17 @@ mod tests {
             ..session(1_795_426_200_000, 0, &[])
         };
         assert!(
-            encode(&session).len() <= 40,
+            encode(ID, &session).len() <= 44,
             "{} bytes",
-            encode(&session).len()
+            encode(ID, &session).len()
         );
     }
 
     #[test]
     fn strange_records_are_refused() {
         let expiry = Timestamp::from_millis(2_000_000_000_000);
-        let good = encode(&session(1_795_426_200_000, 0, &["admin"]));
-        assert!(decode(&good, expiry).is_ok());
+        let good = encode(ID, &session(1_795_426_200_000, 0, &["admin"]));
+        assert!(decode(ID, &good, expiry).is_ok());
         let mut newer = good.clone();
         newer[0] = VERSION + 1;
         let mut ended_without_end = good.clone();
@@ -191,17 +227,37 @@ mod tests {
             &good[..9],
         ] {
             assert!(
-                matches!(decode(bad, expiry), Err(StoreError::Unreadable(_))),
+                matches!(decode(ID, bad, expiry), Err(StoreError::Unreadable(_))),
                 "{bad:?}"
             );
         }
-        assert!(decode(&[&good[..], b"x"].concat(), expiry).is_err());
+        assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
+    }
+
+    /// As version 1 wrote it.
+    fn first_version(record: &[u8]) -> Vec<u8> {
+        [&[1, record[1]], &record[2 + TAG..]].concat()
+    }
+
+    #[test]
+    fn a_record_of_another_session_is_refused() {
+        let expiry = Timestamp::from_millis(2_000_000_000_000);
+        let record = encode(ID, &session(1_795_426_200_000, 0, &[]));
+        let other = SessionId::from_bytes(*b"fedcba9876543210");
+        assert_eq!(decode(other, &record, expiry).unwrap_err().to_string(), MISPLACED.to_string());
     }
 
     proptest! {
         #[test]
+        fn the_first_version_is_read(session in any_session()) {
+            let record = first_version(&encode(ID, &session));
+            prop_assert_eq!(version(&record), Some(1));
+            prop_assert_eq!(decode(ID, &record, session.expires()).unwrap(), session);
+        }
+
+        #[test]
         fn what_is_written_is_read(session in any_session()) {
-            let read = decode(&encode(&session), session.expires()).unwrap();
+            let read = decode(ID, &encode(ID, &session), session.expires()).unwrap();
             prop_assert_eq!(read, session);
         }
 
@@ -209,14 +265,15 @@ mod tests {
         #[test]
         fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
             prop_assume!(session.state != State::Live);
-            let read = decode(&encode(&session), Timestamp::from_millis(expiry)).unwrap();
+            let read = decode(ID, &encode(ID, &session), Timestamp::from_millis(expiry)).unwrap();
             prop_assert_eq!(read, session);
         }
 
         #[test]
         fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
-            let _ = decode(&bytes, Timestamp::from_millis(expiry));
-            let _ = decode(&[&[VERSION, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
+            let _ = decode(ID, &bytes, Timestamp::from_millis(expiry));
+            let _ = decode(ID, &[&[1, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
+            let _ = decode(ID, &[&[VERSION, LIVE][..], b"0123", &bytes].concat(), Timestamp::from_millis(expiry));
         }
     }
 }

@@ -1,38 +1,55 @@
-use redis::aio::ConnectionManager;
-use redis::{RedisError, Script};
+//! The scripts of `migrations/`: all that is rare and must happen at once.
+
+use redis::{Script, ScriptInvocation};
 
 use crate::session::Timestamp;
 
-/// The compare-and-replace script, `migrations/0001_replace.lua`.
-pub(super) struct Replace(Script);
+/// Every script, known to the server by its hash; loaded where the server does not know it (any
+/// more).
+pub(super) struct Scripts {
+    pub(super) replace: Script,
+    pub(super) upgrade: Script,
+    pub(super) claim: Script,
+    pub(super) settle: Script,
+    pub(super) not_before: Script,
+    pub(super) schema: Script,
+}
 
-impl Replace {
+impl Scripts {
     pub(super) fn new() -> Self {
-        Self(Script::new(include_str!(
-            "../../../migrations/0001_replace.lua"
-        )))
+        Self {
+            replace: Script::new(include_str!("../../../migrations/0001_replace.lua")),
+            upgrade: Script::new(include_str!("../../../migrations/0002_record_2.lua")),
+            claim: Script::new(include_str!("../../../migrations/0003_claim.lua")),
+            settle: Script::new(include_str!("../../../migrations/0004_settle.lua")),
+            not_before: Script::new(include_str!("../../../migrations/0005_not_before.lua")),
+            schema: Script::new(include_str!("../../../migrations/0006_schema.lua")),
+        }
     }
+}
 
-    /// Replaces `expected` by `record`, which expires at `expiry`; says whether it did. Loads the
-    /// script where the server does not know it (any more).
-    pub(super) async fn invoke(
-        &self,
-        connection: &mut ConnectionManager,
-        key: &[u8],
-        expected: &[u8],
-        expected_expiry: Option<Timestamp>,
-        record: &[u8],
-        expiry: Timestamp,
-    ) -> Result<bool, RedisError> {
-        let expected_expiry =
-            expected_expiry.map_or_else(String::new, |at| at.as_millis().to_string());
-        self.0
-            .key(key)
-            .arg(expected)
+/// A record that is to take the place of another.
+pub(super) struct Replacement<'a> {
+    pub(super) key: &'a [u8],
+    /// The record as it was read.
+    pub(super) expected: &'a [u8],
+    /// The key's expiry as it was read, where activity in between makes a difference.
+    pub(super) expected_expiry: Option<Timestamp>,
+    pub(super) record: &'a [u8],
+    pub(super) expiry: Timestamp,
+}
+
+impl Replacement<'_> {
+    /// The call that replaces the record, and answers whether it was still the one that was read.
+    pub(super) fn call<'a>(&self, scripts: &'a Scripts) -> ScriptInvocation<'a> {
+        let expected_expiry = self
+            .expected_expiry
+            .map_or_else(String::new, |at| at.as_millis().to_string());
+        let mut call = scripts.replace.key(self.key);
+        call.arg(self.expected)
             .arg(expected_expiry)
-            .arg(record)
-            .arg(expiry.as_millis())
-            .invoke_async(connection)
-            .await
+            .arg(self.record)
+            .arg(self.expiry.as_millis());
+        call
     }
 }

@@ -8,6 +8,7 @@ use crate::store::memory::MemoryStore;
 use crate::testing::{ProbedStore, SECOND, START};
 
 const INTERVAL: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(900);
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
 struct Fixture {
@@ -24,7 +25,7 @@ impl Fixture {
         let inner = ProbedStore::new(&clock);
         let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
         let limits = Limits {
-            idle: Some(60 * INTERVAL),
+            idle: Some(IDLE),
             absolute: 1000 * INTERVAL,
             max_auth_age: None,
         };
@@ -51,6 +52,7 @@ impl Fixture {
             last_seen: session.last_seen,
             retention: session.retention,
             interval: INTERVAL,
+            deadline: session.last_seen.plus(IDLE),
         };
         self.store.touch(ID, touch).await.unwrap();
         let _ = self.store.flush_due(self.clock.now()).await;
@@ -135,6 +137,49 @@ async fn an_end_is_decided_on_what_this_replica_has_seen() {
 }
 
 #[tokio::test]
+async fn near_the_deadline_it_is_written_at_once() {
+    let fixture = Fixture::new().await;
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    let mut touch = Touch {
+        at: START.plus(2 * SECOND),
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: INTERVAL,
+        deadline: START.plus(18 * SECOND),
+    };
+    fixture.store.touch(ID, touch).await.unwrap();
+    fixture.flush_at(2).await;
+    assert_eq!(fixture.stored().await, 0, "there is an interval left");
+    touch.at = START.plus(4 * SECOND);
+    fixture.store.touch(ID, touch).await.unwrap();
+    fixture.flush_at(4).await;
+    assert_eq!(fixture.stored().await, 4, "less than that is left");
+}
+
+#[tokio::test]
+async fn one_session_that_can_not_be_written_keeps_no_other() {
+    let fixture = Fixture::new().await;
+    let other = SessionId::from_bytes([8; SessionId::LEN]);
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    fixture.store.create(other, &session).await.unwrap();
+    *fixture.store.inner.untouchable.lock() = Some(ID);
+    for id in [ID, other] {
+        let touch = Touch {
+            at: START.plus(20 * SECOND),
+            last_seen: START,
+            retention: session.retention,
+            interval: INTERVAL,
+            deadline: START.plus(IDLE),
+        };
+        fixture.store.touch(id, touch).await.unwrap();
+    }
+    assert!(fixture.store.flush().await.is_err(), "something was lost");
+    let stored = fixture.store.inner.memory.load(other).await.unwrap();
+    assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+}
+
+#[tokio::test]
 async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
     let fixture = Fixture::new().await;
     fixture
@@ -150,7 +195,7 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
         .inner
         .touches_fail
         .store(false, Ordering::SeqCst);
-    fixture.flush_at(36).await;
+    fixture.flush_at(26).await;
     assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
     assert_eq!(fixture.metrics.touches_dropped.get(), 0);
 }
@@ -200,6 +245,7 @@ async fn the_flusher_writes_by_itself_and_stops_when_told() {
         last_seen: session.last_seen,
         retention: session.retention,
         interval: INTERVAL,
+        deadline: session.last_seen.plus(IDLE),
     };
     fixture.store.touch(ID, touch).await.unwrap();
     let stop = CancellationToken::new();

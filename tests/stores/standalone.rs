@@ -1,99 +1,35 @@
-//! The stores on a real Redis: the conformance suite on each, and what is Redis' own.
+//! One server, and what is Redis' own.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+use std::collections::BTreeSet;
 
-mod support;
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
-
-use curfew::clock::{ManualClock, Stopwatch, SystemClock};
+use curfew::clock::{ManualClock, Stopwatch};
 use curfew::secret::Secret;
-use curfew::session::{
-    Attributes, EndReason, Limits, NewSession, PolicyName, Session, SessionId, Subject,
-};
+use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
-use curfew::store::redis::{ConnectError, RedisSettings, RedisStore, Tls};
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{Ending, SessionStore, StoreError, Touch, conformance};
+use curfew::store::{EndOutcome, Ending, StoreError};
 use curfew::telemetry::Metrics;
-use support::redis::RedisServer;
-use support::tls::Certificates;
-use support::{eventually, now};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
-
-fn settings(url: &str) -> RedisSettings {
-    RedisSettings {
-        url: Secret::new(url.to_owned()),
-        username: None,
-        password: None,
-        tls: Tls::default(),
-        prefix: "test:".to_owned(),
-        connect_timeout: Duration::from_secs(10),
-        command_timeout: Duration::from_secs(10),
-    }
-}
-
-fn store(settings: &RedisSettings) -> RedisStore {
-    RedisStore::new(settings).unwrap()
-}
-
-fn session() -> Session {
-    let limits = Limits {
-        idle: Some(15 * MINUTE),
-        absolute: 720 * MINUTE,
-        max_auth_age: None,
-    };
-    let new = NewSession {
-        subject: Subject::new("alice").unwrap(),
-        attributes: Attributes::new(BTreeMap::new()).unwrap(),
-        policy: PolicyName::new("default").unwrap(),
-    };
-    Session::start(new, &limits, 60 * MINUTE, now())
-}
-
-const fn touch(session: &Session, at: curfew::session::Timestamp) -> Touch {
-    Touch {
-        at,
-        last_seen: session.last_seen,
-        retention: session.retention,
-        interval: MINUTE,
-    }
-}
-
-const fn revoke(at: curfew::session::Timestamp) -> Ending {
-    Ending {
-        reason: EndReason::Revoked,
-        at,
-        unless_touched_since: None,
-    }
-}
+use super::*;
+use crate::support::redis::RedisServer;
+use crate::support::tls::Certificates;
 
 #[tokio::test]
 async fn redis_passes_the_conformance_suite() {
     let server = RedisServer::start();
-    conformance::run(&store(&settings(&server.url())), now()).await;
+    let store = Running::on(settings(&server.url()));
+    everything(&store).await;
 }
 
 #[tokio::test]
-async fn every_wrapper_passes_the_conformance_suite_on_redis() {
+async fn a_wrapper_counts_what_redis_answers() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let measured = MeasuredStore::new(store(&settings(&server.url())), Arc::clone(&metrics));
-    conformance::run(&measured, now()).await;
-    let clock = Arc::new(SystemClock);
-    let coalescing = CoalescingStore::new(measured, clock, Arc::clone(&metrics));
-    conformance::run(&coalescing, now()).await;
+    let redis = Running::on(settings(&server.url()));
+    let measured = MeasuredStore::new(Arc::clone(&redis), Arc::clone(&metrics));
+    measured.load(ID).await.unwrap();
     let text = metrics.render().unwrap();
-    let counted = r#"curfew_store_operations_total{operation="load",result="ok"}"#;
+    let counted = r#"curfew_store_operations_total{operation="load",result="ok"} 1"#;
     assert!(text.contains(counted), "{text}");
 }
 
@@ -106,38 +42,63 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     server.command::<()>(&words);
     let settings = RedisSettings {
         username: Some("curfew".to_owned()),
-        password: Some(Secret::new("s3cret".to_owned())),
+        password: Password::Given(Secret::new("s3cret".to_owned())),
         prefix: "curfew:".to_owned(),
+        wait_replicas: 1,
+        wait_timeout: Duration::from_millis(1),
+        stream_length: Some(10),
         ..settings(&server.url())
     };
-    let store = store(&settings);
-    store.probe(&settings).await.unwrap();
-    conformance::run(&store, now()).await;
-    let denied: i64 = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]).len() as i64;
-    assert_eq!(denied, 0, "nothing was tried that is not allowed");
+    let store = Running::connected(settings.clone()).await;
+    everything(&store).await;
+    let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
+    assert!(denied.is_empty(), "nothing was tried that is not allowed: {denied:?}");
 
-    let wrong = RedisSettings {
-        password: Some(Secret::new("not-the-password".to_owned())),
+    let wrong = Running::on(RedisSettings {
+        password: Password::Given(Secret::new("not-the-password".to_owned())),
         ..settings
-    };
-    let error = store.probe(&wrong).await.unwrap_err().to_string();
-    assert!(error.contains("authentication failed"), "{error}");
-    assert!(!error.contains("not-the-password"), "{error}");
+    });
+    let trouble = wrong.trouble().await;
+    assert!(trouble.contains("authentication failed"), "{trouble}");
+    assert!(!trouble.contains("not-the-password"), "{trouble}");
 }
 
-/// The rights that docs/configuration.md tells the reader to grant.
+/// The rights that docs/redis.md tells the reader to grant.
 fn documented_rights() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
     let text = std::fs::read_to_string(path).unwrap();
     let start = "ACL SETUSER curfew on >PASSWORD ";
     let line = text.lines().find_map(|line| line.strip_prefix(start));
     line.expect("the page has the command").to_owned()
 }
 
+/// A password that changes is read again: the connection is made anew with it, and where the
+/// server does not take it, the old connection is kept.
 #[tokio::test]
-async fn redis_over_tls_passes_the_conformance_suite() {
+async fn a_password_file_is_read_again_when_it_changes() {
+    let server = RedisServer::with(&["--requirepass", "first"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first\n").unwrap();
+    let store = Running::connected(RedisSettings {
+        password: Password::File(file.path().to_owned()),
+        ..settings(&server.url())
+    })
+    .await;
+    store.create(ID, &session()).await.unwrap();
+    let admin = |words: &[&[u8]]| server.command_as::<()>("first", words);
+    std::fs::write(file.path(), "second\n").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(store.load(ID).await.is_ok(), "the old connection is kept");
+    admin(&[b"CONFIG", b"SET", b"requirepass", b"second"]);
+    std::fs::write(file.path(), "second").unwrap();
+    server.command_as::<()>("second", &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"]);
+    eventually("connected with the new one", async || store.load(ID).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
     let certificates = Certificates::generate();
-    let port = support::free_port().to_string();
+    let port = crate::support::free_port().to_string();
     let _server = RedisServer::with(&[
         "--tls-port",
         &port,
@@ -148,33 +109,32 @@ async fn redis_over_tls_passes_the_conformance_suite() {
         "--tls-ca-cert-file",
         &certificates.text("ca.pem"),
         "--tls-auth-clients",
-        "no",
+        "yes",
     ]);
     install_tls();
+    let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
     let trusting = RedisSettings {
-        tls: Tls {
-            ca: Some(std::fs::read(certificates.path("ca.pem")).unwrap()),
-        },
+        tls: Some(Tls {
+            ca: Some(read("ca.pem")),
+            client: Some((read("client.pem"), Secret::new(read("client.key")))),
+        }),
         ..settings(&format!("rediss://127.0.0.1:{port}/"))
     };
-    let store = store(&trusting);
-    store.probe(&trusting).await.unwrap();
-    conformance::run(&store, now()).await;
+    let store = Running::connected(trusting.clone()).await;
+    everything(&store).await;
 
     let other = Certificates::generate();
-    let doubting = RedisSettings {
-        tls: Tls {
-            ca: Some(std::fs::read(other.path("ca.pem")).unwrap()),
-        },
-        ..trusting.clone()
-    };
-    let error = store.probe(&doubting).await.unwrap_err();
-    assert!(matches!(error, ConnectError::Server(_)), "{error}");
-    let unsafe_settings = RedisSettings {
-        url: Secret::new(format!("rediss://127.0.0.1:{port}/#insecure")),
-        ..trusting
-    };
-    assert!(unsafe_settings.check().is_err());
+    let other_ca = std::fs::read(other.path("ca.pem")).unwrap();
+    for (tls, why) in [
+        (Tls { ca: Some(other_ca), ..trusting.tls.clone().unwrap() }, "another server"),
+        (Tls { client: None, ..trusting.tls.clone().unwrap() }, "no certificate of ours"),
+    ] {
+        let refused = Running::on(RedisSettings {
+            tls: Some(tls),
+            ..trusting.clone()
+        });
+        assert!(!refused.trouble().await.is_empty(), "{why}");
+    }
 }
 
 /// As the program does it.
@@ -185,7 +145,7 @@ fn install_tls() {
 #[tokio::test]
 async fn a_check_is_plain_commands() {
     let server = RedisServer::start();
-    let store = store(&settings(&server.url()));
+    let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
@@ -199,8 +159,10 @@ async fn a_check_is_plain_commands() {
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
         .collect();
-    // This test's own.
+    // This test's own, and the heartbeat of the connection.
     for own in [
+        "time",
+        "role",
         "config|resetstat",
         "client|setinfo",
         "info",
@@ -215,7 +177,7 @@ async fn a_check_is_plain_commands() {
 #[tokio::test]
 async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
     let server = RedisServer::start();
-    let store = store(&settings(&server.url()));
+    let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
@@ -224,7 +186,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
     let later = session.started.plus(5 * MINUTE);
     store.touch(ID, touch(&session, later)).await.unwrap();
     assert_eq!(expiry(&key), later.plus(session.retention).as_millis());
-    store.end(ID, revoke(later.plus(MINUTE))).await.unwrap();
+    store.end(ID, Ending::revoked(later.plus(MINUTE))).await.unwrap();
     let tombstone = later.plus(MINUTE).plus(session.retention);
     assert_eq!(expiry(&key), tombstone.as_millis());
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
@@ -242,7 +204,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
 #[tokio::test]
 async fn a_listing_leaves_out_what_is_gone() {
     let server = RedisServer::start();
-    let store = store(&settings(&server.url()));
+    let store = Running::on(settings(&server.url()));
     let session = session();
     let other = SessionId::from_bytes([7; 16]);
     store.create(ID, &session).await.unwrap();
@@ -257,14 +219,14 @@ async fn a_listing_leaves_out_what_is_gone() {
 #[tokio::test]
 async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
     let server = RedisServer::start();
-    let store = store(&settings(&server.url()));
+    let store = Running::on(settings(&server.url()));
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     server.command::<()>(&[b"SET", &key, b"garbage", b"EX", b"100"]);
     let error = store.load(ID).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     server.command::<()>(&[b"PERSIST", &key]);
     assert!(store.load(ID).await.is_err(), "without an expiry");
-    assert!(store.end(ID, revoke(now())).await.is_err());
+    assert!(store.end(ID, Ending::revoked(now())).await.is_err());
     server.command::<()>(&[b"DEL", &key]);
     server.command::<()>(&[b"LPUSH", &key, b"x"]);
     assert!(store.load(ID).await.is_err(), "of another type");
@@ -273,7 +235,7 @@ async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
 #[tokio::test]
 async fn a_lost_connection_is_made_again() {
     let mut server = RedisServer::start();
-    let store = store(&RedisSettings {
+    let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(200),
         ..settings(&server.url())
     });
@@ -295,7 +257,7 @@ async fn a_lost_connection_is_made_again() {
 #[tokio::test]
 async fn a_server_that_hangs_costs_no_more_than_the_budget() {
     let server = RedisServer::start();
-    let store = store(&RedisSettings {
+    let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(100),
         ..settings(&server.url())
     });
@@ -310,26 +272,27 @@ async fn a_server_that_hangs_costs_no_more_than_the_budget() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error() {
-    let store = store(&settings(&format!(
-        "redis://127.0.0.1:{}/",
-        support::free_port()
-    )));
-    let waited = tokio::time::timeout(Duration::from_secs(15), store.load(ID)).await;
-    let error = waited.unwrap().unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    let port = crate::support::free_port();
+    let store = Running::on(RedisSettings {
+        command_timeout: Duration::from_millis(500),
+        ..settings(&format!("redis://127.0.0.1:{port}/"))
+    });
+    let error = store.load(ID).await.unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
 }
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
     let server = RedisServer::start();
-    let settings = settings(&server.url());
-    let store = store(&settings);
-    store.probe(&settings).await.unwrap();
-    store.probe(&settings).await.unwrap();
-    server.command::<()>(&[b"SET", b"test:schema", b"2"]);
-    let error = store.probe(&settings).await.unwrap_err();
+    drop(Running::connected(settings(&server.url())).await);
+    server.command::<()>(&[b"SET", b"test:schema", b"3"]);
+    let store = RedisStore::new(
+        settings(&server.url()),
+        Arc::new(StoreClock::new(Arc::new(SystemClock))),
+    );
+    let error = store.run(Default::default()).await.unwrap_err();
     assert!(
-        matches!(error, ConnectError::NewerSchema { found: 2, known: 1 }),
+        matches!(error, ConnectError::NewerSchema { found: 3, known: 2 }),
         "{error}"
     );
 }
@@ -339,7 +302,7 @@ async fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_time_out_and_a_touch_race_without_losing_the_touch() {
     let server = RedisServer::start();
-    let store = store(&settings(&server.url()));
+    let store = Running::on(settings(&server.url()));
     for round in 0_u8..50 {
         let id = SessionId::from_bytes([round; 16]);
         let session = session();
@@ -357,7 +320,7 @@ async fn a_time_out_and_a_touch_race_without_losing_the_touch() {
         touched.unwrap();
         let after = store.load(id).await.unwrap().unwrap();
         let expected = match ended.unwrap() {
-            curfew::store::EndOutcome::Ended(tombstone) => tombstone,
+            EndOutcome::Ended(tombstone) => tombstone,
             _ => Session {
                 last_seen: used,
                 ..session
@@ -376,10 +339,12 @@ async fn two_replicas_flush_in_any_order() {
     let session = session();
     let clock = ManualClock::new(session.started);
     let replica = || {
-        let redis = store(&settings(&server.url()));
-        CoalescingStore::new(redis, Arc::new(clock.clone()), Arc::clone(&metrics))
+        let redis = Running::on(settings(&server.url()));
+        let store = Arc::clone(&redis);
+        let clock = Arc::new(clock.clone());
+        (redis, CoalescingStore::new(store, clock, Arc::clone(&metrics)))
     };
-    let (one, two) = (replica(), replica());
+    let ((_one, one), (_two, two)) = (replica(), replica());
     one.create(ID, &session).await.unwrap();
     let at = |seconds| session.started.plus(Duration::from_secs(seconds));
     two.touch(ID, touch(&session, at(30))).await.unwrap();
@@ -390,11 +355,11 @@ async fn two_replicas_flush_in_any_order() {
         assert_eq!(replica.load(ID).await.unwrap().unwrap().last_seen, at(30));
     }
     one.touch(ID, touch(&session, at(40))).await.unwrap();
-    two.end(ID, revoke(at(41))).await.unwrap();
+    two.end(ID, Ending::revoked(at(41))).await.unwrap();
     one.flush().await.unwrap();
     let seen = one.load(ID).await.unwrap().unwrap();
     assert!(
-        matches!(seen.state, curfew::session::State::Ended(_)),
+        matches!(seen.state, State::Ended(_)),
         "a late flush revives nobody"
     );
 }

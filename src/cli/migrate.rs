@@ -1,0 +1,80 @@
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::ConfigArgs;
+use crate::clock::{SteadyClock, StoreClock};
+use crate::config::{Config, StoreConfig};
+use crate::store::redis::{Migration, Progress, RedisStore};
+
+#[derive(Args, Debug)]
+pub(super) struct MigrateArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Change nothing: say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Upgrades the records in Redis, while checks go on.
+pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?.config;
+    let StoreConfig::Redis(settings) = &config.store else {
+        bail!("store.url is `memory:`: there is nothing to migrate");
+    };
+    let clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
+    let store = RedisStore::new((**settings).clone(), clock);
+    let migration = if args.dry_run {
+        Migration::DryRun
+    } else {
+        Migration::Upgrade
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::select! {
+            ended = store.run(stop.clone()) => ended.context("store"),
+            migrated = migrate(&store, migration, &config) => migrated,
+        }
+    })
+}
+
+async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let schema = store.schema().await.context("store.url")?;
+    writeln!(
+        out,
+        "records follow schema {}; this program writes {}",
+        schema.found, schema.known
+    )?;
+    let live = std::io::stderr().is_terminal();
+    let progress = |progress: Progress| {
+        if live {
+            let _ = write!(
+                std::io::stderr(),
+                "\r{} looked at, {} upgraded",
+                progress.seen, progress.upgraded
+            );
+        }
+    };
+    let done = store.migrate(migration, &config.policies, progress).await;
+    if live {
+        let _ = writeln!(std::io::stderr());
+    }
+    let done = done.context("stopped half-way; run it again to go on")?;
+    let verb = match migration {
+        Migration::DryRun => "to upgrade",
+        Migration::Upgrade => "upgraded",
+    };
+    writeln!(
+        out,
+        "{} looked at, {} {verb}, {} left as they are because they can't be read",
+        done.seen, done.upgraded, done.unreadable
+    )?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Where sessions live, and who is told of their ends.
+
+use super::*;
+use crate::config::StoreConfig;
+use crate::policy::OnStoreFailure;
+use crate::store::redis::{Password, Topology};
+
+const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// With what Redis needs besides.
+fn redis(text: &str) -> String {
+    let hash = "a".repeat(64);
+    format!("{{admin: {{token_hashes: {hash}}}, token: {{keys: {SECRET}}}, {text}}}")
+}
+
+#[test]
+fn topologies_and_their_secrets() {
+    let text = redis(
+        "store: {url: 'redis+sentinel://curfew:pw@a,b:2/main/1', sentinel_password: spw, \
+         wait_replicas: 1}, events: {stream: true}",
+    );
+    let loaded = yaml(&text).unwrap();
+    let StoreConfig::Redis(settings) = &loaded.config.store else {
+        panic!("{:?}", loaded.config.store)
+    };
+    assert!(matches!(&settings.topology, Topology::Sentinel { name, .. } if name == "main"));
+    assert_eq!((settings.database, settings.wait_replicas), (1, 1));
+    assert_eq!(settings.stream_length, Some(100_000));
+    assert!(matches!(&settings.password, Password::Given(password) if password.expose() == "pw"));
+    let shown = toml::to_string(&loaded.effective).unwrap();
+    assert!(
+        shown.contains("redis+sentinel://curfew:redacted@a,b:2/main/1"),
+        "{shown}"
+    );
+    assert!(!shown.contains("spw"), "{shown}");
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    for (text, expected) in [
+        (
+            "store: {url: 'redis://a', sentinel_password: x}",
+            "store.sentinel_password = \"[redacted]\": is for redis+sentinel://",
+        ),
+        (
+            "store: {url: 'redis://a', cert_file: /x}",
+            "store.cert_file = \"/x\": is for rediss:// (TLS)",
+        ),
+        (
+            "store: {url: 'rediss://a', cert_file: /dev/null}",
+            "store.cert_file = \"/dev/null\": needs its key in store.key_file",
+        ),
+        (
+            "store: {url: 'redis+cluster://a/3'}",
+            "store.url = \"redis+cluster://a/3\": must have no database",
+        ),
+        (
+            "store: {url: 'redis://a', password: x, password_file: /dev/null}",
+            "store.password_file = \"/dev/null\": and store.password are both given",
+        ),
+        (
+            "store: {url: 'redis://a', password_file: /nonexistent}",
+            "store.password_file = \"/nonexistent\": can't be read",
+        ),
+        ("store: {wait_replicas: 1}", "store.wait_replicas = \"1\": is for Redis"),
+        ("events: {stream: true}", "events.stream = \"true\": is for Redis"),
+        (
+            "store: {url: 'redis://a'}, events: {stream: true, stream_length: 0}",
+            "events.stream_length = \"0\": must be at least 1",
+        ),
+        (
+            "policies: {default: {on_store_failure: allow}}",
+            "policies.default.on_store_failure = \"allow\": must be `deny` or `known`",
+        ),
+        (
+            "policies: {default: {store_failure_grace: 1m}}",
+            "policies.default.store_failure_grace = \"1m\": is for policies.default.on_store_failure",
+        ),
+    ] {
+        let told = problems(&redis(text));
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+}
+
+#[test]
+fn known_sessions_have_a_grace() {
+    let policies = "policies: {default: {on_store_failure: known}, \
+                    other: {on_store_failure: known, store_failure_grace: 5m}}";
+    let loaded = yaml(policies).unwrap();
+    for (name, minutes) in [("default", 1), ("other", 5)] {
+        let (_, policy) = loaded.config.policies.get(name).unwrap();
+        let grace = Duration::from_secs(60 * minutes);
+        assert_eq!(policy.on_store_failure, OnStoreFailure::Known { grace });
+    }
+}
+
+#[test]
+fn a_webhook_is_signed() {
+    let whole = format!(
+        "events: {{webhook_url: 'https://siem.example.com/h?key=abc', webhook_secret: whsec_{SECRET}}}"
+    );
+    let loaded = yaml(&whole).unwrap();
+    let webhook = loaded.config.webhook.unwrap();
+    assert_eq!(webhook.secret.expose(), b"0123456789abcdef0123456789abcdef");
+    let shown = toml::to_string(&loaded.effective).unwrap();
+    assert!(!shown.contains(SECRET) && !shown.contains("abc\""), "{shown}");
+    for (text, expected) in [
+        ("{webhook_url: 'https://a/'}", "events.webhook_secret: is missing"),
+        ("{webhook_secret: x}", "events.webhook_secret = \"[redacted]\": needs events.webhook_url"),
+        (
+            "{webhook_url: 'https://a/', webhook_secret: c2hvcnQ=}",
+            "events.webhook_secret = \"[redacted]\": must be base64 of at least 24 bytes",
+        ),
+        (
+            "{webhook_url: 'ftp://a/', webhook_secret: x}",
+            "events.webhook_url = \"ftp://a/\": not an absolute address",
+        ),
+    ] {
+        let told = problems(&format!("events: {text}"));
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+}

@@ -1,0 +1,216 @@
+//! A short memory of ends, for a store that may forget its latest writes.
+//!
+//! A fail-over can bring back a session whose end was acknowledged: the replica that became the
+//! primary had not heard of it. Each process remembers what it has ended for a while. It refuses
+//! such a session itself, at once, and ends it again for all the others when the store has changed.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+};
+use crate::clock::Clock;
+use crate::session::{Session, SessionId, State, Subject, Timestamp};
+use crate::telemetry::{Metrics, audit};
+
+/// The most ends that are remembered; the oldest make room.
+const MAX_ENTRIES: usize = 100_000;
+/// How many are ended again at the same time.
+const BATCH: usize = 64;
+/// How soon what could not be ended again is tried once more.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Remembers the ends that went through it.
+pub struct JournaledStore<S> {
+    inner: S,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    bound: Duration,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    tombstones: HashMap<SessionId, Session>,
+    /// When each was noted, the oldest first.
+    order: VecDeque<(Timestamp, SessionId)>,
+}
+
+impl<S: SessionStore> JournaledStore<S> {
+    /// Remembers, for as long as `bound`, the ends that go to `inner`.
+    pub fn new(inner: S, bound: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            inner,
+            clock,
+            metrics,
+            bound,
+            entries: Mutex::default(),
+        }
+    }
+
+    /// Ends again what has come back, after every change of the store, until stopped.
+    pub async fn run(&self, stop: CancellationToken) {
+        let Some(mut incarnation) = self.inner.incarnation() else {
+            stop.cancelled().await;
+            return;
+        };
+        let replaying = async {
+            while incarnation.changed().await.is_ok() {
+                while let Err(error) = self.replay().await {
+                    tracing::warn!(%error, "ended sessions could not be ended again; trying again");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            // The store is gone, and with it the process.
+            std::future::pending::<()>().await;
+        };
+        stop.run_until_cancelled(replaying).await;
+    }
+
+    /// Ends again what has come back; says how many those were.
+    ///
+    /// # Errors
+    /// [`StoreError`] when some could not be looked at.
+    pub async fn replay(&self) -> Result<usize, StoreError> {
+        let tombstones: Vec<(SessionId, Session)> = {
+            let mut entries = self.entries.lock();
+            entries.forget(self.clock.now(), self.bound);
+            let all = entries.tombstones.iter();
+            all.map(|(id, session)| (*id, session.clone())).collect()
+        };
+        let (mut come_back, mut outcome) = (0, Ok(()));
+        for batch in tombstones.chunks(BATCH) {
+            let again = batch.iter().map(async |(id, session)| {
+                let State::Ended(end) = session.state else {
+                    return Ok(false);
+                };
+                let ending = Ending {
+                    reason: end.reason,
+                    at: end.at,
+                    unless_touched_since: None,
+                };
+                let outcome = self.inner.end(*id, ending).await?;
+                let came_back = matches!(outcome, EndOutcome::Ended(_));
+                if came_back {
+                    audit::session_came_back(*id, session);
+                    self.metrics.ends_replayed.inc();
+                }
+                Ok(came_back)
+            });
+            for ended in join_all(again).await {
+                match ended {
+                    Ok(came_back) => come_back += usize::from(came_back),
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        }
+        outcome.map(|()| come_back)
+    }
+
+    fn note(&self, id: SessionId, outcome: &EndOutcome) {
+        if let EndOutcome::Ended(session) = outcome {
+            let now = self.clock.now();
+            let mut entries = self.entries.lock();
+            entries.forget(now, self.bound);
+            if entries.tombstones.insert(id, session.clone()).is_none() {
+                entries.order.push_back((now, id));
+            }
+        }
+    }
+
+    /// The record as it is in force: a session that has come back has ended all the same.
+    fn in_force(&self, id: SessionId, session: Session) -> Session {
+        if session.state != State::Live {
+            return session;
+        }
+        let entries = self.entries.lock();
+        let tombstone = entries.tombstones.get(&id);
+        tombstone.cloned().unwrap_or(session)
+    }
+}
+
+impl Entries {
+    fn forget(&mut self, now: Timestamp, bound: Duration) {
+        while let Some((noted, id)) = self.order.front() {
+            if now.since(*noted) < bound && self.order.len() < MAX_ENTRIES {
+                break;
+            }
+            self.tombstones.remove(id);
+            self.order.pop_front();
+        }
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for JournaledStore<S> {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let session = self.inner.load(id).await?;
+        Ok(session.map(|session| self.in_force(id, session)))
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.inner.create(id, session).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.inner.touch(id, touch).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        let known = self.entries.lock().tombstones.get(&id).cloned();
+        let outcome = self.inner.end(id, ending).await?;
+        self.note(id, &outcome);
+        Ok(match (known, outcome) {
+            // It had come back; its first end is the one that was told.
+            (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {
+                EndOutcome::AlreadyEnded(tombstone)
+            }
+            (_, outcome) => outcome,
+        })
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        let session = self.inner.age(id, by).await?;
+        Ok(session.map(|session| self.in_force(id, session)))
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let mut page = self.inner.list(subject, after, limit).await?;
+        for (id, session) in &mut page.sessions {
+            *session = self.in_force(*id, session.clone());
+        }
+        Ok(page)
+    }
+
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.inner.confirm(id).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.inner.ready().await
+    }
+
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        self.inner.incarnation()
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush().await
+    }
+}
+
+#[cfg(test)]
+mod tests;

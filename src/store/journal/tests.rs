@@ -1,0 +1,92 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::session::EndReason;
+use crate::store::conformance;
+use crate::store::memory::MemoryStore;
+use crate::testing::{MINUTE, START, session_of};
+
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+struct Fixture {
+    journal: JournaledStore<Arc<MemoryStore>>,
+    memory: Arc<MemoryStore>,
+    clock: ManualClock,
+    metrics: Arc<Metrics>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let clock = ManualClock::new(START);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let memory = Arc::new(MemoryStore::new(1000, Arc::new(clock.clone())));
+        let journal = JournaledStore::new(
+            Arc::clone(&memory),
+            5 * MINUTE,
+            Arc::new(clock.clone()),
+            Arc::clone(&metrics),
+        );
+        Self {
+            journal,
+            memory,
+            clock,
+            metrics,
+        }
+    }
+
+    /// A session that was ended, and that a fail-over brings back.
+    async fn come_back(&self) -> Session {
+        let session = session_of("alice", START);
+        self.journal.create(ID, &session).await.unwrap();
+        let ended = self.journal.end(ID, Ending::revoked(START)).await.unwrap();
+        let EndOutcome::Ended(tombstone) = ended else {
+            panic!("{ended:?}")
+        };
+        self.memory.put(ID, session);
+        tombstone
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_the_replay() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    let here = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(here.as_ref(), Some(&tombstone));
+    let page = fixture.journal.list(&tombstone.subject, None, 9).await;
+    assert_eq!(page.unwrap().sessions, [(ID, tombstone.clone())]);
+    let elsewhere = fixture.memory.load(ID).await.unwrap().unwrap();
+    assert_eq!(elsewhere.state, State::Live);
+    assert_eq!(fixture.journal.replay().await, Ok(1));
+    let elsewhere = fixture.memory.load(ID).await.unwrap();
+    assert_eq!(elsewhere, Some(tombstone));
+    assert_eq!(fixture.journal.replay().await, Ok(0));
+    assert_eq!(fixture.metrics.ends_replayed.get(), 1);
+}
+
+#[tokio::test]
+async fn a_second_end_of_what_came_back_is_none() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    let idle = Ending {
+        reason: EndReason::IdleTimeout,
+        ..Ending::revoked(START.plus(MINUTE))
+    };
+    let outcome = fixture.journal.end(ID, idle).await.unwrap();
+    assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
+}
+
+#[tokio::test]
+async fn it_forgets_after_a_while() {
+    let fixture = Fixture::new();
+    fixture.come_back().await;
+    fixture.clock.advance(5 * MINUTE);
+    assert_eq!(fixture.journal.replay().await, Ok(0));
+    let session = fixture.journal.load(ID).await.unwrap().unwrap();
+    assert_eq!(session.state, State::Live);
+}
+
+#[tokio::test]
+async fn passes_the_conformance_suite() {
+    let fixture = Fixture::new();
+    conformance::run(&fixture.journal, START).await;
+}

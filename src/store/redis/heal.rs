@@ -1,0 +1,109 @@
+//! What is kept beside the records (subject indexes, the deadline queue) made whole again: after a
+//! fail-over it may lack what was written last.
+
+use futures_util::future::join_all;
+
+use super::scan::{self, Walk};
+use super::{RedisStore, Stored};
+use crate::policy::Policies;
+use crate::session::{SessionId, State, Subject};
+use crate::store::{DeadlineQueue, StoreError};
+
+/// How long one process may be at it before another begins as well, in milliseconds.
+const LEASE: u64 = 60_000;
+
+impl RedisStore {
+    /// Makes the indexes whole, unless they were on these very primaries. Says whether they are
+    /// whole now; `false` while another process is at it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it has to be tried again.
+    pub(super) async fn heal(&self, policies: &Policies) -> Result<bool, StoreError> {
+        let (healed, healing) = (self.keys.progress("healed"), self.keys.progress("healing"));
+        let primaries = self.link.primaries().join(",");
+        let whole_on: Option<String> = self.repeat(redis::cmd("GET").arg(&healed)).await?;
+        if whole_on.as_deref() == Some(&primaries) {
+            return Ok(true);
+        }
+        let mut lease = redis::cmd("SET");
+        lease.arg(&healing).arg(1).arg("NX").arg("PX").arg(LEASE);
+        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+            return Ok(false);
+        }
+        let mended = self.walk_and_mend(policies).await?;
+        self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries)).await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&healing)).await?;
+        tracing::info!(mended, "subject indexes and the deadline queue are whole");
+        Ok(true)
+    }
+
+    /// Puts every session into the queue and its subject's index where it is missing there; says
+    /// how many were missing in the queue.
+    async fn walk_and_mend(&self, policies: &Policies) -> Result<usize, StoreError> {
+        let mut wire = self.link.wire(self.budget).await?;
+        let mut mended = 0;
+        for server in scan::servers(&mut wire).await? {
+            let mut walk = Walk::new(wire.clone(), &self.keys, &server, None);
+            while let Some(batch) = walk.next().await? {
+                let mending = batch.sessions.into_iter().map(|id| self.mend(id, policies));
+                for outcome in join_all(mending).await {
+                    match outcome {
+                        Ok(missing) => mended += usize::from(missing),
+                        // A record that can't be read keeps no other from being looked at.
+                        Err(StoreError::Unreadable(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Puts one session into the queue and the index; says whether the queue did not have it.
+    async fn mend(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
+        let Some(Stored { session, .. }) = self.read(id).await? else {
+            return Ok(false);
+        };
+        let (index, place) = (self.keys.subject(&session.subject), session.expires_at_latest());
+        let mut indexing = redis::pipe();
+        indexing
+            .cmd("ZADD")
+            .arg(&index)
+            .arg("NX")
+            .arg(place.as_millis())
+            .arg(id.as_bytes());
+        for condition in ["NX", "GT"] {
+            let expire = indexing.cmd("PEXPIREAT");
+            expire.arg(&index).arg(place.as_millis()).arg(condition);
+        }
+        self.once::<()>(&indexing).await?;
+        if session.state != State::Live {
+            return Ok(false);
+        }
+        let mut ask = redis::cmd("ZSCORE");
+        ask.arg(self.keys.queue()).arg(id.as_bytes());
+        let known: Option<u64> = self.repeat(&ask).await?;
+        if known.is_none() {
+            self.enqueue(id, policies.deadline(&session)).await?;
+        }
+        Ok(known.is_none())
+    }
+
+    /// Gives up the places of sessions in a subject's index that are still not there.
+    pub(super) async fn forget_missing(
+        &self,
+        subject: &Subject,
+        missing: &[SessionId],
+    ) -> Result<(), StoreError> {
+        for id in missing {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(self.keys.session(*id));
+            if !self.repeat::<bool>(&exists).await? {
+                let mut forget = redis::cmd("ZREM");
+                forget.arg(self.keys.subject(subject)).arg(id.as_bytes());
+                self.repeat::<()>(&forget).await?;
+            }
+        }
+        Ok(())
+    }
+}

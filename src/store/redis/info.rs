@@ -1,0 +1,88 @@
+//! What `INFO` says of a server, and what in it could cost sessions.
+
+/// One fact out of the text that `INFO` answers.
+pub(super) fn fact<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim_end)
+}
+
+/// What is wrong with a server that may lose sessions, each with advice; `in_cluster` says whether
+/// it is used as a part of a cluster.
+pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
+    let fact = |name| fact(text, name);
+    let mut advice = Vec::new();
+    let version = fact("valkey_version").or(fact("redis_version")).unwrap_or("");
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 7) {
+        advice.push(format!(
+            "version {version:?} is older than 7.0, which has no PEXPIRETIME: nothing works; upgrade it"
+        ));
+    }
+    match fact("maxmemory_policy") {
+        None | Some("noeviction") => {}
+        Some(policy) => advice.push(format!(
+            "maxmemory-policy is {policy}: a session that is evicted has ended; set it to noeviction"
+        )),
+    }
+    if fact("aof_enabled") == Some("0") {
+        advice.push(
+            "appendonly is off: a restart loses what happened since the last snapshot, ends of \
+             sessions included; set appendonly yes"
+                .to_owned(),
+        );
+    }
+    if fact("aof_last_write_status") == Some("err") || fact("rdb_last_bgsave_status") == Some("err") {
+        advice.push("it can't write to its disk; look at its log".to_owned());
+    }
+    if fact("cluster_enabled") == Some("1") && !in_cluster {
+        advice.push(
+            "it is a part of a cluster, which has other parts: use redis+cluster:// in store.url"
+                .to_owned(),
+        );
+    }
+    let replicas = fact("connected_slaves").and_then(|number| number.parse::<u32>().ok());
+    // The fact is there only where min-replicas-to-write is set.
+    if replicas.is_some_and(|replicas| replicas > 0) && fact("min_slaves_good_slaves").is_none() {
+        advice.push(
+            "it has replicas and no min-replicas-to-write: cut off from them it goes on taking \
+             writes that a fail-over loses; set min-replicas-to-write 1"
+                .to_owned(),
+        );
+    }
+    advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nmaxmemory_policy:noeviction\r\n\
+         aof_enabled:1\r\naof_last_write_status:ok\r\nrdb_last_bgsave_status:ok\r\n\
+         connected_slaves:1\r\nmin_slaves_good_slaves:1\r\n";
+
+    #[test]
+    fn a_good_server_needs_no_advice() {
+        assert_eq!(fact(GOOD, "run_id"), Some("abc"));
+        assert_eq!(advice(GOOD, false), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_danger_has_its_advice() {
+        for (from, to, word) in [
+            ("redis_version:7.0.15", "redis_version:6.2.14", "upgrade"),
+            ("redis_version:7.0.15", "x:1", "upgrade"),
+            ("noeviction", "allkeys-lru", "set it to noeviction"),
+            ("aof_enabled:1", "aof_enabled:0", "set appendonly yes"),
+            ("aof_enabled:1", "aof_enabled:1\r\ncluster_enabled:1", "redis+cluster://"),
+            ("write_status:ok", "write_status:err", "disk"),
+            ("min_slaves_good_slaves:1\r\n", "", "set min-replicas-to-write 1"),
+        ] {
+            let advice = advice(&GOOD.replace(from, to), false);
+            assert_eq!(advice.len(), 1, "{advice:?}");
+            assert!(advice[0].contains(word), "{advice:?}");
+        }
+        let valkey = GOOD.replace("redis_version:7.0.15", "redis_version:7.2.4\r\nvalkey_version:9.1.2");
+        assert_eq!(advice(&valkey, false), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,391 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::connect::{Connected, Connector, is_primary};
+use super::request::Request;
+use super::settings::{Password, RedisSettings, Topology};
+use super::wire::Wire;
+use super::{ConnectError, info};
+use crate::clock::{Stopwatch, StoreClock};
+use crate::session::Timestamp;
+use crate::store::StoreError;
+
+/// How often a connection is looked after: whether the server answers, is the primary, and what
+/// time it has.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How long a heartbeat may take before the connection is given up. Well below the time after
+/// which a fail-over begins, so that a server that hung and was replaced meanwhile is asked
+/// nothing before the sentinels were.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long nobody in a cluster may answer before it is connected to anew.
+const CLUSTER_PATIENCE: f64 = 2.0;
+/// Heartbeats between two looks at the password file.
+const PASSWORD_BEATS: u32 = 10;
+/// Pauses between attempts to connect: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// What is done with each new connection before it is used.
+pub(super) trait Prepare: Sync {
+    /// Does it.
+    fn prepare(&self, wire: Wire) -> impl Future<Output = Result<(), ConnectError>> + Send;
+}
+
+/// The connection to Redis: made, looked after, and made again whenever it is lost or leads to a
+/// server that is not the primary any more.
+pub(super) struct Link {
+    settings: RedisSettings,
+    clock: Arc<StoreClock>,
+    wire: watch::Sender<Option<Wire>>,
+    /// Set when an operation failed in a way that may be the connection's fault.
+    suspicion: Notify,
+    /// Set when an answer belonged to another question.
+    distrusted: Notify,
+    /// Counts up whenever what was written last may be lost: another primary, or a restarted one.
+    incarnation: watch::Sender<u64>,
+    /// The run ids of all primaries.
+    primaries: Mutex<Vec<String>>,
+    /// Why there is no connection.
+    trouble: Mutex<String>,
+}
+
+impl Link {
+    pub(super) fn new(settings: RedisSettings, clock: Arc<StoreClock>) -> Self {
+        Self {
+            settings,
+            clock,
+            wire: watch::Sender::new(None),
+            suspicion: Notify::new(),
+            distrusted: Notify::new(),
+            incarnation: watch::Sender::new(0),
+            primaries: Mutex::default(),
+            trouble: Mutex::new("not connected yet".to_owned()),
+        }
+    }
+
+    pub(super) const fn settings(&self) -> &RedisSettings {
+        &self.settings
+    }
+
+    pub(super) const fn clock(&self) -> &Arc<StoreClock> {
+        &self.clock
+    }
+
+    /// Counts up whenever what was written last may be lost.
+    pub(super) fn incarnation(&self) -> watch::Receiver<u64> {
+        self.incarnation.subscribe()
+    }
+
+    /// The run ids of all primaries, in order.
+    pub(super) fn primaries(&self) -> Vec<String> {
+        self.primaries.lock().clone()
+    }
+
+    /// A connection, as soon as there is one within `budget`.
+    pub(super) async fn wire(&self, budget: Duration) -> Result<Wire, StoreError> {
+        self.bounded(budget, connected(&mut self.wire.subscribe()))
+            .await
+    }
+
+    /// Sends a request, and is answered within `budget`, the wait for a connection included.
+    pub(super) async fn once<T: FromRedisValue>(
+        &self,
+        budget: Duration,
+        request: &impl Request,
+    ) -> Result<T, StoreError> {
+        let attempt = async {
+            let mut wire = connected(&mut self.wire.subscribe()).await?;
+            request.send(&mut wire).await
+        };
+        let answer = self.bounded(budget, attempt).await?;
+        redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
+    }
+
+    /// The same for a request that may be repeated: it is sent again after every connection that
+    /// is lost under it.
+    pub(super) async fn repeat<T: FromRedisValue>(
+        &self,
+        budget: Duration,
+        request: &impl Request,
+    ) -> Result<T, StoreError> {
+        let attempts = async {
+            let mut wires = self.wire.subscribe();
+            loop {
+                let mut wire = connected(&mut wires).await?;
+                match request.send(&mut wire).await {
+                    // A cluster's connection repeats it by itself.
+                    Err(error) if error.is_io_error() && matches!(wire, Wire::Single(_)) => {
+                        self.suspicion.notify_one();
+                        wires.changed().await.map_err(|_| gone())?;
+                    }
+                    outcome => return outcome,
+                }
+            }
+        };
+        let answer = self.bounded(budget, attempts).await?;
+        redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
+    }
+
+    async fn bounded<T>(
+        &self,
+        budget: Duration,
+        run: impl Future<Output = RedisResult<T>>,
+    ) -> Result<T, StoreError> {
+        match tokio::time::timeout(budget, run).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                if is_lost(&error) {
+                    self.suspicion.notify_one();
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                self.suspicion.notify_one();
+                let connected = self.wire.borrow().is_some();
+                let reason = if connected {
+                    format!("no answer within {budget:?}")
+                } else {
+                    self.trouble.lock().clone()
+                };
+                Err(StoreError::Unavailable(reason))
+            }
+        }
+    }
+
+    /// Gives up the connection: an answer on it belonged to another question.
+    pub(super) fn distrust(&self) {
+        self.wire.send_replace(None);
+        self.distrusted.notify_one();
+    }
+
+    /// Keeps a connection until stopped; `prepare` is run on each before it is used.
+    ///
+    /// # Errors
+    /// [`ConnectError::NewerSchema`], which no later attempt could mend.
+    pub(super) async fn run(
+        &self,
+        stop: CancellationToken,
+        prepare: &impl Prepare,
+    ) -> Result<(), ConnectError> {
+        let mut connector = Connector::new(self.settings.clone());
+        let (mut pause, mut told) = (PAUSES.0, String::new());
+        loop {
+            let connecting = self.connect(&mut connector, prepare);
+            match stop.run_until_cancelled(connecting).await {
+                None => return Ok(()),
+                Some(Ok(connected)) => {
+                    tracing::info!(server = connected.server.as_ref().map(tracing::field::display), "connected to Redis");
+                    (pause, told) = (PAUSES.0, String::new());
+                    let caring = self.look_after(&mut connector, connected, prepare);
+                    let lost = stop.run_until_cancelled(caring).await;
+                    self.wire.send_replace(None);
+                    let Some(why) = lost else { return Ok(()) };
+                    tracing::warn!(%why, "the connection to Redis was given up; connecting again");
+                    *self.trouble.lock() = why;
+                }
+                Some(Err(error @ ConnectError::NewerSchema { .. })) => return Err(error),
+                Some(Err(error)) => {
+                    let error = error.to_string();
+                    *self.trouble.lock() = error.clone();
+                    if error != told {
+                        tracing::error!(%error, "Redis can't be used; trying again until it can");
+                        told = error;
+                    }
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                    pause = (2 * pause).min(PAUSES.1);
+                    continue;
+                }
+            }
+            stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+    }
+
+    /// Connects, and makes the connection fit for use: the time is known, and `prepare` is done.
+    async fn connect(
+        &self,
+        connector: &mut Connector,
+        prepare: &impl Prepare,
+    ) -> Result<Connected, ConnectError> {
+        let connected = connector.connect(self.settings.command_timeout).await?;
+        let mut wire = connected.wire.clone();
+        let patience = self.settings.connect_timeout;
+        let preparing = async {
+            self.ask_time(&mut wire).await?;
+            self.note_primaries(&mut wire, true).await?;
+            prepare.prepare(wire.clone()).await
+        };
+        match tokio::time::timeout(patience, preparing).await {
+            Ok(done) => done?,
+            Err(_) => return Err(ConnectError::Server(format!("no answer within {patience:?}"))),
+        }
+        self.wire.send_replace(Some(wire));
+        Ok(connected)
+    }
+
+    /// Looks after a connection until it must be given up; says why.
+    async fn look_after(
+        &self,
+        connector: &mut Connector,
+        mut connected: Connected,
+        prepare: &impl Prepare,
+    ) -> String {
+        let mut beats = 0_u32;
+        let mut password = self.settings.password.read().ok();
+        let mut silent: Option<Stopwatch> = None;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(HEARTBEAT) => {}
+                () = self.suspicion.notified() => {}
+                () = self.distrusted.notified() => return "an answer belonged to another question".to_owned(),
+            }
+            beats = beats.wrapping_add(1);
+            match (self.beat(&mut connected.wire).await, &connected.wire) {
+                (Ok(()), _) => silent = None,
+                (Err(why), Wire::Single(_)) => return why,
+                (Err(why), Wire::Cluster(_)) => {
+                    // It mends itself, unless the servers have all moved away.
+                    let silent = silent.get_or_insert_with(Stopwatch::start);
+                    if silent.seconds() > CLUSTER_PATIENCE {
+                        return why;
+                    }
+                    tokio::time::sleep(PAUSES.0).await;
+                    continue;
+                }
+            }
+            if let Some(server) = &connected.server
+                && !connector.is_current(server).await
+            {
+                return format!("{server} is not the primary any more");
+            }
+            if beats % PASSWORD_BEATS == 0 && self.has_new_password(&mut password) {
+                match self.connect(connector, prepare).await {
+                    Ok(with_new_password) => {
+                        tracing::info!("the password file has changed: connected to Redis with the new one");
+                        connected = with_new_password;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the password file has changed, and Redis does not take the new one; the connection made with the old one is kept");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the password file holds something else than before.
+    fn has_new_password(&self, before: &mut Option<Option<crate::secret::Secret<String>>>) -> bool {
+        if !matches!(self.settings.password, Password::File(_)) {
+            return false;
+        }
+        let now = self.settings.password.read().ok();
+        let changed = now.is_some() && now != *before;
+        if changed {
+            *before = now;
+        }
+        changed
+    }
+
+    /// Whether the connection is good; says why not.
+    async fn beat(&self, wire: &mut Wire) -> Result<(), String> {
+        let beat = async {
+            self.ask_time(wire).await?;
+            match wire {
+                Wire::Single(connection) => {
+                    if !is_primary(connection, PATIENCE).await? {
+                        return Err(ConnectError::Server("the server is not a primary any more".to_owned()));
+                    }
+                }
+                Wire::Cluster(_) => self.note_primaries(wire, false).await?,
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(PATIENCE, beat).await {
+            Ok(beat) => beat.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+        }
+    }
+
+    /// Asks for the store's time. In a cluster one server keeps it: that of the first slot.
+    async fn ask_time(&self, wire: &mut Wire) -> Result<(), ConnectError> {
+        let command = redis::cmd("TIME");
+        let sent = self.clock.local();
+        let answer = match wire {
+            Wire::Single(connection) => command.query_async(connection).await?,
+            Wire::Cluster(cluster) => {
+                let first = Route::new(0, SlotAddr::Master);
+                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(first));
+                cluster.route_command(command, routing).await?
+            }
+        };
+        let received = self.clock.local();
+        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(RedisError::from)?;
+        let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        self.clock.sample(sent, Timestamp::from_millis(millis), received);
+        Ok(())
+    }
+
+    /// Notes which processes the primaries are, and counts an incarnation where they are others
+    /// than before, or where the connection is `new`: a primary may have come back with less.
+    async fn note_primaries(&self, wire: &mut Wire, new: bool) -> Result<(), ConnectError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("server");
+        let mut found = Vec::new();
+        for (_, answer) in wire.ask_every_primary(&command).await? {
+            let text: String = redis::from_redis_value(answer).map_err(RedisError::from)?;
+            found.extend(info::fact(&text, "run_id").map(str::to_owned));
+        }
+        found.sort_unstable();
+        let mut primaries = self.primaries.lock();
+        let others = *primaries != found;
+        *primaries = found;
+        drop(primaries);
+        if new || others {
+            self.incarnation.send_modify(|number| *number += 1);
+        }
+        Ok(())
+    }
+
+    /// Why there is no connection; `None` when there is one.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let connected = self.wire.borrow().is_some();
+        (!connected).then(|| self.trouble.lock().clone())
+    }
+
+    /// Whether sessions are spread over several servers.
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self.settings.topology, Topology::Cluster(_))
+    }
+}
+
+/// Waits for a connection.
+async fn connected(wires: &mut watch::Receiver<Option<Wire>>) -> RedisResult<Wire> {
+    let wire = wires.wait_for(Option::is_some).await.map_err(|_| gone())?;
+    wire.clone().ok_or_else(gone)
+}
+
+fn gone() -> RedisError {
+    (ErrorKind::Client, "the connection to Redis is not kept any more").into()
+}
+
+/// Whether an error may mean that the connection leads nowhere, or to the wrong server.
+fn is_lost(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Io
+        | ErrorKind::Parse
+        | ErrorKind::AuthenticationFailed => true,
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
+        ),
+        _ => error.is_unrecoverable_error(),
+    }
+}
+
+/// A connection of its own for what takes longer, so that no check waits behind it.
+pub(super) async fn separate(settings: &RedisSettings, patience: Duration) -> Result<Wire, ConnectError> {
+    Ok(Connector::new(settings.clone()).connect(patience).await?.wire)
+}

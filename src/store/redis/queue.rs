@@ -1,0 +1,86 @@
+//! The deadline queue: a sorted set of sessions by the time at which to look at them.
+
+use async_trait::async_trait;
+
+use super::RedisStore;
+use crate::session::{Session, SessionId, State, Timestamp};
+use crate::store::{DeadlineQueue, StoreError};
+
+#[async_trait]
+impl DeadlineQueue for RedisStore {
+    async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.zadd("NX", id, at).await
+    }
+
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let queue = self.keys.queue();
+        let mut claim = self.scripts.claim.key(queue);
+        claim.arg(now.as_millis()).arg(until.as_millis()).arg(limit);
+        let claimed: Vec<Vec<u8>> = self.once(&claim).await?;
+        claimed
+            .into_iter()
+            .map(|name| {
+                let name = name.try_into();
+                name.map(SessionId::from_bytes)
+                    .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
+            })
+            .collect()
+    }
+
+    async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        self.zadd("XX", id, at).await
+    }
+
+    async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError> {
+        let length = self.link.settings().stream_length.unwrap_or(0);
+        let event = ended.and_then(|session| event(id, session));
+        let (length, event) = match event {
+            Some(event) if length > 0 => (length, event),
+            _ => (0, Vec::new()),
+        };
+        let mut settle = self.scripts.settle.key(self.keys.queue());
+        settle.key(self.keys.events());
+        settle.arg(id.as_bytes()).arg(length).arg(event);
+        self.once(&settle).await
+    }
+}
+
+impl RedisStore {
+    async fn zadd(&self, condition: &str, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut command = redis::cmd("ZADD");
+        command
+            .arg(self.keys.queue())
+            .arg(condition)
+            .arg(at.as_millis())
+            .arg(id.as_bytes());
+        self.once(&command).await
+    }
+}
+
+/// The names and values of an event in the stream.
+fn event(id: SessionId, session: &Session) -> Option<Vec<String>> {
+    let State::Ended(end) = session.state else {
+        return None;
+    };
+    let fields = [
+        ("event", "session.ended".to_owned()),
+        ("session", id.to_string()),
+        ("subject", session.subject.to_string()),
+        ("policy", session.policy.to_string()),
+        ("reason", end.reason.to_string()),
+        ("started", session.started.to_string()),
+        ("last_seen", session.last_seen.to_string()),
+        ("ended", end.at.to_string()),
+    ];
+    Some(
+        fields
+            .into_iter()
+            .flat_map(|(name, value)| [name.to_owned(), value])
+            .collect(),
+    )
+}

@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value};
+
+use super::settings::Address;
+
+/// A connection that many operations use at the same time: to one server, or to all of a cluster.
+#[derive(Clone)]
+pub(super) enum Wire {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// The most time for a question to single servers, which nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Wire {
+    /// Asks every primary the same, and says who answered what. A single server has no address
+    /// here.
+    pub(super) async fn ask_every_primary(
+        &mut self,
+        command: &Cmd,
+    ) -> RedisResult<Vec<(Option<Address>, Value)>> {
+        let cluster = match self {
+            Self::Single(connection) => {
+                let answer = in_time(command.query_async(connection)).await?;
+                return Ok(vec![(None, answer)]);
+            }
+            Self::Cluster(cluster) => cluster,
+        };
+        let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+        let answers = in_time(cluster.route_command(command.clone(), all)).await?;
+        let Value::Map(answers) = answers else {
+            return Err(unexpected("a cluster did not answer server by server"));
+        };
+        answers
+            .into_iter()
+            .map(|(address, answer)| {
+                let address: String = redis::from_redis_value(address)?;
+                let address = parse_address(&address)
+                    .ok_or_else(|| unexpected("a server of the cluster has a strange address"))?;
+                Ok((Some(address), answer))
+            })
+            .collect()
+    }
+
+    /// Asks one server, named as [`Wire::ask_every_primary`] did.
+    pub(super) async fn ask(&mut self, server: Option<&Address>, command: &Cmd) -> RedisResult<Value> {
+        match (self, server) {
+            (Self::Cluster(cluster), Some(address)) => {
+                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {
+                    host: address.host.clone(),
+                    port: address.port,
+                });
+                in_time(cluster.route_command(command.clone(), routing)).await
+            }
+            (wire, _) => in_time(command.query_async(wire)).await,
+        }
+    }
+}
+
+/// An answer within the time for it: a server that hangs would keep us waiting for ever.
+async fn in_time(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+    }
+}
+
+/// `host:port`, where the host may be an IPv6 address with or without brackets.
+fn parse_address(text: &str) -> Option<Address> {
+    let (host, port) = text.rsplit_once(':')?;
+    Some(Address {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+fn unexpected(what: &'static str) -> RedisError {
+    (ErrorKind::UnexpectedReturnType, what).into()
+}
+
+impl ConnectionLike for Wire {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(connection) => connection.req_packed_command(command),
+            Self::Cluster(connection) => connection.req_packed_command(command),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::session::PolicyName;
+use crate::store::Touch;
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, session_of};
+
+/// A sweeper, and one session of `alice` that has just begun.
+struct Fixture {
+    bench: Bench,
+    sweeper: Sweeper,
+    id: SessionId,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let bench = Bench::new();
+        let id = bench.sign_in("default").await.id;
+        let sweeper = Sweeper {
+            lifecycle: bench.lifecycle.clone(),
+        };
+        Self { bench, sweeper, id }
+    }
+
+    /// Sweeps so long after the beginning; says how many sessions were due.
+    async fn sweep(&self, after: Duration) -> usize {
+        self.bench.at(after);
+        let due = self.sweeper.sweep().await.unwrap();
+        self.settled().await;
+        due
+    }
+
+    /// Lets what is done in the background be done.
+    async fn settled(&self) {
+        let tasks = &self.bench.lifecycle.tasks;
+        tasks.close();
+        tasks.wait().await;
+        tasks.reopen();
+    }
+
+    async fn use_at(&self, after: Duration) {
+        let session = self.bench.stored(self.id).await;
+        let touch = Touch {
+            at: START.plus(after),
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: SECOND,
+            deadline: START.plus(HOUR),
+        };
+        self.bench.lifecycle.store.touch(self.id, touch).await.unwrap();
+    }
+
+    async fn end_reason(&self) -> Option<EndReason> {
+        match self.bench.stored(self.id).await.state {
+            State::Live => None,
+            State::Ended(end) => Some(end.reason),
+        }
+    }
+
+    /// How many ends were told: for the first time, and again.
+    fn told(&self) -> (u64, u64) {
+        let text = self.bench.lifecycle.metrics.render().unwrap();
+        let count = |again: &str| {
+            let lines = text.lines().filter(|line| {
+                line.starts_with("curfew_sessions_ended_total")
+                    && line.contains(&format!("redelivered=\"{again}\""))
+            });
+            let counts = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+            counts.sum()
+        };
+        (count("false"), count("true"))
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_asks_for_ends_at_its_deadline_and_is_told_once() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.sweep(15 * MINUTE - SECOND / 1000).await, 0);
+    assert_eq!(fixture.sweep(15 * MINUTE).await, 1);
+    assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
+    for minutes in 16..40 {
+        assert_eq!(fixture.sweep(minutes * MINUTE).await, 0);
+    }
+    assert_eq!(fixture.told(), (1, 0));
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_costs_one_look_an_idle_period() {
+    let fixture = Fixture::new().await;
+    let mut looks = 0;
+    for minute in 1..=60 {
+        fixture.use_at(minute * MINUTE).await;
+        looks += fixture.sweep(minute * MINUTE).await;
+    }
+    assert_eq!(fixture.end_reason().await, None);
+    assert!((3..=5).contains(&looks), "{looks}");
+    fixture.sweep(75 * MINUTE).await;
+    assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
+}
+
+#[tokio::test]
+async fn the_absolute_limit_comes_although_it_is_used() {
+    let fixture = Fixture::new().await;
+    for minute in (0..480).step_by(10) {
+        fixture.use_at(minute * MINUTE).await;
+        fixture.sweep(minute * MINUTE).await;
+    }
+    fixture.use_at(8 * HOUR - SECOND).await;
+    fixture.sweep(8 * HOUR).await;
+    assert_eq!(fixture.end_reason().await, Some(EndReason::AbsoluteTimeout));
+    assert_eq!(fixture.told(), (1, 0));
+}
+
+#[tokio::test]
+async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
+    let fixture = Fixture::new().await;
+    fixture.bench.at(MINUTE);
+    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    fixture.settled().await;
+    assert_eq!(fixture.sweep(20 * MINUTE).await, 0, "it is settled");
+    assert_eq!(fixture.told(), (1, 0));
+}
+
+/// The process that ended a session died before it told the end.
+#[tokio::test]
+async fn an_end_that_was_not_told_is_told_by_another_process_once() {
+    let fixture = Fixture::new().await;
+    let ending = Ending::revoked(START.plus(15 * MINUTE));
+    fixture.bench.store.memory.end_quietly(fixture.id, ending).await;
+    assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
+    assert_eq!(fixture.told(), (0, 0), "it may be about to be told");
+    assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
+    assert_eq!(fixture.sweep(15 * MINUTE + GRACE).await, 1);
+    assert_eq!(fixture.told(), (0, 1));
+    assert_eq!(fixture.sweep(17 * MINUTE).await, 0);
+    assert_eq!(fixture.told(), (0, 1));
+}
+
+/// A process died with a session that it had taken from the queue.
+#[tokio::test]
+async fn what_a_dead_process_had_taken_is_looked_at_by_another() {
+    let fixture = Fixture::new().await;
+    let (now, lease) = (START.plus(15 * MINUTE), START.plus(15 * MINUTE + LEASE));
+    let queue = &fixture.bench.lifecycle.deadlines;
+    assert_eq!(queue.claim(now, lease, 9).await.unwrap(), [fixture.id]);
+    assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 0);
+    assert_eq!(fixture.sweep(15 * MINUTE + LEASE).await, 1);
+    assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
+}
+
+#[tokio::test]
+async fn a_session_that_is_not_there_leaves_the_queue() {
+    let fixture = Fixture::new().await;
+    let lost = SessionId::from_bytes([9; SessionId::LEN]);
+    let queue = &fixture.bench.lifecycle.deadlines;
+    queue.enqueue(lost, START).await.unwrap();
+    assert_eq!(fixture.sweep(SECOND).await, 1);
+    assert_eq!(fixture.sweep(HOUR / 5).await, 0);
+    assert_eq!(fixture.told(), (0, 0));
+}
+
+#[tokio::test]
+async fn sessions_of_a_revoked_subject_that_no_index_knows_are_ended() {
+    let fixture = Fixture::new().await;
+    let subject = fixture.bench.stored(fixture.id).await.subject;
+    let not_before = START.plus(SECOND);
+    fixture
+        .bench
+        .lifecycle
+        .not_before
+        .set_not_before(&subject, not_before, START)
+        .await
+        .unwrap();
+    fixture.sweep(15 * MINUTE - SECOND).await;
+    assert_eq!(fixture.end_reason().await, None, "not due yet");
+    fixture.sweep(15 * MINUTE).await;
+    assert_eq!(fixture.end_reason().await, Some(EndReason::Revoked));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_looked_at_again() {
+    let fixture = Fixture::new().await;
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    assert_eq!(fixture.sweep(15 * MINUTE).await, 1);
+    assert_eq!(fixture.end_reason().await, None);
+    fixture.bench.store.all_fail.store(false, Ordering::SeqCst);
+    assert_eq!(fixture.sweep(15 * MINUTE + LEASE).await, 1);
+    assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
+    assert_eq!(fixture.told(), (1, 0));
+}
+
+#[tokio::test]
+async fn many_sessions_end_in_one_sweep() {
+    let fixture = Fixture::new().await;
+    let lifecycle = &fixture.bench.lifecycle;
+    for number in 0..3 * BATCH as u128 {
+        let id = SessionId::from_bytes(number.to_be_bytes());
+        let session = Session {
+            policy: PolicyName::new("strict").unwrap(),
+            ..session_of("bob", START)
+        };
+        lifecycle.store.create(id, &session).await.unwrap();
+        let deadline = lifecycle.policies.deadline(&session);
+        lifecycle.deadlines.enqueue(id, deadline).await.unwrap();
+    }
+    assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH);
+    assert_eq!(fixture.told(), (3 * BATCH as u64, 0));
+}

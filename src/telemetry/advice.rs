@@ -1,0 +1,51 @@
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+/// What the operator should know although the service works: each source's latest lines, which
+/// `/readyz?verbose` shows. A line that is new is logged, too.
+#[derive(Debug, Default)]
+pub struct Advice {
+    lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
+}
+
+impl Advice {
+    /// Replaces the lines of a source; none where all is well.
+    pub fn set(&self, source: &'static str, lines: Vec<String>) {
+        let mut all = self.lines.lock();
+        let before = all.entry(source).or_default();
+        for line in lines.iter().filter(|line| !before.contains(line)) {
+            tracing::warn!(source, "{line}");
+        }
+        if lines.is_empty() && !before.is_empty() {
+            tracing::info!(source, "all is well again");
+        }
+        *before = lines;
+    }
+
+    /// All lines, each with its source in front.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let all = self.lines.lock();
+        all.iter()
+            .flat_map(|(source, lines)| lines.iter().map(move |line| format!("{source}: {line}")))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_lines_of_each_source_stand() {
+        let advice = Advice::default();
+        advice.set("redis", vec!["upgrade it".to_owned(), "and that".to_owned()]);
+        advice.set("clock", vec!["it is slow".to_owned()]);
+        advice.set("redis", vec!["upgrade it".to_owned()]);
+        assert_eq!(advice.lines(), ["clock: it is slow", "redis: upgrade it"]);
+        advice.set("redis", Vec::new());
+        advice.set("clock", Vec::new());
+        assert!(advice.lines().is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! Ends of sessions sent to an address over HTTP, signed as [Standard Webhooks] has it.
+//!
+//! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use sha2::Sha256;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, Stopwatch};
+use crate::events::SessionEnded;
+use crate::secret::Secret;
+use crate::telemetry::Metrics;
+
+/// How many ends are being sent at the same time.
+const AT_ONCE: usize = 8;
+/// How long after the first attempt an end is given up.
+const GIVE_UP_AFTER: f64 = 600.0;
+
+/// Where ends are sent, and how.
+#[derive(Clone, Debug)]
+pub struct WebhookSettings {
+    /// The address.
+    pub url: url::Url,
+    /// The key of the signatures.
+    pub secret: Secret<Vec<u8>>,
+    /// The most time for one attempt.
+    pub timeout: Duration,
+    /// How many ends wait at the most.
+    pub queue: usize,
+    /// The pause after the first attempt that fails; each further one is twice as long, up to a
+    /// minute.
+    pub first_pause: Duration,
+}
+
+/// Takes ends, to be sent.
+#[derive(Clone, Debug)]
+pub struct Webhook {
+    queue: mpsc::Sender<SessionEnded>,
+    metrics: Arc<Metrics>,
+}
+
+/// Sends them.
+pub struct Sender {
+    settings: WebhookSettings,
+    client: reqwest::Client,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    queue: mpsc::Receiver<SessionEnded>,
+}
+
+/// What is sent.
+#[derive(Serialize)]
+struct Message<'a> {
+    r#type: &'static str,
+    timestamp: &'a str,
+    data: &'a SessionEnded,
+}
+
+impl Webhook {
+    /// A queue, and what empties it.
+    ///
+    /// # Errors
+    /// [`reqwest::Error`] when no client can be made, as without TLS.
+    pub fn new(
+        settings: WebhookSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Sender), reqwest::Error> {
+        let (sender, receiver) = mpsc::channel(settings.queue);
+        let client = reqwest::Client::builder()
+            .timeout(settings.timeout)
+            // An address that sends us elsewhere is none that was configured.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("curfew/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let webhook = Self {
+            queue: sender,
+            metrics: Arc::clone(&metrics),
+        };
+        let sender = Sender {
+            settings,
+            client,
+            clock,
+            metrics,
+            queue: receiver,
+        };
+        Ok((webhook, sender))
+    }
+
+    /// Takes an end. One that finds the queue full is dropped, and counted.
+    pub fn send(&self, ended: SessionEnded) {
+        if let Err(refused) = self.queue.try_send(ended) {
+            let ended = refused.into_inner();
+            tracing::warn!(session = %ended.session, "the webhook's queue is full: an end is not sent");
+            self.metrics.webhook("dropped");
+        }
+    }
+}
+
+impl Sender {
+    /// Sends until stopped, and then what still waits, each once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let free = Arc::new(Semaphore::new(AT_ONCE));
+        let mut sending = JoinSet::new();
+        loop {
+            while sending.try_join_next().is_some() {}
+            let next = tokio::select! {
+                next = self.queue.recv() => next,
+                () = stop.cancelled() => self.queue.try_recv().ok(),
+            };
+            let Some(ended) = next else {
+                // The queue is empty: and nobody fills it, or nobody should.
+                break;
+            };
+            let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+                break;
+            };
+            let delivery = Delivery {
+                settings: self.settings.clone(),
+                client: self.client.clone(),
+                clock: Arc::clone(&self.clock),
+            };
+            let (metrics, stop) = (Arc::clone(&self.metrics), stop.clone());
+            sending.spawn(async move {
+                metrics.webhook(delivery.send(&ended, stop).await);
+                drop(permit);
+            });
+        }
+        while sending.join_next().await.is_some() {}
+        // A part that ends is a part that died.
+        stop.cancelled().await;
+    }
+}
+
+/// One end on its way.
+struct Delivery {
+    settings: WebhookSettings,
+    client: reqwest::Client,
+    clock: Arc<dyn Clock>,
+}
+
+impl Delivery {
+    /// Sends an end until it is taken, it is too late, or the process stops; says which.
+    async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
+        let (trying, mut pause) = (Stopwatch::start(), self.settings.first_pause);
+        loop {
+            match self.attempt(ended).await {
+                Ok(()) => return "sent",
+                Err(error) => tracing::warn!(session = %ended.session, %error, "an end could not be sent"),
+            }
+            if trying.seconds() > GIVE_UP_AFTER {
+                return "given_up";
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return "given_up";
+            }
+            pause = (2 * pause).min(Duration::from_secs(60));
+        }
+    }
+
+    async fn attempt(&self, ended: &SessionEnded) -> Result<(), String> {
+        let message = Message {
+            r#type: "session.ended",
+            timestamp: &ended.ended,
+            data: ended,
+        };
+        let body = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
+        let (id, sent) = (ended.id(), self.clock.now().as_millis() / 1000);
+        let signature = sign(self.settings.secret.expose(), &id, sent, &body);
+        let request = self
+            .client
+            .post(self.settings.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", sent)
+            .header("webhook-signature", format!("v1,{signature}"))
+            .body(body);
+        // The address may hold something secret.
+        let response = request.send().await.map_err(|error| error.without_url().to_string())?;
+        if response.status().is_success() {
+            Ok(())
+        } else {
+            Err(format!("it answered {}", response.status()))
+        }
+    }
+}
+
+/// HMAC-SHA256 of identifier, time (seconds since the epoch) and body, in base64.
+fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
+    // A key of any length is taken.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+        return String::new();
+    };
+    mac.update(format!("{id}.{sent}.").as_bytes());
+    mac.update(body);
+    STANDARD.encode(mac.finalize().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the Standard Webhooks specification's own libraries.
+    #[test]
+    fn signs_as_the_standard_does() {
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let body = br#"{"test": 2432232314}"#;
+        let signature = sign(&secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body);
+        assert_eq!(signature, "g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

@@ -1,0 +1,140 @@
+//! The stores on a real Redis: the conformance suite on each, and what is Redis' own.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod standalone;
+mod topologies;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use curfew::clock::{StoreClock, SystemClock};
+use curfew::session::{
+    Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
+};
+use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
+use curfew::store::{SessionStore, Touch, conformance};
+use support::{eventually, now};
+use tokio::task::JoinHandle;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
+
+/// Settings for a URL as the configuration has it.
+fn settings(url: &str) -> RedisSettings {
+    let target = Target::parse(url).unwrap();
+    RedisSettings {
+        topology: target.topology,
+        database: target.database,
+        username: target.username,
+        password: target.password.map_or(Password::None, Password::Given),
+        sentinel_username: None,
+        sentinel_password: Password::None,
+        tls: target.tls.then(Tls::default),
+        prefix: "test:".to_owned(),
+        connect_timeout: Duration::from_secs(10),
+        command_timeout: Duration::from_secs(10),
+        wait_replicas: 0,
+        wait_timeout: Duration::from_secs(1),
+        stream_length: None,
+        migrate: true,
+    }
+}
+
+/// A store with its connection kept, until this is dropped.
+struct Running {
+    store: Arc<RedisStore>,
+    keeping: JoinHandle<Result<(), ConnectError>>,
+}
+
+impl Running {
+    fn on(settings: RedisSettings) -> Self {
+        Self::by_clock(settings, StoreClock::new(Arc::new(SystemClock)))
+    }
+
+    fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
+        let store = Arc::new(RedisStore::new(settings, Arc::new(clock)));
+        let kept = Arc::clone(&store);
+        let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
+        Self { store, keeping }
+    }
+
+    async fn connected(settings: RedisSettings) -> Self {
+        let running = Self::on(settings);
+        eventually("connected", async || running.ready().await.is_ok()).await;
+        running
+    }
+
+    /// Why it has no connection.
+    async fn trouble(&self) -> String {
+        let mut trouble = String::new();
+        eventually("an error", async || {
+            trouble = self.ready().await.map_or_else(|error| error.to_string(), |()| String::new());
+            !trouble.is_empty() && !trouble.contains("not connected yet")
+        })
+        .await;
+        trouble
+    }
+}
+
+impl Deref for Running {
+    type Target = Arc<RedisStore>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.store
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.keeping.abort();
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        idle: Some(15 * MINUTE),
+        absolute: 720 * MINUTE,
+        max_auth_age: None,
+    }
+}
+
+/// All that a store must do, as the conformance suite has it.
+async fn everything(store: &RedisStore) {
+    conformance::run(store, now()).await;
+    conformance::run_queue(store, now()).await;
+    conformance::run_not_before(store, now()).await;
+}
+
+/// A session of `alice` that starts now.
+fn session() -> Session {
+    session_at(now())
+}
+
+fn session_at(start: Timestamp) -> Session {
+    let new = NewSession {
+        subject: Subject::new("alice").unwrap(),
+        attributes: Attributes::default(),
+        policy: PolicyName::new("default").unwrap(),
+    };
+    Session::start(new, &limits(), 60 * MINUTE, start)
+}
+
+fn touch(session: &Session, at: Timestamp) -> Touch {
+    Touch {
+        at,
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: MINUTE,
+        deadline: session.idle_deadline(&limits()),
+    }
+}
