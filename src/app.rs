@@ -20,8 +20,8 @@ use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
-use crate::secret::Secret;
 use crate::policy::Policies;
+use crate::secret::Secret;
 use crate::store::journal::JournaledStore;
 use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
@@ -297,7 +297,9 @@ impl App {
         while self.background.join_next().await.is_some() {}
         match flushed {
             Ok(flushed) => flushed?,
-            Err(_) => return Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
+            Err(_) => {
+                return Err(StoreError::Unavailable("it did not answer in time".to_owned()).into());
+            }
         }
         outcome
     }

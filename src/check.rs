@@ -228,17 +228,22 @@ impl Checker {
     /// and audited.
     async fn answer_without_store(&self, request: &CheckRequest<'_>, id: SessionId) -> Outcome {
         let now = self.lifecycle.clock.now();
-        let recalled = self.lifecycle.known.recall(id, Duration::MAX, now).and_then(|session| {
-            let (home, asked) = self.policies(request.policy, &session.policy);
-            let OnStoreFailure::Known { grace } = home.on_store_failure.strictest(asked.on_store_failure)
-            else {
-                return None;
-            };
-            let known = self.lifecycle.known.recall(id, grace, now)?;
-            let verdict = decide(Some(&known), &home.limits, &asked.limits, now);
-            let allowed = verdict == Verdict::Allow && !self.lifecycle.is_revoked(&known);
-            allowed.then_some((known, home, asked))
-        });
+        let recalled = self
+            .lifecycle
+            .known
+            .recall(id, Duration::MAX, now)
+            .and_then(|session| {
+                let (home, asked) = self.policies(request.policy, &session.policy);
+                let OnStoreFailure::Known { grace } =
+                    home.on_store_failure.strictest(asked.on_store_failure)
+                else {
+                    return None;
+                };
+                let known = self.lifecycle.known.recall(id, grace, now)?;
+                let verdict = decide(Some(&known), &home.limits, &asked.limits, now);
+                let allowed = verdict == Verdict::Allow && !self.lifecycle.is_revoked(&known);
+                allowed.then_some((known, home, asked))
+            });
         let Some((session, home, asked)) = recalled else {
             return Outcome::deny(DenyReason::StoreUnavailable);
         };

@@ -16,7 +16,8 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{NewSession, Session, SessionId, State, Subject, Timestamp};
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore, StoreError,
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore,
+    StoreError,
 };
 use crate::telemetry::{Metrics, audit};
 use crate::webhook::Webhook;

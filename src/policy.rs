@@ -139,8 +139,14 @@ mod tests {
             grace: minutes * MINUTE,
         };
         assert_eq!(known(5).strictest(known(3)), known(3));
-        assert_eq!(known(5).strictest(OnStoreFailure::Deny), OnStoreFailure::Deny);
-        assert_eq!(OnStoreFailure::Deny.strictest(known(5)), OnStoreFailure::Deny);
+        assert_eq!(
+            known(5).strictest(OnStoreFailure::Deny),
+            OnStoreFailure::Deny
+        );
+        assert_eq!(
+            OnStoreFailure::Deny.strictest(known(5)),
+            OnStoreFailure::Deny
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Lifecycle;
-use crate::session::{DenyReason, EndReason, Session, SessionId, State, Timestamp, Verdict, decide};
+use crate::session::{
+    DenyReason, EndReason, Session, SessionId, State, Timestamp, Verdict, decide,
+};
 use crate::store::{EndOutcome, Ending, StoreError};
 
 /// How often the deadline queue is looked at.
@@ -78,7 +80,11 @@ impl Sweeper {
             return Ok(());
         }
         match self.overdue(&session, now) {
-            None => queue.postpone(id, self.lifecycle.policies.deadline(&session)).await,
+            None => {
+                queue
+                    .postpone(id, self.lifecycle.policies.deadline(&session))
+                    .await
+            }
             Some(ending) => match self.lifecycle.end(id, ending).await? {
                 EndOutcome::Touched(session) => {
                     let deadline = self.lifecycle.policies.deadline(&session);

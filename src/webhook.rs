@@ -156,12 +156,18 @@ impl Delivery {
         loop {
             match self.attempt(ended).await {
                 Ok(()) => return "sent",
-                Err(error) => tracing::warn!(session = %ended.session, %error, "an end could not be sent"),
+                Err(error) => {
+                    tracing::warn!(session = %ended.session, %error, "an end could not be sent")
+                }
             }
             if trying.seconds() > GIVE_UP_AFTER {
                 return "given_up";
             }
-            if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            if stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
                 return "given_up";
             }
             pause = (2 * pause).min(Duration::from_secs(60));
@@ -186,7 +192,10 @@ impl Delivery {
             .header("webhook-signature", format!("v1,{signature}"))
             .body(body);
         // The address may hold something secret.
-        let response = request.send().await.map_err(|error| error.without_url().to_string())?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| error.without_url().to_string())?;
         if response.status().is_success() {
             Ok(())
         } else {

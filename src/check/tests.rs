@@ -331,7 +331,10 @@ async fn a_known_session_is_served_without_the_store_within_its_limits_and_the_g
     assert_eq!(fixture.get(MINUTE).await, Verdict::Allow);
     store.all_fail.store(true, Ordering::SeqCst);
     let grace_ends = 3 * MINUTE;
-    assert_eq!(fixture.get(grace_ends - SECOND / 1000).await, Verdict::Allow);
+    assert_eq!(
+        fixture.get(grace_ends - SECOND / 1000).await,
+        Verdict::Allow
+    );
     assert_eq!(fixture.get(grace_ends).await, unavailable);
     // A stricter policy, or one that serves nobody without the store, stays so.
     fixture.bench.at(2 * MINUTE);
@@ -366,8 +369,14 @@ async fn what_was_ended_here_is_not_known() {
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
     let revoked = fixture.bench.lifecycle.revoke(fixture.id).await;
-    assert!(revoked.is_err(), "and whoever asked knows that it may not have worked");
-    assert_eq!(fixture.get(SECOND).await, deny(DenyReason::StoreUnavailable));
+    assert!(
+        revoked.is_err(),
+        "and whoever asked knows that it may not have worked"
+    );
+    assert_eq!(
+        fixture.get(SECOND).await,
+        deny(DenyReason::StoreUnavailable)
+    );
 }
 
 #[tokio::test]
@@ -387,7 +396,10 @@ async fn a_session_from_before_all_were_revoked_is_denied_although_no_index_know
     let state = fixture.bench.stored(fixture.id).await.state;
     assert!(matches!(state, State::Ended(_)), "and has ended: {state:?}");
     let later = fixture.bench.sign_in("default").await;
-    assert!(!lifecycle.is_revoked(&later.session), "a later sign-in lives");
+    assert!(
+        !lifecycle.is_revoked(&later.session),
+        "a later sign-in lives"
+    );
 }
 
 /// The store knows that a session was used elsewhere, and can't say so: that is no logout.

@@ -58,7 +58,8 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
             let _ = write!(
                 std::io::stderr(),
                 "\r{} looked at, {} upgraded",
-                progress.seen, progress.upgraded
+                progress.seen,
+                progress.upgraded
             );
         }
     };

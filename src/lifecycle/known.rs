@@ -49,7 +49,10 @@ impl KnownSessions {
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         let generations = self.generations.lock();
-        let known = generations.young.get(&id).or_else(|| generations.old.get(&id));
+        let known = generations
+            .young
+            .get(&id)
+            .or_else(|| generations.old.get(&id));
         known
             .filter(|known| now < known.verified.plus(grace))
             .map(|known| known.session.clone())
@@ -87,7 +90,10 @@ mod tests {
         let session = session_of("alice", START);
         known.verified(id(1), &session, START);
         let just_before = START.plus(MINUTE).minus(Duration::from_millis(1));
-        assert_eq!(known.recall(id(1), MINUTE, just_before), Some(session.clone()));
+        assert_eq!(
+            known.recall(id(1), MINUTE, just_before),
+            Some(session.clone())
+        );
         assert_eq!(known.recall(id(1), MINUTE, START.plus(MINUTE)), None);
         known.touched(id(1), START.plus(MINUTE / 2));
         let touched = known.recall(id(1), MINUTE, just_before).unwrap();
@@ -109,6 +115,10 @@ mod tests {
         assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
         drop(generations);
         assert!(known.recall(id(0), MINUTE, START).is_none());
-        assert!(known.recall(id(3 * GENERATION - 1), MINUTE, START).is_some());
+        assert!(
+            known
+                .recall(id(3 * GENERATION - 1), MINUTE, START)
+                .is_some()
+        );
     }
 }

@@ -12,9 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, SessionStore, Touch,
-};
+use super::{Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, SessionStore, Touch};
 use crate::session::{
     Attributes, End, EndReason, Limits, NewSession, PolicyName, Session, SessionId, State, Subject,
     Timestamp,
@@ -56,7 +54,11 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     queue.enqueue(c, later).await.unwrap();
     queue.enqueue(c, now).await.unwrap();
     assert_eq!(claim(now, lease, 1).await, [a], "the oldest first");
-    assert_eq!(claim(now, lease, 9).await, [b], "c stays where it was first put");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [b],
+        "c stays where it was first put"
+    );
     assert_eq!(claim(now, lease, 9).await, [], "all are taken");
     let mut again = claim(lease, later, 9).await;
     again.sort_unstable();
@@ -69,7 +71,11 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert!(queue.settle(a, Some(&session)).await.unwrap());
     assert!(!queue.settle(a, Some(&session)).await.unwrap(), "once");
     queue.postpone(a, now).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [], "what is settled does not come back");
+    assert_eq!(
+        claim(now, lease, 9).await,
+        [],
+        "what is settled does not come back"
+    );
     for id in [b, c] {
         assert!(queue.settle(id, None).await.unwrap());
     }
@@ -252,7 +258,10 @@ async fn the_first_end_stands(store: &dyn SessionStore, now: Timestamp) {
             ..session.clone()
         };
         assert_eq!(tombstone, expected);
-        let again = store.end(id, Ending::revoked(now.plus(2 * MINUTE))).await.unwrap();
+        let again = store
+            .end(id, Ending::revoked(now.plus(2 * MINUTE)))
+            .await
+            .unwrap();
         assert_eq!(again, EndOutcome::AlreadyEnded(tombstone.clone()));
         store
             .touch(id, touch(&session, now.plus(3 * MINUTE)))
@@ -335,7 +344,10 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
                     .touch(*id, touch(session, now.plus(MINUTE)))
                     .await
                     .unwrap();
-                store.end(*id, Ending::revoked(now.plus(MINUTE))).await.unwrap();
+                store
+                    .end(*id, Ending::revoked(now.plus(MINUTE)))
+                    .await
+                    .unwrap();
             }
         }
         assert_eq!(seen, expected, "in pages of {limit}");

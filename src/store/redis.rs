@@ -130,7 +130,9 @@ impl RedisStore {
         let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
         let stored = stored(id, expiry, bytes);
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
-            tracing::error!("Redis answered with another session's record: the connection is given up");
+            tracing::error!(
+                "Redis answered with another session's record: the connection is given up"
+            );
             self.link.distrust();
         }
         stored
@@ -233,7 +235,9 @@ impl RedisStore {
         let asked = tokio::time::timeout(patience, pipeline.query_async(wire)).await;
         let answer: Result<(u16,), StoreError> = match asked {
             Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(StoreError::Unavailable(format!("no answer within {patience:?}"))),
+            Err(_) => Err(StoreError::Unavailable(format!(
+                "no answer within {patience:?}"
+            ))),
         };
         if answer.is_err() {
             *kept = None;
@@ -317,7 +321,9 @@ impl SessionStore for RedisStore {
         self.once::<()>(&indexing).await?;
         let mut keep = redis::cmd("SET");
         keep.arg(&key).arg(record::encode(id, session));
-        keep.arg("NX").arg("PXAT").arg(session.expires().as_millis());
+        keep.arg("NX")
+            .arg("PXAT")
+            .arg(session.expires().as_millis());
         let created: Option<String> = self.once(&keep).await?;
         Ok(if created.is_some() {
             Creation::Created
@@ -415,9 +421,6 @@ impl SessionStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        if let Some(trouble) = self.link.trouble() {
-            return Err(StoreError::Unavailable(trouble));
-        }
         // Any key will do: this one is in every Redis that is in use.
         let mut ask = redis::cmd("GET");
         ask.arg(self.keys.schema());

@@ -47,7 +47,12 @@ impl Fixture {
             interval: SECOND,
             deadline: START.plus(HOUR),
         };
-        self.bench.lifecycle.store.touch(self.id, touch).await.unwrap();
+        self.bench
+            .lifecycle
+            .store
+            .touch(self.id, touch)
+            .await
+            .unwrap();
     }
 
     async fn end_reason(&self) -> Option<EndReason> {
@@ -126,7 +131,12 @@ async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
 async fn an_end_that_was_not_told_is_told_by_another_process_once() {
     let fixture = Fixture::new().await;
     let ending = Ending::revoked(START.plus(15 * MINUTE));
-    fixture.bench.store.memory.end_quietly(fixture.id, ending).await;
+    fixture
+        .bench
+        .store
+        .memory
+        .end_quietly(fixture.id, ending)
+        .await;
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
     assert_eq!(fixture.told(), (0, 0), "it may be about to be told");
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);

@@ -40,7 +40,10 @@ mod tests {
     #[test]
     fn the_latest_lines_of_each_source_stand() {
         let advice = Advice::default();
-        advice.set("redis", vec!["upgrade it".to_owned(), "and that".to_owned()]);
+        advice.set(
+            "redis",
+            vec!["upgrade it".to_owned(), "and that".to_owned()],
+        );
         advice.set("clock", vec!["it is slow".to_owned()]);
         advice.set("redis", vec!["upgrade it".to_owned()]);
         assert_eq!(advice.lines(), ["clock: it is slow", "redis: upgrade it"]);

@@ -17,7 +17,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew::clock::{StoreClock, SystemClock};
+use curfew::clock::{Stopwatch, StoreClock, SystemClock};
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
@@ -42,7 +42,7 @@ fn settings(url: &str) -> RedisSettings {
         tls: target.tls.then(Tls::default),
         prefix: "test:".to_owned(),
         connect_timeout: Duration::from_secs(10),
-        command_timeout: Duration::from_secs(10),
+        command_timeout: Duration::from_secs(5),
         wait_replicas: 0,
         wait_timeout: Duration::from_secs(1),
         stream_length: None,
@@ -70,7 +70,11 @@ impl Running {
 
     async fn connected(settings: RedisSettings) -> Self {
         let running = Self::on(settings);
-        eventually("connected", async || running.ready().await.is_ok()).await;
+        let waited = Stopwatch::start();
+        while let Err(error) = running.ready().await {
+            assert!(waited.seconds() < 20.0, "not connected: {error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         running
     }
 
@@ -78,7 +82,10 @@ impl Running {
     async fn trouble(&self) -> String {
         let mut trouble = String::new();
         eventually("an error", async || {
-            trouble = self.ready().await.map_or_else(|error| error.to_string(), |()| String::new());
+            trouble = self
+                .ready()
+                .await
+                .map_or_else(|error| error.to_string(), |()| String::new());
             !trouble.is_empty() && !trouble.contains("not connected yet")
         })
         .await;

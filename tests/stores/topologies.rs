@@ -1,1 +1,107 @@
-//! The conformance suite on every topology.
+//! The conformance suite on every topology, bare and under each wrapper, and fail-overs.
+
+use std::path::PathBuf;
+
+use curfew::session::State;
+use curfew::store::journal::JournaledStore;
+use curfew::store::measured::MeasuredStore;
+use curfew::store::touch::CoalescingStore;
+use curfew::store::{EndOutcome, Ending};
+use curfew::telemetry::Metrics;
+
+use super::*;
+use crate::support::cluster::Cluster;
+use crate::support::redis::RedisServer;
+use crate::support::sentinel::SentinelGroup;
+
+/// The suite on the bare store, under each wrapper alone, and under all of them as the service
+/// stacks them.
+async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
+    everything(store).await;
+    let metrics = || Arc::new(Metrics::new().unwrap());
+    let clock = || Arc::new(SystemClock);
+    let bare = || Arc::clone(store);
+    let measured = MeasuredStore::new(bare(), metrics());
+    conformance::run(&measured, now()).await;
+    let journaled = JournaledStore::new(bare(), MINUTE, clock(), metrics());
+    conformance::run(&journaled, now()).await;
+    let coalescing = CoalescingStore::new(bare(), clock(), metrics());
+    conformance::run(&coalescing, now()).await;
+    let journaled = JournaledStore::new(measured, MINUTE, clock(), metrics());
+    let all = CoalescingStore::new(journaled, clock(), metrics());
+    conformance::run(&all, now()).await;
+}
+
+#[tokio::test]
+async fn standalone() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    bare_and_under_each_wrapper(&store).await;
+}
+
+/// Installed by `scripts/test.sh`.
+#[tokio::test]
+async fn valkey() {
+    let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proxies/valkey-server");
+    let server = RedisServer::of(&program, &[]);
+    let url = server.url().replace("redis://", "valkey://");
+    let store = Running::connected(settings(&url)).await;
+    bare_and_under_each_wrapper(&store).await;
+}
+
+#[tokio::test]
+async fn sentinel_and_a_fail_over() {
+    let mut group = SentinelGroup::start().await;
+    let store = Running::connected(settings(&group.url())).await;
+    bare_and_under_each_wrapper(&store).await;
+    let session = session();
+    store.create(ID, &session).await.unwrap();
+    let before = store.incarnation().unwrap();
+    for _ in 0..2 {
+        let primary = group.primary();
+        eventually("both replicas have it", async || {
+            let offset = crate::support::redis::fact(&group.servers[primary], "master_repl_offset");
+            ["slave0", "slave1"].iter().all(|replica| {
+                let state = crate::support::redis::fact(&group.servers[primary], replica);
+                state.contains(&format!("offset={offset},"))
+            })
+        })
+        .await;
+        group.servers[primary].kill();
+        group.failed_over(primary).await;
+        eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+        assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
+        group.servers[primary].start_again();
+        group.settled().await;
+    }
+    assert!(before.has_changed().unwrap());
+    let ended = store.end(ID, Ending::revoked(now())).await.unwrap();
+    assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
+}
+
+#[tokio::test]
+async fn cluster_and_a_fail_over() {
+    let mut cluster = Cluster::start().await;
+    let store = Running::connected(settings(&cluster.url())).await;
+    bare_and_under_each_wrapper(&store).await;
+    let session = session();
+    store.create(ID, &session).await.unwrap();
+    let before = store.incarnation().unwrap();
+    let key = [&b"test:s:"[..], ID.as_bytes()].concat();
+    let primary = cluster.server_of(&key);
+    store.confirm(ID).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    cluster.servers[primary].kill();
+    cluster.failed_over(primary).await;
+    eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+    assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
+    eventually("the change is noticed", async || {
+        before.has_changed().unwrap()
+    })
+    .await;
+    cluster.servers[primary].start_again();
+    cluster.settled().await;
+    store.end(ID, Ending::revoked(now())).await.unwrap();
+    let state = store.load(ID).await.unwrap().unwrap().state;
+    assert!(matches!(state, State::Ended(_)), "{state:?}");
+}

@@ -7,10 +7,13 @@
 )]
 
 pub mod backend;
+pub mod cluster;
 pub mod curfew;
 pub mod deployed;
+pub mod fault_proxy;
 pub mod nginx;
 pub mod redis;
+pub mod sentinel;
 pub mod tap;
 pub mod tls;
 

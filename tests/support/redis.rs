@@ -1,13 +1,15 @@
-//! A real Redis.
+//! A real Redis, or Valkey.
 
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 
 use tempfile::TempDir;
 
-use super::{free_port, freeze, local, thaw, wait_for_listener};
+use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
 
-/// A Redis server on a port and in a directory of its own.
+/// A server on a port and in a directory of its own.
 pub struct RedisServer {
+    program: PathBuf,
     process: Option<Child>,
     pub port: u16,
     directory: TempDir,
@@ -21,8 +23,14 @@ impl RedisServer {
 
     /// With more options, as on the command line of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
+        Self::of(Path::new("redis-server"), options)
+    }
+
+    /// Another program that takes the same options.
+    pub fn of(program: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = Self {
+            program: program.to_owned(),
             process: None,
             port: free_port(),
             directory: tempfile::tempdir().unwrap(),
@@ -35,16 +43,25 @@ impl RedisServer {
     /// Starts it with the data it was stopped with.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
-        let directory = self.directory.path().to_str().unwrap();
-        let mut process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--dir", directory, "--save", ""])
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        let mut process = Command::new(&self.program)
+            .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])
             .args(["--port", &self.port.to_string()])
             .args(&self.options)
-            .stdout(Stdio::null())
+            .stdout(log)
             .spawn()
-            .expect("redis-server is installed");
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         wait_for_listener(&mut process, local(self.port));
         self.process = Some(process);
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory
+            .path()
+            .join(name)
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Stops it; its data is kept.
@@ -56,6 +73,13 @@ impl RedisServer {
             .arg("SAVE")
             .query::<()>(&mut connection);
         self.process.take().unwrap().wait().unwrap();
+    }
+
+    /// Ends it where it stands.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        signal(&process, "KILL");
+        process.wait().unwrap();
     }
 
     /// Makes it hang: connections stay open and nothing is answered.
@@ -73,25 +97,34 @@ impl RedisServer {
 
     /// Runs a command on it.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
-        self.command_at(self.url(), words)
+        command(&self.url(), words).unwrap()
     }
 
     /// Runs a command on it, where it asks for a password.
     pub fn command_as<T: redis::FromRedisValue>(&self, password: &str, words: &[&[u8]]) -> T {
         let url = format!("redis://:{password}@127.0.0.1:{}/", self.port);
-        self.command_at(url, words)
+        command(&url, words).unwrap()
     }
+}
 
-    fn command_at<T: redis::FromRedisValue>(&self, url: String, words: &[&[u8]]) -> T {
-        let client = redis::Client::open(url).unwrap();
-        let mut command = redis::Cmd::new();
-        for word in words {
-            command.arg(*word);
-        }
-        command
-            .query(&mut client.get_connection().unwrap())
-            .unwrap()
+/// Runs a command on the server at `url`.
+pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
+    let mut connection = redis::Client::open(url)?.get_connection()?;
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(*word);
     }
+    command.query(&mut connection)
+}
+
+/// One fact out of what `INFO` answers; empty where there is none, or no server.
+pub fn fact(server: &RedisServer, name: &str) -> String {
+    let info: redis::RedisResult<String> = command(&server.url(), &[b"INFO"]);
+    let info = info.unwrap_or_default();
+    let value = info
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_default().trim().to_owned()
 }
 
 impl Drop for RedisServer {

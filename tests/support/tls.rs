@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 pub struct Certificates {
@@ -14,6 +14,10 @@ impl Certificates {
         let directory = tempfile::tempdir().unwrap();
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
+        // A name of its own: OpenSSL takes a certificate whose issuer has its own name for one
+        // that was signed by itself.
+        let name = &mut authority.distinguished_name;
+        name.push(DnType::CommonName, "an authority for tests");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = authority.self_signed(&authority_key).unwrap();
         std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();

@@ -62,8 +62,14 @@ fn what_does_not_go_together_is_refused() {
             "store: {url: 'redis://a', password_file: /nonexistent}",
             "store.password_file = \"/nonexistent\": can't be read",
         ),
-        ("store: {wait_replicas: 1}", "store.wait_replicas = \"1\": is for Redis"),
-        ("events: {stream: true}", "events.stream = \"true\": is for Redis"),
+        (
+            "store: {wait_replicas: 1}",
+            "store.wait_replicas = \"1\": is for Redis",
+        ),
+        (
+            "events: {stream: true}",
+            "events.stream = \"true\": is for Redis",
+        ),
         (
             "store: {url: 'redis://a'}, events: {stream: true, stream_length: 0}",
             "events.stream_length = \"0\": must be at least 1",
@@ -103,10 +109,19 @@ fn a_webhook_is_signed() {
     let webhook = loaded.config.webhook.unwrap();
     assert_eq!(webhook.secret.expose(), b"0123456789abcdef0123456789abcdef");
     let shown = toml::to_string(&loaded.effective).unwrap();
-    assert!(!shown.contains(SECRET) && !shown.contains("abc\""), "{shown}");
+    assert!(
+        !shown.contains(SECRET) && !shown.contains("abc\""),
+        "{shown}"
+    );
     for (text, expected) in [
-        ("{webhook_url: 'https://a/'}", "events.webhook_secret: is missing"),
-        ("{webhook_secret: x}", "events.webhook_secret = \"[redacted]\": needs events.webhook_url"),
+        (
+            "{webhook_url: 'https://a/'}",
+            "events.webhook_secret: is missing",
+        ),
+        (
+            "{webhook_secret: x}",
+            "events.webhook_secret = \"[redacted]\": needs events.webhook_url",
+        ),
         (
             "{webhook_url: 'https://a/', webhook_secret: c2hvcnQ=}",
             "events.webhook_secret = \"[redacted]\": must be base64 of at least 24 bytes",

@@ -32,7 +32,10 @@ fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
         ("store.password_file", store.password_file.is_some()),
         ("store.sentinel_username", store.sentinel_username.is_some()),
         ("store.sentinel_password", store.sentinel_password.is_some()),
-        ("store.sentinel_password_file", store.sentinel_password_file.is_some()),
+        (
+            "store.sentinel_password_file",
+            store.sentinel_password_file.is_some(),
+        ),
         ("store.ca_file", store.ca_file.is_some()),
         ("store.cert_file", store.cert_file.is_some()),
         ("store.key_file", store.key_file.is_some()),
@@ -59,7 +62,9 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
     let given = (&store.sentinel_password, &store.sentinel_password_file);
     let sentinel_password = self::password("store.sentinel_password_file", given, mistakes);
     let is_sentinel = matches!(target.topology, Topology::Sentinel { .. });
-    if !is_sentinel && (store.sentinel_username.is_some() || sentinel_password != Some(Password::None)) {
+    if !is_sentinel
+        && (store.sentinel_username.is_some() || sentinel_password != Some(Password::None))
+    {
         mistakes.note(
             "store.sentinel_password",
             "is for redis+sentinel://, and store.url is another",

@@ -126,7 +126,10 @@ impl Connector {
     pub(super) async fn is_current(&mut self, server: &Address) -> bool {
         match self.sentinels {
             // Sentinels that don't answer change nothing.
-            Some(_) => self.primary().await.map_or(true, |primary| primary == *server),
+            Some(_) => self
+                .primary()
+                .await
+                .map_or(true, |primary| primary == *server),
             None => true,
         }
     }
@@ -174,7 +177,10 @@ pub(super) async fn single(
     match tokio::time::timeout(settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(connection?),
         Err(_) => {
-            let message = format!("{address} does not answer within {:?}", settings.connect_timeout);
+            let message = format!(
+                "{address} does not answer within {:?}",
+                settings.connect_timeout
+            );
             Err(ConnectError::Server(message))
         }
     }
@@ -206,15 +212,20 @@ async fn cluster(
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(Wire::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server("the cluster does not answer".to_owned())),
+        Err(_) => Err(ConnectError::Server(
+            "the cluster does not answer".to_owned(),
+        )),
     }
 }
 
 fn certificates(tls: &Tls) -> TlsCertificates {
-    let client_tls = tls.client.as_ref().map(|(certificate, key)| ClientTlsConfig {
-        client_cert: certificate.clone(),
-        client_key: key.expose().clone(),
-    });
+    let client_tls = tls
+        .client
+        .as_ref()
+        .map(|(certificate, key)| ClientTlsConfig {
+            client_cert: certificate.clone(),
+            client_key: key.expose().clone(),
+        });
     TlsCertificates {
         client_tls,
         root_cert: tls.ca.clone(),

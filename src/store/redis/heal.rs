@@ -31,7 +31,8 @@ impl RedisStore {
             return Ok(false);
         }
         let mended = self.walk_and_mend(policies).await?;
-        self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries)).await?;
+        self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries))
+            .await?;
         self.repeat::<()>(redis::cmd("DEL").arg(&healing)).await?;
         tracing::info!(mended, "subject indexes and the deadline queue are whole");
         Ok(true)
@@ -64,7 +65,10 @@ impl RedisStore {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(false);
         };
-        let (index, place) = (self.keys.subject(&session.subject), session.expires_at_latest());
+        let (index, place) = (
+            self.keys.subject(&session.subject),
+            session.expires_at_latest(),
+        );
         let mut indexing = redis::pipe();
         indexing
             .cmd("ZADD")

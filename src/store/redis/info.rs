@@ -12,8 +12,13 @@ pub(super) fn fact<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
     let fact = |name| fact(text, name);
     let mut advice = Vec::new();
-    let version = fact("valkey_version").or(fact("redis_version")).unwrap_or("");
-    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let version = fact("valkey_version")
+        .or(fact("redis_version"))
+        .unwrap_or("");
+    let major = version
+        .split('.')
+        .next()
+        .and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
         advice.push(format!(
             "version {version:?} is older than 7.0, which has no PEXPIRETIME: nothing works; upgrade it"
@@ -32,7 +37,8 @@ pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if fact("aof_last_write_status") == Some("err") || fact("rdb_last_bgsave_status") == Some("err") {
+    if fact("aof_last_write_status") == Some("err") || fact("rdb_last_bgsave_status") == Some("err")
+    {
         advice.push("it can't write to its disk; look at its log".to_owned());
     }
     if fact("cluster_enabled") == Some("1") && !in_cluster {
@@ -74,15 +80,26 @@ mod tests {
             ("redis_version:7.0.15", "x:1", "upgrade"),
             ("noeviction", "allkeys-lru", "set it to noeviction"),
             ("aof_enabled:1", "aof_enabled:0", "set appendonly yes"),
-            ("aof_enabled:1", "aof_enabled:1\r\ncluster_enabled:1", "redis+cluster://"),
+            (
+                "aof_enabled:1",
+                "aof_enabled:1\r\ncluster_enabled:1",
+                "redis+cluster://",
+            ),
             ("write_status:ok", "write_status:err", "disk"),
-            ("min_slaves_good_slaves:1\r\n", "", "set min-replicas-to-write 1"),
+            (
+                "min_slaves_good_slaves:1\r\n",
+                "",
+                "set min-replicas-to-write 1",
+            ),
         ] {
             let advice = advice(&GOOD.replace(from, to), false);
             assert_eq!(advice.len(), 1, "{advice:?}");
             assert!(advice[0].contains(word), "{advice:?}");
         }
-        let valkey = GOOD.replace("redis_version:7.0.15", "redis_version:7.2.4\r\nvalkey_version:9.1.2");
+        let valkey = GOOD.replace(
+            "redis_version:7.0.15",
+            "redis_version:7.2.4\r\nvalkey_version:9.1.2",
+        );
         assert_eq!(advice(&valkey, false), Vec::<String>::new());
     }
 }

@@ -22,7 +22,9 @@ impl Keys {
 
     /// The name in a session's key.
     pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
-        let name = key.strip_prefix(self.prefix.as_slice())?.strip_prefix(b"s:")?;
+        let name = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(b"s:")?;
         Some(SessionId::from_bytes(name.try_into().ok()?))
     }
 

@@ -179,7 +179,10 @@ impl Link {
             match stop.run_until_cancelled(connecting).await {
                 None => return Ok(()),
                 Some(Ok(connected)) => {
-                    tracing::info!(server = connected.server.as_ref().map(tracing::field::display), "connected to Redis");
+                    tracing::info!(
+                        server = connected.server.as_ref().map(tracing::field::display),
+                        "connected to Redis"
+                    );
                     (pause, told) = (PAUSES.0, String::new());
                     let caring = self.look_after(&mut connector, connected, prepare);
                     let lost = stop.run_until_cancelled(caring).await;
@@ -221,7 +224,11 @@ impl Link {
         };
         match tokio::time::timeout(patience, preparing).await {
             Ok(done) => done?,
-            Err(_) => return Err(ConnectError::Server(format!("no answer within {patience:?}"))),
+            Err(_) => {
+                return Err(ConnectError::Server(format!(
+                    "no answer within {patience:?}"
+                )));
+            }
         }
         self.wire.send_replace(Some(wire));
         Ok(connected)
@@ -265,7 +272,9 @@ impl Link {
             if beats % PASSWORD_BEATS == 0 && self.has_new_password(&mut password) {
                 match self.connect(connector, prepare).await {
                     Ok(with_new_password) => {
-                        tracing::info!("the password file has changed: connected to Redis with the new one");
+                        tracing::info!(
+                            "the password file has changed: connected to Redis with the new one"
+                        );
                         connected = with_new_password;
                     }
                     Err(error) => {
@@ -296,7 +305,9 @@ impl Link {
             match wire {
                 Wire::Single(connection) => {
                     if !is_primary(connection, PATIENCE).await? {
-                        return Err(ConnectError::Server("the server is not a primary any more".to_owned()));
+                        return Err(ConnectError::Server(
+                            "the server is not a primary any more".to_owned(),
+                        ));
                     }
                 }
                 Wire::Cluster(_) => self.note_primaries(wire, false).await?,
@@ -322,9 +333,11 @@ impl Link {
             }
         };
         let received = self.clock.local();
-        let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(RedisError::from)?;
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value(answer).map_err(RedisError::from)?;
         let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-        self.clock.sample(sent, Timestamp::from_millis(millis), received);
+        self.clock
+            .sample(sent, Timestamp::from_millis(millis), received);
         Ok(())
     }
 
@@ -349,12 +362,6 @@ impl Link {
         Ok(())
     }
 
-    /// Why there is no connection; `None` when there is one.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let connected = self.wire.borrow().is_some();
-        (!connected).then(|| self.trouble.lock().clone())
-    }
-
     /// Whether sessions are spread over several servers.
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self.settings.topology, Topology::Cluster(_))
@@ -368,15 +375,17 @@ async fn connected(wires: &mut watch::Receiver<Option<Wire>>) -> RedisResult<Wir
 }
 
 fn gone() -> RedisError {
-    (ErrorKind::Client, "the connection to Redis is not kept any more").into()
+    (
+        ErrorKind::Client,
+        "the connection to Redis is not kept any more",
+    )
+        .into()
 }
 
 /// Whether an error may mean that the connection leads nowhere, or to the wrong server.
 fn is_lost(error: &RedisError) -> bool {
     match error.kind() {
-        ErrorKind::Io
-        | ErrorKind::Parse
-        | ErrorKind::AuthenticationFailed => true,
+        ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,
         ErrorKind::Server(kind) => matches!(
             kind,
             ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
@@ -386,6 +395,12 @@ fn is_lost(error: &RedisError) -> bool {
 }
 
 /// A connection of its own for what takes longer, so that no check waits behind it.
-pub(super) async fn separate(settings: &RedisSettings, patience: Duration) -> Result<Wire, ConnectError> {
-    Ok(Connector::new(settings.clone()).connect(patience).await?.wire)
+pub(super) async fn separate(
+    settings: &RedisSettings,
+    patience: Duration,
+) -> Result<Wire, ConnectError> {
+    Ok(Connector::new(settings.clone())
+        .connect(patience)
+        .await?
+        .wire)
 }

@@ -69,7 +69,9 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis could not say.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let found = self.repeat(redis::cmd("GET").arg(self.keys.schema())).await?;
+        let found = self
+            .repeat(redis::cmd("GET").arg(self.keys.schema()))
+            .await?;
         let known = record::VERSION;
         Ok(Schema { found, known })
     }
@@ -102,7 +104,10 @@ impl RedisStore {
                 }
                 let mut walk = Walk::new(wire.clone(), &this.keys, &server, cursor);
                 while let Some(batch) = walk.next().await? {
-                    let steps = batch.sessions.iter().map(|id| this.step(*id, migration, policies));
+                    let steps = batch
+                        .sessions
+                        .iter()
+                        .map(|id| this.step(*id, migration, policies));
                     for step in join_all(steps).await {
                         all.seen += 1;
                         match step {
@@ -143,7 +148,8 @@ impl RedisStore {
         let Some(stored) = self.read(id).await? else {
             return Ok(false);
         };
-        let is_old = record::version(&stored.bytes).is_some_and(|version| version < record::VERSION);
+        let is_old =
+            record::version(&stored.bytes).is_some_and(|version| version < record::VERSION);
         if !is_old || migration == Migration::DryRun {
             return Ok(is_old);
         }

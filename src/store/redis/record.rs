@@ -95,7 +95,11 @@ pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it is another s
 /// # Errors
 /// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
 /// what it writes for another session.
-pub(super) fn decode(id: SessionId, bytes: &[u8], expiry: Timestamp) -> Result<Session, StoreError> {
+pub(super) fn decode(
+    id: SessionId,
+    bytes: &[u8],
+    expiry: Timestamp,
+) -> Result<Session, StoreError> {
     let [version, state, rest @ ..] = bytes else {
         return Err(StoreError::Unreadable("it is too short"));
     };
@@ -244,7 +248,10 @@ mod tests {
         let expiry = Timestamp::from_millis(2_000_000_000_000);
         let record = encode(ID, &session(1_795_426_200_000, 0, &[]));
         let other = SessionId::from_bytes(*b"fedcba9876543210");
-        assert_eq!(decode(other, &record, expiry).unwrap_err().to_string(), MISPLACED.to_string());
+        assert_eq!(
+            decode(other, &record, expiry).unwrap_err().to_string(),
+            MISPLACED.to_string()
+        );
     }
 
     proptest! {

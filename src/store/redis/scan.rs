@@ -53,7 +53,12 @@ pub(super) struct Batch {
 
 impl<'a> Walk<'a> {
     /// A walk from the beginning, or from the `cursor` of a batch of this server.
-    pub(super) fn new(wire: Wire, keys: &'a Keys, server: &'a Server, cursor: Option<String>) -> Self {
+    pub(super) fn new(
+        wire: Wire,
+        keys: &'a Keys,
+        server: &'a Server,
+        cursor: Option<String>,
+    ) -> Self {
         Self {
             wire,
             keys,
@@ -73,7 +78,10 @@ impl<'a> Walk<'a> {
         }
         self.working = Some(Stopwatch::start());
         let mut command = redis::cmd("SCAN");
-        command.arg(&cursor).arg("MATCH").arg(self.keys.all_sessions());
+        command
+            .arg(&cursor)
+            .arg("MATCH")
+            .arg(self.keys.all_sessions());
         command.arg("COUNT").arg(STEP);
         let answer = self.wire.ask(self.server.address.as_ref(), &command).await;
         let (next, names): (String, Vec<Vec<u8>>) =

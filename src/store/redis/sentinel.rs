@@ -4,9 +4,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 
+use super::ConnectError;
 use super::connect::{self, Credentials};
 use super::settings::{Address, RedisSettings};
-use super::ConnectError;
 
 /// The most time that one sentinel gets to answer.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -29,7 +29,11 @@ impl Sentinels {
     pub(super) fn new(addresses: &[Address], name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            places: addresses.iter().cloned().map(|address| (address, None)).collect(),
+            places: addresses
+                .iter()
+                .cloned()
+                .map(|address| (address, None))
+                .collect(),
         }
     }
 
@@ -38,7 +42,10 @@ impl Sentinels {
     ///
     /// # Errors
     /// [`ConnectError`] when none of them says where the primary is.
-    pub(super) async fn primary(&mut self, settings: &RedisSettings) -> Result<Address, ConnectError> {
+    pub(super) async fn primary(
+        &mut self,
+        settings: &RedisSettings,
+    ) -> Result<Address, ConnectError> {
         let name = &self.name;
         let asked = self.places.iter_mut().map(async |(address, connection)| {
             let asked = ask(address, connection, name, settings);
@@ -97,5 +104,6 @@ async fn ask(
             epoch: fact("config-epoch")?.parse().ok()?,
         })
     };
-    opinion().ok_or_else(|| ConnectError::Server("a sentinel's answer is not understood".to_owned()))
+    opinion()
+        .ok_or_else(|| ConnectError::Server("a sentinel's answer is not understood".to_owned()))
 }

@@ -189,7 +189,8 @@ impl Target {
             (Some(_), Some(_)) => None,
             (None, _) => Some(0),
         };
-        let database = database.ok_or("has a database that is not a number, such as redis://host:6379/0")?;
+        let database =
+            database.ok_or("has a database that is not a number, such as redis://host:6379/0")?;
         if database != 0 && matches!(topology, Topology::Cluster(_)) {
             return Err("must have no database: a cluster has database 0 only");
         }
@@ -288,7 +289,10 @@ mod tests {
             "redis://%ff@a",
         ] {
             let error = Target::parse(bad).unwrap_err();
-            assert!(error.starts_with("must") || error.starts_with("has") || error.starts_with("names"), "{bad}: {error}");
+            assert!(
+                error.starts_with("must") || error.starts_with("has") || error.starts_with("names"),
+                "{bad}: {error}"
+            );
         }
     }
 
@@ -302,6 +306,12 @@ mod tests {
             assert_eq!(read.expose(), text.trim_end());
         }
         let missing = Password::File("/nonexistent/password".into());
-        assert!(missing.read().unwrap_err().to_string().contains("/nonexistent/password"));
+        assert!(
+            missing
+                .read()
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/password")
+        );
     }
 }

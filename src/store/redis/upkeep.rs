@@ -49,7 +49,8 @@ impl RedisStore {
                 }
             }
         };
-        stop.run_until_cancelled(async { tokio::join!(quick, slow) }).await;
+        stop.run_until_cancelled(async { tokio::join!(quick, slow) })
+            .await;
     }
 
     async fn refresh_not_before(&self) -> Result<(), StoreError> {
@@ -74,7 +75,11 @@ impl RedisStore {
             } else {
                 tracing::info!(from = schema.found, to = schema.known, "upgrading records");
                 let done = self.migrate(Migration::Upgrade, policies, |_| {}).await?;
-                tracing::info!(upgraded = done.upgraded, unreadable = done.unreadable, "records are upgraded");
+                tracing::info!(
+                    upgraded = done.upgraded,
+                    unreadable = done.unreadable,
+                    "records are upgraded"
+                );
             }
         } else {
             advice.set("schema", Vec::new());

@@ -48,7 +48,11 @@ impl Wire {
     }
 
     /// Asks one server, named as [`Wire::ask_every_primary`] did.
-    pub(super) async fn ask(&mut self, server: Option<&Address>, command: &Cmd) -> RedisResult<Value> {
+    pub(super) async fn ask(
+        &mut self,
+        server: Option<&Address>,
+        command: &Cmd,
+    ) -> RedisResult<Value> {
         match (self, server) {
             (Self::Cluster(cluster), Some(address)) => {
                 let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::ByAddress {

@@ -1,0 +1,108 @@
+//! A Redis cluster: three primaries, each with a replica.
+
+use std::process::{Command, Stdio};
+
+use super::redis::{RedisServer, command, fact};
+use super::{eventually, free_port};
+
+pub struct Cluster {
+    pub servers: Vec<RedisServer>,
+}
+
+impl Cluster {
+    /// Starts it, and waits until all of it works.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same, with more options for the servers.
+    pub async fn with(options: &[&str]) -> Self {
+        let servers: Vec<RedisServer> = (0..6)
+            .map(|_| {
+                // The bus would be 10000 above the port, which may be taken.
+                let bus = free_port().to_string();
+                let own = [
+                    "--cluster-enabled",
+                    "yes",
+                    "--cluster-config-file",
+                    "nodes.conf",
+                    "--cluster-node-timeout",
+                    "1000",
+                    "--cluster-port",
+                    &bus,
+                    // A replica that lost its primary takes over however old its data is.
+                    "--cluster-replica-validity-factor",
+                    "0",
+                ];
+                RedisServer::with(&[&own[..], options].concat())
+            })
+            .collect();
+        let places = servers
+            .iter()
+            .map(|server| format!("127.0.0.1:{}", server.port));
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(places)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .stdout(Stdio::null())
+            .status()
+            .expect("redis-cli is installed");
+        assert!(made.success());
+        let cluster = Self { servers };
+        cluster.settled().await;
+        cluster
+    }
+
+    /// The first three servers, as a configuration would name them.
+    pub fn url(&self) -> String {
+        let places: Vec<String> = self.servers[..3]
+            .iter()
+            .map(|server| format!("127.0.0.1:{}", server.port))
+            .collect();
+        format!("redis+cluster://{}", places.join(","))
+    }
+
+    /// The servers that are primaries, by their places.
+    pub fn primaries(&self) -> Vec<usize> {
+        (0..self.servers.len())
+            .filter(|place| fact(&self.servers[*place], "role") == "master")
+            .collect()
+    }
+
+    /// The server that has a key.
+    pub fn server_of(&self, key: &[u8]) -> usize {
+        let primaries = self.primaries();
+        let has = |place: &&usize| {
+            let url = self.servers[**place].url();
+            command::<bool>(&url, &[b"EXISTS", key]) == Ok(true)
+        };
+        *primaries.iter().find(has).expect("a primary has the key")
+    }
+
+    /// Waits until three servers are primaries, each with a replica, and all say that all is well.
+    pub async fn settled(&self) {
+        eventually("the cluster is whole", async || {
+            let well = |server: &RedisServer| {
+                let info: redis::RedisResult<String> =
+                    command(&server.url(), &[b"CLUSTER", b"INFO"]);
+                info.is_ok_and(|info| info.contains("cluster_state:ok"))
+            };
+            let primaries = self.primaries();
+            self.servers.iter().all(well)
+                && primaries.len() == 3
+                && primaries
+                    .iter()
+                    .all(|place| fact(&self.servers[*place], "slave0").contains("state=online"))
+        })
+        .await;
+    }
+
+    /// Waits until another server has taken over from this one.
+    pub async fn failed_over(&self, before: usize) {
+        eventually("another primary", async || {
+            let primaries = self.primaries();
+            primaries.iter().filter(|place| **place != before).count() == 3
+        })
+        .await;
+    }
+}

@@ -1,0 +1,115 @@
+//! A way to a real server that can be made bad: slow, cut, dead at the far end, or noisy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What happens on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// Everything takes so much longer, each way.
+    Slow(Duration),
+    /// Connections are closed, and new ones at once.
+    Cut,
+    /// Connections stay open and nothing comes through.
+    HalfOpen,
+    /// Bytes that nobody sent are between those of the server.
+    Noise,
+}
+
+pub struct FaultProxy {
+    pub address: SocketAddr,
+    fault: Arc<watch::Sender<Fault>>,
+    accepting: JoinHandle<()>,
+}
+
+impl FaultProxy {
+    /// Leads to `server`.
+    pub async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fault = Arc::new(watch::Sender::new(Fault::None));
+        let (address, faults) = (listener.local_addr().unwrap(), Arc::clone(&fault));
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let faults = faults.subscribe();
+                tokio::spawn(pass(client, server, faults));
+            }
+        });
+        Self {
+            address,
+            fault,
+            accepting,
+        }
+    }
+
+    pub fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Passes a connection on until either side closes it, or it is cut.
+async fn pass(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut cut = faults.clone();
+    tokio::select! {
+        _ = cut.wait_for(|fault| *fault == Fault::Cut) => {}
+        () = one_way(from_client, to_server, faults.clone(), false) => {}
+        () = one_way(from_server, to_client, faults, true) => {}
+    }
+}
+
+async fn one_way(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    faults: watch::Receiver<Fault>,
+    answers: bool,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let fault = *faults.borrow();
+        match fault {
+            // What was swallowed never comes, as on a way that ends nowhere.
+            Fault::HalfOpen => continue,
+            Fault::Slow(by) => tokio::time::sleep(by).await,
+            Fault::Noise if answers => {
+                let mut noise = [0; 7];
+                getrandom::fill(&mut noise).unwrap();
+                if to.write_all(&noise).await.is_err() {
+                    return;
+                }
+            }
+            Fault::None | Fault::Cut | Fault::Noise => {}
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+    if *faults.borrow() == Fault::HalfOpen {
+        std::future::pending::<()>().await;
+    }
+}

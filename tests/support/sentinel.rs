@@ -1,0 +1,155 @@
+//! A primary, two replicas, and three sentinels that watch them.
+
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::redis::{RedisServer, command, fact};
+use super::{eventually, free_port, local, wait_for_listener};
+
+/// What the sentinels call the primary.
+const NAME: &str = "main";
+
+pub struct SentinelGroup {
+    pub servers: Vec<RedisServer>,
+    sentinels: Vec<Sentinel>,
+}
+
+struct Sentinel {
+    process: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl SentinelGroup {
+    /// Starts them, and waits until all of them know each other.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// The same, with more options for the servers.
+    pub async fn with(options: &[&str]) -> Self {
+        let primary = RedisServer::with(options);
+        let port = primary.port.to_string();
+        let follow: Vec<&str> = [&["--replicaof", "127.0.0.1", &port], options].concat();
+        let servers = vec![
+            primary,
+            RedisServer::with(&follow),
+            RedisServer::with(&follow),
+        ];
+        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+        let group = Self { servers, sentinels };
+        group.settled().await;
+        group
+    }
+
+    pub fn url(&self) -> String {
+        let places: Vec<String> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
+            .collect();
+        format!("redis+sentinel://{}/{NAME}", places.join(","))
+    }
+
+    /// Where the sentinels say the primary is, if all of them agree.
+    fn agreed(&self) -> Option<u16> {
+        let ports: Vec<Option<u16>> = self
+            .sentinels
+            .iter()
+            .map(|sentinel| sentinel.primary())
+            .collect();
+        let first = *ports.first()?;
+        ports.iter().all(|port| *port == first).then_some(first)?
+    }
+
+    /// The server that is the primary now, by its place among the servers.
+    pub fn primary(&self) -> usize {
+        let port = self.agreed().expect("the sentinels agree");
+        self.place(port)
+    }
+
+    fn place(&self, port: u16) -> usize {
+        let mut places = self.servers.iter();
+        places.position(|server| server.port == port).unwrap()
+    }
+
+    /// Waits until one server is the primary and the two others follow it, and all sentinels know.
+    pub async fn settled(&self) {
+        eventually("all agree", async || {
+            let Some(port) = self.agreed() else {
+                return false;
+            };
+            let primary = &self.servers[self.place(port)];
+            let online = |replica: &str| fact(primary, replica).contains("state=online");
+            fact(primary, "role") == "master"
+                && online("slave0")
+                && online("slave1")
+                && self.sentinels.iter().all(Sentinel::sees_all)
+        })
+        .await;
+    }
+
+    /// Waits until another server than this one is the primary.
+    pub async fn failed_over(&self, before: usize) {
+        eventually("another primary", async || {
+            let now = self.agreed().map(|port| self.place(port));
+            now.is_some_and(|now| now != before && fact(&self.servers[now], "role") == "master")
+        })
+        .await;
+    }
+}
+
+impl Sentinel {
+    fn start(primary: &str) -> Self {
+        let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+        let file = directory.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {NAME} 1000\n\
+             sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} 2\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut process = Command::new("redis-server")
+            .arg(&file)
+            .arg("--sentinel")
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        wait_for_listener(&mut process, local(port));
+        Self {
+            process,
+            port,
+            _directory: directory,
+        }
+    }
+
+    fn ask<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> Option<T> {
+        command(&format!("redis://127.0.0.1:{}/", self.port), words).ok()
+    }
+
+    fn primary(&self) -> Option<u16> {
+        let name = NAME.as_bytes();
+        let words: &[&[u8]] = &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name];
+        let address: (String, String) = self.ask(words)?;
+        address.1.parse().ok()
+    }
+
+    /// Whether it knows the two replicas and the two other sentinels.
+    fn sees_all(&self) -> bool {
+        let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", NAME.as_bytes()];
+        let facts: Option<std::collections::HashMap<String, String>> = self.ask(words);
+        facts.is_some_and(|facts| {
+            facts["num-slaves"] == "2"
+                && facts["num-other-sentinels"] == "2"
+                && facts["flags"] == "master"
+        })
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
