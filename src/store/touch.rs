@@ -165,8 +165,8 @@ impl<S: SessionStore> CoalescingStore<S> {
                 .into_iter()
                 .map(|(id, touch)| self.write(id, touch, now));
             // What fails is due again later, so it keeps nothing else from being written.
-            let failed = join_all(writes).await.into_iter().filter_map(Result::err);
-            outcome = failed.last().map_or(outcome, Err);
+            let mut failed = join_all(writes).await.into_iter().filter_map(Result::err);
+            outcome = failed.next_back().map_or(outcome, Err);
         }
     }
 
@@ -176,8 +176,8 @@ impl<S: SessionStore> CoalescingStore<S> {
         let mut outcome = Ok(());
         for batch in pending.chunks(BATCH) {
             let writes = batch.iter().map(|id| self.flush_one(*id));
-            let failed = join_all(writes).await.into_iter().filter_map(Result::err);
-            outcome = failed.last().map_or(outcome, Err);
+            let mut failed = join_all(writes).await.into_iter().filter_map(Result::err);
+            outcome = failed.next_back().map_or(outcome, Err);
         }
         outcome
     }

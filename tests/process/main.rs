@@ -13,6 +13,8 @@ mod support;
 
 mod commands;
 mod continuity;
+mod events;
+mod fail_over;
 mod operation;
 mod readme;
 

@@ -18,7 +18,7 @@ async fn metrics_and_probes() {
         r#"curfew_checks_total{contract="auth-request",policy="default",verdict="revoked"} 1"#,
         r#"curfew_check_duration_seconds_count{contract="auth-request"} 2"#,
         r#"curfew_sessions_created_total{policy="default"} 1"#,
-        r#"curfew_sessions_ended_total{policy="default",reason="revoked"} 1"#,
+        r#"curfew_sessions_ended_total{policy="default",reason="revoked",redelivered="false"} 1"#,
         r#"curfew_store_operations_total{operation="load",result="ok"} 2"#,
         r#"curfew_store_operations_total{operation="create",result="ok"} 1"#,
     ] {
@@ -75,7 +75,7 @@ async fn audit_events_tell_who_and_why() {
         (&created[0]["subject"], &created[0]["session"]),
         (&json!("alice"), &json!(session.id))
     );
-    let revoked = &curfew.audited("session.revoked")[0];
+    let revoked = &curfew.audited("session.ended")[0];
     assert_eq!(
         (&revoked["subject"], &revoked["reason"]),
         (&json!("alice"), &json!("revoked"))

@@ -226,6 +226,7 @@ impl Bench {
 }
 
 fn client() -> reqwest::ClientBuilder {
+    crate::support::tls::install();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

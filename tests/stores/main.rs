@@ -10,6 +10,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod histories;
+mod migrations;
+mod replicas;
 mod standalone;
 mod topologies;
 

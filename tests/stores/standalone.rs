@@ -120,7 +120,7 @@ async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
         "--tls-auth-clients",
         "yes",
     ]);
-    install_tls();
+    crate::support::tls::install();
     let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
     let trusting = RedisSettings {
         tls: Some(Tls {
@@ -156,11 +156,6 @@ async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
         });
         assert!(!refused.trouble().await.is_empty(), "{why}");
     }
-}
-
-/// As the program does it.
-fn install_tls() {
-    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 #[tokio::test]

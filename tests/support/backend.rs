@@ -45,7 +45,12 @@ pub struct Backend {
 
 impl Backend {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(super::local(0)).await
+    }
+
+    /// At this address.
+    pub async fn at(address: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let backend = Self {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),

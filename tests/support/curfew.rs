@@ -118,6 +118,7 @@ impl Setup {
 
 /// A client that does what it is told, and no more: no redirects, no proxy.
 pub fn client() -> reqwest::Client {
+    super::tls::install();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()

@@ -1,7 +1,7 @@
 //! A way to a real server that can be made bad: slow, cut, dead at the far end, or noisy.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +27,8 @@ pub enum Fault {
 
 pub struct FaultProxy {
     pub address: SocketAddr,
+    /// Where it leads.
+    server: Arc<Mutex<SocketAddr>>,
     fault: Arc<watch::Sender<Fault>>,
     accepting: JoinHandle<()>,
 }
@@ -37,18 +39,30 @@ impl FaultProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fault = Arc::new(watch::Sender::new(Fault::None));
         let (address, faults) = (listener.local_addr().unwrap(), Arc::clone(&fault));
+        let server = Arc::new(Mutex::new(server));
+        let target = Arc::clone(&server);
         let accepting = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let faults = faults.subscribe();
+                let (server, faults) = (*target.lock().unwrap(), faults.subscribe());
                 tokio::spawn(pass(client, server, faults));
             }
         });
         Self {
             address,
+            server,
             fault,
             accepting,
         }
+    }
+
+    /// Leads new connections to another server, and closes those that there are.
+    pub async fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
+        self.set(Fault::Cut);
+        // Until the connections have seen it.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.set(Fault::None);
     }
 
     pub fn set(&self, fault: Fault) {

@@ -5,6 +5,11 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
+/// Chooses the TLS provider, as the program does it.
+pub fn install() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 pub struct Certificates {
     directory: TempDir,
 }

@@ -269,7 +269,7 @@ impl Link {
             {
                 return format!("{server} is not the primary any more");
             }
-            if beats % PASSWORD_BEATS == 0 && self.has_new_password(&mut password) {
+            if beats.is_multiple_of(PASSWORD_BEATS) && self.has_new_password(&mut password) {
                 match self.connect(connector, prepare).await {
                     Ok(with_new_password) => {
                         tracing::info!(

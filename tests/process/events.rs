@@ -1,0 +1,160 @@
+//! The end of a session is told although nobody asks for it: once over all replicas, in the audit
+//! log, in the stream, to the webhook.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::*;
+use crate::support::backend::Backend;
+use crate::support::curfew::Curfew;
+use crate::support::{free_port, local};
+
+/// How many sessions end at about the same time.
+const MANY: usize = 400;
+
+/// Starts sessions that will be over in two seconds; their names.
+async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
+    let starts = (0..MANY).map(async |number| {
+        let subject = format!("user {}", number % 50);
+        curfew.sign_in_with(&subject, json!({})).await
+    });
+    let started = futures_util::future::join_all(starts).await;
+    started.into_iter().map(|session| session.id).collect()
+}
+
+/// The names in the stream, each as often as it is there.
+fn streamed(redis: &RedisServer) -> Vec<String> {
+    let entries: Vec<(String, Vec<(String, String)>)> =
+        redis.command(&[b"XRANGE", b"curfew:{q}events", b"-", b"+"]);
+    let names = entries.into_iter().map(|(_, fields)| {
+        let fields: BTreeMap<String, String> = fields.into_iter().collect();
+        assert_eq!(fields["event"], "session.ended");
+        assert_eq!(fields["reason"], "idle_timeout");
+        fields["session"].clone()
+    });
+    names.collect()
+}
+
+fn on(redis: &RedisServer) -> Setup {
+    Setup::redis(&redis.url())
+        .limits("2s", "1h")
+        .set("EVENTS__STREAM", "true")
+        .set("LOG__FILTER", "warn,curfew::audit=info")
+}
+
+#[tokio::test]
+async fn every_end_is_told_once_over_two_replicas() {
+    let redis = RedisServer::start();
+    let setup = on(&redis);
+    let replicas = [setup.start(), setup.start()];
+    let sessions = many_sessions(&replicas[0]).await;
+    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
+    // Longer than it takes until an end that was not told would be told again.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let told = replicas
+        .iter()
+        .flat_map(|replica| replica.audited("session.ended"));
+    let told: Vec<String> = told
+        .map(|event| {
+            assert_eq!(event["redelivered"], false, "{event}");
+            event["session"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(told.len(), MANY);
+    assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), sessions);
+    let streamed = streamed(&redis);
+    assert_eq!(streamed.len(), MANY);
+    assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
+    let left: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
+    assert_eq!(left, 0, "the deadline queue is empty");
+}
+
+#[tokio::test]
+async fn a_replica_that_dies_in_the_middle_costs_no_end() {
+    let redis = RedisServer::start();
+    let setup = on(&redis);
+    let (dying, surviving) = (setup.start(), setup.start());
+    let sessions = many_sessions(&dying).await;
+    let told = |replica: &Curfew| replica.audited("session.ended");
+    eventually("it is at it", async || !told(&dying).is_empty()).await;
+    dying.signal("KILL");
+    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
+    let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
+    eventually("all are told", async || queued() == 0).await;
+    let streamed = streamed(&redis);
+    assert_eq!(streamed.len(), MANY, "each once in the stream");
+    assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
+    // In the logs each is there, and once, but for those that say that they may have been told.
+    let (mut first, mut again) = (Vec::new(), Vec::new());
+    for event in told(&dying).into_iter().chain(told(&surviving)) {
+        let name = event["session"].as_str().unwrap().to_owned();
+        if event["redelivered"] == true {
+            again.push(name);
+        } else {
+            first.push(name);
+        }
+    }
+    let once: BTreeSet<String> = first.iter().cloned().collect();
+    assert_eq!(
+        once.len(),
+        first.len(),
+        "none is told twice as if for the first time"
+    );
+    let all: BTreeSet<String> = first.into_iter().chain(again).collect();
+    assert_eq!(all, sessions);
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
+    let secret = [7; 32];
+    let address = local(free_port());
+    let curfew = Setup::memory()
+        .limits("1s", "1h")
+        .set(
+            "EVENTS__WEBHOOK_URL",
+            &format!("http://{address}/hook?key=topsecret"),
+        )
+        .set(
+            "EVENTS__WEBHOOK_SECRET",
+            &format!("whsec_{}", STANDARD.encode(secret)),
+        )
+        .start();
+    let session = curfew.sign_in("alice").await;
+    eventually("an attempt that fails", async || {
+        curfew.log().contains("an end could not be sent")
+    })
+    .await;
+    let backend = Backend::at(address).await;
+    let mut seen = Vec::new();
+    eventually("it is taken", async || {
+        seen.extend(backend.take());
+        !seen.is_empty()
+    })
+    .await;
+    let request = seen.remove(0);
+    let header = |name: &str| request.all(name)[0];
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["type"], "session.ended");
+    assert_eq!(body["data"]["session"], session.id.as_str());
+    assert_eq!(body["data"]["reason"], "idle_timeout");
+    assert_eq!(
+        header("webhook-id"),
+        format!("session-ended-{}", session.id)
+    );
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
+    mac.update(format!("{}.{}.", header("webhook-id"), header("webhook-timestamp")).as_bytes());
+    mac.update(&request.body);
+    let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    assert_eq!(header("webhook-signature"), expected);
+    eventually("it is counted", async || {
+        let metrics = curfew.ops("/metrics").await.1;
+        metrics.contains(r#"curfew_webhooks_total{result="sent"} 1"#)
+    })
+    .await;
+    assert!(!curfew.log().contains("topsecret"), "{}", curfew.log());
+    assert!(backend.take().is_empty(), "once");
+}

@@ -1,0 +1,164 @@
+//! What a fail-over of Redis must not undo.
+
+use super::*;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::local;
+use crate::support::redis::fact;
+
+/// A partitioned replica is promoted that never heard of an end that was acknowledged.
+#[tokio::test]
+async fn an_end_that_a_fail_over_lost_is_in_force_again() {
+    let mut primary = RedisServer::start();
+    let link = FaultProxy::to(local(primary.port)).await;
+    let port = link.address.port().to_string();
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
+    let online = || fact(&primary, "slave0").contains("state=online");
+    eventually("it follows", async || online()).await;
+    // The address that moves with the primary.
+    let way = FaultProxy::to(local(primary.port)).await;
+    let setup = Setup::redis(&way.url());
+    let (one, two) = (setup.start(), setup.start());
+    let revoked = one.sign_in("alice").await;
+    let untouched = one.sign_in("alice").await;
+    eventually("the replica has them", async || {
+        let keys: Vec<Vec<u8>> = replica.command(&[b"KEYS", b"curfew:s:*"]);
+        keys.len() == 2
+    })
+    .await;
+
+    link.set(Fault::HalfOpen);
+    one.revoke(&revoked).await;
+    assert_eq!(two.check(&revoked).await, denied("revoked"));
+    primary.kill();
+    replica.command::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
+    way.lead_to(local(replica.port)).await;
+
+    let moved = Stopwatch::start();
+    eventually("it goes on", async || {
+        // Whoever ended it never lets it in again, not even for a moment.
+        assert_ne!(one.check(&revoked).await.0, 200);
+        two.check(&untouched).await == ALLOWED
+    })
+    .await;
+    eventually("the end is in force again", async || {
+        two.check(&revoked).await == denied("revoked")
+    })
+    .await;
+    println!(
+        "in force again {:.1} s after the fail-over",
+        moved.seconds()
+    );
+    assert!(moved.seconds() < 10.0);
+    assert_eq!(one.check(&revoked).await, denied("revoked"));
+    assert_eq!(one.check(&untouched).await, ALLOWED);
+    assert_eq!(one.audited("session.came_back").len(), 1);
+    let metrics = one.ops("/metrics").await.1;
+    assert!(
+        metrics.contains("curfew_ends_replayed_total 1"),
+        "{metrics}"
+    );
+}
+
+/// With `known`, a session that this process has seen goes on for the grace, and no other.
+#[tokio::test]
+async fn known_sessions_are_served_while_redis_is_away() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url())
+        .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
+        .set("POLICIES__DEFAULT__STORE_FAILURE_GRACE", "5s");
+    let curfew = setup.start();
+    let (known, unknown) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    assert_eq!(curfew.check(&known).await, ALLOWED);
+    let unavailable = (503, "store_unavailable".to_owned());
+    redis.freeze();
+    let waited = Stopwatch::start();
+    assert_eq!(curfew.check(&known).await, ALLOWED);
+    assert!(waited.seconds() < 1.0, "{} s", waited.seconds());
+    assert_eq!(curfew.check(&unknown).await, unavailable);
+    eventually("the grace is over", async || {
+        curfew.check(&known).await == unavailable
+    })
+    .await;
+    let degraded = curfew.audited("session.degraded");
+    assert!(
+        !degraded.is_empty() && degraded[0]["subject"] == "alice",
+        "{degraded:?}"
+    );
+    redis.thaw();
+    eventually("all is well", async || {
+        curfew.check(&unknown).await == ALLOWED
+    })
+    .await;
+    assert_eq!(curfew.check(&known).await, ALLOWED, "nobody was logged out");
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_sign_ins_and_nothing_else() {
+    let redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url()).start();
+    let (kept, revoked) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    redis.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    let body = json!({ "subject": "carol" });
+    let (status, problem) = curfew.call("POST", "/api/v1/sessions", Some(body)).await;
+    assert_eq!(status, 503);
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("the store is full"), "{detail}");
+    assert_eq!(curfew.check(&kept).await, ALLOWED);
+    curfew.revoke(&revoked).await;
+    assert_eq!(curfew.check(&revoked).await, denied("revoked"));
+    let all = "/api/v1/sessions?subject=alice";
+    assert_eq!(curfew.call("DELETE", all, None).await.1["revoked"], 1);
+    assert_eq!(curfew.check(&kept).await, denied("revoked"));
+    redis.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
+    curfew.sign_in("carol").await;
+}
+
+#[tokio::test]
+async fn readyz_tells_what_should_be_changed() {
+    let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
+    let curfew = Setup::redis(&redis.url()).start();
+    eventually("it is told", async || {
+        let (status, text) = curfew.ops("/readyz?verbose").await;
+        status == 200 && text.contains("advice: redis: maxmemory-policy is allkeys-lru")
+    })
+    .await;
+    assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
+    eventually("and logged", async || {
+        curfew.log().contains("set it to noeviction")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn records_are_migrated_by_a_command_of_its_own() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url()).set("STORE__MIGRATE", "false");
+    let curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    // As the first version wrote it.
+    let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
+    let record: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
+    let first = [&[1, record[1]], &record[6..]].concat();
+    redis.command::<()>(&[b"SET", &keys[0], &first, b"KEEPTTL"]);
+    redis.command::<()>(&[b"SET", b"curfew:schema", b"1"]);
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    let dry = run(&setup, &["migrate", "--dry-run"]);
+    let told = text(&dry.stdout);
+    assert!(
+        told.contains("follow schema 1; this program writes 2"),
+        "{told}"
+    );
+    assert!(told.contains("1 looked at, 1 to upgrade"), "{told}");
+    let told = text(&run(&setup, &["migrate"]).stdout);
+    assert!(told.contains("1 upgraded"), "{told}");
+    let upgraded: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
+    assert_eq!(upgraded, record);
+    assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    let memory = run(&Setup::memory(), &["migrate"]);
+    assert!(!memory.status.success());
+    redis.command::<()>(&[b"SET", b"curfew:schema", b"9"]);
+    let refused = run(&setup, &["migrate"]);
+    let told = text(&refused.stderr);
+    assert!(told.contains("follow schema 9"), "{told}");
+}

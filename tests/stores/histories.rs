@@ -1,0 +1,331 @@
+//! A model of the rules, the embedded store and Redis go through the same random histories.
+//!
+//! The model is written without the domain's own helpers. It knows what the wrapper may lose when
+//! its process dies, and nothing else may differ.
+
+use std::collections::BTreeMap;
+
+use curfew::clock::{Clock, ManualClock};
+use curfew::session::{EndReason, State, Verdict, decide};
+use curfew::store::memory::MemoryStore;
+use curfew::store::touch::CoalescingStore;
+use curfew::store::{Creation, EndOutcome, Ending};
+use curfew::telemetry::Metrics;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+use crate::support::redis::RedisServer;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How many names there are, so that histories meet ended and unknown sessions again.
+const NAMES: u8 = 3;
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Create(u8),
+    /// A check that counts as activity.
+    Use(u8),
+    /// A check that does not.
+    Look(u8),
+    Revoke(u8),
+    /// The idle limit, in seconds, from now on.
+    Policy(u64),
+    Wait(u64),
+    /// What is due is written.
+    Flush,
+    /// The process dies, and another takes its place.
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let name = 0..NAMES;
+    let step = prop_oneof![
+        2 => name.clone().prop_map(Step::Create),
+        6 => name.clone().prop_map(Step::Use),
+        3 => name.clone().prop_map(Step::Look),
+        1 => name.prop_map(Step::Revoke),
+        1 => (20_u64..60).prop_map(Step::Policy),
+        6 => (1_u64..30).prop_map(Step::Wait),
+        3 => Just(Step::Flush),
+        1 => Just(Step::Crash),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// What a check is answered, in words.
+type Answer = &'static str;
+
+/// A session as the rules have it, in seconds since the beginning.
+#[derive(Clone, Debug)]
+struct Modelled {
+    started: u64,
+    /// The last activity that is in the store, and the one that is not written yet, with the time
+    /// when it is due.
+    written: u64,
+    pending: Option<(u64, u64)>,
+    /// The idle limit when it was started, which decides how long the record is kept.
+    idle_at_start: u64,
+    ended: Option<Answer>,
+}
+
+const ABSOLUTE: u64 = 200;
+const INTERVAL: u64 = 5;
+
+struct Model {
+    sessions: BTreeMap<u8, Modelled>,
+    idle: u64,
+    now: u64,
+}
+
+impl Model {
+    fn answer(&mut self, name: u8, counts: bool) -> Answer {
+        let (now, idle) = (self.now, self.idle);
+        let Some(session) = self.sessions.get_mut(&name) else {
+            return "unknown_session";
+        };
+        if let Some(reason) = session.ended {
+            return reason;
+        }
+        let seen = session
+            .pending
+            .map_or(session.written, |(_, at)| at.max(session.written));
+        // A lengthened limit counts as far as the record is kept: an hour beyond the first one.
+        let idle = idle.min(session.idle_at_start + 3600 - 60);
+        let over = if now >= session.started + ABSOLUTE {
+            Some("absolute_timeout")
+        } else if now >= seen + idle {
+            Some("idle_timeout")
+        } else {
+            None
+        };
+        if let Some(reason) = over {
+            session.end(reason);
+            return reason;
+        }
+        if counts {
+            let near = (seen + idle).saturating_sub(INTERVAL);
+            let due = (seen + INTERVAL).min(near);
+            session.pending = Some(match session.pending {
+                Some((planned, at)) => (planned.min(due), at.max(now)),
+                None => (due, now),
+            });
+        }
+        "allow"
+    }
+}
+
+impl Modelled {
+    fn write(&mut self) {
+        if let Some((_, at)) = self.pending.take() {
+            self.written = self.written.max(at);
+        }
+    }
+
+    fn end(&mut self, reason: Answer) {
+        self.write();
+        self.ended = Some(reason);
+    }
+}
+
+/// A process on a store.
+struct Process {
+    inner: Arc<dyn SessionStore>,
+    store: CoalescingStore<Arc<dyn SessionStore>>,
+    clock: ManualClock,
+    start: Timestamp,
+    /// Names of this history alone.
+    history: u64,
+}
+
+impl Process {
+    fn new(inner: Arc<dyn SessionStore>, start: Timestamp, history: u64) -> Self {
+        let clock = ManualClock::new(start);
+        Self {
+            store: Self::wrapped(&inner, &clock),
+            inner,
+            clock,
+            start,
+            history,
+        }
+    }
+
+    fn wrapped(
+        inner: &Arc<dyn SessionStore>,
+        clock: &ManualClock,
+    ) -> CoalescingStore<Arc<dyn SessionStore>> {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        CoalescingStore::new(Arc::clone(inner), Arc::new(clock.clone()), metrics)
+    }
+
+    fn id(&self, name: u8) -> SessionId {
+        let mut bytes = [name; SessionId::LEN];
+        bytes[..8].copy_from_slice(&self.history.to_be_bytes());
+        SessionId::from_bytes(bytes)
+    }
+
+    fn limits(idle: u64) -> Limits {
+        Limits {
+            idle: Some(Duration::from_secs(idle)),
+            absolute: Duration::from_secs(ABSOLUTE),
+            max_auth_age: None,
+        }
+    }
+
+    async fn create(&self, name: u8, idle: u64) -> bool {
+        let new = NewSession {
+            subject: Subject::new("alice").unwrap(),
+            attributes: Attributes::default(),
+            policy: PolicyName::new("default").unwrap(),
+        };
+        let limits = Self::limits(idle);
+        let session = Session::start(new, &limits, 60 * MINUTE, self.clock.now());
+        self.store.create(self.id(name), &session).await.unwrap() == Creation::Created
+    }
+
+    /// Decides as a check does.
+    async fn check(&self, name: u8, idle: u64, counts: bool) -> Answer {
+        let (id, limits) = (self.id(name), Self::limits(idle));
+        let Some(session) = self.store.load(id).await.unwrap() else {
+            return "unknown_session";
+        };
+        let now = self.clock.now();
+        let verdict = decide(Some(&session), &limits, &limits, now);
+        let Verdict::Deny(denial) = verdict else {
+            if counts {
+                let touch = Touch {
+                    at: now,
+                    last_seen: session.last_seen,
+                    retention: session.retention,
+                    interval: INTERVAL as u32 * SECOND,
+                    deadline: session.idle_deadline(&limits),
+                };
+                self.store.touch(id, touch).await.unwrap();
+            }
+            return "allow";
+        };
+        if session.state == State::Live {
+            let reason = EndReason::from_denial(denial).unwrap();
+            let idle = reason == EndReason::IdleTimeout;
+            let ending = Ending {
+                reason,
+                at: now,
+                unless_touched_since: idle.then_some(session.last_seen),
+            };
+            let outcome = self.store.end(id, ending).await.unwrap();
+            assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
+        }
+        denial.as_str()
+    }
+
+    async fn revoke(&self, name: u8) -> bool {
+        let ending = Ending::revoked(self.clock.now());
+        let outcome = self.store.end(self.id(name), ending).await.unwrap();
+        matches!(outcome, EndOutcome::Ended(_))
+    }
+}
+
+/// Takes a history through the model and the stores, and compares every answer.
+async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), TestCaseError> {
+    let mut model = Model {
+        sessions: BTreeMap::new(),
+        idle: 30,
+        now: 0,
+    };
+    for step in steps {
+        match *step {
+            Step::Create(name) => {
+                let taken = model.sessions.contains_key(&name);
+                if !taken {
+                    let session = Modelled {
+                        started: model.now,
+                        written: model.now,
+                        pending: None,
+                        idle_at_start: model.idle,
+                        ended: None,
+                    };
+                    model.sessions.insert(name, session);
+                }
+                for process in &*processes {
+                    prop_assert_eq!(process.create(name, model.idle).await, !taken);
+                }
+            }
+            Step::Use(name) | Step::Look(name) => {
+                let counts = matches!(step, Step::Use(_));
+                let expected = model.answer(name, counts);
+                for process in &*processes {
+                    let answer = process.check(name, model.idle, counts).await;
+                    prop_assert_eq!(answer, expected, "{:?} at {} s", step, model.now);
+                }
+            }
+            Step::Revoke(name) => {
+                let session = model.sessions.get_mut(&name);
+                let live = session.filter(|session| session.ended.is_none());
+                let expected = live.is_some();
+                if let Some(session) = live {
+                    session.end("revoked");
+                }
+                for process in &*processes {
+                    prop_assert_eq!(process.revoke(name).await, expected);
+                }
+            }
+            Step::Policy(idle) => model.idle = idle,
+            Step::Wait(seconds) => {
+                model.now += seconds;
+                for process in &*processes {
+                    let now = process.start.plus(Duration::from_secs(model.now));
+                    process.clock.set(now);
+                }
+            }
+            Step::Flush => {
+                for session in model.sessions.values_mut() {
+                    if session.pending.is_some_and(|(due, _)| due <= model.now) {
+                        session.write();
+                    }
+                }
+                for process in &*processes {
+                    process.store.flush_due(process.clock.now()).await.unwrap();
+                }
+            }
+            Step::Crash => {
+                for session in model.sessions.values_mut() {
+                    session.pending = None;
+                }
+                for process in &mut *processes {
+                    process.store = Process::wrapped(&process.inner, &process.clock);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn memory_and_redis_go_through_random_histories_as_the_model_does() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = RedisServer::start();
+    let redis = runtime.block_on(Running::connected(settings(&server.url())));
+    let mut runner = TestRunner::new(Config {
+        cases: 300,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let mut history = 0;
+    let history = std::cell::RefCell::new(&mut history);
+    let outcome = runner.run(&steps(), |steps| {
+        let number = {
+            let mut history = history.borrow_mut();
+            **history += 1;
+            **history
+        };
+        let start = now();
+        let memory = MemoryStore::new(1000, Arc::new(ManualClock::new(start)));
+        let stores: [Arc<dyn SessionStore>; 2] = [
+            Arc::new(memory),
+            Arc::clone(&redis) as Arc<dyn SessionStore>,
+        ];
+        let mut processes = stores.map(|store| Process::new(store, start, number));
+        runtime.block_on(go_through(&steps, &mut processes))
+    });
+    outcome.unwrap();
+}

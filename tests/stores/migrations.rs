@@ -1,0 +1,222 @@
+//! Records of the first version are upgraded while checks go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use curfew::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
+use curfew::session::State;
+use curfew::store::redis::{Migration, Schema};
+use curfew::store::{DeadlineQueue, Ending};
+use curfew::telemetry::{Advice, Metrics};
+use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::redis::RedisServer;
+
+const MANY: u64 = 100_000;
+
+pub fn policies() -> Policies {
+    let name = PolicyName::new("default").unwrap();
+    let policy = Policy {
+        limits: limits(),
+        activity: ActivityKind::Any,
+        touch_interval: MINUTE / 4,
+        on_store_failure: OnStoreFailure::Deny,
+    };
+    Policies::new(BTreeMap::from([(name.clone(), policy)]), name).unwrap()
+}
+
+fn id(number: u64) -> SessionId {
+    let mut bytes = [7; SessionId::LEN];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    SessionId::from_bytes(bytes)
+}
+
+fn key(id: SessionId) -> Vec<u8> {
+    [&b"test:s:"[..], id.as_bytes()].concat()
+}
+
+/// The record of a session as the first version wrote it: without the four bytes of its name.
+async fn first_version(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
+    store.create(ID, session).await.unwrap();
+    let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
+    assert_eq!((record[0], &record[2..6]), (2, &ID.as_bytes()[..4]));
+    server.command::<()>(&[b"FLUSHDB"]);
+    [&[1, record[1]], &record[6..]].concat()
+}
+
+/// Writes `count` sessions as the first version did.
+fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let numbers: Vec<u64> = (0..count).collect();
+    for part in numbers.chunks(1000) {
+        let mut pipeline = redis::pipe();
+        for number in part {
+            let set = pipeline.cmd("SET").arg(key(id(*number))).arg(record);
+            set.arg("PXAT").arg(session.expires().as_millis()).ignore();
+        }
+        pipeline.exec(&mut connection).unwrap();
+    }
+    server.command::<()>(&[b"SET", b"test:schema", b"1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
+    let server = RedisServer::start();
+    let session = session();
+    let store = Running::connected(settings(&server.url())).await;
+    let record = first_version(&server, &store, &session).await;
+    fill(&server, &record, &session, MANY);
+    let expected = Schema { found: 1, known: 2 };
+    assert_eq!(store.schema().await.unwrap(), expected);
+
+    // A process that is stopped half-way.
+    let policies = policies();
+    let mut seen = 0;
+    let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
+        seen = progress.seen
+    });
+    let _ = tokio::time::timeout(Duration::from_millis(500), stopped).await;
+    assert!(seen > 0 && seen < MANY as usize, "{seen}");
+    assert_eq!(store.schema().await.unwrap().found, 1);
+
+    // Two more at once, while sessions are checked, used and ended.
+    let other = Running::connected(settings(&server.url())).await;
+    let checks = Running::connected(settings(&server.url())).await;
+    let done = CancellationToken::new();
+    let checking = tokio::spawn({
+        let (done, session) = (done.clone(), session.clone());
+        async move {
+            let (mut number, mut checked, mut ended) = (0, 0, BTreeSet::new());
+            while !done.is_cancelled() {
+                number = (number + 7919) % MANY;
+                let loaded = checks.load(id(number)).await.unwrap();
+                let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
+                let is_ended = matches!(loaded.state, State::Ended(_));
+                assert_eq!(is_ended, ended.contains(&number), "session {number}");
+                checked += 1;
+                if number % 10 == 0 && !is_ended {
+                    let ending = Ending::revoked(session.started);
+                    checks.end(id(number), ending).await.unwrap();
+                    ended.insert(number);
+                } else if number % 3 == 0 && !is_ended {
+                    let later = session.started.plus(MINUTE);
+                    checks
+                        .touch(id(number), touch(&session, later))
+                        .await
+                        .unwrap();
+                }
+            }
+            (checked, ended)
+        }
+    });
+    let (one, two) = tokio::join!(
+        store.migrate(Migration::Upgrade, &policies, |_| {}),
+        other.migrate(Migration::Upgrade, &policies, |_| {}),
+    );
+    done.cancel();
+    let (checked, ended) = checking.await.unwrap();
+    println!(
+        "{checked} checks meanwhile, {} ended; {one:?}, {two:?}",
+        ended.len()
+    );
+    assert_eq!((one.unwrap().unreadable, two.unwrap().unreadable), (0, 0));
+    assert_eq!(store.schema().await.unwrap().found, 2);
+    assert!(checked > 100, "{checked}");
+
+    let numbers: Vec<u64> = (0..MANY).collect();
+    for part in numbers.chunks(500) {
+        let loads = part.iter().map(|number| store.load(id(*number)));
+        for (number, loaded) in part.iter().zip(join_all(loads).await) {
+            let loaded = loaded.unwrap();
+            let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
+            let is_ended = matches!(loaded.state, State::Ended(_));
+            assert_eq!(is_ended, ended.contains(number), "session {number}");
+        }
+    }
+    let live = MANY as usize - ended.len();
+    let old = store
+        .migrate(Migration::DryRun, &policies, |_| {})
+        .await
+        .unwrap();
+    assert_eq!(old.upgraded, 0, "none is left");
+    let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
+    assert!(
+        queued >= live,
+        "{queued} of {live} are in the deadline queue"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_what_can_not_be_read_is_left_alone() {
+    let server = RedisServer::start();
+    let session = session();
+    let store = Running::connected(settings(&server.url())).await;
+    let record = first_version(&server, &store, &session).await;
+    fill(&server, &record, &session, 20);
+    server.command::<()>(&[b"SET", &key(id(3)), b"garbage", b"KEEPTTL"]);
+    let policies = policies();
+    for _ in 0..2 {
+        let found = store
+            .migrate(Migration::DryRun, &policies, |_| {})
+            .await
+            .unwrap();
+        assert_eq!((found.seen, found.upgraded, found.unreadable), (20, 19, 1));
+    }
+    let first: Vec<u8> = server.command(&[b"GET", &key(id(1))]);
+    assert_eq!(first[0], 1);
+    store
+        .migrate(Migration::Upgrade, &policies, |_| {})
+        .await
+        .unwrap();
+    let garbage: Vec<u8> = server.command(&[b"GET", &key(id(3))]);
+    assert_eq!(garbage, b"garbage");
+    assert_eq!(store.schema().await.unwrap().found, 2);
+    let session = Some(session);
+    assert_eq!(
+        store.load(id(1)).await.unwrap(),
+        session,
+        "with its last activity"
+    );
+}
+
+/// What a fail-over lost beside the records is put back, and older records are upgraded, without
+/// anybody asking for it.
+#[tokio::test]
+async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
+    let server = RedisServer::start();
+    let session = session();
+    let store = Running::connected(settings(&server.url())).await;
+    let record = first_version(&server, &store, &session).await;
+    fill(&server, &record, &session, 50);
+    let (policies, advice, metrics) = (policies(), Advice::default(), Metrics::new().unwrap());
+    let upkeep = store.upkeep(&policies, &advice, &metrics, CancellationToken::new());
+    let look = async {
+        let whole = async || {
+            let listed = store.list(&session.subject, None, 100).await.unwrap();
+            let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
+            listed.sessions.len() == 50 && queued == 50
+        };
+        eventually("upgraded, queued and indexed", whole).await;
+        assert_eq!(store.schema().await.unwrap().found, 2);
+        // Another primary, which lacks the indexes.
+        let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
+        server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
+        server.command::<()>(&[b"SET", b"test:progress:healed", b"another"]);
+        server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
+        eventually("whole again", whole).await;
+        let due = session.idle_deadline(&limits());
+        let claimed = store.claim(due, due.plus(MINUTE), 100).await.unwrap();
+        assert_eq!(claimed.len(), 50, "each at its own deadline");
+    };
+    tokio::select! {
+        () = upkeep => unreachable!("it is not told to stop"),
+        () = look => {}
+    }
+    let told = advice.lines();
+    assert!(
+        told.iter().any(|line| line.contains("appendonly")),
+        "{told:?}"
+    );
+}

@@ -1,0 +1,150 @@
+//! Several processes on one Redis.
+
+use curfew::clock::Clock;
+use curfew::session::{DenyReason, State, Verdict, decide};
+use curfew::store::{EndOutcome, Ending, NotBefore, Replication};
+use curfew::telemetry::{Advice, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::redis::{RedisServer, fact};
+
+/// A machine whose clock is wrong by so many milliseconds.
+struct WrongClock(i64);
+
+impl Clock for WrongClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(now().as_millis().saturating_add_signed(self.0))
+    }
+}
+
+#[tokio::test]
+async fn processes_with_clocks_minutes_apart_decide_alike() {
+    let server = RedisServer::start();
+    let right = Running::connected(settings(&server.url())).await;
+    let session = session_at(now().minus(10 * MINUTE));
+    right.create(ID, &session).await.unwrap();
+    let (metrics, advice) = (Metrics::new().unwrap(), Advice::default());
+    let policies = super::migrations::policies();
+    for wrong in [-7 * 60_000, 0, 9 * 60_000] {
+        let clock = StoreClock::new(Arc::new(WrongClock(wrong)));
+        let store = Running::by_clock(settings(&server.url()), clock);
+        let session = store.load(ID).await.unwrap().unwrap();
+        let clock = Arc::clone(store.clock());
+        let differs = clock.now().as_millis().abs_diff(now().as_millis());
+        assert!(
+            differs < 100,
+            "{differs} ms apart with a clock wrong by {wrong} ms"
+        );
+        // 10 of 15 minutes are over, by every clock.
+        let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
+        assert_eq!(verdict(clock.now()), Verdict::Allow);
+        let later = clock.now().plus(5 * MINUTE);
+        assert_eq!(verdict(later), Verdict::Deny(DenyReason::IdleTimeout));
+        let upkeep = store.upkeep(&policies, &advice, &metrics, CancellationToken::new());
+        let looking = async {
+            let told = || {
+                advice
+                    .lines()
+                    .iter()
+                    .any(|line| line.starts_with("clock: "))
+            };
+            eventually("it is told", async || told() == (wrong != 0)).await;
+            let offset = metrics.clock_offset.get();
+            let error = offset + wrong as f64 / 1000.0;
+            assert!(error.abs() < 0.1, "{offset} s");
+        };
+        tokio::select! {
+            () = upkeep => unreachable!("it is not told to stop"),
+            () = looking => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_waits_for_replicas_and_says_when_they_do_not_confirm() {
+    let primary = RedisServer::start();
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    eventually("it follows", async || {
+        fact(&primary, "slave0").contains("state=online")
+    })
+    .await;
+    let store = Running::connected(RedisSettings {
+        wait_replicas: 1,
+        wait_timeout: Duration::from_millis(300),
+        ..settings(&primary.url())
+    })
+    .await;
+    let other = SessionId::from_bytes([9; 16]);
+    store.create(ID, &session()).await.unwrap();
+    store.create(other, &session()).await.unwrap();
+    store.end(ID, Ending::revoked(now())).await.unwrap();
+    let confirmed = |confirmed| Replication {
+        wanted: 1,
+        confirmed,
+    };
+    assert_eq!(store.confirm(ID).await.unwrap(), confirmed(1));
+    replica.freeze();
+    let ended = store.end(other, Ending::revoked(now())).await.unwrap();
+    assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
+    let waiting = store.confirm(other);
+    // Checks don't wait behind it.
+    let checking = async {
+        for _ in 0..20 {
+            let asked = tokio::time::timeout(Duration::from_millis(200), store.load(other));
+            let state = asked.await.unwrap().unwrap().unwrap().state;
+            assert!(
+                matches!(state, State::Ended(_)),
+                "it has ended all the same"
+            );
+        }
+    };
+    let (unconfirmed, ()) = tokio::join!(waiting, checking);
+    assert_eq!(unconfirmed.unwrap(), confirmed(0));
+    replica.thaw();
+    eventually("confirmed", async || {
+        store.confirm(other).await.unwrap().is_confirmed()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replica_is_no_primary() {
+    let primary = RedisServer::start();
+    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let store = Running::on(RedisSettings {
+        command_timeout: Duration::from_millis(500),
+        ..settings(&replica.url())
+    });
+    let trouble = store.trouble().await;
+    assert!(trouble.contains("is a replica"), "{trouble}");
+}
+
+#[tokio::test]
+async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
+    let server = RedisServer::start();
+    let one = Running::connected(settings(&server.url())).await;
+    let two = Running::connected(settings(&server.url())).await;
+    let (policies, advice) = (super::migrations::policies(), Advice::default());
+    let metrics = Metrics::new().unwrap();
+    let alice = session().subject;
+    let upkeep = two.upkeep(&policies, &advice, &metrics, CancellationToken::new());
+    let looking = async {
+        for minutes in [1, 2] {
+            let at = now().plus(minutes * MINUTE);
+            one.set_not_before(&alice, at, Timestamp::default())
+                .await
+                .unwrap();
+            assert_eq!(two.not_before(&alice).await.unwrap(), Some(at));
+            let known = async || two.known_not_before(&alice) == Some(at);
+            eventually("the other knows", known).await;
+        }
+    };
+    tokio::select! {
+        () = upkeep => unreachable!("it is not told to stop"),
+        () = looking => {}
+    }
+    // A process that starts later knows it with its first connection.
+    let three = Running::connected(settings(&server.url())).await;
+    assert!(three.known_not_before(&alice).is_some());
+}
