@@ -20,7 +20,7 @@ use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
-use crate::policy::Policies;
+use crate::policy::{OnStoreFailure, Policies};
 use crate::secret::Secret;
 use crate::store::journal::JournaledStore;
 use crate::store::measured::MeasuredStore;
@@ -135,6 +135,10 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let advice = Arc::new(Advice::default());
         let policies = Arc::new(config.policies);
+        let known = policies
+            .iter()
+            .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
+        metrics.begin(known.map(|(name, _)| name.as_str()));
         let stop_background = CancellationToken::new();
         let mut background = Background {
             tasks: JoinSet::new(),

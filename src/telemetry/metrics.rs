@@ -220,6 +220,17 @@ impl Metrics {
         self.degraded.with_label_values(&[policy]).inc();
     }
 
+    /// Shows the counts of what is seldom as zero until it happens, so that a rule on their growth
+    /// sees the first time, too; `known` are the policies that allow checks without the store.
+    pub fn begin<'a>(&self, known: impl Iterator<Item = &'a str>) {
+        for result in ["sent", "given_up", "dropped"] {
+            self.webhooks.with_label_values(&[result]);
+        }
+        for policy in known {
+            self.degraded.with_label_values(&[policy]);
+        }
+    }
+
     /// All metrics in the text exposition format of Prometheus, version 0.0.4.
     ///
     /// # Errors

@@ -93,6 +93,7 @@ async fn calls_in_flight_are_finished_when_the_process_stops() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "5s")
+        .set("STORE__CHECK_TIMEOUT", "5s")
         .start();
     eventually("Curfew is ready", async || {
         curfew.ops("/readyz").await.0 == 200

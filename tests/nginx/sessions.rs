@@ -170,7 +170,7 @@ async fn a_revocation_takes_effect_on_the_next_request() {
         .curfew
         .call("DELETE", "/api/v1/sessions?subject=alice", None)
         .await;
-    assert_eq!(answer.1, json!({ "revoked": 1 }));
+    assert_eq!(answer.1["revoked"], 1);
     stack.refused(&two, "revoked").await;
     stack.admitted(&bob).await;
 }

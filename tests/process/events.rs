@@ -43,6 +43,8 @@ fn on(redis: &RedisServer) -> Setup {
     Setup::redis(&redis.url())
         .limits("2s", "1h")
         .set("EVENTS__STREAM", "true")
+        // All of them are started at once.
+        .set("STORE__COMMAND_TIMEOUT", "5s")
         .set("LOG__FILTER", "warn,curfew::audit=info")
 }
 

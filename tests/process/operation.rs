@@ -32,7 +32,9 @@ async fn metrics_and_probes() {
 /// Every metric has its line in the documentation, and the other way round.
 #[tokio::test]
 async fn every_metric_is_documented() {
-    let curfew = Setup::memory().start();
+    let curfew = Setup::memory()
+        .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
+        .start();
     let session = curfew.sign_in("alice").await;
     curfew.check(&session).await;
     curfew.revoke(&session).await;
@@ -134,6 +136,7 @@ async fn what_is_in_flight_is_finished_when_the_process_stops() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "20s")
+        .set("STORE__CHECK_TIMEOUT", "20s")
         .start();
     let session = curfew.sign_in("alice").await;
     redis.freeze();
@@ -157,6 +160,7 @@ async fn stopping_is_bounded() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "60s")
+        .set("STORE__CHECK_TIMEOUT", "60s")
         .set("SHUTDOWN_TIMEOUT", "300ms")
         .start();
     let session = curfew.sign_in("alice").await;

@@ -1,0 +1,170 @@
+//! How much memory of Redis a session takes: creates sessions as the service does, and asks the
+//! server. `scripts/memory.sh` runs it.
+//!
+//! The number of sessions is the argument; one million when left out.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a measurement that fails stops"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use curfew::clock::{StoreClock, SystemClock};
+use curfew::session::{
+    Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
+};
+use curfew::store::redis::{Password, RedisSettings, RedisStore, Target};
+use curfew::store::{DeadlineQueue, SessionStore};
+use futures_util::future::join_all;
+use support::redis::{RedisServer, fact};
+
+/// How many are created at the same time.
+const AT_ONCE: u64 = 500;
+
+#[tokio::main]
+async fn main() {
+    let words = std::env::args().skip(1);
+    let count = words
+        .filter_map(|word| word.parse().ok())
+        .next()
+        .unwrap_or(1_000_000);
+    let whole = RedisServer::start();
+    let before = used(&whole);
+    let store = create(&whole, count).await;
+    let with_all = used(&whole);
+    let keys: u64 = whole.command(&[b"DBSIZE"]);
+
+    // The records alone, on a server that never had anything else.
+    let bare = RedisServer::start();
+    copy_records(&whole, &bare);
+    let records = used(&bare) - before;
+    let queue: u64 = whole.command(&[
+        b"MEMORY",
+        b"USAGE",
+        b"curfew:{q}deadlines",
+        b"SAMPLES",
+        b"0",
+    ]);
+    drop(store);
+
+    let each = |bytes: u64| bytes / count;
+    println!("{count} sessions of {count} subjects, {keys} keys, bytes of used_memory a session:");
+    println!("| what | bytes a session |");
+    println!("|---|--:|");
+    println!("| the record with its key | {} |", each(records));
+    println!("| the deadline queue | {} |", each(queue));
+    println!(
+        "| all: record, subject index, deadline queue | {} |",
+        each(with_all - before)
+    );
+}
+
+fn used(server: &RedisServer) -> u64 {
+    fact(server, "used_memory").parse().expect("Redis says it")
+}
+
+async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
+    let target = Target::parse(&server.url()).unwrap();
+    let settings = RedisSettings {
+        topology: target.topology,
+        database: 0,
+        username: None,
+        password: Password::None,
+        sentinel_username: None,
+        sentinel_password: Password::None,
+        tls: None,
+        prefix: "curfew:".to_owned(),
+        connect_timeout: Duration::from_secs(5),
+        command_timeout: Duration::from_secs(30),
+        wait_replicas: 0,
+        wait_timeout: Duration::ZERO,
+        stream_length: None,
+        migrate: false,
+    };
+    let clock = StoreClock::new(Arc::new(SystemClock));
+    let store = Arc::new(RedisStore::new(settings, Arc::new(clock)));
+    let kept = Arc::clone(&store);
+    tokio::spawn(async move { kept.run(Default::default()).await });
+    let now = support::now();
+    let numbers: Vec<u64> = (0..count).collect();
+    for part in numbers.chunks(usize::try_from(AT_ONCE).unwrap()) {
+        let creations = part.iter().map(async |number| {
+            let (id, session) = (random_id(), session(*number, now));
+            store
+                .enqueue(id, now.plus(Duration::from_secs(900)))
+                .await
+                .unwrap();
+            store.create(id, &session).await.unwrap();
+        });
+        join_all(creations).await;
+    }
+    store
+}
+
+fn random_id() -> SessionId {
+    let mut bytes = [0; SessionId::LEN];
+    getrandom::fill(&mut bytes).unwrap();
+    SessionId::from_bytes(bytes)
+}
+
+/// A session of a subject of its own, with a name as people have them and no attributes.
+fn session(number: u64, now: Timestamp) -> Session {
+    let limits = Limits {
+        idle: Some(Duration::from_secs(900)),
+        absolute: Duration::from_secs(43_200),
+        max_auth_age: None,
+    };
+    let new = NewSession {
+        subject: Subject::new(format!("user{number:07}")).unwrap(),
+        attributes: Attributes::default(),
+        policy: PolicyName::new("default").unwrap(),
+    };
+    Session::start(new, &limits, Duration::from_secs(3600), now)
+}
+
+/// Writes the records of one server to another, with their expiries.
+fn copy_records(from: &RedisServer, to: &RedisServer) {
+    let connect = |server: &RedisServer| {
+        let client = redis::Client::open(server.url()).unwrap();
+        client.get_connection().unwrap()
+    };
+    let (mut from, mut to) = (connect(from), connect(to));
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor)
+            .arg("MATCH")
+            .arg("curfew:s:*")
+            .arg("COUNT")
+            .arg(1000);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query(&mut from).unwrap();
+        let mut read = redis::pipe();
+        for key in &keys {
+            read.get(key).cmd("PEXPIRETIME").arg(key);
+        }
+        let answers: Vec<redis::Value> = read.query(&mut from).unwrap();
+        let mut write = redis::pipe();
+        for (key, answer) in keys.iter().zip(answers.chunks_exact(2)) {
+            let record: Vec<u8> = redis::from_redis_value_ref(&answer[0]).unwrap();
+            let expiry: u64 = redis::from_redis_value_ref(&answer[1]).unwrap();
+            write
+                .cmd("SET")
+                .arg(key)
+                .arg(record)
+                .arg("PXAT")
+                .arg(expiry)
+                .ignore();
+        }
+        write.exec(&mut to).unwrap();
+        cursor = next;
+        if cursor == 0 {
+            return;
+        }
+    }
+}
