@@ -125,6 +125,15 @@ async fn everything(store: &RedisStore) {
     conformance::run_not_before(store, now()).await;
 }
 
+/// The rights that docs/redis.md tells the reader to grant.
+fn documented_rights() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let start = "ACL SETUSER curfew on >PASSWORD ";
+    let line = text.lines().find_map(|line| line.strip_prefix(start));
+    line.expect("the page has the command").to_owned()
+}
+
 /// A session of `alice` that starts now.
 fn session() -> Session {
     session_at(now())

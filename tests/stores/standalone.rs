@@ -66,15 +66,6 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     assert!(!trouble.contains("not-the-password"), "{trouble}");
 }
 
-/// The rights that docs/redis.md tells the reader to grant.
-fn documented_rights() -> String {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let start = "ACL SETUSER curfew on >PASSWORD ";
-    let line = text.lines().find_map(|line| line.strip_prefix(start));
-    line.expect("the page has the command").to_owned()
-}
-
 /// A password that changes is read again: the connection is made anew with it, and where the
 /// server does not take it, the old connection is kept.
 #[tokio::test]
@@ -320,6 +311,56 @@ async fn a_newer_schema_is_refused() {
         matches!(error, ConnectError::NewerSchema { found: 3, known: 2 }),
         "{error}"
     );
+}
+
+/// A connection that is out of step is given up, and nobody gets another one's session.
+#[tokio::test]
+async fn a_record_of_another_session_is_an_error_and_costs_the_connection() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    store.create(ID, &session()).await.unwrap();
+    let other = SessionId::from_bytes([9; 16]);
+    let key = |id: SessionId| [&b"test:s:"[..], id.as_bytes()].concat();
+    server.command::<()>(&[b"COPY", &key(ID), &key(other)]);
+    let before = *store.incarnation().unwrap().borrow();
+    let error = store.load(other).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
+    let incarnation = store.incarnation().unwrap();
+    eventually("connected anew", async || *incarnation.borrow() > before).await;
+    assert!(store.load(ID).await.unwrap().is_some());
+}
+
+/// The place of a session that is gone is given up a while after somebody has looked.
+#[tokio::test]
+async fn an_index_forgets_what_is_gone() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    let session = session();
+    store.create(ID, &session).await.unwrap();
+    let key = [&b"test:s:"[..], ID.as_bytes()].concat();
+    server.command::<()>(&[b"DEL", &key]);
+    let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
+    let places = || -> usize { server.command(&[b"ZCARD", &index[0]]) };
+    store.list(&session.subject, None, 10).await.unwrap();
+    assert_eq!(places(), 1, "it may be about to be made");
+    eventually("it is given up", async || places() == 0).await;
+}
+
+#[tokio::test]
+async fn a_full_server_takes_no_session_and_lets_the_others_end() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    let session = session();
+    store.create(ID, &session).await.unwrap();
+    server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
+    let other = SessionId::from_bytes([9; 16]);
+    let refused = store.create(other, &session).await.unwrap_err();
+    assert!(matches!(refused, StoreError::OutOfMemory(_)), "{refused}");
+    let later = session.started.plus(MINUTE);
+    store.touch(ID, touch(&session, later)).await.unwrap();
+    assert_eq!(store.load(ID).await.unwrap().unwrap().last_seen, later);
+    let ended = store.end(ID, Ending::revoked(later)).await.unwrap();
+    assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
 /// Between the decision and its record another replica may have seen the session used: only the

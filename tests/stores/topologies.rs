@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use curfew::secret::Secret;
 use curfew::session::State;
 use curfew::store::journal::JournaledStore;
 use curfew::store::measured::MeasuredStore;
@@ -49,11 +50,39 @@ async fn valkey() {
     bare_and_under_each_wrapper(&store).await;
 }
 
+/// A user with the rights that the documentation names, and `more`, on each of these servers.
+fn restricted(servers: &[RedisServer], more: &str) {
+    let rights = format!("{} {more}", crate::documented_rights()).replace("~curfew:", "~test:");
+    for server in servers {
+        let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
+        words.extend(rights.split_whitespace().map(str::as_bytes));
+        server.command::<()>(&words);
+    }
+}
+
+fn nothing_was_denied(servers: &[RedisServer]) {
+    for server in servers {
+        let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
+        assert!(denied.is_empty(), "{denied:?}");
+    }
+}
+
 #[tokio::test]
 async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
-    let store = Running::connected(settings(&group.url())).await;
+    restricted(&group.servers, "");
+    group.let_in("curfew", "sentinel-pw", "+sentinel|master");
+    let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
+    let store = Running::connected(RedisSettings {
+        username: Some("curfew".to_owned()),
+        password: password("s3cret"),
+        sentinel_username: Some("curfew".to_owned()),
+        sentinel_password: password("sentinel-pw"),
+        ..settings(&group.url())
+    })
+    .await;
     bare_and_under_each_wrapper(&store).await;
+    nothing_was_denied(&group.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
@@ -72,6 +101,7 @@ async fn sentinel_and_a_fail_over() {
         eventually("it goes on", async || store.load(ID).await.is_ok()).await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
+        restricted(&group.servers[primary..=primary], "");
         group.settled().await;
     }
     assert!(before.has_changed().unwrap());
@@ -82,15 +112,24 @@ async fn sentinel_and_a_fail_over() {
 #[tokio::test]
 async fn cluster_and_a_fail_over() {
     let mut cluster = Cluster::start().await;
-    let store = Running::connected(settings(&cluster.url())).await;
+    restricted(&cluster.servers, "+cluster|slots +ping");
+    let store = Running::connected(RedisSettings {
+        username: Some("curfew".to_owned()),
+        password: Password::Given(Secret::new("s3cret".to_owned())),
+        wait_replicas: 1,
+        stream_length: Some(100),
+        ..settings(&cluster.url())
+    })
+    .await;
     bare_and_under_each_wrapper(&store).await;
+    nothing_was_denied(&cluster.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let primary = cluster.server_of(&key);
-    store.confirm(ID).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let confirmed = async || store.confirm(ID).await.unwrap().is_confirmed();
+    eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
     cluster.failed_over(primary).await;
     eventually("it goes on", async || store.load(ID).await.is_ok()).await;

@@ -52,6 +52,15 @@ impl SentinelGroup {
         format!("redis+sentinel://{}/{NAME}", places.join(","))
     }
 
+    /// Makes a user on every sentinel, who may do no more than `rights`.
+    pub fn let_in(&self, user: &str, password: &str, rights: &str) {
+        let password = format!(">{password}");
+        for sentinel in &self.sentinels {
+            let words = ["ACL", "SETUSER", user, "on", &password, rights].map(str::as_bytes);
+            sentinel.ask::<()>(&words).unwrap();
+        }
+    }
+
     /// Where the sentinels say the primary is, if all of them agree.
     fn agreed(&self) -> Option<u16> {
         let ports: Vec<Option<u16>> = self
