@@ -1,5 +1,8 @@
 //! Builds everything and joins it: the only place that knows all parts.
 
+mod background;
+mod store;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,28 +15,23 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin, AdminToken, AdminTokens};
 use crate::check::Checker;
-use crate::clock::{Clock, SteadyClock, StoreClock};
-use crate::config::{Config, StoreConfig};
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::contract::spoe::Agent;
 use crate::contract::{self, Contracts, SessionCookie, SignIn, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::ops::{self, Ops, grpc_health};
-use crate::policy::{OnStoreFailure, Policies};
+use crate::policy::OnStoreFailure;
 use crate::secret::Secret;
-use crate::store::journal::JournaledStore;
-use crate::store::measured::MeasuredStore;
-use crate::store::memory::MemoryStore;
-use crate::store::redis::{ConnectError, RedisStore};
-use crate::store::touch::CoalescingStore;
-use crate::store::{DeadlineQueue, NotBefore, SessionStore, StoreError};
+use crate::store::redis::ConnectError;
+use crate::store::{SessionStore, StoreError};
 use crate::sweeper::Sweeper;
 use crate::telemetry::{Advice, Metrics};
 use crate::webhook::Webhook;
-
-/// How often the embedded store forgets what may be forgotten.
-const RECLAIM_EVERY: Duration = Duration::from_secs(30);
+use background::Background;
+use store::Shared;
 
 /// The least time to write what must not be lost when the process stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -140,10 +138,7 @@ impl App {
             .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
         metrics.begin(known.map(|(name, _)| name.as_str()));
         let stop_background = CancellationToken::new();
-        let mut background = Background {
-            tasks: JoinSet::new(),
-            stop: stop_background.clone(),
-        };
+        let mut background = Background::new(stop_background.clone());
         let mut made_up = MadeUp::default();
         let shared = Shared {
             metrics: &metrics,
@@ -151,7 +146,7 @@ impl App {
             policies: &policies,
             end_journal: config.end_journal,
         };
-        let store = build_store(&config.store, clock, &shared, &mut background);
+        let store = store::build(&config.store, clock, &shared, &mut background);
         let key_ring = match config.key_ring {
             Some(key_ring) => key_ring,
             None => {
@@ -339,107 +334,5 @@ impl Listeners {
         let address = listener.address();
         self.0.push(listener);
         Ok(address)
-    }
-}
-
-/// Work in the background, which stops the process when it ends by itself.
-struct Background {
-    tasks: JoinSet<Result<(), RunError>>,
-    stop: CancellationToken,
-}
-
-impl Background {
-    /// Runs `work` until it is told to stop.
-    fn spawn<F: Future<Output = ()> + Send + 'static>(
-        &mut self,
-        work: impl FnOnce(CancellationToken) -> F,
-    ) {
-        let work = work(self.stop.clone());
-        self.tasks.spawn(async move {
-            work.await;
-            Ok(())
-        });
-    }
-}
-
-/// What the store works with.
-struct Shared<'a> {
-    metrics: &'a Arc<Metrics>,
-    advice: &'a Arc<Advice>,
-    policies: &'a Arc<Policies>,
-    end_journal: Duration,
-}
-
-/// The store, with what it keeps beside the sessions, and the time that it goes by.
-struct Store {
-    sessions: Arc<dyn SessionStore>,
-    deadlines: Arc<dyn DeadlineQueue>,
-    not_before: Arc<dyn NotBefore>,
-    clock: Arc<dyn Clock>,
-}
-
-/// Builds the store with its wrappers, and spawns what works for it in the background.
-fn build_store(
-    config: &StoreConfig,
-    clock: Arc<dyn Clock>,
-    shared: &Shared<'_>,
-    background: &mut Background,
-) -> Store {
-    let metrics = || Arc::clone(shared.metrics);
-    match config {
-        StoreConfig::Memory { max_sessions } => {
-            let memory = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(&clock)));
-            let reclaimed = Arc::clone(&memory);
-            background.spawn(async move |stop| reclaim(reclaimed, stop).await);
-            Store {
-                deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
-                not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
-                sessions: Arc::new(MeasuredStore::new(memory, metrics())),
-                clock,
-            }
-        }
-        StoreConfig::Redis(settings) => {
-            let store_clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
-            let clock: Arc<dyn Clock> = Arc::clone(&store_clock) as Arc<dyn Clock>;
-            let redis = Arc::new(RedisStore::new((**settings).clone(), store_clock));
-            let (kept, stop) = (Arc::clone(&redis), background.stop.clone());
-            background
-                .tasks
-                .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
-            let kept = Arc::clone(&redis);
-            let (advice, policies) = (Arc::clone(shared.advice), Arc::clone(shared.policies));
-            let measures = metrics();
-            background.spawn(async move |stop| {
-                kept.upkeep(&policies, &advice, &measures, stop).await;
-            });
-            let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
-            let bound = shared.end_journal;
-            let journal = JournaledStore::new(measured, bound, Arc::clone(&clock), metrics());
-            let journal = Arc::new(journal);
-            let replayed = Arc::clone(&journal);
-            background.spawn(async move |stop| replayed.run(stop).await);
-            let sessions = CoalescingStore::new(journal, Arc::clone(&clock), metrics());
-            let sessions = Arc::new(sessions);
-            let flushed = Arc::clone(&sessions);
-            background.spawn(async move |stop| flushed.run(stop).await);
-            Store {
-                sessions,
-                deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
-                not_before: redis,
-                clock,
-            }
-        }
-    }
-}
-
-/// Forgets, from time to time, what the embedded store may forget.
-async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) {
-    while stop
-        .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
-        .await
-        .is_some()
-    {
-        let reclaimed = store.reclaim();
-        tracing::debug!(reclaimed, sessions = store.len(), "forgot old sessions");
     }
 }

@@ -7,13 +7,16 @@
 
 mod connect;
 mod heal;
+mod index;
 mod info;
 mod keys;
 mod link;
 mod migrate;
 mod not_before;
+mod open;
 mod queue;
 mod record;
+mod replication;
 mod request;
 mod scan;
 mod script;
@@ -26,8 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{FromRedisValue, RedisError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +39,8 @@ use super::{
 use crate::clock::StoreClock;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
-pub use connect::ConnectError;
 pub use migrate::{Migration, Progress, Schema};
+pub use open::ConnectError;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
 use keys::Keys;
@@ -51,9 +53,6 @@ use wire::Wire;
 const ATTEMPTS: usize = 5;
 /// The most time for one operation that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long after it was put into an index a session that is not there never comes any more: who
-/// made it has been told that it failed.
-const NEVER_COMES: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
@@ -162,94 +161,6 @@ impl RedisStore {
         };
         self.once(&replacement.call(&self.scripts)).await
     }
-
-    /// The next part of a subject's index, from a score on; `offset` skips members already seen.
-    async fn index_part(
-        &self,
-        subject: &Subject,
-        from: Timestamp,
-        offset: isize,
-        count: isize,
-    ) -> Result<Vec<Cursor>, StoreError> {
-        let index = self.keys.subject(subject);
-        let from = from.as_millis();
-        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, count);
-        let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        part.into_iter()
-            .map(|(member, score)| {
-                let id = member
-                    .try_into()
-                    .map_err(|_| StoreError::Unreadable("a subject index holds a strange name"))?;
-                Ok(Cursor {
-                    expires: Timestamp::from_millis(score),
-                    id: SessionId::from_bytes(id),
-                })
-            })
-            .collect()
-    }
-
-    /// The records of `places`, without those that are gone or belong to someone else; their
-    /// places are given up in a while, unless they are filled by then.
-    async fn read_page(
-        &self,
-        subject: &Subject,
-        places: &[Cursor],
-    ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        // On one connection these are one pipeline.
-        let records = join_all(places.iter().map(|place| self.read(place.id))).await;
-        let (mut sessions, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
-        for (place, stored) in places.iter().zip(records) {
-            match stored? {
-                Some(stored) if stored.session.subject == *subject => {
-                    sessions.push((place.id, stored.session));
-                }
-                _ => missing.push(place.id),
-            }
-        }
-        if !missing.is_empty() {
-            let (this, subject) = (self.patiently(), subject.clone());
-            tokio::spawn(async move {
-                tokio::time::sleep(NEVER_COMES).await;
-                if let Err(error) = this.forget_missing(&subject, &missing).await {
-                    tracing::debug!(%error, "a subject's index was not tidied up");
-                }
-            });
-        }
-        Ok(sessions)
-    }
-
-    /// Waits for replicas on a connection of its own.
-    async fn wait_for_replicas(&self, id: SessionId) -> Result<u16, StoreError> {
-        let settings = self.link.settings();
-        let timeout = settings.wait_timeout;
-        let patience = timeout + settings.command_timeout;
-        let mut kept = self.waiting.lock().await;
-        let wire = match &mut *kept {
-            Some(wire) => wire,
-            None => {
-                let made = link::separate(settings, patience).await;
-                kept.insert(made.map_err(|error| StoreError::Unavailable(error.to_string()))?)
-            }
-        };
-        let mut pipeline = redis::pipe();
-        // Any command on this connection makes WAIT count from here.
-        pipeline.cmd("EXISTS").arg(self.keys.session(id)).ignore();
-        pipeline
-            .cmd("WAIT")
-            .arg(settings.wait_replicas)
-            .arg(timeout.as_millis() as u64);
-        let asked = tokio::time::timeout(patience, pipeline.query_async(wire)).await;
-        let answer: Result<(u16,), StoreError> = match asked {
-            Ok(answer) => answer.map_err(StoreError::from),
-            Err(_) => Err(StoreError::Unavailable(format!(
-                "no answer within {patience:?}"
-            ))),
-        };
-        if answer.is_err() {
-            *kept = None;
-        }
-        answer.map(|(confirmed,)| confirmed)
-    }
 }
 
 impl Prepare for RedisStore {
@@ -305,28 +216,12 @@ impl SessionStore for RedisStore {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        let (key, index) = (self.keys.session(id), self.keys.subject(&session.subject));
-        let forgotten = session.expires_at_latest().as_millis();
         // First the index, so that no session exists that it does not know; a place in it for a
         // session that was not made after all is given up when somebody looks.
-        let mut indexing = redis::pipe();
-        indexing
-            .cmd("ZREMRANGEBYSCORE")
-            .arg(&index)
-            .arg("-inf")
-            .arg(session.started.as_millis());
-        indexing
-            .cmd("ZADD")
-            .arg(&index)
-            .arg(forgotten)
-            .arg(id.as_bytes());
-        for condition in ["NX", "GT"] {
-            let expire = indexing.cmd("PEXPIREAT");
-            expire.arg(&index).arg(forgotten).arg(condition);
-        }
-        self.once::<()>(&indexing).await?;
+        self.put_into_index(id, session).await?;
         let mut keep = redis::cmd("SET");
-        keep.arg(&key).arg(record::encode(id, session));
+        keep.arg(self.keys.session(id))
+            .arg(record::encode(id, session));
         keep.arg("NX")
             .arg("PXAT")
             .arg(session.expires().as_millis());
@@ -391,39 +286,11 @@ impl SessionStore for RedisStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
-        let count = isize::try_from(limit.saturating_add(1)).unwrap_or(isize::MAX);
-        let mut places: Vec<Cursor> = Vec::new();
-        let mut offset = 0;
-        // Sessions of the same millisecond share a score, so a page may begin among them.
-        loop {
-            let part = self.index_part(subject, from, offset, count).await?;
-            let last_part = part.len() <= limit;
-            places.extend(
-                part.into_iter()
-                    .filter(|place| after.is_none_or(|end| *place > end)),
-            );
-            if last_part || places.len() > limit {
-                break;
-            }
-            offset += count;
-        }
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next = if more { places.last().copied() } else { None };
-        Ok(Page {
-            sessions: self.read_page(subject, &places).await?,
-            next,
-        })
+        self.page_of(subject, after, limit).await
     }
 
     async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        let wanted = self.link.settings().wait_replicas;
-        let confirmed = match wanted {
-            0 => 0,
-            _ => self.wait_for_replicas(id).await?,
-        };
-        Ok(Replication { wanted, confirmed })
+        self.replication_of(id).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -1,69 +1,9 @@
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::cluster::{ClusterClientBuilder, TlsMode};
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
-    IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
-};
-
+use super::open::{self, ConnectError, Credentials, is_primary};
 use super::sentinel::Sentinels;
-use super::settings::{Address, RedisSettings, Tls, Topology};
+use super::settings::{Address, RedisSettings, Topology};
 use super::wire::Wire;
-use crate::secret::Secret;
-
-/// How long sent bytes may stay unacknowledged before a connection counts as broken.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
-
-/// Why Redis can't be used. The text never holds the URL, which may hold a password.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The settings make no sense.
-    #[error("{0}")]
-    Settings(String),
-    /// The server did not let us in, or did not answer.
-    #[error("{0}")]
-    Server(String),
-    /// The server is there and is not the one to write to.
-    #[error("{0} is a replica: name its primary, or use redis+sentinel:// or redis+cluster://")]
-    Replica(Address),
-    /// The records were written by a newer program.
-    #[error(
-        "the records in Redis follow schema {found}, and this program knows up to {known}: use a \
-         newer curfew, or another store.prefix"
-    )]
-    NewerSchema {
-        /// What the server holds.
-        found: u64,
-        /// What this program writes.
-        known: u8,
-    },
-}
-
-impl From<RedisError> for ConnectError {
-    fn from(error: RedisError) -> Self {
-        Self::Server(error.to_string())
-    }
-}
-
-/// With whose rights a connection is made, and to which database.
-pub(super) struct Credentials {
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Secret<String>>,
-    pub(super) database: i64,
-}
-
-impl Credentials {
-    /// Those of the settings, with the password as it is now.
-    pub(super) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
-        Ok(Self {
-            username: settings.username.clone(),
-            password: settings.password.read()?,
-            database: settings.database,
-        })
-    }
-}
 
 /// Makes connections to a Redis.
 pub(super) struct Connector {
@@ -99,14 +39,14 @@ impl Connector {
         let credentials = Credentials::read(settings)?;
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
-                let wire = cluster(settings, nodes, &credentials, patience).await?;
+                let wire = open::cluster(settings, nodes, &credentials, patience).await?;
                 return Ok(Connected { wire, server: None });
             }
             Topology::Standalone(address) => address.clone(),
             Topology::Sentinel { .. } => self.primary().await?,
         };
         let settings = &self.settings;
-        let mut connection = single(settings, &server, &credentials).await?;
+        let mut connection = open::single(settings, &server, &credentials).await?;
         if !is_primary(&mut connection, settings.connect_timeout).await? {
             return Err(ConnectError::Replica(server));
         }
@@ -140,133 +80,4 @@ impl Connector {
             None => Err(ConnectError::Settings("there are no sentinels".to_owned())),
         }
     }
-}
-
-/// Whether the server says of itself that it is a primary.
-pub(super) async fn is_primary(
-    connection: &mut MultiplexedConnection,
-    patience: Duration,
-) -> Result<bool, ConnectError> {
-    let role = redis::cmd("ROLE");
-    let asked = tokio::time::timeout(patience, role.query_async(connection)).await;
-    let answer: Vec<redis::Value> =
-        asked.map_err(|_| ConnectError::Server("no answer".to_owned()))??;
-    let role: Option<String> = answer
-        .first()
-        .and_then(|role| redis::from_redis_value_ref(role).ok());
-    Ok(role.as_deref() == Some("master"))
-}
-
-/// Connects to one server.
-pub(super) async fn single(
-    settings: &RedisSettings,
-    address: &Address,
-    credentials: &Credentials,
-) -> Result<MultiplexedConnection, ConnectError> {
-    let info = connection_info(address, settings.tls.is_some(), credentials)?;
-    let client = match &settings.tls {
-        Some(tls) => Client::build_with_tls(info, certificates(tls))?,
-        None => Client::open(info)?,
-    };
-    // Each operation has a time limit of its own.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(settings.connect_timeout))
-        .set_response_timeout(None);
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    // The library's own limit does not cover what is said before the first command.
-    match tokio::time::timeout(settings.connect_timeout, connecting).await {
-        Ok(connection) => Ok(connection?),
-        Err(_) => {
-            let message = format!(
-                "{address} does not answer within {:?}",
-                settings.connect_timeout
-            );
-            Err(ConnectError::Server(message))
-        }
-    }
-}
-
-async fn cluster(
-    settings: &RedisSettings,
-    nodes: &[Address],
-    credentials: &Credentials,
-    patience: Duration,
-) -> Result<Wire, ConnectError> {
-    let nodes = nodes
-        .iter()
-        .map(|node| connection_info(node, settings.tls.is_some(), credentials))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut builder = ClusterClientBuilder::new(nodes)
-        .connection_timeout(settings.connect_timeout)
-        .response_timeout(patience)
-        // The caller's own time limit is the one that counts.
-        .overall_response_timeout(None)
-        .tcp_settings(tcp_settings())
-        // Retries come quickly: a check has no time for long pauses.
-        .min_retry_wait(5)
-        .max_retry_wait(50);
-    if let Some(tls) = &settings.tls {
-        builder = builder.tls(TlsMode::Secure).certs(certificates(tls));
-    }
-    let client = builder.build()?;
-    let connecting = client.get_async_connection();
-    match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
-        Ok(connection) => Ok(Wire::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server(
-            "the cluster does not answer".to_owned(),
-        )),
-    }
-}
-
-fn certificates(tls: &Tls) -> TlsCertificates {
-    let client_tls = tls
-        .client
-        .as_ref()
-        .map(|(certificate, key)| ClientTlsConfig {
-            client_cert: certificate.clone(),
-            client_key: key.expose().clone(),
-        });
-    TlsCertificates {
-        client_tls,
-        root_cert: tls.ca.clone(),
-    }
-}
-
-fn connection_info(
-    address: &Address,
-    tls: bool,
-    credentials: &Credentials,
-) -> Result<ConnectionInfo, ConnectError> {
-    let (host, port) = (address.host.clone(), address.port);
-    let address = if tls {
-        ConnectionAddr::TcpTls {
-            host,
-            port,
-            insecure: false,
-            tls_params: None,
-        }
-    } else {
-        ConnectionAddr::Tcp(host, port)
-    };
-    // The library's name would need one more right on the server, and is no news.
-    let mut redis = RedisConnectionInfo::default()
-        .set_skip_set_lib_name()
-        .set_db(credentials.database);
-    if let Some(username) = &credentials.username {
-        redis = redis.set_username(username);
-    }
-    if let Some(password) = &credentials.password {
-        redis = redis.set_password(password.expose());
-    }
-    Ok(address
-        .into_connection_info()?
-        .set_redis_settings(redis)
-        .set_tcp_settings(tcp_settings()))
-}
-
-fn tcp_settings() -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
-    settings
 }

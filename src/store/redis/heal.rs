@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::scan::{self, Walk};
 use super::{RedisStore, Stored};
 use crate::policy::Policies;
-use crate::session::{SessionId, State, Subject};
+use crate::session::{SessionId, State};
 use crate::store::{DeadlineQueue, StoreError};
 
 /// How long one process may be at it before another begins as well, in milliseconds.
@@ -65,22 +65,7 @@ impl RedisStore {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(false);
         };
-        let (index, place) = (
-            self.keys.subject(&session.subject),
-            session.expires_at_latest(),
-        );
-        let mut indexing = redis::pipe();
-        indexing
-            .cmd("ZADD")
-            .arg(&index)
-            .arg("NX")
-            .arg(place.as_millis())
-            .arg(id.as_bytes());
-        for condition in ["NX", "GT"] {
-            let expire = indexing.cmd("PEXPIREAT");
-            expire.arg(&index).arg(place.as_millis()).arg(condition);
-        }
-        self.once::<()>(&indexing).await?;
+        self.keep_in_index(id, &session).await?;
         if session.state != State::Live {
             return Ok(false);
         }
@@ -91,23 +76,5 @@ impl RedisStore {
             self.enqueue(id, policies.deadline(&session)).await?;
         }
         Ok(known.is_none())
-    }
-
-    /// Gives up the places of sessions in a subject's index that are still not there.
-    pub(super) async fn forget_missing(
-        &self,
-        subject: &Subject,
-        missing: &[SessionId],
-    ) -> Result<(), StoreError> {
-        for id in missing {
-            let mut exists = redis::cmd("EXISTS");
-            exists.arg(self.keys.session(*id));
-            if !self.repeat::<bool>(&exists).await? {
-                let mut forget = redis::cmd("ZREM");
-                forget.arg(self.keys.subject(subject)).arg(id.as_bytes());
-                self.repeat::<()>(&forget).await?;
-            }
-        }
-        Ok(())
     }
 }

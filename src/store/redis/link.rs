@@ -7,7 +7,8 @@ use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind}
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::connect::{Connected, Connector, is_primary};
+use super::connect::{Connected, Connector};
+use super::open::is_primary;
 use super::request::Request;
 use super::settings::{Password, RedisSettings, Topology};
 use super::wire::Wire;

@@ -4,8 +4,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 
-use super::ConnectError;
-use super::connect::{self, Credentials};
+use super::open::{self, ConnectError, Credentials};
 use super::settings::{Address, RedisSettings};
 
 /// The most time that one sentinel gets to answer.
@@ -88,7 +87,7 @@ async fn ask(
                 password: settings.sentinel_password.read()?,
                 database: 0,
             };
-            connection.insert(connect::single(settings, address, &credentials).await?)
+            connection.insert(open::single(settings, address, &credentials).await?)
         }
     };
     let mut command = redis::cmd("SENTINEL");

@@ -1,0 +1,31 @@
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+
+/// Work in the background, which stops the process when it ends by itself.
+pub(super) struct Background {
+    pub(super) tasks: JoinSet<Result<(), RunError>>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Background {
+    pub(super) fn new(stop: CancellationToken) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            stop,
+        }
+    }
+
+    /// Runs `work` until it is told to stop.
+    pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let work = work(self.stop.clone());
+        self.tasks.spawn(async move {
+            work.await;
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::RunError;
+use super::background::Background;
+use crate::clock::{Clock, SteadyClock, StoreClock};
+use crate::config::StoreConfig;
+use crate::policy::Policies;
+use crate::store::journal::JournaledStore;
+use crate::store::measured::MeasuredStore;
+use crate::store::memory::MemoryStore;
+use crate::store::redis::RedisStore;
+use crate::store::touch::CoalescingStore;
+use crate::store::{DeadlineQueue, NotBefore, SessionStore};
+use crate::telemetry::{Advice, Metrics};
+
+/// How often the embedded store forgets what may be forgotten.
+const RECLAIM_EVERY: Duration = Duration::from_secs(30);
+
+/// What the store works with.
+pub(super) struct Shared<'a> {
+    pub(super) metrics: &'a Arc<Metrics>,
+    pub(super) advice: &'a Arc<Advice>,
+    pub(super) policies: &'a Arc<Policies>,
+    pub(super) end_journal: Duration,
+}
+
+/// The store, with what it keeps beside the sessions, and the time that it goes by.
+pub(super) struct Store {
+    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) deadlines: Arc<dyn DeadlineQueue>,
+    pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Builds the store with its wrappers, and spawns what works for it in the background.
+pub(super) fn build(
+    config: &StoreConfig,
+    clock: Arc<dyn Clock>,
+    shared: &Shared<'_>,
+    background: &mut Background,
+) -> Store {
+    let metrics = || Arc::clone(shared.metrics);
+    match config {
+        StoreConfig::Memory { max_sessions } => {
+            let memory = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(&clock)));
+            let reclaimed = Arc::clone(&memory);
+            background.spawn(async move |stop| reclaim(reclaimed, stop).await);
+            Store {
+                deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
+                not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
+                sessions: Arc::new(MeasuredStore::new(memory, metrics())),
+                clock,
+            }
+        }
+        StoreConfig::Redis(settings) => {
+            let store_clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
+            let clock: Arc<dyn Clock> = Arc::clone(&store_clock) as Arc<dyn Clock>;
+            let redis = Arc::new(RedisStore::new((**settings).clone(), store_clock));
+            let (kept, stop) = (Arc::clone(&redis), background.stop.clone());
+            background
+                .tasks
+                .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
+            let kept = Arc::clone(&redis);
+            let (advice, policies) = (Arc::clone(shared.advice), Arc::clone(shared.policies));
+            let measures = metrics();
+            background.spawn(async move |stop| {
+                kept.upkeep(&policies, &advice, &measures, stop).await;
+            });
+            let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
+            let bound = shared.end_journal;
+            let journal = JournaledStore::new(measured, bound, Arc::clone(&clock), metrics());
+            let journal = Arc::new(journal);
+            let replayed = Arc::clone(&journal);
+            background.spawn(async move |stop| replayed.run(stop).await);
+            let sessions = CoalescingStore::new(journal, Arc::clone(&clock), metrics());
+            let sessions = Arc::new(sessions);
+            let flushed = Arc::clone(&sessions);
+            background.spawn(async move |stop| flushed.run(stop).await);
+            Store {
+                sessions,
+                deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
+                not_before: redis,
+                clock,
+            }
+        }
+    }
+}
+
+/// Forgets, from time to time, what the embedded store may forget.
+async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
+        .await
+        .is_some()
+    {
+        let reclaimed = store.reclaim();
+        tracing::debug!(reclaimed, sessions = store.len(), "forgot old sessions");
+    }
+}
