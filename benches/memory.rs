@@ -6,6 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a measurement that fails stops"
 )]
 
@@ -19,7 +20,7 @@ use curfew::clock::{StoreClock, SystemClock};
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
-use curfew::store::redis::{Password, RedisSettings, RedisStore, Target};
+use curfew::store::redis::{RedisSettings, RedisStore, Target};
 use curfew::store::{DeadlineQueue, SessionStore};
 use futures_util::future::join_all;
 use support::redis::{RedisServer, fact};
@@ -70,22 +71,9 @@ fn used(server: &RedisServer) -> u64 {
 }
 
 async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
-    let target = Target::parse(&server.url()).unwrap();
     let settings = RedisSettings {
-        topology: target.topology,
-        database: 0,
-        username: None,
-        password: Password::None,
-        sentinel_username: None,
-        sentinel_password: Password::None,
-        tls: None,
-        prefix: "curfew:".to_owned(),
-        connect_timeout: Duration::from_secs(5),
         command_timeout: Duration::from_secs(30),
-        wait_replicas: 0,
-        wait_timeout: Duration::ZERO,
-        stream_length: None,
-        migrate: false,
+        ..RedisSettings::new(Target::parse(&server.url()).unwrap())
     };
     let clock = StoreClock::new(Arc::new(SystemClock));
     let store = Arc::new(RedisStore::new(settings, Arc::new(clock)));

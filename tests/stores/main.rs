@@ -24,7 +24,7 @@ use curfew::clock::{Stopwatch, StoreClock, SystemClock};
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
-use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
+use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target};
 use curfew::store::{SessionStore, Touch, conformance};
 use support::{eventually, now};
 use tokio::task::JoinHandle;
@@ -34,22 +34,12 @@ const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
 /// Settings for a URL as the configuration has it.
 fn settings(url: &str) -> RedisSettings {
-    let target = Target::parse(url).unwrap();
     RedisSettings {
-        topology: target.topology,
-        database: target.database,
-        username: target.username,
-        password: target.password.map_or(Password::None, Password::Given),
-        sentinel_username: None,
-        sentinel_password: Password::None,
-        tls: target.tls.then(Tls::default),
         prefix: "test:".to_owned(),
         connect_timeout: Duration::from_secs(10),
         command_timeout: Duration::from_secs(5),
-        wait_replicas: 0,
         wait_timeout: Duration::from_secs(1),
-        stream_length: None,
-        migrate: true,
+        ..RedisSettings::new(Target::parse(url).unwrap())
     }
 }
 

@@ -10,6 +10,8 @@ use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending, StoreError};
 use curfew::telemetry::Metrics;
 
+use curfew::store::redis::Tls;
+
 use super::*;
 use crate::support::redis::RedisServer;
 use crate::support::tls::Certificates;

@@ -84,12 +84,11 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
     if raw.events.stream && raw.events.stream_length == 0 {
         mistakes.note("events.stream_length", "must be at least 1");
     }
+    let from_url = RedisSettings::new(target);
     Some(StoreConfig::Redis(Box::new(RedisSettings {
-        topology: target.topology,
-        database: target.database,
-        username: store.username.clone().or(target.username),
+        username: store.username.clone().or(from_url.username),
         password: match password? {
-            Password::None => target.password.map_or(Password::None, Password::Given),
+            Password::None => from_url.password,
             password => password,
         },
         sentinel_username: store.sentinel_username.clone(),
@@ -102,6 +101,8 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         wait_timeout: wait_timeout?,
         stream_length: raw.events.stream.then_some(raw.events.stream_length),
         migrate: store.migrate,
+        topology: from_url.topology,
+        database: from_url.database,
     })))
 }
 

@@ -1,17 +1,25 @@
-//! The index of a subject's sessions: a sorted set by the time from which each is forgotten.
+//! Which sessions a subject has: sorted sets by the time from which each session is forgotten.
+//!
+//! A set for each subject would take more memory than the session itself. So subjects share
+//! 65,536 of them, by two bytes of a hash; eight more of it stand before a session's name. While
+//! such a set is small Redis keeps it as one piece of memory, without a node for each member.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use redis::Cmd;
+use redis::{Cmd, Pipeline};
 
 use super::RedisStore;
+use super::keys::subject_name;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, Page, StoreError};
 
 /// How long after it was put into an index a session that is not there never comes any more: who
 /// made it has been told that it failed.
 const NEVER_COMES: Duration = Duration::from_secs(5);
+
+/// How many places are read at a time.
+const PART: isize = 1000;
 
 impl RedisStore {
     /// Gives a new session its place, and takes away those of sessions that are long forgotten.
@@ -20,18 +28,13 @@ impl RedisStore {
         id: SessionId,
         session: &Session,
     ) -> Result<(), StoreError> {
-        let index = self.keys.subject(&session.subject);
         let mut indexing = redis::pipe();
         indexing
             .cmd("ZREMRANGEBYSCORE")
-            .arg(&index)
+            .arg(self.keys.index(&session.subject))
             .arg("-inf")
             .arg(session.started.as_millis());
-        indexing.cmd("ZADD").arg(&index);
-        indexing
-            .arg(session.expires_at_latest().as_millis())
-            .arg(id.as_bytes());
-        expire_with(&mut indexing, &index, session);
+        self.add_place(&mut indexing, id, session);
         self.once(&indexing).await
     }
 
@@ -41,14 +44,23 @@ impl RedisStore {
         id: SessionId,
         session: &Session,
     ) -> Result<(), StoreError> {
-        let index = self.keys.subject(&session.subject);
         let mut indexing = redis::pipe();
-        indexing.cmd("ZADD").arg(&index).arg("NX");
-        indexing
-            .arg(session.expires_at_latest().as_millis())
-            .arg(id.as_bytes());
-        expire_with(&mut indexing, &index, session);
+        self.add_place(&mut indexing, id, session);
         self.once(&indexing).await
+    }
+
+    /// A place does not change, so to add it again does no harm. The index is kept as long as its
+    /// longest session.
+    fn add_place(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
+        let index = self.keys.index(&session.subject);
+        let forgotten = session.expires_at_latest().as_millis();
+        let member = member(&session.subject, id);
+        let add = pipeline.cmd("ZADD").arg(&index);
+        add.arg(forgotten).arg(member);
+        for condition in ["NX", "GT"] {
+            let expire = pipeline.cmd("PEXPIREAT").arg(&index);
+            expire.arg(forgotten).arg(condition);
+        }
     }
 
     /// A page of a subject's sessions.
@@ -59,21 +71,19 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
-        let count = isize::try_from(limit.saturating_add(1)).unwrap_or(isize::MAX);
         let mut places: Vec<Cursor> = Vec::new();
         let mut offset = 0;
         // Sessions of the same millisecond share a score, so a page may begin among them.
         loop {
-            let part = self.index_part(subject, from, offset, count).await?;
-            let last_part = part.len() <= limit;
+            let (part, is_last) = self.index_part(subject, from, offset).await?;
             places.extend(
                 part.into_iter()
                     .filter(|place| after.is_none_or(|end| *place > end)),
             );
-            if last_part || places.len() > limit {
+            if is_last || places.len() > limit {
                 break;
             }
-            offset += count;
+            offset += PART;
         }
         let more = places.len() > limit;
         places.truncate(limit);
@@ -84,29 +94,27 @@ impl RedisStore {
         })
     }
 
-    /// The next part of a subject's index, from a score on; `offset` skips members already seen.
+    /// The subject's places in the next part of its index, from a score on, and whether that is the
+    /// last; `offset` skips members already seen.
     async fn index_part(
         &self,
         subject: &Subject,
         from: Timestamp,
         offset: isize,
-        count: isize,
-    ) -> Result<Vec<Cursor>, StoreError> {
-        let index = self.keys.subject(subject);
-        let from = from.as_millis();
-        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, count);
+    ) -> Result<(Vec<Cursor>, bool), StoreError> {
+        let (index, from) = (self.keys.index(subject), from.as_millis());
+        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PART);
         let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        part.into_iter()
-            .map(|(member, score)| {
-                let id = member
-                    .try_into()
-                    .map_err(|_| StoreError::Unreadable("a subject index holds a strange name"))?;
-                Ok(Cursor {
-                    expires: Timestamp::from_millis(score),
-                    id: SessionId::from_bytes(id),
-                })
+        let is_last = part.len() < PART.unsigned_abs();
+        let own = subject_part(subject);
+        let places = part.into_iter().filter_map(|(member, score)| {
+            let id = member.strip_prefix(&own)?.try_into().ok()?;
+            Some(Cursor {
+                expires: Timestamp::from_millis(score),
+                id: SessionId::from_bytes(id),
             })
-            .collect()
+        });
+        Ok((places.collect(), is_last))
     }
 
     /// The records of `places`, without those that are gone or belong to someone else; their
@@ -120,11 +128,16 @@ impl RedisStore {
         let records = join_all(places.iter().map(|place| self.read(place.id))).await;
         let (mut sessions, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
         for (place, stored) in places.iter().zip(records) {
-            match stored? {
-                Some(stored) if stored.session.subject == *subject => {
+            match stored {
+                Ok(Some(stored)) if stored.session.subject == *subject => {
                     sessions.push((place.id, stored.session));
                 }
-                _ => missing.push(place.id),
+                Ok(_) => missing.push(place.id),
+                // It must not keep the subject's other sessions from being listed, and revoked.
+                Err(error @ StoreError::Unreadable(_)) => {
+                    tracing::error!(session = %place.id, %error, "a session is left out of a listing");
+                }
+                Err(error) => return Err(error),
             }
         }
         if !missing.is_empty() {
@@ -150,7 +163,9 @@ impl RedisStore {
             exists.arg(self.keys.session(*id));
             if !self.repeat::<bool>(&exists).await? {
                 let mut forget = redis::cmd("ZREM");
-                forget.arg(self.keys.subject(subject)).arg(id.as_bytes());
+                forget
+                    .arg(self.keys.index(subject))
+                    .arg(member(subject, *id));
                 self.repeat::<()>(&forget).await?;
             }
         }
@@ -158,12 +173,15 @@ impl RedisStore {
     }
 }
 
-/// Keeps an index as long as its longest session.
-fn expire_with(pipeline: &mut redis::Pipeline, index: &[u8], session: &Session) {
-    for condition in ["NX", "GT"] {
-        let expire = pipeline.cmd("PEXPIREAT").arg(index);
-        expire
-            .arg(session.expires_at_latest().as_millis())
-            .arg(condition);
-    }
+/// What stands for a session in its subject's index.
+fn member(subject: &Subject, id: SessionId) -> Vec<u8> {
+    [&subject_part(subject)[..], id.as_bytes()].concat()
+}
+
+/// What tells a subject from most of the others in its index; records tell it from all of them.
+fn subject_part(subject: &Subject) -> [u8; 8] {
+    let name = subject_name(subject);
+    let mut part = [0; 8];
+    part.copy_from_slice(&name[2..10]);
+    part
 }

@@ -40,9 +40,10 @@ impl Keys {
         [&pattern, &b"s:*"[..]].concat()
     }
 
-    /// The index of a subject's sessions: `{prefix}u:` and [`subject_name`].
-    pub(super) fn subject(&self, subject: &Subject) -> Vec<u8> {
-        self.key(b"u:", &subject_name(subject))
+    /// The index with a subject's sessions, which it shares with others: `{prefix}u:` and two bytes
+    /// of [`subject_name`].
+    pub(super) fn index(&self, subject: &Subject) -> Vec<u8> {
+        self.key(b"u:", &subject_name(subject)[..2])
     }
 
     /// The deadline queue. What is in braces keeps it on one server of a cluster with
@@ -102,7 +103,8 @@ mod tests {
         assert_eq!(keys.schema(), b"curfew:schema");
         assert_eq!(Keys::new("a*b[").all_sessions(), b"a\\*b\\[s:*");
         let (alice, bob) = (Subject::new("alice").unwrap(), Subject::new("bob").unwrap());
-        assert_ne!(keys.subject(&alice), keys.subject(&bob));
-        assert!(keys.subject(&alice).starts_with(b"curfew:u:"));
+        assert_ne!(subject_name(&alice), subject_name(&bob));
+        assert!(keys.index(&alice).starts_with(b"curfew:u:"));
+        assert_eq!(keys.index(&alice).len(), 11);
     }
 }

@@ -156,6 +156,7 @@ impl RedisStore {
         if stored.session.state == State::Live {
             self.enqueue(id, policies.deadline(&stored.session)).await?;
         }
+        self.keep_in_index(id, &stored.session).await?;
         let key = self.keys.session(id);
         let mut upgrade = self.scripts.upgrade.key(key);
         upgrade.arg(record::tag(&id));

@@ -41,6 +41,29 @@ pub struct RedisSettings {
     pub migrate: bool,
 }
 
+impl RedisSettings {
+    /// The settings that a URL stands for by itself, with everything else as it is by default.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self {
+            topology: target.topology,
+            database: target.database,
+            username: target.username,
+            password: target.password.map_or(Password::None, Password::Given),
+            sentinel_username: None,
+            sentinel_password: Password::None,
+            tls: target.tls.then(Tls::default),
+            prefix: "curfew:".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_millis(100),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_millis(100),
+            stream_length: None,
+            migrate: true,
+        }
+    }
+}
+
 /// Which servers there are, and what they are to each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
