@@ -21,11 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew::clock::{Stopwatch, StoreClock, SystemClock};
+use curfew::secret::Secret;
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
-use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target};
+use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
 use curfew::store::{SessionStore, Touch, conformance};
+use support::tls::Certificates;
 use support::{eventually, now};
 use tokio::task::JoinHandle;
 
@@ -40,6 +42,16 @@ fn settings(url: &str) -> RedisSettings {
         command_timeout: Duration::from_secs(5),
         wait_timeout: Duration::from_secs(1),
         ..RedisSettings::new(Target::parse(url).unwrap())
+    }
+}
+
+/// Trusts the authority of `certificates`, and shows the client's.
+fn trust(certificates: &Certificates) -> Tls {
+    crate::support::tls::install();
+    let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
+    Tls {
+        ca: Some(read("ca.pem")),
+        client: Some((read("client.pem"), Secret::new(read("client.key")))),
     }
 }
 

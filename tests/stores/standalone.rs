@@ -10,8 +10,6 @@ use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending, StoreError};
 use curfew::telemetry::Metrics;
 
-use curfew::store::redis::Tls;
-
 use super::*;
 use crate::support::redis::RedisServer;
 use crate::support::tls::Certificates;
@@ -100,27 +98,14 @@ async fn a_password_file_is_read_again_when_it_changes() {
 #[tokio::test]
 async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
     let certificates = Certificates::generate();
-    let port = crate::support::free_port().to_string();
-    let _server = RedisServer::with(&[
-        "--tls-port",
-        &port,
-        "--tls-cert-file",
-        &certificates.text("server.pem"),
-        "--tls-key-file",
-        &certificates.text("server.key"),
-        "--tls-ca-cert-file",
-        &certificates.text("ca.pem"),
-        "--tls-auth-clients",
-        "yes",
-    ]);
-    crate::support::tls::install();
-    let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
+    let options = certificates.redis_options();
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let server = RedisServer::with(&options);
     let trusting = RedisSettings {
-        tls: Some(Tls {
-            ca: Some(read("ca.pem")),
-            client: Some((read("client.pem"), Secret::new(read("client.key")))),
-        }),
-        ..settings(&format!("rediss://127.0.0.1:{port}/"))
+        tls: Some(trust(&certificates)),
+        // Those that are refused are waited for.
+        command_timeout: Duration::from_secs(1),
+        ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
     };
     let store = Running::connected(trusting.clone()).await;
     everything(&store).await;

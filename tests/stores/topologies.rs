@@ -144,3 +144,27 @@ async fn cluster_and_a_fail_over() {
     let state = store.load(ID).await.unwrap().unwrap().state;
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }
+
+#[tokio::test]
+async fn sentinel_over_tls() {
+    let certificates = Certificates::generate();
+    let group = SentinelGroup::over_tls(&certificates).await;
+    let store = Running::connected(RedisSettings {
+        tls: Some(trust(&certificates)),
+        ..settings(&group.url().replace("redis+", "rediss+"))
+    })
+    .await;
+    everything(&store).await;
+}
+
+#[tokio::test]
+async fn cluster_over_tls() {
+    let certificates = Certificates::generate();
+    let cluster = Cluster::over_tls(&certificates).await;
+    let store = Running::connected(RedisSettings {
+        tls: Some(trust(&certificates)),
+        ..settings(&cluster.url().replace("redis+", "rediss+"))
+    })
+    .await;
+    everything(&store).await;
+}

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::redis::{RedisServer, command, fact};
+use super::tls::Certificates;
 use super::{eventually, free_port};
 
 pub struct Cluster {
@@ -12,31 +13,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts it, and waits until all of it works.
     pub async fn start() -> Self {
-        Self::with(&[]).await
+        Self::start_with(None).await
     }
 
-    /// The same, with more options for the servers.
-    pub async fn with(options: &[&str]) -> Self {
-        let servers: Vec<RedisServer> = (0..6)
-            .map(|_| {
-                // The bus would be 10000 above the port, which may be taken.
-                let bus = free_port().to_string();
-                let own = [
-                    "--cluster-enabled",
-                    "yes",
-                    "--cluster-config-file",
-                    "nodes.conf",
-                    "--cluster-node-timeout",
-                    "1000",
-                    "--cluster-port",
-                    &bus,
-                    // A replica that lost its primary takes over however old its data is.
-                    "--cluster-replica-validity-factor",
-                    "0",
-                ];
-                RedisServer::with(&[&own[..], options].concat())
-            })
-            .collect();
+    /// The same, with TLS between all of them.
+    pub async fn over_tls(certificates: &Certificates) -> Self {
+        Self::start_with(Some(certificates)).await
+    }
+
+    async fn start_with(certificates: Option<&Certificates>) -> Self {
+        let servers: Vec<RedisServer> = (0..6).map(|_| server(certificates)).collect();
         let places = servers
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.port));
@@ -57,7 +43,7 @@ impl Cluster {
     pub fn url(&self) -> String {
         let places: Vec<String> = self.servers[..3]
             .iter()
-            .map(|server| format!("127.0.0.1:{}", server.port))
+            .map(|server| format!("127.0.0.1:{}", server.public_port()))
             .collect();
         format!("redis+cluster://{}", places.join(","))
     }
@@ -105,4 +91,30 @@ impl Cluster {
         })
         .await;
     }
+}
+
+fn server(certificates: Option<&Certificates>) -> RedisServer {
+    // The bus would be 10000 above the port, which may be taken.
+    let bus = free_port().to_string();
+    let own = [
+        "--cluster-enabled",
+        "yes",
+        "--cluster-config-file",
+        "nodes.conf",
+        "--cluster-node-timeout",
+        "1000",
+        "--cluster-port",
+        &bus,
+        // A replica that lost its primary takes over however old its data is.
+        "--cluster-replica-validity-factor",
+        "0",
+    ];
+    let mut options = own.map(str::to_owned).to_vec();
+    if let Some(certificates) = certificates {
+        options.extend(certificates.redis_options());
+        let words = ["--tls-cluster", "yes", "--tls-replication", "yes"];
+        options.extend(words.map(str::to_owned));
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    RedisServer::with(&options)
 }

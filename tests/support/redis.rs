@@ -91,6 +91,15 @@ impl RedisServer {
         thaw(self.process.as_ref().unwrap());
     }
 
+    /// Where others find it: the port for TLS, if it has one.
+    pub fn public_port(&self) -> u16 {
+        let place = self
+            .options
+            .iter()
+            .position(|option| option == "--tls-port");
+        place.map_or(self.port, |place| self.options[place + 1].parse().unwrap())
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
     }

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use super::redis::{RedisServer, command, fact};
+use super::tls::Certificates;
 use super::{eventually, free_port, local, wait_for_listener};
 
 /// What the sentinels call the primary.
@@ -18,26 +19,39 @@ pub struct SentinelGroup {
 struct Sentinel {
     process: Child,
     port: u16,
+    /// Where others find it.
+    public_port: u16,
     _directory: TempDir,
 }
 
 impl SentinelGroup {
     /// Starts them, and waits until all of them know each other.
     pub async fn start() -> Self {
-        Self::with(&[]).await
+        Self::start_with(None).await
     }
 
-    /// The same, with more options for the servers.
-    pub async fn with(options: &[&str]) -> Self {
-        let primary = RedisServer::with(options);
-        let port = primary.port.to_string();
-        let follow: Vec<&str> = [&["--replicaof", "127.0.0.1", &port], options].concat();
-        let servers = vec![
-            primary,
-            RedisServer::with(&follow),
-            RedisServer::with(&follow),
-        ];
-        let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
+    /// The same, with TLS between all of them.
+    pub async fn over_tls(certificates: &Certificates) -> Self {
+        Self::start_with(Some(certificates)).await
+    }
+
+    async fn start_with(certificates: Option<&Certificates>) -> Self {
+        let server = |follow: &[&str]| {
+            let mut options = follow.iter().map(|&word| word.to_owned()).collect();
+            if let Some(certificates) = certificates {
+                options = [options, certificates.redis_options()].concat();
+                options.extend(["--tls-replication", "yes"].map(str::to_owned));
+            }
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            RedisServer::with(&options)
+        };
+        let primary = server(&[]);
+        let port = primary.public_port().to_string();
+        let follow = ["--replicaof", "127.0.0.1", &port];
+        let servers = vec![primary, server(&follow), server(&follow)];
+        let sentinels = (0..3)
+            .map(|_| Sentinel::start(&port, certificates))
+            .collect();
         let group = Self { servers, sentinels };
         group.settled().await;
         group
@@ -47,7 +61,7 @@ impl SentinelGroup {
         let places: Vec<String> = self
             .sentinels
             .iter()
-            .map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
+            .map(|sentinel| format!("127.0.0.1:{}", sentinel.public_port))
             .collect();
         format!("redis+sentinel://{}/{NAME}", places.join(","))
     }
@@ -80,7 +94,9 @@ impl SentinelGroup {
 
     fn place(&self, port: u16) -> usize {
         let mut places = self.servers.iter();
-        places.position(|server| server.port == port).unwrap()
+        places
+            .position(|server| server.public_port() == port)
+            .unwrap()
     }
 
     /// Waits until one server is the primary and the two others follow it, and all sentinels know.
@@ -110,7 +126,7 @@ impl SentinelGroup {
 }
 
 impl Sentinel {
-    fn start(primary: &str) -> Self {
+    fn start(primary: &str, certificates: Option<&Certificates>) -> Self {
         let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
         let file = directory.path().join("sentinel.conf");
         let text = format!(
@@ -119,9 +135,17 @@ impl Sentinel {
              sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} 2\n"
         );
         std::fs::write(&file, text).unwrap();
+        let mut public_port = port;
+        let mut options = Vec::new();
+        if let Some(certificates) = certificates {
+            options = certificates.redis_options();
+            options.extend(["--tls-replication", "yes"].map(str::to_owned));
+            public_port = options[1].parse().unwrap();
+        }
         let mut process = Command::new("redis-server")
             .arg(&file)
             .arg("--sentinel")
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
@@ -129,6 +153,7 @@ impl Sentinel {
         Self {
             process,
             port,
+            public_port,
             _directory: directory,
         }
     }

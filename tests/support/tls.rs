@@ -46,6 +46,25 @@ impl Certificates {
         self.path(name).to_str().unwrap().to_owned()
     }
 
+    /// What a Redis is started with that speaks TLS as well, on a port of its own, and shows and
+    /// asks for certificates.
+    pub fn redis_options(&self) -> Vec<String> {
+        let port = super::free_port().to_string();
+        let words = [
+            "--tls-port",
+            &port,
+            "--tls-cert-file",
+            &self.text("server.pem"),
+            "--tls-key-file",
+            &self.text("server.key"),
+            "--tls-ca-cert-file",
+            &self.text("ca.pem"),
+            "--tls-auth-clients",
+            "yes",
+        ];
+        words.map(str::to_owned).to_vec()
+    }
+
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
