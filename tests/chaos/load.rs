@@ -41,7 +41,7 @@ impl Load {
             tasks: Mutex::default(),
         });
         for _ in 0..STEADY {
-            let session = load.expect_sign_in("steady").await;
+            let session = load.expect_sign_in("steady", either()).await;
             load.spawn(session.steadily());
         }
         load.spawn(Arc::clone(&load).again("short", SHORT, 300, Session::left_alone));
@@ -64,16 +64,16 @@ impl Load {
         }
     }
 
-    /// Uses a session on the replica that `choose` names, until the end.
+    /// Runs a task until the load is stopped.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.tasks.lock();
         tasks.unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
-    /// Signs in, somewhere, for as long as it takes.
-    pub async fn expect_sign_in(self: &Arc<Self>, kind: &'static str) -> Session {
+    /// Signs in, and tries for as long as it takes.
+    pub async fn expect_sign_in(self: &Arc<Self>, kind: &'static str, replica: usize) -> Session {
         loop {
-            if let Some(session) = self.sign_in(kind, DEFAULT, either()).await {
+            if let Some(session) = self.sign_in(kind, DEFAULT, replica).await {
                 return session;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -109,7 +109,9 @@ impl Record {
             replica: exchange.replica,
             after,
             seconds: (seconds(exchange.sent), seconds(exchange.arrived)),
-            answer: format!("{status} {}", exchange.reason).trim_end().to_owned(),
+            answer: format!("{status} {}", exchange.reason)
+                .trim_end()
+                .to_owned(),
             times: 1,
             log: Vec::new(),
         };
@@ -121,7 +123,11 @@ impl Facts {
     /// How many wrong answers of a sort there were.
     pub fn count(&self, mistake: Mistake, weight: Weight) -> u64 {
         let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.weight == weight;
-        self.wrong.iter().filter(of_sort).map(|wrong| wrong.times).sum()
+        self.wrong
+            .iter()
+            .filter(of_sort)
+            .map(|wrong| wrong.times)
+            .sum()
     }
 
     pub const fn recovery(&self) -> Duration {

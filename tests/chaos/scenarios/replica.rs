@@ -14,7 +14,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut stage = Stage::start(&server.url(), record, pace).await;
     let serving = Arc::new(AtomicUsize::new(0));
     for _ in 0..10 {
-        let session = stage.load.expect_sign_in("faithful").await;
+        let session = stage.load.expect_sign_in("faithful", 0).await;
         let serving = Arc::clone(&serving);
         let using = session.steadily_on(move || serving.load(Ordering::Relaxed));
         stage.load.spawn(using);

@@ -36,8 +36,9 @@ pub async fn full(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
     let stage = Stage::start(&server.url(), record, pace).await;
     let mut sessions = Vec::new();
-    for _ in 0..10 {
-        sessions.push(stage.load.expect_sign_in("from before").await);
+    for number in 0..10 {
+        let session = stage.load.expect_sign_in("from before", number % 2).await;
+        sessions.push(session);
     }
     let limit = |bytes: &[u8]| {
         server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", bytes]);
@@ -48,7 +49,11 @@ pub async fn full(record: &Arc<Record>, pace: Pace) {
         let replica = number % 2;
         let check = session.check(replica).await;
         assert_eq!(check.status, Some(200), "a check: {}", check.reason);
-        let refused = stage.load.client.sign_in(replica, "too many", "default").await;
+        let refused = stage
+            .load
+            .client
+            .sign_in(replica, "too many", "default")
+            .await;
         assert_eq!(refused.status, Some(503), "a sign-in: {}", refused.body);
         let revocation = session.revoke(replica).await;
         let answer = &revocation.body;
