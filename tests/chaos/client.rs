@@ -58,6 +58,7 @@ pub fn below(end: u32) -> u32 {
 
 impl Client {
     pub fn new(admin_token: &str, places: [Place; 2], record: Arc<Record>) -> Self {
+        crate::support::tls::install();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use curfew::clock::Stopwatch;
 use tokio::runtime::Builder;
 
 use crate::model::{Mistake, Weight};
@@ -82,6 +83,7 @@ pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
 }
 
 fn run_once(scenario: &Scenario, pace: Pace) -> Run {
+    let began = Stopwatch::start();
     let record = Arc::new(Record::default());
     // The scenario itself runs on this thread, where it may wait for processes, and the load on
     // others.
@@ -97,5 +99,6 @@ fn run_once(scenario: &Scenario, pace: Pace) -> Run {
         text.unwrap_or_else(|| "it panicked".to_owned())
     });
     record.close();
+    eprintln!("{}: {:.0} s", scenario.name, began.seconds());
     Run { record, panic }
 }
