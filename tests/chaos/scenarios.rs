@@ -12,10 +12,12 @@ use std::sync::Arc;
 use crate::record::Record;
 use crate::runner::Pace;
 
+type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// One row of the table.
 pub struct Scenario {
     pub name: &'static str,
-    pub run: for<'a> fn(&'a Arc<Record>, Pace) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+    pub run: for<'a> fn(&'a Arc<Record>, Pace) -> Running<'a>,
 }
 
 macro_rules! scenarios {

@@ -59,7 +59,7 @@ impl Stage {
             record: Arc::clone(record),
             pace,
         };
-        stage.pause(2.5).await;
+        stage.pause(2.0).await;
         stage
     }
 
@@ -86,7 +86,7 @@ impl Stage {
         while !self.record.has_recovered() && waited.elapsed().as_secs_f64() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        self.pause(3.0).await;
+        self.pause(2.6).await;
         self.record.note("the load has ended");
         self.load.stop().await;
         self.record.close();

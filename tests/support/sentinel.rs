@@ -37,6 +37,12 @@ impl SentinelGroup {
             RedisServer::with(&follow),
             RedisServer::with(&follow),
         ];
+        // A sentinel that finds no replicas when it starts looks again ten seconds later.
+        eventually("both follow", async || {
+            let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
+            online("slave0") && online("slave1")
+        })
+        .await;
         let sentinels = (0..3).map(|_| Sentinel::start(&port)).collect();
         let group = Self { servers, sentinels };
         group.settled().await;

@@ -19,7 +19,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     record.recovers("a primary is killed");
     cluster.failed_over(primary).await;
     record.note("its replica has taken over");
-    stage.pause(3.0).await;
+    stage.pause(2.0).await;
     cluster.servers[primary].start_again();
     record.recovers("the old primary is back");
     cluster.settled().await;

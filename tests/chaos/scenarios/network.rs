@@ -33,10 +33,10 @@ pub async fn bad(record: &Arc<Record>, pace: Pace) {
     for (begins, fault, ends) in FAULTS {
         way.set(fault);
         record.fault(begins);
-        stage.pause(1.5).await;
+        stage.pause(1.2).await;
         way.set(Fault::None);
         record.recovers(ends);
-        stage.pause(1.5).await;
+        stage.pause(1.2).await;
     }
     stage.finish().await;
 }

@@ -18,7 +18,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     record.recovers("the primary is killed");
     group.failed_over(primary).await;
     record.note("another server is the primary");
-    stage.pause(3.0).await;
+    stage.pause(2.0).await;
     group.servers[primary].start_again();
     record.recovers("the old primary is back");
     group.settled().await;
@@ -35,7 +35,7 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     record.recovers("the primary hangs");
     group.failed_over(primary).await;
     record.note("another server is the primary");
-    stage.pause(3.0).await;
+    stage.pause(2.0).await;
     group.servers[primary].thaw();
     record.recovers("the old primary goes on");
     group.settled().await;
