@@ -41,7 +41,7 @@ impl Load {
             tasks: Mutex::default(),
         });
         for _ in 0..STEADY {
-            let session = load.expect_sign_in("steady", either()).await;
+            let session = load.expect_sign_in("steady", DEFAULT, either()).await;
             load.spawn(session.steadily());
         }
         load.spawn(Arc::clone(&load).again("short", SHORT, 300, Session::left_alone));
@@ -71,9 +71,14 @@ impl Load {
     }
 
     /// Signs in, and tries for as long as it takes.
-    pub async fn expect_sign_in(self: &Arc<Self>, kind: &'static str, replica: usize) -> Session {
+    pub async fn expect_sign_in(
+        self: &Arc<Self>,
+        kind: &'static str,
+        policy: Policy,
+        replica: usize,
+    ) -> Session {
         loop {
-            if let Some(session) = self.sign_in(kind, DEFAULT, replica).await {
+            if let Some(session) = self.sign_in(kind, policy, replica).await {
                 return session;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -28,6 +28,15 @@ pub const DEFAULT: Policy = Policy {
     early: Duration::from_secs(5),
 };
 
+/// Short enough to see whether activity that one replica has noted counts at the other, and long
+/// enough that it does not matter when exactly it was written.
+pub const MEDIUM: Policy = Policy {
+    name: "medium",
+    idle: Duration::from_secs(6),
+    absolute: Duration::from_secs(3600),
+    early: Duration::from_secs(4),
+};
+
 pub const SHORT: Policy = Policy {
     name: "short",
     idle: Duration::from_secs(2),

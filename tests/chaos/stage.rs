@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::{Client, Place};
 use crate::load::Load;
-use crate::model::{DEFAULT, SHORT};
+use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
 use crate::record::Record;
 use crate::runner::Pace;
 use crate::support::curfew::{Curfew, Setup};
@@ -31,11 +31,9 @@ impl Stage {
 
     /// The same, where as many replicas of the store have to confirm each change.
     pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
-        let seconds = |time: Duration| format!("{}s", time.as_secs());
-        let common = Setup::redis(url)
-            .limits(&seconds(DEFAULT.idle), &seconds(DEFAULT.absolute))
-            .set("POLICIES__SHORT__IDLE", &seconds(SHORT.idle))
-            .set("POLICIES__SHORT__ABSOLUTE", &seconds(SHORT.absolute))
+        let policies = [DEFAULT, MEDIUM, SHORT];
+        let common = policies.iter().fold(Setup::redis(url), configured);
+        let common = common
             .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
             .set("STORE__WAIT_TIMEOUT", "1s")
             .set("LOG__FILTER", "warn,curfew::audit=info");
@@ -50,6 +48,7 @@ impl Stage {
                 .set("LISTEN__ADMIN", &place.admin.to_string())
         });
         let replicas = [0, 1].map(|replica| Some(setups[replica].start()));
+        record.note("the load has begun");
         let client = Client::new(&common.admin_token, places, Arc::clone(record));
         let load = Load::start(client, Arc::clone(record)).await;
         let stage = Self {
@@ -96,10 +95,24 @@ impl Stage {
         });
         for wrong in &mut self.record.facts().wrong {
             for (replica, log) in logs.iter().enumerate() {
-                let lines = log.lines().filter(|line| line.contains(&wrong.session));
+                let lines = log.lines().filter(|line| {
+                    line.contains(&wrong.session) && !line.contains("store_unavailable")
+                });
                 let lines = lines.map(|line| format!("replica {replica} logged {line}"));
                 wrong.log.extend(lines.take(4));
             }
         }
     }
+}
+
+/// With a policy in its configuration.
+fn configured(setup: Setup, policy: &Policy) -> Setup {
+    let name = policy.name.to_uppercase();
+    let seconds = |time: Duration| format!("{}s", time.as_secs());
+    setup
+        .set(&format!("POLICIES__{name}__IDLE"), &seconds(policy.idle))
+        .set(
+            &format!("POLICIES__{name}__ABSOLUTE"),
+            &seconds(policy.absolute),
+        )
 }

@@ -1,7 +1,9 @@
 //! One Redis.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::model::DEFAULT;
 use crate::record::Record;
 use crate::runner::Pace;
 use crate::stage::Stage;
@@ -24,8 +26,8 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let stage = Stage::start(&server.url(), record, pace).await;
     server.freeze();
     record.fault("redis hangs");
-    // Longer hangs are not another scenario: this one is no longer in the long form.
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    // The same in the long form: the three seconds are what this is about.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
     record.recovers("redis goes on");
     stage.finish().await;
@@ -37,7 +39,10 @@ pub async fn full(record: &Arc<Record>, pace: Pace) {
     let stage = Stage::start(&server.url(), record, pace).await;
     let mut sessions = Vec::new();
     for number in 0..10 {
-        let session = stage.load.expect_sign_in("from before", number % 2).await;
+        let session = stage
+            .load
+            .expect_sign_in("from before", DEFAULT, number % 2)
+            .await;
         sessions.push(session);
     }
     let limit = |bytes: &[u8]| {
