@@ -47,6 +47,8 @@ impl RedisServer {
         let mut process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])
             .args(["--port", &self.port.to_string()])
+            // A replica is given the data at once, not after five seconds.
+            .args(["--repl-diskless-sync-delay", "0"])
             .args(&self.options)
             .stdout(log)
             .spawn()

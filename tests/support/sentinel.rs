@@ -49,6 +49,12 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let follow = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&follow), server(&follow)];
+        // A sentinel that finds no replicas when it starts looks again ten seconds later.
+        eventually("both follow", async || {
+            let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
+            online("slave0") && online("slave1")
+        })
+        .await;
         let sentinels = (0..3)
             .map(|_| Sentinel::start(&port, certificates))
             .collect();

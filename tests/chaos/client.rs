@@ -1,0 +1,133 @@
+//! Talks to the two replicas over HTTP, and notes when each question was sent and answered.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{RequestBuilder, Response};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::record::Record;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a replica listens. It comes back at the same place when it is started again.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub check: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+pub struct Client {
+    http: reqwest::Client,
+    admin_token: String,
+    places: [Place; 2],
+    record: Arc<Record>,
+}
+
+/// A question and what came back.
+pub struct Exchange {
+    pub replica: usize,
+    pub sent: Instant,
+    pub arrived: Instant,
+    /// Nothing where no answer came.
+    pub status: Option<u16>,
+    /// Why it was denied, or why no answer came.
+    pub reason: String,
+    pub body: Value,
+}
+
+impl Exchange {
+    /// Neither yes nor no.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self.status, None | Some(503))
+    }
+}
+
+/// One of the two replicas, by chance.
+pub fn either() -> usize {
+    below(2).try_into().unwrap()
+}
+
+/// A number below `end`, by chance.
+pub fn below(end: u32) -> u32 {
+    getrandom::u32().unwrap() % end
+}
+
+impl Client {
+    pub fn new(admin_token: &str, places: [Place; 2], record: Arc<Record>) -> Self {
+        crate::support::tls::install();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
+        Self {
+            http,
+            admin_token: admin_token.to_owned(),
+            places,
+            record,
+        }
+    }
+
+    /// A check as NGINX asks it.
+    pub async fn check(&self, replica: usize, cookie: &str) -> Exchange {
+        let url = format!("http://{}/auth-request", self.places[replica].check);
+        let request = self
+            .http
+            .get(url)
+            .header("x-original-url", "https://app.example.com/")
+            .header("x-original-method", "GET")
+            .header("cookie", cookie);
+        self.exchange(replica, request).await
+    }
+
+    pub async fn sign_in(&self, replica: usize, subject: &str, policy: &str) -> Exchange {
+        let url = format!("http://{}/api/v1/sessions", self.places[replica].admin);
+        let body = json!({ "subject": subject, "policy": policy });
+        let request = self.http.post(url).bearer_auth(&self.admin_token);
+        self.exchange(replica, request.json(&body)).await
+    }
+
+    pub async fn revoke(&self, replica: usize, id: &str) -> Exchange {
+        let url = format!("http://{}/api/v1/sessions/{id}", self.places[replica].admin);
+        let request = self.http.delete(url).bearer_auth(&self.admin_token);
+        self.exchange(replica, request).await
+    }
+
+    async fn exchange(&self, replica: usize, request: RequestBuilder) -> Exchange {
+        let sent = Instant::now();
+        let answer = read(request).await;
+        let arrived = Instant::now();
+        let (status, reason, body) = match answer {
+            Ok((status, reason, body)) => (Some(status), reason, body),
+            Err(error) => (None, error.to_string(), Value::Null),
+        };
+        let exchange = Exchange {
+            replica,
+            sent,
+            arrived,
+            status,
+            reason,
+            body,
+        };
+        self.record.exchanged(&exchange);
+        exchange
+    }
+}
+
+async fn read(request: RequestBuilder) -> reqwest::Result<(u16, String, Value)> {
+    let response = request.send().await?;
+    let (status, reason) = (response.status().as_u16(), reason(&response));
+    let body = response.bytes().await?;
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    Ok((status, reason, body))
+}
+
+fn reason(response: &Response) -> String {
+    let reason = response.headers().get("x-session-reason");
+    reason.map_or("", |reason| reason.to_str().unwrap()).into()
+}

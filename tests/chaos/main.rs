@@ -1,0 +1,47 @@
+//! Faults under load: two Curfews on one store, a load generator that knows what each answer must
+//! be, and a store, or a network, or a Curfew, that fails meanwhile.
+//!
+//! Prints a row for each scenario, and every answer that was wrong. Words on the command line
+//! choose the scenarios that have one of them in their name. With `CURFEW_CHAOS=long` each is run
+//! several times, with longer phases.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client;
+mod load;
+mod model;
+mod record;
+mod recovery;
+mod report;
+mod runner;
+mod scenarios;
+mod stage;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let long = std::env::var("CURFEW_CHAOS").is_ok_and(|form| form == "long");
+    let pace = if long { runner::LONG } else { runner::SHORT };
+    let results = runner::run(&words, pace);
+    println!("{}", report::table(&results));
+    println!("{}", report::details(&results));
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    println!("{} passed, {failed} failed", results.len() - failed);
+    if failed == 0 && !results.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

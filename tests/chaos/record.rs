@@ -1,0 +1,136 @@
+//! What happened in a run of a scenario: shared by all that ask.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Exchange;
+use crate::model::{Mistake, Weight};
+use crate::recovery::Recovery;
+
+#[derive(Default)]
+pub struct Record(Mutex<Facts>);
+
+#[derive(Default)]
+pub struct Facts {
+    pub requests: u64,
+    pub unavailable: u64,
+    pub wrong: Vec<Wrong>,
+    recovery: Recovery,
+    /// The last thing that was done to the servers, and when.
+    mark: Option<(Instant, &'static str)>,
+}
+
+/// An answer that was wrong, and how often the same replica has given it for this session.
+pub struct Wrong {
+    pub mistake: Mistake,
+    pub weight: Weight,
+    pub kind: &'static str,
+    pub session: String,
+    pub replica: usize,
+    /// After which event, and how many seconds after it: sent and answered.
+    pub after: &'static str,
+    pub seconds: (f64, f64),
+    pub answer: String,
+    pub times: u64,
+    /// What the replicas have logged of the session.
+    pub log: Vec<String>,
+}
+
+impl Record {
+    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn exchanged(&self, exchange: &Exchange) {
+        let mut facts = self.facts();
+        facts.requests += 1;
+        facts.unavailable += u64::from(exchange.is_unavailable());
+    }
+
+    pub fn steady(&self, session: &str, check: &Exchange) {
+        self.facts().recovery.checked(session, check);
+    }
+
+    /// Something was done to the servers, of which details will speak.
+    pub fn note(&self, what: &'static str) {
+        self.facts().mark = Some((Instant::now(), what));
+    }
+
+    /// A fault has begun, and lasts.
+    pub fn fault(&self, what: &'static str) {
+        self.note(what);
+        self.facts().recovery.close();
+    }
+
+    /// From now on the replicas have to recover.
+    pub fn recovers(&self, what: &'static str) {
+        self.note(what);
+        self.facts().recovery.start();
+    }
+
+    pub fn has_recovered(&self) -> bool {
+        !self.facts().recovery.is_awaited()
+    }
+
+    /// The run is over.
+    pub fn close(&self) {
+        self.facts().recovery.close();
+    }
+
+    pub fn wrong(
+        &self,
+        (mistake, weight): (Mistake, Weight),
+        kind: &'static str,
+        session: &str,
+        exchange: &Exchange,
+    ) {
+        let mut facts = self.facts();
+        let known = facts.wrong.iter_mut().find(|wrong| {
+            let same = (wrong.mistake, wrong.weight, wrong.replica);
+            wrong.session == session && same == (mistake, weight, exchange.replica)
+        });
+        if let Some(known) = known {
+            known.times += 1;
+            return;
+        }
+        let (at, after) = facts.mark.unwrap_or((exchange.sent, "the beginning"));
+        let seconds = |time: Instant| match time.checked_duration_since(at) {
+            Some(later) => later.as_secs_f64(),
+            None => -(at - time).as_secs_f64(),
+        };
+        let status = exchange.status.map_or(0, u64::from);
+        let wrong = Wrong {
+            mistake,
+            weight,
+            kind,
+            session: session.to_owned(),
+            replica: exchange.replica,
+            after,
+            seconds: (seconds(exchange.sent), seconds(exchange.arrived)),
+            answer: format!("{status} {}", exchange.reason)
+                .trim_end()
+                .to_owned(),
+            times: 1,
+            log: Vec::new(),
+        };
+        facts.wrong.push(wrong);
+    }
+}
+
+impl Facts {
+    /// How many wrong answers of a sort there were.
+    pub fn count(&self, mistake: Mistake, weight: Weight) -> u64 {
+        let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.weight == weight;
+        self.wrong
+            .iter()
+            .filter(of_sort)
+            .map(|wrong| wrong.times)
+            .sum()
+    }
+
+    pub const fn recovery(&self) -> Duration {
+        self.recovery.longest()
+    }
+}

@@ -1,0 +1,61 @@
+//! How long it takes until a replica serves again after a fault.
+//!
+//! A replica serves again when it has served each of the steady sessions again: in a cluster some
+//! of them are on servers that nothing happened to. A session that it serves at the first attempt
+//! was never out of service there.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::Exchange;
+
+#[derive(Default)]
+pub struct Recovery {
+    since: Option<Instant>,
+    /// Whether a session is in service at a replica again.
+    served: HashMap<(usize, String), bool>,
+    longest: Duration,
+}
+
+impl Recovery {
+    /// Measures from now on.
+    pub fn start(&mut self) {
+        self.close();
+        self.since = Some(Instant::now());
+    }
+
+    /// Measures no more. What is still out of service was so until now.
+    pub fn close(&mut self) {
+        if let Some(since) = self.since.take()
+            && self.is_awaited()
+        {
+            self.longest = self.longest.max(since.elapsed());
+        }
+        self.served.clear();
+    }
+
+    /// Whether something is out of service.
+    pub fn is_awaited(&self) -> bool {
+        self.served.values().any(|served| !served)
+    }
+
+    /// A check of a steady session was answered, or was not.
+    pub fn checked(&mut self, session: &str, check: &Exchange) {
+        let Some(since) = self.since.filter(|since| check.sent >= *since) else {
+            return;
+        };
+        let allowed = check.status == Some(200);
+        let place = (check.replica, session.to_owned());
+        let before = self.served.get(&place).copied();
+        if before == Some(false) && allowed {
+            self.longest = self.longest.max(check.arrived - since);
+        }
+        self.served.insert(place, before == Some(true) || allowed);
+    }
+
+    pub const fn longest(&self) -> Duration {
+        self.longest
+    }
+}

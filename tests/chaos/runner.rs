@@ -1,0 +1,104 @@
+//! Runs the scenarios, one after the other.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use curfew::clock::Stopwatch;
+use tokio::runtime::Builder;
+
+use crate::model::{Mistake, Weight};
+use crate::record::Record;
+use crate::scenarios::{SCENARIOS, Scenario};
+
+/// The longest that a replica may need until it serves again, in seconds.
+const LONGEST_RECOVERY: f64 = 15.0;
+
+/// How often and how long.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    runs: usize,
+    pub stretch: f64,
+}
+
+pub const SHORT: Pace = Pace {
+    runs: 1,
+    stretch: 1.0,
+};
+
+pub const LONG: Pace = Pace {
+    runs: 5,
+    stretch: 3.0,
+};
+
+/// All runs of one scenario.
+pub struct Result {
+    pub scenario: &'static Scenario,
+    pub runs: Vec<Run>,
+}
+
+pub struct Run {
+    pub record: Arc<Record>,
+    pub panic: Option<String>,
+}
+
+impl Run {
+    pub fn recovery(&self) -> f64 {
+        self.record.facts().recovery().as_secs_f64()
+    }
+}
+
+impl Result {
+    pub fn passed(&self) -> bool {
+        self.runs.iter().all(|run| run.panic.is_none())
+            && self.count(Mistake::Denial) == 0
+            && self.count(Mistake::Admission) == 0
+            && self.recovery() <= LONGEST_RECOVERY
+    }
+
+    /// How many answers broke a promise.
+    pub fn count(&self, mistake: Mistake) -> u64 {
+        let runs = self.runs.iter();
+        runs.map(|run| run.record.facts().count(mistake, Weight::Certain))
+            .sum()
+    }
+
+    /// The longest of all, in seconds.
+    pub fn recovery(&self) -> f64 {
+        self.runs.iter().map(Run::recovery).fold(0.0, f64::max)
+    }
+}
+
+/// Runs the scenarios that have one of `words` in their name; all without any.
+pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
+    let wanted = |scenario: &&Scenario| {
+        words.is_empty() || words.iter().any(|word| scenario.name.contains(word))
+    };
+    let scenarios = SCENARIOS.iter().filter(wanted);
+    scenarios
+        .map(|scenario| Result {
+            scenario,
+            runs: (0..pace.runs).map(|_| run_once(scenario, pace)).collect(),
+        })
+        .collect()
+}
+
+fn run_once(scenario: &Scenario, pace: Pace) -> Run {
+    let began = Stopwatch::start();
+    let record = Arc::new(Record::default());
+    // The scenario itself runs on this thread, where it may wait for processes, and the load on
+    // others.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let running = || runtime.block_on((scenario.run)(&record, pace));
+    let panic = catch_unwind(AssertUnwindSafe(running)).err().map(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| Some((*panic.downcast_ref::<&str>()?).to_owned()));
+        text.unwrap_or_else(|| "it panicked".to_owned())
+    });
+    record.close();
+    eprintln!("{}: {:.0} s", scenario.name, began.seconds());
+    Run { record, panic }
+}

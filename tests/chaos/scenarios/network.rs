@@ -1,0 +1,42 @@
+//! A bad way between both replicas and Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::record::Record;
+use crate::runner::Pace;
+use crate::stage::Stage;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::local;
+use crate::support::redis::RedisServer;
+
+const FAULTS: [(&str, Fault, &str); 5] = [
+    (
+        "30 ms slower, each way",
+        Fault::Slow(Duration::from_millis(30)),
+        "not slower by 30 ms any more",
+    ),
+    (
+        "300 ms slower, each way",
+        Fault::Slow(Duration::from_millis(300)),
+        "not slower by 300 ms any more",
+    ),
+    ("cut", Fault::Cut, "not cut any more"),
+    ("half-open", Fault::HalfOpen, "not half-open any more"),
+    ("noisy", Fault::Noise, "not noisy any more"),
+];
+
+pub async fn bad(record: &Arc<Record>, pace: Pace) {
+    let server = RedisServer::start();
+    let way = FaultProxy::to(local(server.port)).await;
+    let stage = Stage::start(&way.url(), record, pace).await;
+    for (begins, fault, ends) in FAULTS {
+        way.set(fault);
+        record.fault(begins);
+        stage.pause(1.2).await;
+        way.set(Fault::None);
+        record.recovers(ends);
+        stage.pause(1.2).await;
+    }
+    stage.finish().await;
+}

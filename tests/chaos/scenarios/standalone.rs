@@ -1,0 +1,74 @@
+//! One Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::DEFAULT;
+use crate::record::Record;
+use crate::runner::Pace;
+use crate::stage::Stage;
+use crate::support::redis::RedisServer;
+
+/// What it has acknowledged is on the disk: it comes back with all of it.
+pub async fn killed(record: &Arc<Record>, pace: Pace) {
+    let mut server = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "always"]);
+    let stage = Stage::start(&server.url(), record, pace).await;
+    server.kill();
+    record.recovers("redis is killed");
+    stage.pause(1.0).await;
+    server.start_again();
+    record.note("redis is back");
+    stage.finish().await;
+}
+
+pub async fn hangs(record: &Arc<Record>, pace: Pace) {
+    let server = RedisServer::start();
+    let stage = Stage::start(&server.url(), record, pace).await;
+    server.freeze();
+    record.fault("redis hangs");
+    // The same in the long form: the three seconds are what this is about.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    server.thaw();
+    record.recovers("redis goes on");
+    stage.finish().await;
+}
+
+/// A full Redis takes no sign-ins, but sessions are checked, and can be ended.
+pub async fn full(record: &Arc<Record>, pace: Pace) {
+    let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
+    let stage = Stage::start(&server.url(), record, pace).await;
+    let mut sessions = Vec::new();
+    for number in 0..10 {
+        let session = stage
+            .load
+            .expect_sign_in("from before", DEFAULT, number % 2)
+            .await;
+        sessions.push(session);
+    }
+    let limit = |bytes: &[u8]| {
+        server.command::<()>(&[b"CONFIG", b"SET", b"maxmemory", bytes]);
+    };
+    limit(b"1");
+    record.fault("redis is full");
+    for (number, session) in sessions.iter_mut().enumerate() {
+        let replica = number % 2;
+        let check = session.check(replica).await;
+        assert_eq!(check.status, Some(200), "a check: {}", check.reason);
+        let refused = stage
+            .load
+            .client
+            .sign_in(replica, "too many", "default")
+            .await;
+        assert_eq!(refused.status, Some(503), "a sign-in: {}", refused.body);
+        let revocation = session.revoke(replica).await;
+        let answer = &revocation.body;
+        assert_eq!(revocation.status, Some(200), "a revocation: {answer}");
+        session.check(1 - replica).await;
+        stage.pause(0.3).await;
+    }
+    limit(b"0");
+    record.recovers("redis has room again");
+    let again = stage.load.client.sign_in(0, "welcome", "default").await;
+    assert_eq!(again.status, Some(201), "a sign-in: {}", again.body);
+    stage.finish().await;
+}

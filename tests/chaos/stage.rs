@@ -1,0 +1,118 @@
+//! Two Curfews on one store, under load.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::{Client, Place};
+use crate::load::Load;
+use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
+use crate::record::Record;
+use crate::runner::Pace;
+use crate::support::curfew::{Curfew, Setup};
+use crate::support::{free_port, local};
+
+/// How long a replica may take to serve again before it is not waited for any longer.
+const PATIENCE: f64 = 20.0;
+
+pub struct Stage {
+    setups: [Setup; 2],
+    /// Nothing where one was killed.
+    replicas: [Option<Curfew>; 2],
+    pub load: Arc<Load>,
+    pub record: Arc<Record>,
+    pace: Pace,
+}
+
+impl Stage {
+    /// Starts both on the store at `url`, and then the load.
+    pub async fn start(url: &str, record: &Arc<Record>, pace: Pace) -> Self {
+        Self::with(url, record, pace, 0).await
+    }
+
+    /// The same, where as many replicas of the store have to confirm each change.
+    pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
+        let policies = [DEFAULT, MEDIUM, SHORT];
+        let common = policies.iter().fold(Setup::redis(url), configured);
+        let common = common
+            .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
+            .set("STORE__WAIT_TIMEOUT", "1s")
+            .set("LOG__FILTER", "warn,curfew::audit=info");
+        let places = [(); 2].map(|()| Place {
+            check: local(free_port()),
+            admin: local(free_port()),
+        });
+        let setups = places.map(|place| {
+            let setup = common.clone();
+            setup
+                .set("LISTEN__CHECK", &place.check.to_string())
+                .set("LISTEN__ADMIN", &place.admin.to_string())
+        });
+        let replicas = [0, 1].map(|replica| Some(setups[replica].start()));
+        record.note("the load has begun");
+        let client = Client::new(&common.admin_token, places, Arc::clone(record));
+        let load = Load::start(client, Arc::clone(record)).await;
+        let stage = Self {
+            setups,
+            replicas,
+            load,
+            record: Arc::clone(record),
+            pace,
+        };
+        stage.pause(2.0).await;
+        stage
+    }
+
+    /// Lets the load run for so many seconds; more in the long form.
+    pub async fn pause(&self, seconds: f64) {
+        let time = Duration::from_secs_f64(seconds * self.pace.stretch);
+        tokio::time::sleep(time).await;
+    }
+
+    /// Ends a replica where it stands.
+    pub fn kill(&mut self, replica: usize) {
+        let killed = self.replicas[replica].take().unwrap();
+        killed.signal("KILL");
+    }
+
+    pub fn start_again(&mut self, replica: usize) {
+        self.replicas[replica] = Some(self.setups[replica].start());
+    }
+
+    /// Waits until both serve again, and longer than a short session may be left alone; then ends
+    /// the load.
+    pub async fn finish(self) {
+        let waited = tokio::time::Instant::now();
+        while !self.record.has_recovered() && waited.elapsed().as_secs_f64() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.pause(2.6).await;
+        self.record.note("the load has ended");
+        self.load.stop().await;
+        self.record.close();
+        let logs = [0, 1].map(|replica| {
+            let running = self.replicas[replica].as_ref();
+            running.map_or(String::new(), Curfew::log)
+        });
+        for wrong in &mut self.record.facts().wrong {
+            for (replica, log) in logs.iter().enumerate() {
+                let lines = log.lines().filter(|line| {
+                    line.contains(&wrong.session) && !line.contains("store_unavailable")
+                });
+                let lines = lines.map(|line| format!("replica {replica} logged {line}"));
+                wrong.log.extend(lines.take(4));
+            }
+        }
+    }
+}
+
+/// With a policy in its configuration.
+fn configured(setup: Setup, policy: &Policy) -> Setup {
+    let name = policy.name.to_uppercase();
+    let seconds = |time: Duration| format!("{}s", time.as_secs());
+    setup
+        .set(&format!("POLICIES__{name}__IDLE"), &seconds(policy.idle))
+        .set(
+            &format!("POLICIES__{name}__ABSOLUTE"),
+            &seconds(policy.absolute),
+        )
+}
