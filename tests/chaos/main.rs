@@ -23,6 +23,7 @@ mod recovery;
 mod report;
 mod runner;
 mod scenarios;
+mod session;
 mod stage;
 
 use std::process::ExitCode;
