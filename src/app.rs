@@ -291,16 +291,20 @@ impl App {
             self.tasks.wait().await;
             self.store.flush().await
         };
-        let flushed = tokio::time::timeout(self.patience.max(LAST_WORDS), finishing).await;
+        let patience = self.patience.max(LAST_WORDS);
+        let flushed = tokio::time::timeout(patience, finishing).await;
         self.stop_background.cancel();
-        while self.background.join_next().await.is_some() {}
-        match flushed {
-            Ok(flushed) => flushed?,
-            Err(_) => {
-                return Err(StoreError::Unavailable("it did not answer in time".to_owned()).into());
-            }
+        let ending = async { while self.background.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, ending).await.is_err() {
+            tracing::warn!("work in the background did not finish in time");
+            self.background.shutdown().await;
         }
-        outcome
+        // Why it stopped is more than what was lost by that.
+        outcome?;
+        match flushed {
+            Ok(flushed) => Ok(flushed?),
+            Err(_) => Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
+        }
     }
 }
 

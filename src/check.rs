@@ -12,8 +12,7 @@ use crate::credential::{Extraction, TokenExtractor};
 use crate::lifecycle::Lifecycle;
 use crate::policy::{Activity, OnStoreFailure, Policy, classify};
 use crate::session::{
-    DenyReason, EndReason, PolicyName, Remaining, Session, SessionId, State, Timestamp, Verdict,
-    decide,
+    DenyReason, PolicyName, Remaining, Session, SessionId, State, Timestamp, Verdict, decide,
 };
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
@@ -312,18 +311,10 @@ impl Checker {
                 max_auth_age: None,
             }))
         };
-        let end = EndReason::from_denial(reason).filter(|_| session.state == State::Live);
-        let Some(end) = end else {
+        let Some(ending) = Ending::for_denial(&session, reason, now) else {
             return denied(reason, session);
         };
-        // Only idleness can be disproved by activity elsewhere.
-        let idle = end == EndReason::IdleTimeout;
-        let unless_touched_since = idle.then_some(session.last_seen);
-        let ending = Ending {
-            reason: end,
-            at: now,
-            unless_touched_since,
-        };
+        let idle = ending.unless_touched_since.is_some();
         match self.lifecycle.end(id, ending).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {

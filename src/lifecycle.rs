@@ -24,8 +24,9 @@ use crate::webhook::Webhook;
 
 pub use known::KnownSessions;
 
-/// Longer than any session lives (RFC 6265bis section 5.5: no cookie is kept for longer).
-const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+/// How long whoever ended a session gets to tell it before another process does. The end is noted
+/// at a time from before the store was asked, so this includes what the store took.
+pub const TELLING: Duration = Duration::from_secs(10);
 /// How often it is tried to note that an end was told, and the pause between.
 const SETTLING: (u32, Duration) = (5, Duration::from_millis(200));
 
@@ -122,27 +123,42 @@ impl Lifecycle {
             let id = token.session_id();
             // The store is asked first: its answer is what sets the clock, on a new process.
             let not_before = this.not_before.not_before(&new.subject).await?;
-            // Whoever signs in a moment after all of their sessions were revoked has a new one.
-            let now = this.clock.now().max(not_before.unwrap_or_default());
+            let now = after(this.clock.now(), not_before);
             let session = Session::start(new, &policy.limits, this.end_retention, now);
             let deadline = this.policies.deadline(&session);
             this.deadlines.enqueue(id, deadline).await?;
-            match this.store.create(id, &session).await? {
-                Creation::Created => {
-                    this.metrics.session_created(session.policy.as_str());
-                    audit::session_created(id, &session);
-                    let replication = this.confirmation(id).await;
-                    Ok(Started {
-                        id,
-                        token,
-                        session,
-                        replication,
-                    })
+            let creation = this.store.create(id, &session).await;
+            if matches!(
+                creation,
+                Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
+            ) {
+                // There is certainly nothing to look at.
+                let _ = this.deadlines.settle(id, None).await;
+            }
+            match creation? {
+                Creation::Created => Ok(this.started(id, token, session).await),
+                // A connection to a cluster repeats by itself what it had no answer to.
+                Creation::Exists if this.store.load(id).await? == Some(session.clone()) => {
+                    Ok(this.started(id, token, session).await)
                 }
                 Creation::Exists => Err(LifecycleError::Collision),
             }
         })
         .await
+    }
+
+    /// A session that is kept: counts it and tells of it.
+    async fn started(&self, id: SessionId, token: Token, session: Session) -> Started {
+        self.metrics.session_created(session.policy.as_str());
+        audit::session_created(id, &session);
+        let replication = self.confirmation(id).await;
+        self.count_unconfirmed(replication);
+        Started {
+            id,
+            token,
+            session,
+            replication,
+        }
     }
 
     /// Ends a session.
@@ -154,15 +170,28 @@ impl Lifecycle {
         to_the_end(async move {
             // Whether or not the store takes it: nobody is served who is meant to be gone.
             this.known.forget(id);
-            let outcome = this.store.end(id, ending).await?;
-            if let EndOutcome::Ended(tombstone) = &outcome {
-                this.announce(id, tombstone, false);
-                let (this, tombstone) = (this.clone(), tombstone.clone());
-                // Nobody has to wait for this.
-                let tasks = this.tasks.clone();
-                tasks.spawn(async move { this.settle(id, &tombstone).await });
+            let outcome = this.store.end(id, ending).await;
+            if let Ok(EndOutcome::Touched(_)) = &outcome {
+                this.known.remember_again(id);
             }
-            Ok(outcome)
+            if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
+                this.announce(id, tombstone, false);
+            }
+            // Nobody has to wait for this.
+            let (tasks, ended) = (this.tasks.clone(), outcome.clone());
+            tasks.spawn(async move {
+                match ended {
+                    Ok(EndOutcome::Ended(tombstone)) => this.settle(id, &tombstone).await,
+                    // It may have been ended by a call whose answer was lost, which told nothing:
+                    // then it is told soon, and not when its deadline comes.
+                    Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
+                        let soon = this.clock.now().plus(TELLING);
+                        let _ = this.deadlines.postpone(id, soon).await;
+                    }
+                    Ok(EndOutcome::Touched(_) | EndOutcome::Unknown) => {}
+                }
+            });
+            outcome
         })
         .await
     }
@@ -205,7 +234,9 @@ impl Lifecycle {
     /// As for [`Lifecycle::end`].
     pub async fn revoke(&self, id: SessionId) -> Result<(EndOutcome, Replication), StoreError> {
         let outcome = self.end(id, Ending::revoked(self.clock.now())).await?;
-        Ok((outcome, self.confirmation(id).await))
+        let replication = self.confirmation(id).await;
+        self.count_unconfirmed(replication);
+        Ok((outcome, replication))
     }
 
     /// Ends every session of a subject on purpose that started before `before` (now, when that is
@@ -222,32 +253,42 @@ impl Lifecycle {
         let (this, subject) = (self.clone(), subject.clone());
         to_the_end(async move {
             let now = this.clock.now();
-            let not_before = before.unwrap_or(now);
-            let forget = now.minus(LONGEST_LIFE);
-            this.not_before
+            let not_before = before.unwrap_or(now).min(now);
+            // What started before that is over by its absolute limit.
+            let forget = now.minus(this.policies.longest());
+            let mut replication = this
+                .not_before
                 .set_not_before(&subject, not_before, forget)
                 .await?;
             audit::subject_revoked(&subject, not_before);
-            let mut revoked = Vec::new();
+            let (mut revoked, mut ended) = (0, Vec::new());
             let ending = Ending::revoked(now);
             let mut pages = Pages::of(&subject);
             while let Some(page) = pages.next(&*this.store).await? {
                 for (id, session) in page {
-                    let meant = before.is_none_or(|before| session.started < before);
-                    if meant && let EndOutcome::Ended(_) = this.end(id, ending).await? {
-                        revoked.push(id);
+                    let meant = match before {
+                        Some(before) => session.started < before,
+                        // Whoever signs in meanwhile is not meant.
+                        None => session.started <= now,
+                    };
+                    if !meant {
+                        continue;
                     }
+                    let outcome = this.end(id, ending).await?;
+                    revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
+                    // Those that had ended, too: who asks again wants to know of them.
+                    ended.push(id);
                 }
             }
-            let mut replication = Replication::default();
-            for id in &revoked {
-                replication = this.confirmation(*id).await;
+            for id in &ended {
                 if !replication.is_confirmed() {
                     break;
                 }
+                replication = this.confirmation(*id).await;
             }
+            this.count_unconfirmed(replication);
             Ok(RevokedAll {
-                revoked: revoked.len(),
+                revoked,
                 not_before,
                 replication,
             })
@@ -301,24 +342,32 @@ impl Lifecycle {
 
     /// How many replicas of the store have a change; none, as far as is known, when it can't say.
     async fn confirmation(&self, id: SessionId) -> Replication {
-        match self.store.confirm(id).await {
-            Ok(replication) => {
-                if !replication.is_confirmed() {
-                    self.metrics.unconfirmed.inc();
-                    tracing::warn!(session = %id, wanted = replication.wanted, confirmed = replication.confirmed, "replicas did not confirm a change in time");
-                }
-                replication
-            }
-            Err(error) => {
-                self.metrics.unconfirmed.inc();
-                tracing::warn!(session = %id, %error, "replicas could not be asked about a change");
-                Replication {
-                    wanted: 1,
-                    confirmed: 0,
-                }
-            }
+        self.store.confirm(id).await.unwrap_or(Replication {
+            wanted: 1,
+            confirmed: 0,
+        })
+    }
+
+    fn count_unconfirmed(&self, replication: Replication) {
+        if !replication.is_confirmed() {
+            self.metrics.unconfirmed.inc();
+            tracing::warn!(
+                wanted = replication.wanted,
+                confirmed = replication.confirmed,
+                "replicas did not confirm a change in time"
+            );
         }
     }
+}
+
+/// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
+/// where that is later by no more than clocks differ.
+fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
+    /// The most by which clocks differ that are kept at the store's.
+    const DIFFERENCE: Duration = Duration::from_secs(1);
+    not_before.map_or(now, |not_before| {
+        not_before.clamp(now, now.plus(DIFFERENCE))
+    })
 }
 
 /// All records of a subject, page by page.

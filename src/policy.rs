@@ -102,6 +102,13 @@ impl Policies {
             .min(session.absolute_deadline(limits))
     }
 
+    /// The longest absolute limit of all policies: what started before that is over.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let limits = self.by_name.values().map(|policy| policy.limits.absolute);
+        limits.max().unwrap_or_default()
+    }
+
     /// All policies, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
         self.by_name.iter()

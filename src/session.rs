@@ -19,7 +19,8 @@ mod tests;
 pub use attributes::{AttributeError, Attributes};
 pub use decide::decide;
 pub use id::{ParseSessionIdError, SessionId};
-pub use limits::{Limits, MIN_TELLING};
+pub use limits::{LONGEST_LIFE, Limits, MIN_TELLING};
+
 pub use names::{NameError, PolicyName, Subject};
 pub use record::{End, NewSession, Remaining, Session, State};
 pub use timestamp::Timestamp;

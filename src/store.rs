@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
+use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, Timestamp};
 
 pub use cursor::{Cursor, ParseCursorError};
 pub use deadline_queue::DeadlineQueue;
@@ -156,6 +156,19 @@ impl Ending {
             at,
             unless_touched_since: None,
         }
+    }
+
+    /// The end that a denial at `now` calls for, where it ends the session. Only idleness can be
+    /// disproved by activity elsewhere.
+    #[must_use]
+    pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
+        let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;
+        let idle = reason == EndReason::IdleTimeout;
+        Some(Self {
+            reason,
+            at: now,
+            unless_touched_since: idle.then_some(session.last_seen),
+        })
     }
 }
 

@@ -6,19 +6,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-use crate::lifecycle::Lifecycle;
-use crate::session::{
-    DenyReason, EndReason, Session, SessionId, State, Timestamp, Verdict, decide,
-};
+use crate::lifecycle::{Lifecycle, TELLING};
+use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, Ending, StoreError};
 
 /// How often the deadline queue is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a session that was taken from the queue is one process's own.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long whoever ended a session gets to tell it before another process does. The end is noted
-/// at a time from before the store was asked, so this includes what the store took.
-const GRACE: Duration = Duration::from_secs(10);
 /// How many sessions are taken, and looked at, at the same time.
 const BATCH: usize = 128;
 
@@ -72,7 +67,7 @@ impl Sweeper {
         };
         let now = self.lifecycle.clock.now();
         if let State::Ended(end) = session.state {
-            let telling = end.at.plus(GRACE);
+            let telling = end.at.plus(TELLING);
             if now < telling {
                 return queue.postpone(id, telling).await;
             }
@@ -102,15 +97,10 @@ impl Sweeper {
             return Some(Ending::revoked(now));
         }
         let limits = &self.lifecycle.policies.home(&session.policy).limits;
-        let Verdict::Deny(denial) = decide(Some(session), limits, limits, now) else {
-            return None;
-        };
-        let idle = denial == DenyReason::IdleTimeout;
-        Some(Ending {
-            reason: EndReason::from_denial(denial)?,
-            at: now,
-            unless_touched_since: idle.then_some(session.last_seen),
-        })
+        match decide(Some(session), limits, limits, now) {
+            Verdict::Deny(denial) => Ending::for_denial(session, denial, now),
+            Verdict::Allow => None,
+        }
     }
 }
 

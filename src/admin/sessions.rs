@@ -206,10 +206,15 @@ pub(super) async fn revoke_all(
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
     let before = query.before.map(|text| {
-        let time = humantime::parse_rfc3339_weak(&text);
-        time.map(Timestamp::from).map_err(|_| {
-            ApiError::Invalid("before: a time such as 2026-11-23T09:30:00Z".to_owned())
-        })
+        let time = humantime::parse_rfc3339_weak(&text)
+            .ok()
+            .map(Timestamp::from);
+        // A time to come would end sign-ins that have not happened yet.
+        time.filter(|time| *time <= admin.lifecycle.clock.now())
+            .ok_or_else(|| {
+                let example = "before: a time that is past, such as 2026-11-23T09:30:00Z";
+                ApiError::Invalid(example.to_owned())
+            })
     });
     let all = admin
         .lifecycle

@@ -71,7 +71,9 @@ pub(super) fn build(
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
             let bound = shared.end_journal;
-            let journal = JournaledStore::new(measured, bound, Arc::clone(&clock), metrics());
+            // By a clock that no fail-over moves.
+            let steady = Arc::new(SteadyClock::new());
+            let journal = JournaledStore::new(measured, bound, steady, metrics());
             let journal = Arc::new(journal);
             let replayed = Arc::clone(&journal);
             background.spawn(async move |stop| replayed.run(stop).await);

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::session::End;
+use crate::session::EndReason;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
 /// A checker and one session of `alice`, which has just begun.

@@ -25,53 +25,71 @@ struct Generations {
 }
 
 #[derive(Debug)]
-struct Known {
-    session: Session,
-    /// When the store said that it lives.
-    verified: Timestamp,
+enum Known {
+    /// The store said at a time that it lives.
+    Alive {
+        session: Session,
+        verified: Timestamp,
+    },
+    /// It was ended here, or was to be. A check that had read it before must not bring it back.
+    Gone,
 }
 
 impl KnownSessions {
     /// Notes that the store had this session, alive, at `now`.
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
-        let known = Known {
-            session: session.clone(),
-            verified: now,
-        };
         let mut generations = self.generations.lock();
-        if generations.young.len() >= GENERATION && !generations.young.contains_key(&id) {
-            generations.old = std::mem::take(&mut generations.young);
+        if !matches!(generations.get(id), Some(Known::Gone)) {
+            let session = session.clone();
+            let verified = now;
+            generations.put(id, Known::Alive { session, verified });
         }
-        generations.young.insert(id, known);
     }
 
     /// The session, if the store had it, alive, less than `grace` before `now`.
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
-        let generations = self.generations.lock();
-        let known = generations
-            .young
-            .get(&id)
-            .or_else(|| generations.old.get(&id));
-        known
-            .filter(|known| now < known.verified.plus(grace))
-            .map(|known| known.session.clone())
+        match self.generations.lock().get(id) {
+            Some(Known::Alive { session, verified }) if now < verified.plus(grace) => {
+                Some(session.clone())
+            }
+            _ => None,
+        }
     }
 
     /// Notes activity that was allowed without the store.
     pub fn touched(&self, id: SessionId, now: Timestamp) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
-        if let Some(known) = young.get_mut(&id).or_else(|| old.get_mut(&id)) {
-            known.session.touch(now);
+        let known = young.get_mut(&id).or_else(|| old.get_mut(&id));
+        if let Some(Known::Alive { session, .. }) = known {
+            session.touch(now);
         }
     }
 
-    /// Forgets a session: it has ended, or is to.
+    /// Forgets a session, and does not take it for known again: it has ended, or is to.
     pub fn forget(&self, id: SessionId) {
+        self.generations.lock().put(id, Known::Gone);
+    }
+
+    /// Lets a session be known again: it was to be ended, and was used meanwhile.
+    pub fn remember_again(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);
         generations.old.remove(&id);
+    }
+}
+
+impl Generations {
+    fn get(&self, id: SessionId) -> Option<&Known> {
+        self.young.get(&id).or_else(|| self.old.get(&id))
+    }
+
+    fn put(&mut self, id: SessionId, known: Known) {
+        if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(id, known);
     }
 }
 
@@ -101,7 +119,15 @@ mod tests {
         known.forget(id(1));
         assert_eq!(known.recall(id(1), MINUTE, START), None);
         known.touched(id(1), START);
-        assert_eq!(known.recall(id(1), MINUTE, START), None);
+        known.verified(id(1), &session, START);
+        assert_eq!(
+            known.recall(id(1), MINUTE, START),
+            None,
+            "a check that was late"
+        );
+        known.remember_again(id(1));
+        known.verified(id(1), &session, START);
+        assert_eq!(known.recall(id(1), MINUTE, START), Some(session));
     }
 
     #[test]

@@ -4,6 +4,10 @@ use std::time::Duration;
 /// its end can still be told.
 pub const MIN_TELLING: Duration = Duration::from_secs(60);
 
+/// The longest that a session can be allowed to live: browsers keep no cookie for longer
+/// (RFC 6265bis section 5.5).
+pub const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+
 /// The limits a policy puts on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -108,6 +108,8 @@ impl<S: SessionStore> JournaledStore<S> {
             for ended in join_all(again).await {
                 match ended {
                     Ok(came_back) => come_back += usize::from(came_back),
+                    // It lets nobody in, and to try again would change nothing.
+                    Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),
                 }
             }
@@ -116,7 +118,8 @@ impl<S: SessionStore> JournaledStore<S> {
     }
 
     fn note(&self, id: SessionId, outcome: &EndOutcome) {
-        if let EndOutcome::Ended(session) = outcome {
+        // One that had ended may have been ended by a call whose answer was lost.
+        if let EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) = outcome {
             let now = self.clock.now();
             let mut entries = self.entries.lock();
             entries.forget(now, self.bound);

@@ -13,10 +13,7 @@ use super::{
     SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
-use crate::session::{Session, SessionId, State, Subject, Timestamp};
-
-/// Longer than any session lives (RFC 6265bis section 5.5: no cookie is kept for longer).
-const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+use crate::session::{LONGEST_LIFE, Session, SessionId, State, Subject, Timestamp};
 
 /// Sessions in memory; bounded, and reclaimed when their retention is over.
 ///
@@ -249,11 +246,11 @@ impl NotBefore for MemoryStore {
         subject: &Subject,
         at: Timestamp,
         _: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Replication, StoreError> {
         let mut tables = self.tables.write();
         let known = tables.not_before.entry(subject.clone()).or_insert(at);
         *known = at.max(*known);
-        Ok(())
+        Ok(Replication::default())
     }
 
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {

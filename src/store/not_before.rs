@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{Replication, StoreError};
 use crate::session::{Subject, Timestamp};
 
 /// For each subject, the time before which all of its sessions have ended.
@@ -10,7 +10,8 @@ use crate::session::{Subject, Timestamp};
 #[async_trait]
 pub trait NotBefore: Send + Sync + 'static {
     /// Notes that all sessions of a subject that started before `at` have ended. The time only
-    /// moves forward. What is older than `forget` is forgotten.
+    /// moves forward. What is older than `forget` is forgotten. Says how many replicas
+    /// have it.
     ///
     /// # Errors
     /// [`StoreError`] when the store could not note it; it may still have done so.
@@ -19,7 +20,7 @@ pub trait NotBefore: Send + Sync + 'static {
         subject: &Subject,
         at: Timestamp,
         forget: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Replication, StoreError>;
 
     /// The time, asked of the store.
     ///

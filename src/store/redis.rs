@@ -59,7 +59,7 @@ pub struct RedisStore {
     link: Arc<Link>,
     /// A connection for what waits on replicas, made when it is first needed: the others must not
     /// wait behind it.
-    waiting: Arc<tokio::sync::Mutex<Option<Wire>>>,
+    waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
     not_before: Arc<not_before::Copy>,
@@ -290,7 +290,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.replication_of(id).await
+        Ok(self.replication_of(id).await)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -139,7 +139,8 @@ impl<S: SessionStore> CoalescingStore<S> {
                 () = tokio::time::sleep(TICK) => {}
             }
             // What could not be written stays pending, and the store has counted the error.
-            let _ = self.flush_due(self.clock.now()).await;
+            let flush = self.flush_due(self.clock.now());
+            let _ = stop.run_until_cancelled(flush).await;
         }
     }
 

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::session::PolicyName;
+use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, session_of};
 
@@ -140,7 +140,7 @@ async fn an_end_that_was_not_told_is_told_by_another_process_once() {
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
     assert_eq!(fixture.told(), (0, 0), "it may be about to be told");
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
-    assert_eq!(fixture.sweep(15 * MINUTE + GRACE).await, 1);
+    assert_eq!(fixture.sweep(15 * MINUTE + TELLING).await, 1);
     assert_eq!(fixture.told(), (0, 1));
     assert_eq!(fixture.sweep(17 * MINUTE).await, 0);
     assert_eq!(fixture.told(), (0, 1));

@@ -17,6 +17,7 @@ mod standalone;
 mod topologies;
 
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +135,11 @@ fn documented_rights() -> String {
     let start = "ACL SETUSER curfew on >PASSWORD ";
     let line = text.lines().find_map(|line| line.strip_prefix(start));
     line.expect("the page has the command").to_owned()
+}
+
+/// Valkey, which `scripts/test.sh` installs.
+fn valkey_server() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proxies/valkey-server")
 }
 
 /// A session of `alice` that starts now.

@@ -1,5 +1,7 @@
 //! Several processes on one Redis.
 
+use std::path::Path;
+
 use curfew::clock::Clock;
 use curfew::session::{DenyReason, State, Verdict, decide};
 use curfew::store::{EndOutcome, Ending, NotBefore, Replication};
@@ -63,8 +65,19 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
 
 #[tokio::test]
 async fn a_revocation_waits_for_replicas_and_says_when_they_do_not_confirm() {
-    let primary = RedisServer::start();
-    let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    waits_for_replicas(Path::new("redis-server")).await;
+}
+
+/// There, as in Redis 7.2 and newer, only a write makes a connection wait for something.
+#[tokio::test]
+async fn with_valkey_it_waits_as_well() {
+    waits_for_replicas(&valkey_server()).await;
+}
+
+async fn waits_for_replicas(program: &Path) {
+    let primary = RedisServer::of(program, &[]);
+    let port = primary.port.to_string();
+    let replica = RedisServer::of(program, &["--replicaof", "127.0.0.1", &port]);
     eventually("it follows", async || {
         fact(&primary, "slave0").contains("state=online")
     })
@@ -84,7 +97,17 @@ async fn a_revocation_waits_for_replicas_and_says_when_they_do_not_confirm() {
         confirmed,
     };
     assert_eq!(store.confirm(ID).await.unwrap(), confirmed(1));
+    let alice = session().subject;
+    let revoke_all = async || {
+        let at = now();
+        store
+            .set_not_before(&alice, at, at.minus(60 * MINUTE))
+            .await
+            .unwrap()
+    };
+    assert_eq!(revoke_all().await, confirmed(1));
     replica.freeze();
+    assert_eq!(revoke_all().await, confirmed(0));
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let waiting = store.confirm(other);

@@ -350,6 +350,38 @@ async fn a_full_server_takes_no_session_and_lets_the_others_end() {
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
+/// Writes are refused for want of memory or of replicas: checks go on, also on a new connection.
+#[tokio::test]
+async fn a_server_that_takes_no_writes_can_be_connected_to() {
+    let server = RedisServer::start();
+    let first = Running::connected(settings(&server.url())).await;
+    first.create(ID, &session()).await.unwrap();
+    for (setting, refusing, taking) in
+        [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")]
+    {
+        let set = |value: &str| {
+            let words = ["CONFIG", "SET", setting, value].map(str::as_bytes);
+            server.command::<()>(&words);
+        };
+        set(refusing);
+        let store = Running::connected(settings(&server.url())).await;
+        assert!(store.load(ID).await.unwrap().is_some(), "{setting}");
+        set(taking);
+        let elsewhere = RedisSettings {
+            prefix: format!("{setting}:"),
+            ..settings(&server.url())
+        };
+        set(refusing);
+        let store = Running::connected(elsewhere).await;
+        assert_eq!(
+            store.load(ID).await,
+            Ok(None),
+            "nothing was ever written there"
+        );
+        set(taking);
+    }
+}
+
 /// Between the decision and its record another replica may have seen the session used: only the
 /// expiry shows that, and the script compares it.
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! The conformance suite on every topology, bare and under each wrapper, and fail-overs.
 
-use std::path::PathBuf;
-
 use curfew::secret::Secret;
 use curfew::session::State;
 use curfew::store::journal::JournaledStore;
@@ -43,8 +41,7 @@ async fn standalone() {
 /// Installed by `scripts/test.sh`.
 #[tokio::test]
 async fn valkey() {
-    let program = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proxies/valkey-server");
-    let server = RedisServer::of(&program, &[]);
+    let server = RedisServer::of(&crate::valkey_server(), &[]);
     let url = server.url().replace("redis://", "valkey://");
     let store = Running::connected(settings(&url)).await;
     bare_and_under_each_wrapper(&store).await;
@@ -71,7 +68,8 @@ fn nothing_was_denied(servers: &[RedisServer]) {
 async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
     restricted(&group.servers, "");
-    group.let_in("curfew", "sentinel-pw", "+sentinel|master");
+    let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
+    group.let_in("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
     let store = Running::connected(RedisSettings {
         username: Some("curfew".to_owned()),

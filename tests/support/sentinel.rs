@@ -76,7 +76,9 @@ impl SentinelGroup {
     pub fn let_in(&self, user: &str, password: &str, rights: &str) {
         let password = format!(">{password}");
         for sentinel in &self.sentinels {
-            let words = ["ACL", "SETUSER", user, "on", &password, rights].map(str::as_bytes);
+            let mut words = vec!["ACL", "SETUSER", user, "on", &password];
+            words.extend(rights.split_whitespace());
+            let words: Vec<&[u8]> = words.into_iter().map(str::as_bytes).collect();
             sentinel.ask::<()>(&words).unwrap();
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::{DAY, Mistakes};
 use crate::config::raw::{RawConfig, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
-use crate::session::{Limits, PolicyName};
+use crate::session::{LONGEST_LIFE, Limits, PolicyName};
 
 /// PCI DSS 4 8.2.8: 15 minutes or less.
 const DEFAULT_IDLE: &str = "15m";
@@ -13,8 +13,6 @@ const DEFAULT_ABSOLUTE: &str = "12h";
 
 /// The shortest limit: one second.
 const LEAST: Duration = Duration::from_secs(1);
-/// The longest limit: browsers keep no cookie for longer (RFC 6265bis section 5.5).
-const MOST: Duration = Duration::from_secs(400 * 86_400);
 
 pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
     if raw.policies.is_empty() {
@@ -45,15 +43,24 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
             *idle_text = "off".to_owned();
             Some(None)
         }
-        text => mistakes.duration(&idle_key, text, LEAST, MOST).map(Some),
+        text => mistakes
+            .duration(&idle_key, text, LEAST, LONGEST_LIFE)
+            .map(Some),
     };
     let absolute_text = raw
         .absolute
         .get_or_insert_with(|| DEFAULT_ABSOLUTE.to_owned());
-    let absolute = mistakes.duration(&format!("{key}.absolute"), absolute_text, LEAST, MOST);
+    let absolute = mistakes.duration(
+        &format!("{key}.absolute"),
+        absolute_text,
+        LEAST,
+        LONGEST_LIFE,
+    );
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = match &raw.max_auth_age {
-        Some(text) => mistakes.duration(&age_key, text, LEAST, MOST).map(Some),
+        Some(text) => mistakes
+            .duration(&age_key, text, LEAST, LONGEST_LIFE)
+            .map(Some),
         None => Some(None),
     };
     let activity_text = raw

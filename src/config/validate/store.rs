@@ -71,10 +71,12 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         );
     }
     let tls = tls(store, target.tls, mistakes);
-    if store.prefix.len() > 64 || !store.prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // Braces would decide which server of a cluster has a key.
+    let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
+    if store.prefix.len() > 64 || !store.prefix.bytes().all(fits) {
         mistakes.note(
             "store.prefix",
-            "must be at most 64 visible ASCII characters",
+            "must be at most 64 visible ASCII characters other than { and }",
         );
     }
     let mut time = |key, text: &str| mistakes.duration(key, text, MILLISECOND, MINUTE);

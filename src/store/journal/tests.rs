@@ -75,6 +75,29 @@ async fn a_second_end_of_what_came_back_is_none() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
+/// The answer to the first call was lost on the way; the second is told that it had ended.
+#[tokio::test]
+async fn an_end_whose_answer_was_lost_is_remembered_too() {
+    let fixture = Fixture::new();
+    let session = session_of("alice", START);
+    fixture.journal.create(ID, &session).await.unwrap();
+    fixture
+        .memory
+        .end(ID, Ending::revoked(START))
+        .await
+        .unwrap();
+    let ended = fixture
+        .journal
+        .end(ID, Ending::revoked(START))
+        .await
+        .unwrap();
+    assert!(matches!(ended, EndOutcome::AlreadyEnded(_)), "{ended:?}");
+    fixture.memory.put(ID, session);
+    let here = fixture.journal.load(ID).await.unwrap().unwrap();
+    assert!(matches!(here.state, State::Ended(_)));
+    assert_eq!(fixture.journal.replay().await, Ok(1));
+}
+
 #[tokio::test]
 async fn it_forgets_after_a_while() {
     let fixture = Fixture::new();

@@ -65,7 +65,8 @@ impl Connector {
     /// Whether `server` is still the one to talk to, as far as anybody says.
     pub(super) async fn is_current(&mut self, server: &Address) -> bool {
         match self.sentinels {
-            // Sentinels that don't answer change nothing.
+            // Sentinels that don't answer change nothing about a primary that does: Redis must not
+            // need them to go on.
             Some(_) => self
                 .primary()
                 .await

@@ -142,8 +142,9 @@ impl RedisStore {
         }
         if !missing.is_empty() {
             let (this, subject) = (self.patiently(), subject.clone());
+            let never_comes = NEVER_COMES.max(3 * self.budget);
             tokio::spawn(async move {
-                tokio::time::sleep(NEVER_COMES).await;
+                tokio::time::sleep(never_comes).await;
                 if let Err(error) = this.forget_missing(&subject, &missing).await {
                     tracing::debug!(%error, "a subject's index was not tidied up");
                 }

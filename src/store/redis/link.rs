@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Connected, Connector};
 use super::open::is_primary;
 use super::request::Request;
-use super::settings::{Password, RedisSettings, Topology};
+use super::settings::{Address, Password, RedisSettings, Topology};
 use super::wire::Wire;
 use super::{ConnectError, info};
 use crate::clock::{Stopwatch, StoreClock};
@@ -51,6 +50,8 @@ pub(super) struct Link {
     incarnation: watch::Sender<u64>,
     /// The run ids of all primaries.
     primaries: Mutex<Vec<String>>,
+    /// The server of a cluster whose time counts.
+    timekeeper: Mutex<Option<Address>>,
     /// Why there is no connection.
     trouble: Mutex<String>,
 }
@@ -65,6 +66,7 @@ impl Link {
             distrusted: Notify::new(),
             incarnation: watch::Sender::new(0),
             primaries: Mutex::default(),
+            timekeeper: Mutex::default(),
             trouble: Mutex::new("not connected yet".to_owned()),
         }
     }
@@ -219,8 +221,8 @@ impl Link {
         let mut wire = connected.wire.clone();
         let patience = self.settings.connect_timeout;
         let preparing = async {
-            self.ask_time(&mut wire).await?;
             self.note_primaries(&mut wire, true).await?;
+            self.ask_time(&mut wire).await?;
             prepare.prepare(wire.clone()).await
         };
         match tokio::time::timeout(patience, preparing).await {
@@ -302,18 +304,19 @@ impl Link {
     /// Whether the connection is good; says why not.
     async fn beat(&self, wire: &mut Wire) -> Result<(), String> {
         let beat = async {
-            self.ask_time(wire).await?;
+            let time = self.ask_time(wire).await;
             match wire {
                 Wire::Single(connection) => {
+                    time?;
                     if !is_primary(connection, PATIENCE).await? {
-                        return Err(ConnectError::Server(
-                            "the server is not a primary any more".to_owned(),
-                        ));
+                        let demoted = "the server is not a primary any more".to_owned();
+                        return Err(ConnectError::Server(demoted));
                     }
+                    Ok(())
                 }
-                Wire::Cluster(_) => self.note_primaries(wire, false).await?,
+                // One server that does not answer is no reason to leave the others.
+                Wire::Cluster(_) => self.note_primaries(wire, false).await.or(time),
             }
-            Ok(())
         };
         match tokio::time::timeout(PATIENCE, beat).await {
             Ok(beat) => beat.map_err(|error| error.to_string()),
@@ -321,18 +324,12 @@ impl Link {
         }
     }
 
-    /// Asks for the store's time. In a cluster one server keeps it: that of the first slot.
+    /// Asks for the store's time. In a cluster one server keeps it, and no other is asked in its
+    /// place: another one's clock may be another.
     async fn ask_time(&self, wire: &mut Wire) -> Result<(), ConnectError> {
-        let command = redis::cmd("TIME");
+        let timekeeper = self.timekeeper.lock().clone();
         let sent = self.clock.local();
-        let answer = match wire {
-            Wire::Single(connection) => command.query_async(connection).await?,
-            Wire::Cluster(cluster) => {
-                let first = Route::new(0, SlotAddr::Master);
-                let routing = RoutingInfo::SingleNode(SingleNodeRoutingInfo::SpecificNode(first));
-                cluster.route_command(command, routing).await?
-            }
-        };
+        let answer = wire.ask(timekeeper.as_ref(), &redis::cmd("TIME")).await?;
         let received = self.clock.local();
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(RedisError::from)?;
@@ -347,12 +344,22 @@ impl Link {
     async fn note_primaries(&self, wire: &mut Wire, new: bool) -> Result<(), ConnectError> {
         let mut command = redis::cmd("INFO");
         command.arg("server");
-        let mut found = Vec::new();
-        for (_, answer) in wire.ask_every_primary(&command).await? {
+        let (mut found, mut addresses) = (Vec::new(), Vec::new());
+        for (address, answer) in wire.ask_every_primary(&command).await? {
             let text: String = redis::from_redis_value(answer).map_err(RedisError::from)?;
             found.extend(info::fact(&text, "run_id").map(str::to_owned));
+            addresses.extend(address);
         }
         found.sort_unstable();
+        let mut timekeeper = self.timekeeper.lock();
+        if !timekeeper
+            .as_ref()
+            .is_some_and(|keeper| addresses.contains(keeper))
+        {
+            // The same one in every process.
+            *timekeeper = addresses.into_iter().min();
+        }
+        drop(timekeeper);
         let mut primaries = self.primaries.lock();
         let others = *primaries != found;
         *primaries = found;

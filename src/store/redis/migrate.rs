@@ -52,11 +52,22 @@ pub struct Schema {
 /// [`ConnectError::NewerSchema`] for one that is newer than this program.
 pub(super) async fn check_schema(keys: &Keys, mut wire: Wire) -> Result<Schema, ConnectError> {
     let known = record::VERSION;
-    let mut pipeline = redis::pipe();
-    let set = pipeline.cmd("SET").arg(keys.schema());
-    set.arg(known).arg("NX").ignore();
-    pipeline.cmd("GET").arg(keys.schema());
-    let (found,): (u64,) = pipeline.query_async(&mut wire).await?;
+    let mut get = redis::cmd("GET");
+    get.arg(keys.schema());
+    let found: Option<u64> = get.query_async(&mut wire).await?;
+    let found = match found {
+        Some(found) => found,
+        None => {
+            let mut set = redis::cmd("SET");
+            set.arg(keys.schema()).arg(known).arg("NX");
+            // A server that takes no writes now, because it is full or lacks replicas, still
+            // answers checks.
+            if let Err(error) = set.exec_async(&mut wire).await {
+                tracing::warn!(%error, "the schema could not be written");
+            }
+            u64::from(known)
+        }
+    };
     if found > u64::from(known) {
         return Err(ConnectError::NewerSchema { found, known });
     }
@@ -69,10 +80,10 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis could not say.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
-        let found = self
-            .repeat(redis::cmd("GET").arg(self.keys.schema()))
-            .await?;
         let known = record::VERSION;
+        let mut get = redis::cmd("GET");
+        let found: Option<u64> = self.repeat(get.arg(self.keys.schema())).await?;
+        let found = found.unwrap_or(u64::from(known));
         Ok(Schema { found, known })
     }
 

@@ -10,8 +10,9 @@ use redis::RedisResult;
 use super::RedisStore;
 use super::keys::{Keys, subject_name};
 use super::wire::Wire;
+use crate::clock::Clock;
 use crate::session::{Subject, Timestamp};
-use crate::store::{NotBefore, StoreError};
+use crate::store::{NotBefore, Replication, StoreError};
 
 /// A copy of the times.
 #[derive(Default)]
@@ -79,14 +80,17 @@ impl NotBefore for RedisStore {
         subject: &Subject,
         at: Timestamp,
         forget: Timestamp,
-    ) -> Result<(), StoreError> {
-        let mut note = self.scripts.not_before.key(self.keys.not_before());
+    ) -> Result<Replication, StoreError> {
+        let key = self.keys.not_before();
+        let mut note = self.scripts.not_before.key(&key);
         note.arg(&subject_name(subject)[..])
             .arg(at.as_millis())
-            .arg(forget.as_millis());
+            .arg(forget.as_millis())
+            .arg(self.link.clock().now().as_millis());
         self.once::<()>(&note).await?;
         self.not_before.note(subject, at);
-        Ok(())
+        // Noting it again makes the connection that waits one that has written.
+        Ok(self.replication_after(&note, &key).await)
     }
 
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {

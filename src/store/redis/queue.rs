@@ -9,7 +9,10 @@ use crate::store::{DeadlineQueue, StoreError};
 #[async_trait]
 impl DeadlineQueue for RedisStore {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        self.zadd("NX", id, at).await
+        let mut add = redis::cmd("ZADD");
+        add.arg(self.keys.queue()).arg("NX");
+        add.arg(at.as_millis()).arg(id.as_bytes());
+        self.once(&add).await
     }
 
     async fn claim(
@@ -33,7 +36,9 @@ impl DeadlineQueue for RedisStore {
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        self.zadd("XX", id, at).await
+        let mut postpone = self.scripts.postpone.key(self.keys.queue());
+        postpone.arg(id.as_bytes()).arg(at.as_millis());
+        self.once(&postpone).await
     }
 
     async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError> {
@@ -47,18 +52,6 @@ impl DeadlineQueue for RedisStore {
         settle.key(self.keys.events());
         settle.arg(id.as_bytes()).arg(length).arg(event);
         self.once(&settle).await
-    }
-}
-
-impl RedisStore {
-    async fn zadd(&self, condition: &str, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        let mut command = redis::cmd("ZADD");
-        command
-            .arg(self.keys.queue())
-            .arg(condition)
-            .arg(at.as_millis())
-            .arg(id.as_bytes());
-        self.once(&command).await
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Scripts {
     pub(super) settle: Script,
     pub(super) not_before: Script,
     pub(super) schema: Script,
+    pub(super) renew: Script,
+    pub(super) postpone: Script,
 }
 
 impl Scripts {
@@ -24,6 +26,8 @@ impl Scripts {
             settle: Script::new(include_str!("../../../migrations/0004_settle.lua")),
             not_before: Script::new(include_str!("../../../migrations/0005_not_before.lua")),
             schema: Script::new(include_str!("../../../migrations/0006_schema.lua")),
+            renew: Script::new(include_str!("../../../migrations/0007_renew.lua")),
+            postpone: Script::new(include_str!("../../../migrations/0008_postpone.lua")),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Sentinels {
     /// believed: one that was cut off from the others still names the old primary.
     ///
     /// # Errors
-    /// [`ConnectError`] when none of them says where the primary is.
+    /// [`ConnectError`] when fewer than half of them say where the primary is.
     pub(super) async fn primary(
         &mut self,
         settings: &RedisSettings,
@@ -64,11 +64,18 @@ impl Sentinels {
                 Err(error) => errors.push(error),
             }
         }
-        let latest = opinions.into_iter().max_by_key(|opinion| opinion.epoch);
-        latest.map(|opinion| opinion.primary).ok_or_else(|| {
+        // Fewer could be cut off from the others, with a former primary.
+        let enough = self.places.len() / 2 + 1;
+        if opinions.len() < enough {
             let errors = errors.join("; ");
-            ConnectError::Server(format!("no sentinel knows the primary {name:?}: {errors}"))
-        })
+            return Err(ConnectError::Server(format!(
+                "fewer than {enough} sentinels say where the primary {name:?} is: {errors}"
+            )));
+        }
+        let latest = opinions.into_iter().max_by_key(|opinion| opinion.epoch);
+        latest
+            .map(|opinion| opinion.primary)
+            .ok_or_else(|| ConnectError::Settings("there are no sentinels".to_owned()))
     }
 }
 
@@ -90,19 +97,25 @@ async fn ask(
             connection.insert(open::single(settings, address, &credentials).await?)
         }
     };
-    let mut command = redis::cmd("SENTINEL");
-    command.arg("MASTER").arg(name);
-    let facts: HashMap<String, String> = command.query_async(connection).await?;
-    let fact = |name: &str| facts.get(name).map(String::as_str);
+    // Two questions: what a sentinel says of the primary in general is, while it leads a fail-over,
+    // still about the former one.
+    let mut questions = redis::pipe();
+    questions
+        .cmd("SENTINEL")
+        .arg("GET-MASTER-ADDR-BY-NAME")
+        .arg(name);
+    questions.cmd("SENTINEL").arg("MASTER").arg(name);
+    let (place, facts): (Option<(String, u16)>, HashMap<String, String>) =
+        questions.query_async(connection).await?;
+    let epoch = facts
+        .get("config-epoch")
+        .and_then(|epoch| epoch.parse().ok());
     let opinion = || {
+        let (host, port) = place?;
         Some(Opinion {
-            primary: Address {
-                host: fact("ip")?.to_owned(),
-                port: fact("port")?.parse().ok()?,
-            },
-            epoch: fact("config-epoch")?.parse().ok()?,
+            primary: Address { host, port },
+            epoch: epoch?,
         })
     };
-    opinion()
-        .ok_or_else(|| ConnectError::Server("a sentinel's answer is not understood".to_owned()))
+    opinion().ok_or_else(|| ConnectError::Server("its answer is not understood".to_owned()))
 }

@@ -81,7 +81,7 @@ pub enum Topology {
 }
 
 /// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
     /// Its name or IP address.
     pub host: String,

@@ -30,9 +30,10 @@ impl RedisStore {
         let quick = async {
             loop {
                 self.look_at_clock(advice, metrics);
-                if let Err(error) = patient.refresh_not_before().await {
-                    tracing::debug!(%error, "what was revoked elsewhere is not known");
-                }
+                let unknown = patient.refresh_not_before().await.err().map(|error| {
+                    format!("what was revoked elsewhere in the last seconds is not known: {error}")
+                });
+                advice.set("revocations", unknown.into_iter().collect());
                 tokio::time::sleep(QUICK).await;
             }
         };
