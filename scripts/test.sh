@@ -9,6 +9,7 @@ needed=(
   nginx=nginx-light
   /usr/lib/nginx/modules/ngx_http_set_misc_module.so=libnginx-mod-http-set-misc
   redis-server=redis-server
+  redis-cli=redis-tools
   haproxy=haproxy
   python3=python3
 )

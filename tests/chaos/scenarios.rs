@@ -36,6 +36,7 @@ pub const SCENARIOS: &[Scenario] = scenarios![
     "sentinel: the primary is killed" sentinel::killed,
     "sentinel: the primary hangs and wakes up" sentinel::hangs,
     "cluster: a primary is killed" cluster::killed,
+    "cluster: a primary hangs and wakes up" cluster::hangs,
     "network: slow, cut, half-open, noisy" network::bad,
     "a curfew is killed and started again" replica::killed,
 ];

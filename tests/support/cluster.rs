@@ -55,6 +55,13 @@ impl Cluster {
             .collect()
     }
 
+    /// The primary whose clock counts: that with the first address.
+    pub fn timekeeper(&self) -> usize {
+        let primaries = self.primaries().into_iter();
+        let first = primaries.min_by_key(|place| self.servers[*place].port);
+        first.expect("there are primaries")
+    }
+
     /// The server that has a key.
     pub fn server_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();

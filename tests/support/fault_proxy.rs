@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// What happens on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,32 +99,61 @@ async fn pass(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fau
 }
 
 async fn one_way(
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    faults: watch::Receiver<Fault>,
+    answers: bool,
+) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::join!(take(from, sender, faults, answers), hand_over(receiver, to));
+}
+
+/// Bytes, and when they arrive.
+type Parcel = (Instant, Vec<u8>);
+
+/// Reads what comes, and decides what becomes of it.
+async fn take(
     mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    to: mpsc::UnboundedSender<Parcel>,
     faults: watch::Receiver<Fault>,
     answers: bool,
 ) {
     let mut buffer = vec![0; 65_536];
+    // TCP never goes on behind bytes that it has lost: from then on nothing comes through.
+    let mut lost = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let fault = *faults.borrow();
-        match fault {
-            // What was swallowed never comes, as on a way that ends nowhere.
-            Fault::HalfOpen => continue,
-            Fault::Slow(by) => tokio::time::sleep(by).await,
-            Fault::Noise if answers => {
-                let mut noise = [0; 7];
-                getrandom::fill(&mut noise).unwrap();
-                if to.write_all(&noise).await.is_err() {
-                    return;
-                }
-            }
-            Fault::None | Fault::Cut | Fault::Noise => {}
+        lost |= fault == Fault::HalfOpen;
+        if lost {
+            continue;
         }
-        if to.write_all(&buffer[..count]).await.is_err() {
+        let mut bytes = buffer[..count].to_vec();
+        let mut due = Instant::now();
+        match fault {
+            Fault::Slow(by) => due += by,
+            Fault::Noise if answers => {
+                let mut noise = vec![0; 7];
+                getrandom::fill(&mut noise).unwrap();
+                noise.append(&mut bytes);
+                bytes = noise;
+            }
+            Fault::None | Fault::Cut | Fault::HalfOpen | Fault::Noise => {}
+        }
+        if to.send((due, bytes)).is_err() {
             return;
         }
     }
-    if *faults.borrow() == Fault::HalfOpen {
+    if lost || *faults.borrow() == Fault::HalfOpen {
+        // The end does not come through either.
         std::future::pending::<()>().await;
+    }
+}
+
+async fn hand_over(mut parcels: mpsc::UnboundedReceiver<Parcel>, mut to: OwnedWriteHalf) {
+    while let Some((due, bytes)) = parcels.recv().await {
+        tokio::time::sleep_until(due).await;
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
     }
 }

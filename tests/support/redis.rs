@@ -2,10 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
+use redis::IntoConnectionInfo;
 use tempfile::TempDir;
 
 use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server on a port and in a directory of its own.
 pub struct RedisServer {
@@ -118,9 +123,14 @@ impl RedisServer {
     }
 }
 
-/// Runs a command on the server at `url`.
+/// Runs a command on the server at `url`; an error where it hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    let mut connection = redis::Client::open(url)?.get_connection()?;
+    // Nothing is said before the time-out counts, unless there is a password.
+    let info = url.into_connection_info()?;
+    let quiet = info.redis_settings().clone().set_skip_set_lib_name();
+    let client = redis::Client::open(info.set_redis_settings(quiet))?;
+    let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+    connection.set_read_timeout(Some(PATIENCE))?;
     let mut command = redis::Cmd::new();
     for word in words {
         command.arg(*word);

@@ -13,8 +13,7 @@ const CONFIRMING: u16 = 1;
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut cluster = Cluster::start().await;
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING).await;
-    // The first slot is on it, and with it the clock that all go by.
-    let primary = cluster.primaries()[0];
+    let primary = cluster.timekeeper();
     cluster.servers[primary].kill();
     record.recovers("a primary is killed");
     cluster.failed_over(primary).await;
@@ -22,6 +21,23 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     stage.pause(2.0).await;
     cluster.servers[primary].start_again();
     record.recovers("the old primary is back");
+    cluster.settled().await;
+    stage.finish().await;
+}
+
+/// The old primary wakes up with what it had when it fell asleep, and takes itself for the primary
+/// until the others tell it otherwise.
+pub async fn hangs(record: &Arc<Record>, pace: Pace) {
+    let cluster = Cluster::start().await;
+    let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING).await;
+    let primary = cluster.timekeeper();
+    cluster.servers[primary].freeze();
+    record.recovers("a primary hangs");
+    cluster.failed_over(primary).await;
+    record.note("its replica has taken over");
+    stage.pause(2.0).await;
+    cluster.servers[primary].thaw();
+    record.recovers("the old primary goes on");
     cluster.settled().await;
     stage.finish().await;
 }

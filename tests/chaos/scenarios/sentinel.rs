@@ -1,5 +1,4 @@
-//! A primary with two replicas, and sentinels that watch them. Both replicas must have what is
-//! acknowledged as confirmed, so that a fail-over to either loses none of it.
+//! A primary with two replicas, and sentinels that watch them.
 
 use std::sync::Arc;
 
@@ -8,11 +7,11 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::sentinel::SentinelGroup;
 
-const CONFIRMING: u16 = 2;
-
+/// Both replicas must have what is acknowledged as confirmed, so that a fail-over to either loses
+/// none of it.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut group = SentinelGroup::start().await;
-    let stage = Stage::with(&group.url(), record, pace, CONFIRMING).await;
+    let stage = Stage::with(&group.url(), record, pace, 2).await;
     let primary = group.primary();
     group.servers[primary].kill();
     record.recovers("the primary is killed");
@@ -26,10 +25,12 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
 }
 
 /// The old primary wakes up with what it had when it fell asleep, and takes itself for the primary
-/// until a sentinel tells it otherwise.
+/// until a sentinel tells it otherwise. One replica must have what is acknowledged as confirmed:
+/// while the old primary is away there is no more than one, and what is ended then is what it
+/// does not know of.
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let group = SentinelGroup::start().await;
-    let stage = Stage::with(&group.url(), record, pace, CONFIRMING).await;
+    let stage = Stage::with(&group.url(), record, pace, 1).await;
     let primary = group.primary();
     group.servers[primary].freeze();
     record.recovers("the primary hangs");
