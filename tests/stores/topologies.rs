@@ -143,6 +143,47 @@ async fn cluster_and_a_fail_over() {
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }
 
+/// A primary hangs, and the cluster takes its time to notice: the sessions of the others go on.
+#[tokio::test]
+async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
+    let cluster = Cluster::start().await;
+    for server in &cluster.servers {
+        server.command::<()>(&[b"CONFIG", b"SET", b"cluster-node-timeout", b"60000"]);
+    }
+    let store = Running::connected(RedisSettings {
+        command_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(2),
+        ..settings(&cluster.url())
+    })
+    .await;
+    let hanging = cluster.timekeeper();
+    let (mut there, mut elsewhere) = (None, None);
+    for number in 0..100 {
+        let id = SessionId::from_bytes([number; SessionId::LEN]);
+        store.create(id, &session()).await.unwrap();
+        let key = [&b"test:s:"[..], id.as_bytes()].concat();
+        let place = if cluster.server_of(&key) == hanging {
+            &mut there
+        } else {
+            &mut elsewhere
+        };
+        *place = Some(id);
+        if there.is_some() && elsewhere.is_some() {
+            break;
+        }
+    }
+    let (there, elsewhere) = (there.unwrap(), elsewhere.unwrap());
+    cluster.servers[hanging].freeze();
+    let hangs = Stopwatch::start();
+    while hangs.seconds() < 6.0 {
+        let (lost, found) = tokio::join!(store.load(there), store.load(elsewhere));
+        assert!(lost.is_err());
+        assert!(found.unwrap().is_some());
+    }
+    cluster.servers[hanging].thaw();
+    eventually("it is back", async || store.load(there).await.is_ok()).await;
+}
+
 #[tokio::test]
 async fn sentinel_over_tls() {
     let certificates = Certificates::generate();

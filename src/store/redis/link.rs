@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::{Notify, watch};
@@ -13,6 +14,7 @@ use super::settings::{Address, Password, RedisSettings, Topology};
 use super::wire::Wire;
 use super::{ConnectError, info};
 use crate::clock::{Stopwatch, StoreClock};
+use crate::secret::Secret;
 use crate::session::Timestamp;
 use crate::store::StoreError;
 
@@ -50,7 +52,9 @@ pub(super) struct Link {
     incarnation: watch::Sender<u64>,
     /// The run ids of all primaries.
     primaries: Mutex<Vec<String>>,
-    /// The server of a cluster whose time counts.
+    /// The primaries of a cluster.
+    servers: Mutex<Vec<Address>>,
+    /// The one of them whose time counts.
     timekeeper: Mutex<Option<Address>>,
     /// Why there is no connection.
     trouble: Mutex<String>,
@@ -66,6 +70,7 @@ impl Link {
             distrusted: Notify::new(),
             incarnation: watch::Sender::new(0),
             primaries: Mutex::default(),
+            servers: Mutex::default(),
             timekeeper: Mutex::default(),
             trouble: Mutex::new("not connected yet".to_owned()),
         }
@@ -251,21 +256,23 @@ impl Link {
             tokio::select! {
                 () = tokio::time::sleep(HEARTBEAT) => {}
                 () = self.suspicion.notified() => {}
-                () = self.distrusted.notified() => return "an answer belonged to another question".to_owned(),
+                () = self.distrusted.notified() => {
+                    return "an answer belonged to another question".to_owned();
+                }
             }
             beats = beats.wrapping_add(1);
             match (self.beat(&mut connected.wire).await, &connected.wire) {
                 (Ok(()), _) => silent = None,
                 (Err(why), Wire::Single(_)) => return why,
-                (Err(why), Wire::Cluster(_)) => {
-                    // It mends itself, unless the servers have all moved away.
+                // One server that does not answer is no reason to leave the others, which go on,
+                // and it will be replaced. Only when all have moved away it does not mend itself.
+                (Err(why), Wire::Cluster(_)) if !self.anybody_answers(&connected.wire).await => {
                     let silent = silent.get_or_insert_with(Stopwatch::start);
                     if silent.seconds() > CLUSTER_PATIENCE {
                         return why;
                     }
-                    tokio::time::sleep(PAUSES.0).await;
-                    continue;
                 }
+                (Err(_), Wire::Cluster(_)) => silent = None,
             }
             if let Some(server) = &connected.server
                 && !connector.is_current(server).await
@@ -289,7 +296,7 @@ impl Link {
     }
 
     /// Whether the password file holds something else than before.
-    fn has_new_password(&self, before: &mut Option<Option<crate::secret::Secret<String>>>) -> bool {
+    fn has_new_password(&self, before: &mut Option<Option<Secret<String>>>) -> bool {
         if !matches!(self.settings.password, Password::File(_)) {
             return false;
         }
@@ -314,14 +321,24 @@ impl Link {
                     }
                     Ok(())
                 }
-                // One server that does not answer is no reason to leave the others.
-                Wire::Cluster(_) => self.note_primaries(wire, false).await.or(time),
+                Wire::Cluster(_) => self.note_primaries(wire, false).await.and(time),
             }
         };
         match tokio::time::timeout(PATIENCE, beat).await {
             Ok(beat) => beat.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {PATIENCE:?}")),
         }
+    }
+
+    /// Whether any primary of a cluster answers.
+    async fn anybody_answers(&self, wire: &Wire) -> bool {
+        let servers = self.servers.lock().clone();
+        let asked = servers.iter().map(async |server| {
+            let (mut wire, command) = (wire.clone(), redis::cmd("TIME"));
+            let answer = wire.ask(Some(server), &command);
+            matches!(tokio::time::timeout(PATIENCE, answer).await, Ok(Ok(_)))
+        });
+        join_all(asked).await.contains(&true)
     }
 
     /// Asks for the store's time. In a cluster one server keeps it, and no other is asked in its
@@ -357,9 +374,10 @@ impl Link {
             .is_some_and(|keeper| addresses.contains(keeper))
         {
             // The same one in every process.
-            *timekeeper = addresses.into_iter().min();
+            *timekeeper = addresses.iter().min().cloned();
         }
         drop(timekeeper);
+        *self.servers.lock() = addresses;
         let mut primaries = self.primaries.lock();
         let others = *primaries != found;
         *primaries = found;

@@ -124,7 +124,8 @@ pub(super) async fn cluster(
         // The caller's own time limit is the one that counts.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
-        // Retries come quickly: a check has no time for long pauses.
+        // Few and quick: whoever asks waits for no more than a moment.
+        .retries(3)
         .min_retry_wait(5)
         .max_retry_wait(50);
     if let Some(tls) = &settings.tls {
