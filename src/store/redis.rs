@@ -294,6 +294,16 @@ impl SessionStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
+        if self.link.is_cluster() {
+            // While one server of many is away this process is still of use for the others.
+            let wire = self.link.wire(self.budget).await?;
+            return if self.link.anybody_answers(&wire).await {
+                Ok(())
+            } else {
+                let nobody = "no server of the cluster answers".to_owned();
+                Err(StoreError::Unavailable(nobody))
+            };
+        }
         // Any key will do: this one is in every Redis that is in use.
         let mut ask = redis::cmd("GET");
         ask.arg(self.keys.schema());

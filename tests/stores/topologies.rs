@@ -178,6 +178,7 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
     while hangs.seconds() < 6.0 {
         let (lost, found) = tokio::join!(store.load(there), store.load(elsewhere));
         assert!(lost.is_err());
+        assert!(store.ready().await.is_ok(), "it is of use for the others");
         assert!(found.unwrap().is_some());
     }
     cluster.servers[hanging].thaw();

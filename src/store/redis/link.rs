@@ -331,7 +331,7 @@ impl Link {
     }
 
     /// Whether any primary of a cluster answers.
-    async fn anybody_answers(&self, wire: &Wire) -> bool {
+    pub(super) async fn anybody_answers(&self, wire: &Wire) -> bool {
         let servers = self.servers.lock().clone();
         let asked = servers.iter().map(async |server| {
             let (mut wire, command) = (wire.clone(), redis::cmd("TIME"));
