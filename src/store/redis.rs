@@ -62,7 +62,7 @@ pub struct RedisStore {
     waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
     keys: Arc<Keys>,
     scripts: Arc<Scripts>,
-    not_before: Arc<not_before::Copy>,
+    not_before: Arc<not_before::LocalCopy>,
     /// The most time for one operation, waiting for a connection included.
     budget: Duration,
 }

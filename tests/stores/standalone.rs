@@ -6,9 +6,11 @@ use curfew::clock::{ManualClock, Stopwatch};
 use curfew::secret::Secret;
 use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
+use curfew::store::redis::Migration;
 use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending, StoreError};
-use curfew::telemetry::Metrics;
+use curfew::telemetry::{Advice, Metrics};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::support::redis::RedisServer;
@@ -51,6 +53,17 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     };
     let store = Running::connected(settings.clone()).await;
     everything(&store).await;
+    let (policies, advice) = (super::migrations::policies(), Advice::default());
+    let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
+    let whole = async || -> bool { server.command(&[b"EXISTS", b"curfew:progress:healed"]) };
+    tokio::select! {
+        () = store.upkeep(&policies, &advice, &metrics, stop) => unreachable!("it goes on"),
+        () = eventually("the indexes are whole", whole) => {}
+    }
+    store
+        .migrate(Migration::Upgrade, &policies, |_| {})
+        .await
+        .unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
     assert!(
         denied.is_empty(),

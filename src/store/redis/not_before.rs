@@ -16,7 +16,7 @@ use crate::store::{NotBefore, Replication, StoreError};
 
 /// A copy of the times.
 #[derive(Default)]
-pub(super) struct Copy {
+pub(super) struct LocalCopy {
     table: RwLock<Table>,
 }
 
@@ -35,7 +35,7 @@ impl Table {
     }
 }
 
-impl Copy {
+impl LocalCopy {
     /// Reads the times, if they have changed.
     pub(super) async fn refresh(&self, keys: &Keys, mut wire: Wire) -> RedisResult<()> {
         let mut ask = redis::cmd("ZSCORE");
