@@ -1,13 +1,14 @@
 //! What may be written in a configuration: every key with its default, all values as text.
 
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::{SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::secret::{REDACTED, Secret};
-use crate::store::redis::Target;
+use crate::secret::Secret;
+
+pub use text::{FromText, RawUrl, TextList, redacted_url};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -358,123 +359,5 @@ impl Default for RawLog {
             format: "human".to_owned(),
             filter: "info".to_owned(),
         }
-    }
-}
-
-/// A list, or one text with commas or white space between its items, as an environment variable
-/// has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct TextList<T>(pub Vec<T>);
-
-impl<T> Default for TextList<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> TextList<T> {
-    /// Whether nothing is in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// What an item of a [`TextList`] is made of.
-pub trait FromText {
-    /// Takes the text.
-    fn from_text(text: String) -> Self;
-}
-
-impl FromText for String {
-    fn from_text(text: String) -> Self {
-        text
-    }
-}
-
-impl FromText for Secret<String> {
-    fn from_text(text: String) -> Self {
-        Self::new(text)
-    }
-}
-
-impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListVisitor;
-
-        impl<'de> Visitor<'de> for ListVisitor {
-            type Value = Vec<String>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts, or one text with commas between them")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                let items = text
-                    .split([',', ' ', '\t', '\n'])
-                    .filter(|item| !item.is_empty());
-                Ok(items.map(str::to_owned).collect())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(items)
-            }
-        }
-
-        let items = deserializer.deserialize_any(ListVisitor)?;
-        Ok(Self(items.into_iter().map(T::from_text).collect()))
-    }
-}
-
-/// A URL without the password that may be in it; nothing at all of what is not a URL.
-#[must_use]
-pub fn redacted_url(url: &str) -> String {
-    let Ok(mut parsed) = url::Url::parse(url) else {
-        return redacted_hosts(url).unwrap_or_else(|| REDACTED.to_owned());
-    };
-    // Query parameters can hold anything.
-    parsed.set_query(None);
-    if parsed.password().is_none() {
-        return parsed.to_string();
-    }
-    match parsed.set_password(Some("redacted")) {
-        Ok(()) => parsed.to_string(),
-        Err(()) => REDACTED.to_owned(),
-    }
-}
-
-/// A URL of Redis with several hosts, which is none in the strict sense, without its password.
-fn redacted_hosts(url: &str) -> Option<String> {
-    let target = Target::parse(url).ok()?;
-    let (scheme, rest) = url.split_once("://")?;
-    let (user, hosts) = match rest.rsplit_once('@') {
-        Some((user, hosts)) => (user.split(':').next()?, hosts),
-        None => ("", rest),
-    };
-    Some(match target.password {
-        Some(_) => format!("{scheme}://{user}:redacted@{hosts}"),
-        None => url.to_owned(),
-    })
-}
-
-/// A URL that may hold a password; shown without it.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct RawUrl(pub String);
-
-impl fmt::Debug for RawUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redacted_url(&self.0))
-    }
-}
-
-impl Serialize for RawUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&redacted_url(&self.0))
     }
 }

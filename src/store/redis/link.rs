@@ -271,6 +271,8 @@ impl Link {
                     if silent.seconds() > CLUSTER_PATIENCE {
                         return why;
                     }
+                    // However many operations fail meanwhile and ask to look at once.
+                    tokio::time::sleep(PAUSES.0).await;
                 }
                 (Err(_), Wire::Cluster(_)) => silent = None,
             }
