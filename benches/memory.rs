@@ -109,6 +109,8 @@ fn session(number: u64, now: Timestamp) -> Session {
         max_auth_age: None,
     };
     let new = NewSession {
+        remembered: false,
+        binding: curfew::session::Binding::default(),
         subject: Subject::new(format!("user{number:07}")).unwrap(),
         attributes: Attributes::default(),
         policy: PolicyName::new("default").unwrap(),

@@ -14,6 +14,8 @@ use axum::{Router, middleware};
 
 use crate::contract::SessionCookie;
 use crate::lifecycle::Lifecycle;
+use crate::live::Live;
+use crate::policy::Rulebook;
 
 pub use authorize::{AdminToken, AdminTokens};
 pub use openapi::document;
@@ -22,6 +24,8 @@ pub use openapi::document;
 pub struct Admin {
     /// Begins and ends sessions.
     pub lifecycle: Lifecycle,
+    /// What applies to which request.
+    pub book: Arc<Rulebook>,
     /// Writes the session cookie.
     pub cookie: SessionCookie,
     /// Who may come in.
@@ -34,7 +38,7 @@ pub struct Admin {
 const MAX_BODY: usize = 64 * 1024;
 
 /// The routes of the `admin` listener.
-pub fn router(admin: Arc<Admin>) -> Router {
+pub fn router(admin: Live<Admin>) -> Router {
     let protected = Router::new()
         .route(
             "/api/v1/sessions",
@@ -52,7 +56,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .route_layer(middleware::from_fn_with_state(
-            Arc::clone(&admin),
+            admin.clone(),
             authorize::require_token,
         ));
     Router::new()

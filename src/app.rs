@@ -1,6 +1,8 @@
 //! Builds everything and joins it: the only place that knows all parts.
 
+mod assembly;
 mod background;
+mod reload;
 mod store;
 
 use std::io;
@@ -9,28 +11,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin, AdminToken, AdminTokens};
-use crate::check::Checker;
+use crate::admin::{self, AdminToken};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Loaded, Source};
 use crate::contract::spoe::Agent;
-use crate::contract::{self, Contracts, SessionCookie, SignIn, ext_authz_grpc};
+use crate::contract::{self, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
-use crate::lifecycle::{KnownSessions, Lifecycle};
+use crate::lifecycle::KnownSessions;
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
+use crate::live::Live;
 use crate::ops::{self, Ops, grpc_health};
-use crate::policy::OnStoreFailure;
+use crate::policy::{OnStoreFailure, Policies};
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
-use crate::sweeper::Sweeper;
+use crate::sweeper;
 use crate::telemetry::{Advice, Metrics};
 use crate::webhook::Webhook;
+use assembly::{Foundation, InForce};
 use background::Background;
+use reload::Reloader;
 use store::Shared;
 
 /// The least time to write what must not be lost when the process stops.
@@ -49,6 +54,7 @@ pub struct App {
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
     patience: Duration,
+    reloader: Reloader,
 }
 
 /// Where the service listens.
@@ -124,22 +130,23 @@ pub enum RunError {
 }
 
 impl App {
-    /// Builds the service and binds its listeners. Redis need not be there yet: until it is, checks
+    /// Builds the service by what was `loaded` from `source`, and binds its listeners. Redis need not be there yet: until it is, checks
     /// are answered with `store_unavailable`, and `/readyz` says so.
     ///
     /// # Errors
     /// [`StartError`] with what to change.
-    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub async fn start(
+        source: Source,
+        loaded: Loaded,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         let advice = Arc::new(Advice::default());
-        let policies = Arc::new(config.policies);
-        let known = policies
-            .iter()
-            .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
-        metrics.begin(known.map(|(name, _)| name.as_str()));
+        tell_known(&metrics, &config.book.policies);
+        let policies = Live::new(Arc::clone(&config.book.policies));
         let stop_background = CancellationToken::new();
         let mut background = Background::new(stop_background.clone());
-        let mut made_up = MadeUp::default();
         let shared = Shared {
             metrics: &metrics,
             advice: &advice,
@@ -147,75 +154,54 @@ impl App {
             end_journal: config.end_journal,
         };
         let store = store::build(&config.store, clock, &shared, &mut background);
-        let key_ring = match config.key_ring {
-            Some(key_ring) => key_ring,
-            None => {
-                made_up.key_ring = true;
-                KeyRing::new(vec![SigningKey::parse(&SigningKey::generate()?)?])?
-            }
+        let token = AdminToken::generate()?;
+        let made_up = MadeUp {
+            key_ring: config.key_ring.is_none(),
+            admin_token: config.admin.token_hashes.is_empty().then_some(token.token),
         };
-        let mut token_hashes = config.admin.token_hashes;
-        if token_hashes.is_empty() {
-            let token = AdminToken::generate()?;
-            token_hashes.push(token.hash);
-            made_up.admin_token = Some(token.token);
-        }
-        let cookie = SessionCookie::new(config.cookie)?;
         let mut webhook = None;
-        if let Some(settings) = config.webhook {
+        if let Some(settings) = config.webhook.clone() {
             let clock = Arc::clone(&store.clock);
             let (queue, sender) = Webhook::new(settings, clock, Arc::clone(&metrics))?;
             webhook = Some(queue);
             background.spawn(async move |stop| sender.run(stop).await);
         }
-        let lifecycle = Lifecycle {
-            store: Arc::clone(&store.sessions),
+        let foundation = Foundation {
+            store: store.sessions,
             deadlines: store.deadlines,
             not_before: store.not_before,
             clock: store.clock,
-            key_ring: Arc::new(key_ring),
-            policies,
-            end_retention: config.end_retention,
             metrics: Arc::clone(&metrics),
             known: Arc::new(KnownSessions::default()),
             webhook,
             tasks: TaskTracker::new(),
+            made_up_key_ring: Arc::new(KeyRing::new(vec![SigningKey::parse(
+                &SigningKey::generate()?,
+            )?])?),
+            made_up_token: token.hash,
         };
-        let store = store.sessions;
-        let tasks = lifecycle.tasks.clone();
-        let sweeper = Sweeper {
-            lifecycle: lifecycle.clone(),
-        };
-        background.spawn(async move |stop| sweeper.run(stop).await);
+        let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
+        let in_force = InForce::new(policies, foundation.assemble(config)?);
+        let lifecycle = in_force.lifecycle.clone();
+        background.spawn(async move |stop| sweeper::run(lifecycle, stop).await);
         let draining = Arc::new(AtomicBool::new(false));
-        let checker = Checker::new(lifecycle.clone(), config.extractor, config.check_timeout);
-        let contracts = Arc::new(Contracts {
-            checker,
-            cookie: cookie.clone(),
-            sign_in: config.sign_in.map(SignIn::new),
-            literal_headers: config.literal_headers,
-        });
-        let admin = admin::router(Arc::new(Admin {
-            lifecycle,
-            cookie,
-            tokens: AdminTokens::new(token_hashes),
-            allow_ageing: config.admin.allow_ageing,
-        }));
         let ops = Arc::new(Ops {
             store: Arc::clone(&store),
             metrics,
-            advice,
+            advice: Arc::clone(&advice),
             draining: Arc::clone(&draining),
         });
+        let contracts = in_force.contracts.clone();
+        let admin = admin::router(in_force.admin.clone());
         let mut listeners = Listeners::default();
         let listen = config.listen;
-        let check = Service::Http(contract::router(Arc::clone(&contracts)));
+        let check = Service::Http(contract::router(contracts.clone()));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
             let routes = tonic::service::Routes::new(health)
-                .add_service(ext_authz_grpc::service(Arc::clone(&contracts)));
+                .add_service(ext_authz_grpc::service(contracts.clone()));
             let server = GrpcServer::new(routes, config.grpc_tls.as_ref())?;
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);
@@ -251,6 +237,13 @@ impl App {
             tasks,
             draining,
             patience: config.shutdown_timeout,
+            reloader: Reloader {
+                source,
+                foundation,
+                in_force,
+                advice,
+                started_with: loaded,
+            },
         })
     }
 
@@ -266,12 +259,22 @@ impl App {
         &self.made_up
     }
 
-    /// Serves until stopped, then stops gracefully: accepts nothing more, lets what is in flight
+    /// Serves until stopped, and by another configuration when its file changes or `reload` asks
+    /// for it. Then stops gracefully: accepts nothing more, lets what is in flight
     /// finish within the configured time, and writes the last activities.
     ///
     /// # Errors
     /// [`RunError`] when a part of the service has ended by itself, or when activity was lost.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RunError> {
+    pub async fn run(
+        mut self,
+        reload: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Result<(), RunError> {
+        let reloading = self.reloader.run(reload, self.stop_background.clone());
+        self.background.spawn(async move {
+            reloading.await;
+            Ok(())
+        });
         let stop_listeners = CancellationToken::new();
         let mut serving = JoinSet::new();
         for listener in self.listeners {
@@ -306,6 +309,14 @@ impl App {
             Err(_) => Err(StoreError::Unavailable("it did not answer in time".to_owned()).into()),
         }
     }
+}
+
+/// Shows the counts of what seldom happens under these policies.
+fn tell_known(metrics: &Metrics, policies: &Policies) {
+    let known = policies
+        .iter()
+        .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
+    metrics.begin(known.map(|(name, _)| name.as_str()));
 }
 
 /// What it means that a part which must run for ever has ended.

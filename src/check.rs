@@ -1,8 +1,10 @@
 //! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
 
 mod original;
+mod ruling;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
@@ -10,14 +12,13 @@ use http::{HeaderMap, Method};
 use crate::clock::Stopwatch;
 use crate::credential::{Extraction, TokenExtractor};
 use crate::lifecycle::Lifecycle;
-use crate::policy::{Activity, OnStoreFailure, Policy, classify};
-use crate::session::{
-    DenyReason, PolicyName, Remaining, Session, SessionId, State, Timestamp, Verdict, decide,
-};
+use crate::policy::{Activity, AddressHeader, Applied, Client, Contract, OnStoreFailure, Rulebook};
+use crate::session::{DenyReason, Remaining, Session, SessionId, State, Timestamp, Verdict};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
 
 pub use original::{MalformedOriginal, OriginalUrl};
+pub use ruling::{Judgement, Ruling, Undecidable};
 
 /// How often a check decides again because the session was used while it was being timed out.
 const ATTEMPTS: usize = 3;
@@ -25,16 +26,27 @@ const ATTEMPTS: usize = 3;
 /// What a contract has understood of a sub-request.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckRequest<'a> {
-    /// The contract, as metrics call it.
-    pub contract: &'static str,
-    /// The policy that the operator chose by the path, by name.
+    /// How it came.
+    pub contract: Contract,
+    /// The policy that the proxy asks for, by name.
     pub policy: Option<&'a str>,
     /// The original request, unless the sub-request did not say it properly.
     pub original: Result<Original<'a>, MalformedOriginal>,
     /// The client's headers.
     pub headers: &'a HeaderMap,
+    /// Where the client's address is.
+    pub address: ClientAddress,
     /// The proxy that asks.
     pub peer: Option<IpAddr>,
+}
+
+/// Where the address of the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAddress {
+    /// In a header that the proxy adds to.
+    InHeader,
+    /// The proxy said it, or did not.
+    Told(Option<IpAddr>),
 }
 
 /// The request that the proxy holds back until it has the answer.
@@ -51,6 +63,8 @@ pub struct Original<'a> {
 pub struct Outcome {
     /// The answer.
     pub verdict: Verdict,
+    /// Whether the request needs no session; none was looked for then.
+    pub public: bool,
     /// The session, where one was found.
     pub session: Option<(SessionId, Session)>,
     /// On an allowed request: how long the session can still live.
@@ -62,91 +76,143 @@ pub struct Outcome {
 
 /// Answers checks.
 pub struct Checker {
-    lifecycle: Lifecycle,
+    /// Where sessions are found, and ended.
+    pub lifecycle: Lifecycle,
+    /// What applies to which request.
+    pub book: Arc<Rulebook>,
     /// Finds the credential.
-    extractor: TokenExtractor,
-    /// The most time that one check spends on the store.
-    budget: Duration,
+    pub extractor: TokenExtractor,
+    /// Finds the client's address.
+    pub address: AddressHeader,
+    /// The most time that one check spends on the store; it is answered nearly at once after that
+    /// when the store has not answered.
+    pub budget: Duration,
 }
 
 /// The store could not be asked.
 struct NoStore;
 
+/// A request, and what applies to it.
+struct Asked<'a> {
+    request: &'a CheckRequest<'a>,
+    original: &'a Original<'a>,
+    ruling: &'a Ruling<'a>,
+}
+
 impl Outcome {
     const fn deny(reason: DenyReason) -> Self {
         Self {
             verdict: Verdict::Deny(reason),
+            public: false,
             session: None,
             remaining: None,
             max_auth_age: None,
         }
     }
+
+    /// The answer to a request that needs no session.
+    const PUBLIC: Self = Self {
+        verdict: Verdict::Allow,
+        public: true,
+        session: None,
+        remaining: None,
+        max_auth_age: None,
+    };
 }
 
 impl Checker {
-    /// Answers checks on the sessions of `lifecycle`, each within `budget`, and nearly at once after
-    /// that when the store has not answered.
-    #[must_use]
-    pub fn new(lifecycle: Lifecycle, extractor: TokenExtractor, budget: Duration) -> Self {
-        Self {
-            lifecycle,
-            extractor,
-            budget,
-        }
-    }
-
     /// Answers one check; counts and audits the answer.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
-        let (id, outcome) = match self.identify(request) {
-            Ok(id) => (Some(id), self.answer(request, id).await),
-            Err(reason) => (None, Outcome::deny(reason)),
+        let ruling = self.ruling(request);
+        let (id, outcome) = match &ruling {
+            Ok((ruling, _)) if ruling.public => (None, Outcome::PUBLIC),
+            Ok((ruling, original)) => match self.identify(request) {
+                Ok(id) => {
+                    let asked = Asked {
+                        request,
+                        original,
+                        ruling,
+                    };
+                    (Some(id), self.answer(&asked, id).await)
+                }
+                Err(reason) => (None, Outcome::deny(reason)),
+            },
+            Err(reason) => (None, Outcome::deny(*reason)),
         };
-        let policy = match (request.policy, &outcome.session) {
-            (Some(name), _) if self.lifecycle.policies.get(name).is_some() => name,
+        self.tell(
+            request,
+            ruling.ok().map(|(ruling, _)| ruling),
+            id,
+            &outcome,
+            stopwatch,
+        );
+        outcome
+    }
+
+    /// Counts and audits an answer.
+    fn tell(
+        &self,
+        request: &CheckRequest<'_>,
+        ruling: Option<Ruling<'_>>,
+        id: Option<SessionId>,
+        outcome: &Outcome,
+        stopwatch: Stopwatch,
+    ) {
+        let asked = ruling.filter(|ruling| !ruling.public);
+        let policy = match (asked.and_then(|ruling| ruling.asked()), &outcome.session) {
+            (Some(name), _) => name.as_str(),
             (None, Some((_, session))) => session.policy.as_str(),
-            _ => NO_POLICY,
+            (None, None) => NO_POLICY,
         };
-        let metrics = &self.lifecycle.metrics;
-        metrics.check(
-            request.contract,
+        self.lifecycle.metrics.check(
+            request.contract.as_str(),
             policy,
             outcome.verdict,
             stopwatch.seconds(),
         );
         if let Verdict::Deny(reason) = outcome.verdict {
+            let found = outcome.session.as_ref();
+            let original = request.original.as_ref().ok();
             let denied = audit::Denied {
-                contract: request.contract,
+                contract: request.contract.as_str(),
                 session: id,
-                subject: outcome
-                    .session
-                    .as_ref()
-                    .map(|(_, session)| session.subject.as_str()),
-                host: request
-                    .original
-                    .as_ref()
-                    .ok()
-                    .map(|original| original.url.host),
+                subject: found.map(|(_, session)| session.subject.as_str()),
+                host: original.map(|original| original.url.host),
+                rule: ruling.and_then(|ruling| ruling.rule.map(|rule| rule.index)),
                 peer: request.peer,
             };
             audit::session_denied(&denied, reason);
         }
-        outcome
+    }
+
+    /// What applies to the request.
+    fn ruling<'a>(
+        &'a self,
+        request: &CheckRequest<'a>,
+    ) -> Result<(Ruling<'a>, Original<'a>), DenyReason> {
+        let original = request.original.map_err(|_| DenyReason::MalformedRequest)?;
+        let CheckRequest {
+            contract,
+            policy,
+            headers,
+            ..
+        } = *request;
+        match Ruling::on(&self.book, contract, policy, &original, headers) {
+            Ok(ruling) => Ok((ruling, original)),
+            Err(undecidable) => {
+                if undecidable == Undecidable::UnknownPolicy {
+                    tracing::warn!(%contract, "{undecidable}");
+                } else {
+                    tracing::debug!(%contract, "{undecidable}");
+                }
+                Err(DenyReason::MalformedRequest)
+            }
+        }
     }
 
     /// The session that the request's credential names, without asking the store.
     fn identify(&self, request: &CheckRequest<'_>) -> Result<SessionId, DenyReason> {
-        request.original.map_err(|_| DenyReason::MalformedRequest)?;
-        if request
-            .policy
-            .is_some_and(|name| self.lifecycle.policies.get(name).is_none())
-        {
-            tracing::warn!(
-                contract = request.contract,
-                "a proxy asks for a policy that is not configured"
-            );
-            return Err(DenyReason::MalformedRequest);
-        }
         match self.extractor.extract(request.headers) {
             Extraction::Nothing => Err(DenyReason::NoCredential),
             Extraction::Ambiguous => Err(DenyReason::MalformedRequest),
@@ -159,14 +225,14 @@ impl Checker {
     }
 
     /// Answers by the store, or without it where it takes too long.
-    async fn answer(&self, request: &CheckRequest<'_>, id: SessionId) -> Outcome {
-        let by_store = self.answer_by_store(request, id);
+    async fn answer(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
+        let by_store = self.answer_by_store(asked, id);
         let outcome = match tokio::time::timeout(self.budget, by_store).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(NoStore)) => return self.answer_without_store(request, id).await,
+            Ok(Err(NoStore)) => return self.answer_without_store(asked, id).await,
             Err(_) => {
                 tracing::warn!("a check could not be answered: the store takes too long");
-                return self.answer_without_store(request, id).await;
+                return self.answer_without_store(asked, id).await;
             }
         };
         if let Verdict::Deny(reason) = outcome.verdict
@@ -178,11 +244,7 @@ impl Checker {
     }
 
     /// Loads, decides, and does what follows from the decision.
-    async fn answer_by_store(
-        &self,
-        request: &CheckRequest<'_>,
-        id: SessionId,
-    ) -> Result<Outcome, NoStore> {
+    async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
         for _ in 0..ATTEMPTS {
             let session = match self.lifecycle.store.load(id).await {
                 Ok(Some(session)) => session,
@@ -194,25 +256,21 @@ impl Checker {
             };
             // The time is read after the record, so that no wait for the store is left out.
             let now = self.lifecycle.clock.now();
-            let (home, asked) = self.policies(request.policy, &session.policy);
-            let verdict = if self.lifecycle.is_revoked(&session) {
-                Verdict::Deny(DenyReason::Revoked)
-            } else {
-                decide(Some(&session), &home.limits, &asked.limits, now)
-            };
-            match verdict {
+            let home = self.lifecycle.policies.home(&session);
+            let judgement = self.judge(asked, id, &home, &session, now);
+            match judgement {
                 Verdict::Allow => {
-                    let session = self.touch(request, id, session, (home, asked), now).await;
-                    if home.on_store_failure != OnStoreFailure::Deny {
+                    let session = self.touch(asked, id, session, &home, now).await;
+                    if home.policy.on_store_failure != OnStoreFailure::Deny {
                         self.lifecycle.known.verified(id, &session, now);
                     }
-                    return Ok(allowed(id, session, home, now));
+                    return Ok(allowed(id, session, &home, now));
                 }
                 Verdict::Deny(reason) => {
+                    let age = asked.ruling.limits(&home, &session).max_auth_age;
                     if let Some(outcome) = self.deny(id, session, reason, now).await? {
-                        let max_auth_age = asked.limits.max_auth_age.map(|age| age.as_secs());
                         return Ok(Outcome {
-                            max_auth_age,
+                            max_auth_age: age.map(|age| age.as_secs()),
                             ..outcome
                         });
                     }
@@ -225,66 +283,83 @@ impl Checker {
 
     /// Serves a session that the store had a moment ago, where its policies allow that; counted
     /// and audited.
-    async fn answer_without_store(&self, request: &CheckRequest<'_>, id: SessionId) -> Outcome {
+    async fn answer_without_store(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
         let now = self.lifecycle.clock.now();
         let recalled = self
             .lifecycle
             .known
             .recall(id, Duration::MAX, now)
             .and_then(|session| {
-                let (home, asked) = self.policies(request.policy, &session.policy);
-                let OnStoreFailure::Known { grace } =
-                    home.on_store_failure.strictest(asked.on_store_failure)
-                else {
+                let home = self.lifecycle.policies.home(&session);
+                let OnStoreFailure::Known { grace } = asked.ruling.on_store_failure(&home) else {
                     return None;
                 };
                 let known = self.lifecycle.known.recall(id, grace, now)?;
-                let verdict = decide(Some(&known), &home.limits, &asked.limits, now);
-                let allowed = verdict == Verdict::Allow && !self.lifecycle.is_revoked(&known);
-                allowed.then_some((known, home, asked))
+                let verdict = self.judge(asked, id, &home, &known, now);
+                (verdict == Verdict::Allow).then_some((known, home))
             });
-        let Some((session, home, asked)) = recalled else {
+        let Some((session, home)) = recalled else {
             return Outcome::deny(DenyReason::StoreUnavailable);
         };
         let seen = session.last_seen;
-        let session = self.touch(request, id, session, (home, asked), now).await;
+        let session = self.touch(asked, id, session, &home, now).await;
         if session.last_seen > seen {
             self.lifecycle.known.touched(id, now);
         }
         self.lifecycle.metrics.degraded(session.policy.as_str());
-        audit::session_degraded(id, &session, request.contract);
-        allowed(id, session, home, now)
+        audit::session_degraded(id, &session, asked.request.contract.as_str());
+        allowed(id, session, &home, now)
     }
 
-    /// The session's home policy and the one that applies to the request.
-    fn policies(&self, asked: Option<&str>, home: &PolicyName) -> (&Policy, &Policy) {
-        let home = self.lifecycle.policies.home(home);
-        let asked = asked.and_then(|name| self.lifecycle.policies.get(name));
-        (home, asked.map_or(home, |(_, policy)| policy))
+    /// Decides on a request on a session; tells of one that is used from elsewhere.
+    fn judge(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+        home: &Applied<'_>,
+        session: &Session,
+        now: Timestamp,
+    ) -> Verdict {
+        if self.lifecycle.is_revoked(session) {
+            return Verdict::Deny(DenyReason::Revoked);
+        }
+        let client = || self.client(asked.request);
+        let judgement = asked.ruling.judge(home, session, client, now);
+        if let Some(elsewhere) = judgement.elsewhere {
+            let address = self.client(asked.request).address;
+            audit::session_elsewhere(id, session, elsewhere.as_str(), address);
+        }
+        judgement.verdict
+    }
+
+    /// Who sends a request.
+    fn client(&self, request: &CheckRequest<'_>) -> Client {
+        let address = match request.address {
+            ClientAddress::Told(address) => address,
+            ClientAddress::InHeader => self.address.read(request.headers),
+        };
+        Client::new(address, request.headers)
     }
 
     /// Records that the session was used, if the request counts as activity; the session as it
     /// is then.
     async fn touch(
         &self,
-        request: &CheckRequest<'_>,
+        asked: &Asked<'_>,
         id: SessionId,
         mut session: Session,
-        (home, asked): (&Policy, &Policy),
+        home: &Applied<'_>,
         now: Timestamp,
     ) -> Session {
-        let Ok(original) = &request.original else {
-            return session;
-        };
-        let kind = home.activity.strictest(asked.activity);
-        if classify(kind, original.method, request.headers) == Activity::Passive {
+        let (method, headers) = (asked.original.method, asked.request.headers);
+        if asked.ruling.activity(home, method, headers) != Activity::Touch {
             return session;
         }
         let touch = Touch {
             at: now,
             last_seen: session.last_seen,
             retention: session.retention,
-            interval: home.touch_interval,
+            interval: home.policy.touch_interval,
             deadline: session.idle_deadline(&home.limits),
         };
         // The session is alive whether or not this can be written; the store counts its failures.
@@ -305,10 +380,8 @@ impl Checker {
         let denied = |reason, session| {
             let session = Some((id, session));
             Ok(Some(Outcome {
-                verdict: Verdict::Deny(reason),
                 session,
-                remaining: None,
-                max_auth_age: None,
+                ..Outcome::deny(reason)
             }))
         };
         let Some(ending) = Ending::for_denial(&session, reason, now) else {
@@ -334,9 +407,10 @@ impl Checker {
 }
 
 /// A request that may pass on a session.
-fn allowed(id: SessionId, session: Session, home: &Policy, now: Timestamp) -> Outcome {
+fn allowed(id: SessionId, session: Session, home: &Applied<'_>, now: Timestamp) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,
+        public: false,
         remaining: Some(session.remaining(&home.limits, now)),
         session: Some((id, session)),
         max_auth_age: None,

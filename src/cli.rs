@@ -3,13 +3,14 @@
 mod check_config;
 mod keygen;
 mod migrate;
+mod schema;
 mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::config::{ConfigError, Loaded, Source};
 
 /// Sessions that end on time, enforced at the edge.
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ enum Command {
     Serve(ConfigArgs),
     /// Check the configuration and print what is in force, without its secrets.
     CheckConfig(ConfigArgs),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
     /// Upgrade the records in Redis to the version that this program writes, while checks go on.
     Migrate(migrate::MigrateArgs),
     /// Make a key for token.keys, or an admin token.
@@ -41,10 +44,17 @@ struct ConfigArgs {
 
 impl ConfigArgs {
     fn load(&self) -> Result<Loaded, ConfigError> {
+        self.source().load()
+    }
+
+    fn source(&self) -> Source {
         // What is not Unicode can't be a value of ours, and is not shown as one.
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
-        config::load(self.config.as_deref(), &environment.collect())
+        Source {
+            file: self.config.clone(),
+            environment: environment.collect(),
+        }
     }
 }
 
@@ -57,6 +67,7 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
+            Command::Schema => schema::run(),
             Command::Migrate(args) => migrate::run(&args),
             Command::Keygen(args) => keygen::run(&args),
         }

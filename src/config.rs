@@ -8,19 +8,23 @@
 mod load;
 mod problem;
 pub mod raw;
+mod schema;
+mod source;
 mod validate;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::credential::{KeyRing, TokenExtractor};
-use crate::policy::Policies;
+use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
 use crate::store::redis::RedisSettings;
 use crate::webhook::WebhookSettings;
 
 pub use load::{Environment, Loaded, load};
 pub use problem::{ConfigError, Problem};
+pub use schema::schema;
+pub use source::{Contents, Source};
 
 /// A configuration that makes sense.
 #[derive(Clone, Debug)]
@@ -48,8 +52,10 @@ pub struct Config {
     pub key_ring: Option<KeyRing>,
     /// How the session cookie is written.
     pub cookie: CookieConfig,
-    /// The policies.
-    pub policies: Policies,
+    /// The policies and rules.
+    pub book: Rulebook,
+    /// Where the address of a client is found.
+    pub address: AddressHeader,
     /// How long the reason of a session's end can be told.
     pub end_retention: Duration,
     /// The admin API.

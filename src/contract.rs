@@ -15,12 +15,12 @@ pub mod spoe;
 mod sub_request;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::routing::any;
 use axum::{Extension, Router};
 
 use crate::check::Checker;
+use crate::live::Live;
 
 pub use cookie::{SessionCookie, UnwritableCookie};
 pub use sign_in::SignIn;
@@ -42,7 +42,7 @@ type Peer = Option<Extension<SocketAddr>>;
 
 /// The routes of the `check` listener. Any method is accepted: the proxy may pass on the
 /// original one, which says nothing about the check itself.
-pub fn router(contracts: Arc<Contracts>) -> Router {
+pub fn router(contracts: Live<Contracts>) -> Router {
     let mut router = Router::new()
         .merge(auth_request::AUTH_REQUEST.routes())
         .merge(forward_auth::FORWARD_AUTH.routes());

@@ -6,7 +6,7 @@
 //! The layers, from the bottom up; each uses only those before it:
 //!
 //! 1. [`session`], the domain; [`secret`]
-//! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]
+//! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]; [`live`]
 //! 3. [`store`] and [`config`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`sweeper`];
 //!    [`webhook`]
@@ -24,6 +24,7 @@ pub mod credential;
 pub mod events;
 pub mod lifecycle;
 pub mod listener;
+pub mod live;
 pub mod ops;
 pub mod policy;
 pub mod secret;

@@ -4,6 +4,8 @@
 //! that none is made without being told.
 
 mod known;
+mod start;
+mod subject;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +13,19 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::credential::{KeyError, KeyRing, Token};
+use crate::credential::KeyRing;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{NewSession, Session, SessionId, State, Subject, Timestamp};
+use crate::session::{Session, SessionId, State};
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore,
-    StoreError,
+    DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore, StoreError,
 };
 use crate::telemetry::{Metrics, audit};
 use crate::webhook::Webhook;
 
 pub use known::KnownSessions;
+pub use start::{SignIn, StartError, Started};
+pub use subject::{RevokedAll, SubjectCount};
 
 /// How long whoever ended a session gets to tell it before another process does. The end is noted
 /// at a time from before the store was asked, so this includes what the store took.
@@ -57,110 +60,7 @@ pub struct Lifecycle {
     pub tasks: TaskTracker,
 }
 
-/// A session that was just started.
-#[derive(Debug)]
-pub struct Started {
-    /// Its name.
-    pub id: SessionId,
-    /// The credential to hand to the client; it can't be had again.
-    pub token: Token,
-    /// Its record.
-    pub session: Session,
-    /// How many replicas of the store have it.
-    pub replication: Replication,
-}
-
-/// What became of the sessions of a subject that was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RevokedAll {
-    /// How many sessions lived until now.
-    pub revoked: usize,
-    /// All that started before this have ended.
-    pub not_before: Timestamp,
-    /// How many replicas of the store have all of this.
-    pub replication: Replication,
-}
-
-/// How many records a subject has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SubjectCount {
-    /// Sessions that live.
-    pub live: usize,
-    /// Tombstones that are still kept.
-    pub ended: usize,
-}
-
-/// Why a session could not be started or ended.
-#[derive(Debug, thiserror::Error)]
-pub enum LifecycleError {
-    /// The policy is not configured.
-    #[error("there is no policy of this name")]
-    UnknownPolicy,
-    /// No token could be made.
-    #[error(transparent)]
-    Token(#[from] KeyError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The operating system's random numbers repeat: two of 256 bits were the same.
-    #[error("a token was issued twice: the random number generator can't be trusted")]
-    Collision,
-}
-
 impl Lifecycle {
-    /// Starts a session under the policy it names.
-    ///
-    /// # Errors
-    /// [`LifecycleError`]; nothing has been started then, as far as the store could say.
-    pub async fn start(&self, new: NewSession) -> Result<Started, LifecycleError> {
-        let this = self.clone();
-        to_the_end(async move {
-            let (_, policy) = this
-                .policies
-                .get(new.policy.as_str())
-                .ok_or(LifecycleError::UnknownPolicy)?;
-            let token = this.key_ring.issue()?;
-            let id = token.session_id();
-            // The store is asked first: its answer is what sets the clock, on a new process.
-            let not_before = this.not_before.not_before(&new.subject).await?;
-            let now = after(this.clock.now(), not_before);
-            let session = Session::start(new, &policy.limits, this.end_retention, now);
-            let deadline = this.policies.deadline(&session);
-            this.deadlines.enqueue(id, deadline).await?;
-            let creation = this.store.create(id, &session).await;
-            if matches!(
-                creation,
-                Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
-            ) {
-                // There is certainly nothing to look at.
-                let _ = this.deadlines.settle(id, None).await;
-            }
-            match creation? {
-                Creation::Created => Ok(this.started(id, token, session).await),
-                // A connection to a cluster repeats by itself what it had no answer to.
-                Creation::Exists if this.store.load(id).await? == Some(session.clone()) => {
-                    Ok(this.started(id, token, session).await)
-                }
-                Creation::Exists => Err(LifecycleError::Collision),
-            }
-        })
-        .await
-    }
-
-    /// A session that is kept: counts it and tells of it.
-    async fn started(&self, id: SessionId, token: Token, session: Session) -> Started {
-        self.metrics.session_created(session.policy.as_str());
-        audit::session_created(id, &session);
-        let replication = self.confirmation(id).await;
-        self.count_unconfirmed(replication);
-        Started {
-            id,
-            token,
-            session,
-            replication,
-        }
-    }
-
     /// Ends a session.
     ///
     /// # Errors
@@ -239,84 +139,6 @@ impl Lifecycle {
         Ok((outcome, replication))
     }
 
-    /// Ends every session of a subject on purpose that started before `before` (now, when that is
-    /// left out), and says how many lived until then. Sessions that start later live.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store failed on the way: some may have been ended. Repeating it is
-    /// safe.
-    pub async fn revoke_all(
-        &self,
-        subject: &Subject,
-        before: Option<Timestamp>,
-    ) -> Result<RevokedAll, StoreError> {
-        let (this, subject) = (self.clone(), subject.clone());
-        to_the_end(async move {
-            let now = this.clock.now();
-            let not_before = before.unwrap_or(now).min(now);
-            // What started before that is over by its absolute limit.
-            let forget = now.minus(this.policies.longest());
-            let mut replication = this
-                .not_before
-                .set_not_before(&subject, not_before, forget)
-                .await?;
-            audit::subject_revoked(&subject, not_before);
-            let (mut revoked, mut ended) = (0, Vec::new());
-            let ending = Ending::revoked(now);
-            let mut pages = Pages::of(&subject);
-            while let Some(page) = pages.next(&*this.store).await? {
-                for (id, session) in page {
-                    let meant = match before {
-                        Some(before) => session.started < before,
-                        // Whoever signs in meanwhile is not meant.
-                        None => session.started <= now,
-                    };
-                    if !meant {
-                        continue;
-                    }
-                    let outcome = this.end(id, ending).await?;
-                    revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
-                    // Those that had ended, too: who asks again wants to know of them.
-                    ended.push(id);
-                }
-            }
-            for id in &ended {
-                if !replication.is_confirmed() {
-                    break;
-                }
-                replication = this.confirmation(*id).await;
-            }
-            this.count_unconfirmed(replication);
-            Ok(RevokedAll {
-                revoked,
-                not_before,
-                replication,
-            })
-        })
-        .await
-    }
-
-    /// How many records a subject has.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store could not say.
-    pub async fn count(&self, subject: &Subject) -> Result<SubjectCount, StoreError> {
-        let mut count = SubjectCount::default();
-        let mut pages = Pages::of(subject);
-        while let Some(page) = pages.next(&*self.store).await? {
-            let now = self.clock.now();
-            for (_, session) in page {
-                let over = now >= self.policies.deadline(&session) || self.is_revoked(&session);
-                if session.state == State::Live && !over {
-                    count.live += 1;
-                } else {
-                    count.ended += 1;
-                }
-            }
-        }
-        Ok(count)
-    }
-
     /// Moves every time of a live session into the past, for tests of time-outs.
     ///
     /// # Errors
@@ -357,49 +179,6 @@ impl Lifecycle {
                 "replicas did not confirm a change in time"
             );
         }
-    }
-}
-
-/// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
-/// where that is later by no more than clocks differ.
-fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
-    /// The most by which clocks differ that are kept at the store's.
-    const DIFFERENCE: Duration = Duration::from_secs(1);
-    not_before.map_or(now, |not_before| {
-        not_before.clamp(now, now.plus(DIFFERENCE))
-    })
-}
-
-/// All records of a subject, page by page.
-struct Pages<'a> {
-    subject: &'a Subject,
-    /// The end of the page before.
-    after: Option<Cursor>,
-    done: bool,
-}
-
-impl<'a> Pages<'a> {
-    const fn of(subject: &'a Subject) -> Self {
-        Self {
-            subject,
-            after: None,
-            done: false,
-        }
-    }
-
-    async fn next(
-        &mut self,
-        store: &dyn SessionStore,
-    ) -> Result<Option<Vec<(SessionId, Session)>>, StoreError> {
-        /// How many are read at a time.
-        const PAGE: usize = 100;
-        if self.done {
-            return Ok(None);
-        }
-        let page = store.list(self.subject, self.after, PAGE).await?;
-        self.after = page.next;
-        self.done = page.next.is_none();
-        Ok(Some(page.sessions))
     }
 }
 

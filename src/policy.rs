@@ -1,26 +1,87 @@
-//! Policies: named limits and behaviour, and what counts as activity under them.
+//! Policies and rules: what limits a session, which of it applies to a request, and what counts as
+//! activity. Nothing here does I/O or reads a clock.
 
 mod activity;
+mod bind;
+mod client_address;
+mod contract;
+mod host;
+mod path;
+mod policies;
+pub mod pollers;
+mod preset;
+mod rule;
+mod rulebook;
+mod rules;
+pub mod standards;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::session::{Limits, PolicyName, Session, Timestamp};
+use crate::session::{Attributes, Limits, Session};
 
-pub use activity::{Activity, ActivityKind, classify};
+pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classify, is_preflight};
+pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
+pub use client_address::AddressHeader;
+pub use contract::Contract;
+pub use host::{HostPattern, HostPatternError};
+pub use path::{AmbiguousPath, NormalPath};
+pub use policies::{Applied, Policies};
+pub use preset::Preset;
+pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
+pub use rulebook::Rulebook;
+pub use rules::{Found, Rules, RulesError, Target};
 
 /// Named limits and behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// What ends a session.
     pub limits: Limits,
+    /// What ends a session whose subject asked to be remembered; `None` where nobody can.
+    pub remember: Option<Limits>,
+    /// What is tighter for some.
+    pub variants: Vec<Variant>,
     /// Which requests count as activity.
     pub activity: ActivityKind,
     /// How long activities are gathered before one is written: the most by which a session can end
-    /// too early. Never as long as half the idle limit.
+    /// too early. Never as long as half of any idle limit above.
     pub touch_interval: Duration,
+    /// How many sessions a subject can have at once.
+    pub max_sessions: Option<MaxSessions>,
+    /// What sessions are bound to from their sign-in on.
+    pub bind: Bind,
     /// What becomes of a check while the store can't be asked.
     pub on_store_failure: OnStoreFailure,
+    /// The ceilings that the limits are meant to be within.
+    pub preset: Option<Preset>,
+    /// Why a limit is above them all the same.
+    pub deviation_reason: Option<String>,
+}
+
+/// What is tighter for the members of some groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// Whoever is in one of these.
+    pub groups: Vec<String>,
+    /// Their limits; the tighter ones apply, of these and of all others.
+    pub limits: Limits,
+}
+
+/// How many sessions a subject can have at once, and what becomes of a sign-in beyond that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxSessions {
+    /// The most that live at the same time, whatever their policies.
+    pub count: usize,
+    /// What becomes of a sign-in beyond that.
+    pub beyond: Beyond,
+}
+
+/// What becomes of a sign-in when the subject has as many sessions as it can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    /// It is refused.
+    Deny,
+    /// It ends the oldest session.
+    EndOldest,
 }
 
 /// What becomes of a check while the store can't be asked.
@@ -36,6 +97,32 @@ pub enum OnStoreFailure {
     },
 }
 
+impl Policy {
+    /// What limits a session of someone with these attributes: the policy's limits, or those for
+    /// the remembered, and the tightest of every variant that is for them.
+    #[must_use]
+    pub fn limits_of(&self, remembered: bool, attributes: &Attributes) -> Limits {
+        let limits = match self.remember {
+            Some(remember) if remembered => remember,
+            _ => self.limits,
+        };
+        self.variants_for(attributes)
+            .fold(limits, |limits, variant| limits.strictest(variant.limits))
+    }
+
+    /// What limits a session under this policy.
+    #[must_use]
+    pub fn limits_for(&self, session: &Session) -> Limits {
+        self.limits_of(session.remembered, &session.attributes)
+    }
+
+    /// The variants that are for someone with these attributes.
+    pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = &Variant> {
+        let variants = self.variants.iter();
+        variants.filter(|variant| attributes.in_any_of(&variant.groups))
+    }
+}
+
 impl OnStoreFailure {
     /// The one that lets less pass.
     #[must_use]
@@ -47,123 +134,16 @@ impl OnStoreFailure {
     }
 }
 
-/// Every configured policy, and which of them applies where none is named.
-#[derive(Clone, Debug)]
-pub struct Policies {
-    by_name: BTreeMap<PolicyName, Policy>,
-    default: PolicyName,
-    /// The tightest of all, for a session whose home policy is not configured any more.
-    strictest: Policy,
-}
-
-impl Policies {
-    /// These policies; `None` when `default` is not one of them.
+impl Beyond {
+    /// The word for this in the configuration.
     #[must_use]
-    pub fn new(by_name: BTreeMap<PolicyName, Policy>, default: PolicyName) -> Option<Self> {
-        let strictest = by_name.values().cloned().reduce(|a, b| Policy {
-            limits: a.limits.strictest(b.limits),
-            activity: a.activity.strictest(b.activity),
-            touch_interval: a.touch_interval.min(b.touch_interval),
-            on_store_failure: a.on_store_failure.strictest(b.on_store_failure),
-        })?;
-        by_name.contains_key(&default).then_some(Self {
-            by_name,
-            default,
-            strictest,
-        })
-    }
-
-    /// The policy of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<(&PolicyName, &Policy)> {
-        self.by_name.get_key_value(name)
-    }
-
-    /// The policy of a session that names none.
-    #[must_use]
-    pub const fn default_name(&self) -> &PolicyName {
-        &self.default
-    }
-
-    /// The home policy of a session, as configured today. When it is not there any more, the
-    /// tightest of all applies: renaming a policy must neither log everybody out nor let anybody
-    /// stay for longer.
-    #[must_use]
-    pub fn home(&self, name: &PolicyName) -> &Policy {
-        self.by_name.get(name).unwrap_or(&self.strictest)
-    }
-
-    /// When a session ends unless it is used before, under its home policy as configured today.
-    #[must_use]
-    pub fn deadline(&self, session: &Session) -> Timestamp {
-        let limits = &self.home(&session.policy).limits;
-        session
-            .idle_deadline(limits)
-            .min(session.absolute_deadline(limits))
-    }
-
-    /// The longest absolute limit of all policies: what started before that is over.
-    #[must_use]
-    pub fn longest(&self) -> Duration {
-        let limits = self.by_name.values().map(|policy| policy.limits.absolute);
-        limits.max().unwrap_or_default()
-    }
-
-    /// All policies, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
-        self.by_name.iter()
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deny => "deny",
+            Self::EndOldest => "end_oldest",
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: Duration = Duration::from_secs(60);
-
-    fn name(name: &str) -> PolicyName {
-        PolicyName::new(name).unwrap()
-    }
-
-    fn policy(idle: u32, absolute: u32) -> Policy {
-        Policy {
-            limits: Limits {
-                idle: Some(idle * MINUTE),
-                absolute: absolute * MINUTE,
-                max_auth_age: None,
-            },
-            activity: ActivityKind::Any,
-            touch_interval: MINUTE / 4,
-            on_store_failure: OnStoreFailure::Known {
-                grace: absolute * MINUTE,
-            },
-        }
-    }
-
-    #[test]
-    fn a_store_failure_is_taken_strictly() {
-        let known = |minutes: u32| OnStoreFailure::Known {
-            grace: minutes * MINUTE,
-        };
-        assert_eq!(known(5).strictest(known(3)), known(3));
-        assert_eq!(
-            known(5).strictest(OnStoreFailure::Deny),
-            OnStoreFailure::Deny
-        );
-        assert_eq!(
-            OnStoreFailure::Deny.strictest(known(5)),
-            OnStoreFailure::Deny
-        );
-    }
-
-    #[test]
-    fn a_policy_that_is_gone_is_replaced_by_the_tightest_of_all() {
-        let (long, short) = (policy(30, 60), policy(15, 90));
-        let all = BTreeMap::from([(name("long"), long.clone()), (name("short"), short)]);
-        let policies = Policies::new(all.clone(), name("long")).unwrap();
-        assert_eq!(policies.home(&name("long")), &long);
-        let tightest = policy(15, 60);
-        assert_eq!(policies.home(&name("renamed")), &tightest);
-        assert!(Policies::new(all, name("renamed")).is_none());
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 //! verdict.
 
 mod attributes;
+mod binding;
 mod decide;
 mod id;
 mod limits;
@@ -17,6 +18,7 @@ mod verdict;
 mod tests;
 
 pub use attributes::{AttributeError, Attributes};
+pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
 pub use id::{ParseSessionIdError, SessionId};
 pub use limits::{LONGEST_LIFE, Limits, MIN_TELLING};

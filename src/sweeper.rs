@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Lifecycle, TELLING};
+use crate::live::Live;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, Ending, StoreError};
 
@@ -23,20 +24,23 @@ pub struct Sweeper {
     pub lifecycle: Lifecycle,
 }
 
-impl Sweeper {
-    /// Looks at the queue until stopped.
-    pub async fn run(&self, stop: CancellationToken) {
-        while stop
-            .run_until_cancelled(tokio::time::sleep(PERIOD))
-            .await
-            .is_some()
-        {
-            if let Some(Err(error)) = stop.run_until_cancelled(self.sweep()).await {
-                tracing::debug!(%error, "the deadline queue could not be looked at");
-            }
+/// Looks at the queue until stopped.
+pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .await
+        .is_some()
+    {
+        let sweeper = Sweeper {
+            lifecycle: (*lifecycle.current()).clone(),
+        };
+        if let Some(Err(error)) = stop.run_until_cancelled(sweeper.sweep()).await {
+            tracing::debug!(%error, "the deadline queue could not be looked at");
         }
     }
+}
 
+impl Sweeper {
     /// Looks at every session that is due; says how many those were.
     ///
     /// # Errors
@@ -96,7 +100,7 @@ impl Sweeper {
         if self.lifecycle.is_revoked(session) {
             return Some(Ending::revoked(now));
         }
-        let limits = &self.lifecycle.policies.home(&session.policy).limits;
+        let limits = &self.lifecycle.policies.home(session).limits;
         match decide(Some(session), limits, limits, now) {
             Verdict::Deny(denial) => Ending::for_denial(session, denial, now),
             Verdict::Allow => None,

@@ -10,13 +10,19 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+use http::HeaderName;
+
+use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::config::CookieConfig;
-use crate::credential::{KeyRing, SigningKey};
-use crate::lifecycle::{KnownSessions, Lifecycle, Started};
-use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
+use crate::credential::{KeyRing, SigningKey, TokenExtractor};
+use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
+use crate::policy::{
+    ActivityKind, AddressHeader, BackgroundHeaders, Bind, Client, OnStoreFailure, Policies, Policy,
+    Rulebook, Rules,
+};
 use crate::session::{
-    Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
+    Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -148,25 +154,19 @@ impl Bench {
         let store = Arc::new(ProbedStore::new(&clock));
         let memory = Arc::clone(&store.memory);
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-        let relaxed = Policy {
-            limits: Limits {
-                idle: Some(15 * MINUTE),
-                absolute: 8 * HOUR,
-                max_auth_age: None,
-            },
-            activity: ActivityKind::Any,
-            touch_interval: 15 * SECOND,
-            on_store_failure: OnStoreFailure::Deny,
-        };
+        let relaxed = policy(Limits {
+            idle: Some(15 * MINUTE),
+            absolute: 8 * HOUR,
+            max_auth_age: None,
+        });
         let strict = Policy {
-            limits: Limits {
+            activity: ActivityKind::Navigation,
+            touch_interval: 5 * SECOND,
+            ..policy(Limits {
                 idle: Some(5 * MINUTE),
                 absolute: HOUR,
                 max_auth_age: Some(30 * MINUTE),
-            },
-            activity: ActivityKind::Navigation,
-            touch_interval: 5 * SECOND,
-            on_store_failure: OnStoreFailure::Deny,
+            })
         };
         let lenient = Policy {
             on_store_failure: OnStoreFailure::Known { grace: 2 * MINUTE },
@@ -206,12 +206,46 @@ impl Bench {
             ),
             ("email".to_owned(), vec!["alice@example.com".to_owned()]),
         ]);
-        let new = NewSession {
+        let sign_in = SignIn {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::new(attributes).unwrap(),
             policy: name(policy),
+            remember: false,
+            client: Client::default(),
         };
-        self.lifecycle.start(new).await.unwrap()
+        self.lifecycle.start(sign_in).await.unwrap()
+    }
+
+    /// Replaces the policies; the default one is named so.
+    pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
+        let policies = Policies::new(policies, name("default")).unwrap();
+        self.lifecycle.policies = Arc::new(policies);
+    }
+
+    /// A checker that goes by `rules`.
+    pub(crate) fn checker(&self, rules: Rules, cookie: &str) -> Checker {
+        Checker {
+            lifecycle: self.lifecycle.clone(),
+            book: Arc::new(self.book(rules)),
+            extractor: TokenExtractor {
+                cookie: cookie.to_owned(),
+                bearer: true,
+            },
+            address: AddressHeader {
+                name: HeaderName::from_static("x-forwarded-for"),
+                proxies: 1,
+            },
+            budget: SECOND,
+        }
+    }
+
+    /// The policies, with `rules`.
+    pub(crate) fn book(&self, rules: Rules) -> Rulebook {
+        Rulebook {
+            policies: Arc::clone(&self.lifecycle.policies),
+            rules,
+            background: BackgroundHeaders::default(),
+        }
     }
 
     /// The record as the store has it.
@@ -222,6 +256,22 @@ impl Bench {
     /// Moves the clock to so long after the beginning.
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
+    }
+}
+
+/// A policy with nothing but limits.
+pub(crate) fn policy(limits: Limits) -> Policy {
+    Policy {
+        limits,
+        remember: None,
+        variants: Vec::new(),
+        activity: ActivityKind::Any,
+        touch_interval: 15 * SECOND,
+        max_sessions: None,
+        bind: Bind::default(),
+        on_store_failure: OnStoreFailure::Deny,
+        preset: None,
+        deviation_reason: None,
     }
 }
 
@@ -236,6 +286,8 @@ pub(crate) fn session_of(subject: &str, now: Timestamp) -> Session {
         subject: Subject::new(subject).unwrap(),
         attributes: Attributes::default(),
         policy: name("default"),
+        remembered: false,
+        binding: Binding::default(),
     };
     Session::start(new, &limits, HOUR, now)
 }

@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::lifecycle::LifecycleError;
+use crate::lifecycle::StartError;
 use crate::store::StoreError;
 
 /// An error as RFC 9457 has it (`application/problem+json`).
@@ -40,6 +40,8 @@ pub(super) enum ApiError {
     #[error("ageing sessions is off; admin.allow_ageing turns it on, in an installation for tests")]
     AgeingOff,
     #[error("{0}")]
+    TooMany(String),
+    #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
     Internal(String),
@@ -55,6 +57,7 @@ impl ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::AgeingOff => StatusCode::FORBIDDEN,
+            Self::TooMany(_) => StatusCode::CONFLICT,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -96,14 +99,17 @@ impl From<StoreError> for ApiError {
     }
 }
 
-impl From<LifecycleError> for ApiError {
-    fn from(error: LifecycleError) -> Self {
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
         match error {
-            LifecycleError::UnknownPolicy => {
+            StartError::UnknownPolicy => {
                 Self::Invalid(format!("policy: {error}; /api/v1/policies lists them"))
             }
-            LifecycleError::Store(error) => error.into(),
-            LifecycleError::Token(_) | LifecycleError::Collision => {
+            StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
+            StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
+            StartError::TooMany(_) => Self::TooMany(error.to_string()),
+            StartError::Store(error) => error.into(),
+            StartError::Token(_) | StartError::Collision => {
                 tracing::error!(%error, "a session could not be started");
                 Self::Internal(error.to_string())
             }

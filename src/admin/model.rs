@@ -1,14 +1,16 @@
 //! What the admin API takes and gives, as JSON.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
-use crate::policy::{OnStoreFailure, Policies, Policy};
+use crate::lifecycle::SignIn;
+use crate::policy::{Applied, Client, OnStoreFailure, Policies, Policy};
 use crate::session::{
-    Attributes, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
+    Attributes, Limits, PolicyName, Session, SessionId, State, Subject, Timestamp,
 };
 use crate::store::Replication;
 
@@ -26,6 +28,37 @@ pub(super) struct CreateSession {
     /// are told to the backend.
     #[serde(default)]
     attributes: BTreeMap<String, OneOrMany>,
+    /// Whether the subject asked to be remembered: the limits are then those of the policy's
+    /// `remember`.
+    #[serde(default)]
+    remember: bool,
+    /// The client that signed in, for a policy that binds sessions to it.
+    client: Option<ClientView>,
+}
+
+/// A client.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClientView {
+    /// Its address, as the proxy sees it.
+    #[schema(example = "203.0.113.7")]
+    address: Option<String>,
+    /// Its `User-Agent`.
+    user_agent: Option<String>,
+}
+
+impl ClientView {
+    fn parse(self) -> Result<Client, ApiError> {
+        let address = self.address.map(|text| text.parse::<IpAddr>()).transpose();
+        let address = address.map_err(|_| {
+            ApiError::Invalid("client.address: an IP address, such as 203.0.113.7".to_owned())
+        })?;
+        let user_agent = self.user_agent;
+        Ok(Client {
+            address,
+            user_agent: user_agent.map(|text| Client::hash_user_agent(text.as_bytes())),
+        })
+    }
 }
 
 /// A text or a list of texts.
@@ -47,7 +80,7 @@ impl From<OneOrMany> for Vec<String> {
 
 impl CreateSession {
     /// Parses the request.
-    pub(super) fn parse(self, policies: &Policies) -> Result<NewSession, ApiError> {
+    pub(super) fn parse(self, policies: &Policies) -> Result<SignIn, ApiError> {
         let invalid = |field: &str, error: &dyn std::fmt::Display| {
             ApiError::Invalid(format!("{field}: {error}"))
         };
@@ -60,7 +93,10 @@ impl CreateSession {
             Some(name) => PolicyName::new(name).map_err(|error| invalid("policy", &error))?,
             None => policies.default_name().clone(),
         };
-        Ok(NewSession {
+        let client = self.client.map(ClientView::parse).transpose()?;
+        Ok(SignIn {
+            remember: self.remember,
+            client: client.unwrap_or_default(),
             subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
             attributes: Attributes::new(attributes)
                 .map_err(|error| invalid("attributes", &error))?,
@@ -128,6 +164,14 @@ pub(super) struct SessionView {
     subject: String,
     policy: String,
     attributes: BTreeMap<String, Vec<String>>,
+    /// Whether its limits are those of the policy's `remember`.
+    remembered: bool,
+    /// The network that it can be used from; absent where that is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_to_network: Option<String>,
+    /// Whether it can be used by one kind of client only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bound_to_user_agent: bool,
     /// `ended` also where a limit has been reached and no check has found out yet.
     state: StateView,
     /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
@@ -152,8 +196,13 @@ pub(super) struct SessionView {
 
 impl SessionView {
     /// The session as it is at `now`, under its home policy.
-    pub(super) fn new(id: SessionId, session: &Session, policy: &Policy, now: Timestamp) -> Self {
-        let limits = &policy.limits;
+    pub(super) fn new(
+        id: SessionId,
+        session: &Session,
+        home: &Applied<'_>,
+        now: Timestamp,
+    ) -> Self {
+        let limits = &home.limits;
         let absolute = session.absolute_deadline(limits);
         let idle = session.idle_deadline(limits).min(absolute);
         let verdict = crate::session::decide(Some(session), limits, limits, now);
@@ -177,6 +226,9 @@ impl SessionView {
             subject: session.subject.to_string(),
             policy: session.policy.to_string(),
             attributes: session.attributes.as_map().clone(),
+            remembered: session.remembered,
+            bound_to_network: session.binding.network.map(|network| network.to_string()),
+            bound_to_user_agent: session.binding.user_agent.is_some(),
             state: if end_reason.is_some() {
                 StateView::Ended
             } else {
@@ -267,43 +319,111 @@ pub(super) struct AgeSession {
     pub(super) by: String,
 }
 
-/// A policy.
+/// A policy. All times are in seconds.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PolicyView {
     name: String,
     /// Whether sessions that name no policy get this one.
     default: bool,
-    /// The idle limit in seconds; absent where there is none.
+    #[serde(flatten)]
+    limits: LimitsView,
+    /// The limits of those who asked to be remembered; absent where nobody can.
     #[serde(skip_serializing_if = "Option::is_none")]
-    idle: Option<f64>,
-    /// The absolute limit in seconds.
-    absolute: f64,
-    /// The longest time since sign-in in seconds; absent where it does not matter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_auth_age: Option<f64>,
-    /// The most by which a session can end too early, in seconds.
+    remember: Option<LimitsView>,
+    /// What is tighter for some groups.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<VariantView>,
+    /// The most by which a session can end too early.
     touch_interval: f64,
     /// `any` or `navigation`.
     activity: &'static str,
-    /// For how many seconds a session is served without the store; absent where it is not.
+    /// The most sessions that a subject can have; absent where it does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_sessions: Option<usize>,
+    /// `deny` or `end_oldest`: what becomes of a sign-in beyond that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beyond_max_sessions: Option<&'static str>,
+    /// What sessions are bound to: `address`, `user_agent`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bind: Vec<&'static str>,
+    /// For how long a session is served without the store; absent where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_failure_grace: Option<f64>,
+    /// The ceilings that its limits are meant to be within.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<&'static str>,
+    /// Why they are above them all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deviation_reason: Option<String>,
+}
+
+/// What ends a session, in seconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LimitsView {
+    /// The idle limit; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle: Option<f64>,
+    /// The absolute limit; absent where it is the policy's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    absolute: Option<f64>,
+    /// The longest time since sign-in; absent where it does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_auth_age: Option<f64>,
+}
+
+/// What is tighter for some groups.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VariantView {
+    /// One of them is enough.
+    groups: Vec<String>,
+    #[serde(flatten)]
+    limits: LimitsView,
+}
+
+impl From<Limits> for LimitsView {
+    fn from(limits: Limits) -> Self {
+        let absolute = limits.absolute;
+        Self {
+            idle: limits.idle.map(|idle| idle.as_secs_f64()),
+            absolute: (absolute < Limits::NONE.absolute).then(|| absolute.as_secs_f64()),
+            max_auth_age: limits.max_auth_age.map(|age| age.as_secs_f64()),
+        }
+    }
 }
 
 impl PolicyView {
     pub(super) fn new(name: &PolicyName, policy: &Policy, default: bool) -> Self {
+        let bind = [
+            ("address", policy.bind.network.is_some()),
+            ("user_agent", policy.bind.user_agent),
+        ];
         Self {
             name: name.to_string(),
             default,
-            idle: policy.limits.idle.map(|idle| idle.as_secs_f64()),
-            absolute: policy.limits.absolute.as_secs_f64(),
-            max_auth_age: policy.limits.max_auth_age.map(|age| age.as_secs_f64()),
+            limits: policy.limits.into(),
+            remember: policy.remember.map(LimitsView::from),
+            variants: policy
+                .variants
+                .iter()
+                .map(|variant| VariantView {
+                    groups: variant.groups.clone(),
+                    limits: variant.limits.into(),
+                })
+                .collect(),
             touch_interval: policy.touch_interval.as_secs_f64(),
             activity: policy.activity.as_str(),
+            max_sessions: policy.max_sessions.map(|most| most.count),
+            beyond_max_sessions: policy.max_sessions.map(|most| most.beyond.as_str()),
+            bind: bind
+                .into_iter()
+                .filter_map(|(word, bound)| bound.then_some(word))
+                .collect(),
             store_failure_grace: match policy.on_store_failure {
                 OnStoreFailure::Deny => None,
                 OnStoreFailure::Known { grace } => Some(grace.as_secs_f64()),
             },
+            preset: policy.preset.map(|preset| preset.name),
+            deviation_reason: policy.deviation_reason.clone(),
         }
     }
 }

@@ -31,13 +31,13 @@ impl Admin {
     }
 
     fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
-        let policy = self.lifecycle.policies.home(&session.policy);
+        let home = self.lifecycle.policies.home(session);
         if self.lifecycle.is_revoked(session) {
             let mut revoked = session.clone();
             revoked.end(EndReason::Revoked, now);
-            return SessionView::new(id, &revoked, policy, now);
+            return SessionView::new(id, &revoked, &home, now);
         }
-        SessionView::new(id, session, policy, now)
+        SessionView::new(id, session, &home, now)
     }
 }
 
@@ -52,6 +52,7 @@ impl Admin {
         (status = 201, body = CreatedSession, headers(("Location" = String, description = "the session"))),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 409, description = "the subject has as many sessions as its policy allows", body = Problem),
         (status = 503, description = "the store failed or is full", body = Problem),
     ),
 )]

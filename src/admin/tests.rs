@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::CookieConfig;
+use crate::policy::Rules;
 use crate::testing::{Bench, HOUR, MINUTE, cookie_config};
 
 /// The admin API, with a token that opens it.
@@ -32,6 +33,7 @@ impl Fixture {
             ..cookie_config()
         };
         let admin = Admin {
+            book: Arc::new(bench.book(Rules::default())),
             lifecycle: bench.lifecycle.clone(),
             cookie: SessionCookie::new(cookie).unwrap(),
             tokens: AdminTokens::new(vec![token.hash]),
@@ -39,7 +41,7 @@ impl Fixture {
         };
         Self {
             bench,
-            routes: router(Arc::new(admin)),
+            routes: router(Live::new(admin)),
             token: token.token.expose().clone(),
         }
     }
@@ -122,6 +124,7 @@ async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
             "subject": "alice",
             "policy": "default",
             "attributes": { "groups": ["staff", "admin"], "email": ["alice@example.com"] },
+            "remembered": false,
             "state": "live",
             "started": "2027-01-15T08:00:00.000Z",
             "last_seen": "2027-01-15T08:00:00.000Z",

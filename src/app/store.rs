@@ -7,6 +7,7 @@ use super::RunError;
 use super::background::Background;
 use crate::clock::{Clock, SteadyClock, StoreClock};
 use crate::config::StoreConfig;
+use crate::live::Live;
 use crate::policy::Policies;
 use crate::store::journal::JournaledStore;
 use crate::store::measured::MeasuredStore;
@@ -23,7 +24,7 @@ const RECLAIM_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Shared<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) advice: &'a Arc<Advice>,
-    pub(super) policies: &'a Arc<Policies>,
+    pub(super) policies: &'a Live<Policies>,
     pub(super) end_journal: Duration,
 }
 
@@ -64,7 +65,7 @@ pub(super) fn build(
                 .tasks
                 .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
             let kept = Arc::clone(&redis);
-            let (advice, policies) = (Arc::clone(shared.advice), Arc::clone(shared.policies));
+            let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
             let measures = metrics();
             background.spawn(async move |stop| {
                 kept.upkeep(&policies, &advice, &measures, stop).await;

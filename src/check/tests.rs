@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::*;
+use crate::policy::Rules;
 use crate::session::End;
 use crate::session::EndReason;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
@@ -22,11 +23,7 @@ impl Fixture {
     async fn under(policy: &str) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in(policy).await;
-        let extractor = TokenExtractor {
-            cookie: "session".to_owned(),
-            bearer: true,
-        };
-        let checker = Checker::new(bench.lifecycle.clone(), extractor, SECOND);
+        let checker = bench.checker(Rules::default(), "session");
         Self {
             bench,
             checker,
@@ -60,10 +57,11 @@ impl Fixture {
         headers: &HeaderMap,
     ) -> Outcome {
         let request = CheckRequest {
-            contract: "test",
+            contract: Contract::AuthRequest,
             policy,
             original,
             headers,
+            address: ClientAddress::InHeader,
             peer: None,
         };
         self.checker.check(&request).await
@@ -439,12 +437,12 @@ async fn every_check_is_counted_by_its_verdict() {
     fixture.get(HOUR).await;
     let text = fixture.bench.lifecycle.metrics.render().unwrap();
     for line in [
-        r#"curfew_checks_total{contract="test",policy="default",verdict="allow"} 1"#,
-        r#"curfew_checks_total{contract="test",policy="strict",verdict="allow"} 1"#,
-        r#"curfew_checks_total{contract="test",policy="none",verdict="malformed_request"} 1"#,
-        r#"curfew_checks_total{contract="test",policy="default",verdict="idle_timeout"} 1"#,
+        r#"curfew_checks_total{contract="auth-request",policy="default",verdict="allow"} 1"#,
+        r#"curfew_checks_total{contract="auth-request",policy="strict",verdict="allow"} 1"#,
+        r#"curfew_checks_total{contract="auth-request",policy="none",verdict="malformed_request"} 1"#,
+        r#"curfew_checks_total{contract="auth-request",policy="default",verdict="idle_timeout"} 1"#,
         r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
-        r#"curfew_check_duration_seconds_count{contract="test"} 4"#,
+        r#"curfew_check_duration_seconds_count{contract="auth-request"} 4"#,
     ] {
         assert!(text.contains(line), "{line}\nis not in\n{text}");
     }

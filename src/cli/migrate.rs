@@ -63,7 +63,9 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
             );
         }
     };
-    let done = store.migrate(migration, &config.policies, progress).await;
+    let done = store
+        .migrate(migration, &config.book.policies, progress)
+        .await;
     if live {
         let _ = writeln!(std::io::stderr());
     }

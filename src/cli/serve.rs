@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
@@ -11,21 +12,24 @@ use crate::app::{Addresses, App, MadeUp};
 use crate::clock::SystemClock;
 use crate::telemetry::logging;
 
-/// Runs the service until SIGTERM or Ctrl-C.
+/// Runs the service until SIGTERM or Ctrl-C; SIGHUP makes it read its configuration again.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
-    let config = args.load()?.config;
-    logging::init(config.log.format, &config.log.filter)?;
+    let source = args.source();
+    let loaded = source.load()?;
+    let log = &loaded.config.log;
+    logging::init(log.format, &log.filter)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         // Before anything is announced, so that no signal is missed.
-        let (mut terminate, mut interrupt) = (
+        let (mut terminate, mut interrupt, mut hang_up) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
         );
-        let app = App::start(config, Arc::new(SystemClock)).await?;
+        let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         if app.made_up().key_ring {
             tracing::warn!(
                 "token.keys is not set: a key was made for this process, and its tokens end with it"
@@ -40,7 +44,15 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             }
             on_signal.cancel();
         });
-        app.run(stop).await?;
+        let reload = Arc::new(Notify::new());
+        let on_hang_up = Arc::clone(&reload);
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                tracing::info!("SIGHUP: reading the configuration again");
+                on_hang_up.notify_one();
+            }
+        });
+        app.run(reload, stop).await?;
         tracing::info!("stopped");
         Ok(())
     })

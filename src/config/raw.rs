@@ -1,24 +1,35 @@
 //! What may be written in a configuration: every key with its default, all values as text.
 
+mod policy;
+mod rule;
 mod text;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::schema;
 use crate::secret::Secret;
 
-pub use text::{FromText, RawUrl, TextList, redacted_url};
+pub use policy::{RawPolicy, RawRemember, RawVariant};
+pub use rule::RawRule;
+pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
 
 /// The whole configuration.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
     /// The policy of a session that names none.
     pub default_policy: String,
+    /// `protected` or `public`: whether CORS preflights need a session where no rule says more.
+    #[schemars(extend("enum" = ["protected", "public"]))]
+    pub cors_preflight: String,
     /// How long the reason of a session's end can be told.
+    #[schemars(with = "schema::Duration")]
     pub end_retention: String,
     /// The most time that requests in flight get to finish when the process is told to stop.
+    #[schemars(with = "schema::Duration")]
     pub shutdown_timeout: String,
     /// Where to listen.
     pub listen: RawListen,
@@ -40,12 +51,37 @@ pub struct RawConfig {
     pub events: RawEvents,
     /// Logs.
     pub log: RawLog,
+    /// Where the address of a client is found.
+    pub client_address: RawClientAddress,
+    /// What counts as activity, under every policy.
+    pub activity: RawActivity,
     /// The policies, by name.
     pub policies: BTreeMap<String, RawPolicy>,
+    /// What applies to which request; the first that matches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RawRule>,
+}
+
+/// Where the address of a client is found, for sessions that are bound to it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawClientAddress {
+    /// The header with the list of addresses that every proxy adds to.
+    pub header: String,
+    /// How many trusted proxies add to it.
+    pub proxies: usize,
+}
+
+/// What counts as activity, under every policy.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawActivity {
+    /// More headers by which clients say that a request happens in the background, with the value.
+    pub background_headers: BTreeMap<String, String>,
 }
 
 /// Where to listen, each an address and a port.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawListen {
     /// The contracts over HTTP, for proxies.
@@ -61,7 +97,7 @@ pub struct RawListen {
 }
 
 /// TLS on the gRPC listener.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawGrpc {
     /// A file with the PEM certificate chain.
@@ -76,7 +112,7 @@ pub struct RawGrpc {
 }
 
 /// What is peculiar to `ext-authz` over HTTP.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawExtAuthz {
     /// Whether the original request is in headers named `Method` and `Path`.
@@ -84,7 +120,7 @@ pub struct RawExtAuthz {
 }
 
 /// Where browsers are sent to sign in.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSignIn {
     /// The address of the sign-in page.
@@ -93,20 +129,23 @@ pub struct RawSignIn {
     /// The query parameter that gets the address of the page that was asked for.
     pub return_parameter: String,
     /// Hosts that the sign-in page may send browsers back to.
+    #[schemars(with = "schema::Texts")]
     pub allowed_hosts: TextList<String>,
 }
 
 /// Where sessions live.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawStore {
     /// `memory:`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`; `rediss…` for TLS.
+    #[schemars(with = "String")]
     pub url: RawUrl,
     /// The ACL user, instead of the URL's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// The password, instead of the URL's.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub password: Option<Secret<String>>,
     /// A file that holds the password; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +155,7 @@ pub struct RawStore {
     pub sentinel_username: Option<String>,
     /// The password of the sentinels.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub sentinel_password: Option<Secret<String>>,
     /// A file that holds the password of the sentinels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,16 +172,21 @@ pub struct RawStore {
     /// What every key in Redis begins with.
     pub prefix: String,
     /// The most time to make a connection.
+    #[schemars(with = "schema::Duration")]
     pub connect_timeout: String,
     /// The most time for one operation.
+    #[schemars(with = "schema::Duration")]
     pub command_timeout: String,
     /// The most time that one check spends on the store.
+    #[schemars(with = "schema::Duration")]
     pub check_timeout: String,
     /// How many replicas must have a sign-in or a revocation before it is confirmed.
     pub wait_replicas: u16,
     /// How long to wait for them.
+    #[schemars(with = "schema::Duration")]
     pub wait_timeout: String,
     /// How long each process remembers the ends that it has written.
+    #[schemars(with = "schema::Duration")]
     pub end_journal: String,
     /// Whether `serve` upgrades older records.
     pub migrate: bool,
@@ -150,11 +195,12 @@ pub struct RawStore {
 }
 
 /// Opaque session tokens.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawToken {
     /// The key ring: base64 keys of 32 bytes, the signing one first.
     #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "schema::Texts")]
     pub keys: TextList<Secret<String>>,
     /// A file with the key ring, a key a line; `#` begins a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,7 +210,7 @@ pub struct RawToken {
 }
 
 /// The session cookie.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawCookie {
     /// The name.
@@ -177,23 +223,25 @@ pub struct RawCookie {
     /// Whether it is sent over TLS only.
     pub secure: bool,
     /// `strict`, `lax` or `none`.
+    #[schemars(extend("enum" = ["strict", "lax", "none"]))]
     pub same_site: String,
     /// Whether it survives the browser.
     pub persistent: bool,
 }
 
 /// The admin API.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
     /// SHA-256 hashes, in hexadecimal, of the tokens that open it.
+    #[schemars(with = "schema::Texts")]
     pub token_hashes: TextList<String>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
 }
 
 /// The ends of sessions, for other programs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawEvents {
     /// Whether they are written to a Redis stream.
@@ -202,55 +250,38 @@ pub struct RawEvents {
     pub stream_length: u64,
     /// The address that they are sent to.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub webhook_url: Option<RawUrl>,
     /// The key of the signatures, in base64, with or without `whsec_` in front.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub webhook_secret: Option<Secret<String>>,
     /// A file that holds the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret_file: Option<String>,
     /// The most time for one attempt.
+    #[schemars(with = "schema::Duration")]
     pub webhook_timeout: String,
     /// How many wait at the most.
     pub webhook_queue: usize,
 }
 
 /// Logs.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLog {
     /// `human` or `json`.
+    #[schemars(extend("enum" = ["human", "json"]))]
     pub format: String,
     /// A level, or directives.
     pub filter: String,
-}
-
-/// A policy. What is left out is taken from the defaults of `docs/configuration.md`.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawPolicy {
-    /// The longest time between two activities, or `off`.
-    pub idle: Option<String>,
-    /// The longest time from sign-in to end.
-    pub absolute: Option<String>,
-    /// The longest time since sign-in with which a request is still served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_auth_age: Option<String>,
-    /// How long activities are gathered before one is written.
-    pub touch_interval: Option<String>,
-    /// `any` or `navigation`.
-    pub activity: Option<String>,
-    /// `deny` or `known`.
-    pub on_store_failure: Option<String>,
-    /// How long a session is known, with `known`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store_failure_grace: Option<String>,
 }
 
 impl Default for RawConfig {
     fn default() -> Self {
         Self {
             default_policy: "default".to_owned(),
+            cors_preflight: "protected".to_owned(),
             end_retention: "1h".to_owned(),
             shutdown_timeout: "10s".to_owned(),
             listen: RawListen::default(),
@@ -263,7 +294,10 @@ impl Default for RawConfig {
             admin: RawAdmin::default(),
             events: RawEvents::default(),
             log: RawLog::default(),
+            client_address: RawClientAddress::default(),
+            activity: RawActivity::default(),
             policies: BTreeMap::new(),
+            rules: Vec::new(),
         }
     }
 }
@@ -335,6 +369,15 @@ impl Default for RawCookie {
             secure: true,
             same_site: "lax".to_owned(),
             persistent: false,
+        }
+    }
+}
+
+impl Default for RawClientAddress {
+    fn default() -> Self {
+        Self {
+            header: "x-forwarded-for".to_owned(),
+            proxies: 1,
         }
     }
 }

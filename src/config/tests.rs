@@ -3,6 +3,8 @@ mod store;
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use super::*;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
@@ -39,7 +41,7 @@ fn problems(text: &str) -> String {
 #[test]
 fn nothing_at_all_is_a_good_configuration() {
     let loaded = load(None, &Environment::new()).unwrap();
-    let (_, policy) = loaded.config.policies.get("default").unwrap();
+    let (_, policy) = loaded.config.book.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(900)));
     assert_eq!(policy.limits.absolute, Duration::from_secs(43_200));
     assert_eq!(policy.touch_interval, Duration::from_secs(15));
@@ -70,7 +72,7 @@ fn environment_over_file_over_defaults() {
         config.store,
         StoreConfig::Memory { max_sessions: 7 }
     ));
-    assert_eq!(config.policies.default_name().as_str(), "strict");
+    assert_eq!(config.book.policies.default_name().as_str(), "strict");
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn toml_is_the_same() {
         "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n",
     );
     let config = load(Some(&file.1), &Environment::new()).unwrap().config;
-    let (_, policy) = config.policies.get("default").unwrap();
+    let (_, policy) = config.book.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(300)));
 }
 
@@ -89,8 +91,9 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
     assert_eq!(
         problems("policies:\n  default:\n    idel: 15m\n"),
         "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
-         (known here: idle, absolute, max_auth_age, touch_interval, activity, on_store_failure, \
-         store_failure_grace)"
+         (known here: preset, deviation_reason, idle, absolute, max_auth_age, touch_interval, \
+         activity, max_sessions, beyond_max_sessions, bind, bind_ipv4_bits, bind_ipv6_bits, \
+         on_store_failure, store_failure_grace, remember, variants)"
     );
     assert!(
         problems("stroe: {}\n")
@@ -344,11 +347,44 @@ fn files_that_can_not_be_read_are_named() {
     );
 }
 
+/// The keys that a schema has, with dots between their parts: `NAME` for any name, `N` for any
+/// place in a list.
+fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
+    let target = |schema: &Value| {
+        let one = |schema: &Value| schema["$ref"].as_str().map(str::to_owned);
+        let inside = ["allOf", "anyOf"].into_iter().filter_map(|of| {
+            let parts = schema[of].as_array()?;
+            parts.iter().find_map(one)
+        });
+        one(schema).or_else(|| inside.into_iter().next())
+    };
+    let resolve = |schema: &Value| {
+        let path = target(schema)?;
+        root.pointer(path.trim_start_matches('#')).cloned()
+    };
+    if let Some(section) = resolve(schema) {
+        return keys(root, &section, prefix, found);
+    }
+    let below = |part: &str| format!("{prefix}{part}").trim_start_matches('.').to_owned();
+    if let Some(properties) = schema["properties"].as_object() {
+        for (name, property) in properties {
+            keys(root, property, &below(&format!(".{name}")), found);
+        }
+    } else if resolve(&schema["additionalProperties"]).is_some() {
+        keys(root, &schema["additionalProperties"], &below(".NAME"), found);
+    } else if resolve(&schema["items"]).is_some() {
+        keys(root, &schema["items"], &below(".N"), found);
+    } else {
+        found.push(prefix.to_owned());
+    }
+}
+
 /// Every key has its row in the documentation with the default that is in force, and every row is
 /// about a key.
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../docs/configuration.md");
+    let (page, _) = page.split_once("\n## Redis\n").unwrap();
     let rows: Vec<(&str, &str)> = page
         .lines()
         .filter_map(|line| {
@@ -356,61 +392,36 @@ fn every_key_is_documented() {
             let default = rest.split('|').next()?.trim();
             Some((key, default.trim_matches('`')))
         })
-        .filter(|(key, _)| !key.starts_with("curfew_") && !key.contains('/'))
-        .filter(|(key, _)| !key.starts_with("session.") && !key.starts_with("subject."))
         .collect();
     let loaded = load(None, &Environment::new()).unwrap();
     let in_force = serde_json::to_value(&loaded.effective).unwrap();
+    let schema = serde_json::to_value(schema()).unwrap();
     let mut known = Vec::new();
-    let sections = [
-        "listen",
-        "grpc",
-        "ext_authz",
-        "sign_in",
-        "store",
-        "token",
-        "cookie",
-        "admin",
-        "events",
-        "log",
-    ];
-    for (place, documented) in sections
-        .map(|section| (section, section.to_owned() + "."))
-        .into_iter()
-        .chain([
-            ("policies.default", "policies.NAME.".to_owned()),
-            ("", String::new()),
-        ])
-    {
-        let inner = format!("{place}.no_such_key").replace('.', "__");
-        let variable = format!("CURFEW__{}", inner.trim_start_matches('_').to_uppercase());
-        let error = load(None, &environment(&[(&variable, "x")])).unwrap_err();
-        let error = error.to_string();
-        let (_, names) = error.split_once("(known here: ").unwrap();
-        for name in names.trim_end_matches(')').split(", ") {
-            if place.is_empty() && (name == "policies" || sections.contains(&name)) {
-                continue;
-            }
-            let key = format!("{documented}{name}");
-            let row = rows.iter().find(|(documented, _)| *documented == key);
-            let (_, default) = row.unwrap_or_else(|| panic!("{key} is not documented"));
-            let pointer = format!("/{place}/{name}").replace('.', "/");
-            let value = in_force.pointer(&pointer.replace("//", "/"));
-            let value = value.map_or(String::new(), |value| {
-                value
-                    .as_str()
-                    .map_or_else(|| value.to_string(), str::to_owned)
-            });
-            if name != "touch_interval" {
-                assert_eq!(*default, value, "the default of {key}");
-            }
-            known.push(key);
+    keys(&schema, &schema, "", &mut known);
+    for key in &known {
+        let row = rows.iter().find(|(documented, _)| documented == key);
+        let (_, default) = row.unwrap_or_else(|| panic!("{key} is not documented"));
+        let pointer = format!("/{}", key.replace("NAME", "default").replace('.', "/"));
+        let value = in_force.pointer(&pointer).map_or(String::new(), |value| {
+            let text = value.as_str().map(str::to_owned);
+            text.unwrap_or_else(|| value.to_string())
+        });
+        if key != "policies.NAME.touch_interval" {
+            assert_eq!(*default, value, "the default of {key}");
         }
     }
     for (key, _) in rows {
-        assert!(
-            known.iter().any(|known| known == key),
-            "{key} is documented"
-        );
+        assert!(known.iter().any(|known| known == key), "{key} is no key");
     }
+}
+
+/// The schema in the repository is the one that `curfew schema` prints.
+#[test]
+fn the_schema_is_kept_up_to_date() {
+    let kept = include_str!("../../deploy/curfew/curfew.schema.json");
+    let schema = serde_json::to_string_pretty(&schema()).unwrap();
+    assert!(
+        kept.trim_end() == schema,
+        "cargo run -- schema > deploy/curfew/curfew.schema.json"
+    );
 }

@@ -5,12 +5,15 @@ mod access;
 mod edge;
 mod events;
 mod policies;
+mod rules;
 mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::raw::RawConfig;
 use super::{Config, LogConfig, LogFormat};
+use crate::policy::Rulebook;
 use crate::session::MIN_TELLING;
 
 /// A mistake: the key, and what would be right.
@@ -120,6 +123,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);
     let policies = policies::parse(raw, mistakes);
+    let rules = rules::parse(raw, policies.as_ref(), mistakes);
+    let background = rules::background(&raw.activity, mistakes);
+    let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
         mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
     let shutdown_timeout = mistakes.duration(
@@ -145,7 +151,12 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         },
         key_ring: key_ring?,
         cookie,
-        policies: policies?,
+        book: Rulebook {
+            policies: Arc::new(policies?),
+            rules: rules?,
+            background: background?,
+        },
+        address: address?,
         end_retention: end_retention?,
         admin: admin?,
         log: log?,

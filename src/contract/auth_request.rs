@@ -10,12 +10,13 @@ use http::{HeaderMap, HeaderName};
 use super::reply::Form;
 use super::sub_request::{HeaderContract, only};
 use crate::check::{MalformedOriginal, OriginalUrl};
+use crate::policy::Contract;
 
 const ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 
 /// `/auth-request` and `/policy/{name}/auth-request`.
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
-    name: "auth-request",
+    contract: Contract::AuthRequest,
     form: Form::Status,
     method: HeaderName::from_static("x-original-method"),
     url: original_url,

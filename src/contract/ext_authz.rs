@@ -18,6 +18,7 @@ use super::reply::Form;
 use super::sub_request::{SubRequest, method, only};
 use super::{Contracts, Peer};
 use crate::check::{MalformedOriginal, OriginalUrl};
+use crate::policy::Contract;
 
 /// What the sub-request's path begins with, after the policy.
 const PREFIX: &str = "/ext-authz";
@@ -42,7 +43,7 @@ pub(super) async fn check(
         (Ok(head.method), Ok(target))
     };
     let sub_request = SubRequest {
-        contract: "ext-authz",
+        contract: Contract::ExtAuthz,
         form: Form::Whole,
         policy,
         method,

@@ -6,7 +6,6 @@
 //! an error of the call itself would be the operator's `failure_mode_allow` to decide.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
@@ -28,7 +27,11 @@ use tonic::{Code, Request, Status};
 
 use super::Contracts;
 use super::reply::{Form, reply};
-use crate::check::{CheckRequest, MalformedOriginal, Original, OriginalUrl, Outcome};
+use crate::check::{
+    CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
+};
+use crate::live::Live;
+use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
 
 /// The key in `context_extensions` that names a policy.
@@ -36,12 +39,12 @@ const POLICY: &str = "policy";
 
 /// The service.
 pub struct ExtAuthz {
-    contracts: Arc<Contracts>,
+    contracts: Live<Contracts>,
 }
 
 /// The service, ready to be served.
 #[must_use]
-pub fn service(contracts: Arc<Contracts>) -> AuthorizationServer<ExtAuthz> {
+pub fn service(contracts: Live<Contracts>) -> AuthorizationServer<ExtAuthz> {
     AuthorizationServer::new(ExtAuthz { contracts })
 }
 
@@ -67,14 +70,16 @@ impl Authorization for ExtAuthz {
             _ => Err(MalformedOriginal),
         };
         let request = CheckRequest {
-            contract: "ext-authz-grpc",
+            contract: Contract::ExtAuthzGrpc,
             policy: policy.map(String::as_str),
             original,
             headers: &headers,
+            address: ClientAddress::InHeader,
             peer,
         };
-        let outcome = self.contracts.checker.check(&request).await;
-        let reply = reply(&self.contracts, &request, &outcome, Form::Whole);
+        let contracts = self.contracts.current();
+        let outcome = contracts.checker.check(&request).await;
+        let reply = reply(&contracts, &request, &outcome, Form::Whole);
         Ok(tonic::Response::new(answer(&outcome, reply)))
     }
 }

@@ -1,7 +1,5 @@
 //! What the contracts' tests share: the routes, and one session of `alice`.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
@@ -9,10 +7,10 @@ use http::Request;
 use tower::ServiceExt;
 
 use super::{Contracts, SessionCookie, SignIn, router};
-use crate::check::Checker;
 use crate::config::{HostPattern, SignInConfig};
-use crate::credential::TokenExtractor;
-use crate::testing::{Bench, SECOND, cookie_config};
+use crate::live::Live;
+use crate::policy::Rules;
+use crate::testing::{Bench, cookie_config};
 
 /// What clears the session cookie.
 pub(super) const CLEARED: &str =
@@ -20,7 +18,7 @@ pub(super) const CLEARED: &str =
 
 pub(super) struct Fixture {
     pub(super) bench: Bench,
-    pub(super) contracts: Arc<Contracts>,
+    pub(super) contracts: Live<Contracts>,
     routes: Router,
     token: String,
 }
@@ -34,17 +32,13 @@ impl Fixture {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
-        let extractor = TokenExtractor {
-            cookie: cookie.name.clone(),
-            bearer: true,
-        };
-        let checker = Checker::new(bench.lifecycle.clone(), extractor, SECOND);
+        let checker = bench.checker(Rules::default(), &cookie.name);
         let sign_in = SignIn::new(SignInConfig {
             url: "https://login.example.com/".parse().unwrap(),
             return_parameter: "rd".to_owned(),
             allowed_hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
         });
-        let contracts = Arc::new(Contracts {
+        let contracts = Live::new(Contracts {
             checker,
             cookie: SessionCookie::new(cookie).unwrap(),
             sign_in: Some(sign_in),
@@ -52,7 +46,7 @@ impl Fixture {
         });
         Self {
             bench,
-            routes: router(Arc::clone(&contracts)),
+            routes: router(contracts.clone()),
             contracts,
             token: started.token.expose(),
         }

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName};
 use super::reply::Form;
 use super::sub_request::{HeaderContract, only};
 use crate::check::{MalformedOriginal, OriginalUrl};
+use crate::policy::Contract;
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -17,7 +18,7 @@ const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 /// `/forward-auth` and `/policy/{name}/forward-auth`.
 pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
-    name: "forward-auth",
+    contract: Contract::ForwardAuth,
     form: Form::Whole,
     method: HeaderName::from_static("x-forwarded-method"),
     url: original_url,

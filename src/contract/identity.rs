@@ -34,13 +34,20 @@ pub(super) fn write(headers: &mut HeaderMap, id: SessionId, session: &Session) {
     }
 }
 
+/// Tells the backend that nobody is there: the same headers, all of them empty.
+pub(super) fn write_nobody(headers: &mut HeaderMap) {
+    for name in [USER, GROUPS, EMAIL, ID, POLICY] {
+        headers.insert(name, HeaderValue::from_static(""));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
     use super::*;
-    use crate::session::{Attributes, Limits, NewSession, PolicyName, Subject, Timestamp};
+    use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, Subject, Timestamp};
 
     fn written(attributes: &[(&str, &[&str])]) -> HeaderMap {
         let attributes: BTreeMap<String, Vec<String>> = attributes
@@ -56,6 +63,8 @@ mod tests {
             subject: Subject::new("Zoë").unwrap(),
             attributes: Attributes::new(attributes).unwrap(),
             policy: PolicyName::new("default").unwrap(),
+            remembered: false,
+            binding: Binding::default(),
         };
         let limits = Limits {
             idle: None,

@@ -47,7 +47,8 @@ pub(super) fn reply(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {
         (Verdict::Allow, Some((id, session))) => identity::write(headers, *id, session),
-        // There is no allowing without a session: fail closed.
+        (Verdict::Allow, None) if outcome.public => identity::write_nobody(headers),
+        // There is no other allowing without a session: fail closed.
         (Verdict::Allow, None) => deny(
             contracts,
             request,

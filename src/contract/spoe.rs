@@ -17,7 +17,8 @@ use spop::{Action, TypedData, VarScope};
 
 use super::reply::{Form, SESSION_REASON, reply};
 use super::{Contracts, identity};
-use crate::check::{CheckRequest, MalformedOriginal, Original, OriginalUrl};
+use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use crate::policy::Contract;
 
 pub use agent::Agent;
 
@@ -47,10 +48,11 @@ async fn answer(contracts: &Contracts, message: &Message, peer: IpAddr) -> Vec<A
     };
     let policy = policy.map(String::from_utf8_lossy);
     let request = CheckRequest {
-        contract: "spoe",
+        contract: Contract::Spoe,
         policy: policy.as_deref(),
         original,
         headers: &headers,
+        address: ClientAddress::Told(source(message)),
         peer: Some(peer),
     };
     let outcome = contracts.checker.check(&request).await;
@@ -69,6 +71,15 @@ fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOrigi
 fn original_url(message: &Message) -> Result<OriginalUrl<'_>, MalformedOriginal> {
     let secure = OriginalUrl::is_secure(text(message, "scheme")?)?;
     OriginalUrl::from_parts(secure, text(message, "host")?, text(message, "path")?)
+}
+
+/// The address of the client, where HAProxy sends it.
+fn source(message: &Message) -> Option<IpAddr> {
+    match message.get("src") {
+        Some(TypedData::IPv4(address)) => Some(IpAddr::V4(*address)),
+        Some(TypedData::IPv6(address)) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
 }
 
 fn client_headers(message: &Message) -> Result<HeaderMap, MalformedOriginal> {

@@ -13,7 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::reply::{Form, reply};
 use super::{Contracts, Peer};
-use crate::check::{CheckRequest, MalformedOriginal, Original, OriginalUrl};
+use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use crate::live::Live;
+use crate::policy::Contract;
 
 /// The value of a header that must be there once.
 pub(super) fn only<'a>(
@@ -35,7 +37,7 @@ pub(super) fn method(headers: &HeaderMap, name: &HeaderName) -> Result<Method, M
 
 /// A contract whose sub-requests say everything in headers.
 pub(super) struct HeaderContract {
-    pub(super) name: &'static str,
+    pub(super) contract: Contract,
     pub(super) form: Form,
     /// The header that names the original method.
     pub(super) method: HeaderName,
@@ -44,7 +46,7 @@ pub(super) struct HeaderContract {
 
 impl HeaderContract {
     /// The routes of its own path, with and without a policy.
-    pub(super) fn routes(&'static self) -> Router<Arc<Contracts>> {
+    pub(super) fn routes(&'static self) -> Router<Live<Contracts>> {
         let check = move |contracts: State<Arc<Contracts>>, peer: Peer, headers: HeaderMap| async move {
             let sub_request = self.read(None, peer, &headers);
             sub_request.answer(&contracts).await
@@ -56,7 +58,7 @@ impl HeaderContract {
             let sub_request = self.read(Some(&policy), peer, &headers);
             sub_request.answer(&contracts).await
         };
-        let path = self.name;
+        let path = self.contract;
         Router::new()
             .route(&format!("/{path}"), any(check))
             .route(&format!("/policy/{{policy}}/{path}"), any(check_policy))
@@ -69,7 +71,7 @@ impl HeaderContract {
         headers: &'a HeaderMap,
     ) -> SubRequest<'a> {
         SubRequest {
-            contract: self.name,
+            contract: self.contract,
             form: self.form,
             policy,
             method: method(headers, &self.method),
@@ -82,7 +84,7 @@ impl HeaderContract {
 
 /// A sub-request, read by its contract.
 pub(super) struct SubRequest<'a> {
-    pub(super) contract: &'static str,
+    pub(super) contract: Contract,
     pub(super) form: Form,
     pub(super) policy: Option<&'a str>,
     pub(super) method: Result<Method, MalformedOriginal>,
@@ -103,6 +105,7 @@ impl SubRequest<'_> {
             policy: self.policy,
             original,
             headers: self.headers,
+            address: ClientAddress::InHeader,
             peer: self
                 .peer
                 .map(|Extension(address): Extension<SocketAddr>| address.ip()),

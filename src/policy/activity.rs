@@ -38,22 +38,83 @@ pub enum Activity {
     /// It counts as activity.
     Touch,
     /// It is checked, and leaves the session as it is.
-    Passive,
+    Passive(Passivity),
 }
 
-/// Names by which clients say that a request happens in the background, and with which value:
-/// our own, Kibana's (now and formerly), Graylog's.
+/// Why a request is no activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passivity {
+    /// Its rule says so.
+    Rule,
+    /// It is a `HEAD` request.
+    Head,
+    /// It is a CORS preflight: asked by the browser, not by the person.
+    Preflight,
+    /// It is a prefetch: the person may never see what it fetches.
+    Prefetch,
+    /// The client says that it happens in the background.
+    Background,
+    /// It is no navigation of the whole page and changes nothing, and a policy counts only those.
+    NotNavigation,
+}
+
+impl Passivity {
+    /// The word for this, and for people what it means.
+    #[must_use]
+    pub const fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Rule => ("rule", "its rule says `activity: passive`"),
+            Self::Head => ("head", "it is a HEAD request"),
+            Self::Preflight => ("preflight", "it is a CORS preflight"),
+            Self::Prefetch => ("prefetch", "it is a prefetch (Sec-Purpose)"),
+            Self::Background => (
+                "background",
+                "a header of it says that it happens in the background",
+            ),
+            Self::NotNavigation => (
+                "not_navigation",
+                "a policy says `activity: navigation`, and it is neither a navigation of the whole page nor does its method change anything",
+            ),
+        }
+    }
+}
+
+/// Headers by which clients say that a request happens in the background, each with its value, in
+/// any case.
 ///
 /// A client can only shorten its own session's life with them.
-const BACKGROUND: [(HeaderName, &str); 4] = [
-    (HeaderName::from_static("x-session-passive"), "1"),
-    (HeaderName::from_static("kbn-system-request"), "true"),
-    (HeaderName::from_static("kbn-system-api"), "true"),
-    (
-        HeaderName::from_static("x-graylog-no-session-extension"),
-        "true",
-    ),
-];
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackgroundHeaders(Vec<(HeaderName, String)>);
+
+impl BackgroundHeaders {
+    /// Those that are always known: our own, Kibana's (now and formerly), Graylog's.
+    const KNOWN: [(HeaderName, &str); 4] = [
+        (HeaderName::from_static("x-session-passive"), "1"),
+        (HeaderName::from_static("kbn-system-request"), "true"),
+        (HeaderName::from_static("kbn-system-api"), "true"),
+        (
+            HeaderName::from_static("x-graylog-no-session-extension"),
+            "true",
+        ),
+    ];
+
+    /// The known ones, and `more`.
+    pub fn new(more: impl IntoIterator<Item = (HeaderName, String)>) -> Self {
+        let known = Self::KNOWN.map(|(name, value)| (name, value.to_owned()));
+        Self(known.into_iter().chain(more).collect())
+    }
+
+    fn say_so(&self, headers: &HeaderMap) -> bool {
+        let mut lines = self.0.iter();
+        lines.any(|(name, value)| any_is(headers, name, value))
+    }
+}
+
+impl Default for BackgroundHeaders {
+    fn default() -> Self {
+        Self::new([])
+    }
+}
 
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -61,23 +122,31 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Says whether a request, by its original method and the client's headers, counts as activity.
 #[must_use]
-pub fn classify(kind: ActivityKind, method: &Method, headers: &HeaderMap) -> Activity {
-    let passive = *method == Method::HEAD
-        || is_preflight(method, headers)
-        || is_prefetch(headers)
-        || BACKGROUND
-            .iter()
-            .any(|(name, value)| any_is(headers, name, value))
-        || (kind == ActivityKind::Navigation && method.is_safe() && !is_navigation(headers));
-    if passive {
-        Activity::Passive
+pub fn classify(
+    kind: ActivityKind,
+    background: &BackgroundHeaders,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Activity {
+    let passivity = if *method == Method::HEAD {
+        Passivity::Head
+    } else if is_preflight(method, headers) {
+        Passivity::Preflight
+    } else if is_prefetch(headers) {
+        Passivity::Prefetch
+    } else if background.say_so(headers) {
+        Passivity::Background
+    } else if kind == ActivityKind::Navigation && method.is_safe() && !is_navigation(headers) {
+        Passivity::NotNavigation
     } else {
-        Activity::Touch
-    }
+        return Activity::Touch;
+    };
+    Activity::Passive(passivity)
 }
 
-/// A CORS preflight: asked by the browser, not by the person (Fetch standard, 4.8).
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+/// Whether a request is a CORS preflight (Fetch standard, 4.8).
+#[must_use]
+pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS
         && headers.contains_key(ORIGIN)
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
@@ -127,104 +196,137 @@ mod tests {
 
     #[test]
     fn table() {
-        use Activity::{Passive, Touch};
+        use Passivity::{Background, Head, NotNavigation, Prefetch, Preflight};
         let navigate = ("sec-fetch-mode", "navigate");
+        let preflight = [
+            ("origin", "https://a"),
+            ("access-control-request-method", "PUT"),
+        ];
+        let known = BackgroundHeaders::new([("x-poll".parse().unwrap(), "Yes".to_owned())]);
+        // Why it is passive under each of the two kinds, if it is.
         for (method, lines, any, navigation) in [
-            ("GET", &[][..], Touch, Passive),
-            ("GET", &[navigate], Touch, Touch),
+            ("GET", &[][..], None, Some(NotNavigation)),
+            ("GET", &[navigate], None, None),
             (
                 "GET",
                 &[navigate, ("sec-fetch-dest", "document")],
-                Touch,
-                Touch,
+                None,
+                None,
             ),
             (
                 "GET",
                 &[navigate, ("sec-fetch-dest", "iframe")],
-                Touch,
-                Passive,
-            ),
-            ("GET", &[("sec-fetch-mode", "cors")], Touch, Passive),
-            ("POST", &[], Touch, Touch),
-            ("DELETE", &[("sec-fetch-mode", "cors")], Touch, Touch),
-            ("PROPFIND", &[], Touch, Touch),
-            ("HEAD", &[navigate], Passive, Passive),
-            ("OPTIONS", &[], Touch, Passive),
-            (
-                "OPTIONS",
-                &[
-                    ("origin", "https://a"),
-                    ("access-control-request-method", "PUT"),
-                ],
-                Passive,
-                Passive,
+                None,
+                Some(NotNavigation),
             ),
             (
                 "GET",
-                &[
-                    ("origin", "https://a"),
-                    ("access-control-request-method", "PUT"),
-                ],
-                Touch,
-                Passive,
+                &[("sec-fetch-mode", "cors")],
+                None,
+                Some(NotNavigation),
             ),
+            ("POST", &[], None, None),
+            ("DELETE", &[("sec-fetch-mode", "cors")], None, None),
+            ("PROPFIND", &[], None, None),
+            ("HEAD", &[navigate], Some(Head), Some(Head)),
+            ("OPTIONS", &[], None, Some(NotNavigation)),
+            ("OPTIONS", &preflight, Some(Preflight), Some(Preflight)),
+            ("GET", &preflight, None, Some(NotNavigation)),
             (
                 "GET",
                 &[navigate, ("sec-purpose", "prefetch")],
-                Passive,
-                Passive,
+                Some(Prefetch),
+                Some(Prefetch),
             ),
             (
                 "GET",
                 &[navigate, ("sec-purpose", "Prefetch;prerender")],
-                Passive,
-                Passive,
+                Some(Prefetch),
+                Some(Prefetch),
             ),
-            ("GET", &[navigate, ("sec-purpose", "pre")], Touch, Touch),
-            ("POST", &[("x-session-passive", "1")], Passive, Passive),
+            ("GET", &[navigate, ("sec-purpose", "pre")], None, None),
             (
                 "POST",
                 &[("x-session-passive", "0"), ("x-session-passive", " 1 ")],
-                Passive,
-                Passive,
+                Some(Background),
+                Some(Background),
             ),
-            ("POST", &[("x-session-passive", "0")], Touch, Touch),
-            ("POST", &[("kbn-system-request", "true")], Passive, Passive),
-            ("POST", &[("kbn-system-api", "true")], Passive, Passive),
-            (
-                "POST",
-                &[("x-graylog-no-session-extension", "true")],
-                Passive,
-                Passive,
-            ),
+            ("POST", &[("x-session-passive", "0")], None, None),
+            ("POST", &[("x-poll", "no")], None, None),
         ] {
             let method = method.parse().unwrap();
             let lines = headers(lines);
-            assert_eq!(
-                classify(ActivityKind::Any, &method, &lines),
-                any,
-                "{method} {lines:?}"
-            );
-            let strict = classify(ActivityKind::Navigation, &method, &lines);
-            assert_eq!(strict, navigation, "{method} {lines:?}, navigation only");
+            for (kind, expected) in [
+                (ActivityKind::Any, any),
+                (ActivityKind::Navigation, navigation),
+            ] {
+                let expected = expected.map_or(Activity::Touch, Activity::Passive);
+                let found = classify(kind, &known, &method, &lines);
+                assert_eq!(found, expected, "{kind:?} {method} {lines:?}");
+            }
+        }
+        for line in [
+            ("x-session-passive", "1"),
+            ("kbn-system-request", "true"),
+            ("kbn-system-api", "True"),
+            ("x-graylog-no-session-extension", "true"),
+            ("x-poll", "yes"),
+        ] {
+            let found = classify(ActivityKind::Any, &known, &Method::POST, &headers(&[line]));
+            assert_eq!(found, Activity::Passive(Background), "{line:?}");
         }
     }
 
+    /// Any headers that this module looks at, and some that it does not.
+    fn any_headers() -> impl Strategy<Value = HeaderMap> {
+        let names = "x-session-passive|kbn-system-request|sec-purpose|sec-fetch-mode|sec-fetch-dest|origin|access-control-request-method|cookie|x-poll";
+        let values = "1|true|prefetch|navigate|document|https://a|PUT|";
+        proptest::collection::vec((names, values), 0..6).prop_map(|lines| {
+            let mut map = HeaderMap::new();
+            for (name, value) in lines {
+                map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            map
+        })
+    }
+
+    fn any_method() -> impl Strategy<Value = Method> {
+        prop_oneof![
+            Just(Method::GET),
+            Just(Method::POST),
+            Just(Method::HEAD),
+            Just(Method::OPTIONS)
+        ]
+    }
+
     proptest! {
-        /// A client's header that says "background" can only take activity away, whatever else
-        /// the request carries.
+        /// A client header can only shorten: one that says "background", whatever else the
+        /// request carries, makes it passive under every kind of policy.
         #[test]
         fn background_headers_only_shorten(
-            which in 0..BACKGROUND.len(),
-            method in prop_oneof![Just(Method::GET), Just(Method::POST), Just(Method::HEAD)],
-            mode in "navigate|cors|no-cors",
+            which in 0..BackgroundHeaders::KNOWN.len(),
+            method in any_method(),
+            lines in any_headers(),
         ) {
             for kind in [ActivityKind::Any, ActivityKind::Navigation] {
-                let mut lines = headers(&[("sec-fetch-mode", &mode)]);
-                let (name, value) = &BACKGROUND[which];
+                let mut lines = lines.clone();
+                let (name, value) = &BackgroundHeaders::KNOWN[which];
                 lines.append(name, value.parse().unwrap());
-                prop_assert_eq!(classify(kind, &method, &lines), Activity::Passive);
+                let found = classify(kind, &BackgroundHeaders::default(), &method, &lines);
+                prop_assert_ne!(found, Activity::Touch);
             }
+        }
+
+        /// No header makes activity of a request that would be none without any, under a policy
+        /// that counts all; and no policy counts what a laxer one does not.
+        #[test]
+        fn no_header_prolongs(method in any_method(), lines in any_headers()) {
+            let known = BackgroundHeaders::default();
+            let bare = classify(ActivityKind::Any, &known, &method, &HeaderMap::new());
+            let any = classify(ActivityKind::Any, &known, &method, &lines);
+            prop_assert!(bare == Activity::Touch || any != Activity::Touch);
+            let strict = classify(ActivityKind::Navigation, &known, &method, &lines);
+            prop_assert!(any == Activity::Touch || strict != Activity::Touch);
         }
     }
 }

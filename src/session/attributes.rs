@@ -63,6 +63,14 @@ impl Attributes {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether one of the attribute `groups` is among `groups`; names are compared letter by letter.
+    #[must_use]
+    pub fn in_any_of(&self, groups: &[String]) -> bool {
+        self.get("groups")
+            .iter()
+            .any(|group| groups.contains(group))
+    }
+
     /// The names and values, sorted by name.
     #[must_use]
     pub const fn as_map(&self) -> &BTreeMap<String, Vec<String>> {

@@ -21,6 +21,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What limits nothing: to be made tighter.
+    pub const NONE: Self = Self {
+        idle: None,
+        absolute: LONGEST_LIFE,
+        max_auth_age: None,
+    };
+
     /// The tighter of the two in every respect.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {

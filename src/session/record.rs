@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Attributes, EndReason, Limits, MIN_TELLING, PolicyName, Subject, Timestamp};
+use super::{Attributes, Binding, EndReason, Limits, MIN_TELLING, PolicyName, Subject, Timestamp};
 
 /// The server-side record of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,10 @@ pub struct Session {
     pub attributes: Attributes,
     /// The home policy, fixed at sign-in.
     pub policy: PolicyName,
+    /// Whether it has the policy's limits for those who asked to be remembered.
+    pub remembered: bool,
+    /// From where it may be used.
+    pub binding: Binding,
     /// When the subject signed in.
     pub started: Timestamp,
     /// The last activity; never decreases while the session lives.
@@ -51,6 +55,10 @@ pub struct NewSession {
     pub attributes: Attributes,
     /// The home policy.
     pub policy: PolicyName,
+    /// Whether the subject asked to be remembered.
+    pub remembered: bool,
+    /// From where it may be used.
+    pub binding: Binding,
 }
 
 /// How long a session can still live.
@@ -70,6 +78,8 @@ impl Session {
             subject: new.subject,
             attributes: new.attributes,
             policy: new.policy,
+            remembered: new.remembered,
+            binding: new.binding,
             started: now,
             last_seen: now,
             deadline: now.plus(limits.absolute),

@@ -22,6 +22,8 @@ fn limits(idle: Duration, absolute: Duration) -> Limits {
 
 fn session(limits: &Limits) -> Session {
     let new = NewSession {
+        remembered: false,
+        binding: crate::session::Binding::default(),
         subject: Subject::new("alice").unwrap(),
         attributes: Attributes::default(),
         policy: PolicyName::new("default").unwrap(),

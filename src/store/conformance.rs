@@ -140,6 +140,8 @@ fn session_of(subject: &str, now: Timestamp) -> Session {
     };
     let groups = vec!["staff".to_owned(), "admin".to_owned()];
     let new = NewSession {
+        remembered: false,
+        binding: crate::session::Binding::default(),
         subject: Subject::new(subject).unwrap(),
         attributes: Attributes::new(BTreeMap::from([("groups".to_owned(), groups)])).unwrap(),
         policy: PolicyName::new("default").unwrap(),

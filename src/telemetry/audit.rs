@@ -42,6 +42,17 @@ pub fn session_ended(ended: &SessionEnded) {
     );
 }
 
+/// A session is ended because its subject has signed in again and can have no more.
+pub fn session_displaced(id: SessionId, by: SessionId) {
+    info!(
+        target: TARGET,
+        event = "session.displaced",
+        session = %id,
+        by = %by,
+        "session makes room for another"
+    );
+}
+
 /// All sessions of a subject that started before a time have been ended.
 pub fn subject_revoked(subject: &Subject, not_before: Timestamp) {
     info!(
@@ -77,6 +88,27 @@ pub fn session_degraded(id: SessionId, session: &Session, contract: &'static str
     );
 }
 
+/// A session was used from elsewhere than it is bound to, by its address or its user agent; that
+/// request was denied, and the session lives.
+pub fn session_elsewhere(
+    id: SessionId,
+    session: &Session,
+    differs: &'static str,
+    address: Option<IpAddr>,
+) {
+    warn!(
+        target: TARGET,
+        event = "session.elsewhere",
+        session = %id,
+        subject = %session.subject,
+        policy = %session.policy,
+        differs,
+        bound_to = session.binding.network.map(tracing::field::display),
+        address = address.map(tracing::field::display),
+        "session used from elsewhere"
+    );
+}
+
 /// What is known of a request that was denied.
 #[derive(Clone, Copy, Debug)]
 pub struct Denied<'a> {
@@ -88,6 +120,8 @@ pub struct Denied<'a> {
     pub subject: Option<&'a str>,
     /// The host of the original request, where it was understood.
     pub host: Option<&'a str>,
+    /// The rule that applied, by its place in `rules`.
+    pub rule: Option<usize>,
     /// The proxy that asked.
     pub peer: Option<IpAddr>,
 }
@@ -105,6 +139,7 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
                 session = denied.session.map(tracing::field::display),
                 subject = denied.subject,
                 host = denied.host,
+                rule = denied.rule,
                 peer = denied.peer.map(tracing::field::display),
                 "request denied"
             )

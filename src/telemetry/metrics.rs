@@ -27,6 +27,8 @@ pub struct Metrics {
     sessions_ended: IntCounterVec,
     webhooks: IntCounterVec,
     degraded: IntCounterVec,
+    config_reloads: IntCounterVec,
+    config_in_force: IntGauge,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
     /// Ended sessions that had come back, and were ended again.
@@ -60,6 +62,14 @@ impl Metrics {
             )?,
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let config_in_force = register(
+            &registry,
+            IntGauge::new(
+                "curfew_config_last_reload_successful",
+                "Whether the configuration that was read last is in force.",
+            )?,
+        )?;
+        config_in_force.set(1);
         Ok(Self {
             checks: register(
                 &registry,
@@ -131,6 +141,17 @@ impl Metrics {
                     &["policy"],
                 )?,
             )?,
+            config_reloads: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_config_reloads_total",
+                        "How often the configuration was read again.",
+                    ),
+                    &["result"],
+                )?,
+            )?,
+            config_in_force,
             unconfirmed: register(
                 &registry,
                 IntCounter::new(
@@ -220,11 +241,21 @@ impl Metrics {
         self.degraded.with_label_values(&[policy]).inc();
     }
 
+    /// Counts a configuration that was read again, and is in force or was refused.
+    pub fn config_reload(&self, in_force: bool) {
+        let result = if in_force { "ok" } else { "refused" };
+        self.config_reloads.with_label_values(&[result]).inc();
+        self.config_in_force.set(i64::from(in_force));
+    }
+
     /// Shows the counts of what is seldom as zero until it happens, so that a rule on their growth
     /// sees the first time, too; `known` are the policies that allow checks without the store.
     pub fn begin<'a>(&self, known: impl Iterator<Item = &'a str>) {
         for result in ["sent", "given_up", "dropped"] {
             self.webhooks.with_label_values(&[result]);
+        }
+        for result in ["ok", "refused"] {
+            self.config_reloads.with_label_values(&[result]);
         }
         for policy in known {
             self.degraded.with_label_values(&[policy]);

@@ -1,9 +1,14 @@
+//! Policies: each with its limits, and what tightens or loosens them.
+
+mod limits;
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{DAY, Mistakes};
 use crate::config::raw::{RawConfig, RawPolicy};
-use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
+use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{LONGEST_LIFE, Limits, PolicyName};
 
 /// PCI DSS 4 8.2.8: 15 minutes or less.
@@ -36,33 +41,20 @@ pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Poli
 }
 
 fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Policy> {
-    let idle_text = raw.idle.get_or_insert_with(|| DEFAULT_IDLE.to_owned());
+    let preset = preset(key, raw, mistakes);
+    let ceilings = preset.flatten();
+    let default_idle = ceilings.and_then(|preset| preset.idle);
+    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), written);
+    let idle_text = raw.idle.get_or_insert(default_idle);
     let idle_key = format!("{key}.idle");
-    let idle = match idle_text.as_str() {
-        "off" | "false" => {
-            *idle_text = "off".to_owned();
-            Some(None)
-        }
-        text => mistakes
-            .duration(&idle_key, text, LEAST, LONGEST_LIFE)
-            .map(Some),
-    };
-    let absolute_text = raw
-        .absolute
-        .get_or_insert_with(|| DEFAULT_ABSOLUTE.to_owned());
-    let absolute = mistakes.duration(
-        &format!("{key}.absolute"),
-        absolute_text,
-        LEAST,
-        LONGEST_LIFE,
-    );
+    let idle = idle_or_off(&idle_key, idle_text, mistakes);
+    let default_absolute = ceilings.map(|preset| preset.absolute);
+    let default_absolute = default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), written);
+    let absolute_text = raw.absolute.get_or_insert(default_absolute);
+    let absolute_key = format!("{key}.absolute");
+    let absolute = mistakes.duration(&absolute_key, absolute_text, LEAST, LONGEST_LIFE);
     let age_key = format!("{key}.max_auth_age");
-    let max_auth_age = match &raw.max_auth_age {
-        Some(text) => mistakes
-            .duration(&age_key, text, LEAST, LONGEST_LIFE)
-            .map(Some),
-        None => Some(None),
-    };
+    let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
         .activity
         .get_or_insert_with(|| ActivityKind::Any.as_str().to_owned());
@@ -72,35 +64,94 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         _ => Err("must be `any` or `navigation`"),
     };
     let activity = mistakes.take(&format!("{key}.activity"), activity);
-    let (idle, absolute, max_auth_age) = (idle?, absolute?, max_auth_age?);
-    if let Some(idle) = idle
-        && idle > absolute
+    let max_sessions = sessions::max_sessions(key, raw, mistakes);
+    let bind = sessions::bind(key, raw, mistakes);
+    let limits = Limits {
+        idle: idle?,
+        absolute: absolute?,
+        max_auth_age: max_auth_age?,
+    };
+    limits::in_order(key, &limits, mistakes);
+    let remember = limits::remember(key, raw.remember.as_ref(), &limits, mistakes);
+    let variants = limits::variants(key, &raw.variants, &limits, mistakes);
+    if let Some(preset) = ceilings
+        && raw.deviation_reason.is_none()
     {
-        let absolute = humantime::format_duration(absolute);
-        mistakes.note(
-            idle_key,
-            format!("is longer than {key}.absolute ({absolute}), so it would never end a session"),
-        );
+        limits::within(key, &preset, &limits, mistakes);
+        if let Some(Some(remember)) = &remember {
+            limits::within(&format!("{key}.remember"), &preset, remember, mistakes);
+        }
     }
-    if max_auth_age.is_some_and(|age| age > absolute) {
-        let absolute = humantime::format_duration(absolute);
-        mistakes.note(
-            age_key,
-            format!("is longer than {key}.absolute ({absolute}), so it would never be reached"),
-        );
-    }
-    let touch_interval = touch_interval(key, raw, idle.unwrap_or(absolute), mistakes);
+    let variants = variants?;
+    let shortest = variants.iter().fold(limits, |shortest, variant| {
+        shortest.strictest(variant.limits)
+    });
+    let shortest = shortest.idle.unwrap_or(shortest.absolute);
+    let touch_interval = touch_interval(key, raw, shortest, mistakes);
     let on_store_failure = on_store_failure(key, raw, mistakes);
     Some(Policy {
-        limits: Limits {
-            idle,
-            absolute,
-            max_auth_age,
-        },
+        limits,
+        remember: remember?,
+        variants,
         activity: activity?,
         touch_interval: touch_interval?,
+        max_sessions: max_sessions?,
+        bind: bind?,
         on_store_failure: on_store_failure?,
+        preset: preset?,
+        deviation_reason: raw.deviation_reason.clone(),
     })
+}
+
+/// A limit as it is written.
+fn written(limit: Duration) -> String {
+    humantime::format_duration(limit).to_string()
+}
+
+/// The preset; `Some(None)` where there is none.
+fn preset(key: &str, raw: &RawPolicy, mistakes: &mut Mistakes) -> Option<Option<Preset>> {
+    let reason_key = format!("{key}.deviation_reason");
+    if raw
+        .deviation_reason
+        .as_ref()
+        .is_some_and(|reason| reason.trim().is_empty())
+    {
+        mistakes.note(
+            &reason_key,
+            "is empty: say why, for whoever reads the report",
+        );
+    }
+    let Some(name) = &raw.preset else {
+        if raw.deviation_reason.is_some() {
+            mistakes.note(reason_key, format!("is for {key}.preset"));
+        }
+        return Some(None);
+    };
+    let known = Preset::named(name).map(Some);
+    mistakes.take(
+        &format!("{key}.preset"),
+        known.ok_or_else(|| {
+            let names: Vec<&str> = Preset::ALL.iter().map(|preset| preset.name).collect();
+            format!("is not one of the presets: {}", names.join(", "))
+        }),
+    )
+}
+
+/// An idle limit; `Some(None)` where it is off.
+fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
+    if matches!(text.as_str(), "off" | "false") {
+        *text = "off".to_owned();
+        return Some(None);
+    }
+    mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some)
+}
+
+/// A limit that may be left out; `Some(None)` where it is.
+fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
+    match text {
+        Some(text) => mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some),
+        None => Some(None),
+    }
 }
 
 /// How long sessions are known by default, where they are served without the store.

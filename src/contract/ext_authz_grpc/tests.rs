@@ -40,7 +40,7 @@ async fn ask(fixture: &Fixture, http: HttpRequest, policy: Option<&str>) -> Chec
 
 async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
     let service = ExtAuthz {
-        contracts: Arc::clone(&fixture.contracts),
+        contracts: fixture.contracts.clone(),
     };
     let response = service.check(Request::new(request)).await;
     response.unwrap().into_inner()

@@ -1,6 +1,5 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use crate::contract::Contracts;
+use crate::live::Live;
 
 /// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
 const MAX_FRAME: u32 = 128 * 1024;
@@ -24,7 +24,7 @@ const MAX_PENDING: usize = 256;
 /// A SPOP 2.0 agent (HAProxy's `doc/SPOE.txt`, section 3).
 #[derive(Clone)]
 pub struct Agent {
-    contracts: Arc<Contracts>,
+    contracts: Live<Contracts>,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
@@ -32,7 +32,7 @@ type Socket = Framed<TcpStream, SpopCodec>;
 impl Agent {
     /// An agent that answers by these.
     #[must_use]
-    pub const fn new(contracts: Arc<Contracts>) -> Self {
+    pub const fn new(contracts: Live<Contracts>) -> Self {
         Self { contracts }
     }
 
@@ -95,7 +95,7 @@ impl Agent {
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
         if let FramePayload::ListOfMessages(messages) = frame.payload() {
             for message in messages.iter() {
-                let actions = answer(&self.contracts, message, peer.ip()).await;
+                let actions = answer(&self.contracts.current(), message, peer.ip()).await;
                 ack.actions.extend(actions);
             }
         }

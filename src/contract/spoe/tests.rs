@@ -44,7 +44,7 @@ fn message(lines: &[(&str, &str)], replaced: &[(&str, TypedData)]) -> Message {
 }
 
 async fn ask(fixture: &Fixture, message: &Message) -> Vec<(String, TypedData)> {
-    let actions = answer(&fixture.contracts, message, PEER).await;
+    let actions = answer(&fixture.contracts.current(), message, PEER).await;
     let set = actions.into_iter().map(|action| match action {
         Action::SetVar {
             scope: VarScope::Transaction,

@@ -17,6 +17,8 @@ fn session(now: Timestamp) -> Session {
         max_auth_age: None,
     };
     let new = NewSession {
+        remembered: false,
+        binding: crate::session::Binding::default(),
         subject: Subject::new("alice").unwrap(),
         attributes: Attributes::default(),
         policy: PolicyName::new("default").unwrap(),

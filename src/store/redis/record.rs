@@ -5,16 +5,21 @@
 //! fault of pipelined clients: redis-py CVE-2023-28858), an answer meant for one question is taken
 //! for that of another; here that is an error, and never another person's session.
 //!
+//! What few sessions have stands behind that, and only where one has it: that it is remembered,
+//! and what it is bound to.
+//!
 //! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
 //! tombstone does, because its expiry counts from its end.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::session::{
-    Attributes, End, EndReason, PolicyName, Session, SessionId, State, Subject, Timestamp,
+    Attributes, Binding, End, EndReason, Network, PolicyName, Session, SessionId, State, Subject,
+    Timestamp, UserAgentHash,
 };
 use crate::store::StoreError;
 
@@ -51,6 +56,15 @@ struct Body<'a> {
     last_seen_and_end: Option<(u64, u64)>,
 }
 
+/// What few sessions have.
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Extras {
+    remembered: bool,
+    /// An address, and how many of its bits count.
+    network: Option<(IpAddr, u8)>,
+    user_agent: Option<[u8; UserAgentHash::LEN]>,
+}
+
 /// The bytes to store.
 pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
     let (state, last_seen_and_end) = match session.state {
@@ -72,9 +86,20 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
             .collect(),
         last_seen_and_end,
     };
-    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    let network = session.binding.network;
+    let extras = Extras {
+        remembered: session.remembered,
+        network: network.map(|network| (network.address(), network.bits())),
+        user_agent: session.binding.user_agent.map(|hash| *hash.as_bytes()),
+    };
     let head = [&[VERSION, state], tag(&id)].concat();
-    postcard::to_extend(&body, head).unwrap_or_default()
+    let record = postcard::to_extend(&body, head);
+    let record = match extras == Extras::default() {
+        true => record,
+        false => record.and_then(|record| postcard::to_extend(&extras, record)),
+    };
+    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    record.unwrap_or_default()
 }
 
 /// The version of a record, whether it can be read or not.
@@ -118,9 +143,16 @@ pub(super) fn decode(
     };
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
         .map_err(|_| StoreError::Unreadable("it is damaged"))?;
-    if !rest.is_empty() {
-        return Err(StoreError::Unreadable("it is followed by something else"));
-    }
+    let extras = if rest.is_empty() {
+        Extras::default()
+    } else {
+        let (extras, rest) = postcard::take_from_bytes::<Extras>(rest)
+            .map_err(|_| StoreError::Unreadable("it is followed by something else"))?;
+        if !rest.is_empty() || extras == Extras::default() {
+            return Err(StoreError::Unreadable("it is followed by something else"));
+        }
+        extras
+    };
     let strange = || StoreError::Unreadable("a name in it is none");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
@@ -148,6 +180,13 @@ pub(super) fn decode(
         subject: Subject::new(body.subject).map_err(|_| strange())?,
         attributes: Attributes::new(attributes.collect()).map_err(|_| strange())?,
         policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        remembered: extras.remembered,
+        binding: Binding {
+            network: extras
+                .network
+                .map(|(address, bits)| Network::of(address, bits)),
+            user_agent: extras.user_agent.map(UserAgentHash::from_bytes),
+        },
         started,
         last_seen,
         deadline: started.plus(Duration::from_millis(body.lifetime)),
@@ -174,6 +213,8 @@ mod tests {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::new(BTreeMap::from([("groups".to_owned(), values)])).unwrap(),
             policy: PolicyName::new("default").unwrap(),
+            remembered: false,
+            binding: Binding::default(),
             started: Timestamp::from_millis(started),
             last_seen: Timestamp::from_millis(started + seen),
             deadline: Timestamp::from_millis(started + 43_200_000),
@@ -188,16 +229,28 @@ mod tests {
             0_u64..43_200_000,
             proptest::collection::vec("[a-z]{1,8}", 0..4),
             proptest::option::of((0_usize..3, 0_u64..43_200_000)),
+            (
+                any::<bool>(),
+                proptest::option::of((any::<IpAddr>(), 1_u8..=128)),
+            ),
+            proptest::option::of(any::<[u8; UserAgentHash::LEN]>()),
         )
-            .prop_map(|(started, seen, groups, end)| {
-                let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-                let mut session = session(started, seen, &groups);
-                if let Some((reason, after)) = end {
-                    let at = session.started.plus(Duration::from_millis(after));
-                    session.end(EndReason::ALL[reason], at);
-                }
-                session
-            })
+            .prop_map(
+                |(started, seen, groups, end, (remembered, network), user_agent)| {
+                    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+                    let mut session = session(started, seen, &groups);
+                    session.remembered = remembered;
+                    session.binding = Binding {
+                        network: network.map(|(address, bits)| Network::of(address, bits)),
+                        user_agent: user_agent.map(UserAgentHash::from_bytes),
+                    };
+                    if let Some((reason, after)) = end {
+                        let at = session.started.plus(Duration::from_millis(after));
+                        session.end(EndReason::ALL[reason], at);
+                    }
+                    session
+                },
+            )
     }
 
     #[test]

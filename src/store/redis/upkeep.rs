@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Migration, RedisStore, info};
+use crate::live::Live;
 use crate::policy::Policies;
 use crate::store::StoreError;
 use crate::telemetry::{Advice, Metrics};
@@ -21,7 +22,7 @@ impl RedisStore {
     /// Does it until stopped.
     pub async fn upkeep(
         &self,
-        policies: &Policies,
+        policies: &Live<Policies>,
         advice: &Advice,
         metrics: &Metrics,
         stop: CancellationToken,
@@ -41,7 +42,7 @@ impl RedisStore {
             let mut incarnation = self.link.incarnation();
             loop {
                 incarnation.mark_unchanged();
-                if let Err(error) = patient.set_to_rights(policies, advice).await {
+                if let Err(error) = patient.set_to_rights(&policies.current(), advice).await {
                     tracing::debug!(%error, "upkeep of Redis has to be tried again");
                 }
                 tokio::select! {

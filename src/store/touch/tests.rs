@@ -30,6 +30,8 @@ impl Fixture {
             max_auth_age: None,
         };
         let new = NewSession {
+            remembered: false,
+            binding: crate::session::Binding::default(),
             subject: Subject::new("alice").unwrap(),
             attributes: crate::session::Attributes::default(),
             policy: PolicyName::new("default").unwrap(),

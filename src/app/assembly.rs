@@ -1,0 +1,119 @@
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, AdminTokens};
+use crate::check::Checker;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::contract::{Contracts, SessionCookie, SignIn, UnwritableCookie};
+use crate::credential::KeyRing;
+use crate::lifecycle::{KnownSessions, Lifecycle};
+use crate::live::Live;
+use crate::policy::Policies;
+use crate::store::{DeadlineQueue, NotBefore, SessionStore};
+use crate::telemetry::Metrics;
+use crate::webhook::Webhook;
+
+/// What stays while the configuration changes.
+pub(super) struct Foundation {
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) deadlines: Arc<dyn DeadlineQueue>,
+    pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) known: Arc<KnownSessions>,
+    pub(super) webhook: Option<Webhook>,
+    pub(super) tasks: TaskTracker,
+    /// Signs tokens where no key ring is configured.
+    pub(super) made_up_key_ring: Arc<KeyRing>,
+    /// Opens the admin API where no token is configured.
+    pub(super) made_up_token: [u8; 32],
+}
+
+/// What follows from the configuration, and is replaced as a whole when that changes.
+pub(super) struct Assembly {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) contracts: Contracts,
+    pub(super) admin: Admin,
+}
+
+/// The assembly in force, for whoever works by a part of it.
+#[derive(Clone)]
+pub(super) struct InForce {
+    pub(super) policies: Live<Policies>,
+    pub(super) lifecycle: Live<Lifecycle>,
+    pub(super) contracts: Live<Contracts>,
+    pub(super) admin: Live<Admin>,
+}
+
+impl Foundation {
+    /// Builds what follows from a configuration.
+    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, UnwritableCookie> {
+        let key_ring = config.key_ring.clone().map(Arc::new);
+        let book = Arc::new(config.book.clone());
+        let lifecycle = Lifecycle {
+            store: Arc::clone(&self.store),
+            deadlines: Arc::clone(&self.deadlines),
+            not_before: Arc::clone(&self.not_before),
+            clock: Arc::clone(&self.clock),
+            key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.made_up_key_ring)),
+            policies: Arc::clone(&book.policies),
+            end_retention: config.end_retention,
+            metrics: Arc::clone(&self.metrics),
+            known: Arc::clone(&self.known),
+            webhook: self.webhook.clone(),
+            tasks: self.tasks.clone(),
+        };
+        let checker = Checker {
+            lifecycle: lifecycle.clone(),
+            book: Arc::clone(&book),
+            extractor: config.extractor.clone(),
+            address: config.address.clone(),
+            budget: config.check_timeout,
+        };
+        let cookie = SessionCookie::new(config.cookie.clone())?;
+        let contracts = Contracts {
+            checker,
+            cookie: cookie.clone(),
+            sign_in: config.sign_in.clone().map(SignIn::new),
+            literal_headers: config.literal_headers,
+        };
+        let mut tokens = config.admin.token_hashes.clone();
+        if tokens.is_empty() {
+            tokens.push(self.made_up_token);
+        }
+        let admin = Admin {
+            lifecycle: lifecycle.clone(),
+            book,
+            cookie,
+            tokens: AdminTokens::new(tokens),
+            allow_ageing: config.admin.allow_ageing,
+        };
+        Ok(Assembly {
+            lifecycle,
+            contracts,
+            admin,
+        })
+    }
+}
+
+impl InForce {
+    pub(super) fn new(policies: Live<Policies>, assembly: Assembly) -> Self {
+        Self {
+            policies,
+            lifecycle: Live::new(assembly.lifecycle),
+            contracts: Live::new(assembly.contracts),
+            admin: Live::new(assembly.admin),
+        }
+    }
+
+    /// Puts another assembly in force.
+    pub(super) fn replace(&self, assembly: Assembly) {
+        self.policies
+            .replace(Arc::clone(&assembly.lifecycle.policies));
+        self.lifecycle.replace(assembly.lifecycle);
+        self.contracts.replace(assembly.contracts);
+        self.admin.replace(assembly.admin);
+    }
+}

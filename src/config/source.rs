@@ -1,0 +1,42 @@
+use std::path::PathBuf;
+
+use super::{ConfigError, Environment, Loaded, load};
+
+/// Where a configuration comes from, to read it again.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// What goes over it.
+    pub environment: Environment,
+}
+
+/// What the files of a configuration hold: whether they have changed can be told by this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents(Vec<Option<Vec<u8>>>);
+
+impl Source {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every mistake.
+    pub fn load(&self) -> Result<Loaded, ConfigError> {
+        load(self.file.as_deref(), &self.environment)
+    }
+
+    /// The files whose contents count whenever the configuration is read: its own, and the key ring.
+    #[must_use]
+    pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
+        let keys = loaded.effective.token.keys_file.as_ref();
+        let keys = keys.map(PathBuf::from);
+        self.file.iter().cloned().chain(keys).collect()
+    }
+}
+
+impl Contents {
+    /// What files hold now. One that can't be read holds nothing, as one that is not there.
+    #[must_use]
+    pub fn read(files: &[PathBuf]) -> Self {
+        Self(files.iter().map(|path| std::fs::read(path).ok()).collect())
+    }
+}

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use super::{idle_or_off, optional, written};
+use crate::config::raw::{RawRemember, RawVariant};
+use crate::config::validate::Mistakes;
+use crate::policy::{Preset, Variant};
+use crate::session::Limits;
+
+/// Refuses limits that could never be reached.
+pub(super) fn in_order(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
+    let absolute = written(limits.absolute);
+    if limits.idle.is_some_and(|idle| idle > limits.absolute) {
+        mistakes.note(
+            format!("{key}.idle"),
+            format!("is longer than {key}.absolute ({absolute}), so it would never end a session"),
+        );
+    }
+    if limits.max_auth_age.is_some_and(|age| age > limits.absolute) {
+        mistakes.note(
+            format!("{key}.max_auth_age"),
+            format!("is longer than {key}.absolute ({absolute}), so it would never be reached"),
+        );
+    }
+}
+
+/// Refuses limits above a preset.
+pub(super) fn within(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
+    let name = preset.name;
+    let hint = "shorten it, or say why in deviation_reason";
+    if !preset.allows_idle(limits) {
+        let ceiling = preset.idle.map_or_else(String::new, written);
+        mistakes.note(
+            format!("{key}.idle"),
+            format!(
+                "is looser than the preset {name} allows ({ceiling}; {}): {hint}",
+                preset.source
+            ),
+        );
+    }
+    if !preset.allows_absolute(limits) {
+        let ceiling = written(preset.absolute);
+        mistakes.note(
+            format!("{key}.absolute"),
+            format!(
+                "is looser than the preset {name} allows ({ceiling}; {}): {hint}",
+                preset.source
+            ),
+        );
+    }
+}
+
+/// The limits of the remembered; `Some(None)` where nobody is. Both must be said, so that none
+/// is taken away silently.
+pub(super) fn remember(
+    key: &str,
+    raw: Option<&RawRemember>,
+    usual: &Limits,
+    mistakes: &mut Mistakes,
+) -> Option<Option<Limits>> {
+    let Some(raw) = raw else { return Some(None) };
+    let key = format!("{key}.remember");
+    let idle_key = format!("{key}.idle");
+    let idle = match raw.idle.clone() {
+        Some(mut text) => idle_or_off(&idle_key, &mut text, mistakes),
+        None => {
+            let hint = "is missing: say how long a remembered session may be idle, or `off`";
+            mistakes.note(&idle_key, hint);
+            None
+        }
+    };
+    let absolute_key = format!("{key}.absolute");
+    let absolute = match &raw.absolute {
+        Some(text) => optional(&absolute_key, Some(text), mistakes).flatten(),
+        None => {
+            mistakes.note(
+                &absolute_key,
+                "is missing: say how long a remembered session may last",
+            );
+            None
+        }
+    };
+    let limits = Limits {
+        idle: idle?,
+        absolute: absolute?,
+        max_auth_age: usual.max_auth_age,
+    };
+    in_order(&key, &limits, mistakes);
+    let shorter = |limit: Option<Duration>, usual: Option<Duration>| match (limit, usual) {
+        (Some(limit), Some(usual)) => limit < usual,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    if shorter(limits.idle, usual.idle) {
+        let usual = usual.idle.map_or_else(|| "off".to_owned(), written);
+        mistakes.note(
+            idle_key,
+            format!("is shorter than for those who are not remembered ({usual})"),
+        );
+    }
+    if limits.absolute < usual.absolute {
+        let usual = written(usual.absolute);
+        mistakes.note(
+            absolute_key,
+            format!("is shorter than for those who are not remembered ({usual})"),
+        );
+    }
+    Some(Some(limits))
+}
+
+/// What is tighter for some groups.
+pub(super) fn variants(
+    key: &str,
+    raw: &[RawVariant],
+    usual: &Limits,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<Variant>> {
+    let numbered = raw.iter().enumerate();
+    let variants: Vec<Option<Variant>> = numbered
+        .map(|(index, raw)| {
+            variant(
+                &format!("{key}.variants.{index}"),
+                key,
+                raw,
+                usual,
+                mistakes,
+            )
+        })
+        .collect();
+    variants.into_iter().collect()
+}
+
+fn variant(
+    key: &str,
+    policy: &str,
+    raw: &RawVariant,
+    usual: &Limits,
+    mistakes: &mut Mistakes,
+) -> Option<Variant> {
+    if raw.groups.is_empty() {
+        mistakes.note(format!("{key}.groups"), "is missing: say for whom it is");
+    }
+    let mut limit = |name: &str, text: Option<&str>, usual: Option<Duration>| {
+        let key = format!("{key}.{name}");
+        let limit = optional(&key, text, mistakes)?;
+        if let (Some(limit), Some(usual)) = (limit, usual)
+            && limit >= usual
+        {
+            let usual = written(usual);
+            mistakes.note(
+                key,
+                format!("must be shorter than {policy}.{name} ({usual}): a variant only tightens"),
+            );
+        }
+        Some(limit)
+    };
+    let idle = limit("idle", raw.idle.as_deref(), usual.idle);
+    let absolute = limit("absolute", raw.absolute.as_deref(), Some(usual.absolute));
+    let max_auth_age = limit(
+        "max_auth_age",
+        raw.max_auth_age.as_deref(),
+        usual.max_auth_age,
+    );
+    if (&raw.idle, &raw.absolute, &raw.max_auth_age) == (&None, &None, &None) {
+        mistakes.note(key, "says nothing: give idle, absolute or max_auth_age");
+    }
+    Some(Variant {
+        groups: raw.groups.0.clone(),
+        limits: Limits {
+            idle: idle?,
+            absolute: absolute?.unwrap_or(Limits::NONE.absolute),
+            max_auth_age: max_auth_age?,
+        },
+    })
+}

@@ -1,0 +1,80 @@
+use crate::config::raw::RawPolicy;
+use crate::config::validate::Mistakes;
+use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits};
+
+/// How many sessions a subject can have; `Some(None)` where it does not matter.
+pub(super) fn max_sessions(
+    key: &str,
+    raw: &mut RawPolicy,
+    mistakes: &mut Mistakes,
+) -> Option<Option<MaxSessions>> {
+    let beyond_key = format!("{key}.beyond_max_sessions");
+    let Some(count) = raw.max_sessions else {
+        if raw.beyond_max_sessions.is_some() {
+            mistakes.note(beyond_key, format!("is for {key}.max_sessions"));
+        }
+        return Some(None);
+    };
+    if !(1..=1000).contains(&count) {
+        mistakes.note(format!("{key}.max_sessions"), "must be between 1 and 1000");
+    }
+    let word = raw
+        .beyond_max_sessions
+        .get_or_insert_with(|| Beyond::Deny.as_str().to_owned());
+    let beyond = match word.as_str() {
+        "deny" => Ok(Beyond::Deny),
+        "end_oldest" => Ok(Beyond::EndOldest),
+        _ => Err("must be `deny` or `end_oldest`"),
+    };
+    let beyond = mistakes.take(&beyond_key, beyond)?;
+    Some(Some(MaxSessions { count, beyond }))
+}
+
+/// How many bits of an address a session is bound to, where nothing is said: those that a provider
+/// changes least.
+const DEFAULT_BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
+
+/// What sessions are bound to.
+pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Bind> {
+    let (mut address, mut user_agent) = (false, false);
+    for word in &raw.bind.0 {
+        match word.as_str() {
+            "address" => address = true,
+            "user_agent" => user_agent = true,
+            _ => mistakes.note(
+                format!("{key}.bind"),
+                "must be `address`, `user_agent` or both",
+            ),
+        }
+    }
+    if !address {
+        for (name, bits) in [
+            ("bind_ipv4_bits", raw.bind_ipv4_bits),
+            ("bind_ipv6_bits", raw.bind_ipv6_bits),
+        ] {
+            if bits.is_some() {
+                mistakes.note(
+                    format!("{key}.{name}"),
+                    format!("is for {key}.bind = \"address\""),
+                );
+            }
+        }
+        let network = None;
+        return Some(Bind {
+            network,
+            user_agent,
+        });
+    }
+    let ipv4 = *raw.bind_ipv4_bits.get_or_insert(DEFAULT_BITS.ipv4);
+    let ipv6 = *raw.bind_ipv6_bits.get_or_insert(DEFAULT_BITS.ipv6);
+    if !(1..=32).contains(&ipv4) {
+        mistakes.note(format!("{key}.bind_ipv4_bits"), "must be between 1 and 32");
+    }
+    if !(1..=128).contains(&ipv6) {
+        mistakes.note(format!("{key}.bind_ipv6_bits"), "must be between 1 and 128");
+    }
+    Some(Bind {
+        network: Some(NetworkBits { ipv4, ipv6 }),
+        user_agent,
+    })
+}

@@ -1,0 +1,234 @@
+//! How a session begins.
+
+use std::time::Duration;
+
+use super::subject::Pages;
+use super::{Lifecycle, to_the_end};
+use crate::credential::{KeyError, Token};
+use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
+use crate::session::{
+    Attributes, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
+};
+use crate::store::{Creation, Ending, Replication, StoreError};
+use crate::telemetry::audit;
+
+/// A sign-in that has happened elsewhere.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// Who signed in.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// The home policy of the session.
+    pub policy: PolicyName,
+    /// Whether the subject asked to be remembered.
+    pub remember: bool,
+    /// What is known of the client that signed in.
+    pub client: Client,
+}
+
+/// A session that was just started.
+#[derive(Debug)]
+pub struct Started {
+    /// Its name.
+    pub id: SessionId,
+    /// The credential to hand to the client; it can't be had again.
+    pub token: Token,
+    /// Its record.
+    pub session: Session,
+    /// How many replicas of the store have it.
+    pub replication: Replication,
+}
+
+/// Why a session could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The policy is not configured.
+    #[error("there is no policy of this name")]
+    UnknownPolicy,
+    /// The policy has no limits for the remembered.
+    #[error("the policy has no `remember`")]
+    NotRemembering,
+    /// The policy binds sessions to something about the client that was not told.
+    #[error("the policy binds sessions to the client's {}, which was not told", match .0 {
+        UnknownClient::Address => "address",
+        UnknownClient::UserAgent => "user agent",
+    })]
+    UnknownClient(UnknownClient),
+    /// The subject has as many sessions as it can have.
+    #[error("the subject has {0} sessions, and can have no more")]
+    TooMany(usize),
+    /// No token could be made.
+    #[error(transparent)]
+    Token(#[from] KeyError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system's random numbers repeat: two of 256 bits were the same.
+    #[error("a token was issued twice: the random number generator can't be trusted")]
+    Collision,
+}
+
+/// How often a sign-in that others happen beside is looked at again, and the pause between.
+const SETTLING: (u32, Duration) = (5, Duration::from_millis(40));
+
+impl Lifecycle {
+    /// Starts a session under the policy it names.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing has been started then, as far as the store could say.
+    pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
+        let this = self.clone();
+        to_the_end(async move { this.start_here(sign_in).await }).await
+    }
+
+    async fn start_here(&self, sign_in: SignIn) -> Result<Started, StartError> {
+        let policy = self.policies.get(sign_in.policy.as_str());
+        let (_, policy) = policy.ok_or(StartError::UnknownPolicy)?;
+        if sign_in.remember && policy.remember.is_none() {
+            return Err(StartError::NotRemembering);
+        }
+        let bound = policy.bind.to(sign_in.client);
+        let binding = bound.map_err(StartError::UnknownClient)?;
+        let limits = policy.limits_of(sign_in.remember, &sign_in.attributes);
+        let token = self.key_ring.issue()?;
+        let id = token.session_id();
+        // The store is asked first: its answer is what sets the clock, on a new process.
+        let not_before = self.not_before.not_before(&sign_in.subject).await?;
+        let now = after(self.clock.now(), not_before);
+        let new = NewSession {
+            subject: sign_in.subject,
+            attributes: sign_in.attributes,
+            policy: sign_in.policy,
+            remembered: sign_in.remember,
+            binding,
+        };
+        let session = Session::start(new, &limits, self.end_retention, now);
+        if let Some(most) = policy.max_sessions {
+            self.refuse_beyond(most, &session.subject).await?;
+        }
+        self.keep(id, &session).await?;
+        if let Some(most) = policy.max_sessions
+            && let Err(error) = self.make_room(most, id, &session.subject).await
+        {
+            self.take_back(id).await;
+            return Err(error);
+        }
+        self.metrics.session_created(session.policy.as_str());
+        audit::session_created(id, &session);
+        let replication = self.confirmation(id).await;
+        self.count_unconfirmed(replication);
+        Ok(Started {
+            id,
+            token,
+            session,
+            replication,
+        })
+    }
+
+    /// Writes a new session.
+    async fn keep(&self, id: SessionId, session: &Session) -> Result<(), StartError> {
+        let deadline = self.policies.deadline(session);
+        self.deadlines.enqueue(id, deadline).await?;
+        let creation = self.store.create(id, session).await;
+        if matches!(
+            creation,
+            Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
+        ) {
+            // There is certainly nothing to look at.
+            let _ = self.deadlines.settle(id, None).await;
+        }
+        match creation? {
+            Creation::Created => Ok(()),
+            // A connection to a cluster repeats by itself what it had no answer to.
+            Creation::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
+            Creation::Exists => Err(StartError::Collision),
+        }
+    }
+
+    /// Refuses a sign-in early where there is certainly no room for it.
+    async fn refuse_beyond(&self, most: MaxSessions, subject: &Subject) -> Result<(), StartError> {
+        if most.beyond == Beyond::Deny && self.living(subject).await?.len() >= most.count {
+            return Err(StartError::TooMany(most.count));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the subject has no more sessions than it can have, the new one included.
+    ///
+    /// Several sign-ins can happen at once, each of which has seen room for itself. So each looks
+    /// again once its own session is written: whichever looks last sees all of them, and stays only
+    /// if there are not too many.
+    async fn make_room(
+        &self,
+        most: MaxSessions,
+        id: SessionId,
+        subject: &Subject,
+    ) -> Result<(), StartError> {
+        for attempt in 0..SETTLING.0 {
+            let living = self.living(subject).await?;
+            let beyond = living.len().saturating_sub(most.count);
+            if beyond == 0 {
+                return Ok(());
+            }
+            if most.beyond == Beyond::EndOldest {
+                let newest = living.last().map_or(id, |(_, newest)| *newest);
+                for (_, oldest) in &living[..beyond] {
+                    audit::session_displaced(*oldest, newest);
+                    self.revoke(*oldest).await?;
+                }
+                return Ok(());
+            }
+            let first = living[..most.count].iter().any(|(_, known)| *known == id);
+            if !first || attempt + 1 == SETTLING.0 {
+                break;
+            }
+            // Whoever came after this one is about to give up.
+            tokio::time::sleep(SETTLING.1).await;
+        }
+        Err(StartError::TooMany(most.count))
+    }
+
+    /// The sessions of a subject that live, the oldest first.
+    async fn living(&self, subject: &Subject) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
+        let mut living = Vec::new();
+        let mut pages = Pages::of(subject);
+        while let Some(page) = pages.next(&*self.store).await? {
+            let now = self.clock.now();
+            let alive = page.into_iter().filter(|(_, session)| {
+                session.state == State::Live
+                    && now < self.policies.deadline(session)
+                    && !self.is_revoked(session)
+            });
+            living.extend(alive.map(|(id, session)| (session.started, id)));
+        }
+        living.sort_unstable();
+        Ok(living)
+    }
+
+    /// Ends a session that nobody was told of, and tells nobody. If this fails it ends by its idle
+    /// limit: nobody has its token.
+    async fn take_back(&self, id: SessionId) {
+        if self
+            .store
+            .end(id, Ending::revoked(self.clock.now()))
+            .await
+            .is_ok()
+        {
+            let _ = self.deadlines.settle(id, None).await;
+        }
+    }
+}
+
+// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
+/// where that is later by no more than clocks differ.
+fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
+    /// The most by which clocks differ that are kept at the store's.
+    const DIFFERENCE: Duration = Duration::from_secs(1);
+    not_before.map_or(now, |not_before| {
+        not_before.clamp(now, now.plus(DIFFERENCE))
+    })
+}
+
+#[cfg(test)]
+mod tests;

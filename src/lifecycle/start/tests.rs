@@ -1,0 +1,146 @@
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use super::*;
+use crate::policy::{Bind, NetworkBits, Policies};
+use crate::session::{Limits, State};
+use crate::testing::{Bench, HOUR, MINUTE, name};
+
+/// A service whose default policy lets a subject have two sessions.
+fn limited(beyond: Beyond) -> Bench {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let mut default = default.clone();
+    default.max_sessions = Some(MaxSessions { count: 2, beyond });
+    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench
+}
+
+fn sign_in() -> SignIn {
+    SignIn {
+        subject: Subject::new("alice").unwrap(),
+        attributes: Attributes::default(),
+        policy: name("default"),
+        remember: false,
+        client: Client::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_subject_has_no_more_sessions_than_it_can_have() {
+    let bench = limited(Beyond::Deny);
+    let lifecycle = &bench.lifecycle;
+    let first = lifecycle.start(sign_in()).await.unwrap();
+    lifecycle.start(sign_in()).await.unwrap();
+    for _ in 0..2 {
+        let refused = lifecycle.start(sign_in()).await;
+        assert!(
+            matches!(refused, Err(StartError::TooMany(2))),
+            "{refused:?}"
+        );
+    }
+    let mut other = sign_in();
+    other.subject = Subject::new("bob").unwrap();
+    lifecycle.start(other).await.unwrap();
+    // One that has ended makes room, and so does one whose time is over.
+    lifecycle.revoke(first.id).await.unwrap();
+    lifecycle.start(sign_in()).await.unwrap();
+    assert!(lifecycle.start(sign_in()).await.is_err());
+    bench.at(16 * MINUTE);
+    lifecycle.start(sign_in()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_oldest_session_makes_room() {
+    let bench = limited(Beyond::EndOldest);
+    let mut started = Vec::new();
+    for minute in 0..4 {
+        bench.at(minute * MINUTE);
+        started.push(bench.lifecycle.start(sign_in()).await.unwrap().id);
+    }
+    let mut live = Vec::new();
+    for id in &started {
+        live.push(bench.stored(*id).await.state == State::Live);
+    }
+    assert_eq!(live, [false, false, true, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_at_once_are_not_too_many() {
+    for beyond in [Beyond::Deny, Beyond::EndOldest] {
+        for _ in 0..20 {
+            let bench = limited(beyond);
+            let all = (0..8).map(|_| {
+                let lifecycle = bench.lifecycle.clone();
+                tokio::spawn(async move { lifecycle.start(sign_in()).await })
+            });
+            let outcomes = join_all(all).await.into_iter().map(Result::unwrap);
+            let started = outcomes.filter(Result::is_ok).count();
+            let living = bench.lifecycle.living(&sign_in().subject).await.unwrap();
+            match beyond {
+                Beyond::Deny => {
+                    assert!(living.len() <= 2, "{living:?}");
+                    assert_eq!(started, living.len(), "who was refused has no session");
+                }
+                Beyond::EndOldest => assert_eq!((started, living.len()), (8, 2)),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_asks_to_be_remembered_is_where_that_is_offered() {
+    let mut bench = Bench::new();
+    let remembering = SignIn {
+        remember: true,
+        ..sign_in()
+    };
+    let refused = bench.lifecycle.start(remembering.clone()).await;
+    assert!(matches!(refused, Err(StartError::NotRemembering)));
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let mut default = default.clone();
+    default.remember = Some(Limits {
+        idle: Some(48 * HOUR),
+        absolute: 240 * HOUR,
+        max_auth_age: None,
+    });
+    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    let long = bench.lifecycle.start(remembering).await.unwrap().session;
+    assert_eq!(long.deadline, long.started.plus(240 * HOUR));
+    let policies: &Policies = &bench.lifecycle.policies;
+    assert_eq!(policies.deadline(&long), long.started.plus(48 * HOUR));
+    let usual = bench.lifecycle.start(sign_in()).await.unwrap().session;
+    assert_eq!(policies.deadline(&usual), usual.started.plus(15 * MINUTE));
+}
+
+#[tokio::test]
+async fn a_session_can_not_be_bound_to_what_is_not_known() {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let mut default = default.clone();
+    default.bind = Bind {
+        network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
+        user_agent: true,
+    };
+    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    let refused = bench.lifecycle.start(sign_in()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the policy binds sessions to the client's address, which was not told"
+    );
+    let client = Client {
+        address: Some("203.0.113.7".parse().unwrap()),
+        user_agent: Some(Client::hash_user_agent(b"Firefox")),
+    };
+    let bound = bench
+        .lifecycle
+        .start(SignIn {
+            client,
+            ..sign_in()
+        })
+        .await
+        .unwrap();
+    let network = bound.session.binding.network.unwrap();
+    assert_eq!(network.to_string(), "203.0.113.0/24");
+}

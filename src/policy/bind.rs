@@ -1,0 +1,201 @@
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use http::header::USER_AGENT;
+use sha2::{Digest, Sha256};
+
+use crate::session::{Binding, Network, UserAgentHash};
+
+/// What the sessions of a policy are bound to from their sign-in on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bind {
+    /// The network that the client is in; `None` where it may be anywhere.
+    pub network: Option<NetworkBits>,
+    /// Whether they are bound to the client's `User-Agent`.
+    pub user_agent: bool,
+}
+
+/// How many bits of an address make a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkBits {
+    /// Of an IPv4 address, 1 to 32.
+    pub ipv4: u8,
+    /// Of an IPv6 address, 1 to 128.
+    pub ipv6: u8,
+}
+
+/// What is known of the client that a session belongs to, or that sends a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// Where it is.
+    pub address: Option<IpAddr>,
+    /// What it says it is.
+    pub user_agent: Option<UserAgentHash>,
+}
+
+/// What must be known of a client to bind its session, and is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownClient {
+    /// Its address.
+    Address,
+    /// Its `User-Agent`.
+    UserAgent,
+}
+
+/// Why a request is not taken for the session's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It comes from another network.
+    Address,
+    /// It comes from another kind of client.
+    UserAgent,
+    /// The proxy did not say where it comes from.
+    AddressUnknown,
+}
+
+impl Elsewhere {
+    /// The word for this in audit events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::UserAgent => "user_agent",
+            Self::AddressUnknown => "address_unknown",
+        }
+    }
+}
+
+impl Bind {
+    /// Binds a session to its client.
+    ///
+    /// # Errors
+    /// [`UnknownClient`] when what it is to be bound to is not known.
+    pub fn to(self, client: Client) -> Result<Binding, UnknownClient> {
+        let network = match self.network {
+            None => None,
+            Some(bits) => {
+                let address = client.address.ok_or(UnknownClient::Address)?.to_canonical();
+                let bits = match address {
+                    IpAddr::V4(_) => bits.ipv4,
+                    IpAddr::V6(_) => bits.ipv6,
+                };
+                Some(Network::of(address, bits))
+            }
+        };
+        let user_agent = if self.user_agent {
+            Some(client.user_agent.ok_or(UnknownClient::UserAgent)?)
+        } else {
+            None
+        };
+        Ok(Binding {
+            network,
+            user_agent,
+        })
+    }
+}
+
+impl Client {
+    /// A client, by its address and the `User-Agent` of its headers.
+    #[must_use]
+    pub fn new(address: Option<IpAddr>, headers: &HeaderMap) -> Self {
+        let mut lines = headers.get_all(USER_AGENT).into_iter();
+        let user_agent = match (lines.next(), lines.next()) {
+            (Some(line), None) => Some(Self::hash_user_agent(line.as_bytes())),
+            _ => None,
+        };
+        Self {
+            address,
+            user_agent,
+        }
+    }
+
+    /// Whether a session that is bound like this can be this client's.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn is_at(self, binding: &Binding) -> Result<(), Elsewhere> {
+        if let Some(network) = binding.network {
+            let address = self.address.ok_or(Elsewhere::AddressUnknown)?;
+            if !network.contains(address) {
+                return Err(Elsewhere::Address);
+            }
+        }
+        // A client that is silent about itself is not the one that spoke.
+        if binding.user_agent.is_some() && binding.user_agent != self.user_agent {
+            return Err(Elsewhere::UserAgent);
+        }
+        Ok(())
+    }
+
+    /// The first bytes of the SHA-256 of a `User-Agent`.
+    #[must_use]
+    pub fn hash_user_agent(user_agent: &[u8]) -> UserAgentHash {
+        let digest = Sha256::digest(user_agent);
+        let mut first = [0; UserAgentHash::LEN];
+        first.copy_from_slice(&digest[..UserAgentHash::LEN]);
+        UserAgentHash::from_bytes(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
+
+    fn client(address: &str, user_agent: &str) -> Client {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, user_agent.parse().unwrap());
+        Client::new(address.parse().ok(), &headers)
+    }
+
+    #[test]
+    fn bound_to_what_the_policy_says() {
+        let alice = client("203.0.113.7", "Firefox");
+        let both = Bind {
+            network: Some(BITS),
+            user_agent: true,
+        };
+        let bound = both.to(alice).unwrap();
+        for (other, expected) in [
+            (alice, Ok(())),
+            (client("203.0.113.99", "Firefox"), Ok(())),
+            (client("::ffff:203.0.113.99", "Firefox"), Ok(())),
+            (client("203.0.114.7", "Firefox"), Err(Elsewhere::Address)),
+            (client("2001:db8::7", "Firefox"), Err(Elsewhere::Address)),
+            (client("203.0.113.7", "firefox"), Err(Elsewhere::UserAgent)),
+            (client("", "Firefox"), Err(Elsewhere::AddressUnknown)),
+            (Client::default(), Err(Elsewhere::AddressUnknown)),
+        ] {
+            assert_eq!(other.is_at(&bound), expected, "{other:?}");
+        }
+        let network = Bind {
+            user_agent: false,
+            ..both
+        };
+        let bound = network.to(alice).unwrap();
+        assert_eq!(client("203.0.113.8", "curl").is_at(&bound), Ok(()));
+        let anywhere = Bind::default().to(Client::default()).unwrap();
+        assert!(anywhere.is_free());
+        assert_eq!(Client::default().is_at(&anywhere), Ok(()));
+    }
+
+    #[test]
+    fn what_is_not_known_can_not_be_bound_to() {
+        let network = Bind {
+            network: Some(BITS),
+            user_agent: false,
+        };
+        assert_eq!(network.to(client("", "x")), Err(UnknownClient::Address));
+        let user_agent = Bind {
+            network: None,
+            user_agent: true,
+        };
+        let silent = Client::default();
+        assert_eq!(user_agent.to(silent), Err(UnknownClient::UserAgent));
+        let mut twice = HeaderMap::new();
+        twice.append(USER_AGENT, "a".parse().unwrap());
+        twice.append(USER_AGENT, "b".parse().unwrap());
+        assert_eq!(Client::new(None, &twice).user_agent, None);
+    }
+}

@@ -1,0 +1,52 @@
+use std::fmt;
+
+/// How a family of proxies asks and reads the answer: what rules can match, and the label in
+/// metrics and audit events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Contract {
+    /// NGINX and ingress-nginx.
+    AuthRequest,
+    /// Traefik, Caddy, APISIX.
+    ForwardAuth,
+    /// Envoy and what is built on it, over HTTP.
+    ExtAuthz,
+    /// The same over gRPC.
+    ExtAuthzGrpc,
+    /// HAProxy.
+    Spoe,
+}
+
+impl Contract {
+    /// Every contract.
+    pub const ALL: [Self; 5] = [
+        Self::AuthRequest,
+        Self::ForwardAuth,
+        Self::ExtAuthz,
+        Self::ExtAuthzGrpc,
+        Self::Spoe,
+    ];
+
+    /// The name in the configuration, in metrics and in audit events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthRequest => "auth-request",
+            Self::ForwardAuth => "forward-auth",
+            Self::ExtAuthz => "ext-authz",
+            Self::ExtAuthzGrpc => "ext-authz-grpc",
+            Self::Spoe => "spoe",
+        }
+    }
+
+    /// The contract of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
+    }
+}
+
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,120 @@
+use std::borrow::Cow;
+
+use url::Host;
+
+/// The hosts that a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host, in lower case.
+    Exact(String),
+    /// Every host below this domain, however deep; begins with a dot, in lower case.
+    Below(String),
+}
+
+/// Not a host, nor a pattern of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a host such as app.example.com, nor *.example.com for all below; without a scheme or a port"
+)]
+pub struct HostPatternError;
+
+impl HostPattern {
+    /// Parses a host, or `*.` and a domain.
+    ///
+    /// # Errors
+    /// [`HostPatternError`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, HostPatternError> {
+        let text = text.to_ascii_lowercase();
+        let (below, host) = match text.strip_prefix("*.") {
+            Some(domain) => (true, domain),
+            None => (false, &*text),
+        };
+        // What the parser would change is not what a browser sends.
+        let parsed = Host::parse(host).map_err(|_| HostPatternError)?;
+        if parsed.to_string() != host || host.ends_with('.') || host.contains('*') {
+            return Err(HostPatternError);
+        }
+        match (below, parsed) {
+            (false, _) => Ok(Self::Exact(text)),
+            (true, Host::Domain(_)) => Ok(Self::Below(text[1..].to_owned())),
+            (true, _) => Err(HostPatternError),
+        }
+    }
+}
+
+/// A host as rules match it, out of the host of a URL: in lower case, without its port and without
+/// the dot that a full name may end in.
+pub(super) fn normal_host(host: &str) -> Cow<'_, str> {
+    let name = match host.rsplit_once(':') {
+        Some((name, _)) if !host.ends_with(']') => name,
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// The domains above a host, each with a dot in front.
+pub(super) fn domains_above(host: &str) -> impl Iterator<Item = &str> {
+    host.match_indices('.').map(|(dot, _)| &host[dot..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let exact = |text: &str| Ok(HostPattern::Exact(text.to_owned()));
+        let below = |text: &str| Ok(HostPattern::Below(text.to_owned()));
+        for (text, expected) in [
+            ("app.example.com", exact("app.example.com")),
+            ("App.Example.COM", exact("app.example.com")),
+            ("localhost", exact("localhost")),
+            ("127.0.0.1", exact("127.0.0.1")),
+            ("[::1]", exact("[::1]")),
+            ("a_b.example.com", exact("a_b.example.com")),
+            ("*.example.com", below(".example.com")),
+            ("*.com", below(".com")),
+        ] {
+            assert_eq!(HostPattern::parse(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "*",
+            "*.",
+            "*.*.com",
+            "a*.example.com",
+            "https://a",
+            "a:80",
+            "a/b",
+            "a b",
+            "example.com.",
+            "*.127.0.0.1",
+            "127.1",
+            "[::0:1]",
+            "bücher.example",
+        ] {
+            assert_eq!(HostPattern::parse(text), Err(HostPatternError), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_urls() {
+        for (host, expected) in [
+            ("App.Example.com", "app.example.com"),
+            ("app.example.com:8443", "app.example.com"),
+            ("app.example.com.", "app.example.com"),
+            ("app.example.com.:80", "app.example.com"),
+            ("[::1]", "[::1]"),
+            ("[::1]:80", "[::1]"),
+        ] {
+            assert_eq!(normal_host(host), expected);
+        }
+        let above: Vec<&str> = domains_above("a.b.com").collect();
+        assert_eq!(above, [".b.com", ".com"]);
+    }
+}

@@ -1,0 +1,280 @@
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// A path as rules match it: percent-decoded once, and sure to mean the same to whoever serves it.
+///
+/// A proxy, a framework and a file system each have their own idea of `..`, `//`, `;`, `\` or an
+/// encoded slash. A rule that was matched on one reading and served by another is a way in
+/// (Envoy CVE-2021-29492 and CVE-2021-32779, oauth2-proxy CVE-2026-41059, Traefik CVE-2025-66490).
+/// So a path that could be read in two ways has no normal form at all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NormalPath<'a>(Cow<'a, str>);
+
+/// What makes a path ambiguous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmbiguousPath {
+    /// It does not begin with a slash.
+    #[error("it does not begin with /")]
+    NotAbsolute,
+    /// `%` without two hexadecimal digits behind it.
+    #[error("it has a % without two hexadecimal digits")]
+    Escape,
+    /// `%252e`, which is another path for who decodes twice.
+    #[error("it is percent-encoded twice")]
+    EncodedTwice,
+    /// What it decodes to is not UTF-8, as in overlong forms of a slash.
+    #[error("it is not UTF-8")]
+    NotText,
+    /// A control character, encoded or not.
+    #[error("it has a control character")]
+    Control,
+    /// `%2F`.
+    #[error("it has an encoded slash")]
+    EncodedSlash,
+    /// `\`, encoded or not, which some take for a slash.
+    #[error("it has a backslash")]
+    Backslash,
+    /// `;`, encoded or not, behind which some cut a segment off.
+    #[error("it has a semicolon")]
+    Semicolon,
+    /// `#`, encoded or not, behind which some cut the path off.
+    #[error("it has a #")]
+    Fragment,
+    /// `%3F`, behind which some cut the path off.
+    #[error("it has an encoded question mark")]
+    EncodedQuery,
+    /// A segment `.` or `..`, encoded or not.
+    #[error("it has a segment . or ..")]
+    DotSegment,
+    /// Two slashes side by side.
+    #[error("it has two slashes side by side")]
+    DoubleSlash,
+}
+
+impl<'a> NormalPath<'a> {
+    /// Normalises the path of a URL, without its query.
+    ///
+    /// # Errors
+    /// [`AmbiguousPath`] where it could be read in two ways.
+    pub fn new(path: &'a [u8]) -> Result<Self, AmbiguousPath> {
+        if path.first() != Some(&b'/') {
+            return Err(AmbiguousPath::NotAbsolute);
+        }
+        check_escapes(path)?;
+        let decoded = percent_decode(path)
+            .decode_utf8()
+            .map_err(|_| AmbiguousPath::NotText)?;
+        if looks_encoded(&decoded) {
+            return Err(AmbiguousPath::EncodedTwice);
+        }
+        for character in decoded.chars() {
+            match character {
+                '\\' => return Err(AmbiguousPath::Backslash),
+                ';' => return Err(AmbiguousPath::Semicolon),
+                '#' => return Err(AmbiguousPath::Fragment),
+                '?' => return Err(AmbiguousPath::EncodedQuery),
+                other if other.is_control() => return Err(AmbiguousPath::Control),
+                _ => {}
+            }
+        }
+        let mut segments = decoded.split('/').skip(1).peekable();
+        while let Some(segment) = segments.next() {
+            match segment {
+                "." | ".." => return Err(AmbiguousPath::DotSegment),
+                "" if segments.peek().is_some() => return Err(AmbiguousPath::DoubleSlash),
+                _ => {}
+            }
+        }
+        Ok(Self(decoded))
+    }
+
+    /// The path, decoded; it begins with a slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path and every path above it, up to `/`, without the slashes at their ends.
+    pub(super) fn and_above(&self) -> impl Iterator<Item = &str> {
+        let path = self.0.strip_suffix('/').unwrap_or(&self.0);
+        let mut rest = Some(path);
+        std::iter::from_fn(move || {
+            let this = rest?;
+            rest = this.rfind('/').map(|slash| &this[..slash]);
+            Some(this)
+        })
+    }
+}
+
+/// Refuses what would be lost by decoding.
+fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
+    let mut rest = path;
+    while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
+        let hex = rest.get(percent + 1..percent + 3);
+        match hex.filter(|hex| is_hex(hex)) {
+            None => return Err(AmbiguousPath::Escape),
+            Some(hex) if hex.eq_ignore_ascii_case(b"2f") => {
+                return Err(AmbiguousPath::EncodedSlash);
+            }
+            Some(_) => rest = &rest[percent + 3..],
+        }
+    }
+    Ok(())
+}
+
+/// Whether a decoded path could be decoded once more.
+fn looks_encoded(decoded: &str) -> bool {
+    let mut pieces = decoded.as_bytes().split(|byte| *byte == b'%').skip(1);
+    pieces.any(|piece| piece.get(..2).is_some_and(is_hex))
+}
+
+fn is_hex(digits: &[u8]) -> bool {
+    digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_in_one_way_only() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("/a/b", "/a/b"),
+            ("/a/b/", "/a/b/"),
+            ("/%61", "/a"),
+            ("/a%2eb", "/a.b"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/...", "/..."),
+            ("/a..b", "/a..b"),
+            ("/gr%C3%BC%c3%9fe", "/grüße"),
+            ("/grüße", "/grüße"),
+            ("/a%20b", "/a b"),
+            ("/a+b@c:d,e!(f)*'$&=", "/a+b@c:d,e!(f)*'$&="),
+            ("/100%25", "/100%"),
+            ("/100%25-more", "/100%-more"),
+            ("/~alice", "/~alice"),
+        ] {
+            let normal = NormalPath::new(path.as_bytes()).unwrap();
+            assert_eq!(normal.as_str(), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn tricks() {
+        use AmbiguousPath::{
+            Backslash, Control, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
+            Escape, Fragment, NotAbsolute, NotText, Semicolon,
+        };
+        for (path, expected) in [
+            (&b""[..], NotAbsolute),
+            (b"a", NotAbsolute),
+            (b"*", NotAbsolute),
+            (b"http://a/", NotAbsolute),
+            (b"/a/../b", DotSegment),
+            (b"/..", DotSegment),
+            (b"/a/.", DotSegment),
+            (b"/./a", DotSegment),
+            (b"/a/%2e%2e/b", DotSegment),
+            (b"/a/.%2E/b", DotSegment),
+            (b"/a/%2e", DotSegment),
+            (b"//a", DoubleSlash),
+            (b"//", DoubleSlash),
+            (b"/a//", DoubleSlash),
+            (b"/a//b", DoubleSlash),
+            (b"/a%2fb", EncodedSlash),
+            (b"/a%2Fb", EncodedSlash),
+            (b"/a/..%2fb", EncodedSlash),
+            (b"/a%5cb", Backslash),
+            (b"/a\\b", Backslash),
+            (b"/a\\..\\b", Backslash),
+            (b"/a;b", Semicolon),
+            (b"/a;/../b", Semicolon),
+            (b"/a%3bb", Semicolon),
+            (b"/a#/b", Fragment),
+            (b"/a%23b", Fragment),
+            (b"/a%3f/b", EncodedQuery),
+            (b"/a%00", Control),
+            (b"/a%0d%0ab", Control),
+            (b"/a%7f", Control),
+            (b"/a%c2%85", Control),
+            (b"/%", Escape),
+            (b"/a%2", Escape),
+            (b"/a%zz", Escape),
+            (b"/a%u002f", Escape),
+            (b"/%252e%252e/b", EncodedTwice),
+            (b"/a%252fb", EncodedTwice),
+            (b"/a%25%32%66b", EncodedTwice),
+            (b"/a%%32%66b", Escape),
+            (b"/a%c0%afb", NotText),
+            (b"/a%e0%80%afb", NotText),
+            (b"/a\xffb", NotText),
+        ] {
+            assert_eq!(
+                NormalPath::new(path),
+                Err(expected),
+                "{}",
+                path.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_and_what_is_above() {
+        for (path, expected) in [
+            ("/", &[""][..]),
+            ("/a", &["/a", ""]),
+            ("/a/", &["/a", ""]),
+            ("/a/b/c", &["/a/b/c", "/a/b", "/a", ""]),
+        ] {
+            let normal = NormalPath::new(path.as_bytes()).unwrap();
+            let above: Vec<&str> = normal.and_above().collect();
+            assert_eq!(above, expected, "{path}");
+        }
+    }
+
+    proptest! {
+        /// However the harmless characters of a path are encoded, its normal form is the same; and
+        /// it is made of whole, named segments.
+        #[test]
+        fn encoding_does_not_matter(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
+            let mut text = String::new();
+            for (index, byte) in path.bytes().enumerate() {
+                let keep = byte == b'/' || (byte.is_ascii() && encoded >> (index % 64) & 1 == 0);
+                if keep {
+                    text.push(char::from(byte));
+                } else {
+                    text.push_str(&format!("%{byte:02x}"));
+                }
+            }
+            let dots = path.split('/').any(|segment| matches!(segment, "." | ".."));
+            match NormalPath::new(text.as_bytes()) {
+                Ok(normal) => {
+                    prop_assert!(!dots);
+                    prop_assert_eq!(normal.as_str(), path);
+                }
+                Err(error) => prop_assert!(dots, "{}: {}", text, error),
+            }
+        }
+
+        /// What is normal has nothing in it that anybody reads differently, and normalising it
+        /// again, as a URL has it, changes nothing.
+        #[test]
+        fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let path = [b"/", &bytes[..]].concat();
+            if let Ok(normal) = NormalPath::new(&path) {
+                let text = normal.as_str();
+                prop_assert!(text.starts_with('/') && !text.contains("//") && !text.contains("/../"));
+                prop_assert!(!text.contains(['\\', ';', '#', '?', '\0', '\n']));
+                let again = percent_encoding::percent_encode(text.as_bytes(), percent_encoding::NON_ALPHANUMERIC)
+                    .to_string()
+                    .replace("%2F", "/");
+                let again = NormalPath::new(again.as_bytes()).unwrap();
+                prop_assert_eq!(again.as_str(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+use std::time::Duration;
+
+use super::standards::{hours, minutes};
+use crate::session::Limits;
+
+/// The ceilings of a standard: a limit above them needs a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preset {
+    /// The name in the configuration.
+    pub name: &'static str,
+    /// The longest idle limit; `None` where none is asked for.
+    pub idle: Option<Duration>,
+    /// The longest absolute limit.
+    pub absolute: Duration,
+    /// Where the numbers come from, and which of them are convention.
+    pub source: &'static str,
+}
+
+impl Preset {
+    /// Every preset.
+    pub const ALL: [Self; 12] = [
+        preset(
+            "nist-aal1",
+            None,
+            hours(24 * 30),
+            "NIST SP 800-63B-4, 2.1.3: absolute 30 days (SHOULD); an idle limit may be left out",
+        ),
+        preset(
+            "nist-aal2",
+            Some(hours(1)),
+            hours(24),
+            "NIST SP 800-63B-4, 2.2.3: idle 1 hour, absolute 24 hours (both SHOULD)",
+        ),
+        preset(
+            "nist-aal2-rev3",
+            Some(minutes(30)),
+            hours(12),
+            "NIST SP 800-63B (revision 3), 4.2.3: idle 30 minutes, absolute 12 hours (both SHALL)",
+        ),
+        preset(
+            "nist-aal3",
+            Some(minutes(15)),
+            hours(12),
+            "NIST SP 800-63B-4, 2.3.3: idle 15 minutes (SHOULD), absolute 12 hours (SHALL)",
+        ),
+        preset(
+            "asvs4-l2",
+            Some(minutes(30)),
+            hours(12),
+            "OWASP ASVS 4.0.3, 3.3.2, level 2: idle 30 minutes, absolute 12 hours",
+        ),
+        preset(
+            "asvs4-l3",
+            Some(minutes(15)),
+            hours(12),
+            "OWASP ASVS 4.0.3, 3.3.2, level 3: idle 15 minutes, absolute 12 hours",
+        ),
+        preset(
+            "pci-dss",
+            Some(minutes(15)),
+            hours(12),
+            "PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention",
+        ),
+        preset(
+            "fedramp-moderate",
+            Some(minutes(15)),
+            hours(12),
+            "FedRAMP Moderate, NIST SP 800-53 AC-11: idle 15 minutes; absolute: convention",
+        ),
+        preset(
+            "fedramp-high",
+            Some(minutes(15)),
+            hours(12),
+            "FedRAMP High, NIST SP 800-53 AC-11: idle 15 minutes; absolute: convention",
+        ),
+        preset(
+            "owasp-high",
+            Some(minutes(5)),
+            hours(4),
+            "OWASP Session Management Cheat Sheet: idle 2 to 5 minutes for applications of high value, absolute 4 to 8 hours",
+        ),
+        preset(
+            "owasp-low",
+            Some(minutes(30)),
+            hours(8),
+            "OWASP Session Management Cheat Sheet: idle 15 to 30 minutes for applications of low risk, absolute 4 to 8 hours",
+        ),
+        preset(
+            "hipaa",
+            Some(minutes(15)),
+            hours(12),
+            "HIPAA, 45 CFR 164.312(a)(2)(iii): a predetermined time of inactivity; both numbers: convention",
+        ),
+    ];
+
+    /// The preset of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|preset| preset.name == name)
+    }
+
+    /// Whether sessions that are not used end soon enough, by whichever limit comes first.
+    #[must_use]
+    pub fn allows_idle(&self, limits: &Limits) -> bool {
+        self.idle
+            .is_none_or(|ceiling| unused_for(limits) <= ceiling)
+    }
+
+    /// Whether sessions that are used end soon enough.
+    #[must_use]
+    pub fn allows_absolute(&self, limits: &Limits) -> bool {
+        limits.absolute <= self.absolute
+    }
+}
+
+/// The longest that a session with these limits lives without being used.
+#[must_use]
+pub(super) fn unused_for(limits: &Limits) -> Duration {
+    limits.idle.unwrap_or(limits.absolute).min(limits.absolute)
+}
+
+const fn preset(
+    name: &'static str,
+    idle: Option<Duration>,
+    absolute: Duration,
+    source: &'static str,
+) -> Preset {
+    Preset {
+        name,
+        idle,
+        absolute,
+        source,
+    }
+}

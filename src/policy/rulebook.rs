@@ -1,0 +1,14 @@
+use std::sync::Arc;
+
+use super::{BackgroundHeaders, Policies, Rules};
+
+/// Everything that says what applies to a request.
+#[derive(Clone, Debug)]
+pub struct Rulebook {
+    /// The policies.
+    pub policies: Arc<Policies>,
+    /// Which of them, and what else, applies to which request.
+    pub rules: Rules,
+    /// How clients say that a request happens in the background.
+    pub background: BackgroundHeaders,
+}

@@ -1,0 +1,190 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::session::PolicyName;
+use crate::testing::{MINUTE, START, name, policy, session_of};
+
+fn limits(idle: Option<u32>, absolute: u32, max_auth_age: Option<u32>) -> Limits {
+    Limits {
+        idle: idle.map(|minutes| minutes * MINUTE),
+        absolute: absolute * MINUTE,
+        max_auth_age: max_auth_age.map(|minutes| minutes * MINUTE),
+    }
+}
+
+fn in_groups(groups: &[&str]) -> Attributes {
+    let groups = groups.iter().map(|&group| group.to_owned()).collect();
+    Attributes::new(BTreeMap::from([("groups".to_owned(), groups)])).unwrap()
+}
+
+fn variant(groups: &[&str], limits: Limits) -> Variant {
+    Variant {
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+        limits,
+    }
+}
+
+#[test]
+fn a_store_failure_is_taken_strictly() {
+    let known = |minutes: u32| OnStoreFailure::Known {
+        grace: minutes * MINUTE,
+    };
+    assert_eq!(known(5).strictest(known(3)), known(3));
+    let deny = OnStoreFailure::Deny;
+    assert_eq!(known(5).strictest(deny), deny);
+    assert_eq!(deny.strictest(known(5)), deny);
+}
+
+#[test]
+fn a_policy_that_is_gone_is_replaced_by_the_tightest_of_all() {
+    let (mut long, mut short) = (
+        policy(limits(Some(30), 60, None)),
+        policy(limits(Some(15), 90, None)),
+    );
+    long.on_store_failure = OnStoreFailure::Known { grace: MINUTE };
+    long.remember = Some(limits(Some(600), 6000, None));
+    short.on_store_failure = OnStoreFailure::Known { grace: 2 * MINUTE };
+    short.variants = vec![variant(&["admin"], limits(Some(1), 80, None))];
+    let all = BTreeMap::from([(name("long"), long.clone()), (name("short"), short)]);
+    let policies = Policies::new(all.clone(), name("long")).unwrap();
+    let mut session = session_of("alice", START);
+    session.policy = name("long");
+    assert_eq!(policies.home(&session).policy, &long);
+    session.policy = name("renamed");
+    session.remembered = true;
+    let gone = policies.home(&session);
+    assert_eq!(gone.limits, limits(Some(15), 60, None));
+    let grace = OnStoreFailure::Known { grace: MINUTE };
+    assert_eq!(gone.policy.on_store_failure, grace);
+    session.attributes = in_groups(&["admin"]);
+    assert_eq!(policies.home(&session).limits, limits(Some(1), 60, None));
+    assert_eq!(policies.longest(), 6000 * MINUTE, "of the remembered, too");
+    assert!(Policies::new(all, name("renamed")).is_none());
+}
+
+#[test]
+fn the_strictest_variant_that_matches_wins() {
+    let policy = Policy {
+        remember: Some(limits(Some(1000), 2000, None)),
+        variants: vec![
+            variant(&["viewer", "guest"], limits(Some(20), 9999, None)),
+            variant(&["admin"], limits(Some(5), 60, Some(30))),
+            variant(&["auditor"], limits(None, 90, Some(10))),
+        ],
+        ..policy(limits(Some(30), 480, None))
+    };
+    for (remembered, groups, expected) in [
+        (false, &[][..], limits(Some(30), 480, None)),
+        (false, &["other"], limits(Some(30), 480, None)),
+        (false, &["viewers"], limits(Some(30), 480, None)),
+        (false, &["Admin"], limits(Some(30), 480, None)),
+        (false, &["guest"], limits(Some(20), 480, None)),
+        (false, &["viewer", "admin"], limits(Some(5), 60, Some(30))),
+        (false, &["auditor", "admin"], limits(Some(5), 60, Some(10))),
+        (false, &["auditor"], limits(Some(30), 90, Some(10))),
+        (true, &[], limits(Some(1000), 2000, None)),
+        (true, &["guest"], limits(Some(20), 2000, None)),
+        (true, &["admin"], limits(Some(5), 60, Some(30))),
+    ] {
+        let found = policy.limits_of(remembered, &in_groups(groups));
+        assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
+    }
+    let nobody_is_remembered = Policy {
+        remember: None,
+        ..policy
+    };
+    let found = nobody_is_remembered.limits_of(true, &in_groups(&[]));
+    assert_eq!(found, limits(Some(30), 480, None));
+}
+
+fn any_limits() -> impl Strategy<Value = Limits> {
+    let minutes = 1_u32..100;
+    (
+        proptest::option::of(minutes.clone()),
+        minutes.clone(),
+        proptest::option::of(minutes),
+    )
+        .prop_map(|(idle, absolute, age)| limits(idle, absolute, age))
+}
+
+const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn any_groups() -> impl Strategy<Value = Vec<&'static str>> {
+    proptest::sample::subsequence(GROUPS.to_vec(), 0..=GROUPS.len())
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let variants = proptest::collection::vec((any_groups(), any_limits()), 0..4);
+    (any_limits(), proptest::option::of(any_limits()), variants).prop_map(
+        |(limits, remember, variants)| Policy {
+            remember,
+            variants: variants
+                .iter()
+                .map(|(groups, limits)| variant(groups, *limits))
+                .collect(),
+            ..policy(limits)
+        },
+    )
+}
+
+/// Whether `a` lets nothing pass that `b` does not.
+fn no_looser(a: Limits, b: Limits) -> bool {
+    let within = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(a), Some(b)) => a <= b,
+    };
+    within(a.idle, b.idle) && a.absolute <= b.absolute && within(a.max_auth_age, b.max_auth_age)
+}
+
+proptest! {
+    /// The strictest wins: each limit is the smallest of those that apply, written here without
+    /// the policy's own helpers.
+    #[test]
+    fn each_limit_is_the_smallest_that_applies(
+        policy in any_policy(), groups in any_groups(), remembered in any::<bool>(),
+    ) {
+        let base = if remembered { policy.remember.unwrap_or(policy.limits) } else { policy.limits };
+        let mut applying = vec![base];
+        for variant in &policy.variants {
+            if variant.groups.iter().any(|group| groups.contains(&group.as_str())) {
+                applying.push(variant.limits);
+            }
+        }
+        let found = policy.limits_of(remembered, &in_groups(&groups));
+        prop_assert_eq!(found.idle, applying.iter().filter_map(|limits| limits.idle).min());
+        prop_assert_eq!(Some(found.absolute), applying.iter().map(|limits| limits.absolute).min());
+        let age = applying.iter().filter_map(|limits| limits.max_auth_age).min();
+        prop_assert_eq!(found.max_auth_age, age);
+    }
+
+    /// Another group never loosens anything.
+    #[test]
+    fn more_groups_only_tighten(
+        policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
+    ) {
+        let all: Vec<&str> = groups.iter().chain(&more).copied().collect();
+        let tighter = policy.limits_of(remembered, &in_groups(&all));
+        prop_assert!(no_looser(tighter, policy.limits_of(remembered, &in_groups(&groups))));
+    }
+
+    /// For who is in no policy that is configured, everything is at least as tight as in any.
+    #[test]
+    fn the_tightest_of_all_is_no_looser_than_any(
+        policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
+    ) {
+        let names = ["x", "y", "z"].map(name);
+        let by_name: BTreeMap<PolicyName, Policy> =
+            names.into_iter().zip(policies.clone()).collect();
+        let all = Policies::new(by_name, name("x")).unwrap();
+        let mut session = session_of("alice", START);
+        session.attributes = in_groups(&groups);
+        session.policy = name("renamed");
+        let tightest = all.home(&session).limits;
+        for policy in &policies {
+            prop_assert!(no_looser(tightest, policy.limits_of(false, &session.attributes)));
+        }
+    }
+}
