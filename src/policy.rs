@@ -98,6 +98,32 @@ pub enum OnStoreFailure {
 }
 
 impl Policy {
+    /// A policy with nothing but limits.
+    #[must_use]
+    pub fn of(limits: Limits) -> Self {
+        Self {
+            limits,
+            remember: None,
+            variants: Vec::new(),
+            activity: ActivityKind::Any,
+            touch_interval: Self::usual_touch_interval(limits.idle.unwrap_or(limits.absolute)),
+            max_sessions: None,
+            bind: Bind::default(),
+            on_store_failure: OnStoreFailure::Deny,
+            preset: None,
+            deviation_reason: None,
+        }
+    }
+
+    /// The touch interval for an idle limit, where nothing else is said: a sixtieth of it, between
+    /// 1 s and 15 s, but at most a quarter of it, in whole milliseconds.
+    #[must_use]
+    pub fn usual_touch_interval(idle: Duration) -> Duration {
+        let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));
+        let millis = usual.min(idle / 4).as_millis();
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
     /// What limits a session of someone with these attributes: the policy's limits, or those for
     /// the remembered, and the tightest of every variant that is for them.
     #[must_use]

@@ -18,7 +18,7 @@ use crate::config::CookieConfig;
 use crate::credential::{KeyRing, SigningKey, TokenExtractor};
 use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
 use crate::policy::{
-    ActivityKind, AddressHeader, BackgroundHeaders, Bind, Client, OnStoreFailure, Policies, Policy,
+    ActivityKind, AddressHeader, BackgroundHeaders, Client, OnStoreFailure, Policies, Policy,
     Rulebook, Rules,
 };
 use crate::session::{
@@ -154,7 +154,7 @@ impl Bench {
         let store = Arc::new(ProbedStore::new(&clock));
         let memory = Arc::clone(&store.memory);
         let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-        let relaxed = policy(Limits {
+        let relaxed = Policy::of(Limits {
             idle: Some(15 * MINUTE),
             absolute: 8 * HOUR,
             max_auth_age: None,
@@ -162,7 +162,7 @@ impl Bench {
         let strict = Policy {
             activity: ActivityKind::Navigation,
             touch_interval: 5 * SECOND,
-            ..policy(Limits {
+            ..Policy::of(Limits {
                 idle: Some(5 * MINUTE),
                 absolute: HOUR,
                 max_auth_age: Some(30 * MINUTE),
@@ -256,22 +256,6 @@ impl Bench {
     /// Moves the clock to so long after the beginning.
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
-    }
-}
-
-/// A policy with nothing but limits.
-pub(crate) fn policy(limits: Limits) -> Policy {
-    Policy {
-        limits,
-        remember: None,
-        variants: Vec::new(),
-        activity: ActivityKind::Any,
-        touch_interval: 15 * SECOND,
-        max_sessions: None,
-        bind: Bind::default(),
-        on_store_failure: OnStoreFailure::Deny,
-        preset: None,
-        deviation_reason: None,
     }
 }
 

@@ -385,7 +385,7 @@ impl From<Limits> for LimitsView {
         let absolute = limits.absolute;
         Self {
             idle: limits.idle.map(|idle| idle.as_secs_f64()),
-            absolute: (absolute < Limits::NONE.absolute).then(|| absolute.as_secs_f64()),
+            absolute: (absolute < Limits::NONE.absolute).then_some(absolute.as_secs_f64()),
             max_auth_age: limits.max_auth_age.map(|age| age.as_secs_f64()),
         }
     }

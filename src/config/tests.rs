@@ -371,7 +371,12 @@ fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
             keys(root, property, &below(&format!(".{name}")), found);
         }
     } else if resolve(&schema["additionalProperties"]).is_some() {
-        keys(root, &schema["additionalProperties"], &below(".NAME"), found);
+        keys(
+            root,
+            &schema["additionalProperties"],
+            &below(".NAME"),
+            found,
+        );
     } else if resolve(&schema["items"]).is_some() {
         keys(root, &schema["items"], &below(".N"), found);
     } else {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::session::PolicyName;
-use crate::testing::{MINUTE, START, name, policy, session_of};
+use crate::testing::{MINUTE, START, name, session_of};
 
 fn limits(idle: Option<u32>, absolute: u32, max_auth_age: Option<u32>) -> Limits {
     Limits {
@@ -40,8 +40,8 @@ fn a_store_failure_is_taken_strictly() {
 #[test]
 fn a_policy_that_is_gone_is_replaced_by_the_tightest_of_all() {
     let (mut long, mut short) = (
-        policy(limits(Some(30), 60, None)),
-        policy(limits(Some(15), 90, None)),
+        Policy::of(limits(Some(30), 60, None)),
+        Policy::of(limits(Some(15), 90, None)),
     );
     long.on_store_failure = OnStoreFailure::Known { grace: MINUTE };
     long.remember = Some(limits(Some(600), 6000, None));
@@ -73,7 +73,7 @@ fn the_strictest_variant_that_matches_wins() {
             variant(&["admin"], limits(Some(5), 60, Some(30))),
             variant(&["auditor"], limits(None, 90, Some(10))),
         ],
-        ..policy(limits(Some(30), 480, None))
+        ..Policy::of(limits(Some(30), 480, None))
     };
     for (remembered, groups, expected) in [
         (false, &[][..], limits(Some(30), 480, None)),
@@ -124,7 +124,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
                 .iter()
                 .map(|(groups, limits)| variant(groups, *limits))
                 .collect(),
-            ..policy(limits)
+            ..Policy::of(limits)
         },
     )
 }

@@ -177,6 +177,8 @@ impl Process {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::default(),
             policy: PolicyName::new("default").unwrap(),
+            remembered: false,
+            binding: Binding::default(),
         };
         let limits = Self::limits(idle);
         let session = Session::start(new, &limits, 60 * MINUTE, self.clock.now());

@@ -22,9 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew::clock::{Stopwatch, StoreClock, SystemClock};
+use curfew::live::Live;
 use curfew::secret::Secret;
 use curfew::session::{
-    Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
+    Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
 use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
 use curfew::store::{SessionStore, Touch, conformance};
@@ -149,6 +150,8 @@ fn session() -> Session {
 
 fn session_at(start: Timestamp) -> Session {
     let new = NewSession {
+        remembered: false,
+        binding: Binding::default(),
         subject: Subject::new("alice").unwrap(),
         attributes: Attributes::default(),
         policy: PolicyName::new("default").unwrap(),

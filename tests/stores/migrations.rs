@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use curfew::policy::{ActivityKind, OnStoreFailure, Policies, Policy};
+use curfew::policy::{Policies, Policy};
 use curfew::session::State;
 use curfew::store::redis::{Migration, Schema};
 use curfew::store::{DeadlineQueue, Ending};
@@ -17,12 +17,7 @@ const MANY: u64 = 100_000;
 
 pub fn policies() -> Policies {
     let name = PolicyName::new("default").unwrap();
-    let policy = Policy {
-        limits: limits(),
-        activity: ActivityKind::Any,
-        touch_interval: MINUTE / 4,
-        on_store_failure: OnStoreFailure::Deny,
-    };
+    let policy = Policy::of(limits());
     Policies::new(BTreeMap::from([(name.clone(), policy)]), name).unwrap()
 }
 
@@ -190,7 +185,8 @@ async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
     let store = Running::connected(settings(&server.url())).await;
     let record = first_version(&server, &store, &session).await;
     fill(&server, &record, &session, 50);
-    let (policies, advice, metrics) = (policies(), Advice::default(), Metrics::new().unwrap());
+    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let policies = Live::new(policies());
     let upkeep = store.upkeep(&policies, &advice, &metrics, CancellationToken::new());
     let look = async {
         let whole = async || {

@@ -27,7 +27,7 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
     let session = session_at(now().minus(10 * MINUTE));
     right.create(ID, &session).await.unwrap();
     let (metrics, advice) = (Metrics::new().unwrap(), Advice::default());
-    let policies = super::migrations::policies();
+    let policies = Live::new(super::migrations::policies());
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
         let clock = StoreClock::new(Arc::new(WrongClock(wrong)));
         let store = Running::by_clock(settings(&server.url()), clock);
@@ -148,7 +148,8 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
-    let (policies, advice) = (super::migrations::policies(), Advice::default());
+    let policies = Live::new(super::migrations::policies());
+    let advice = Advice::default();
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
     let upkeep = two.upkeep(&policies, &advice, &metrics, CancellationToken::new());

@@ -53,7 +53,8 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     };
     let store = Running::connected(settings.clone()).await;
     everything(&store).await;
-    let (policies, advice) = (super::migrations::policies(), Advice::default());
+    let policies = Live::new(super::migrations::policies());
+    let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let whole = async || -> bool { server.command(&[b"EXISTS", b"curfew:progress:healed"]) };
     tokio::select! {
@@ -61,7 +62,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         () = eventually("the indexes are whole", whole) => {}
     }
     store
-        .migrate(Migration::Upgrade, &policies, |_| {})
+        .migrate(Migration::Upgrade, &policies.current(), |_| {})
         .await
         .unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);

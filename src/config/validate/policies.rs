@@ -192,7 +192,7 @@ fn on_store_failure(
     }
 }
 
-/// A sixtieth of the idle limit, between 1 s and 15 s, but less than half of it in any case.
+/// The usual one, or what is written, which must be less than half of the idle limit.
 fn touch_interval(
     key: &str,
     raw: &mut RawPolicy,
@@ -201,8 +201,7 @@ fn touch_interval(
 ) -> Option<Duration> {
     let key = format!("{key}.touch_interval");
     let Some(text) = &raw.touch_interval else {
-        let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));
-        let interval = Duration::from_millis(u64::try_from(usual.min(idle / 4).as_millis()).ok()?);
+        let interval = Policy::usual_touch_interval(idle);
         raw.touch_interval = Some(humantime::format_duration(interval).to_string());
         return Some(interval);
     };
