@@ -2,6 +2,7 @@
 
 mod authorize;
 mod error;
+mod explain;
 mod model;
 mod openapi;
 mod policies;
@@ -52,6 +53,10 @@ pub fn router(admin: Live<Admin>) -> Router {
             get(sessions::show).delete(sessions::revoke),
         )
         .route("/api/v1/sessions/{id}/age", post(sessions::age))
+        .route(
+            "/api/v1/sessions/{id}/explain",
+            post(explain::explain_session),
+        )
         .route("/api/v1/policies", get(policies::list))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)

@@ -1,6 +1,8 @@
 //! The command line: one file a command.
 
 mod check_config;
+mod compliance;
+mod explain;
 mod keygen;
 mod migrate;
 mod schema;
@@ -26,6 +28,11 @@ enum Command {
     Serve(ConfigArgs),
     /// Check the configuration and print what is in force, without its secrets.
     CheckConfig(ConfigArgs),
+    /// Report each policy against what standards ask of session limits: met or not, and why.
+    Compliance(compliance::ComplianceArgs),
+    /// Say which rule and which policies a request meets, whether it is activity, and which limits
+    /// apply.
+    Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
     /// Upgrade the records in Redis to the version that this program writes, while checks go on.
@@ -67,6 +74,8 @@ impl Cli {
         match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
+            Command::Compliance(args) => compliance::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::Schema => schema::run(),
             Command::Migrate(args) => migrate::run(&args),
             Command::Keygen(args) => keygen::run(&args),

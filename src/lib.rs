@@ -8,7 +8,8 @@
 //! 1. [`session`], the domain; [`secret`]
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]; [`live`]
 //! 3. [`store`] and [`config`]; [`telemetry`]
-//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`sweeper`];
+//! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
+//!    [`sweeper`];
 //!    [`webhook`]
 //! 5. [`contract`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
@@ -18,10 +19,12 @@ pub mod app;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod compliance;
 pub mod config;
 pub mod contract;
 pub mod credential;
 pub mod events;
+pub mod explain;
 pub mod lifecycle;
 pub mod listener;
 pub mod live;

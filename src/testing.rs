@@ -199,6 +199,11 @@ impl Bench {
 
     /// Signs `alice` in under `policy`.
     pub(crate) async fn sign_in(&self, policy: &str) -> Started {
+        self.sign_in_from(policy, Client::default()).await
+    }
+
+    /// Signs `alice` in at a client.
+    pub(crate) async fn sign_in_from(&self, policy: &str, client: Client) -> Started {
         let attributes = BTreeMap::from([
             (
                 "groups".to_owned(),
@@ -211,7 +216,7 @@ impl Bench {
             attributes: Attributes::new(attributes).unwrap(),
             policy: name(policy),
             remember: false,
-            client: Client::default(),
+            client,
         };
         self.lifecycle.start(sign_in).await.unwrap()
     }

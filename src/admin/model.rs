@@ -48,7 +48,7 @@ pub(super) struct ClientView {
 }
 
 impl ClientView {
-    fn parse(self) -> Result<Client, ApiError> {
+    pub(super) fn parse(self) -> Result<Client, ApiError> {
         let address = self.address.map(|text| text.parse::<IpAddr>()).transpose();
         let address = address.map_err(|_| {
             ApiError::Invalid("client.address: an IP address, such as 203.0.113.7".to_owned())

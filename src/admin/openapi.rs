@@ -2,7 +2,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{policies, sessions};
+use super::{explain, policies, sessions};
 
 /// The description of the admin API.
 #[derive(OpenApi)]
@@ -19,6 +19,7 @@ use super::{policies, sessions};
         sessions::show,
         sessions::revoke,
         sessions::age,
+        explain::explain_session,
         policies::list,
     ),
     modifiers(&BearerToken),

@@ -22,7 +22,7 @@ const MAX_PAGE: usize = 1000;
 /// The farthest that a session can be aged at once: longer than any limit.
 const MAX_AGE: Duration = Duration::from_secs(1000 * 86_400);
 
-type PathId = Result<Path<String>, PathRejection>;
+pub(super) type PathId = Result<Path<String>, PathRejection>;
 
 impl Admin {
     /// The session as it is now.
@@ -30,7 +30,7 @@ impl Admin {
         self.view_at(id, session, self.lifecycle.clock.now())
     }
 
-    fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
+    pub(super) fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
         let home = self.lifecycle.policies.home(session);
         if self.lifecycle.is_revoked(session) {
             let mut revoked = session.clone();
@@ -308,7 +308,7 @@ pub(super) async fn age(
     Ok(Json(admin.view(id, &session)))
 }
 
-fn parse_id(path: PathId) -> Result<SessionId, ApiError> {
+pub(super) fn parse_id(path: PathId) -> Result<SessionId, ApiError> {
     let Path(text) = path?;
     text.parse()
         .map_err(|error| ApiError::Invalid(format!("id: {error}")))

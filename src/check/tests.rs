@@ -21,9 +21,12 @@ impl Fixture {
     }
 
     async fn under(policy: &str) -> Self {
-        let bench = Bench::new();
+        Self::by(Bench::new(), policy, Rules::default()).await
+    }
+
+    async fn by(bench: Bench, policy: &str, rules: Rules) -> Self {
         let started = bench.sign_in(policy).await;
-        let checker = bench.checker(Rules::default(), "session");
+        let checker = bench.checker(rules, "session");
         Self {
             bench,
             checker,
@@ -448,3 +451,5 @@ async fn every_check_is_counted_by_its_verdict() {
     }
     assert!(!text.contains(&fixture.token));
 }
+
+mod rules;

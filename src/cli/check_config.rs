@@ -6,10 +6,21 @@ use super::ConfigArgs;
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = args.load()?;
     let text = toml::to_string(&loaded.effective)?;
+    let mut out = std::io::stdout();
     writeln!(
-        std::io::stdout(),
+        out,
         "# The configuration is good. In force:\n\n{}",
         text.trim_end()
     )?;
+    for (name, policy) in loaded.config.book.policies.iter() {
+        let Some(preset) = policy.preset else {
+            continue;
+        };
+        writeln!(
+            out,
+            "\n# policies.{name} has the preset {}: {}.",
+            preset.name, preset.source
+        )?;
+    }
     Ok(())
 }

@@ -59,22 +59,18 @@ pub enum Passivity {
 }
 
 impl Passivity {
-    /// The word for this, and for people what it means.
+    /// What it means, for people.
     #[must_use]
-    pub const fn describe(self) -> (&'static str, &'static str) {
+    pub const fn describe(self) -> &'static str {
         match self {
-            Self::Rule => ("rule", "its rule says `activity: passive`"),
-            Self::Head => ("head", "it is a HEAD request"),
-            Self::Preflight => ("preflight", "it is a CORS preflight"),
-            Self::Prefetch => ("prefetch", "it is a prefetch (Sec-Purpose)"),
-            Self::Background => (
-                "background",
-                "a header of it says that it happens in the background",
-            ),
-            Self::NotNavigation => (
-                "not_navigation",
-                "a policy says `activity: navigation`, and it is neither a navigation of the whole page nor does its method change anything",
-            ),
+            Self::Rule => "its rule says `activity: passive`",
+            Self::Head => "it is a HEAD request",
+            Self::Preflight => "it is a CORS preflight",
+            Self::Prefetch => "it is a prefetch (Sec-Purpose)",
+            Self::Background => "a header says that it happens in the background",
+            Self::NotNavigation => {
+                "a policy says `activity: navigation`, and it is no navigation of the whole page and changes nothing"
+            }
         }
     }
 }

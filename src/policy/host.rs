@@ -1,4 +1,5 @@
 use std::borrow::Cow;
+use std::fmt;
 
 use url::Host;
 
@@ -17,6 +18,15 @@ pub enum HostPattern {
     "not a host such as app.example.com, nor *.example.com for all below; without a scheme or a port"
 )]
 pub struct HostPatternError;
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(domain) => write!(f, "*{domain}"),
+        }
+    }
+}
 
 impl HostPattern {
     /// Parses a host, or `*.` and a domain.

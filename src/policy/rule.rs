@@ -42,6 +42,32 @@ impl Conditions {
     }
 }
 
+impl fmt::Display for Conditions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = "";
+        let mut part = |name: &str, items: Vec<String>| {
+            if items.is_empty() {
+                return Ok(());
+            }
+            write!(f, "{before}{name} {}", items.join(", "))?;
+            before = "; ";
+            Ok(())
+        };
+        part("host", texts(&self.hosts))?;
+        part("path", texts(&self.paths))?;
+        part("method", texts(&self.methods))?;
+        part("contract", texts(&self.contracts))?;
+        if before.is_empty() {
+            f.write_str("everything")?;
+        }
+        Ok(())
+    }
+}
+
+fn texts<T: fmt::Display>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
 /// What applies to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {

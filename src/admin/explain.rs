@@ -1,0 +1,133 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Admin;
+use super::error::{ApiError, Problem};
+use super::model::{ClientView, SessionView};
+use super::sessions::{PathId, parse_id};
+use crate::check::{Original, OriginalUrl};
+use crate::explain::{Explanation, Question, explain};
+use crate::policy::{Client, Contract};
+use crate::session::DenyReason;
+
+/// A request to explain.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainRequest {
+    /// The address that the client asks for.
+    #[schema(example = "https://app.example.com/orders?page=2")]
+    url: String,
+    /// The method; `GET` when left out.
+    method: Option<String>,
+    /// Headers that the client sends, each once.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// How the proxy asks; `auth-request` when left out.
+    contract: Option<String>,
+    /// The policy that the proxy asks for.
+    policy: Option<String>,
+    /// Who sends it, for a session that is bound. Without `user_agent` it is the header's.
+    client: Option<ClientView>,
+}
+
+/// A session, and how a request on it would be answered now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ExplainedSession {
+    /// The session.
+    session: SessionView,
+    /// How the request would be answered, and why.
+    explanation: Explanation,
+}
+
+/// Says how a request on a session would be answered now, and why. This is not activity.
+#[utoipa::path(
+    post,
+    path = "/api/v1/sessions/{id}/explain",
+    tag = "sessions",
+    security(("token" = [])),
+    params(("id" = String, Path, description = "the session's name, 32 hexadecimal digits")),
+    request_body = ExplainRequest,
+    responses(
+        (status = 200, body = ExplainedSession),
+        (status = 400, body = Problem),
+        (status = 401, body = Problem),
+        (status = 404, body = Problem),
+        (status = 503, body = Problem),
+    ),
+)]
+pub(super) async fn explain_session(
+    State(admin): State<Arc<Admin>>,
+    path: PathId,
+    body: Result<Json<ExplainRequest>, JsonRejection>,
+) -> Result<Json<ExplainedSession>, ApiError> {
+    let id = parse_id(path)?;
+    let Json(request) = body?;
+    let url = OriginalUrl::parse(request.url.as_bytes()).map_err(|_| {
+        invalid("url: an absolute address, such as https://app.example.com/orders?page=2")
+    })?;
+    let method = request.method.as_deref().unwrap_or("GET");
+    let method = Method::from_bytes(method.as_bytes());
+    let method = method.map_err(|_| invalid("method: a method, such as GET"))?;
+    let contract = match request.contract.as_deref() {
+        None => Contract::AuthRequest,
+        Some(name) => Contract::from_name(name).ok_or_else(|| {
+            let names = Contract::ALL.map(Contract::as_str);
+            invalid(&format!("contract: one of {}", names.join(", ")))
+        })?,
+    };
+    let headers = headers(&request.headers)?;
+    let told = request.client.map(ClientView::parse).transpose()?;
+    let told = told.unwrap_or_default();
+    let client = Client {
+        user_agent: told.user_agent.or(Client::new(None, &headers).user_agent),
+        ..told
+    };
+    let session = admin.lifecycle.store.load(id).await?;
+    let session = session.ok_or(ApiError::UnknownSession)?;
+    let question = Question {
+        contract,
+        policy: request.policy.as_deref(),
+        original: Original {
+            method: &method,
+            url,
+        },
+        headers: &headers,
+        client,
+    };
+    let now = admin.lifecycle.clock.now();
+    let mut explanation = explain(&admin.book, &question, &session, now);
+    let public = explanation
+        .terms
+        .as_ref()
+        .is_some_and(|terms| terms.access == "public");
+    if admin.lifecycle.is_revoked(&session) && explanation.terms.is_some() && !public {
+        explanation.verdict = DenyReason::Revoked.as_str();
+    }
+    Ok(Json(ExplainedSession {
+        session: admin.view_at(id, &session, now),
+        explanation,
+    }))
+}
+
+fn headers(lines: &BTreeMap<String, String>) -> Result<HeaderMap, ApiError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let parsed = name.parse::<HeaderName>().ok();
+        let parsed = parsed.zip(HeaderValue::from_str(value).ok());
+        let (name, value) =
+            parsed.ok_or_else(|| invalid("headers: names and values of headers"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn invalid(text: &str) -> ApiError {
+    ApiError::Invalid(text.to_owned())
+}

@@ -1,0 +1,324 @@
+//! What rules change about a check.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::policy::{
+    Access, Bind, Conditions, NetworkBits, PathPattern, Policy, Rule, RuleActivity, Terms, Variant,
+};
+use crate::session::{Limits, PolicyName};
+use crate::testing::name;
+
+/// Rules in their order: a prefix of paths, and what applies below it.
+fn rules<const N: usize>(rules: [(&str, Terms); N]) -> Rules {
+    let rules = rules.into_iter().enumerate();
+    let rules = rules.map(|(index, (prefix, terms))| Rule {
+        index,
+        conditions: Conditions {
+            paths: vec![PathPattern::prefix(prefix).unwrap()],
+            ..Conditions::default()
+        },
+        terms,
+    });
+    Rules::new(rules.collect(), Terms::default()).unwrap()
+}
+
+fn public() -> Terms {
+    Terms {
+        access: Access::Public,
+        ..Terms::default()
+    }
+}
+
+impl Fixture {
+    /// A request of the session's own, or without any credential.
+    async fn request(&self, method: &str, path: &str, headers: &HeaderMap) -> Outcome {
+        let url = format!("https://app.example.com{path}");
+        let method: Method = method.parse().unwrap();
+        let original = Original {
+            method: &method,
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        };
+        self.ask(None, Ok(original), headers).await
+    }
+
+    async fn visit(&self, path: &str) -> Verdict {
+        self.request("GET", path, &self.headers()).await.verdict
+    }
+
+    fn with(&self, lines: &[(&str, &str)]) -> HeaderMap {
+        let mut all = self.headers();
+        all.extend(headers(lines));
+        all
+    }
+}
+
+#[tokio::test]
+async fn a_public_path_needs_no_session_and_no_store() {
+    let rules = rules([("/open", public())]);
+    let fixture = Fixture::by(Bench::new(), "default", rules).await;
+    fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
+    for headers in [HeaderMap::new(), fixture.headers()] {
+        let outcome = fixture.request("GET", "/open/x", &headers).await;
+        assert!(outcome.public);
+        assert_eq!(outcome.verdict, Verdict::Allow);
+        assert!(outcome.session.is_none(), "nobody is looked for");
+    }
+    let closed = fixture.request("GET", "/opened", &HeaderMap::new()).await;
+    assert_eq!(closed.verdict, deny(DenyReason::NoCredential));
+    let trick = fixture
+        .request("GET", "/open/../x", &HeaderMap::new())
+        .await;
+    assert_eq!(trick.verdict, deny(DenyReason::MalformedRequest));
+    let text = fixture.bench.lifecycle.metrics.render().unwrap();
+    let line = r#"curfew_checks_total{contract="auth-request",policy="none",verdict="allow"} 2"#;
+    assert!(text.contains(line), "{text}");
+}
+
+#[tokio::test]
+async fn a_passive_path_does_not_keep_a_session() {
+    let passive = Terms {
+        activity: RuleActivity::Passive,
+        ..Terms::default()
+    };
+    let fixture = Fixture::by(Bench::new(), "default", rules([("/poll", passive)])).await;
+    for minutes in [5, 10, 14] {
+        fixture.bench.at(minutes * MINUTE);
+        assert_eq!(fixture.visit("/poll/news").await, Verdict::Allow);
+    }
+    assert_eq!(fixture.bench.stored(fixture.id).await.last_seen, START);
+    assert_eq!(fixture.visit("/news").await, Verdict::Allow);
+    fixture.bench.at(29 * MINUTE);
+    assert_eq!(
+        fixture.visit("/poll/news").await,
+        deny(DenyReason::IdleTimeout)
+    );
+}
+
+#[tokio::test]
+async fn the_policy_of_a_rule_denies_that_request_alone() {
+    let strict = Terms {
+        policy: Some(name("strict")),
+        ..Terms::default()
+    };
+    let fixture = Fixture::by(Bench::new(), "default", rules([("/pay", strict)])).await;
+    fixture.bench.at(4 * MINUTE);
+    assert_eq!(fixture.visit("/pay").await, Verdict::Allow);
+    assert_eq!(
+        fixture.bench.stored(fixture.id).await.last_seen,
+        START,
+        "the policy of the rule counts navigations only"
+    );
+    fixture.bench.at(5 * MINUTE);
+    let denied = fixture.request("GET", "/pay", &fixture.headers()).await;
+    assert_eq!(denied.verdict, deny(DenyReason::ReauthenticationRequired));
+    assert_eq!(denied.max_auth_age, Some(30 * 60));
+    assert_eq!(fixture.visit("/").await, Verdict::Allow);
+    // With a policy that the proxy asks for as well, both apply.
+    let (method, headers) = (Method::GET, fixture.headers());
+    fixture.bench.at(31 * MINUTE);
+    let both = fixture.check(Some("strict"), &method, &headers).await;
+    assert_eq!(both.verdict, deny(DenyReason::IdleTimeout));
+}
+
+#[tokio::test]
+async fn a_looser_policy_that_is_asked_for_changes_nothing() {
+    let fixture = Fixture::under("strict").await;
+    fixture.bench.at(4 * MINUTE);
+    let navigation = fixture.with(&[("sec-fetch-mode", "navigate")]);
+    for minutes in (4..=28).step_by(4) {
+        fixture.bench.at(minutes * MINUTE);
+        let outcome = fixture
+            .check(Some("default"), &Method::GET, &navigation)
+            .await;
+        assert_eq!(outcome.verdict, Verdict::Allow, "{minutes}");
+    }
+    fixture.bench.at(30 * MINUTE);
+    let outcome = fixture
+        .check(Some("default"), &Method::GET, &navigation)
+        .await;
+    assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
+}
+
+#[tokio::test]
+async fn who_is_in_none_of_the_groups_is_forbidden_and_stays_signed_in() {
+    let groups = |names: &[&str]| Terms {
+        groups: names.iter().map(|&name| name.to_owned()).collect(),
+        ..Terms::default()
+    };
+    let rules = rules([
+        ("/staff", groups(&["other", "staff"])),
+        ("/operators", groups(&["operators", "Staff"])),
+    ]);
+    let fixture = Fixture::by(Bench::new(), "default", rules).await;
+    assert_eq!(fixture.visit("/staff").await, Verdict::Allow);
+    fixture.bench.at(10 * MINUTE);
+    assert_eq!(
+        fixture.visit("/operators").await,
+        deny(DenyReason::Forbidden)
+    );
+    assert_eq!(
+        fixture.bench.stored(fixture.id).await.last_seen,
+        START,
+        "a denial is no activity"
+    );
+    fixture.bench.at(15 * MINUTE);
+    assert_eq!(
+        fixture.visit("/operators").await,
+        deny(DenyReason::IdleTimeout),
+        "what ends a session comes first"
+    );
+}
+
+#[tokio::test]
+async fn members_of_a_group_idle_out_sooner() {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let tighter = Policy {
+        variants: vec![Variant {
+            groups: vec!["admin".to_owned()],
+            limits: Limits {
+                idle: Some(3 * MINUTE),
+                ..Limits::NONE
+            },
+        }],
+        ..default.clone()
+    };
+    bench.set_policies(BTreeMap::from([(name("default"), tighter)]));
+    let fixture = Fixture::by(bench, "default", Rules::default()).await;
+    let just_before = 3 * MINUTE - SECOND;
+    assert_eq!(fixture.get(just_before).await, Verdict::Allow);
+    let idle = deny(DenyReason::IdleTimeout);
+    assert_eq!(fixture.get(just_before + 3 * MINUTE).await, idle);
+}
+
+#[tokio::test]
+async fn a_preflight_passes_where_the_configuration_says_so() {
+    let open = Terms {
+        cors_preflight: Access::Public,
+        ..Terms::default()
+    };
+    let fixture = Fixture::by(Bench::new(), "default", rules([("/api", open)])).await;
+    let preflight = [
+        ("origin", "https://other.example"),
+        ("access-control-request-method", "PUT"),
+    ];
+    let no_credential = deny(DenyReason::NoCredential);
+    for (method, path, lines, expected) in [
+        ("OPTIONS", "/api/x", &preflight[..], Verdict::Allow),
+        ("OPTIONS", "/api/x", &preflight[..1], no_credential),
+        ("OPTIONS", "/api/x", &preflight[1..], no_credential),
+        ("GET", "/api/x", &preflight, no_credential),
+        ("POST", "/api/x", &preflight, no_credential),
+        ("OPTIONS", "/other", &preflight, no_credential),
+        (
+            "OPTIONS",
+            "/api/%2e%2e/other",
+            &preflight,
+            deny(DenyReason::MalformedRequest),
+        ),
+    ] {
+        let outcome = fixture.request(method, path, &headers(lines)).await;
+        assert_eq!(outcome.verdict, expected, "{method} {path} {lines:?}");
+        assert_eq!(outcome.public, expected == Verdict::Allow);
+    }
+}
+
+/// A bench whose default policy binds sessions, and a session that is bound.
+async fn bound() -> (Fixture, [(&'static str, &'static str); 2]) {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let binding = Policy {
+        bind: Bind {
+            network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
+            user_agent: true,
+        },
+        ..default.clone()
+    };
+    let policies: BTreeMap<PolicyName, Policy> = BTreeMap::from([(name("default"), binding)]);
+    bench.set_policies(policies);
+    let home = [
+        ("x-forwarded-for", "203.0.113.7"),
+        ("user-agent", "Firefox"),
+    ];
+    let client = crate::policy::Client::new(home[0].1.parse().ok(), &headers(&home));
+    let started = bench.sign_in_from("default", client).await;
+    let fixture = Fixture {
+        checker: bench.checker(Rules::default(), "session"),
+        bench,
+        id: started.id,
+        token: started.token.expose(),
+    };
+    (fixture, home)
+}
+
+#[tokio::test]
+async fn a_bound_session_is_of_no_use_elsewhere() {
+    let (fixture, home) = bound().await;
+    let elsewhere = deny(DenyReason::ReauthenticationRequired);
+    for (lines, expected) in [
+        (&home[..], Verdict::Allow),
+        (
+            &[("x-forwarded-for", "203.0.113.200"), home[1]],
+            Verdict::Allow,
+        ),
+        (
+            &[("x-forwarded-for", "6.6.6.6, 203.0.113.8"), home[1]],
+            Verdict::Allow,
+        ),
+        (&[("x-forwarded-for", "203.0.114.7"), home[1]], elsewhere),
+        (
+            &[("x-forwarded-for", "203.0.113.7, 6.6.6.6"), home[1]],
+            elsewhere,
+        ),
+        (&[home[0], ("user-agent", "curl")], elsewhere),
+        (&[home[0]], elsewhere),
+        (&[home[1]], deny(DenyReason::MalformedRequest)),
+        (
+            &[("x-forwarded-for", "unknown"), home[1]],
+            deny(DenyReason::MalformedRequest),
+        ),
+    ] {
+        let outcome = fixture.request("GET", "/", &fixture.with(lines)).await;
+        assert_eq!(outcome.verdict, expected, "{lines:?}");
+    }
+    // Whoever is elsewhere learns nothing else, keeps nothing alive and ends nothing.
+    fixture.bench.at(15 * MINUTE - SECOND);
+    let thief = fixture.with(&[("x-forwarded-for", "6.6.6.6"), home[1]]);
+    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, elsewhere);
+    let at_home = fixture.with(&home);
+    let outcome = fixture.request("GET", "/", &at_home).await;
+    assert_eq!(outcome.verdict, Verdict::Allow);
+    fixture.bench.at(30 * MINUTE);
+    let idle = deny(DenyReason::IdleTimeout);
+    assert_eq!(fixture.request("GET", "/", &thief).await.verdict, idle);
+}
+
+#[tokio::test]
+async fn the_address_that_a_proxy_tells_is_the_only_one() {
+    let (fixture, home) = bound().await;
+    let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
+    let headers = fixture.with(&home);
+    for (told, expected) in [
+        (Some("203.0.113.7"), Verdict::Allow),
+        (Some("6.6.6.6"), deny(DenyReason::ReauthenticationRequired)),
+        (None, deny(DenyReason::MalformedRequest)),
+    ] {
+        let request = CheckRequest {
+            contract: Contract::Spoe,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::GET,
+                url,
+            }),
+            headers: &headers,
+            address: ClientAddress::Told(told.map(|text| text.parse().unwrap())),
+            peer: None,
+        };
+        assert_eq!(
+            fixture.checker.check(&request).await.verdict,
+            expected,
+            "{told:?}"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::check::Ruling;
+use crate::policy::{Policy, Rulebook};
+use crate::session::{Limits, Session};
+
+/// Limits, each with where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LimitsInForce {
+    /// The longest time between two activities; absent where there is no such limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Limit>,
+    /// The longest time from sign-in to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub absolute: Option<Limit>,
+    /// The longest time since sign-in; absent where it does not matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_auth_age: Option<Limit>,
+}
+
+/// A limit, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Limit {
+    /// How long, in seconds.
+    pub seconds: f64,
+    /// The key in the configuration that it stands at.
+    pub from: String,
+}
+
+impl Limit {
+    /// How long.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}
+
+/// Limits, and the key that they stand below.
+type Source = (String, Limits);
+
+/// What ends a session.
+pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
+    tightest(&home(book, session))
+}
+
+/// What a session must be within for a request.
+pub(super) fn of_request(book: &Rulebook, ruling: &Ruling<'_>, session: &Session) -> LimitsInForce {
+    let mut all = home(book, session);
+    for (name, policy) in [ruling.by_proxy, ruling.by_rule].into_iter().flatten() {
+        all.extend(sources(name.as_str(), policy, session));
+    }
+    tightest(&all)
+}
+
+/// The limits of a session's own policy; of all policies where that is not configured any more.
+fn home(book: &Rulebook, session: &Session) -> Vec<Source> {
+    let name = session.policy.as_str();
+    match book.policies.get(name) {
+        Some((_, policy)) => sources(name, policy, session),
+        None => {
+            let all = book.policies.iter();
+            let all = all.flat_map(|(name, policy)| {
+                let mut unremembered = session.clone();
+                unremembered.remembered = false;
+                sources(name.as_str(), policy, &unremembered)
+            });
+            all.collect()
+        }
+    }
+}
+
+/// All limits of a policy that are for a session.
+fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
+    let key = format!("policies.{name}");
+    let own = match policy.remember {
+        Some(remember) if session.remembered => (format!("{key}.remember"), remember),
+        _ => (key.clone(), policy.limits),
+    };
+    let variants = policy.variants.iter().enumerate();
+    let variants = variants
+        .filter(|(_, variant)| session.attributes.in_any_of(&variant.groups))
+        .map(|(index, variant)| (format!("{key}.variants.{index}"), variant.limits));
+    std::iter::once(own).chain(variants).collect()
+}
+
+/// The tightest of each limit.
+fn tightest(sources: &[Source]) -> LimitsInForce {
+    let of = |name: &str, limit: fn(&Limits) -> Option<Duration>| {
+        let limits = sources
+            .iter()
+            .filter_map(|(key, limits)| Some((limit(limits)?, key)));
+        let (limit, key) = limits.min()?;
+        Some(Limit {
+            seconds: limit.as_secs_f64(),
+            from: format!("{key}.{name}"),
+        })
+    };
+    LimitsInForce {
+        idle: of("idle", |limits| limits.idle),
+        absolute: of("absolute", |limits| Some(limits.absolute)),
+        max_auth_age: of("max_auth_age", |limits| limits.max_auth_age),
+    }
+}

@@ -1,0 +1,166 @@
+use std::collections::BTreeMap;
+
+use http::Method;
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::OriginalUrl;
+use crate::config::{Environment, Source};
+use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, Subject};
+use crate::testing::{HOUR, MINUTE, START};
+
+/// The rulebook of the example configuration.
+fn example() -> Rulebook {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
+    let source = Source {
+        file: Some(path.into()),
+        environment: Environment::new(),
+    };
+    source.load().unwrap().config.book
+}
+
+fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> Session {
+    let groups = groups.iter().map(|&group| group.to_owned()).collect();
+    let attributes = BTreeMap::from([("groups".to_owned(), groups)]);
+    let attributes = Attributes::new(attributes).unwrap();
+    let known = book.policies.get(policy);
+    let limits = known.map_or(Limits::NONE, |(_, policy)| {
+        policy.limits_of(remembered, &attributes)
+    });
+    let new = NewSession {
+        subject: Subject::new("alice").unwrap(),
+        attributes,
+        policy: PolicyName::new(policy).unwrap(),
+        remembered,
+        binding: Binding::default(),
+    };
+    Session::start(new, &limits, HOUR, START)
+}
+
+/// Explains a GET by NGINX.
+fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
+    let question = Question {
+        contract: Contract::AuthRequest,
+        policy: None,
+        original: Original {
+            method: &Method::GET,
+            url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+        },
+        headers: &HeaderMap::new(),
+        client: Client::default(),
+    };
+    explain(book, &question, session, now)
+}
+
+#[test]
+fn what_applies_and_where_it_comes_from() {
+    let book = example();
+    let admin = session(&book, "staff", &["cluster-admins"], false);
+    let pay = ask(&book, &admin, "https://shop.example.com/payments/1", START);
+    let terms = pay.terms.unwrap();
+    assert_eq!(
+        (pay.verdict, pay.path.as_deref()),
+        ("allow", Some("/payments/1"))
+    );
+    assert_eq!(terms.rule.as_deref(), Some("rules.5"));
+    assert_eq!(terms.home_policy, "staff");
+    assert_eq!(terms.asked_policies[0].name, "payments");
+    assert_eq!(terms.asked_policies[0].by, "rule");
+    assert_eq!(terms.activity, "passive");
+    let from = |limit: &Option<Limit>| {
+        let limit = limit.as_ref().unwrap();
+        format!("{}s {}", limit.seconds, limit.from)
+    };
+    let session_limits = &terms.session_limits;
+    assert_eq!(
+        from(&session_limits.idle),
+        "600s policies.staff.variants.0.idle"
+    );
+    assert_eq!(
+        from(&session_limits.absolute),
+        "14400s policies.staff.variants.0.absolute"
+    );
+    assert_eq!(session_limits.max_auth_age, None);
+    let request_limits = &terms.request_limits;
+    assert_eq!(
+        from(&request_limits.idle),
+        "600s policies.staff.variants.0.idle"
+    );
+    assert_eq!(
+        from(&request_limits.max_auth_age),
+        "3600s policies.payments.max_auth_age"
+    );
+}
+
+#[test]
+fn why_it_was_denied() {
+    let book = example();
+    let alice = session(&book, "customers", &[], true);
+    for (url, after, expected) in [
+        ("https://shop.example.com/", MINUTE, "allow"),
+        ("https://shop.example.com/admin/x", MINUTE, "forbidden"),
+        (
+            "https://shop.example.com/payments",
+            2 * HOUR,
+            "reauthentication_required",
+        ),
+        ("https://shop.example.com/", 24 * 14 * HOUR, "idle_timeout"),
+        (
+            "https://shop.example.com/",
+            24 * 30 * HOUR,
+            "absolute_timeout",
+        ),
+        ("https://shop.example.com/assets/x", 24 * 30 * HOUR, "allow"),
+    ] {
+        let answer = ask(&book, &alice, url, START.plus(after));
+        assert_eq!(answer.verdict, expected, "{url}");
+        assert!(answer.undecidable.is_none());
+    }
+    let trick = ask(
+        &book,
+        &alice,
+        "https://shop.example.com/assets/%2e%2e/x",
+        START,
+    );
+    assert_eq!((trick.verdict, trick.path), ("malformed_request", None));
+    let why = trick.undecidable.unwrap();
+    assert!(why.ends_with("it has a segment . or .."), "{why}");
+    let passive = ask(
+        &book,
+        &alice,
+        "https://intranet.example.com/news/1/unread",
+        START,
+    );
+    let because = passive.terms.unwrap().passive_because;
+    assert_eq!(because, Some("its rule says `activity: passive`"));
+}
+
+proptest! {
+    /// What is explained is what is decided by: the limits are those of the policies, and each
+    /// comes from where it stands.
+    #[test]
+    fn the_limits_are_those_that_a_check_goes_by(
+        policy in prop_oneof![Just("staff"), Just("customers"), Just("wallboard"), Just("renamed")],
+        admin in any::<bool>(),
+        remembered in any::<bool>(),
+        path in prop_oneof![Just("/"), Just("/payments/x"), Just("/admin"), Just("/api")],
+    ) {
+        let book = example();
+        let remembered = remembered && policy == "customers";
+        let groups: &[&str] = if admin { &["cluster-admins"] } else { &[] };
+        let session = session(&book, policy, groups, remembered);
+        let terms = ask(&book, &session, &format!("https://shop.example.com{path}"), START).terms.unwrap();
+        let home = book.policies.home(&session);
+        let as_limits = |limits: &LimitsInForce| Limits {
+            idle: limits.idle.as_ref().map(Limit::duration),
+            absolute: limits.absolute.as_ref().map(Limit::duration).unwrap(),
+            max_auth_age: limits.max_auth_age.as_ref().map(Limit::duration),
+        };
+        prop_assert_eq!(as_limits(&terms.session_limits), home.limits);
+        let method = Method::GET;
+        let url = format!("https://shop.example.com{path}");
+        let original = Original { method: &method, url: OriginalUrl::parse(url.as_bytes()).unwrap() };
+        let ruling = Ruling::on(&book, Contract::AuthRequest, None, &original, &HeaderMap::new()).unwrap();
+        prop_assert_eq!(as_limits(&terms.request_limits), ruling.limits(&home, &session));
+    }
+}
