@@ -22,11 +22,14 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self::with_ageing(true)
+        Self::on(Bench::new())
     }
 
-    fn with_ageing(allow_ageing: bool) -> Self {
-        let bench = Bench::new();
+    fn on(bench: Bench) -> Self {
+        Self::with_ageing(bench, true)
+    }
+
+    fn with_ageing(bench: Bench, allow_ageing: bool) -> Self {
         let token = AdminToken::generate().unwrap();
         let cookie = CookieConfig {
             persistent: true,
@@ -344,7 +347,7 @@ async fn ageing_moves_a_session_into_the_past_where_it_is_allowed() {
         .refused(404, "POST", &nobody, Some(json!({ "by": "1s" })))
         .await;
 
-    let fixture = Fixture::with_ageing(false);
+    let fixture = Fixture::with_ageing(Bench::new(), false);
     let detail = fixture
         .refused(403, "POST", &path, Some(json!({ "by": "1s" })))
         .await;
@@ -456,7 +459,7 @@ async fn without_the_token_nothing_is_done() {
 async fn the_document_describes_what_is_served() {
     let fixture = Fixture::new();
     let described = described();
-    assert_eq!(described.len(), 8);
+    assert_eq!(described.len(), 9);
     let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
@@ -471,3 +474,5 @@ async fn the_document_describes_what_is_served() {
     assert_eq!(served, serde_json::to_value(document()).unwrap());
     fixture.refused(404, "GET", "/api/v1/nonesuch", None).await;
 }
+
+mod sessions;

@@ -35,25 +35,21 @@ impl Reloader {
     /// Looks at the file until stopped; reads it at once whenever it is `asked` to.
     pub(super) async fn run(self, asked: Arc<Notify>, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
-        let mut known = read(&files).await;
-        let mut seen = known.clone();
+        let mut watch = Watch::new(read(&files).await);
         loop {
             let at_once = tokio::select! {
                 () = stop.cancelled() => return,
                 () = asked.notified() => true,
                 () = tokio::time::sleep(PERIOD) => false,
             };
-            let now = read(&files).await;
-            let settled = now == seen;
-            seen = now;
-            if at_once || (settled && seen != known) {
-                known.clone_from(&seen);
-                // What changes from here on differs from what is known, and is read in its turn.
-                let named = self.reload().map(|loaded| self.source.files(&loaded));
-                if let Some(named) = named.filter(|named| *named != files) {
-                    files = named;
-                    known = None;
-                }
+            if !watch.look(read(&files).await, at_once) {
+                continue;
+            }
+            // What changes from here on differs from what is known, and is read in its turn.
+            let named = self.reload().map(|loaded| self.source.files(&loaded));
+            if let Some(named) = named.filter(|named| *named != files) {
+                files = named;
+                watch = Watch::new(None);
             }
         }
     }
@@ -93,6 +89,33 @@ impl Reloader {
     }
 }
 
+/// Tells a change that has settled from one that is being made.
+struct Watch<T> {
+    /// What was read.
+    known: Option<T>,
+    /// What was there at the last look.
+    seen: Option<T>,
+}
+
+impl<T: Clone + PartialEq> Watch<T> {
+    fn new(known: Option<T>) -> Self {
+        let seen = known.clone();
+        Self { known, seen }
+    }
+
+    /// Whether what is there `now` is to be read: it differs from what was read and is the same as
+    /// at the last look, or it is wanted at once.
+    fn look(&mut self, now: Option<T>, at_once: bool) -> bool {
+        let settled = now == self.seen;
+        self.seen = now;
+        let wanted = at_once || (settled && self.seen != self.known);
+        if wanted {
+            self.known.clone_from(&self.seen);
+        }
+        wanted
+    }
+}
+
 /// What the files hold; read aside, for a file system that hangs.
 async fn read(files: &[PathBuf]) -> Option<Contents> {
     let files = files.to_vec();
@@ -118,4 +141,39 @@ fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
     ];
     let changed = changed.into_iter().filter(|(_, changed)| *changed);
     changed.map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_read_once_it_has_settled() {
+        let mut watch = Watch::new(Some("old"));
+        for (now, at_once, wanted) in [
+            (Some("old"), false, false),
+            // Truncated, half written, written.
+            (Some(""), false, false),
+            (Some("ne"), false, false),
+            (Some("new"), false, false),
+            (Some("new"), false, true),
+            (Some("new"), false, false),
+            // Away for a moment, as while it is replaced.
+            (None, false, false),
+            (Some("new"), false, false),
+            // Away for good.
+            (None, false, false),
+            (None, false, true),
+            (None, false, false),
+            // Back, and asked for.
+            (Some("back"), true, true),
+            (Some("back"), false, false),
+            (Some("back"), true, true),
+        ] {
+            assert_eq!(watch.look(now, at_once), wanted, "{now:?}");
+        }
+        let mut other_files = Watch::new(None);
+        assert!(!other_files.look(Some("x"), false));
+        assert!(other_files.look(Some("x"), false), "read once more");
+    }
 }

@@ -115,7 +115,8 @@ impl Tree {
     /// Gives the tree its shape: every key known, every value of its type.
     fn parse(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
-            let path = error.path().to_string();
+            // A place in a list is written like any other part of a key.
+            let path = error.path().to_string().replace('[', ".").replace(']', "");
             let message = innermost(error.into_inner());
             let problem = match unknown_key(&message) {
                 Some((field, expected)) => self.unknown(&path, field, &expected),

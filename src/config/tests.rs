@@ -1,4 +1,6 @@
 mod edge;
+mod policies;
+mod rules;
 mod store;
 
 use std::path::PathBuf;
@@ -138,7 +140,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "policies: {default: {touch_interval: 8m}}",
-            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the idle limit (7m 30s): a session may end too early by as much"#,
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): a session may end too early by as much"#,
         ),
         (
             "policies: {default: {activity: all}}",

@@ -17,6 +17,7 @@ mod events;
 mod fail_over;
 mod operation;
 mod readme;
+mod reload;
 
 use std::process::Output;
 use std::time::Duration;

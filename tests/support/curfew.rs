@@ -55,6 +55,13 @@ impl Setup {
         self
     }
 
+    /// Reads this file first.
+    pub fn file(mut self, path: &std::path::Path) -> Self {
+        let path = path.to_str().unwrap().to_owned();
+        self.settings.insert("CURFEW_CONFIG".to_owned(), path);
+        self
+    }
+
     /// Leaves a key at its default.
     pub fn unset(mut self, key: &str) -> Self {
         self.settings.remove(&format!("CURFEW__{key}"));

@@ -210,7 +210,7 @@ fn touch_interval(
         let half = humantime::format_duration(idle / 2);
         mistakes.note(
             key,
-            format!("must be less than half the idle limit ({half}): a session may end too early by as much"),
+            format!("must be less than half the shortest idle limit ({half}): a session may end too early by as much"),
         );
         return None;
     }

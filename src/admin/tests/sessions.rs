@@ -1,0 +1,221 @@
+//! What a sign-in can ask for, and why a live session is answered as it is.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
+use crate::session::Limits;
+use crate::testing::name;
+
+/// A fixture whose default policy is changed.
+fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let changed = change(default.clone());
+    bench.set_policies(BTreeMap::from([(name("default"), changed)]));
+    Fixture::on(bench)
+}
+
+#[tokio::test]
+async fn a_sign_in_can_ask_to_be_remembered() {
+    let fixture = with_policy(|policy| Policy {
+        remember: Some(Limits {
+            idle: Some(100 * HOUR),
+            absolute: 200 * HOUR,
+            max_auth_age: None,
+        }),
+        ..policy
+    });
+    let body = json!({ "subject": "alice", "remember": true });
+    let (status, created) = fixture.send("POST", "/api/v1/sessions", Some(body)).await;
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    let session = &created["session"];
+    assert_eq!(session["remembered"], true);
+    assert_eq!(session["idle_remaining"], 360_000);
+    assert_eq!(session["absolute_remaining"], 720_000);
+    let (_, policies) = fixture.send("GET", "/api/v1/policies", None).await;
+    let remember = &policies["policies"][0]["remember"];
+    assert_eq!(
+        *remember,
+        json!({ "idle": 360_000.0, "absolute": 720_000.0 })
+    );
+
+    let detail = Fixture::new()
+        .refused(
+            400,
+            "POST",
+            "/api/v1/sessions",
+            Some(json!({ "subject": "alice", "remember": true })),
+        )
+        .await;
+    assert_eq!(detail, "remember: the policy has no `remember`");
+}
+
+#[tokio::test]
+async fn a_bound_session_is_started_with_its_client() {
+    let fixture = with_policy(|policy| Policy {
+        bind: Bind {
+            network: Some(NetworkBits { ipv4: 24, ipv6: 64 }),
+            user_agent: true,
+        },
+        ..policy
+    });
+    let create = |client: Option<Value>| {
+        let mut body = json!({ "subject": "alice" });
+        if let Some(client) = client {
+            body["client"] = client;
+        }
+        Some(body)
+    };
+    for (client, expected) in [
+        (
+            None,
+            "client: the policy binds sessions to the client's address",
+        ),
+        (
+            Some(json!({ "address": "203.0.113.7" })),
+            "client: the policy binds sessions to the client's user agent",
+        ),
+        (
+            Some(json!({ "address": "localhost" })),
+            "client.address: an IP address, such as 203.0.113.7",
+        ),
+    ] {
+        let detail = fixture
+            .refused(400, "POST", "/api/v1/sessions", create(client))
+            .await;
+        assert!(detail.starts_with(expected), "{detail}");
+    }
+    let client = json!({ "address": "203.0.113.7", "user_agent": "Firefox" });
+    let (status, created) = fixture
+        .send("POST", "/api/v1/sessions", create(Some(client.clone())))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    assert_eq!(created["session"]["bound_to_network"], "203.0.113.0/24");
+    assert_eq!(created["session"]["bound_to_user_agent"], true);
+    let id = created["session"]["id"].as_str().unwrap();
+    let path = format!("/api/v1/sessions/{id}/explain");
+    for (client, verdict, elsewhere) in [
+        (client, "allow", Value::Null),
+        (
+            json!({ "address": "6.6.6.6", "user_agent": "Firefox" }),
+            "reauthentication_required",
+            json!("address"),
+        ),
+        (json!({}), "malformed_request", json!("address_unknown")),
+    ] {
+        let body = json!({ "url": "https://a.example/", "client": client });
+        let (_, answer) = fixture.send("POST", &path, Some(body)).await;
+        let explanation = &answer["explanation"];
+        assert_eq!(explanation["verdict"], verdict);
+        assert_eq!(explanation["elsewhere"], elsewhere);
+    }
+}
+
+#[tokio::test]
+async fn a_subject_that_can_have_no_more_sessions_is_told_so() {
+    let fixture = with_policy(|policy| Policy {
+        max_sessions: Some(MaxSessions {
+            count: 1,
+            beyond: Beyond::Deny,
+        }),
+        ..policy
+    });
+    let body = json!({ "subject": "alice" });
+    fixture
+        .send("POST", "/api/v1/sessions", Some(body.clone()))
+        .await;
+    let detail = fixture
+        .refused(409, "POST", "/api/v1/sessions", Some(body))
+        .await;
+    assert_eq!(detail, "the subject has 1 sessions, and can have no more");
+}
+
+#[tokio::test]
+async fn a_live_session_is_explained() {
+    let fixture = Fixture::new();
+    let id = fixture.bench.sign_in("default").await.id;
+    let path = format!("/api/v1/sessions/{id}/explain");
+    let ask = async |body: Value| fixture.send("POST", &path, Some(body)).await.1;
+    fixture.bench.at(14 * MINUTE);
+    let body = json!({
+        "url": "https://app.example.com/a%62c?x=1",
+        "method": "POST",
+        "headers": { "X-Session-Passive": "1" },
+        "contract": "forward-auth",
+        "policy": "strict",
+    });
+    let answer = ask(body).await;
+    assert_eq!(
+        answer["explanation"],
+        json!({
+            "verdict": "reauthentication_required",
+            "path": "/abc",
+            "access": "protected",
+            "home_policy": "default",
+            "asked_policies": [{ "name": "strict", "by": "proxy" }],
+            "groups_needed": [],
+            "activity": "passive",
+            "passive_because": "a header says that it happens in the background",
+            "session_limits": {
+                "idle": { "seconds": 900.0, "from": "policies.default.idle" },
+                "absolute": { "seconds": 28800.0, "from": "policies.default.absolute" },
+            },
+            "request_limits": {
+                "idle": { "seconds": 300.0, "from": "policies.strict.idle" },
+                "absolute": { "seconds": 3600.0, "from": "policies.strict.absolute" },
+                "max_auth_age": { "seconds": 1800.0, "from": "policies.strict.max_auth_age" },
+            },
+        })
+    );
+    assert_eq!(answer["session"]["idle_remaining"], 60);
+    fixture.bench.at(15 * MINUTE);
+    let answer = ask(json!({ "url": "https://app.example.com/" })).await;
+    assert_eq!(answer["explanation"]["verdict"], "idle_timeout");
+    assert_eq!(answer["session"]["end_reason"], "idle_timeout");
+    let stored = fixture.bench.stored(id).await;
+    assert_eq!(
+        stored.state,
+        crate::session::State::Live,
+        "asking ends nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_explained() {
+    let fixture = Fixture::new();
+    let id = fixture.bench.sign_in("default").await.id;
+    fixture.bench.lifecycle.revoke(id).await.unwrap();
+    let path = format!("/api/v1/sessions/{id}/explain");
+    let body = json!({ "url": "https://app.example.com/" });
+    let (_, answer) = fixture.send("POST", &path, Some(body)).await;
+    assert_eq!(answer["explanation"]["verdict"], "revoked");
+}
+
+#[tokio::test]
+async fn what_can_not_be_explained_is_refused() {
+    let fixture = Fixture::new();
+    let id = fixture.bench.sign_in("default").await.id;
+    let path = format!("/api/v1/sessions/{id}/explain");
+    for (body, expected) in [
+        (json!({ "url": "/x" }), "url: an absolute address"),
+        (
+            json!({ "url": "https://a/", "method": "G T" }),
+            "method: a method",
+        ),
+        (
+            json!({ "url": "https://a/", "contract": "x" }),
+            "contract: one of auth-request",
+        ),
+        (
+            json!({ "url": "https://a/", "headers": { "a b": "c" } }),
+            "headers: names and values",
+        ),
+    ] {
+        let detail = fixture.refused(400, "POST", &path, Some(body)).await;
+        assert!(detail.starts_with(expected), "{detail}");
+    }
+    let nobody = format!("/api/v1/sessions/{}/explain", "0".repeat(32));
+    let body = json!({ "url": "https://a/" });
+    fixture.refused(404, "POST", &nobody, Some(body)).await;
+}

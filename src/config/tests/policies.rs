@@ -1,0 +1,253 @@
+//! Policies: presets, the remembered, variants, how many sessions, what they are bound to.
+
+use super::*;
+use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
+use crate::session::Limits;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn policy(text: &str) -> Policy {
+    let loaded = yaml(&format!("policies: {{default: {text}}}")).unwrap();
+    let (_, policy) = loaded.config.book.policies.get("default").unwrap();
+    policy.clone()
+}
+
+/// What is wrong with a policy, without the place.
+fn wrong(text: &str) -> String {
+    let told = problems(&format!("policies: {{default: {text}}}"));
+    told.replace("curfew.yaml: policies.default", "")
+}
+
+fn limits(idle: Duration, absolute: Duration) -> Limits {
+    Limits {
+        idle: Some(idle),
+        absolute,
+        max_auth_age: None,
+    }
+}
+
+#[test]
+fn a_preset_gives_what_is_left_out() {
+    for (text, expected) in [
+        ("{}", limits(15 * MINUTE, 12 * HOUR)),
+        ("{preset: pci-dss}", limits(15 * MINUTE, 12 * HOUR)),
+        ("{preset: nist-aal2}", limits(HOUR, 24 * HOUR)),
+        ("{preset: nist-aal2-rev3}", limits(30 * MINUTE, 12 * HOUR)),
+        ("{preset: owasp-high}", limits(5 * MINUTE, 4 * HOUR)),
+        // It asks for no idle limit, which is no reason to have none.
+        ("{preset: nist-aal1}", limits(15 * MINUTE, 30 * 24 * HOUR)),
+        (
+            "{preset: nist-aal2, idle: 10m}",
+            limits(10 * MINUTE, 24 * HOUR),
+        ),
+    ] {
+        assert_eq!(policy(text).limits, expected, "{text}");
+    }
+    let off = policy("{preset: nist-aal1, idle: off}");
+    assert_eq!(off.limits.idle, None);
+    assert_eq!(off.preset.unwrap().name, "nist-aal1");
+}
+
+#[test]
+fn a_limit_above_its_preset_needs_a_reason() {
+    let pci = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or say why in deviation_reason";
+    assert_eq!(
+        wrong("{preset: pci-dss, idle: 16m}"),
+        format!(".idle = \"16m\": {pci}")
+    );
+    assert_eq!(
+        wrong("{preset: pci-dss, idle: off}"),
+        format!(".idle = \"off\": {pci}")
+    );
+    let both = wrong("{preset: owasp-high, idle: 1h, absolute: 5h}");
+    assert_eq!(both.lines().count(), 2, "{both}");
+    let remembered = wrong("{preset: pci-dss, remember: {idle: 7d, absolute: 30d}}");
+    assert!(
+        remembered.starts_with(".remember.idle = \"7d\": is looser"),
+        "{remembered}"
+    );
+    let stated = policy("{preset: pci-dss, idle: 16m, deviation_reason: a kiosk}");
+    assert_eq!(stated.limits.idle, Some(16 * MINUTE));
+    assert_eq!(stated.deviation_reason.as_deref(), Some("a kiosk"));
+    // An absolute limit that is short enough ends unused sessions, too.
+    let short = policy("{preset: pci-dss, idle: off, absolute: 15m}");
+    assert_eq!(short.limits.absolute, 15 * MINUTE);
+    for (text, expected) in [
+        (
+            "{preset: pcidss}",
+            ".preset = \"pcidss\": is not one of the presets: nist-aal1, nist-aal2, nist-aal2-rev3, nist-aal3, asvs4-l2, asvs4-l3, pci-dss, fedramp-moderate, fedramp-high, owasp-high, owasp-low, hipaa",
+        ),
+        (
+            "{deviation_reason: because}",
+            ".deviation_reason = \"because\": is for policies.default.preset",
+        ),
+        (
+            "{preset: pci-dss, idle: 1h, deviation_reason: ' '}",
+            ".deviation_reason = \" \": is empty: say why, for whoever reads the report",
+        ),
+    ] {
+        assert_eq!(wrong(text), expected);
+    }
+}
+
+#[test]
+fn the_remembered_have_both_limits_in_so_many_words() {
+    let long = policy("{remember: {idle: 14d, absolute: 30d}, max_auth_age: 1h}");
+    let expected = Limits {
+        max_auth_age: Some(HOUR),
+        ..limits(14 * 24 * HOUR, 30 * 24 * HOUR)
+    };
+    assert_eq!(long.remember, Some(expected));
+    let endless = policy("{remember: {idle: off, absolute: 30d}}");
+    assert_eq!(endless.remember.unwrap().idle, None);
+    for (text, expected) in [
+        (
+            "{remember: {absolute: 30d}}",
+            ".remember.idle: is missing: say how long a remembered session may be idle, or `off`",
+        ),
+        (
+            "{remember: {idle: 1d}}",
+            ".remember.absolute: is missing: say how long a remembered session may last",
+        ),
+        (
+            "{remember: {idle: 5m, absolute: 30d}}",
+            ".remember.idle = \"5m\": is shorter than for those who are not remembered (15m)",
+        ),
+        (
+            "{remember: {idle: 1h, absolute: 2h}}",
+            ".remember.absolute = \"2h\": is shorter than for those who are not remembered (12h)",
+        ),
+        (
+            "{idle: off, remember: {idle: 1h, absolute: 20h}}",
+            ".remember.idle = \"1h\": is shorter than for those who are not remembered (off)",
+        ),
+        (
+            "{remember: {idle: 31d, absolute: 30d}}",
+            ".remember.idle = \"31d\": is longer than policies.default.remember.absolute (30days), so it would never end a session",
+        ),
+        (
+            "{remember: {idle: 1d, absolute: for ever}}",
+            ".remember.absolute = \"for ever\": not a duration; write one like \"15m\", \"12h\" or \"1h 30m\"",
+        ),
+    ] {
+        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+    }
+}
+
+#[test]
+fn a_variant_only_tightens() {
+    let varied = policy(
+        "{idle: 1h, variants: [{groups: admins, idle: 10m}, {groups: [a, b], absolute: 2h, max_auth_age: 1h}]}",
+    );
+    let [admins, ab] = &*varied.variants else {
+        panic!("two of them");
+    };
+    assert_eq!(admins.groups, ["admins"]);
+    assert_eq!(
+        admins.limits,
+        Limits {
+            idle: Some(10 * MINUTE),
+            ..Limits::NONE
+        }
+    );
+    assert_eq!((ab.groups.len(), ab.limits.absolute), (2, 2 * HOUR));
+    assert_eq!(
+        varied.touch_interval,
+        Duration::from_secs(10),
+        "a sixtieth of the shortest idle limit"
+    );
+    for (text, expected) in [
+        (
+            "{variants: [{groups: a, idle: 15m}]}",
+            ".variants.0.idle = \"15m\": must be shorter than policies.default.idle (15m): a variant only tightens",
+        ),
+        (
+            "{variants: [{groups: a, idle: 1m}, {groups: b, absolute: 13h}]}",
+            ".variants.1.absolute = \"13h\": must be shorter than policies.default.absolute (12h): a variant only tightens",
+        ),
+        (
+            "{variants: [{idle: 1m}]}",
+            ".variants.0.groups: is missing: say for whom it is",
+        ),
+        (
+            "{variants: [{groups: a}]}",
+            ".variants.0: says nothing: give idle, absolute or max_auth_age",
+        ),
+        (
+            "{variants: [{groups: a, idle: off}]}",
+            ".variants.0.idle = \"off\": not a duration",
+        ),
+        (
+            "{touch_interval: 5s, variants: [{groups: a, idle: 10s}]}",
+            ".touch_interval = \"5s\": must be less than half the shortest idle limit (5s)",
+        ),
+    ] {
+        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+    }
+    // Where the policy has no idle limit any is tighter.
+    policy("{idle: off, variants: [{groups: a, idle: 3h}]}");
+}
+
+#[test]
+fn how_many_sessions_and_what_they_are_bound_to() {
+    let most = |count, beyond| Some(MaxSessions { count, beyond });
+    for (text, expected) in [
+        ("{}", None),
+        ("{max_sessions: 3}", most(3, Beyond::Deny)),
+        (
+            "{max_sessions: 1, beyond_max_sessions: end_oldest}",
+            most(1, Beyond::EndOldest),
+        ),
+    ] {
+        assert_eq!(policy(text).max_sessions, expected, "{text}");
+    }
+    let bound = |bits: Option<(u8, u8)>, user_agent| Bind {
+        network: bits.map(|(ipv4, ipv6)| NetworkBits { ipv4, ipv6 }),
+        user_agent,
+    };
+    for (text, expected) in [
+        ("{}", bound(None, false)),
+        ("{bind: user_agent}", bound(None, true)),
+        ("{bind: address}", bound(Some((24, 64)), false)),
+        ("{bind: 'address, user_agent'}", bound(Some((24, 64)), true)),
+        (
+            "{bind: [address], bind_ipv4_bits: 32, bind_ipv6_bits: 48}",
+            bound(Some((32, 48)), false),
+        ),
+    ] {
+        assert_eq!(policy(text).bind, expected, "{text}");
+    }
+    for (text, expected) in [
+        (
+            "{max_sessions: 0}",
+            ".max_sessions = \"0\": must be between 1 and 1000",
+        ),
+        (
+            "{beyond_max_sessions: deny}",
+            ".beyond_max_sessions = \"deny\": is for policies.default.max_sessions",
+        ),
+        (
+            "{max_sessions: 1, beyond_max_sessions: ask}",
+            ".beyond_max_sessions = \"ask\": must be `deny` or `end_oldest`",
+        ),
+        (
+            "{bind: cookie}",
+            ".bind = \"cookie\": must be `address`, `user_agent` or both",
+        ),
+        (
+            "{bind: user_agent, bind_ipv4_bits: 24}",
+            ".bind_ipv4_bits = \"24\": is for policies.default.bind = \"address\"",
+        ),
+        (
+            "{bind: address, bind_ipv4_bits: 33}",
+            ".bind_ipv4_bits = \"33\": must be between 1 and 32",
+        ),
+        (
+            "{bind: address, bind_ipv6_bits: 0}",
+            ".bind_ipv6_bits = \"0\": must be between 1 and 128",
+        ),
+    ] {
+        assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
+    }
+}

@@ -1,0 +1,237 @@
+//! Rules, and what else says which requests count.
+
+use http::Method;
+
+use super::*;
+use crate::policy::{Access, Contract, RuleActivity, Rules, Target};
+
+/// These rules, with a policy `payments`.
+fn rules(text: &str) -> Rules {
+    let loaded = yaml(&with_payments(text)).unwrap();
+    loaded.config.book.rules
+}
+
+fn with_payments(text: &str) -> String {
+    format!("policies: {{default: {{}}, payments: {{}}}}\n{text}\n")
+}
+
+/// What is wrong with these rules.
+fn wrong(text: &str) -> String {
+    problems(&with_payments(text)).replace("curfew.yaml: ", "")
+}
+
+#[test]
+fn a_rule_is_what_it_says() {
+    let rules = rules(
+        "rules:
+  - host: [app.example.com, '*.shop.example.com']
+    path: /a
+    path_prefix: /b/
+    path_glob: /c/**/d
+    method: [GET, PROPFIND]
+    contract: spoe
+    policy: payments
+    activity: passive
+    groups: [x, y, 'z, w']
+    cors_preflight: public
+  - path_ambiguous: true
+  - path: '/with, comma'
+    access: public",
+    );
+    let [first, ambiguous, comma] = rules.as_slice() else {
+        panic!("three of them");
+    };
+    assert_eq!(
+        first.conditions.to_string(),
+        "host app.example.com, *.shop.example.com; path /a, /b/…, /c/**/d; method GET, PROPFIND; contract spoe"
+    );
+    let terms = &first.terms;
+    assert_eq!(terms.policy.as_ref().unwrap().as_str(), "payments");
+    assert_eq!(terms.access, Access::Protected);
+    assert_eq!(terms.activity, RuleActivity::Passive);
+    assert_eq!(
+        terms.groups,
+        ["x", "y", "z, w"],
+        "a comma is part of a name here"
+    );
+    assert_eq!(terms.cors_preflight, Access::Public);
+    assert_eq!(ambiguous.index, 1);
+    assert_eq!(ambiguous.terms.cors_preflight, Access::Protected);
+    assert_eq!(comma.conditions.to_string(), "path /with, comma");
+    assert_eq!(comma.terms.access, Access::Public);
+}
+
+#[test]
+fn preflights_follow_the_rule_or_else_the_whole() {
+    let rules = rules(
+        "cors_preflight: public
+rules:
+  - {path: /a, cors_preflight: protected}
+  - {path: /b}",
+    );
+    let preflight = |path: &str| {
+        let target = Target {
+            host: "a",
+            path: path.as_bytes(),
+            method: &Method::OPTIONS,
+            contract: Contract::Spoe,
+        };
+        rules.find(&target).unwrap().terms.cors_preflight
+    };
+    assert_eq!(preflight("/a"), Access::Protected);
+    assert_eq!(preflight("/b"), Access::Public);
+    assert_eq!(preflight("/c"), Access::Public);
+}
+
+#[test]
+fn known_pollers_are_passive_where_they_poll() {
+    let rules = rules("rules: [{host: grafana.example.com, pollers: grafana}]");
+    let passive = |host: &str, method: Method, path: &str| {
+        let target = Target {
+            host,
+            path: path.as_bytes(),
+            method: &method,
+            contract: Contract::AuthRequest,
+        };
+        rules.find(&target).unwrap().terms.activity == RuleActivity::Passive
+    };
+    assert!(passive("grafana.example.com", Method::GET, "/api/live/ws"));
+    assert!(!passive(
+        "grafana.example.com",
+        Method::POST,
+        "/api/live/ws"
+    ));
+    assert!(!passive("grafana.example.com", Method::GET, "/d/abc"));
+    assert!(!passive("other.example.com", Method::GET, "/api/live/ws"));
+    assert!(rules.as_slice().iter().all(|rule| rule.index == 0));
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    for (text, expected) in [
+        (
+            "rules: [{hosts: a}]",
+            "rules.0.hosts = \"a\": unknown key; did you mean `host`?",
+        ),
+        ("rules: [{host: 'https://a'}]", "rules.0.host"),
+        (
+            "rules: [{}, {path: /}]",
+            "rules.1: is never reached: rules.0 before it is for every request",
+        ),
+        (
+            "rules: [{host: [good.example, 'bad:80']}]",
+            "rules.0.host.1 = \"bad:80\": not a host such as app.example.com",
+        ),
+        (
+            "rules: [{path: /}, {path: /a/../b}]",
+            "rules.1.path = \"/a/../b\": no request can match it: it has a segment . or ..",
+        ),
+        (
+            "rules: [{path_prefix: a}]",
+            "rules.0.path_prefix = \"a\": no request can match it: it does not begin with /",
+        ),
+        (
+            "rules: [{path_glob: '/[a'}]",
+            "rules.0.path_glob = \"/[a\": not a glob: unclosed",
+        ),
+        (
+            "rules: [{method: get}]",
+            "rules.0.method = \"get\": must be a method in capitals",
+        ),
+        (
+            "rules: [{contract: nginx}]",
+            "rules.0.contract = \"nginx\": must be one of auth-request, forward-auth, ext-authz, ext-authz-grpc, spoe",
+        ),
+        (
+            "rules: [{policy: pay}]",
+            "rules.0.policy = \"pay\": is not one of the policies: default, payments",
+        ),
+        (
+            "rules: [{access: open}]",
+            "rules.0.access = \"open\": must be `protected` or `public`",
+        ),
+        (
+            "rules: [{activity: navigation}]",
+            "rules.0.activity = \"navigation\": must be `touch` or `passive`",
+        ),
+        (
+            "rules: [{path: /a, access: public, groups: x}]",
+            "rules.0.groups = \"x\": means nothing where access is public",
+        ),
+        (
+            "rules: [{path: /a, access: public, policy: payments}]",
+            "rules.0.policy = \"payments\": means nothing where access is public",
+        ),
+        (
+            "rules: [{path_ambiguous: true, access: public}]",
+            "rules.0.access = \"public\": must not be public for paths that could be read in two ways",
+        ),
+        (
+            "rules: [{path_ambiguous: true, path: /a}]",
+            "rules.0.path_ambiguous = \"true\": is for paths that no other condition matches",
+        ),
+        (
+            "rules: [{pollers: [grafana, graphana]}]",
+            "rules.0.pollers.1 = \"graphana\": is not one of the known ones: ",
+        ),
+        (
+            "rules: [{pollers: grafana, path: /a}]",
+            "rules.0.pollers = \"grafana\": says which paths and methods it is for",
+        ),
+        (
+            "rules: [{pollers: grafana, activity: touch}]",
+            "rules.0.pollers = \"grafana\": is for requests that need a session and are never activity",
+        ),
+        (
+            "cors_preflight: maybe",
+            "cors_preflight = \"maybe\": must be `protected` or `public`",
+        ),
+        (
+            "client_address: {header: 'a b'}",
+            "client_address.header = \"a b\": must be the name of a header",
+        ),
+        (
+            "client_address: {proxies: 0}",
+            "client_address.proxies = \"0\": must be between 1 and 100",
+        ),
+        (
+            "activity: {background_headers: {'x y': '1'}}",
+            "is not the name of a header",
+        ),
+        (
+            "activity: {background_headers: {x-poll: ''}}",
+            "activity.background_headers.x-poll = \"\": must be the header's value",
+        ),
+    ] {
+        let told = wrong(text);
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+    let all = wrong("rules: [{method: get, host: 'a b'}, {policy: pay}]");
+    assert_eq!(all.lines().count(), 3, "all of them: {all}");
+}
+
+#[test]
+fn rules_in_toml() {
+    let file = file(
+        "curfew.toml",
+        "[[rules]]\npath = \"/open\"\naccess = \"public\"\n\n[[rules]]\nhost = [\"a\", \"b\"]\n",
+    );
+    let loaded = load(Some(&file.1), &Environment::new()).unwrap();
+    assert_eq!(loaded.config.book.rules.as_slice().len(), 2);
+    let text = toml::to_string(&loaded.effective).unwrap();
+    assert!(
+        text.contains("[[rules]]\npath = [\"/open\"]\naccess = \"public\"\n"),
+        "{text}"
+    );
+}
+
+/// The example in `deploy/` says what its comments say.
+#[test]
+fn the_example_is_a_good_configuration() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
+    let loaded = load(Some(&PathBuf::from(path)), &Environment::new()).unwrap();
+    let text = toml::to_string(&loaded.effective).unwrap();
+    let again = load(Some(&file("again.toml", &text).1), &Environment::new()).unwrap();
+    assert_eq!(toml::to_string(&again.effective).unwrap(), text);
+    assert!(loaded.config.book.rules.as_slice().len() >= 7);
+}

@@ -1,0 +1,277 @@
+//! The configuration is read again while the process runs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use curfew::credential::SigningKey;
+use tempfile::TempDir;
+
+use super::*;
+use crate::support::curfew::{Curfew, SignedIn};
+
+/// A configuration file that can be replaced.
+struct File {
+    dir: TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("curfew.yaml");
+        fs::write(&path, text).unwrap();
+        Self { dir, path }
+    }
+
+    /// Replaces it as an editor does.
+    fn replace(&self, text: &str) {
+        let next = self.dir.path().join("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, &self.path).unwrap();
+    }
+
+    fn setup(&self) -> Setup {
+        Setup::memory().file(&self.path)
+    }
+}
+
+const PLAIN: &str = "policies: {default: {idle: 15m}}\n";
+const OPEN: &str = "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
+
+/// Whether `/open` needs no session.
+async fn is_open(curfew: &Curfew) -> bool {
+    let response = client()
+        .get(format!("http://{}/auth-request", curfew.check))
+        .header("x-original-url", "https://app.example.com/open")
+        .header("x-original-method", "GET")
+        .send()
+        .await
+        .unwrap();
+    response.status() == 200
+}
+
+async fn reloads(curfew: &Curfew, result: &str) -> usize {
+    let (_, metrics) = curfew.ops("/metrics").await;
+    let name = format!("curfew_config_reloads_total{{result=\"{result}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_change_of_the_file_is_in_force_soon() {
+    let file = File::new(PLAIN);
+    let curfew = file.setup().start();
+    assert!(!is_open(&curfew).await);
+    file.replace(OPEN);
+    eventually("the rule is in force", async || is_open(&curfew).await).await;
+    assert_eq!(reloads(&curfew, "ok").await, 1);
+    file.replace(PLAIN);
+    eventually("and gone again", async || !is_open(&curfew).await).await;
+}
+
+/// As the kubelet updates a volume that a ConfigMap is mounted as: the file is a link into `..data`,
+/// which is a link to a folder, and that link is replaced.
+#[tokio::test]
+async fn a_config_map_that_is_swapped_is_seen() {
+    let volume = tempfile::tempdir().unwrap();
+    let publish = |version: &str, text: &str| {
+        let folder = volume.path().join(version);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("curfew.yaml"), text).unwrap();
+        let next = volume.path().join("..data_tmp");
+        symlink(version, &next).unwrap();
+        fs::rename(next, volume.path().join("..data")).unwrap();
+    };
+    publish("..2026_1", PLAIN);
+    let path = volume.path().join("curfew.yaml");
+    symlink("..data/curfew.yaml", &path).unwrap();
+    let curfew = Setup::memory().file(&path).start();
+    assert!(!is_open(&curfew).await);
+    publish("..2026_2", OPEN);
+    fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
+    eventually("the rule is in force", async || is_open(&curfew).await).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_told() {
+    let file = File::new(OPEN);
+    let curfew = file.setup().start();
+    let session = curfew.sign_in("alice").await;
+    file.replace("policies: {default: {idle: 15 parsecs}}\n");
+    eventually("it is refused", async || {
+        reloads(&curfew, "refused").await == 1
+    })
+    .await;
+    assert!(is_open(&curfew).await, "the one before stays in force");
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    let problem = "policies.default.idle = \"15 parsecs\": not a duration";
+    let (status, told) = curfew.ops("/readyz?verbose").await;
+    assert_eq!(status, 200, "it is of use all the same");
+    assert!(
+        told.contains("advice: configuration: refused, the one before stays in force: ")
+            && told.contains(problem),
+        "{told}"
+    );
+    let logged = curfew.log().replace("\\\"", "\"");
+    assert!(logged.contains(problem), "{logged}");
+    let in_force = "curfew_config_last_reload_successful";
+    let (_, metrics) = curfew.ops("/metrics").await;
+    assert!(metrics.contains(&format!("{in_force} 0\n")));
+
+    file.replace(PLAIN);
+    eventually("the next one is taken", async || !is_open(&curfew).await).await;
+    assert_eq!(
+        curfew.ops("/readyz?verbose").await,
+        (200, "ok\n".to_owned())
+    );
+    let (_, metrics) = curfew.ops("/metrics").await;
+    assert!(metrics.contains(&format!("{in_force} 1\n")));
+}
+
+#[tokio::test]
+async fn sighup_reads_it_at_once_even_if_it_is_gone() {
+    let file = File::new(OPEN);
+    let curfew = file.setup().start();
+    curfew.signal("HUP");
+    eventually("it was read again", async || {
+        reloads(&curfew, "ok").await == 1
+    })
+    .await;
+    fs::remove_file(&file.path).unwrap();
+    curfew.signal("HUP");
+    eventually("it is missed", async || {
+        reloads(&curfew, "refused").await >= 1
+    })
+    .await;
+    assert!(is_open(&curfew).await, "and nothing else");
+    fs::write(&file.path, PLAIN).unwrap();
+    eventually("until it is back", async || !is_open(&curfew).await).await;
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_told() {
+    let file = File::new(PLAIN);
+    let curfew = file.setup().unset("LOG__FORMAT").start();
+    file.replace(&format!(
+        "{OPEN}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
+    ));
+    eventually("the rest is in force", async || is_open(&curfew).await).await;
+    eventually("the operator is told", async || {
+        let (_, told) = curfew.ops("/readyz?verbose").await;
+        ["store", "log"].iter().all(|key| {
+            let line = format!(
+                "advice: configuration: {key} has changed: the process must be started again to go by it"
+            );
+            told.contains(&line)
+        })
+    })
+    .await;
+}
+
+/// A shortened policy applies at once, a lengthened one never moves what was fixed at sign-in, and
+/// the keys may change under the sessions.
+#[tokio::test]
+async fn sessions_live_on_under_the_new_configuration() {
+    let keys = tempfile::tempdir().unwrap();
+    let keys = keys.path().join("keys");
+    let (old, new) = (
+        SigningKey::generate().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    fs::write(&keys, &old).unwrap();
+    let file = File::new(PLAIN);
+    let setup = file.setup().unset("TOKEN__KEYS");
+    let curfew = setup
+        .set("TOKEN__KEYS_FILE", keys.to_str().unwrap())
+        .start();
+    let [first, second] = [curfew.sign_in("alice").await, curfew.sign_in("bob").await];
+    curfew.age(&first, "10m").await;
+
+    fs::write(&keys, format!("{new}\n{old}\n")).unwrap();
+    eventually("the keys were read again", async || {
+        reloads(&curfew, "ok").await == 1
+    })
+    .await;
+    let third = curfew.sign_in("carol").await;
+    for session in [&first, &second, &third] {
+        assert_eq!(curfew.check(session).await, ALLOWED);
+    }
+    curfew.age(&first, "10m").await;
+    file.replace("policies: {default: {idle: 5m}}\n");
+    eventually("it was read again", async || {
+        reloads(&curfew, "ok").await == 2
+    })
+    .await;
+    let over = denied("idle_timeout");
+    assert_eq!(curfew.check(&first).await, over, "at once");
+    assert_eq!(curfew.check(&second).await, ALLOWED);
+
+    fs::write(&keys, &new).unwrap();
+    eventually("the old key is gone", async || {
+        curfew.check(&second).await == denied("invalid_credential")
+    })
+    .await;
+    assert_eq!(curfew.check(&third).await, ALLOWED);
+}
+
+/// Clients ask all the time while the configuration changes under them, by the file and by SIGHUP.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_loses_no_request_and_no_session() {
+    let redis = RedisServer::start();
+    let file = File::new(PLAIN);
+    let curfew = Arc::new(
+        file.setup()
+            .set("STORE__URL", &redis.url())
+            .set("STORE__COMMAND_TIMEOUT", "500ms")
+            .set("STORE__CHECK_TIMEOUT", "500ms")
+            .start(),
+    );
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+    let mut sessions: Vec<SignedIn> = Vec::new();
+    for number in 0..8 {
+        sessions.push(curfew.sign_in(&format!("user-{number}")).await);
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let clients = sessions.clone().into_iter().map(|session| {
+        let (curfew, done, asked) = (Arc::clone(&curfew), Arc::clone(&done), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(curfew.check(&session).await, ALLOWED);
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for round in 0..6 {
+        let before = reloads(&curfew, "ok").await + reloads(&curfew, "refused").await;
+        match round % 3 {
+            0 => file.replace(OPEN),
+            1 => file.replace("policies: 7\n"),
+            _ => {
+                file.replace(PLAIN);
+                curfew.signal("HUP");
+            }
+        }
+        eventually("it was read again", async || {
+            reloads(&curfew, "ok").await + reloads(&curfew, "refused").await > before
+        })
+        .await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let asked = asked.load(Ordering::Relaxed);
+    assert!(asked > 500, "there was load: {asked}");
+    for session in &sessions {
+        assert_eq!(curfew.check(session).await, ALLOWED);
+    }
+    println!("{asked} requests while the configuration was read again 6 times: none failed");
+}
