@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod configuration;
 mod gateways;
 mod haproxy_ingress;
 mod traefik;

@@ -1,0 +1,71 @@
+//! What it costs to find the rule for a request, with none, one, and a thousand: of every kind, and
+//! on the same host, which is the worst place for them to be.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use curfew::policy::{Conditions, Contract, HostPattern, PathPattern, Rule, Rules, Target, Terms};
+use http::Method;
+
+type Make = fn(usize) -> PathPattern;
+
+fn exact(number: usize) -> PathPattern {
+    PathPattern::Exact(format!("/exact/{number}/page"))
+}
+
+fn prefix(number: usize) -> PathPattern {
+    PathPattern::Prefix(format!("/prefix/{number}"))
+}
+
+#[expect(clippy::expect_used, reason = "a bench fails by panicking")]
+fn glob(number: usize) -> PathPattern {
+    PathPattern::glob(&format!("/glob/*/{number}/**")).expect("a glob")
+}
+
+#[expect(clippy::expect_used, reason = "a bench fails by panicking")]
+fn rules(count: usize, make: &[Make]) -> Rules {
+    let rules = (0..count).map(|index| Rule {
+        index,
+        conditions: Conditions {
+            hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
+            paths: vec![make[index % make.len()](index)],
+            ..Conditions::default()
+        },
+        terms: Terms::default(),
+    });
+    Rules::new(rules.collect(), Terms::default()).expect("rules")
+}
+
+/// A request that no rule matches: all of them have to be ruled out.
+const TARGET: Target<'static> = Target {
+    host: "app.example.com",
+    path: b"/orders/2026/11/25/invoice%20no%207.pdf",
+    method: &Method::GET,
+    contract: Contract::AuthRequest,
+};
+
+fn find(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("find");
+    let kinds: [(&str, &[Make]); 4] = [
+        ("exact", &[exact]),
+        ("prefix", &[prefix]),
+        ("glob", &[glob]),
+        ("mixed", &[exact, prefix, glob]),
+    ];
+    group.bench_function("none", |bencher| {
+        let rules = Rules::default();
+        bencher.iter(|| black_box(&rules).find(black_box(&TARGET)).is_ok());
+    });
+    for (kind, make) in kinds {
+        for count in [1, 10, 100, 1000] {
+            let rules = rules(count, make);
+            group.bench_with_input(BenchmarkId::new(kind, count), &rules, |bencher, rules| {
+                bencher.iter(|| black_box(rules).find(black_box(&TARGET)).is_ok());
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, find);
+criterion_main!(benches);

@@ -1,0 +1,73 @@
+//! The schema of Curfew's own configuration, as an editor uses it.
+
+use std::process::{Command, Output};
+
+use curfew::config::{Environment, Source};
+
+use crate::support::deployed::installed;
+
+const SCHEMA: &str = "deploy/curfew/curfew.schema.json";
+
+fn validate(file: &str) -> Output {
+    Command::new(installed("bin/node"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tests/manifests/schema.mjs", SCHEMA, file])
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_example_fits_the_schema() {
+    let output = validate("deploy/curfew/curfew.yaml");
+    let mistakes = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{mistakes}");
+}
+
+/// The schema and the program agree on what a configuration looks like.
+#[test]
+fn the_schema_says_what_the_program_says() {
+    let dir = tempfile::tempdir().unwrap();
+    for (number, (text, good)) in [
+        ("", true),
+        ("store: {url: 'redis://a:1/0'}\ntoken: {keys: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8}\nadmin: {token_hashes: [e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]}", true),
+        ("policies: {default: {idle: 15m, absolute: 1h 30m}}", true),
+        ("policies: {default: {idle: off}}", true),
+        ("policies: {default: {bind: [address], bind_ipv4_bits: 32, variants: [{groups: a, idle: 1m}]}}", true),
+        ("policies: {default: {remember: {idle: 14d, absolute: 30d}}}", true),
+        ("rules: [{host: [a, '*.b.c'], path_prefix: /x, access: public}]", true),
+        ("rules: [{pollers: grafana}]", true),
+        ("activity: {background_headers: {x-poll: '1'}}", true),
+        ("listen: {spoe: '127.0.0.1:9182', grpc: 'off'}", true),
+        ("stroe: {}", false),
+        ("policies: {default: {idel: 15m}}", false),
+        ("policies: {default: {idle: soon}}", false),
+        ("policies: {default: {absolute: off}}", false),
+        ("policies: {default: {activity: all}}", false),
+        ("policies: {default: {max_sessions: many}}", false),
+        ("policies: {default: {remember: 14d}}", false),
+        ("policies: {default: {variants: {groups: a}}}", false),
+        ("rules: {host: a}", false),
+        ("rules: [{hosts: a}]", false),
+        ("rules: [{path: /a, access: open}]", false),
+        ("rules: [{path_ambiguous: perhaps}]", false),
+        ("cors_preflight: maybe", false),
+        ("client_address: {proxies: -1}", false),
+        ("store: {max_sessions: few}", false),
+        ("log: {format: xml}", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = dir.path().join(format!("{number}.yaml"));
+        std::fs::write(&file, text).unwrap();
+        let output = validate(file.to_str().unwrap());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), good, "the schema on {text}: {told}");
+        let source = Source {
+            file: Some(file),
+            environment: Environment::new(),
+        };
+        let loaded = source.load().map(|_| ());
+        assert_eq!(loaded.is_ok(), good, "the program on {text}: {loaded:?}");
+    }
+}

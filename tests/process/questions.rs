@@ -1,0 +1,183 @@
+//! The commands that answer questions about a configuration.
+
+use std::path::Path;
+
+use super::*;
+
+/// On the example configuration.
+fn example() -> Setup {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
+    Setup::memory().file(&file)
+}
+
+/// Runs a command on the example configuration.
+fn ask(command: &str, arguments: &[&str]) -> Output {
+    run(&example(), &[&[command], arguments].concat())
+}
+
+fn answered(command: &str, arguments: &[&str]) -> String {
+    let output = ask(command, arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn refused(command: &str, arguments: &[&str]) -> String {
+    let output = ask(command, arguments);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[test]
+fn explain_answers_why() {
+    let url = "https://shop.example.com/payments/cards?page=2";
+    let navigation = ["--header", "Sec-Fetch-Mode: navigate"];
+    let groups = ["--groups", "staff,cluster-admins"];
+    let arguments = [&["--url", url][..], &navigation, &groups].concat();
+    assert_eq!(
+        answered("explain", &arguments),
+        "\
+path       /payments/cards
+rule       rules.5 (host shop.example.com; path /payments/…)
+access     protected
+policies   staff (the session's own), payments (by the rule)
+activity   touch
+ends       10m unused (policies.staff.variants.0.idle), 4h after sign-in (policies.staff.variants.0.absolute)
+needs      10m unused (policies.staff.variants.0.idle), 4h after sign-in (policies.payments.absolute), sign-in of the last 1h (policies.payments.max_auth_age)
+verdict    allow, on a session that has just begun
+"
+    );
+    let remembered = ["--policy", "customers", "--remembered", "--method", "HEAD"];
+    let arguments = [&["--url", "https://shop.example.com/"][..], &remembered].concat();
+    assert_eq!(
+        answered("explain", &arguments),
+        "\
+path       /
+rule       none
+access     protected
+policies   customers (the session's own)
+activity   passive: it is a HEAD request
+ends       14days unused (policies.customers.remember.idle), 30days after sign-in (policies.customers.remember.absolute)
+verdict    allow, on a session that has just begun
+"
+    );
+    for (arguments, expected) in [
+        (
+            &["https://shop.example.com/assets/%2e%2e/x"][..],
+            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: it has a segment . or ..\n",
+        ),
+        (
+            &["https://a.example.com/admin/users"],
+            "groups     one of cluster-admins, shop-admins\n",
+        ),
+        (
+            &["https://a.example.com/admin/users"],
+            "verdict    forbidden, on a session that has just begun\n",
+        ),
+        (
+            &["https://a.example.com/", "--proxy-policy", "payments"],
+            "payments (by the proxy)",
+        ),
+        (&["https://a.example.com/healthz"], "access     public\n"),
+        (
+            &["https://a.example.com/", "--proxy-policy", "nothing"],
+            "verdict    malformed_request: the proxy asks for a policy that is not configured\n",
+        ),
+    ] {
+        let told = answered("explain", &[&["--url"], arguments].concat());
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn explain_answers_in_json() {
+    let told = answered(
+        "explain",
+        &["--json", "--url", "https://a.example.com/admin"],
+    );
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["verdict"], "forbidden");
+    assert_eq!(told["rule"], "rules.4");
+    assert_eq!(
+        told["session_limits"]["idle"]["from"],
+        "policies.staff.idle"
+    );
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_the_question() {
+    let url = ["--url", "https://a.example.com/"];
+    for (arguments, expected) in [
+        (&["--url", "/orders"][..], "--url: not an absolute address"),
+        (
+            &["--url", url[1], "--contract", "nginx"],
+            "--contract: must be one of auth-request, forward-auth",
+        ),
+        (
+            &["--url", url[1], "--policy", "none"],
+            "--policy: there is no policy of this name",
+        ),
+        (
+            &["--url", url[1], "--remembered"],
+            "--remembered: policies.staff has no `remember`",
+        ),
+        (
+            &["--url", url[1], "--header", "Sec-Fetch-Mode"],
+            "--header: must be like \"Sec-Fetch-Mode: navigate\"",
+        ),
+    ] {
+        let told = refused("explain", arguments);
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn compliance_reports_and_insists() {
+    let documented = include_str!("../../docs/compliance-example.md");
+    assert_eq!(answered("compliance", &[]), documented);
+    let json: Value = serde_json::from_str(&answered("compliance", &["--json"])).unwrap();
+    let policies = json["policies"].as_array().unwrap();
+    let names: Vec<&str> = policies
+        .iter()
+        .map(|policy| policy["policy"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["customers", "payments", "staff", "wallboard"]);
+
+    let told = refused(
+        "compliance",
+        &["--require", "pci-dss", "--require", "asvs5"],
+    );
+    assert_eq!(
+        told,
+        "error: pci-dss (PCI DSS 4.0.1, 8.2.8) is not met by: customers, staff, wallboard\n"
+    );
+    let told = refused("compliance", &["--require", "iso"]);
+    assert!(
+        told.contains("--require iso: must be one of nist-rev4-aal1, "),
+        "{told}"
+    );
+    let strict = Setup::memory().set("POLICIES__DEFAULT__PRESET", "pci-dss");
+    let met = run(&strict, &["compliance", "--require", "pci-dss"]);
+    assert!(met.status.success(), "{}", text(&met.stderr));
+}
+
+#[test]
+fn check_config_names_the_source_of_each_preset() {
+    let setup = example();
+    let told = text(&run(&setup, &["check-config"]).stdout);
+    assert!(
+        told.contains("# policies.payments has the preset pci-dss: PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention.\n"),
+        "{told}"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("again.toml");
+    std::fs::write(&path, &told).unwrap();
+    let again = text(&run(&setup.file(&path), &["check-config"]).stdout);
+    assert!(again == told, "it can be used again: {again}");
+}
+
+#[test]
+fn the_schema_is_the_one_in_the_repository() {
+    let kept = include_str!("../../deploy/curfew/curfew.schema.json");
+    let output = run(&Setup::memory(), &["schema"]);
+    assert_eq!(text(&output.stdout), kept);
+}
