@@ -1,4 +1,8 @@
-//! What the pages of well-known applications ask for by themselves while nobody touches them.
+//! What the pages of well-known applications ask for by themselves while nobody touches them: on a
+//! timer, or to keep a connection open.
+//!
+//! Whatever a person's own action needs as well is left out: to take activity for polling would end
+//! sessions that are in use.
 
 /// An application whose pages ask for something in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,14 +13,183 @@ pub struct Poller {
     pub requests: &'static [(&'static str, &'static str)],
 }
 
-/// All that are known.
-pub const ALL: [Poller; 1] = [Poller {
-    name: "grafana",
-    requests: &[("GET", "/api/live/ws")],
-}];
+/// All that are known, by name.
+pub const ALL: [Poller; 10] = [
+    // Rails' ActionCable, mounted where its guide has it.
+    poller("action-cable", &[("GET", "/cable")]),
+    // The event streams of argo-cd's ui/src/app/shared/services.
+    poller("argocd", &[("GET", "/api/v1/stream/**")]),
+    // The routes that GitLab caches for polling (lib/gitlab/etag_caching/router), and its cable.
+    poller(
+        "gitlab",
+        &[
+            ("GET", "/**/realtime_changes"),
+            ("GET", "/**/noteable/*/*/notes"),
+            ("GET", "/-/cable"),
+        ],
+    ),
+    // Live's connection, the token rotation of public/app/core/services/context_srv.ts, and what the
+    // page measures. Dashboards that refresh ask for data as a click does; they can't be told apart.
+    poller(
+        "grafana",
+        &[
+            ("GET", "/api/live/ws"),
+            ("POST", "/api/user/auth-tokens/rotate"),
+            ("POST", "/api/frontend-metrics"),
+        ],
+    ),
+    // The one connection of its frontend.
+    poller("home-assistant", &[("GET", "/api/websocket")]),
+    // refreshPart() of its hudson-behavior.js, the history of builds, and logs that are followed.
+    poller(
+        "jenkins",
+        &[
+            ("GET", "/**/ajaxBuildQueue"),
+            ("POST", "/**/ajaxBuildQueue"),
+            ("GET", "/**/ajaxExecutors"),
+            ("POST", "/**/ajaxExecutors"),
+            ("GET", "/**/buildHistory/ajax"),
+            ("GET", "/**/logText/progressiveHtml"),
+            ("POST", "/**/logText/progressiveHtml"),
+        ],
+    ),
+    // The polls of @jupyterlab/services (KernelManager, SessionManager, TerminalManager,
+    // KernelSpecManager), alone and behind JupyterHub.
+    poller(
+        "jupyter",
+        &[
+            (
+                "GET",
+                "/{,user/*/}api/{kernels,kernelspecs,sessions,terminals}",
+            ),
+            ("GET", "/{,user/*/}api/metrics/v1"),
+        ],
+    ),
+    // The one connection of its web application.
+    poller("mattermost", &[("GET", "/api/v4/websocket")]),
+    // The heartbeat of apps/user_status, the poll of apps/notifications, and the one of core that
+    // keeps Nextcloud's own session.
+    poller(
+        "nextcloud",
+        &[
+            ("PUT", "/ocs/v2.php/apps/user_status/api/v1/heartbeat"),
+            ("GET", "/ocs/v2.php/apps/notifications/api/v2/notifications"),
+            ("GET", "/{,index.php/}csrftoken"),
+        ],
+    ),
+    // Engine.IO's waiting for news, where its documentation has it; what a page sends is a POST.
+    poller("socketio", &[("GET", "/socket.io/**")]),
+];
+
+const fn poller(name: &'static str, requests: &'static [(&'static str, &'static str)]) -> Poller {
+    Poller { name, requests }
+}
 
 /// The one of this name.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Poller> {
     ALL.iter().find(|poller| poller.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::policy::PathPattern;
+
+    fn polls(poller: &str, method: &str, path: &str) -> bool {
+        let requests = named(poller).unwrap().requests.iter();
+        let mut requests = requests.filter(|(known, _)| *known == method);
+        requests.any(|(_, glob)| match PathPattern::glob(glob).unwrap() {
+            PathPattern::Glob(glob) => glob.compile_matcher().is_match(path),
+            _ => unreachable!("a glob"),
+        })
+    }
+
+    #[test]
+    fn what_they_ask_for_by_themselves_and_what_people_do() {
+        for (poller, method, path, expected) in [
+            ("action-cable", "GET", "/cable", true),
+            ("argocd", "GET", "/api/v1/stream/applications", true),
+            (
+                "argocd",
+                "GET",
+                "/api/v1/stream/applications/x/resource-tree",
+                true,
+            ),
+            ("argocd", "GET", "/api/v1/applications/x", false),
+            (
+                "gitlab",
+                "GET",
+                "/group/project/-/issues/9/realtime_changes",
+                true,
+            ),
+            (
+                "gitlab",
+                "GET",
+                "/group/project/noteable/issue/12/notes",
+                true,
+            ),
+            (
+                "gitlab",
+                "POST",
+                "/group/project/noteable/issue/12/notes",
+                false,
+            ),
+            ("gitlab", "GET", "/group/project/-/issues/9", false),
+            ("grafana", "GET", "/api/live/ws", true),
+            ("grafana", "POST", "/api/user/auth-tokens/rotate", true),
+            ("grafana", "POST", "/api/ds/query", false),
+            ("home-assistant", "GET", "/api/websocket", true),
+            ("jenkins", "POST", "/ajaxBuildQueue", true),
+            ("jenkins", "POST", "/view/all/ajaxExecutors", true),
+            ("jenkins", "GET", "/job/a/job/b/buildHistory/ajax", true),
+            ("jenkins", "POST", "/job/a/7/logText/progressiveHtml", true),
+            ("jenkins", "POST", "/job/a/build", false),
+            ("jupyter", "GET", "/api/kernels", true),
+            ("jupyter", "GET", "/user/alice/api/terminals", true),
+            ("jupyter", "GET", "/api/contents/a.ipynb", false),
+            ("jupyter", "POST", "/api/kernels", false),
+            ("mattermost", "GET", "/api/v4/websocket", true),
+            ("mattermost", "POST", "/api/v4/posts", false),
+            (
+                "nextcloud",
+                "PUT",
+                "/ocs/v2.php/apps/user_status/api/v1/heartbeat",
+                true,
+            ),
+            ("nextcloud", "GET", "/index.php/csrftoken", true),
+            ("nextcloud", "GET", "/csrftoken", true),
+            ("nextcloud", "GET", "/apps/files/", false),
+            ("socketio", "GET", "/socket.io/", true),
+            ("socketio", "POST", "/socket.io/", false),
+        ] {
+            assert_eq!(
+                polls(poller, method, path),
+                expected,
+                "{poller}: {method} {path}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_one_can_be_configured_and_is_documented() {
+        let page = include_str!("../../docs/rules.md");
+        assert!(ALL.is_sorted_by_key(|poller| poller.name));
+        for poller in ALL {
+            for (method, glob) in poller.requests {
+                assert!(Method::from_bytes(method.as_bytes()).is_ok());
+                assert!(PathPattern::glob(glob).is_ok(), "{glob}");
+                let row = page
+                    .lines()
+                    .find(|line| line.starts_with(&format!("| `{}` |", poller.name)));
+                let row = row.unwrap_or_else(|| panic!("{} is not documented", poller.name));
+                assert!(
+                    row.contains(&format!("`{method} {glob}`")),
+                    "{method} {glob} in {row}"
+                );
+            }
+        }
+    }
 }

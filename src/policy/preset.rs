@@ -65,13 +65,13 @@ impl Preset {
             "fedramp-moderate",
             Some(minutes(15)),
             hours(12),
-            "FedRAMP Moderate, NIST SP 800-53 AC-11: idle 15 minutes; absolute: convention",
+            "FedRAMP Moderate (revision 5): idle 15 minutes by AC-11, absolute 12 hours by the guidance of IA-11",
         ),
         preset(
             "fedramp-high",
             Some(minutes(15)),
             hours(12),
-            "FedRAMP High, NIST SP 800-53 AC-11: idle 15 minutes; absolute: convention",
+            "FedRAMP High (revision 5): idle 15 minutes by AC-11, absolute 12 hours by the guidance of IA-11",
         ),
         preset(
             "owasp-high",

@@ -171,7 +171,10 @@ impl PathPattern {
                 return Err(problem.into());
             }
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).build();
+        let glob = GlobBuilder::new(text)
+            .literal_separator(true)
+            .empty_alternates(true)
+            .build();
         glob.map(Self::Glob)
             .map_err(|error| PathPatternError::Glob(error.kind().to_string()))
     }

@@ -165,10 +165,10 @@ pub const ALL: [Requirement; 15] = [
     ),
     requirement(
         "fedramp",
-        "FedRAMP Moderate and High",
-        "AC-11, AC-12",
+        "FedRAMP (revision 5), Moderate and High",
+        "AC-11, IA-11",
         AtMost(minutes(15), Shall),
-        Decided,
+        AtMost(hours(12), Should),
         "https://www.fedramp.gov/",
     ),
     requirement(

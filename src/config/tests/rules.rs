@@ -104,6 +104,13 @@ fn known_pollers_are_passive_where_they_poll() {
     assert!(!passive("grafana.example.com", Method::GET, "/d/abc"));
     assert!(!passive("other.example.com", Method::GET, "/api/live/ws"));
     assert!(rules.as_slice().iter().all(|rule| rule.index == 0));
+    let below = self::rules("rules: [{path_prefix: '/ci/', pollers: jenkins}]");
+    let paths: Vec<String> = below
+        .as_slice()
+        .iter()
+        .map(|rule| rule.conditions.to_string())
+        .collect();
+    assert_eq!(paths[0], "path /ci/**/ajaxBuildQueue; method GET");
 }
 
 #[test]
@@ -175,7 +182,7 @@ fn mistakes_are_told_with_their_place() {
             "rules.0.pollers.1 = \"graphana\": is not one of the known ones: ",
         ),
         (
-            "rules: [{pollers: grafana, path: /a}]",
+            "rules: [{pollers: grafana, path: /a}, {pollers: grafana, path_prefix: [/a, /b]}]",
             "rules.0.pollers = \"grafana\": says which paths and methods it is for",
         ),
         (

@@ -91,13 +91,13 @@ fn rule(
             terms,
         }]);
     }
-    if !conditions.paths.is_empty() || !conditions.methods.is_empty() {
+    let Some(root) = root(&conditions.paths).filter(|_| conditions.methods.is_empty()) else {
         mistakes.note(
             format!("{key}.pollers"),
-            "says which paths and methods it is for: leave path, path_prefix, path_glob, path_ambiguous and method out",
+            "says which paths and methods it is for: beside it there can only be one path_prefix, where the application is",
         );
         return None;
-    }
+    };
     if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {
         mistakes.note(
             format!("{key}.pollers"),
@@ -110,7 +110,10 @@ fn rule(
         Ok::<_, String>(Rule {
             index,
             conditions: Conditions {
-                paths: vec![PathPattern::glob(glob).map_err(|error| error.to_string())?],
+                paths: vec![
+                    PathPattern::glob(&format!("{root}{glob}"))
+                        .map_err(|error| error.to_string())?,
+                ],
                 methods: vec![self::method(method)?],
                 ..conditions.clone()
             },
@@ -121,6 +124,15 @@ fn rule(
         })
     });
     mistakes.take(&format!("{key}.pollers"), rules.collect())
+}
+
+/// The path that an application is below, as a part of a glob.
+fn root(paths: &[PathPattern]) -> Option<String> {
+    match paths {
+        [] => Some(String::new()),
+        [PathPattern::Prefix(root)] => Some(globset::escape(root)),
+        _ => None,
+    }
 }
 
 /// Every item of a list, parsed; a mistake for each that can't be.
