@@ -1,5 +1,7 @@
 //! Everything between a client and its application, behind one kind of proxy.
 
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,14 @@ use crate::support::tap::Tap;
 /// navigations only.
 pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
+
+/// The host that rules are for.
+pub const RULED: &str = "ruled.example.com";
+
+/// The file with the rules.
+fn rules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxies/rules.yaml")
+}
 
 pub struct Bench {
     pub kind: Kind,
@@ -68,6 +78,9 @@ impl Bench {
             .set("LISTEN__SPOE", "127.0.0.1:0")
             .set("SIGN_IN__URL", "https://login.example.com/")
             .set("SIGN_IN__ALLOWED_HOSTS", HOST)
+            .set("POLICIES__BOUND__BIND", "address,user_agent")
+            .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
+            .file(&rules())
             // Many proxies share two processors here.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         let curfew = setup.start();
@@ -133,6 +146,16 @@ impl Bench {
     /// Sends a request over HTTP/1.1, for the host [`HOST`] unless `lines` name another.
     pub async fn send(&self, method: &str, path: &str, lines: &Lines<'_>) -> Answer {
         self.send_body(method, path, lines, Bytes::new()).await
+    }
+
+    /// Sends a GET from this address, which is one of this machine.
+    pub async fn get_from(&self, address: &str, path: &str, lines: &Lines<'_>) -> Answer {
+        let address: IpAddr = address.parse().unwrap();
+        let client = client().local_address(address).build().unwrap();
+        let mut headers = headers(lines);
+        headers.insert("host", HeaderValue::from_static(HOST));
+        let request = client.get(self.url(path)).headers(headers);
+        answer(request.send().await.unwrap()).await
     }
 
     pub async fn send_body(

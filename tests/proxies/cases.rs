@@ -6,6 +6,7 @@ mod failure;
 mod forgery;
 mod paths;
 mod protocols;
+mod rules;
 mod sessions;
 mod traffic;
 
@@ -37,6 +38,7 @@ pub const CASES: &[Case] = cases![
     "4" "Steady activity does not pass the absolute limit" sessions::absolute,
     "5a" "Requests within the idle limit keep a session" sessions::activity,
     "5b" "Requests that say that they are passive do not" sessions::passive,
+    "5c" "Nor do requests that a rule calls passive" rules::passive,
     "6" "Every request is checked, and the check leaves no trace in it" traffic::every_request_is_checked,
     "7" "A JSON POST arrives whole; the check gets no body" traffic::post,
     "8a" "A browser's navigation is redirected, with the exact address to return to" denial::navigation,
@@ -52,7 +54,9 @@ pub const CASES: &[Case] = cases![
     "14a" "Two session cookies that differ are denied, on one line or on two" cookies::two,
     "14b" "HTTP/2 cookie crumbs are one cookie" cookies::crumbs,
     "15" "No trick with the path passes the way in" paths::tricks,
+    "15b" "Nor the ways in that rules of Curfew open" paths::tricks_with_rules,
     "16" "A preflight is a passive request; a GET that claims to be one is not" forgery::preflight,
+    "16b" "A rule lets preflights pass without a session; a GET that claims to be one stays out" rules::preflight,
     "17a" "A WebSocket opens with a session, and with none it is denied" protocols::web_socket,
     "17b" "An event stream flows as it is written" protocols::events,
     "17c" "An upgrade to h2c is not handed on, with a session or without" protocols::no_other_upgrade,
@@ -66,6 +70,9 @@ pub const CASES: &[Case] = cases![
     "23" "A subject beyond ASCII arrives intact" sessions::beyond_ascii,
     "24" "The body of a denied request is not taken for another request" traffic::no_smuggling,
     "25" "The file's comment on another policy is right" sessions::other_policy,
+    "26" "Who is not in the group that a rule asks for gets 403, and stays signed in" rules::groups,
+    "27" "The policy of a rule denies those requests alone" rules::policy,
+    "28" "A bound session is of no use at another address or to another client" rules::binding,
     "19b" "Curfew hangs: nobody is let in, and all is well when it goes on" failure::hanging,
     "19c" "Curfew down: nobody is let in" failure::down,
 ];

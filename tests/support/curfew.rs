@@ -194,7 +194,12 @@ impl Curfew {
     }
 
     pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> SignedIn {
-        let body = json!({ "subject": subject, "attributes": attributes });
+        self.sign_in_by(json!({ "subject": subject, "attributes": attributes }))
+            .await
+    }
+
+    /// Starts a session by the whole body of the request.
+    pub async fn sign_in_by(&self, body: Value) -> SignedIn {
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
         SignedIn {

@@ -1,64 +1,65 @@
 //! Paths that mean one thing to one and another to the next.
 
-use crate::bench::Bench;
+use percent_encoding::percent_decode_str;
+
+use crate::bench::{Bench, RULED};
+
+/// Targets around a way in, which is `/sign-in` here.
+const TRICKS: &[&str] = &[
+    "/sign-in/../private",
+    "/sign-in/..%2fprivate",
+    "/sign-in%2f..%2fprivate",
+    "/sign-in/%2e%2e/private",
+    "/sign-in/.%2e/private",
+    "/private/../sign-in",
+    "/private/%2e%2e/sign-in",
+    "/private%2f..%2fsign-in",
+    "/private/..%2fsign-in",
+    "/./sign-in",
+    "//sign-in",
+    "/sign-in/",
+    "/sign-in//private",
+    "/sign-in;/private",
+    "/sign-in;a=b",
+    "/private;/../sign-in",
+    "/sign-in%3b/private",
+    "/sign-in%00",
+    "/sign-in%00/private",
+    "/sign-in%20",
+    "/sign-in%0a",
+    "/sign-in%23/private",
+    "/sign-in#/private",
+    "/private#/sign-in",
+    "/sign-in%3fx",
+    "/private?/sign-in",
+    "/private?x=/sign-in",
+    "/private?/../sign-in",
+    "/sign%2din",
+    "/%73ign-in",
+    "/SIGN-IN",
+    "/Sign-In",
+    "/sign-in.",
+    "/sign-in.json",
+    "/sign-in\\..\\private",
+    "/private\\..\\sign-in",
+    "/sign-in%5c..%5cprivate",
+    "/sign-in%c0%af..%c0%afprivate",
+    "/%",
+    "/sign-in%",
+    "/sign-in%zz",
+    "*",
+    "sign-in",
+    "http://app.example.com/private",
+    "http://evil.example/sign-in/../private",
+    "http:///sign-in",
+    "",
+];
 
 /// Requests without a session: whatever reaches the application is the way in, and nothing else.
 pub async fn tricks(bench: &mut Bench) {
-    for target in [
-        "/sign-in/../private",
-        "/sign-in/..%2fprivate",
-        "/sign-in%2f..%2fprivate",
-        "/sign-in/%2e%2e/private",
-        "/sign-in/.%2e/private",
-        "/private/../sign-in",
-        "/private/%2e%2e/sign-in",
-        "/private%2f..%2fsign-in",
-        "/private/..%2fsign-in",
-        "/./sign-in",
-        "//sign-in",
-        "/sign-in/",
-        "/sign-in//private",
-        "/sign-in;/private",
-        "/sign-in;a=b",
-        "/private;/../sign-in",
-        "/sign-in%3b/private",
-        "/sign-in%00",
-        "/sign-in%00/private",
-        "/sign-in%20",
-        "/sign-in%0a",
-        "/sign-in%23/private",
-        "/sign-in#/private",
-        "/private#/sign-in",
-        "/sign-in%3fx",
-        "/private?/sign-in",
-        "/private?x=/sign-in",
-        "/private?/../sign-in",
-        "/sign%2din",
-        "/%73ign-in",
-        "/SIGN-IN",
-        "/Sign-In",
-        "/sign-in.",
-        "/sign-in.json",
-        "/sign-in\\..\\private",
-        "/private\\..\\sign-in",
-        "/sign-in%5c..%5cprivate",
-        "/sign-in%c0%af..%c0%afprivate",
-        "/%",
-        "/sign-in%",
-        "/sign-in%zz",
-        "*",
-        "sign-in",
-        "http://app.example.com/private",
-        "http://evil.example/sign-in/../private",
-        "http:///sign-in",
-        "",
-    ] {
+    for target in TRICKS {
         for lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
-            let status = bench
-                .raw(&format!(
-                    "GET {target} HTTP/1.1\r\nHost: app.example.com\r\n{lines}Connection: close\r\n\r\n"
-                ))
-                .await;
+            let status = bench.raw(&request(target, "app.example.com", lines)).await;
             let seen = bench.backend.take();
             for seen in &seen {
                 assert_eq!(seen.uri.path(), "/sign-in", "{target}");
@@ -79,4 +80,63 @@ pub async fn tricks(bench: &mut Bench) {
         let (path, _) = target.split_once('#').unwrap_or((target, ""));
         assert_eq!(seen.uri.to_string(), path);
     }
+}
+
+fn request(target: &str, host: &str, lines: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n")
+}
+
+/// The same around what rules of Curfew open, a path and a prefix. What reaches the application
+/// has, as the application sees it, the very path that the rule is for.
+pub async fn tricks_with_rules(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let cookie = format!("Cookie: {}\r\n", session.cookie());
+    for way_in in ["/open", "/assets"] {
+        for trick in TRICKS {
+            let target = around(way_in, trick);
+            let status = bench.raw(&request(&target, RULED, "")).await;
+            let seen = bench.backend.take();
+            for seen in &seen {
+                let path = percent_decode_str(seen.uri.path()).decode_utf8().unwrap();
+                let below = path
+                    .strip_prefix("/assets")
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                assert!(path == "/open" || below, "{target}: {path}");
+                for trick in ["/..", "/.", "//", "\\", ";", "#", "%", "\0"] {
+                    assert!(!path.contains(trick), "{target}: {path}");
+                }
+                for name in ["x-session-user", "x-session-groups", "x-session-id"] {
+                    assert!(seen.all(name).join("").is_empty(), "{seen:?}");
+                }
+            }
+            let denied = status == 0 || (300..500).contains(&status);
+            assert!(denied || !seen.is_empty(), "{target}: {status}");
+            // With a session it is served, or refused: what is public stays public.
+            bench.raw(&request(&target, RULED, &cookie)).await;
+            bench.backend.take();
+        }
+    }
+    for target in ["/open?x=/private/..", "/assets", "/assets/a/b.css?v=1"] {
+        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(bench.backend.take_one().uri.to_string(), target);
+    }
+    for target in ["/openx", "/OPEN", "/assetsx", "/private"] {
+        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        bench.refused(&answer, "no_credential");
+    }
+}
+
+/// A trick around another way in.
+fn around(way_in: &str, trick: &str) -> String {
+    let name = way_in.trim_start_matches('/');
+    let (first, rest) = name.split_at(1);
+    let encoded = format!("%{:02x}{rest}", first.as_bytes()[0]);
+    let (upper, title) = (name.to_uppercase(), first.to_uppercase() + rest);
+    trick
+        .replace("%73ign-in", &encoded)
+        .replace("sign%2din", &encoded)
+        .replace("sign-in", name)
+        .replace("SIGN-IN", &upper)
+        .replace("Sign-In", &title)
 }
