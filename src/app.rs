@@ -184,6 +184,8 @@ impl App {
         let in_force = InForce::new(policies, foundation.assemble(config)?);
         let lifecycle = in_force.lifecycle.clone();
         background.spawn(async move |stop| sweeper::run(lifecycle, stop).await);
+        let lifecycle = in_force.lifecycle.clone();
+        background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
         let draining = Arc::new(AtomicBool::new(false));
         let ops = Arc::new(Ops {
             store: Arc::clone(&store),

@@ -1,6 +1,7 @@
 //! Ends sessions whose time is over although nobody asks for them, and tells each end that the
 //! process which established it did not live to tell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::{Lifecycle, TELLING};
 use crate::live::Live;
+use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, Ending, StoreError};
 
@@ -38,6 +40,27 @@ pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
             tracing::debug!(%error, "the deadline queue could not be looked at");
         }
     }
+}
+
+/// Sees to it that sessions are due by the policies in force, until stopped.
+pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
+    let mut followed: Option<Arc<Policies>> = None;
+    let follow = async {
+        loop {
+            let now = lifecycle.current();
+            let known = followed.as_ref();
+            if known.is_none_or(|known| !Arc::ptr_eq(known, &now.policies)) {
+                match now.deadlines.hasten(&now.policies).await {
+                    Ok(()) => followed = Some(Arc::clone(&now.policies)),
+                    Err(error) => {
+                        tracing::debug!(%error, "the deadline queue is behind the policies")
+                    }
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    };
+    stop.run_until_cancelled(follow).await;
 }
 
 impl Sweeper {

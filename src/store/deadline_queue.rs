@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
+use crate::policy::Policies;
 use crate::session::{Session, SessionId, Timestamp};
 
 /// When each session is to be looked at, so that its end is noticed although nobody asks.
@@ -34,6 +35,13 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the store could not do it.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes every session that lives due no later than its deadline under these policies, which may
+    /// be tighter than those that it was put into the queue under.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it has to be tried again.
+    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError>;
 
     /// Takes a session out of the queue for good, and writes the end of `ended` to where other
     /// programs read it, if that is configured; both or neither, and once. Says whether the session

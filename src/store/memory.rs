@@ -13,6 +13,7 @@ use super::{
     SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
+use crate::policy::Policies;
 use crate::session::{LONGEST_LIFE, Session, SessionId, State, Subject, Timestamp};
 
 /// Sessions in memory; bounded, and reclaimed when their retention is over.
@@ -230,6 +231,20 @@ impl DeadlineQueue for MemoryStore {
         let mut tables = self.tables.write();
         if tables.looks.contains_key(&id) {
             tables.look(id, Some(at));
+        }
+        Ok(())
+    }
+
+    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        let live = tables.sessions.iter().filter_map(|(id, session)| {
+            let deadline = policies.deadline(session);
+            let later = tables.looks.get(id).is_some_and(|at| *at > deadline);
+            (session.state == State::Live && later).then_some((*id, deadline))
+        });
+        let late: Vec<(SessionId, Timestamp)> = live.collect();
+        for (id, deadline) in late {
+            tables.look(id, Some(deadline));
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
 
 mod connect;
+mod hasten;
 mod heal;
 mod index;
 mod info;

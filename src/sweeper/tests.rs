@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
-use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, session_of};
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name, session_of};
 
 /// A sweeper, and one session of `alice` that has just begun.
 struct Fixture {
@@ -215,4 +216,36 @@ async fn many_sessions_end_in_one_sweep() {
     }
     assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH);
     assert_eq!(fixture.told(), (3 * BATCH as u64, 0));
+}
+
+#[tokio::test]
+async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
+    let mut fixture = Fixture::new().await;
+    let (_, default) = fixture.bench.lifecycle.policies.get("default").unwrap();
+    let mut tighter = default.clone();
+    tighter.limits.idle = Some(5 * MINUTE);
+    let policies = BTreeMap::from([(name("default"), tighter)]);
+    fixture.bench.set_policies(policies);
+    fixture.sweeper.lifecycle = fixture.bench.lifecycle.clone();
+    assert_eq!(fixture.sweep(6 * MINUTE).await, 0, "it is due in 15");
+    let Lifecycle {
+        deadlines,
+        policies,
+        ..
+    } = &fixture.bench.lifecycle;
+    deadlines.hasten(policies).await.unwrap();
+    assert_eq!(fixture.sweep(6 * MINUTE).await, 1);
+    assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
+    deadlines_are_settled(&fixture).await;
+}
+
+/// What has been told is not due again, whatever the policies become.
+async fn deadlines_are_settled(fixture: &Fixture) {
+    let Lifecycle {
+        deadlines,
+        policies,
+        ..
+    } = &fixture.bench.lifecycle;
+    deadlines.hasten(policies).await.unwrap();
+    assert_eq!(fixture.sweep(HOUR).await, 0);
 }

@@ -217,6 +217,28 @@ async fn sessions_live_on_under_the_new_configuration() {
     assert_eq!(curfew.check(&third).await, ALLOWED);
 }
 
+/// Sessions that nobody asks for end by the policy of today, too.
+#[tokio::test]
+async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
+    let redis = RedisServer::start();
+    for store in ["memory:", &redis.url()] {
+        let file = File::new(PLAIN);
+        let curfew = file.setup().set("STORE__URL", store).start();
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        let session = curfew.sign_in("alice").await;
+        curfew.age(&session, "10m").await;
+        file.replace("policies: {default: {idle: 5m}}\n");
+        eventually("it has ended", async || {
+            curfew.audited("session.ended").len() == 1
+        })
+        .await;
+        assert_eq!(curfew.audited("session.ended")[0]["reason"], "idle_timeout");
+    }
+}
+
 /// Clients ask all the time while the configuration changes under them, by the file and by SIGHUP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {

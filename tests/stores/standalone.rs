@@ -1,14 +1,15 @@
 //! One server, and what is Redis' own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use curfew::clock::{ManualClock, Stopwatch};
+use curfew::policy::{Policies, Policy};
 use curfew::secret::Secret;
 use curfew::session::{EndReason, State};
 use curfew::store::measured::MeasuredStore;
 use curfew::store::redis::Migration;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{EndOutcome, Ending, StoreError};
+use curfew::store::{DeadlineQueue, EndOutcome, Ending, StoreError};
 use curfew::telemetry::{Advice, Metrics};
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         .migrate(Migration::Upgrade, &policies.current(), |_| {})
         .await
         .unwrap();
+    store.hasten(&policies.current()).await.unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
     assert!(
         denied.is_empty(),
@@ -464,4 +466,51 @@ async fn two_replicas_flush_in_any_order() {
         matches!(seen.state, State::Ended(_)),
         "a late flush revives nobody"
     );
+}
+
+/// Sessions are due by the policies of today, once for each set of them.
+#[tokio::test]
+async fn the_deadline_queue_follows_tighter_policies() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    let start = now();
+    let session = session_at(start);
+    let ids: Vec<SessionId> = (0..1000_u128)
+        .map(|number| SessionId::from_bytes((number << 64).to_be_bytes()))
+        .collect();
+    let late = start.plus(15 * MINUTE);
+    for id in &ids {
+        store.create(*id, &session).await.unwrap();
+        store.enqueue(*id, late).await.unwrap();
+    }
+    // Of these, one is to be looked at sooner, one has been told, and one has ended.
+    let soon = start.plus(MINUTE);
+    store.postpone(ids[0], soon).await.unwrap();
+    store.settle(ids[1], None).await.unwrap();
+    store.end(ids[2], Ending::revoked(start)).await.unwrap();
+    let policies = |idle: Duration| {
+        let name = PolicyName::new("default").unwrap();
+        let idle = Some(idle);
+        let policy = Policy::of(Limits { idle, ..limits() });
+        Policies::new(BTreeMap::from([(name.clone(), policy)]), name).unwrap()
+    };
+    let due = |id: SessionId| {
+        let score: Option<f64> = server.command(&[b"ZSCORE", b"test:{q}deadlines", id.as_bytes()]);
+        score.map(|score| Timestamp::from_millis(score as u64))
+    };
+    store.hasten(&policies(5 * MINUTE)).await.unwrap();
+    let sooner = start.plus(5 * MINUTE);
+    let expected = [Some(soon), None, Some(late), Some(sooner), Some(sooner)];
+    assert_eq!(
+        [ids[0], ids[1], ids[2], ids[3], ids[999]].map(due),
+        expected
+    );
+    // Looser ones move nothing, and the same ones are not looked at twice.
+    store.hasten(&policies(10 * MINUTE)).await.unwrap();
+    assert_eq!(due(ids[3]), Some(sooner));
+    store.postpone(ids[3], late).await.unwrap();
+    store.hasten(&policies(10 * MINUTE)).await.unwrap();
+    assert_eq!(due(ids[3]), Some(late));
+    store.hasten(&policies(5 * MINUTE)).await.unwrap();
+    assert_eq!(due(ids[3]), Some(sooner));
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::RedisStore;
+use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp};
 use crate::store::{DeadlineQueue, StoreError};
 
@@ -39,6 +40,10 @@ impl DeadlineQueue for RedisStore {
         let mut postpone = self.scripts.postpone.key(self.keys.queue());
         postpone.arg(id.as_bytes()).arg(at.as_millis());
         self.once(&postpone).await
+    }
+
+    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+        self.hasten_all(policies).await
     }
 
     async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError> {
