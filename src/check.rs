@@ -1,78 +1,26 @@
 //! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
 
 mod original;
+mod request;
 mod ruling;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use http::{HeaderMap, Method};
 
 use crate::clock::Stopwatch;
 use crate::credential::{Extraction, TokenExtractor};
 use crate::lifecycle::Lifecycle;
-use crate::policy::{Activity, AddressHeader, Applied, Client, Contract, OnStoreFailure, Rulebook};
-use crate::session::{DenyReason, Remaining, Session, SessionId, State, Timestamp, Verdict};
+use crate::policy::{Activity, AddressHeader, Applied, Client, OnStoreFailure, Rulebook};
+use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
 
 pub use original::{MalformedOriginal, OriginalUrl};
+pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 pub use ruling::{Judgement, Ruling, Undecidable};
 
 /// How often a check decides again because the session was used while it was being timed out.
 const ATTEMPTS: usize = 3;
-
-/// What a contract has understood of a sub-request.
-#[derive(Clone, Copy, Debug)]
-pub struct CheckRequest<'a> {
-    /// How it came.
-    pub contract: Contract,
-    /// The policy that the proxy asks for, by name.
-    pub policy: Option<&'a str>,
-    /// The original request, unless the sub-request did not say it properly.
-    pub original: Result<Original<'a>, MalformedOriginal>,
-    /// The client's headers.
-    pub headers: &'a HeaderMap,
-    /// Where the client's address is.
-    pub address: ClientAddress,
-    /// The proxy that asks.
-    pub peer: Option<IpAddr>,
-}
-
-/// Where the address of the client is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAddress {
-    /// In a header that the proxy adds to.
-    InHeader,
-    /// The proxy said it, or did not.
-    Told(Option<IpAddr>),
-}
-
-/// The request that the proxy holds back until it has the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Original<'a> {
-    /// Its method.
-    pub method: &'a Method,
-    /// Its URL.
-    pub url: OriginalUrl<'a>,
-}
-
-/// The answer to a check, with all that a reply may tell of it.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The answer.
-    pub verdict: Verdict,
-    /// Whether the request needs no session; none was looked for then.
-    pub public: bool,
-    /// The session, where one was found.
-    pub session: Option<(SessionId, Session)>,
-    /// On an allowed request: how long the session can still live.
-    pub remaining: Option<Remaining>,
-    /// For `reauthentication_required`: how recent the sign-in must be, in seconds, where a
-    /// policy says so.
-    pub max_auth_age: Option<u64>,
-}
 
 /// Answers checks.
 pub struct Checker {
@@ -97,27 +45,6 @@ struct Asked<'a> {
     request: &'a CheckRequest<'a>,
     original: &'a Original<'a>,
     ruling: &'a Ruling<'a>,
-}
-
-impl Outcome {
-    const fn deny(reason: DenyReason) -> Self {
-        Self {
-            verdict: Verdict::Deny(reason),
-            public: false,
-            session: None,
-            remaining: None,
-            max_auth_age: None,
-        }
-    }
-
-    /// The answer to a request that needs no session.
-    const PUBLIC: Self = Self {
-        verdict: Verdict::Allow,
-        public: true,
-        session: None,
-        remaining: None,
-        max_auth_age: None,
-    };
 }
 
 impl Checker {

@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::store::redis::RedisSettings;
 use crate::webhook::WebhookSettings;
 
-pub use load::{Environment, Loaded, load};
+pub use load::{Environment, Loaded, load, load_book};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
 pub use source::{Contents, Source};

@@ -8,10 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
 use crate::lifecycle::SignIn;
-use crate::policy::{Applied, Client, OnStoreFailure, Policies, Policy};
-use crate::session::{
-    Attributes, Limits, PolicyName, Session, SessionId, State, Subject, Timestamp,
-};
+use crate::policy::{Applied, Client, Policies};
+use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
 use crate::store::Replication;
 
 /// A sign-in that has happened elsewhere, for which a session is to be started.
@@ -165,6 +163,7 @@ pub(super) struct SessionView {
     policy: String,
     attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     remembered: bool,
     /// The network that it can be used from; absent where that is any.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -317,120 +316,4 @@ pub(super) struct AgeSession {
     /// A duration such as `14m 30s`.
     #[schema(example = "15m")]
     pub(super) by: String,
-}
-
-/// A policy. All times are in seconds.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PolicyView {
-    name: String,
-    /// Whether sessions that name no policy get this one.
-    default: bool,
-    #[serde(flatten)]
-    limits: LimitsView,
-    /// The limits of those who asked to be remembered; absent where nobody can.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remember: Option<LimitsView>,
-    /// What is tighter for some groups.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    variants: Vec<VariantView>,
-    /// The most by which a session can end too early.
-    touch_interval: f64,
-    /// `any` or `navigation`.
-    activity: &'static str,
-    /// The most sessions that a subject can have; absent where it does not matter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_sessions: Option<usize>,
-    /// `deny` or `end_oldest`: what becomes of a sign-in beyond that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    beyond_max_sessions: Option<&'static str>,
-    /// What sessions are bound to: `address`, `user_agent`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    bind: Vec<&'static str>,
-    /// For how long a session is served without the store; absent where it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    store_failure_grace: Option<f64>,
-    /// The ceilings that its limits are meant to be within.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preset: Option<&'static str>,
-    /// Why they are above them all the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deviation_reason: Option<String>,
-}
-
-/// What ends a session, in seconds.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LimitsView {
-    /// The idle limit; absent where there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idle: Option<f64>,
-    /// The absolute limit; absent where it is the policy's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    absolute: Option<f64>,
-    /// The longest time since sign-in; absent where it does not matter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_auth_age: Option<f64>,
-}
-
-/// What is tighter for some groups.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct VariantView {
-    /// One of them is enough.
-    groups: Vec<String>,
-    #[serde(flatten)]
-    limits: LimitsView,
-}
-
-impl From<Limits> for LimitsView {
-    fn from(limits: Limits) -> Self {
-        let absolute = limits.absolute;
-        Self {
-            idle: limits.idle.map(|idle| idle.as_secs_f64()),
-            absolute: (absolute < Limits::NONE.absolute).then_some(absolute.as_secs_f64()),
-            max_auth_age: limits.max_auth_age.map(|age| age.as_secs_f64()),
-        }
-    }
-}
-
-impl PolicyView {
-    pub(super) fn new(name: &PolicyName, policy: &Policy, default: bool) -> Self {
-        let bind = [
-            ("address", policy.bind.network.is_some()),
-            ("user_agent", policy.bind.user_agent),
-        ];
-        Self {
-            name: name.to_string(),
-            default,
-            limits: policy.limits.into(),
-            remember: policy.remember.map(LimitsView::from),
-            variants: policy
-                .variants
-                .iter()
-                .map(|variant| VariantView {
-                    groups: variant.groups.clone(),
-                    limits: variant.limits.into(),
-                })
-                .collect(),
-            touch_interval: policy.touch_interval.as_secs_f64(),
-            activity: policy.activity.as_str(),
-            max_sessions: policy.max_sessions.map(|most| most.count),
-            beyond_max_sessions: policy.max_sessions.map(|most| most.beyond.as_str()),
-            bind: bind
-                .into_iter()
-                .filter_map(|(word, bound)| bound.then_some(word))
-                .collect(),
-            store_failure_grace: match policy.on_store_failure {
-                OnStoreFailure::Deny => None,
-                OnStoreFailure::Known { grace } => Some(grace.as_secs_f64()),
-            },
-            preset: policy.preset.map(|preset| preset.name),
-            deviation_reason: policy.deviation_reason.clone(),
-        }
-    }
-}
-
-/// The policies.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PolicyList {
-    /// By name.
-    pub(super) policies: Vec<PolicyView>,
 }

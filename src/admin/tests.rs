@@ -127,7 +127,6 @@ async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
             "subject": "alice",
             "policy": "default",
             "attributes": { "groups": ["staff", "admin"], "email": ["alice@example.com"] },
-            "remembered": false,
             "state": "live",
             "started": "2027-01-15T08:00:00.000Z",
             "last_seen": "2027-01-15T08:00:00.000Z",

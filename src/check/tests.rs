@@ -1,8 +1,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use http::{HeaderMap, Method};
+
 use super::*;
-use crate::policy::Rules;
+use crate::policy::{Contract, Rules};
 use crate::session::End;
 use crate::session::EndReason;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};

@@ -30,7 +30,7 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let report = report(&args.config.load()?.config.book);
+    let report = report(&args.config.source().load_book()?);
     let mut out = std::io::stdout();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;

@@ -47,7 +47,7 @@ pub(super) struct ExplainArgs {
 
 /// Says which rule and policies a request meets, whether it is activity, and which limits apply.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
-    let book = args.config.load()?.config.book;
+    let book = args.config.source().load_book()?;
     let url = OriginalUrl::parse(args.url.as_bytes())
         .context("--url: not an absolute address such as https://app.example.com/orders?page=2")?;
     let Some(contract) = Contract::from_name(&args.contract) else {

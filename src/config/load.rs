@@ -4,9 +4,11 @@ use std::path::Path;
 use ::config as layers;
 use layers::{FileFormat, Value, ValueKind};
 
+use super::Config;
 use super::problem::{ConfigError, Problem};
 use super::raw::{RawConfig, redacted_url};
-use super::{Config, validate};
+use super::validate::{self, Mistake};
+use crate::policy::Rulebook;
 use crate::secret::REDACTED;
 
 /// The environment variables to read the configuration from.
@@ -29,24 +31,21 @@ pub struct Loaded {
 /// # Errors
 /// [`ConfigError`] with every mistake, its key, its place and its value.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
-    let source = file.map_or_else(
-        || "environment".to_owned(),
-        |path| path.display().to_string(),
-    );
-    let tree = Tree {
-        root: merge(file, environment)?,
-        source,
-    };
+    let tree = Tree::read(file, environment)?;
     let mut effective = tree.parse()?;
-    let config = validate::validate(&mut effective).map_err(|mistakes| {
-        ConfigError::Problems(
-            mistakes
-                .into_iter()
-                .map(|m| tree.problem(m.key, m.message))
-                .collect(),
-        )
-    })?;
+    let config = validate::validate(&mut effective).map_err(|mistakes| tree.problems(mistakes))?;
     Ok(Loaded { config, effective })
+}
+
+/// Reads the policies and rules of a configuration, and nothing else of it: what it says of secrets
+/// and servers need not be there.
+///
+/// # Errors
+/// [`ConfigError`] with every mistake in these, its key, its place and its value.
+pub fn load_book(file: Option<&Path>, environment: &Environment) -> Result<Rulebook, ConfigError> {
+    let tree = Tree::read(file, environment)?;
+    let mut effective = tree.parse()?;
+    validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
 /// Lays the sources over each other.
@@ -112,6 +111,27 @@ struct Tree {
 }
 
 impl Tree {
+    fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let source = file.map_or_else(
+            || "environment".to_owned(),
+            |path| path.display().to_string(),
+        );
+        Ok(Self {
+            root: merge(file, environment)?,
+            source,
+        })
+    }
+
+    /// Mistakes, each with what is written there and where.
+    fn problems(&self, mistakes: Vec<Mistake>) -> ConfigError {
+        let mistakes = mistakes.into_iter();
+        ConfigError::Problems(
+            mistakes
+                .map(|mistake| self.problem(mistake.key, mistake.message))
+                .collect(),
+        )
+    }
+
     /// Gives the tree its shape: every key known, every value of its type.
     fn parse(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {

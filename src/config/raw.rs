@@ -2,6 +2,7 @@
 
 mod policy;
 mod rule;
+mod shape;
 mod text;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,6 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::schema;
 use crate::secret::Secret;
 
 pub use policy::{RawPolicy, RawRemember, RawVariant};
@@ -26,10 +26,10 @@ pub struct RawConfig {
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: String,
     /// How long the reason of a session's end can be told.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub end_retention: String,
     /// The most time that requests in flight get to finish when the process is told to stop.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub shutdown_timeout: String,
     /// Where to listen.
     pub listen: RawListen,
@@ -129,7 +129,7 @@ pub struct RawSignIn {
     /// The query parameter that gets the address of the page that was asked for.
     pub return_parameter: String,
     /// Hosts that the sign-in page may send browsers back to.
-    #[schemars(with = "schema::Texts")]
+    #[schemars(with = "shape::Texts")]
     pub allowed_hosts: TextList<String>,
 }
 
@@ -172,21 +172,21 @@ pub struct RawStore {
     /// What every key in Redis begins with.
     pub prefix: String,
     /// The most time to make a connection.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub connect_timeout: String,
     /// The most time for one operation.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub command_timeout: String,
     /// The most time that one check spends on the store.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub check_timeout: String,
     /// How many replicas must have a sign-in or a revocation before it is confirmed.
     pub wait_replicas: u16,
     /// How long to wait for them.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub wait_timeout: String,
     /// How long each process remembers the ends that it has written.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub end_journal: String,
     /// Whether `serve` upgrades older records.
     pub migrate: bool,
@@ -200,7 +200,7 @@ pub struct RawStore {
 pub struct RawToken {
     /// The key ring: base64 keys of 32 bytes, the signing one first.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "schema::Texts")]
+    #[schemars(with = "shape::Texts")]
     pub keys: TextList<Secret<String>>,
     /// A file with the key ring, a key a line; `#` begins a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,7 +234,7 @@ pub struct RawCookie {
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
     /// SHA-256 hashes, in hexadecimal, of the tokens that open it.
-    #[schemars(with = "schema::Texts")]
+    #[schemars(with = "shape::Texts")]
     pub token_hashes: TextList<String>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
@@ -260,7 +260,7 @@ pub struct RawEvents {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret_file: Option<String>,
     /// The most time for one attempt.
-    #[schemars(with = "schema::Duration")]
+    #[schemars(with = "shape::Duration")]
     pub webhook_timeout: String,
     /// How many wait at the most.
     pub webhook_queue: usize,

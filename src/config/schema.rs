@@ -1,7 +1,7 @@
 //! The JSON Schema of the configuration, by which editors complete and check it.
 
+use schemars::Schema;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::raw::RawConfig;
 
@@ -14,74 +14,4 @@ pub fn schema() -> Schema {
         .into_root_schema_for::<RawConfig>();
     schema.insert("title".to_owned(), "Curfew's configuration".into());
     schema
-}
-
-/// A duration.
-pub(super) struct Duration;
-
-/// A duration, or `off`.
-pub(super) struct DurationOrOff;
-
-/// A list of texts, or one text.
-pub(super) struct Texts;
-
-/// What a duration looks like: numbers with units.
-const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
-
-impl JsonSchema for Duration {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Duration".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "pattern": format!("^{PATTERN}$"),
-            "examples": ["15m", "12h", "1h 30m"],
-        })
-    }
-}
-
-impl JsonSchema for DurationOrOff {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "DurationOrOff".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // A bare `off` is `false` in YAML 1.1.
-        json_schema!({
-            "anyOf": [
-                { "type": "string", "pattern": format!("^(off|{PATTERN})$") },
-                { "const": false },
-            ],
-            "examples": ["15m", "off"],
-        })
-    }
-}
-
-impl JsonSchema for Texts {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Texts".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "string" },
-                { "type": "array", "items": { "type": "string" } },
-            ],
-        })
-    }
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, Loaded, load};
+use super::{ConfigError, Environment, Loaded, load, load_book};
+use crate::policy::Rulebook;
 
 /// Where a configuration comes from, to read it again.
 #[derive(Clone, Debug)]
@@ -22,6 +23,14 @@ impl Source {
     /// [`ConfigError`] with every mistake.
     pub fn load(&self) -> Result<Loaded, ConfigError> {
         load(self.file.as_deref(), &self.environment)
+    }
+
+    /// Reads the policies and rules alone.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every mistake in them.
+    pub fn load_book(&self) -> Result<Rulebook, ConfigError> {
+        load_book(self.file.as_deref(), &self.environment)
     }
 
     /// The files whose contents count whenever the configuration is read: its own, and the key ring.

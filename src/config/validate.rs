@@ -100,6 +100,30 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
     }
 }
 
+/// Parses the policies and rules alone.
+///
+/// # Errors
+/// Every mistake in them.
+pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let book = parse_book(raw, &mut mistakes);
+    match book {
+        Some(book) if mistakes.0.is_empty() => Ok(book),
+        _ => Err(mistakes.0),
+    }
+}
+
+fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> {
+    let policies = policies::parse(raw, mistakes);
+    let rules = rules::parse(raw, policies.as_ref(), mistakes);
+    let background = rules::background(&raw.activity, mistakes);
+    Some(Rulebook {
+        policies: Arc::new(policies?),
+        rules: rules?,
+        background: background?,
+    })
+}
+
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
@@ -122,9 +146,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);
-    let policies = policies::parse(raw, mistakes);
-    let rules = rules::parse(raw, policies.as_ref(), mistakes);
-    let background = rules::background(&raw.activity, mistakes);
+    let book = parse_book(raw, mistakes);
     let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
         mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
@@ -151,11 +173,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         },
         key_ring: key_ring?,
         cookie,
-        book: Rulebook {
-            policies: Arc::new(policies?),
-            rules: rules?,
-            background: background?,
-        },
+        book: book?,
         address: address?,
         end_retention: end_retention?,
         admin: admin?,

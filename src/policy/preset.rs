@@ -103,7 +103,7 @@ impl Preset {
     #[must_use]
     pub fn allows_idle(&self, limits: &Limits) -> bool {
         self.idle
-            .is_none_or(|ceiling| unused_for(limits) <= ceiling)
+            .is_none_or(|ceiling| limits.longest_unused() <= ceiling)
     }
 
     /// Whether sessions that are used end soon enough.
@@ -111,12 +111,6 @@ impl Preset {
     pub fn allows_absolute(&self, limits: &Limits) -> bool {
         limits.absolute <= self.absolute
     }
-}
-
-/// The longest that a session with these limits lives without being used.
-#[must_use]
-pub(super) fn unused_for(limits: &Limits) -> Duration {
-    limits.idle.unwrap_or(limits.absolute).min(limits.absolute)
 }
 
 const fn preset(

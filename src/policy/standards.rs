@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Policy;
-use super::preset::unused_for;
 use crate::session::Limits;
 
 /// What a standard asks for.
@@ -200,7 +199,7 @@ impl Requirement {
         let limits = loosest(policy);
         let idle = self
             .idle
-            .standing(limits.idle.is_some(), unused_for(&limits));
+            .standing(limits.idle.is_some(), limits.longest_unused());
         let absolute = self.absolute.standing(true, limits.absolute);
         idle.max(absolute)
     }

@@ -38,6 +38,12 @@ impl Limits {
         }
     }
 
+    /// The longest that a session with these limits lives without being used.
+    #[must_use]
+    pub fn longest_unused(&self) -> Duration {
+        self.idle.unwrap_or(self.absolute).min(self.absolute)
+    }
+
     /// How long after the last activity the record of a session with these limits is kept, when
     /// the reason of its end is to be told for `telling` (at least [`MIN_TELLING`]).
     #[must_use]

@@ -160,6 +160,39 @@ fn compliance_reports_and_insists() {
     assert!(met.status.success(), "{}", text(&met.stderr));
 }
 
+/// As in a pipeline, which has the configuration and none of its secrets.
+#[test]
+fn policies_and_rules_are_answered_for_without_the_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("curfew.yaml");
+    let text = "store: {url: 'redis://redis/0', password_file: /nowhere/password}
+token: {keys_file: /nowhere/keys}
+policies: {default: {preset: pci-dss}}
+";
+    std::fs::write(&path, text).unwrap();
+    let setup = Setup::memory().unset("TOKEN__KEYS").file(&path);
+    assert!(!run(&setup, &["check-config"]).status.success());
+    let url = "https://a.example.com/";
+    for arguments in [
+        &["explain", "--url", url][..],
+        &["compliance", "--require", "pci-dss"],
+    ] {
+        let output = run(&setup, arguments);
+        assert!(output.status.success(), "{}", text_of(&output));
+    }
+    std::fs::write(&path, format!("{text}rules: [{{policy: none}}]\n")).unwrap();
+    let output = run(&setup, &["explain", "--url", url]);
+    assert!(
+        text_of(&output).contains("rules.0.policy"),
+        "{}",
+        text_of(&output)
+    );
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stderr)
+}
+
 #[test]
 fn check_config_names_the_source_of_each_preset() {
     let setup = example();

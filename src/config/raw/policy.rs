@@ -1,8 +1,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::shape;
 use super::text::{OneOrMany, TextList};
-use crate::config::schema;
 
 /// A policy. What is left out is taken from its preset, if it has one, or from the defaults of
 /// `docs/configuration.md`.
@@ -16,17 +16,17 @@ pub struct RawPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation_reason: Option<String>,
     /// The longest time between two activities, or `off`.
-    #[schemars(with = "Option<schema::DurationOrOff>")]
+    #[schemars(with = "Option<shape::DurationOrOff>")]
     pub idle: Option<String>,
     /// The longest time from sign-in to end.
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
     /// The longest time since sign-in with which a request is still served.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub max_auth_age: Option<String>,
     /// How long activities are gathered before one is written.
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub touch_interval: Option<String>,
     /// `any` or `navigation`.
     #[schemars(extend("enum" = ["any", "navigation"]))]
@@ -40,7 +40,7 @@ pub struct RawPolicy {
     pub beyond_max_sessions: Option<String>,
     /// What a session is bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "schema::Texts")]
+    #[schemars(with = "shape::Texts")]
     pub bind: TextList<String>,
     /// How many bits of an IPv4 address it is bound to.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +53,7 @@ pub struct RawPolicy {
     pub on_store_failure: Option<String>,
     /// How long a session is known, with `known`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub store_failure_grace: Option<String>,
     /// The limits of those who asked to be remembered.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,10 +68,10 @@ pub struct RawPolicy {
 #[serde(deny_unknown_fields, default)]
 pub struct RawRemember {
     /// The longest time between two activities, or `off`; must be said.
-    #[schemars(with = "Option<schema::DurationOrOff>")]
+    #[schemars(with = "Option<shape::DurationOrOff>")]
     pub idle: Option<String>,
     /// The longest time from sign-in to end; must be said.
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
 }
 
@@ -80,18 +80,18 @@ pub struct RawRemember {
 #[serde(deny_unknown_fields, default)]
 pub struct RawVariant {
     /// The groups; one of them is enough.
-    #[schemars(with = "schema::Texts")]
+    #[schemars(with = "shape::Texts")]
     pub groups: OneOrMany,
     /// The longest time between two activities.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub idle: Option<String>,
     /// The longest time from sign-in to end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
     /// The longest time since sign-in with which a request is still served.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<schema::Duration>")]
+    #[schemars(with = "Option<shape::Duration>")]
     pub max_auth_age: Option<String>,
 }

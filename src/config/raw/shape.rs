@@ -1,0 +1,75 @@
+//! What the texts of a configuration look like, for its schema.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A duration.
+pub(super) struct Duration;
+
+/// A duration, or `off`.
+pub(super) struct DurationOrOff;
+
+/// A list of texts, or one text.
+pub(super) struct Texts;
+
+/// What a duration looks like: numbers with units.
+const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
+
+impl JsonSchema for Duration {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": format!("^{PATTERN}$"),
+            "examples": ["15m", "12h", "1h 30m"],
+        })
+    }
+}
+
+impl JsonSchema for DurationOrOff {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DurationOrOff".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // A bare `off` is `false` in YAML 1.1.
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "pattern": format!("^(off|{PATTERN})$") },
+                { "const": false },
+            ],
+            "examples": ["15m", "off"],
+        })
+    }
+}
+
+impl JsonSchema for Texts {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Texts".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "type": "string" } },
+            ],
+        })
+    }
+}
