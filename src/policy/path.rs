@@ -44,6 +44,10 @@ pub enum AmbiguousPath {
     /// `%3F`, behind which some cut the path off.
     #[error("it has an encoded question mark")]
     EncodedQuery,
+    /// A character that becomes one of these where text is normalised (NFC, NFKC) or squeezed into
+    /// an older encoding: a fullwidth slash, a Greek question mark.
+    #[error("it has a character that some take for a slash, a dot or another that counts in paths")]
+    Lookalike,
     /// A segment `.` or `..`, encoded or not.
     #[error("it has a segment . or ..")]
     DotSegment,
@@ -75,6 +79,7 @@ impl<'a> NormalPath<'a> {
                 '#' => return Err(AmbiguousPath::Fragment),
                 '?' => return Err(AmbiguousPath::EncodedQuery),
                 other if other.is_control() => return Err(AmbiguousPath::Control),
+                other if is_lookalike(other) => return Err(AmbiguousPath::Lookalike),
                 _ => {}
             }
         }
@@ -105,6 +110,35 @@ impl<'a> NormalPath<'a> {
             Some(this)
         })
     }
+}
+
+/// Whether a character stands for `/`, `\\`, `.`, `;`, `#`, `?` or `%` in a compatible form (Unicode
+/// Standard Annex 15, or the best fit of Windows code pages).
+const fn is_lookalike(character: char) -> bool {
+    matches!(
+        character,
+        '\u{2044}'
+            | '\u{2215}'
+            | '\u{29f8}'
+            | '\u{ff0f}'
+            | '\u{2216}'
+            | '\u{29f5}'
+            | '\u{fe68}'
+            | '\u{ff3c}'
+            | '\u{2024}'
+            | '\u{2025}'
+            | '\u{fe52}'
+            | '\u{ff0e}'
+            | '\u{037e}'
+            | '\u{fe54}'
+            | '\u{ff1b}'
+            | '\u{fe5f}'
+            | '\u{ff03}'
+            | '\u{fe56}'
+            | '\u{ff1f}'
+            | '\u{fe6a}'
+            | '\u{ff05}'
+    )
 }
 
 /// Refuses what would be lost by decoding.
@@ -157,6 +191,8 @@ mod tests {
             ("/100%25", "/100%"),
             ("/100%25-more", "/100%-more"),
             ("/~alice", "/~alice"),
+            ("/%E2%80%A6", "/…"),
+            ("/雪", "/雪"),
         ] {
             let normal = NormalPath::new(path.as_bytes()).unwrap();
             assert_eq!(normal.as_str(), expected, "{path}");
@@ -167,7 +203,7 @@ mod tests {
     fn tricks() {
         use AmbiguousPath::{
             Backslash, Control, DotSegment, DoubleSlash, EncodedQuery, EncodedSlash, EncodedTwice,
-            Escape, Fragment, NotAbsolute, NotText, Semicolon,
+            Escape, Fragment, Lookalike, NotAbsolute, NotText, Semicolon,
         };
         for (path, expected) in [
             (&b""[..], NotAbsolute),
@@ -212,6 +248,12 @@ mod tests {
             (b"/a%c0%afb", NotText),
             (b"/a%e0%80%afb", NotText),
             (b"/a\xffb", NotText),
+            (b"/a/%ef%bc%8e%ef%bc%8e/b", Lookalike),
+            (b"/a/%e2%80%a5/b", Lookalike),
+            (b"/a%ef%bc%8fb", Lookalike),
+            (b"/a%e2%88%95b", Lookalike),
+            (b"/a%cd%beb", Lookalike),
+            (b"/a%ef%bc%855cb", Lookalike),
         ] {
             assert_eq!(
                 NormalPath::new(path),
