@@ -22,6 +22,7 @@ use crate::config::{Loaded, Source};
 use crate::contract::spoe::Agent;
 use crate::contract::{self, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
+use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::live::Live;
@@ -98,6 +99,9 @@ pub enum StartError {
     /// Ends of sessions can't be sent.
     #[error("events: {0}")]
     Webhook(#[from] reqwest::Error),
+    /// The keys of an identity provider can't be fetched like this.
+    #[error("jwt.issuers: {0}")]
+    Issuer(reqwest::Error),
     /// No key could be made.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),
@@ -179,6 +183,7 @@ impl App {
                 &SigningKey::generate()?,
             )?])?),
             made_up_token: token.hash,
+            key_cache: KeyCache::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);

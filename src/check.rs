@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
-use crate::credential::{Extraction, TokenExtractor};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Adoption, Lifecycle, NotAdopted};
 use crate::policy::{Activity, AddressHeader, Applied, Client, OnStoreFailure, Rulebook};
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
+use crate::sources::{Identified, Sources};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
 
@@ -28,8 +28,8 @@ pub struct Checker {
     pub lifecycle: Lifecycle,
     /// What applies to which request.
     pub book: Arc<Rulebook>,
-    /// Finds the credential.
-    pub extractor: TokenExtractor,
+    /// Make the name of a session of a credential.
+    pub sources: Sources,
     /// Finds the client's address.
     pub address: AddressHeader,
     /// The most time that one check spends on the store; it is answered nearly at once after that
@@ -45,6 +45,7 @@ struct Asked<'a> {
     request: &'a CheckRequest<'a>,
     original: &'a Original<'a>,
     ruling: &'a Ruling<'a>,
+    identified: Identified<'a>,
 }
 
 impl Checker {
@@ -54,12 +55,14 @@ impl Checker {
         let ruling = self.ruling(request);
         let (id, outcome) = match &ruling {
             Ok((ruling, _)) if ruling.public => (None, Outcome::PUBLIC),
-            Ok((ruling, original)) => match self.identify(request) {
-                Ok(id) => {
+            Ok((ruling, original)) => match self.identify(request).await {
+                Ok(identified) => {
+                    let id = identified.id;
                     let asked = Asked {
                         request,
                         original,
                         ruling,
+                        identified,
                     };
                     (Some(id), self.answer(&asked, id).await)
                 }
@@ -139,16 +142,12 @@ impl Checker {
     }
 
     /// The session that the request's credential names, without asking the store.
-    fn identify(&self, request: &CheckRequest<'_>) -> Result<SessionId, DenyReason> {
-        match self.extractor.extract(request.headers) {
-            Extraction::Nothing => Err(DenyReason::NoCredential),
-            Extraction::Ambiguous => Err(DenyReason::MalformedRequest),
-            Extraction::Candidate(text) => self
-                .lifecycle
-                .key_ring
-                .verify(text)
-                .map_err(|_| DenyReason::InvalidCredential),
-        }
+    async fn identify(&self, request: &CheckRequest<'_>) -> Result<Identified<'_>, DenyReason> {
+        let clock = &*self.lifecycle.clock;
+        let identifying = self.sources.identify(request.headers, clock);
+        let identified = tokio::time::timeout(self.budget, identifying).await;
+        // An issuer's keys are on their way.
+        identified.unwrap_or(Err(DenyReason::StoreUnavailable))
     }
 
     /// Answers by the store, or without it where it takes too long.
@@ -173,13 +172,9 @@ impl Checker {
     /// Loads, decides, and does what follows from the decision.
     async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
         for _ in 0..ATTEMPTS {
-            let session = match self.lifecycle.store.load(id).await {
-                Ok(Some(session)) => session,
-                Ok(None) => return Ok(Outcome::deny(DenyReason::UnknownSession)),
-                Err(error) => {
-                    tracing::warn!(%error, "a check could not be answered");
-                    return Err(NoStore);
-                }
+            let session = match self.find(asked, id).await? {
+                Ok(session) => session,
+                Err(reason) => return Ok(Outcome::deny(reason)),
             };
             // The time is read after the record, so that no wait for the store is left out.
             let now = self.lifecycle.clock.now();
@@ -206,6 +201,50 @@ impl Checker {
         }
         // Used faster than it can be looked at; nothing is known for certain.
         Err(NoStore)
+    }
+
+    /// The session of the request's credential, which may start it; or why there is none.
+    async fn find(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+    ) -> Result<Result<Session, DenyReason>, NoStore> {
+        let unanswered = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "a check could not be answered");
+            NoStore
+        };
+        let known = self.lifecycle.store.load(id).await;
+        let known = known.map_err(|error| unanswered(&error))?;
+        let Some((credential, policy)) = &asked.identified.adoptable else {
+            return Ok(known.ok_or(DenyReason::UnknownSession));
+        };
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let adoption = Adoption {
+                    subject: credential.subject.clone(),
+                    attributes: credential.attributes.clone(),
+                    policy: (*policy)
+                        .unwrap_or_else(|| self.lifecycle.policies.default_name())
+                        .clone(),
+                    started: credential.started,
+                    expires: credential.expires,
+                    client: self.client(asked.request),
+                };
+                match self.lifecycle.adopt(id, adoption).await {
+                    Ok(session) => session,
+                    Err(NotAdopted::TooOld) => return Ok(Err(DenyReason::AbsoluteTimeout)),
+                    Err(NotAdopted::UnknownClient(_)) => {
+                        return Ok(Err(DenyReason::MalformedRequest));
+                    }
+                    Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
+                }
+            }
+        };
+        if session.subject != credential.subject {
+            return Ok(Err(DenyReason::InvalidCredential));
+        }
+        Ok(Ok(session))
     }
 
     /// Serves a session that the store had a moment ago, where its policies allow that; counted

@@ -15,9 +15,12 @@ mod validate;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::credential::{KeyRing, TokenExtractor};
+use crate::credential::jwt::{Issuer, KeySet};
+use crate::credential::{JwtPlaces, KeyRing};
+use crate::jwks::FetchSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
+use crate::session::PolicyName;
 use crate::store::redis::RedisSettings;
 use crate::webhook::WebhookSettings;
 
@@ -46,8 +49,10 @@ pub struct Config {
     pub end_journal: Duration,
     /// Where the ends of sessions are sent, if anywhere.
     pub webhook: Option<WebhookSettings>,
-    /// Where a token is looked for in a request.
-    pub extractor: TokenExtractor,
+    /// Whether Curfew's own tokens are looked for in `Authorization: Bearer`, too.
+    pub bearer: bool,
+    /// The tokens of identity providers, where there are any.
+    pub jwt: Option<JwtConfig>,
     /// The keys that tokens are signed with; `None` to make one for this process.
     pub key_ring: Option<KeyRing>,
     /// How the session cookie is written.
@@ -110,6 +115,37 @@ pub enum HostPattern {
     Exact(String),
     /// Every host below this domain, on the usual port; begins with a dot, in lower case.
     Below(String),
+}
+
+/// The tokens of identity providers.
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    /// Where they are in a request.
+    pub places: JwtPlaces,
+    /// Who issues them.
+    pub issuers: Vec<IssuerConfig>,
+}
+
+/// An identity provider.
+#[derive(Clone, Debug)]
+pub struct IssuerConfig {
+    /// The name in the configuration.
+    pub name: String,
+    /// What its tokens must be like.
+    pub issuer: Issuer,
+    /// Where its keys come from.
+    pub keys: KeysFrom,
+    /// The home policy of the sessions that its tokens start; `None` for the default one.
+    pub policy: Option<PolicyName>,
+}
+
+/// Where the keys of an identity provider come from.
+#[derive(Clone, Debug)]
+pub enum KeysFrom {
+    /// A file that has been read.
+    File(KeySet),
+    /// The provider itself.
+    Fetched(FetchSettings),
 }
 
 /// Where sessions live.

@@ -5,10 +5,11 @@
 
 mod cookies;
 mod extract;
+pub mod jwt;
 mod key_ring;
 mod token;
 
 pub use cookies::cookie_values;
-pub use extract::{Extraction, TokenExtractor};
+pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
 pub use key_ring::{InvalidToken, KeyError, KeyRing, SigningKey};
 pub use token::Token;

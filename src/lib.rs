@@ -7,7 +7,7 @@
 //!
 //! 1. [`session`], the domain; [`secret`]
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]; [`live`]
-//! 3. [`store`] and [`config`]; [`telemetry`]
+//! 3. [`store`], [`config`]; [`jwks`], [`sources`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
@@ -25,6 +25,7 @@ pub mod contract;
 pub mod credential;
 pub mod events;
 pub mod explain;
+pub mod jwks;
 pub mod lifecycle;
 pub mod listener;
 pub mod live;
@@ -32,6 +33,7 @@ pub mod ops;
 pub mod policy;
 pub mod secret;
 pub mod session;
+pub mod sources;
 pub mod store;
 pub mod sweeper;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! Each change runs to its end even when the request that asked for it is dropped half-way, so
 //! that none is made without being told.
 
+mod adopt;
 mod known;
 mod start;
 mod subject;
@@ -16,13 +17,14 @@ use crate::clock::Clock;
 use crate::credential::KeyRing;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{Session, SessionId, State};
+use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{
     DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore, StoreError,
 };
 use crate::telemetry::{Metrics, audit};
 use crate::webhook::Webhook;
 
+pub use adopt::{Adoption, NotAdopted};
 pub use known::KnownSessions;
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
@@ -155,11 +157,15 @@ impl Lifecycle {
     /// Whether a live session is one of those that its subject has lost all at once.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
+        let ended_all = |subject: &Subject| {
+            let not_before = self.not_before.known_not_before(subject);
+            not_before.is_some_and(|not_before| session.started < not_before)
+        };
         session.state == State::Live
-            && self
-                .not_before
-                .known_not_before(&session.subject)
-                .is_some_and(|not_before| session.started < not_before)
+            && (ended_all(&session.subject)
+                || session
+                    .provider_session()
+                    .is_some_and(|sid| ended_all(&sid)))
     }
 
     /// How many replicas of the store have a change; none, as far as is known, when it can't say.

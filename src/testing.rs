@@ -1,6 +1,8 @@
 //! What several unit tests share: a service without its listeners, on a clock that is moved by
 //! hand, over a store that counts and can be told to fail.
 
+pub(crate) mod jwt;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +17,7 @@ use http::HeaderName;
 use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::config::CookieConfig;
-use crate::credential::{KeyRing, SigningKey, TokenExtractor};
+use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
 use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, OnStoreFailure, Policies, Policy,
@@ -24,6 +26,7 @@ use crate::policy::{
 use crate::session::{
     Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
+use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
@@ -232,9 +235,14 @@ impl Bench {
         Checker {
             lifecycle: self.lifecycle.clone(),
             book: Arc::new(self.book(rules)),
-            extractor: TokenExtractor {
-                cookie: cookie.to_owned(),
-                bearer: true,
+            sources: Sources {
+                extractor: CredentialExtractor {
+                    cookie: cookie.to_owned(),
+                    bearer: true,
+                    jwt: None,
+                },
+                key_ring: Arc::clone(&self.lifecycle.key_ring),
+                jwt: Vec::new(),
             },
             address: AddressHeader {
                 name: HeaderName::from_static("x-forwarded-for"),

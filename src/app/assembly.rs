@@ -2,15 +2,18 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::StartError;
 use crate::admin::{Admin, AdminTokens};
 use crate::check::Checker;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::contract::{Contracts, SessionCookie, SignIn, UnwritableCookie};
-use crate::credential::KeyRing;
+use crate::config::{Config, KeysFrom};
+use crate::contract::{Contracts, SessionCookie, SignIn};
+use crate::credential::{CredentialExtractor, KeyRing};
+use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
 use crate::policy::Policies;
+use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
 use crate::telemetry::Metrics;
 use crate::webhook::Webhook;
@@ -27,6 +30,8 @@ pub(super) struct Foundation {
     pub(super) tasks: TaskTracker,
     /// Signs tokens where no key ring is configured.
     pub(super) made_up_key_ring: Arc<KeyRing>,
+    /// The keys of identity providers.
+    pub(super) key_cache: KeyCache,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
@@ -49,7 +54,7 @@ pub(super) struct InForce {
 
 impl Foundation {
     /// Builds what follows from a configuration.
-    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, UnwritableCookie> {
+    pub(super) fn assemble(&self, config: &Config) -> Result<Assembly, StartError> {
         let key_ring = config.key_ring.clone().map(Arc::new);
         let book = Arc::new(config.book.clone());
         let lifecycle = Lifecycle {
@@ -68,7 +73,7 @@ impl Foundation {
         let checker = Checker {
             lifecycle: lifecycle.clone(),
             book: Arc::clone(&book),
-            extractor: config.extractor.clone(),
+            sources: self.sources(config, Arc::clone(&lifecycle.key_ring))?,
             address: config.address.clone(),
             budget: config.check_timeout,
         };
@@ -94,6 +99,51 @@ impl Foundation {
             lifecycle,
             contracts,
             admin,
+        })
+    }
+}
+
+impl Foundation {
+    /// How credentials become sessions. The keys of an issuer that was there before are not fetched
+    /// anew.
+    fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartError> {
+        let jwt = config.jwt.as_ref();
+        let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
+        let sources = issuers.iter().map(|config| {
+            let keys = match &config.keys {
+                KeysFrom::File(keys) => {
+                    self.metrics.keys_fetched(&config.name, true);
+                    IssuerKeys::fixed(keys.clone())
+                }
+                KeysFrom::Fetched(settings) => {
+                    let fetcher = HttpFetcher::new(settings)?;
+                    self.key_cache.get(settings, || {
+                        IssuerKeys::fetched(
+                            fetcher,
+                            settings.freshness,
+                            Arc::clone(&self.clock),
+                            Arc::clone(&self.metrics),
+                            config.name.clone(),
+                        )
+                    })
+                }
+            };
+            Ok(JwtSource {
+                issuer: config.issuer.clone(),
+                keys,
+                policy: config.policy.clone(),
+            })
+        });
+        Ok(Sources {
+            extractor: CredentialExtractor {
+                cookie: config.cookie.name.clone(),
+                bearer: config.bearer,
+                jwt: jwt.map(|jwt| jwt.places.clone()),
+            },
+            key_ring,
+            jwt: sources
+                .collect::<Result<_, reqwest::Error>>()
+                .map_err(StartError::Issuer)?,
         })
     }
 }

@@ -82,7 +82,7 @@ impl Reloader {
     fn read(&self) -> Result<Loaded, String> {
         let loaded = self.source.load().map_err(|error| error.to_string())?;
         let assembly = self.foundation.assemble(&loaded.config);
-        let assembly = assembly.map_err(|error| format!("cookie: {error}"))?;
+        let assembly = assembly.map_err(|error| error.to_string())?;
         tell_known(&self.foundation.metrics, &loaded.config.book.policies);
         self.in_force.replace(assembly);
         Ok(loaded)

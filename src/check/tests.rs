@@ -454,4 +454,5 @@ async fn every_check_is_counted_by_its_verdict() {
     assert!(!text.contains(&fixture.token));
 }
 
+mod jwt;
 mod rules;

@@ -1,5 +1,6 @@
 //! What may be written in a configuration: every key with its default, all values as text.
 
+mod jwt;
 mod policy;
 mod rule;
 mod shape;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
+pub use jwt::{RawIssuer, RawJwt};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
 pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
@@ -43,6 +45,8 @@ pub struct RawConfig {
     pub store: RawStore,
     /// Opaque session tokens.
     pub token: RawToken,
+    /// The tokens of identity providers.
+    pub jwt: RawJwt,
     /// The session cookie.
     pub cookie: RawCookie,
     /// The admin API.
@@ -290,6 +294,7 @@ impl Default for RawConfig {
             sign_in: RawSignIn::default(),
             store: RawStore::default(),
             token: RawToken::default(),
+            jwt: RawJwt::default(),
             cookie: RawCookie::default(),
             admin: RawAdmin::default(),
             events: RawEvents::default(),

@@ -1,4 +1,5 @@
 mod edge;
+mod jwt;
 mod policies;
 mod rules;
 mod store;
@@ -48,7 +49,7 @@ fn nothing_at_all_is_a_good_configuration() {
     assert_eq!(policy.limits.absolute, Duration::from_secs(43_200));
     assert_eq!(policy.touch_interval, Duration::from_secs(15));
     assert!(loaded.config.key_ring.is_none());
-    assert_eq!(loaded.config.extractor.cookie, "__Host-session");
+    assert_eq!(loaded.config.cookie.name, "__Host-session");
     assert!(loaded.config.listen.admin.ip().is_loopback());
 }
 
@@ -69,7 +70,7 @@ fn environment_over_file_over_defaults() {
     assert_eq!(config.listen.check.port(), 1);
     assert_eq!(config.listen.ops.port(), 3);
     assert_eq!(config.listen.admin.port(), 9188);
-    assert!(!config.extractor.bearer);
+    assert!(!config.bearer);
     assert!(matches!(
         config.store,
         StoreConfig::Memory { max_sessions: 7 }

@@ -4,6 +4,7 @@
 mod access;
 mod edge;
 mod events;
+mod jwt;
 mod policies;
 mod rules;
 mod store;
@@ -147,6 +148,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let cookie = access::cookie(&raw.cookie, mistakes);
     let admin = access::admin(&raw.admin, embedded, mistakes);
     let book = parse_book(raw, mistakes);
+    let policies = book.as_ref().map(|book| &*book.policies);
+    let jwt = jwt::parse(&raw.jwt, policies, mistakes);
     let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
         mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
@@ -167,10 +170,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         check_timeout: check_timeout?,
         end_journal: end_journal?,
         webhook: webhook?,
-        extractor: crate::credential::TokenExtractor {
-            cookie: cookie.name.clone(),
-            bearer: raw.token.bearer,
-        },
+        bearer: raw.token.bearer,
+        jwt: jwt?,
         key_ring: key_ring?,
         cookie,
         book: book?,

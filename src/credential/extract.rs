@@ -1,14 +1,26 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use super::jwt::looks_like_a_jwt;
 use super::{Token, cookie_values};
 
-/// Where a token may be found in a request.
+/// Where a credential may be found in a request.
 #[derive(Clone, Debug)]
-pub struct TokenExtractor {
+pub struct CredentialExtractor {
     /// The session cookie's name.
     pub cookie: String,
     /// Whether `Authorization: Bearer` is an alternative to the cookie.
+    pub bearer: bool,
+    /// Where the tokens of identity providers are; `None` where there are none.
+    pub jwt: Option<JwtPlaces>,
+}
+
+/// Where the tokens of identity providers may be found in a request.
+#[derive(Clone, Debug)]
+pub struct JwtPlaces {
+    /// The name of a cookie that holds one, if any does.
+    pub cookie: Option<String>,
+    /// Whether `Authorization: Bearer` does.
     pub bearer: bool,
 }
 
@@ -17,18 +29,21 @@ pub struct TokenExtractor {
 pub enum Extraction<'a> {
     /// No credential that concerns this service.
     Nothing,
-    /// One candidate, not verified.
-    Candidate(&'a [u8]),
+    /// What may be a token of Curfew's, not verified.
+    Token(&'a [u8]),
+    /// What may be a token of an identity provider's, not verified.
+    Jwt(&'a [u8]),
     /// Several that differ: which of them the backend would act on can't be known.
     Ambiguous,
 }
 
-impl TokenExtractor {
-    /// Finds the one token of a request.
+impl CredentialExtractor {
+    /// Finds the one credential of a request.
     ///
     /// The same value twice is one value. A cookie is preferred to a bearer token that is not ours
     /// (an application may use that header for its own purposes); two of ours that differ are
-    /// ambiguous.
+    /// ambiguous. Where there is none of ours, an identity provider's counts, of which there must be
+    /// one as well.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> Extraction<'a> {
         let mut found = None;
@@ -37,15 +52,41 @@ impl TokenExtractor {
                 return Extraction::Ambiguous;
             }
         }
+        let theirs = |value: &[u8]| {
+            let places = self.jwt.as_ref();
+            places.is_some_and(|places| places.bearer) && looks_like_a_jwt(value)
+        };
         if self.bearer {
-            for value in bearer_tokens(headers) {
+            for value in bearer_tokens(headers).filter(|value| !theirs(value)) {
                 let ours = value.starts_with(Token::PREFIX.as_bytes());
                 if (ours || found.is_none()) && *found.get_or_insert(value) != value {
                     return Extraction::Ambiguous;
                 }
             }
         }
-        found.map_or(Extraction::Nothing, Extraction::Candidate)
+        match (found, &self.jwt) {
+            (Some(token), _) => Extraction::Token(token),
+            (None, None) => Extraction::Nothing,
+            (None, Some(places)) => places.extract(headers),
+        }
+    }
+}
+
+impl JwtPlaces {
+    fn extract<'a>(&self, headers: &'a HeaderMap) -> Extraction<'a> {
+        let name = self.cookie.as_deref();
+        let cookies = name
+            .into_iter()
+            .flat_map(|name| cookie_values(headers, name));
+        let bearers = bearer_tokens(headers).filter(|value| self.bearer && looks_like_a_jwt(value));
+        let mut all = cookies.chain(bearers);
+        let Some(first) = all.next() else {
+            return Extraction::Nothing;
+        };
+        if all.any(|other| other != first) {
+            return Extraction::Ambiguous;
+        }
+        Extraction::Jwt(first)
     }
 }
 
@@ -80,20 +121,21 @@ mod tests {
 
     #[test]
     fn table() {
-        use Extraction::{Ambiguous, Candidate, Nothing};
-        let both = TokenExtractor {
+        use Extraction::{Ambiguous, Nothing, Token};
+        let both = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
+            jwt: None,
         };
-        let cookie_only = TokenExtractor {
+        let cookie_only = CredentialExtractor {
             bearer: false,
             ..both.clone()
         };
         for (lines, expected, without_bearer) in [
             (&[][..], Nothing, Nothing),
             (&[("cookie", "t=1")], Nothing, Nothing),
-            (&[("cookie", "s=a")], Candidate(b"a"), Candidate(b"a")),
-            (&[("cookie", "s=a; s=a")], Candidate(b"a"), Candidate(b"a")),
+            (&[("cookie", "s=a")], Token(b"a"), Token(b"a")),
+            (&[("cookie", "s=a; s=a")], Token(b"a"), Token(b"a")),
             (&[("cookie", "s=a; s=b")], Ambiguous, Ambiguous),
             (
                 &[("cookie", "s=a"), ("cookie", "s=b")],
@@ -103,35 +145,31 @@ mod tests {
             (&[("cookie", "s=; s=b")], Ambiguous, Ambiguous),
             (
                 &[("authorization", "Bearer cfw1_a")],
-                Candidate(b"cfw1_a"),
+                Token(b"cfw1_a"),
                 Nothing,
             ),
             (
                 &[("authorization", "bEARER cfw1_a")],
-                Candidate(b"cfw1_a"),
+                Token(b"cfw1_a"),
                 Nothing,
             ),
-            (
-                &[("authorization", "Bearer eyJ")],
-                Candidate(b"eyJ"),
-                Nothing,
-            ),
+            (&[("authorization", "Bearer eyJ")], Token(b"eyJ"), Nothing),
             (&[("authorization", "Basic YTpi")], Nothing, Nothing),
             (&[("authorization", "Bearer")], Nothing, Nothing),
             (
                 &[("cookie", "s=a"), ("authorization", "Bearer eyJ")],
-                Candidate(b"a"),
-                Candidate(b"a"),
+                Token(b"a"),
+                Token(b"a"),
             ),
             (
                 &[("cookie", "s=a"), ("authorization", "Bearer cfw1_b")],
                 Ambiguous,
-                Candidate(b"a"),
+                Token(b"a"),
             ),
             (
                 &[("cookie", "s=cfw1_a"), ("authorization", "Bearer cfw1_a")],
-                Candidate(b"cfw1_a"),
-                Candidate(b"cfw1_a"),
+                Token(b"cfw1_a"),
+                Token(b"cfw1_a"),
             ),
             (
                 &[
@@ -150,5 +188,42 @@ mod tests {
                 "{lines:?}, no bearer"
             );
         }
+    }
+
+    #[test]
+    fn tokens_of_identity_providers() {
+        use Extraction::{Ambiguous, Jwt, Nothing, Token};
+        const ONE: &str = "eyJh.eyJi.c";
+        let extractor = CredentialExtractor {
+            cookie: "s".to_owned(),
+            bearer: true,
+            jwt: Some(JwtPlaces {
+                cookie: Some("id".to_owned()),
+                bearer: true,
+            }),
+        };
+        let bearer = format!("Bearer {ONE}");
+        let cookie = format!("id={ONE}");
+        let bearer = ("authorization", &*bearer);
+        let cookie = ("cookie", &*cookie);
+        for (lines, expected) in [
+            (&[][..], Nothing),
+            (&[bearer], Jwt(ONE.as_bytes())),
+            (&[cookie], Jwt(ONE.as_bytes())),
+            (&[cookie, bearer], Jwt(ONE.as_bytes())),
+            (&[cookie, ("cookie", "id=eyJx.eyJy.z")], Ambiguous),
+            (&[bearer, ("cookie", "id=eyJx.eyJy.z")], Ambiguous),
+            (&[bearer, ("cookie", "s=cfw1_a")], Token(b"cfw1_a")),
+            (&[("authorization", "Bearer cfw1_a")], Token(b"cfw1_a")),
+            (&[("authorization", "Bearer eyJ.x")], Token(b"eyJ.x")),
+            (&[("cookie", "id=other")], Jwt(b"other")),
+        ] {
+            assert_eq!(extractor.extract(&headers(lines)), expected, "{lines:?}");
+        }
+        let no_bearer = CredentialExtractor {
+            bearer: false,
+            ..extractor
+        };
+        assert_eq!(no_bearer.extract(&headers(&[bearer])), Jwt(ONE.as_bytes()));
     }
 }

@@ -66,6 +66,12 @@ impl Policies {
         Applied::to(session, policy.unwrap_or(&self.strictest))
     }
 
+    /// The tightest of all, in every respect.
+    #[must_use]
+    pub const fn tightest(&self) -> &Policy {
+        &self.strictest
+    }
+
     /// When a session ends unless it is used before, under its home policy as configured today.
     #[must_use]
     pub fn deadline(&self, session: &Session) -> Timestamp {

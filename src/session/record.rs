@@ -88,6 +88,22 @@ impl Session {
         }
     }
 
+    /// A session whose subject signed in elsewhere at `started`, and which is first used at `now`.
+    #[must_use]
+    pub fn adopt(
+        new: NewSession,
+        limits: &Limits,
+        telling: Duration,
+        started: Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            started,
+            deadline: started.plus(limits.absolute),
+            ..Self::start(new, limits, telling, now)
+        }
+    }
+
     /// Records activity at `at`: `last_seen = max(last_seen, at)`, so late, repeated and reordered
     /// touches do no harm. An ended session stays as it is.
     pub fn touch(&mut self, at: Timestamp) {
@@ -132,6 +148,13 @@ impl Session {
         let told = self.retention.saturating_sub(MIN_TELLING);
         self.last_seen
             .plus(limits.idle.map_or(told, |idle| idle.min(told)))
+    }
+
+    /// What stands for the identity provider's own session, where it has one.
+    #[must_use]
+    pub fn provider_session(&self) -> Option<Subject> {
+        let named = self.attributes.get(Attributes::PROVIDER_SESSION).first()?;
+        Subject::new(named).ok()
     }
 
     /// How long the session can still live at `now`.

@@ -28,6 +28,7 @@ pub struct Metrics {
     webhooks: IntCounterVec,
     degraded: IntCounterVec,
     config_reloads: IntCounterVec,
+    keys_fetched: IntCounterVec,
     config_in_force: IntGauge,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
@@ -152,6 +153,16 @@ impl Metrics {
                 )?,
             )?,
             config_in_force,
+            keys_fetched: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_issuer_keys_fetched_total",
+                        "How often the keys of an identity provider were fetched.",
+                    ),
+                    &["issuer", "result"],
+                )?,
+            )?,
             unconfirmed: register(
                 &registry,
                 IntCounter::new(
@@ -239,6 +250,12 @@ impl Metrics {
     /// Counts a check that was allowed without the store.
     pub fn degraded(&self, policy: &str) {
         self.degraded.with_label_values(&[policy]).inc();
+    }
+
+    /// Counts a fetch of an issuer's keys.
+    pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
+        let result = if succeeded { "ok" } else { "error" };
+        self.keys_fetched.with_label_values(&[issuer, result]).inc();
     }
 
     /// Counts a configuration that was read again, and is in force or was refused.

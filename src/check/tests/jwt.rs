@@ -1,0 +1,273 @@
+//! Sessions that an identity provider has started.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::credential::JwtPlaces;
+use crate::credential::jwt::{Claims, Issuer};
+use crate::jwks::IssuerKeys;
+use crate::sources::JwtSource;
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
+
+/// A service that takes the tokens of one issuer.
+struct Adopting {
+    bench: Bench,
+    checker: Checker,
+    key: SigningKey,
+}
+
+/// Seconds since 1970, so long after the tests' beginning.
+fn seconds(after: Duration) -> u64 {
+    START.plus(after).as_millis() / 1000
+}
+
+impl Adopting {
+    fn new(policy: &str) -> Self {
+        let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+        let mut checker = bench.checker(Rules::default(), "session");
+        checker.sources.extractor.jwt = Some(JwtPlaces {
+            cookie: Some("id".to_owned()),
+            bearer: true,
+        });
+        checker.sources.jwt.push(JwtSource {
+            issuer: Issuer {
+                issuer: ISSUER.to_owned(),
+                audiences: vec![AUDIENCE.to_owned()],
+                algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
+                typ: None,
+                leeway: Duration::ZERO,
+                claims: Claims {
+                    session: vec!["sid".to_owned(), "jti".to_owned()],
+                    subject: "sub".to_owned(),
+                    groups: "groups".to_owned(),
+                    email: "email".to_owned(),
+                },
+            },
+            keys: IssuerKeys::fixed(key_set(&[&key])),
+            policy: Some(crate::testing::name(policy)),
+        });
+        Self {
+            bench,
+            checker,
+            key,
+        }
+    }
+
+    /// A token of the provider's session `sid`, signed in and issued so long after the beginning, and
+    /// good for the whole day.
+    fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
+        self.key.token(&json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "alice",
+            "sid": sid,
+            "groups": ["staff"],
+            "auth_time": seconds(signed_in),
+            "iat": seconds(issued),
+            "exp": seconds(issued + 24 * HOUR),
+        }))
+    }
+
+    async fn present(&self, token: &str, after: Duration) -> Outcome {
+        self.bench.at(after);
+        let bearer = format!("Bearer {token}");
+        let headers = headers(&[("authorization", &*bearer)]);
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::GET,
+                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        self.checker.check(&request).await
+    }
+
+    async fn verdict(&self, token: &str, after: Duration) -> Verdict {
+        self.present(token, after).await.verdict
+    }
+}
+
+const IDLE: Verdict = deny(DenyReason::IdleTimeout);
+const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
+
+#[tokio::test]
+async fn the_first_credential_starts_the_session() {
+    let service = Adopting::new("default");
+    let token = service.token("s", Duration::ZERO, Duration::ZERO);
+    let outcome = service.present(&token, 5 * MINUTE).await;
+    assert_eq!(outcome.verdict, Verdict::Allow);
+    let (id, session) = outcome.session.unwrap();
+    assert_eq!(session.subject.as_str(), "alice");
+    assert_eq!(session.attributes.get("groups"), ["staff"]);
+    assert_eq!(session.started, START, "when the subject signed in");
+    assert_eq!(session.deadline, START.plus(8 * HOUR));
+    assert_eq!(service.bench.stored(id).await.started, START);
+    let again = service.present(&token, 6 * MINUTE).await;
+    assert_eq!(again.session.unwrap().0, id);
+}
+
+#[tokio::test]
+async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does() {
+    let service = Adopting::new("default");
+    let first = service.token("s", Duration::ZERO, Duration::ZERO);
+    assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
+    assert_eq!(service.verdict(&first, 16 * MINUTE).await, IDLE);
+    // Nor does it when it is refreshed, for as long as it can be; the end is remembered.
+    for minutes in [17, 60, 120, 400, 479] {
+        let now = minutes * MINUTE;
+        service.bench.store.memory.reclaim();
+        let refreshed = service.token("s", Duration::ZERO, now);
+        assert_eq!(service.verdict(&first, now).await, IDLE, "{minutes}");
+        assert_eq!(service.verdict(&refreshed, now).await, IDLE, "{minutes}");
+    }
+    // From then on the sign-in itself is too old, whether the end is remembered or not.
+    for hours in [9, 17, 23] {
+        let now = hours * HOUR;
+        service.bench.at(now);
+        service.bench.store.memory.reclaim();
+        let refreshed = service.token("s", Duration::ZERO, now);
+        let found = service.verdict(&refreshed, now).await;
+        assert!(found == OVER || found == IDLE, "{hours}: {found:?}");
+    }
+    let fresh = service.token("s", 23 * HOUR, 23 * HOUR);
+    assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_session_that_was_revoked_stays_so() {
+    let service = Adopting::new("default");
+    let token = service.token("s", Duration::ZERO, Duration::ZERO);
+    let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
+    service.bench.lifecycle.revoke(id).await.unwrap();
+    let revoked = deny(DenyReason::Revoked);
+    assert_eq!(service.verdict(&token, 2 * MINUTE).await, revoked);
+    // Whoever loses all sessions loses those that nobody has seen yet, too.
+    let lifecycle = &service.bench.lifecycle;
+    lifecycle.revoke_all(&session.subject, None).await.unwrap();
+    let unseen = service.token("t", MINUTE, MINUTE);
+    assert_eq!(service.verdict(&unseen, 3 * MINUTE).await, revoked);
+    let fresh = service.token("u", 3 * MINUTE, 3 * MINUTE);
+    assert_eq!(service.verdict(&fresh, 3 * MINUTE).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_too_old_starts_nothing() {
+    let service = Adopting::new("default");
+    let token = service.token("s", Duration::ZERO, 8 * HOUR);
+    assert_eq!(service.verdict(&token, 8 * HOUR).await, OVER);
+    assert!(service.bench.store.memory.is_empty());
+}
+
+#[tokio::test]
+async fn a_bad_credential_asks_no_store_and_starts_nothing() {
+    let service = Adopting::new("default");
+    service.bench.store.all_fail.store(true, Ordering::SeqCst);
+    let good = service.token("s", Duration::ZERO, Duration::ZERO);
+    let other = SigningKey::ed25519("a").token(&json!({ "iss": ISSUER }));
+    let stranger = service.key.token(&json!({ "iss": "https://evil.example" }));
+    let expired = service.token("s", Duration::ZERO, Duration::ZERO);
+    for (token, after) in [
+        (&*other, MINUTE),
+        (&*stranger, MINUTE),
+        (&*expired, 25 * HOUR),
+        ("eyJh.eyJi.c", MINUTE),
+    ] {
+        let found = service.verdict(token, after).await;
+        assert_eq!(found, deny(DenyReason::InvalidCredential), "{token}");
+    }
+    let down = deny(DenyReason::StoreUnavailable);
+    assert_eq!(
+        service.verdict(&good, MINUTE).await,
+        down,
+        "and a good one does ask"
+    );
+    service.bench.store.all_fail.store(false, Ordering::SeqCst);
+    assert_eq!(service.verdict(&good, 2 * MINUTE).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn another_subjects_token_of_the_same_session_is_refused() {
+    let service = Adopting::new("default");
+    let claims = |subject: &str| -> Value {
+        json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "sid": "s",
+            "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
+        })
+    };
+    let alice = service.key.token(&claims("alice"));
+    assert_eq!(service.verdict(&alice, MINUTE).await, Verdict::Allow);
+    let bob = service.key.token(&claims("bob"));
+    let refused = deny(DenyReason::InvalidCredential);
+    assert_eq!(service.verdict(&bob, MINUTE).await, refused);
+}
+
+#[tokio::test]
+async fn many_requests_at_once_start_one_session() {
+    let service = Adopting::new("default");
+    let token = service.token("s", Duration::ZERO, Duration::ZERO);
+    let all = futures_util::future::join_all((0..50).map(|_| service.present(&token, MINUTE)));
+    for outcome in all.await {
+        assert_eq!(outcome.verdict, Verdict::Allow);
+    }
+    let subject = crate::session::Subject::new("alice").unwrap();
+    let count = service.bench.lifecycle.count(&subject).await.unwrap();
+    assert_eq!(count.live, 1);
+}
+
+#[tokio::test]
+async fn without_keys_nothing_is_said_of_a_credential() {
+    let mut service = Adopting::new("default");
+    let token = service.token("s", Duration::ZERO, Duration::ZERO);
+    let nowhere = crate::jwks::FetchSettings {
+        location: crate::jwks::Location::KeySet("http://127.0.0.1:1/".parse().unwrap()),
+        authorities: None,
+        timeout: SECOND,
+        freshness: crate::jwks::Freshness {
+            refresh: MINUTE,
+            stale: HOUR,
+        },
+    };
+    service.checker.sources.jwt[0].keys = IssuerKeys::fetched(
+        crate::jwks::HttpFetcher::new(&nowhere).unwrap(),
+        nowhere.freshness,
+        Arc::clone(&service.bench.lifecycle.clock),
+        Arc::clone(&service.bench.lifecycle.metrics),
+        "main".to_owned(),
+    );
+    let found = service.verdict(&token, MINUTE).await;
+    assert_eq!(found, deny(DenyReason::StoreUnavailable));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However a credential is refreshed, the absolute limit stays where the sign-in put it; and with
+    /// every gap below the idle limit nothing ends before it.
+    #[test]
+    fn a_refreshed_credential_never_prolongs_the_absolute_limit(
+        gaps in proptest::collection::vec((1_u32..14, any::<bool>()), 1..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let service = Adopting::new("default");
+            let mut token = service.token("s", Duration::ZERO, Duration::ZERO);
+            let mut now = Duration::ZERO;
+            for (minutes, refreshed) in gaps {
+                now += minutes * MINUTE;
+                if refreshed {
+                    token = service.token("s", Duration::ZERO, now);
+                }
+                let expected = if now >= 8 * HOUR { OVER } else { Verdict::Allow };
+                prop_assert_eq!(service.verdict(&token, now).await, expected, "after {:?}", now);
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,94 @@
+//! Identity providers.
+
+use super::*;
+use crate::jwks::Location;
+
+const MAIN: &str = "issuer: 'https://id.example.com', audience: app";
+
+fn jwt(text: &str) -> JwtConfig {
+    let loaded = yaml(&format!(
+        "policies: {{default: {{}}, apps: {{}}}}\njwt: {text}"
+    ));
+    loaded.unwrap().config.jwt.unwrap()
+}
+
+fn wrong(text: &str) -> String {
+    problems(&format!("jwt: {text}")).replace("curfew.yaml: ", "")
+}
+
+#[test]
+fn without_an_issuer_there_is_none() {
+    assert!(yaml("{}").unwrap().config.jwt.is_none());
+}
+
+#[test]
+fn an_issuer_is_what_it_says() {
+    let found = jwt(&format!(
+        "{{cookie: id, issuers: {{main: {{{MAIN}, algorithms: [ES256, EdDSA], typ: at+jwt, policy: apps}}}}}}"
+    ));
+    let main = &found.issuers[0];
+    assert_eq!(found.places.cookie.as_deref(), Some("id"));
+    assert_eq!(
+        (&*main.name, &*main.issuer.issuer),
+        ("main", "https://id.example.com")
+    );
+    assert_eq!(main.issuer.audiences, ["app"]);
+    assert_eq!(main.issuer.algorithms.len(), 2);
+    assert_eq!(main.issuer.claims.session, ["sid", "jti"]);
+    assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
+    let KeysFrom::Fetched(settings) = &main.keys else {
+        panic!("fetched");
+    };
+    assert!(matches!(&settings.location, Location::Discovery { .. }));
+    assert_eq!(settings.freshness.refresh, Duration::from_secs(300));
+}
+
+#[test]
+fn mistakes_are_told() {
+    let file = file("keys", "nonsense");
+    let of_file = format!(
+        "{{issuers: {{m: {{{MAIN}, jwks_file: '{}'}}}}}}",
+        file.1.display()
+    );
+    for (text, expected) in [
+        ("{cookie: id}", "jwt.cookie = \"id\": needs an issuer"),
+        ("{issuers: {m: {}}}", "jwt.issuers.m.issuer: is missing"),
+        ("{issuers: {m: {}}}", "jwt.issuers.m.audience: is missing"),
+        (
+            &*format!("{{issuers: {{m: {{{MAIN}, algorithms: HS256}}}}}}"),
+            "jwt.issuers.m.algorithms = \"HS256\": must be of RS256,",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{MAIN}, algorithms: none}}}}}}"),
+            "jwt.issuers.m.algorithms = \"none\": must be of RS256,",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{MAIN}, policy: nothing}}}}}}"),
+            "jwt.issuers.m.policy = \"nothing\": is not one of the policies",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{MAIN}, jwks_url: /jwks}}}}}}"),
+            "jwt.issuers.m.jwks_url = \"/jwks\": not an absolute address",
+        ),
+        (
+            "{issuers: {m: {issuer: me, audience: app}}}",
+            "jwt.issuers.m.issuer = \"me\": is no address, so its keys",
+        ),
+        (
+            &format!("{{bearer: false, issuers: {{m: {{{MAIN}}}}}}}"),
+            "jwt.bearer = \"false\": is off and jwt.cookie is not set",
+        ),
+        (
+            &format!("{{stale: 1m, issuers: {{m: {{{MAIN}}}}}}}"),
+            "jwt.stale = \"1m\": must not be shorter than jwt.refresh",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{MAIN}}}, n: {{{MAIN}}}}}}}"),
+            "jwt.issuers.n.issuer = \"https://id.example.com\": is that of jwt.issuers.m, too",
+        ),
+        (&of_file, "not a JSON Web Key Set, nor a public key in PEM"),
+    ] {
+        let told = wrong(text);
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+}

@@ -1,0 +1,195 @@
+//! The tokens of identity providers.
+
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use url::Url;
+
+use super::{DAY, HOUR, Mistakes};
+use crate::config::raw::{RawIssuer, RawJwt};
+use crate::config::{IssuerConfig, JwtConfig, KeysFrom};
+use crate::credential::JwtPlaces;
+use crate::credential::jwt::{Claims, Issuer, KeySet};
+use crate::jwks::{FetchSettings, Freshness, Location};
+use crate::policy::Policies;
+
+/// The algorithms that an issuer can sign with: those with a public key.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// What is taken of identity providers; `Some(None)` where nothing is.
+pub(super) fn parse(
+    raw: &RawJwt,
+    policies: Option<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<JwtConfig>> {
+    let second = Duration::from_secs(1);
+    let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
+    let stale = mistakes.duration("jwt.stale", &raw.stale, second, DAY * 30);
+    let timeout = mistakes.duration("jwt.timeout", &raw.timeout, second / 100, HOUR / 60);
+    if raw.issuers.is_empty() {
+        if raw.cookie.is_some() {
+            mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
+        }
+        return Some(None);
+    }
+    if !raw.bearer && raw.cookie.is_none() {
+        mistakes.note(
+            "jwt.bearer",
+            "is off and jwt.cookie is not set: tokens would be looked for nowhere",
+        );
+    }
+    let (refresh, stale) = (refresh?, stale?);
+    if stale < refresh {
+        mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
+    }
+    let fetching = Fetching {
+        freshness: Freshness { refresh, stale },
+        timeout: timeout?,
+    };
+    let issuers: Vec<Option<IssuerConfig>> = raw
+        .issuers
+        .iter()
+        .map(|(name, raw)| issuer(name, raw, &fetching, policies, mistakes))
+        .collect();
+    let issuers: Vec<IssuerConfig> = issuers.into_iter().collect::<Option<_>>()?;
+    for (index, one) in issuers.iter().enumerate() {
+        let same = |other: &&IssuerConfig| other.issuer.issuer == one.issuer.issuer;
+        if let Some(other) = issuers[..index].iter().find(same) {
+            let key = format!("jwt.issuers.{}.issuer", one.name);
+            mistakes.note(key, format!("is that of jwt.issuers.{}, too", other.name));
+        }
+    }
+    Some(Some(JwtConfig {
+        places: JwtPlaces {
+            cookie: raw.cookie.clone(),
+            bearer: raw.bearer,
+        },
+        issuers,
+    }))
+}
+
+/// How keys are fetched, whosesoever they are.
+struct Fetching {
+    freshness: Freshness,
+    timeout: Duration,
+}
+
+fn issuer(
+    name: &str,
+    raw: &RawIssuer,
+    fetching: &Fetching,
+    policies: Option<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Option<IssuerConfig> {
+    let key = |part: &str| format!("jwt.issuers.{name}.{part}");
+    let mut algorithms = Vec::new();
+    for text in &raw.algorithms.0 {
+        let known = text.parse().ok().filter(|known| ALGORITHMS.contains(known));
+        match known {
+            Some(known) => algorithms.push(known),
+            None => mistakes.note(
+                key("algorithms"),
+                "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
+                 public key",
+            ),
+        }
+    }
+    for (part, empty) in [
+        ("audience", raw.audience.is_empty()),
+        ("algorithms", raw.algorithms.is_empty()),
+        ("session_claims", raw.session_claims.is_empty()),
+    ] {
+        if empty {
+            mistakes.note(key(part), "is missing");
+        }
+    }
+    let least = Duration::ZERO;
+    let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
+    let policy = match (&raw.policy, policies) {
+        (None, _) => Some(None),
+        (Some(name), Some(policies)) => {
+            let known = policies.get(name).map(|(name, _)| Some(name.clone()));
+            mistakes.take(&key("policy"), known.ok_or("is not one of the policies"))
+        }
+        (Some(_), None) => None,
+    };
+    let keys = keys(name, raw, fetching, mistakes);
+    Some(IssuerConfig {
+        name: name.to_owned(),
+        issuer: Issuer {
+            issuer: raw.issuer.clone(),
+            audiences: raw.audience.0.clone(),
+            algorithms,
+            typ: raw.typ.clone(),
+            leeway: leeway?,
+            claims: Claims {
+                session: raw.session_claims.0.clone(),
+                subject: raw.subject_claim.clone(),
+                groups: raw.groups_claim.clone(),
+                email: raw.email_claim.clone(),
+            },
+        },
+        keys: keys?,
+        policy: policy?,
+    })
+}
+
+fn keys(
+    name: &str,
+    raw: &RawIssuer,
+    fetching: &Fetching,
+    mistakes: &mut Mistakes,
+) -> Option<KeysFrom> {
+    let key = |part: &str| format!("jwt.issuers.{name}.{part}");
+    if raw.issuer.is_empty() {
+        mistakes.note(
+            key("issuer"),
+            "is missing: the issuer as its tokens name it",
+        );
+    }
+    if let Some(path) = &raw.jwks_file {
+        if raw.jwks_url.is_some() {
+            mistakes.note(key("jwks_file"), "and jwks_url are both given: keep one");
+        }
+        let bytes = mistakes.read(&key("jwks_file"), path)?;
+        let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
+        return keys.map(KeysFrom::File);
+    }
+    let address = |text: &str| {
+        let url = Url::parse(text).ok();
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none())
+    };
+    let location = match &raw.jwks_url {
+        Some(text) => {
+            let url = address(text).map(Location::KeySet);
+            let wrong = "not an absolute address such as https://id.example.com/jwks";
+            mistakes.take(&key("jwks_url"), url.ok_or(wrong))?
+        }
+        None => {
+            let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
+            let wrong =
+                "is no address, so its keys can't be found by it: give jwks_url or jwks_file";
+            mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
+        }
+    };
+    let authorities = match &raw.ca_file {
+        Some(path) => Some(mistakes.read(&key("ca_file"), path)?),
+        None => None,
+    };
+    Some(KeysFrom::Fetched(FetchSettings {
+        location,
+        authorities,
+        timeout: fetching.timeout,
+        freshness: fetching.freshness,
+    }))
+}

@@ -1,0 +1,96 @@
+use jsonwebtoken::crypto::{CryptoProvider, JwtVerifier, KeyUtils};
+use jsonwebtoken::errors::{ErrorKind, Result};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
+
+/// Verifies by ring, as TLS does here: one implementation of cryptography for the whole process.
+/// Secrets that are shared with an issuer (HS256 and so on) are not supported, so that no public key
+/// is ever taken for one (RFC 8725 2.1).
+static PROVIDER: CryptoProvider = CryptoProvider {
+    signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
+    verifier_factory: |algorithm, key| Ok(Box::new(Verifier::new(*algorithm, key)?)),
+    key_utils: KeyUtils::new_unimplemented(),
+};
+
+/// Chooses this implementation for the process; once is enough, and more does no harm.
+pub fn install() {
+    let _ = PROVIDER.install_default();
+}
+
+struct Verifier {
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Verifier {
+    fn new(algorithm: Algorithm, key: &DecodingKey) -> Result<Self> {
+        let fits = match algorithm {
+            Algorithm::ES256 | Algorithm::ES384 => key.family() == AlgorithmFamily::Ec,
+            Algorithm::EdDSA => key.family() == AlgorithmFamily::Ed,
+            Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512
+            | Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512 => key.family() == AlgorithmFamily::Rsa,
+            _ => false,
+        };
+        if !fits {
+            return Err(ErrorKind::InvalidAlgorithm.into());
+        }
+        Ok(Self {
+            algorithm,
+            key: key.clone(),
+        })
+    }
+
+    fn is_good(&self, message: &[u8], signed: &[u8]) -> bool {
+        let rsa = |parameters: &'static RsaParameters| match self.key.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                let components = RsaPublicKeyComponents { n, e };
+                components.verify(parameters, message, signed).is_ok()
+            }
+            DecodingKeyKind::SecretOrDer(der) => UnparsedPublicKey::new(parameters, der)
+                .verify(message, signed)
+                .is_ok(),
+        };
+        let other = |algorithm: &'static dyn signature::VerificationAlgorithm| {
+            self.key.try_get_as_bytes().is_ok_and(|key| {
+                let key = UnparsedPublicKey::new(algorithm, key);
+                key.verify(message, signed).is_ok()
+            })
+        };
+        match self.algorithm {
+            Algorithm::RS256 => rsa(&signature::RSA_PKCS1_2048_8192_SHA256),
+            Algorithm::RS384 => rsa(&signature::RSA_PKCS1_2048_8192_SHA384),
+            Algorithm::RS512 => rsa(&signature::RSA_PKCS1_2048_8192_SHA512),
+            Algorithm::PS256 => rsa(&signature::RSA_PSS_2048_8192_SHA256),
+            Algorithm::PS384 => rsa(&signature::RSA_PSS_2048_8192_SHA384),
+            Algorithm::PS512 => rsa(&signature::RSA_PSS_2048_8192_SHA512),
+            Algorithm::ES256 => other(&signature::ECDSA_P256_SHA256_FIXED),
+            Algorithm::ES384 => other(&signature::ECDSA_P384_SHA384_FIXED),
+            Algorithm::EdDSA => other(&signature::ED25519),
+            _ => false,
+        }
+    }
+}
+
+impl ::signature::Verifier<Vec<u8>> for Verifier {
+    fn verify(
+        &self,
+        message: &[u8],
+        signed: &Vec<u8>,
+    ) -> std::result::Result<(), ::signature::Error> {
+        if self.is_good(message, signed) {
+            Ok(())
+        } else {
+            Err(::signature::Error::new())
+        }
+    }
+}
+
+impl JwtVerifier for Verifier {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}

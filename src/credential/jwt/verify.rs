@@ -1,0 +1,346 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, Validation};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::keys::KeySet;
+use crate::session::{Attributes, SessionId, Subject, Timestamp};
+
+/// The most bytes of a token: more than any provider makes, and little enough to verify.
+const MAX_LEN: usize = 16 * 1024;
+
+/// An issuer of tokens, and what its tokens must be like.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud`: one of these.
+    pub audiences: Vec<String>,
+    /// `alg`: one of these.
+    pub algorithms: Vec<Algorithm>,
+    /// `typ`, without `application/`; `None` where any will do.
+    pub typ: Option<String>,
+    /// By how much clocks may differ.
+    pub leeway: Duration,
+    /// Which claims hold what.
+    pub claims: Claims,
+}
+
+/// Which claims hold what; dots lead into objects.
+#[derive(Clone, Debug)]
+pub struct Claims {
+    /// What names the session: the first of these that is there; the whole token where none is.
+    pub session: Vec<String>,
+    /// The subject.
+    pub subject: String,
+    /// Its groups.
+    pub groups: String,
+    /// Its email address.
+    pub email: String,
+}
+
+/// A token that its issuer has signed, and that is good now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedJwt {
+    /// The session that it is for.
+    pub session: SessionId,
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// When the subject signed in, as far as the token says.
+    pub started: Timestamp,
+    /// When the token is no good any more.
+    pub expires: Timestamp,
+}
+
+/// A token that is not good. The text is for the log, and holds nothing of the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidJwt {
+    /// It is not a signed JWT, or one that asks for something that is not supported.
+    #[error("it is not a signed JWT of a supported kind")]
+    Malformed,
+    /// It is larger than any that is accepted.
+    #[error("it is too large")]
+    TooLarge,
+    /// Its algorithm is not one that the issuer may use.
+    #[error("its algorithm is not one of the issuer's")]
+    Algorithm,
+    /// Its `typ` is not the one that was configured.
+    #[error("its typ is not the one that is wanted")]
+    Type,
+    /// None of the issuer's keys has the id that it names.
+    #[error("its key is not one of the issuer's")]
+    UnknownKey,
+    /// Its signature is wrong.
+    #[error("its signature is wrong")]
+    Signature,
+    /// It comes from another issuer.
+    #[error("it comes from another issuer")]
+    Issuer,
+    /// It is meant for others.
+    #[error("it is meant for another audience")]
+    Audience,
+    /// It has expired, or has no end.
+    #[error("it has expired")]
+    Expired,
+    /// It is not good yet, or was issued in the future.
+    #[error("it is not good yet")]
+    NotYet,
+    /// It does not say whose it is, or something that can't be a subject or an attribute.
+    #[error("it does not properly say whose it is")]
+    Subject,
+}
+
+/// Whether a bearer token or a cookie's value has the form of a signed JWT.
+#[must_use]
+pub fn looks_like_a_jwt(text: &[u8]) -> bool {
+    text.starts_with(b"eyJ") && text.iter().filter(|byte| **byte == b'.').count() == 2
+}
+
+/// Who a token says has issued it, to find that issuer's keys; believed only once it is verified.
+#[must_use]
+pub fn unverified_issuer(token: &str) -> Option<String> {
+    if token.len() > MAX_LEN {
+        return None;
+    }
+    let claims = part(token, 1).ok()?;
+    claims.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// A part of a token, as an object.
+fn part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
+    let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
+    let json = URL_SAFE_NO_PAD.decode(text);
+    let json = json.map_err(|_| InvalidJwt::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| InvalidJwt::Malformed)
+}
+
+impl Issuer {
+    /// Verifies a token at `now`.
+    ///
+    /// # Errors
+    /// [`InvalidJwt`] with what is wrong; [`InvalidJwt::UnknownKey`] where newer keys may help.
+    pub fn verify(
+        &self,
+        token: &str,
+        keys: &KeySet,
+        now: Timestamp,
+    ) -> Result<VerifiedJwt, InvalidJwt> {
+        let claims = self.verified_claims(token, keys)?;
+        self.accept(token, &claims, now)
+    }
+
+    /// The claims of a token whose signature, algorithm and kind are right. Nothing of the claims has
+    /// been looked at.
+    fn verified_claims(
+        &self,
+        token: &str,
+        keys: &KeySet,
+    ) -> Result<Map<String, Value>, InvalidJwt> {
+        if token.len() > MAX_LEN {
+            return Err(InvalidJwt::TooLarge);
+        }
+        let header = part(token, 0)?;
+        // Extensions that must be understood (RFC 7515 4.1.11), unencoded payloads (RFC 7797) and
+        // tokens in tokens (RFC 7519 5.2) are not.
+        let nested = header.get("cty").is_some_and(|cty| {
+            cty.as_str()
+                .is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))
+        });
+        if header.contains_key("crit") || header.contains_key("b64") || nested {
+            return Err(InvalidJwt::Malformed);
+        }
+        let algorithm = header.get("alg").and_then(Value::as_str);
+        let algorithm: Algorithm = algorithm
+            .and_then(|name| name.parse().ok())
+            .ok_or(InvalidJwt::Algorithm)?;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(InvalidJwt::Algorithm);
+        }
+        if let Some(wanted) = &self.typ {
+            let typ = header.get("typ").and_then(Value::as_str);
+            let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+            if !typ.is_some_and(|typ| typ.eq_ignore_ascii_case(wanted)) {
+                return Err(InvalidJwt::Type);
+            }
+        }
+        let id = match header.get("kid") {
+            None => None,
+            Some(id) => Some(id.as_str().ok_or(InvalidJwt::Malformed)?),
+        };
+        // Times, issuer and audience are looked at below, by our own clock.
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let mut candidates = keys.candidates(id, algorithm).peekable();
+        if candidates.peek().is_none() {
+            return Err(InvalidJwt::UnknownKey);
+        }
+        super::install_crypto();
+        let verified = candidates.find_map(|key| {
+            jsonwebtoken::decode::<Map<String, Value>>(token, key, &validation).ok()
+        });
+        Ok(verified.ok_or(InvalidJwt::Signature)?.claims)
+    }
+
+    /// Looks at the claims.
+    fn accept(
+        &self,
+        token: &str,
+        claims: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<VerifiedJwt, InvalidJwt> {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        if text("iss") != Some(&*self.issuer) {
+            return Err(InvalidJwt::Issuer);
+        }
+        let is_ours = |audience: &Value| {
+            let audience = audience.as_str();
+            audience.is_some_and(|audience| self.audiences.iter().any(|ours| ours == audience))
+        };
+        let for_us = match claims.get("aud") {
+            Some(Value::Array(all)) => all.iter().any(is_ours),
+            Some(one) => is_ours(one),
+            None => false,
+        };
+        if !for_us {
+            return Err(InvalidJwt::Audience);
+        }
+        let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
+        if now >= expires.plus(self.leeway) {
+            return Err(InvalidJwt::Expired);
+        }
+        let soon = now.plus(self.leeway);
+        let issued = time(claims, "iat")?;
+        for begins in [time(claims, "nbf")?, issued].into_iter().flatten() {
+            if begins > soon {
+                return Err(InvalidJwt::NotYet);
+            }
+        }
+        let signed_in = time(claims, "auth_time")?;
+        let started = signed_in.or(issued).unwrap_or(now).min(now);
+        let subject = find(claims, &self.claims.subject).and_then(Value::as_str);
+        let subject = subject.and_then(|subject| Subject::new(subject).ok());
+        let (session, provider_session) = self.session(token, claims, signed_in);
+        Ok(VerifiedJwt {
+            session,
+            subject: subject.ok_or(InvalidJwt::Subject)?,
+            attributes: self.attributes(claims, provider_session.as_ref())?,
+            started,
+            expires: expires.plus(self.leeway),
+        })
+    }
+
+    /// The session that a token is for, and the name of the provider's own.
+    ///
+    /// A provider's session (`sid`) goes on when its user signs in again: the time of the sign-in
+    /// is a part of the name, so that a fresh sign-in is a new session, and a token that was merely
+    /// refreshed is not.
+    fn session(
+        &self,
+        token: &str,
+        claims: &Map<String, Value>,
+        signed_in: Option<Timestamp>,
+    ) -> (SessionId, Option<Subject>) {
+        let named = self.claims.session.iter().find_map(|name| {
+            let value = find(claims, name)?.as_str()?;
+            (!value.is_empty()).then_some((name.as_str(), value))
+        });
+        let (kind, value) = named.unwrap_or(("token", token));
+        let signed_in = signed_in.map(|at| at.as_millis().to_string());
+        let session = name(&[
+            "session",
+            &self.issuer,
+            kind,
+            value,
+            signed_in.as_deref().unwrap_or(""),
+        ]);
+        let provider = claims.get("sid").and_then(Value::as_str);
+        (session, provider.and_then(|sid| self.provider_session(sid)))
+    }
+
+    /// What stands for a session of the provider among the subjects whose sessions have ended.
+    #[must_use]
+    pub fn provider_session(&self, sid: &str) -> Option<Subject> {
+        let id = name(&["provider session", &self.issuer, sid]);
+        Subject::new(format!("oidc-sid:{id}")).ok()
+    }
+
+    /// What else is known of the subject.
+    fn attributes(
+        &self,
+        claims: &Map<String, Value>,
+        provider_session: Option<&Subject>,
+    ) -> Result<Attributes, InvalidJwt> {
+        let mut attributes = BTreeMap::new();
+        if let Some(sid) = provider_session {
+            let name = Attributes::PROVIDER_SESSION.to_owned();
+            attributes.insert(name, vec![sid.to_string()]);
+        }
+        let texts = |value: &Value| match value {
+            Value::Array(items) => items
+                .iter()
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect(),
+            Value::String(text) => vec![text.clone()],
+            _ => Vec::new(),
+        };
+        for (name, claim) in [
+            ("groups", &self.claims.groups),
+            ("email", &self.claims.email),
+        ] {
+            let values: Vec<String> = find(claims, claim).map(texts).unwrap_or_default();
+            if !values.is_empty() {
+                attributes.insert(name.to_owned(), values);
+            }
+        }
+        Attributes::new(attributes).map_err(|_| InvalidJwt::Subject)
+    }
+}
+
+/// A claim, by the names on the way to it with dots between; a claim that has the whole as its name
+/// comes first, as `https://example.com/groups` does.
+fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let mut names = path.split('.');
+    let first = claims.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
+}
+
+/// A time in seconds since 1970, whole or not.
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, InvalidJwt> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let seconds = value
+        .as_f64()
+        .filter(|seconds| (0.0..1e11).contains(seconds));
+    let seconds = seconds.ok_or(InvalidJwt::Malformed)?;
+    Ok(Some(Timestamp::from_millis((seconds * 1000.0) as u64)))
+}
+
+/// The first half of a hash over texts, each with its length in front, so that no two lists of texts
+/// have the same.
+fn name(texts: &[&str]) -> SessionId {
+    let mut hash = Sha256::new();
+    hash.update(b"curfew jwt 1\0");
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = [0; SessionId::LEN];
+    id.copy_from_slice(&digest[..SessionId::LEN]);
+    SessionId::from_bytes(id)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,421 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::credential::jwt::KeySetError;
+use crate::testing::START;
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn issuer() -> Issuer {
+    Issuer {
+        issuer: ISSUER.to_owned(),
+        audiences: vec![AUDIENCE.to_owned(), "other-app".to_owned()],
+        algorithms: vec![
+            Algorithm::RS256,
+            Algorithm::PS256,
+            Algorithm::ES256,
+            Algorithm::EdDSA,
+        ],
+        typ: None,
+        leeway: Duration::from_secs(30),
+        claims: Claims {
+            session: vec!["sid".to_owned(), "jti".to_owned()],
+            subject: "sub".to_owned(),
+            groups: "realm_access.roles".to_owned(),
+            email: "email".to_owned(),
+        },
+    }
+}
+
+fn seconds(after: i64) -> i64 {
+    i64::try_from(START.as_millis() / 1000).unwrap() + after
+}
+
+/// Good claims: signed in an hour ago, issued a minute ago, good for five.
+fn claims() -> Value {
+    json!({
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "alice",
+        "sid": "s-1",
+        "jti": "t-1",
+        "auth_time": seconds(-3600),
+        "iat": seconds(-60),
+        "exp": seconds(300),
+        "email": "alice@example.com",
+        "realm_access": { "roles": ["staff", "admin"] },
+    })
+}
+
+/// The claims with some changed; `null` takes one away.
+fn with(changes: Value) -> Value {
+    let mut claims = claims();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims
+}
+
+fn verify(token: &str, key: &SigningKey) -> Result<VerifiedJwt, InvalidJwt> {
+    issuer().verify(token, &key_set(&[key]), START)
+}
+
+#[test]
+fn a_good_token_of_every_kind_of_key() {
+    for key in [
+        SigningKey::ed25519("a"),
+        SigningKey::p256("b"),
+        SigningKey::rsa("c"),
+    ] {
+        let verified = verify(&key.token(&claims()), &key).unwrap();
+        assert_eq!(verified.subject.as_str(), "alice");
+        assert_eq!(verified.attributes.get("groups"), ["staff", "admin"]);
+        assert_eq!(verified.attributes.get("email"), ["alice@example.com"]);
+        assert_eq!(verified.started, START.minus(60 * MINUTE));
+        assert_eq!(verified.expires, START.plus(5 * MINUTE + MINUTE / 2));
+    }
+    let rsa = SigningKey::rsa("c");
+    let pss = rsa.sign(&json!({ "alg": "PS256", "kid": "c" }), &claims());
+    assert!(verify(&pss, &rsa).is_ok());
+}
+
+/// RFC 8725 2.1, 3.1: the algorithm is the issuer's choice that was configured, not the token's.
+#[test]
+fn the_algorithm_is_not_the_tokens_to_choose() {
+    let key = SigningKey::rsa("a");
+    let header = |alg: &str| json!({ "alg": alg, "kid": "a" });
+    for alg in [
+        "none", "None", "NONE", "nOnE", "", "HS256", "HS512", "RS1", "ES512", "RS384",
+    ] {
+        let found = verify(&key.sign(&header(alg), &claims()), &key);
+        assert_eq!(found, Err(InvalidJwt::Algorithm), "{alg}");
+    }
+    let unsigned = key.sign(&header("none"), &claims());
+    let (unsigned, _) = unsigned.rsplit_once('.').unwrap();
+    let found = verify(&format!("{unsigned}."), &key);
+    assert_eq!(found, Err(InvalidJwt::Algorithm));
+    // The public key as a shared secret (CVE-2015-9235).
+    let mut trusting = issuer();
+    trusting.algorithms.push(Algorithm::HS256);
+    let keys = key_set(&[&key]);
+    let jwk = key.jwk().to_string();
+    for secret in [jwk.as_bytes(), key.jwk()["n"].as_str().unwrap().as_bytes()] {
+        let token = hmac(&json!({ "alg": "HS256", "kid": "a" }), &claims(), secret);
+        let found = trusting.verify(&token, &keys, START);
+        assert_eq!(found, Err(InvalidJwt::UnknownKey), "no key is for that");
+    }
+    // A key of one kind is not tried for another.
+    let p256 = SigningKey::p256("a");
+    let claimed = p256.sign(&header("RS256"), &claims());
+    assert_eq!(verify(&claimed, &p256), Err(InvalidJwt::UnknownKey));
+    assert_eq!(verify(&claimed, &key), Err(InvalidJwt::Signature));
+}
+
+fn hmac(header: &Value, claims: &Value, secret: &[u8]) -> String {
+    let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", text(header), text(claims));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+    let tag = ring::hmac::sign(&key, message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
+}
+
+/// RFC 8725 3.10: keys and addresses in the header are not the issuer's word.
+#[test]
+fn what_a_header_says_of_keys_is_ignored() {
+    let (ours, theirs) = (SigningKey::ed25519("a"), SigningKey::ed25519("a"));
+    for extra in [
+        json!({ "jwk": theirs.jwk() }),
+        json!({ "jku": "https://evil.example/jwks" }),
+        json!({ "x5u": "https://evil.example/cert" }),
+        json!({ "x5c": ["MIIB"] }),
+    ] {
+        let mut header = json!({ "alg": "EdDSA", "kid": "a" });
+        let name = extra.as_object().unwrap().keys().next().unwrap();
+        header[name] = extra[name].clone();
+        let forged = theirs.sign(&header, &claims());
+        assert!(verify(&forged, &ours).is_err(), "{extra}");
+    }
+}
+
+/// RFC 8725 3.10: a key id is a name to compare, and nothing else.
+#[test]
+fn key_ids() {
+    let key = SigningKey::ed25519("a");
+    for kid in [
+        json!("b"),
+        json!("../../../../dev/null"),
+        json!("a' OR '1'='1"),
+        json!("a\u{0}"),
+        json!("http://evil.example/key"),
+        json!("x".repeat(4000)),
+    ] {
+        let header = json!({ "alg": "EdDSA", "kid": kid });
+        let found = verify(&key.sign(&header, &claims()), &key);
+        assert_eq!(found, Err(InvalidJwt::UnknownKey), "{kid}");
+    }
+    for kid in [json!(1), json!(null), json!(["a"]), json!({})] {
+        let header = json!({ "alg": "EdDSA", "kid": kid });
+        assert!(
+            verify(&key.sign(&header, &claims()), &key).is_err(),
+            "{kid}"
+        );
+    }
+    // Without an id every key that fits is tried.
+    let header = json!({ "alg": "EdDSA" });
+    let other = SigningKey::ed25519("b");
+    let keys = key_set(&[&other, &key]);
+    let token = key.sign(&header, &claims());
+    assert!(issuer().verify(&token, &keys, START).is_ok());
+    let stranger = SigningKey::ed25519("c").sign(&header, &claims());
+    let found = issuer().verify(&stranger, &keys, START);
+    assert_eq!(found, Err(InvalidJwt::Signature));
+}
+
+#[test]
+fn what_is_not_a_plain_signed_token() {
+    let key = SigningKey::ed25519("a");
+    let good = key.token(&claims());
+    let parts: Vec<&str> = good.split('.').collect();
+    for bad in [
+        String::new(),
+        ".".to_owned(),
+        "..".to_owned(),
+        "eyJ".to_owned(),
+        parts[..2].join("."),
+        format!("{good}.x"),
+        format!("{good}.."),
+        format!("{}.{}.", parts[0], parts[1]),
+        format!("{}.{}.{}=", parts[0], parts[1], parts[2]),
+        format!(" {good}"),
+        format!("{good}\n"),
+        good.replace('.', ".."),
+    ] {
+        assert!(verify(&bad, &key).is_err(), "{bad}");
+    }
+    // Extensions that must be understood, and tokens in tokens (RFC 8725 2.8).
+    for extra in [
+        json!({ "crit": ["exp"] }),
+        json!({ "crit": [] }),
+        json!({ "b64": false }),
+        json!({ "b64": true }),
+        json!({ "cty": "JWT" }),
+        json!({ "cty": "jwt" }),
+        json!({ "cty": 1 }),
+    ] {
+        let mut header = json!({ "alg": "EdDSA", "kid": "a" });
+        let name = extra.as_object().unwrap().keys().next().unwrap();
+        header[name] = extra[name].clone();
+        let found = verify(&key.sign(&header, &claims()), &key);
+        assert_eq!(found, Err(InvalidJwt::Malformed), "{extra}");
+    }
+    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_LEN) })));
+    assert_eq!(verify(&huge, &key), Err(InvalidJwt::TooLarge));
+    let header = json!({ "alg": "EdDSA", "kid": "a" });
+    let text = format!("{{\"x\":{}}}", "[".repeat(5000));
+    let deep_text = format!(
+        "{}.{}.AA",
+        URL_SAFE_NO_PAD.encode(header.to_string()),
+        URL_SAFE_NO_PAD.encode(text)
+    );
+    assert!(verify(&deep_text, &key).is_err());
+}
+
+/// RFC 8725 3.11: where a kind is configured, others are refused.
+#[test]
+fn the_kind_of_token() {
+    let key = SigningKey::ed25519("a");
+    let typed = Issuer {
+        typ: Some("at+jwt".to_owned()),
+        ..issuer()
+    };
+    for (typ, good) in [
+        (json!("at+jwt"), true),
+        (json!("AT+JWT"), true),
+        (json!("application/at+jwt"), true),
+        (json!("JWT"), false),
+        (json!("logout+jwt"), false),
+        (json!(""), false),
+        (json!(null), false),
+    ] {
+        let header = json!({ "alg": "EdDSA", "kid": "a", "typ": typ });
+        let found = typed.verify(&key.sign(&header, &claims()), &key_set(&[&key]), START);
+        assert_eq!(found.is_ok(), good, "{typ}: {found:?}");
+    }
+}
+
+/// RFC 8725 3.8, 3.9: who issued it, for whom, about whom.
+#[test]
+fn whose_word_it_is_and_for_whom() {
+    use InvalidJwt::{Audience, Issuer, Subject};
+    let key = SigningKey::ed25519("a");
+    for (changes, expected) in [
+        (json!({ "iss": null }), Issuer),
+        (json!({ "iss": format!("{ISSUER}/") }), Issuer),
+        (json!({ "iss": "https://evil.example" }), Issuer),
+        (json!({ "iss": [ISSUER] }), Issuer),
+        (json!({ "aud": null }), Audience),
+        (json!({ "aud": "others" }), Audience),
+        (json!({ "aud": ["others", "App"] }), Audience),
+        (json!({ "aud": [] }), Audience),
+        (json!({ "aud": { "app": true } }), Audience),
+        (json!({ "sub": null }), Subject),
+        (json!({ "sub": "" }), Subject),
+        (json!({ "sub": 7 }), Subject),
+        (json!({ "sub": "a\r\nX-Session-User: root" }), Subject),
+        (json!({ "sub": "x".repeat(256) }), Subject),
+        (json!({ "realm_access": { "roles": ["a,b"] } }), Subject),
+        (json!({ "email": "a\nb" }), Subject),
+    ] {
+        let found = verify(&key.token(&with(changes.clone())), &key);
+        assert_eq!(found, Err(expected), "{changes}");
+    }
+    for changes in [
+        json!({ "aud": ["others", AUDIENCE] }),
+        json!({ "aud": "other-app" }),
+        json!({ "email": null, "realm_access": null }),
+        json!({ "realm_access": { "roles": "staff" } }),
+    ] {
+        assert!(
+            verify(&key.token(&with(changes.clone())), &key).is_ok(),
+            "{changes}"
+        );
+    }
+}
+
+#[test]
+fn times() {
+    use InvalidJwt::{Expired, Malformed, NotYet};
+    let key = SigningKey::ed25519("a");
+    for (changes, expected) in [
+        (json!({ "exp": seconds(-29) }), None),
+        (json!({ "exp": seconds(-30) }), Some(Expired)),
+        (json!({ "exp": null }), Some(Expired)),
+        (json!({ "exp": 0 }), Some(Expired)),
+        (json!({ "exp": -5 }), Some(Malformed)),
+        (json!({ "exp": "soon" }), Some(Malformed)),
+        (json!({ "exp": seconds(300).to_string() }), Some(Malformed)),
+        (json!({ "exp": 1e30 }), Some(Malformed)),
+        (json!({ "nbf": seconds(30) }), None),
+        (json!({ "nbf": seconds(31) }), Some(NotYet)),
+        (json!({ "iat": seconds(31) }), Some(NotYet)),
+        (json!({ "iat": "now" }), Some(Malformed)),
+        (json!({ "auth_time": {} }), Some(Malformed)),
+        (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
+    ] {
+        let found = verify(&key.token(&with(changes.clone())), &key);
+        assert_eq!(found.err(), expected, "{changes}");
+    }
+    // A sign-in in the future is one of now; none at all is when the token was issued.
+    for (changes, started) in [
+        (json!({ "auth_time": seconds(500) }), START),
+        (json!({ "auth_time": null }), START.minus(MINUTE)),
+        (json!({ "auth_time": null, "iat": null }), START),
+    ] {
+        let verified = verify(&key.token(&with(changes)), &key).unwrap();
+        assert_eq!(verified.started, started);
+    }
+}
+
+/// A token that was refreshed is for the same session, and a fresh sign-in for another.
+#[test]
+fn which_session_a_token_is_for() {
+    let key = SigningKey::ed25519("a");
+    let session = |changes: Value| verify(&key.token(&with(changes)), &key).unwrap().session;
+    let first = session(json!({}));
+    let refreshed = json!({ "jti": "t-2", "iat": seconds(-1), "exp": seconds(900) });
+    assert_eq!(session(refreshed), first);
+    assert_ne!(session(json!({ "sid": "s-2" })), first);
+    assert_ne!(
+        session(json!({ "auth_time": seconds(-10) })),
+        first,
+        "signed in again"
+    );
+    // Without a `sid` it is the token's own name, and without any the whole token.
+    let by_jti = session(json!({ "sid": null }));
+    assert_eq!(session(json!({ "sid": null, "exp": seconds(900) })), by_jti);
+    assert_ne!(
+        session(json!({ "sid": null, "jti": "s-1" })),
+        first,
+        "another claim"
+    );
+    let nameless = json!({ "sid": null, "jti": null });
+    assert_eq!(session(nameless.clone()), session(nameless));
+    let other = json!({ "sid": null, "jti": null, "exp": seconds(301) });
+    assert_ne!(session(other), session(json!({ "sid": null, "jti": null })));
+    let elsewhere = Issuer {
+        issuer: "https://other.example".to_owned(),
+        ..issuer()
+    };
+    let token = key.token(&with(json!({ "iss": "https://other.example" })));
+    let other = elsewhere.verify(&token, &key_set(&[&key]), START).unwrap();
+    assert_ne!(other.session, first, "another issuer");
+}
+
+#[test]
+fn key_sets() {
+    let key = SigningKey::ed25519("a");
+    let secret = json!({ "kty": "oct", "k": "c2VjcmV0", "kid": "s" });
+    let strange = json!({ "kty": "new", "kid": "n" });
+    let mut encrypting = SigningKey::ed25519("e").jwk();
+    encrypting["use"] = json!("enc");
+    let set = json!({ "keys": [secret, strange, encrypting, key.jwk()] });
+    let keys = KeySet::from_json(set.to_string().as_bytes()).unwrap();
+    assert!(keys.knows("a"));
+    for left_out in ["s", "n", "e"] {
+        assert!(!keys.knows(left_out), "{left_out}");
+    }
+    for (text, expected) in [
+        ("", KeySetError::Unreadable),
+        ("[]", KeySetError::Unreadable),
+        ("{}", KeySetError::Unreadable),
+        (r#"{"keys":{}}"#, KeySetError::Unreadable),
+        (r#"{"keys":[]}"#, KeySetError::Empty),
+        (
+            r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#,
+            KeySetError::Empty,
+        ),
+    ] {
+        let found = KeySet::from_json(text.as_bytes());
+        assert_eq!(found.map(|_| ()), Err(expected), "{text}");
+    }
+    assert!(KeySet::from_file(set.to_string().as_bytes()).is_ok());
+    let found = KeySet::from_file(b"-----BEGIN NONSENSE-----\n").map(|_| ());
+    assert_eq!(found, Err(KeySetError::Unreadable));
+    // A key that is for one algorithm is not used for another.
+    let rsa = SigningKey::rsa("r");
+    let mut jwk = rsa.jwk();
+    jwk["alg"] = json!("PS256");
+    let keys = json!({ "keys": [jwk] });
+    let keys = KeySet::from_json(keys.to_string().as_bytes()).unwrap();
+    let found = issuer().verify(&rsa.token(&claims()), &keys, START);
+    assert_eq!(found, Err(InvalidJwt::UnknownKey));
+}
+
+proptest! {
+    /// Whatever is changed in a token, it is not taken; noise never panics.
+    #[test]
+    fn a_changed_token_is_refused(at in any::<proptest::sample::Index>(), to in "[A-Za-z0-9._-]") {
+        let key = SigningKey::ed25519("a");
+        let good = key.token(&claims());
+        let at = at.index(good.len());
+        let changed = format!("{}{to}{}", &good[..at], &good[at + 1..]);
+        prop_assume!(changed != good);
+        prop_assert!(verify(&changed, &key).is_err());
+    }
+
+    #[test]
+    fn noise(text in "\\PC{0,80}", parts in proptest::collection::vec(any::<u8>(), 0..60)) {
+        let key = SigningKey::ed25519("a");
+        let _ = verify(&text, &key);
+        let _ = unverified_issuer(&text);
+        let encoded = URL_SAFE_NO_PAD.encode(&parts);
+        let _ = verify(&format!("{encoded}.{encoded}.{encoded}"), &key);
+        let _ = KeySet::from_file(&parts);
+    }
+}

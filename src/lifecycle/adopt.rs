@@ -1,0 +1,103 @@
+//! How a session begins that somebody else has signed in: by the first credential of it.
+
+use super::{Lifecycle, to_the_end};
+use crate::policy::{Client, UnknownClient};
+use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
+use crate::store::{Creation, StoreError};
+use crate::telemetry::audit;
+
+/// A credential whose session may not be known yet.
+#[derive(Clone, Debug)]
+pub struct Adoption {
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// The home policy.
+    pub policy: PolicyName,
+    /// When the subject signed in.
+    pub started: Timestamp,
+    /// Until when the credential is good. The end of its session must be remembered for as long.
+    pub expires: Timestamp,
+    /// What is known of the client.
+    pub client: Client,
+}
+
+/// Why a credential starts no session.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdopted {
+    /// The sign-in was longer ago than its policy's absolute limit.
+    #[error("its sign-in was too long ago")]
+    TooOld,
+    /// The policy binds sessions to something about the client that is not known.
+    #[error("the policy binds sessions to something about the client that the proxy does not tell")]
+    UnknownClient(UnknownClient),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Lifecycle {
+    /// Starts the session of a credential, unless it is there, alive or ended; answers its record.
+    ///
+    /// # Errors
+    /// [`NotAdopted`].
+    pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
+        let this = self.clone();
+        to_the_end(async move { this.adopt_here(id, adoption).await }).await
+    }
+
+    async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
+        let session = self.of(adoption)?;
+        let deadline = self.policies.deadline(&session);
+        self.deadlines.enqueue(id, deadline).await?;
+        match self.store.create(id, &session).await {
+            Ok(Creation::Created) => {
+                self.metrics.session_created(session.policy.as_str());
+                audit::session_created(id, &session);
+                Ok(session)
+            }
+            // By another request, or by one whose answer was lost.
+            Ok(Creation::Exists) => {
+                let known = self.store.load(id).await?;
+                known.ok_or_else(|| {
+                    let gone = "a session was there and is gone".to_owned();
+                    StoreError::Unavailable(gone).into()
+                })
+            }
+            Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
+                // There is certainly nothing to look at.
+                let _ = self.deadlines.settle(id, None).await;
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The session that a credential starts now.
+    fn of(&self, adoption: Adoption) -> Result<Session, NotAdopted> {
+        let now = self.clock.now();
+        let policy = self.policies.get(adoption.policy.as_str());
+        let policy = policy.map_or_else(|| self.policies.tightest(), |(_, policy)| policy);
+        let limits = policy.limits_of(false, &adoption.attributes);
+        let bound = policy.bind.to(adoption.client);
+        let binding = bound.map_err(NotAdopted::UnknownClient)?;
+        if now >= adoption.started.plus(limits.absolute) {
+            return Err(NotAdopted::TooOld);
+        }
+        // After its end the credential may be good for a while, and may be refreshed: until the
+        // sign-in itself is too long ago.
+        let telling = self
+            .end_retention
+            .max(limits.absolute)
+            .max(adoption.expires.since(now));
+        let new = NewSession {
+            subject: adoption.subject,
+            attributes: adoption.attributes,
+            policy: adoption.policy,
+            remembered: false,
+            binding,
+        };
+        Ok(Session::adopt(new, &limits, telling, adoption.started, now))
+    }
+}
