@@ -58,6 +58,35 @@ pub struct VerifiedJwt {
     pub expires: Timestamp,
 }
 
+/// What a token is for, which its `typ` may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    /// It is a credential, of the kind that is configured.
+    Credential(Option<&'a str>),
+    /// It tells of a logout.
+    Logout,
+}
+
+impl Kind<'_> {
+    /// Whether a token of this type, in lower case, is of the kind.
+    fn takes(self, typ: Option<&str>) -> bool {
+        match self {
+            Self::Credential(Some(wanted)) => {
+                typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
+            }
+            Self::Credential(None) => !matches!(typ, Some("logout+jwt" | "secevent+jwt")),
+            Self::Logout => matches!(typ, None | Some("logout+jwt" | "jwt")),
+        }
+    }
+}
+
+/// When a token was issued, where it says so, and from when it is no good any more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) issued: Option<Timestamp>,
+    pub(super) expires: Timestamp,
+}
+
 /// A token that is not good. The text is for the log, and holds nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwt {
@@ -131,16 +160,18 @@ impl Issuer {
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        let claims = self.verified_claims(token, keys)?;
+        let kind = Kind::Credential(self.typ.as_deref());
+        let claims = self.verified_claims(token, keys, kind)?;
         self.accept(token, &claims, now)
     }
 
     /// The claims of a token whose signature, algorithm and kind are right. Nothing of the claims has
     /// been looked at.
-    fn verified_claims(
+    pub(super) fn verified_claims(
         &self,
         token: &str,
         keys: &KeySet,
+        kind: Kind<'_>,
     ) -> Result<Map<String, Value>, InvalidJwt> {
         if token.len() > MAX_LEN {
             return Err(InvalidJwt::TooLarge);
@@ -162,12 +193,10 @@ impl Issuer {
         if !self.algorithms.contains(&algorithm) {
             return Err(InvalidJwt::Algorithm);
         }
-        if let Some(wanted) = &self.typ {
-            let typ = header.get("typ").and_then(Value::as_str);
-            let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-            if !typ.is_some_and(|typ| typ.eq_ignore_ascii_case(wanted)) {
-                return Err(InvalidJwt::Type);
-            }
+        let typ = header.get("typ").and_then(Value::as_str);
+        let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
+        if !kind.takes(typ.map(str::to_ascii_lowercase).as_deref()) {
+            return Err(InvalidJwt::Type);
         }
         let id = match header.get("kid") {
             None => None,
@@ -189,13 +218,38 @@ impl Issuer {
         Ok(verified.ok_or(InvalidJwt::Signature)?.claims)
     }
 
-    /// Looks at the claims.
+    /// Takes the claims of a token for a credential.
     fn accept(
         &self,
         token: &str,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
+        // What tells of an event is no credential, however it is signed (RFC 8725 3.12).
+        if claims.contains_key("events") {
+            return Err(InvalidJwt::Type);
+        }
+        let times = self.check(claims, now)?;
+        let signed_in = time(claims, "auth_time")?;
+        let started = signed_in.or(times.issued).unwrap_or(now).min(now);
+        let subject = find(claims, &self.claims.subject).and_then(Value::as_str);
+        let subject = subject.and_then(|subject| Subject::new(subject).ok());
+        let (session, provider_session) = self.session(token, claims, signed_in);
+        Ok(VerifiedJwt {
+            session,
+            subject: subject.ok_or(InvalidJwt::Subject)?,
+            attributes: self.attributes(claims, provider_session.as_ref())?,
+            started,
+            expires: times.expires,
+        })
+    }
+
+    /// Looks at who has issued claims, for whom, and until when they hold.
+    pub(super) fn check(
+        &self,
+        claims: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<Times, InvalidJwt> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if text("iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer);
@@ -213,7 +267,8 @@ impl Issuer {
             return Err(InvalidJwt::Audience);
         }
         let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
-        if now >= expires.plus(self.leeway) {
+        let expires = expires.plus(self.leeway);
+        if now >= expires {
             return Err(InvalidJwt::Expired);
         }
         let soon = now.plus(self.leeway);
@@ -223,18 +278,7 @@ impl Issuer {
                 return Err(InvalidJwt::NotYet);
             }
         }
-        let signed_in = time(claims, "auth_time")?;
-        let started = signed_in.or(issued).unwrap_or(now).min(now);
-        let subject = find(claims, &self.claims.subject).and_then(Value::as_str);
-        let subject = subject.and_then(|subject| Subject::new(subject).ok());
-        let (session, provider_session) = self.session(token, claims, signed_in);
-        Ok(VerifiedJwt {
-            session,
-            subject: subject.ok_or(InvalidJwt::Subject)?,
-            attributes: self.attributes(claims, provider_session.as_ref())?,
-            started,
-            expires: expires.plus(self.leeway),
-        })
+        Ok(Times { issued, expires })
     }
 
     /// The session that a token is for, and the name of the provider's own.
