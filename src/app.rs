@@ -26,6 +26,7 @@ use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
 use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
 use crate::live::Live;
+use crate::logout::{self, SeenNotices};
 use crate::ops::{self, Ops, grpc_health};
 use crate::policy::{OnStoreFailure, Policies};
 use crate::secret::Secret;
@@ -184,6 +185,7 @@ impl App {
             )?])?),
             made_up_token: token.hash,
             key_cache: KeyCache::default(),
+            seen_notices: Arc::new(SeenNotices::default()),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);
@@ -202,7 +204,8 @@ impl App {
         let admin = admin::router(in_force.admin.clone());
         let mut listeners = Listeners::default();
         let listen = config.listen;
-        let check = Service::Http(contract::router(contracts.clone()));
+        let notices = logout::router(in_force.logouts.clone());
+        let check = Service::Http(contract::router(contracts.clone()).merge(notices));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {

@@ -147,7 +147,7 @@ impl Checker {
         let identifying = self.sources.identify(request.headers, clock);
         let identified = tokio::time::timeout(self.budget, identifying).await;
         // An issuer's keys are on their way.
-        identified.unwrap_or(Err(DenyReason::StoreUnavailable))
+        identified.unwrap_or(Err(DenyReason::SourceUnavailable))
     }
 
     /// Answers by the store, or without it where it takes too long.

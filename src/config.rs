@@ -122,6 +122,8 @@ pub enum HostPattern {
 pub struct JwtConfig {
     /// Where they are in a request.
     pub places: JwtPlaces,
+    /// Whether OpenID Connect Front-Channel Logout is taken.
+    pub front_channel_logout: bool,
     /// Who issues them.
     pub issuers: Vec<IssuerConfig>,
 }

@@ -11,7 +11,7 @@
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
-//! 5. [`contract`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
+//! 5. [`contract`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
 
 pub mod admin;
@@ -29,6 +29,7 @@ pub mod jwks;
 pub mod lifecycle;
 pub mod listener;
 pub mod live;
+pub mod logout;
 pub mod ops;
 pub mod policy;
 pub mod secret;

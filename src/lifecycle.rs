@@ -5,6 +5,7 @@
 
 mod adopt;
 mod known;
+mod provider;
 mod start;
 mod subject;
 
@@ -163,9 +164,7 @@ impl Lifecycle {
         };
         session.state == State::Live
             && (ended_all(&session.subject)
-                || session
-                    .provider_session()
-                    .is_some_and(|sid| ended_all(&sid)))
+                || session.provider_names().any(|name| ended_all(&name)))
     }
 
     /// How many replicas of the store have a change; none, as far as is known, when it can't say.

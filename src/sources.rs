@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::clock::Clock;
-use crate::credential::jwt::{InvalidJwt, Issuer, VerifiedJwt, unverified_issuer};
+use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, VerifiedJwt, unverified_issuer};
 use crate::credential::{CredentialExtractor, Extraction, KeyRing};
 use crate::jwks::IssuerKeys;
-use crate::session::{DenyReason, PolicyName, SessionId};
+use crate::session::{DenyReason, PolicyName, SessionId, Timestamp};
 
 /// Every source that is configured.
 #[derive(Clone)]
@@ -75,11 +75,10 @@ impl Sources {
         text: &str,
         clock: &dyn Clock,
     ) -> Result<Identified<'_>, DenyReason> {
-        let claimed = unverified_issuer(text).ok_or(DenyReason::InvalidCredential)?;
-        let mut sources = self.jwt.iter();
-        let source = sources.find(|source| source.issuer.issuer == claimed);
-        let source = source.ok_or(DenyReason::InvalidCredential)?;
-        match source.verify(text, clock).await {
+        let source = JwtSource::of(&self.jwt, text).ok_or(DenyReason::InvalidCredential)?;
+        let unknown_key = |why: &InvalidJwt| *why == InvalidJwt::UnknownKey;
+        let verified = source.verified(text, clock, Issuer::verify, unknown_key);
+        match verified.await {
             Ok(verified) => Ok(Identified {
                 id: verified.session,
                 adoptable: Some((verified, source.policy.as_ref())),
@@ -90,25 +89,44 @@ impl Sources {
             }
             Err(Unverified::NoKeys) => {
                 tracing::warn!(
-                    issuer = claimed,
+                    issuer = source.issuer.issuer,
                     "a JWT can't be verified: there are no keys"
                 );
-                Err(DenyReason::StoreUnavailable)
+                Err(DenyReason::SourceUnavailable)
             }
         }
     }
 }
 
 /// Why a token is not taken.
-enum Unverified {
-    Invalid(InvalidJwt),
+#[derive(Clone, Copy, Debug)]
+pub enum Unverified<E> {
+    /// It is not good.
+    Invalid(E),
     /// Whether it is good can't be said now.
     NoKeys,
 }
 
 impl JwtSource {
+    /// The source of a token, by what the token says of its issuer.
+    #[must_use]
+    pub fn of<'a>(sources: &'a [Self], text: &str) -> Option<&'a Self> {
+        let claimed = unverified_issuer(text)?;
+        let mut sources = sources.iter();
+        sources.find(|source| source.issuer.issuer == claimed)
+    }
+
     /// Verifies a token by the keys that are known, and by newer ones where it names another.
-    async fn verify(&self, text: &str, clock: &dyn Clock) -> Result<VerifiedJwt, Unverified> {
+    ///
+    /// # Errors
+    /// [`Unverified`].
+    pub async fn verified<T, E>(
+        &self,
+        text: &str,
+        clock: &dyn Clock,
+        verify: impl Fn(&Issuer, &str, &KeySet, Timestamp) -> Result<T, E>,
+        unknown_key: impl Fn(&E) -> bool,
+    ) -> Result<T, Unverified<E>> {
         let keys = match self.keys.current(clock.now()) {
             Ok(keys) => keys,
             Err(_) => {
@@ -116,13 +134,13 @@ impl JwtSource {
                 awaited.map_err(|_| Unverified::NoKeys)?
             }
         };
-        match self.issuer.verify(text, &keys, clock.now()) {
-            Err(InvalidJwt::UnknownKey) => {}
+        match verify(&self.issuer, text, &keys, clock.now()) {
+            Err(error) if unknown_key(&error) => {}
             outcome => return outcome.map_err(Unverified::Invalid),
         }
         let keys = self.keys.renewed(clock.now()).await;
         let keys = keys.map_err(|_| Unverified::NoKeys)?;
-        let outcome = self.issuer.verify(text, &keys, clock.now());
+        let outcome = verify(&self.issuer, text, &keys, clock.now());
         outcome.map_err(Unverified::Invalid)
     }
 }

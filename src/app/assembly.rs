@@ -12,6 +12,7 @@ use crate::credential::{CredentialExtractor, KeyRing};
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
+use crate::logout::{Logouts, SeenNotices};
 use crate::policy::Policies;
 use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
@@ -32,6 +33,8 @@ pub(super) struct Foundation {
     pub(super) made_up_key_ring: Arc<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
+    /// What identity providers told a moment ago.
+    pub(super) seen_notices: Arc<SeenNotices>,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
@@ -41,6 +44,7 @@ pub(super) struct Assembly {
     pub(super) lifecycle: Lifecycle,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
+    pub(super) logouts: Logouts,
 }
 
 /// The assembly in force, for whoever works by a part of it.
@@ -50,6 +54,7 @@ pub(super) struct InForce {
     pub(super) lifecycle: Live<Lifecycle>,
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
+    pub(super) logouts: Live<Logouts>,
 }
 
 impl Foundation {
@@ -70,10 +75,17 @@ impl Foundation {
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
         };
+        let sources = self.sources(config, Arc::clone(&lifecycle.key_ring))?;
+        let logouts = Logouts {
+            lifecycle: lifecycle.clone(),
+            issuers: sources.jwt.clone(),
+            front_channel: config.jwt.as_ref().is_some_and(|jwt| jwt.front_channel_logout),
+            seen: Arc::clone(&self.seen_notices),
+        };
         let checker = Checker {
             lifecycle: lifecycle.clone(),
             book: Arc::clone(&book),
-            sources: self.sources(config, Arc::clone(&lifecycle.key_ring))?,
+            sources,
             address: config.address.clone(),
             budget: config.check_timeout,
         };
@@ -99,6 +111,7 @@ impl Foundation {
             lifecycle,
             contracts,
             admin,
+            logouts,
         })
     }
 }
@@ -155,6 +168,7 @@ impl InForce {
             lifecycle: Live::new(assembly.lifecycle),
             contracts: Live::new(assembly.contracts),
             admin: Live::new(assembly.admin),
+            logouts: Live::new(assembly.logouts),
         }
     }
 
@@ -165,5 +179,6 @@ impl InForce {
         self.lifecycle.replace(assembly.lifecycle);
         self.contracts.replace(assembly.contracts);
         self.admin.replace(assembly.admin);
+        self.logouts.replace(assembly.logouts);
     }
 }

@@ -130,7 +130,8 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
     let code = match outcome.verdict {
         Verdict::Allow if allowed => Code::Ok,
         Verdict::Deny(DenyReason::Forbidden) => Code::PermissionDenied,
-        Verdict::Allow | Verdict::Deny(DenyReason::StoreUnavailable) => Code::Unavailable,
+        Verdict::Allow => Code::Unavailable,
+        Verdict::Deny(reason) if reason.is_unavailability() => Code::Unavailable,
         Verdict::Deny(_) => Code::Unauthenticated,
     };
     let http_response = if allowed {

@@ -81,7 +81,7 @@ fn deny(
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {
         DenyReason::Forbidden => StatusCode::FORBIDDEN,
-        DenyReason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ if reason.is_unavailability() => StatusCode::SERVICE_UNAVAILABLE,
         _ if redirect => StatusCode::FOUND,
         _ => StatusCode::UNAUTHORIZED,
     };
@@ -161,7 +161,7 @@ const fn message(reason: DenyReason) -> &'static str {
         DenyReason::Revoked => "Your session was ended. Please sign in again.",
         DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
         DenyReason::Forbidden => "You are not allowed to do this.",
-        DenyReason::StoreUnavailable => {
+        DenyReason::StoreUnavailable | DenyReason::SourceUnavailable => {
             "Your session can not be checked right now. Please try again in a moment."
         }
         DenyReason::MalformedRequest => "This request can not be checked.",

@@ -34,10 +34,11 @@ impl SignIn {
         reason: DenyReason,
         room: usize,
     ) -> Option<HeaderValue> {
-        let helps = !matches!(
-            reason,
-            DenyReason::Forbidden | DenyReason::StoreUnavailable | DenyReason::MalformedRequest
-        );
+        let helps = !reason.is_unavailability()
+            && !matches!(
+                reason,
+                DenyReason::Forbidden | DenyReason::MalformedRequest
+            );
         let wanted = helps
             && is_navigation(original.method, headers)
             && self.may_return_to(&original.url)
@@ -258,7 +259,7 @@ mod tests {
             let target = location(&usual(), "GET", url, &NAVIGATE, reason);
             let helps = !matches!(
                 reason.as_str(),
-                "forbidden" | "store_unavailable" | "malformed_request"
+                "forbidden" | "store_unavailable" | "source_unavailable" | "malformed_request"
             );
             assert_eq!(target.is_some(), helps, "{reason}");
         }

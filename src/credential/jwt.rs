@@ -6,10 +6,10 @@
 
 mod crypto;
 mod keys;
-mod logout;
+mod notice;
 mod verify;
 
 pub use crypto::install as install_crypto;
 pub use keys::{KeySet, KeySetError};
-pub use logout::{InvalidLogout, LogoutToken};
+pub use notice::{InvalidNotice, Notice, Whom};
 pub use verify::{Claims, InvalidJwt, Issuer, VerifiedJwt, looks_like_a_jwt, unverified_issuer};

@@ -27,8 +27,9 @@ pub enum AttributeError {
 }
 
 impl Attributes {
-    /// The attribute that holds what stands for the identity provider's own session.
-    pub const PROVIDER_SESSION: &'static str = "provider_session";
+    /// The attribute that holds what stands for the session, and for its subject, at the identity
+    /// provider, so that it can end them.
+    pub const PROVIDER: &'static str = "provider";
 
     /// The most bytes that all names and values may have together.
     pub const MAX_BYTES: usize = 4096;

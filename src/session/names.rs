@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::SessionId;
+
 /// Why a name was refused. The text says what would be right and never repeats the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -76,6 +78,12 @@ impl Subject {
         } else {
             Err(NameError::Subject)
         }
+    }
+
+    /// What stands for something that an identity provider names.
+    #[must_use]
+    pub fn of_provider(name: SessionId) -> Self {
+        Self(format!("oidc:{name}"))
     }
 
     /// The subject as text.

@@ -150,11 +150,10 @@ impl Session {
             .plus(limits.idle.map_or(told, |idle| idle.min(told)))
     }
 
-    /// What stands for the identity provider's own session, where it has one.
-    #[must_use]
-    pub fn provider_session(&self) -> Option<Subject> {
-        let named = self.attributes.get(Attributes::PROVIDER_SESSION).first()?;
-        Subject::new(named).ok()
+    /// What stands for the session, and for its subject, at the identity provider.
+    pub fn provider_names(&self) -> impl Iterator<Item = Subject> {
+        let names = self.attributes.get(Attributes::PROVIDER).iter();
+        names.filter_map(|name| Subject::new(name).ok())
     }
 
     /// How long the session can still live at `now`.

@@ -41,13 +41,15 @@ pub enum DenyReason {
     Forbidden,
     /// The store could not be asked; nothing is known about the session.
     StoreUnavailable,
+    /// Whoever vouches for the credential could not be asked; nothing is known about the session.
+    SourceUnavailable,
     /// The sub-request is incomplete or ambiguous.
     MalformedRequest,
 }
 
 impl DenyReason {
     /// Every reason, in the order of design.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoCredential,
         Self::InvalidCredential,
         Self::UnknownSession,
@@ -57,6 +59,7 @@ impl DenyReason {
         Self::ReauthenticationRequired,
         Self::Forbidden,
         Self::StoreUnavailable,
+        Self::SourceUnavailable,
         Self::MalformedRequest,
     ];
 
@@ -73,8 +76,15 @@ impl DenyReason {
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::Forbidden => "forbidden",
             Self::StoreUnavailable => "store_unavailable",
+            Self::SourceUnavailable => "source_unavailable",
             Self::MalformedRequest => "malformed_request",
         }
+    }
+
+    /// Whether it says nothing of the session: the same request may be allowed in a moment.
+    #[must_use]
+    pub const fn is_unavailability(self) -> bool {
+        matches!(self, Self::StoreUnavailable | Self::SourceUnavailable)
     }
 
     /// Whether the session has ended for good, so that the client may drop its cookie.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tracing::{debug, info, warn};
 
+use crate::credential::jwt::Whom;
 use crate::events::SessionEnded;
 use crate::session::{DenyReason, Session, SessionId, Subject, Timestamp};
 
@@ -61,6 +62,21 @@ pub fn subject_revoked(subject: &Subject, not_before: Timestamp) {
         subject = %subject,
         not_before = %not_before,
         "all sessions of a subject ended"
+    );
+}
+
+/// An identity provider has told that sessions ended.
+pub fn provider_logout(issuer: &str, whom: &Whom, by: &'static str, revoked: usize) {
+    info!(
+        target: TARGET,
+        event = "provider.logout",
+        issuer,
+        by,
+        subject = whom.subject.as_ref().map(tracing::field::display),
+        name = %whom.name,
+        whole_subject = !whom.one,
+        revoked,
+        "an identity provider ended sessions"
     );
 }
 

@@ -1,5 +1,8 @@
 //! An identity provider that signs whatever it is told to.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;
@@ -10,7 +13,11 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-use crate::credential::jwt::KeySet;
+use crate::credential::jwt::{Claims, Issuer, KeySet};
+use crate::jwks::{FetchError, FetchKeys, Freshness, IssuerKeys};
+use crate::lifecycle::Lifecycle;
+use crate::session::PolicyName;
+use crate::sources::JwtSource;
 
 /// The issuer, as its tokens name it.
 pub(crate) const ISSUER: &str = "https://id.example.com/realms/main";
@@ -123,4 +130,53 @@ impl SigningKey {
 pub(crate) fn key_set(keys: &[&SigningKey]) -> KeySet {
     let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
     KeySet::from_json(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
+}
+
+/// What the tokens of the issuer must be like.
+pub(crate) fn issuer() -> Issuer {
+    Issuer {
+        issuer: ISSUER.to_owned(),
+        audiences: vec![AUDIENCE.to_owned()],
+        algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
+        typ: None,
+        leeway: Duration::ZERO,
+        claims: Claims {
+            session: vec!["sid".to_owned(), "jti".to_owned()],
+            subject: "sub".to_owned(),
+            groups: "groups".to_owned(),
+            email: "email".to_owned(),
+        },
+    }
+}
+
+/// The issuer as a source, with these keys.
+pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
+    JwtSource {
+        issuer: issuer(),
+        keys: IssuerKeys::fixed(key_set(keys)),
+        policy,
+    }
+}
+
+/// The keys of an issuer that never answers well.
+pub(crate) fn no_keys(lifecycle: &Lifecycle) -> Arc<IssuerKeys> {
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl FetchKeys for Nothing {
+        async fn fetch(&self) -> Result<KeySet, FetchError> {
+            Err(FetchError::TooLarge)
+        }
+    }
+
+    IssuerKeys::fetched(
+        Nothing,
+        Freshness {
+            refresh: Duration::from_secs(300),
+            stale: Duration::from_secs(600),
+        },
+        Arc::clone(&lifecycle.clock),
+        Arc::clone(&lifecycle.metrics),
+        "main".to_owned(),
+    )
 }

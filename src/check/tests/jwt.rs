@@ -1,16 +1,11 @@
 //! Sessions that an identity provider has started.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::credential::JwtPlaces;
-use crate::credential::jwt::{Claims, Issuer};
-use crate::jwks::IssuerKeys;
-use crate::sources::JwtSource;
-use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 
 /// A service that takes the tokens of one issuer.
 struct Adopting {
@@ -32,23 +27,8 @@ impl Adopting {
             cookie: Some("id".to_owned()),
             bearer: true,
         });
-        checker.sources.jwt.push(JwtSource {
-            issuer: Issuer {
-                issuer: ISSUER.to_owned(),
-                audiences: vec![AUDIENCE.to_owned()],
-                algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
-                typ: None,
-                leeway: Duration::ZERO,
-                claims: Claims {
-                    session: vec!["sid".to_owned(), "jti".to_owned()],
-                    subject: "sub".to_owned(),
-                    groups: "groups".to_owned(),
-                    email: "email".to_owned(),
-                },
-            },
-            keys: IssuerKeys::fixed(key_set(&[&key])),
-            policy: Some(crate::testing::name(policy)),
-        });
+        let policy = Some(crate::testing::name(policy));
+        checker.sources.jwt.push(source(&[&key], policy));
         Self {
             bench,
             checker,
@@ -225,24 +205,9 @@ async fn many_requests_at_once_start_one_session() {
 async fn without_keys_nothing_is_said_of_a_credential() {
     let mut service = Adopting::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
-    let nowhere = crate::jwks::FetchSettings {
-        location: crate::jwks::Location::KeySet("http://127.0.0.1:1/".parse().unwrap()),
-        authorities: None,
-        timeout: SECOND,
-        freshness: crate::jwks::Freshness {
-            refresh: MINUTE,
-            stale: HOUR,
-        },
-    };
-    service.checker.sources.jwt[0].keys = IssuerKeys::fetched(
-        crate::jwks::HttpFetcher::new(&nowhere).unwrap(),
-        nowhere.freshness,
-        Arc::clone(&service.bench.lifecycle.clock),
-        Arc::clone(&service.bench.lifecycle.metrics),
-        "main".to_owned(),
-    );
+    service.checker.sources.jwt[0].keys = no_keys(&service.bench.lifecycle);
     let found = service.verdict(&token, MINUTE).await;
-    assert_eq!(found, deny(DenyReason::StoreUnavailable));
+    assert_eq!(found, deny(DenyReason::SourceUnavailable));
 }
 
 proptest! {

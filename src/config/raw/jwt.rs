@@ -24,6 +24,8 @@ pub struct RawJwt {
     /// The most time for one request to an issuer.
     #[schemars(with = "shape::Duration")]
     pub timeout: String,
+    /// Whether OpenID Connect Front-Channel Logout is taken, which nobody signs.
+    pub front_channel_logout: bool,
     /// The issuers, each by a name of your own.
     pub issuers: BTreeMap<String, RawIssuer>,
 }
@@ -77,6 +79,7 @@ impl Default for RawJwt {
             refresh: "5m".to_owned(),
             stale: "1d".to_owned(),
             timeout: "5s".to_owned(),
+            front_channel_logout: false,
             issuers: BTreeMap::new(),
         }
     }

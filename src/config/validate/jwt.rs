@@ -74,6 +74,7 @@ pub(super) fn parse(
             cookie: raw.cookie.clone(),
             bearer: raw.bearer,
         },
+        front_channel_logout: raw.front_channel_logout,
         issuers,
     }))
 }

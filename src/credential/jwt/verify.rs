@@ -65,6 +65,8 @@ pub(super) enum Kind<'a> {
     Credential(Option<&'a str>),
     /// It tells of a logout.
     Logout,
+    /// It tells of a security event.
+    Event,
 }
 
 impl Kind<'_> {
@@ -76,6 +78,7 @@ impl Kind<'_> {
             }
             Self::Credential(None) => !matches!(typ, Some("logout+jwt" | "secevent+jwt")),
             Self::Logout => matches!(typ, None | Some("logout+jwt" | "jwt")),
+            Self::Event => typ == Some("secevent+jwt"),
         }
     }
 }
@@ -234,11 +237,10 @@ impl Issuer {
         let started = signed_in.or(times.issued).unwrap_or(now).min(now);
         let subject = find(claims, &self.claims.subject).and_then(Value::as_str);
         let subject = subject.and_then(|subject| Subject::new(subject).ok());
-        let (session, provider_session) = self.session(token, claims, signed_in);
         Ok(VerifiedJwt {
-            session,
+            session: self.session(token, claims, signed_in),
             subject: subject.ok_or(InvalidJwt::Subject)?,
-            attributes: self.attributes(claims, provider_session.as_ref())?,
+            attributes: self.attributes(claims)?,
             started,
             expires: times.expires,
         })
@@ -250,6 +252,18 @@ impl Issuer {
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<Times, InvalidJwt> {
+        self.check_parties(claims)?;
+        let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
+        let expires = expires.plus(self.leeway);
+        if now >= expires {
+            return Err(InvalidJwt::Expired);
+        }
+        let issued = self.check_begun(claims, now)?;
+        Ok(Times { issued, expires })
+    }
+
+    /// Looks at who has issued claims, and for whom.
+    pub(super) fn check_parties(&self, claims: &Map<String, Value>) -> Result<(), InvalidJwt> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if text("iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer);
@@ -263,14 +277,19 @@ impl Issuer {
             Some(one) => is_ours(one),
             None => false,
         };
-        if !for_us {
-            return Err(InvalidJwt::Audience);
+        if for_us {
+            Ok(())
+        } else {
+            Err(InvalidJwt::Audience)
         }
-        let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
-        let expires = expires.plus(self.leeway);
-        if now >= expires {
-            return Err(InvalidJwt::Expired);
-        }
+    }
+
+    /// Looks at when claims begin to hold; when they were issued, where they say so.
+    pub(super) fn check_begun(
+        &self,
+        claims: &Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, InvalidJwt> {
         let soon = now.plus(self.leeway);
         let issued = time(claims, "iat")?;
         for begins in [time(claims, "nbf")?, issued].into_iter().flatten() {
@@ -278,10 +297,10 @@ impl Issuer {
                 return Err(InvalidJwt::NotYet);
             }
         }
-        Ok(Times { issued, expires })
+        Ok(issued)
     }
 
-    /// The session that a token is for, and the name of the provider's own.
+    /// The session that a token is for.
     ///
     /// A provider's session (`sid`) goes on when its user signs in again: the time of the sign-in
     /// is a part of the name, so that a fresh sign-in is a new session, and a token that was merely
@@ -291,41 +310,45 @@ impl Issuer {
         token: &str,
         claims: &Map<String, Value>,
         signed_in: Option<Timestamp>,
-    ) -> (SessionId, Option<Subject>) {
+    ) -> SessionId {
         let named = self.claims.session.iter().find_map(|name| {
             let value = find(claims, name)?.as_str()?;
             (!value.is_empty()).then_some((name.as_str(), value))
         });
         let (kind, value) = named.unwrap_or(("token", token));
         let signed_in = signed_in.map(|at| at.as_millis().to_string());
-        let session = name(&[
+        name(&[
             "session",
             &self.issuer,
             kind,
             value,
             signed_in.as_deref().unwrap_or(""),
-        ]);
-        let provider = claims.get("sid").and_then(Value::as_str);
-        (session, provider.and_then(|sid| self.provider_session(sid)))
+        ])
     }
 
-    /// What stands for a session of the provider among the subjects whose sessions have ended.
+    /// What stands for a session of the provider, among the subjects whose sessions have ended.
     #[must_use]
-    pub fn provider_session(&self, sid: &str) -> Option<Subject> {
-        let id = name(&["provider session", &self.issuer, sid]);
-        Subject::new(format!("oidc-sid:{id}")).ok()
+    pub fn provider_session(&self, sid: &str) -> Subject {
+        Subject::of_provider(name(&["provider session", &self.issuer, sid]))
+    }
+
+    /// What stands for everything that the provider's own subject has.
+    #[must_use]
+    pub fn provider_subject(&self, sub: &str) -> Subject {
+        Subject::of_provider(name(&["provider subject", &self.issuer, sub]))
     }
 
     /// What else is known of the subject.
-    fn attributes(
-        &self,
-        claims: &Map<String, Value>,
-        provider_session: Option<&Subject>,
-    ) -> Result<Attributes, InvalidJwt> {
+    fn attributes(&self, claims: &Map<String, Value>) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
-        if let Some(sid) = provider_session {
-            let name = Attributes::PROVIDER_SESSION.to_owned();
-            attributes.insert(name, vec![sid.to_string()]);
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let names = [
+            text("sid").map(|sid| self.provider_session(sid)),
+            text("sub").map(|sub| self.provider_subject(sub)),
+        ];
+        let names: Vec<String> = names.iter().flatten().map(Subject::to_string).collect();
+        if !names.is_empty() {
+            attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
         let texts = |value: &Value| match value {
             Value::Array(items) => items

@@ -1,0 +1,92 @@
+use serde_json::{Map, Value};
+
+use super::{InvalidNotice, Notice, Whom, text};
+use crate::credential::jwt::keys::KeySet;
+use crate::credential::jwt::verify::{InvalidJwt, Issuer, Kind};
+use crate::session::Timestamp;
+
+/// The member of `events` that tells that a session was revoked (CAEP 1.0, section 3.1).
+pub(super) const SESSION_REVOKED: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+
+impl Issuer {
+    /// Verifies a security event token (RFC 8417) at `now`. What it tells beside revoked sessions is
+    /// taken for nothing that concerns us.
+    ///
+    /// # Errors
+    /// [`InvalidNotice`] with what is wrong.
+    pub fn verify_event(
+        &self,
+        token: &str,
+        keys: &KeySet,
+        now: Timestamp,
+    ) -> Result<Notice, InvalidNotice> {
+        let claims = self.verified_claims(token, keys, Kind::Event)?;
+        self.check_parties(&claims)?;
+        let issued = self.check_begun(&claims, now)?;
+        let (Some(id), Some(issued)) = (text(&claims, "jti"), issued) else {
+            return Err(InvalidNotice::Nameless);
+        };
+        // An event has no end, unless it says so (RFC 8417 2.2).
+        if claims.contains_key("exp") {
+            self.check(&claims, now)?;
+        }
+        let events = claims.get("events").and_then(Value::as_object);
+        let events = events.filter(|events| !events.is_empty());
+        let events = events.ok_or(InvalidNotice::Event)?;
+        let ended = match events.get(SESSION_REVOKED) {
+            None => None,
+            Some(event) if event.is_object() => Some(self.revoked(&claims, event)?),
+            Some(_) => return Err(InvalidNotice::Event),
+        };
+        Ok(Notice {
+            id: id.to_owned(),
+            issued,
+            ended,
+        })
+    }
+
+    /// Whose sessions an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the
+    /// event in what came before that.
+    fn revoked(&self, claims: &Map<String, Value>, event: &Value) -> Result<Whom, InvalidNotice> {
+        let named = claims.get("sub_id").or_else(|| event.get("subject"));
+        let named = named.and_then(Value::as_object);
+        let named = named.ok_or(InvalidNotice::Nobody)?;
+        let (mut subject, mut sid) = (None, None);
+        match text(named, "format") {
+            Some("complex") => {
+                for (part, member) in named {
+                    let member = member.as_object();
+                    match (part.as_str(), member) {
+                        ("format", None) => {}
+                        ("user", Some(user)) => subject = Some(self.subject_of(user)?),
+                        ("session", Some(session)) => sid = Some(session_of(session)?),
+                        // A device, a tenant: less than all of the subject is meant, and it can't be
+                        // known which of it.
+                        _ => return Err(InvalidNotice::Nobody),
+                    }
+                }
+            }
+            Some("opaque") => sid = Some(session_of(named)?),
+            _ => subject = Some(self.subject_of(named)?),
+        }
+        self.whom(subject, sid).ok_or(InvalidNotice::Nobody)
+    }
+
+    /// A subject that the issuer itself names.
+    fn subject_of<'a>(&self, named: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
+        if text(named, "format") != Some("iss_sub") {
+            return Err(InvalidNotice::Nobody);
+        }
+        // Nobody ends the sessions of others.
+        if text(named, "iss") != Some(&*self.issuer) {
+            return Err(InvalidJwt::Issuer.into());
+        }
+        text(named, "sub").ok_or(InvalidNotice::Nobody)
+    }
+}
+
+fn session_of(named: &Map<String, Value>) -> Result<&str, InvalidNotice> {
+    let id = text(named, "id").filter(|_| text(named, "format") == Some("opaque"));
+    id.ok_or(InvalidNotice::Nobody)
+}

@@ -1,0 +1,53 @@
+//! What an identity provider ends.
+
+use super::subject::Pages;
+use super::{Lifecycle, to_the_end};
+use crate::credential::jwt::Whom;
+use crate::session::{Session, State, Timestamp};
+use crate::store::{EndOutcome, Ending, StoreError};
+
+impl Lifecycle {
+    /// Ends the sessions that a provider has ended and that started before `before`, and says how many
+    /// of them lived and were found. Those that can't be found, because nobody has presented their
+    /// credential yet or their subject has another name here, are over all the same: whoever
+    /// presents one is denied.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store failed on the way: some may have been ended. Repeating it is
+    /// safe.
+    pub async fn end_of_provider(
+        &self,
+        whom: &Whom,
+        before: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let (this, whom) = (self.clone(), whom.clone());
+        to_the_end(async move {
+            let now = this.clock.now();
+            // One in the future would also end what begins until then.
+            let before = before.min(now);
+            let forget = now.minus(this.policies.longest());
+            let noted = this.not_before.set_not_before(&whom.name, before, forget);
+            this.count_unconfirmed(noted.await?);
+            let Some(subject) = &whom.subject else {
+                return Ok(0);
+            };
+            let meant = |session: &Session| {
+                session.state == State::Live
+                    && session.started < before
+                    && session.provider_names().any(|name| name == whom.name)
+            };
+            let mut revoked = 0;
+            let mut pages = Pages::of(subject);
+            while let Some(page) = pages.next(&*this.store).await? {
+                for (id, session) in page {
+                    if meant(&session) {
+                        let outcome = this.end(id, Ending::revoked(now)).await?;
+                        revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
+                    }
+                }
+            }
+            Ok(revoked)
+        })
+        .await
+    }
+}

@@ -1,0 +1,133 @@
+//! What identity providers tell: that somebody has logged out there.
+//!
+//! Three ways, all of them on the `check` listener: OpenID Connect Back-Channel Logout 1.0 and
+//! Front-Channel Logout 1.0, and security events that are pushed (RFC 8935).
+
+mod back_channel;
+mod events;
+mod front_channel;
+mod seen;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
+
+use crate::credential::jwt::{InvalidJwt, InvalidNotice, Issuer, KeySet, Notice};
+use crate::lifecycle::Lifecycle;
+use crate::live::Live;
+use crate::session::Timestamp;
+use crate::sources::{JwtSource, Unverified};
+use crate::store::StoreError;
+use crate::telemetry::audit;
+
+pub use seen::SeenNotices;
+
+/// The most bytes of a notice; more than any provider sends.
+const MOST: usize = 64 * 1024;
+
+/// How times are written that are whole seconds: what began in the same one is meant.
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+/// Takes notices.
+pub struct Logouts {
+    /// Ends sessions.
+    pub lifecycle: Lifecycle,
+    /// Those who may tell.
+    pub issuers: Vec<JwtSource>,
+    /// Whether the front channel is open.
+    pub front_channel: bool,
+    /// The notices that were taken a moment ago.
+    pub seen: Arc<SeenNotices>,
+}
+
+/// Why a notice is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("it is no notice")]
+    Unreadable,
+    #[error("it is not from an issuer that is configured")]
+    UnknownIssuer,
+    #[error(transparent)]
+    Invalid(InvalidNotice),
+    #[error("it came before")]
+    Replayed,
+    #[error("the issuer's keys are not known")]
+    NoKeys,
+    #[error("there are too many of them")]
+    TooMany,
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+}
+
+impl Refusal {
+    /// Whether it is us: the same notice may be taken later.
+    const fn is_ours(&self) -> bool {
+        matches!(self, Self::NoKeys | Self::TooMany | Self::Store(_))
+    }
+}
+
+/// How a kind of notice is verified.
+type Verify = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
+
+/// The routes, for the `check` listener.
+pub fn router(logouts: Live<Logouts>) -> Router {
+    Router::new()
+        .route("/oidc/backchannel-logout", post(back_channel::logout))
+        .route("/oidc/frontchannel-logout", get(front_channel::logout))
+        .route("/ssf/events", post(events::receive))
+        .layer(DefaultBodyLimit::max(MOST))
+        .with_state(logouts)
+}
+
+impl Logouts {
+    /// Takes a notice: ends what it says, once.
+    async fn take(&self, text: &str, by: &'static str, verify: Verify) -> Result<(), Refusal> {
+        let source = JwtSource::of(&self.issuers, text).ok_or(Refusal::UnknownIssuer)?;
+        let clock = &*self.lifecycle.clock;
+        let verified = source.verified(text, clock, verify, InvalidNotice::is_unknown_key);
+        let notice = match verified.await {
+            Ok(notice) => notice,
+            Err(Unverified::Invalid(invalid)) => return Err(Refusal::Invalid(invalid)),
+            Err(Unverified::NoKeys) => return Err(Refusal::NoKeys),
+        };
+        let issuer = &*source.issuer.issuer;
+        let Some(begun) = self.seen.begin(issuer, &notice.id, clock.now()) else {
+            return Err(Refusal::Replayed);
+        };
+        if let Some(whom) = &notice.ended {
+            // A session of the provider's is over for good; a subject may have signed in again since,
+            // and a notice that comes again must not end that.
+            let before = if whom.one {
+                clock.now()
+            } else {
+                notice.issued.plus(ONE_SECOND)
+            };
+            let revoked = self.lifecycle.end_of_provider(whom, before).await?;
+            audit::provider_logout(issuer, whom, by, revoked);
+        }
+        begun.done();
+        Ok(())
+    }
+}
+
+/// Tells the operator why a notice was not taken.
+fn tell(refusal: &Refusal, by: &'static str) {
+    tracing::warn!(%refusal, by, "an identity provider's notice was not taken");
+}
+
+/// An answer that nobody keeps.
+fn uncached(status: StatusCode, rest: impl IntoResponse) -> Response {
+    let mut response = (status, rest).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

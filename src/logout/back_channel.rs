@@ -1,0 +1,45 @@
+//! `POST /oidc/backchannel-logout`: OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Json, http};
+use http::StatusCode;
+use serde_json::json;
+
+use super::{Logouts, Refusal, tell, uncached};
+use crate::credential::jwt::Issuer;
+
+const BY: &str = "back-channel";
+
+/// 200 when the sessions have ended, 400 with the reason for a token that is not good. Where it is us,
+/// 503, although the standard has 400 for that, too: a provider that tries again then is right.
+pub(super) async fn logout(State(logouts): State<Arc<Logouts>>, body: Bytes) -> Response {
+    let outcome = match token(&body) {
+        Some(token) => logouts.take(&token, BY, Issuer::verify_logout).await,
+        None => Err(Refusal::Unreadable),
+    };
+    let Err(refusal) = outcome else {
+        return uncached(StatusCode::OK, ());
+    };
+    tell(&refusal, BY);
+    let status = if refusal.is_ours() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    let error = json!({
+        "error": "invalid_request",
+        "error_description": format!("the logout token was not taken: {refusal}"),
+    });
+    uncached(status, Json(error))
+}
+
+/// The one parameter of the form (section 2.5); others are not for us.
+fn token(body: &[u8]) -> Option<String> {
+    let mut tokens = url::form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
+    let token = tokens.next()?.1.into_owned();
+    tokens.next().is_none().then_some(token)
+}

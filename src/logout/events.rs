@@ -1,0 +1,69 @@
+//! `POST /ssf/events`: security events of the Shared Signals Framework that are pushed (RFC 8935), of
+//! which `session-revoked` (CAEP 1.0) ends sessions.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use serde_json::json;
+
+use super::{InvalidJwt, InvalidNotice, Logouts, Refusal, tell, uncached};
+use crate::credential::jwt::Issuer;
+
+const BY: &str = "security-event";
+
+/// 202 when the event was taken, an earlier time included; 400 with the error's code (RFC 8935 2.4)
+/// for one that is not good; 503 where it is us.
+pub(super) async fn receive(
+    State(logouts): State<Arc<Logouts>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let outcome = match token(&headers, &body) {
+        Some(token) => logouts.take(token, BY, Issuer::verify_event).await,
+        None => Err(Refusal::Unreadable),
+    };
+    let refusal = match outcome {
+        // Who did not hear the answer sends it again (RFC 8935 2).
+        Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
+        Err(refusal) => refusal,
+    };
+    tell(&refusal, BY);
+    if refusal.is_ours() {
+        return uncached(StatusCode::SERVICE_UNAVAILABLE, ());
+    }
+    let error = json!({
+        "err": code(&refusal),
+        "description": format!("the event was not taken: {refusal}"),
+    });
+    uncached(StatusCode::BAD_REQUEST, Json(error))
+}
+
+/// The token, in a body of its own type (RFC 8935 2.1).
+fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let kind = kind.split(';').next()?.trim();
+    if !kind.eq_ignore_ascii_case("application/secevent+jwt") {
+        return None;
+    }
+    std::str::from_utf8(body).ok().map(str::trim)
+}
+
+/// The code of an error in the registry of RFC 8935.
+const fn code(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::UnknownIssuer => "invalid_issuer",
+        Refusal::Invalid(InvalidNotice::Token(why)) => match why {
+            InvalidJwt::Issuer => "invalid_issuer",
+            InvalidJwt::Audience => "invalid_audience",
+            InvalidJwt::UnknownKey | InvalidJwt::Algorithm => "invalid_key",
+            InvalidJwt::Signature => "authentication_failed",
+            _ => "invalid_request",
+        },
+        _ => "invalid_request",
+    }
+}

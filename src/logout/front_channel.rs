@@ -1,0 +1,86 @@
+//! `GET /oidc/frontchannel-logout?iss=…&sid=…`: OpenID Connect Front-Channel Logout 1.0.
+//!
+//! The provider's page has the browser ask for this, in a frame. There a cookie of ours seldom comes
+//! along, so the provider's name of the session says which is meant. Nobody but the provider, the
+//! applications and the person themselves knows it, and all it can do is to log that person out. But
+//! anybody can make one up, and each leaves an entry in the store: so this is open only where the
+//! configuration says so, and to so many in a minute.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::{Logouts, Refusal, tell, uncached};
+use crate::credential::jwt::Whom;
+use crate::telemetry::audit;
+
+const BY: &str = "front-channel";
+
+/// 200 when the session has ended, or was not known.
+pub(super) async fn logout(
+    State(logouts): State<Arc<Logouts>>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if !logouts.front_channel {
+        return uncached(StatusCode::NOT_FOUND, ());
+    }
+    let status = match logouts.front_channel(query.as_deref().unwrap_or("")).await {
+        Ok(()) => StatusCode::OK,
+        Err(refusal) => {
+            tell(&refusal, BY);
+            if refusal.is_ours() {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::BAD_REQUEST
+            }
+        }
+    };
+    let mut headers = HeaderMap::new();
+    // A page without anything, which may stand in a frame of the provider's.
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'"),
+        (REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    uncached(status, (headers, "<!doctype html>\n<title>Logout</title>"))
+}
+
+impl Logouts {
+    async fn front_channel(&self, query: &str) -> Result<(), Refusal> {
+        let (mut iss, mut sid) = (None, None);
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "iss" => &mut iss,
+                "sid" => &mut sid,
+                _ => continue,
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(Refusal::Unreadable);
+            }
+        }
+        let sid = sid.filter(|sid| !sid.is_empty());
+        let (Some(iss), Some(sid)) = (iss, sid) else {
+            return Err(Refusal::Unreadable);
+        };
+        let mut issuers = self.issuers.iter();
+        let source = issuers.find(|source| source.issuer.issuer == iss);
+        let source = source.ok_or(Refusal::UnknownIssuer)?;
+        let whom = Whom {
+            name: source.issuer.provider_session(&sid),
+            one: true,
+            subject: None,
+        };
+        let now = self.lifecycle.clock.now();
+        if !self.seen.has_room_in_front(now) {
+            return Err(Refusal::TooMany);
+        }
+        let revoked = self.lifecycle.end_of_provider(&whom, now).await?;
+        audit::provider_logout(&iss, &whom, BY, revoked);
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::session::Timestamp;
+
+/// How long a notice is remembered: longer than providers let one live, and than a leeway.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// How many are remembered at the most. Only issuers can make one, so more come from none that works.
+const MOST: usize = 100_000;
+
+/// How many are taken in a minute by the front channel, where nobody has signed them.
+const MOST_IN_FRONT: usize = 600;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The notices that were taken a moment ago, so that none is taken twice.
+///
+/// Each process has its own memory. A notice that comes to another once more ends nothing that it did
+/// not end before: what it names was over then.
+#[derive(Default)]
+pub struct SeenNotices {
+    notices: Mutex<HashMap<[u8; 32], Timestamp>>,
+    /// The minute, and how many came in it by the front channel.
+    front: Mutex<(Timestamp, usize)>,
+}
+
+/// A notice that is being taken. It counts as one that never came, unless it is done.
+pub(super) struct Begun<'a> {
+    seen: &'a SeenNotices,
+    name: [u8; 32],
+    done: bool,
+}
+
+impl SeenNotices {
+    /// Begins to take a notice; `None` for one that came before.
+    pub(super) fn begin(&self, issuer: &str, id: &str, now: Timestamp) -> Option<Begun<'_>> {
+        let mut hash = Sha256::new();
+        hash.update((issuer.len() as u64).to_be_bytes());
+        hash.update(issuer);
+        hash.update(id);
+        let name = hash.finalize().into();
+        let mut seen = self.notices.lock();
+        if seen.len() >= MOST {
+            seen.retain(|_, at| now < at.plus(REMEMBERED));
+        }
+        let before = seen.get(&name);
+        if before.is_some_and(|at| now < at.plus(REMEMBERED)) {
+            return None;
+        }
+        if seen.len() < MOST {
+            seen.insert(name, now);
+        }
+        Some(Begun {
+            seen: self,
+            name,
+            done: false,
+        })
+    }
+
+    /// Whether one more may be taken by the front channel.
+    pub(super) fn has_room_in_front(&self, now: Timestamp) -> bool {
+        let mut front = self.front.lock();
+        if now >= front.0.plus(MINUTE) {
+            *front = (now, 0);
+        }
+        front.1 += 1;
+        front.1 <= MOST_IN_FRONT
+    }
+}
+
+impl Begun<'_> {
+    /// It has been taken.
+    pub(super) fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.seen.notices.lock().remove(&self.name);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+use std::sync::atomic::Ordering;
+
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::*;
+use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl};
+use crate::credential::JwtPlaces;
+use crate::policy::{Contract, Rules};
+use crate::store::SessionStore;
+use crate::session::{DenyReason, State, Verdict};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
+
+const REVOKED: Verdict = Verdict::Deny(DenyReason::Revoked);
+
+/// A service, and the provider that signs its users in.
+struct Fixture {
+    bench: Bench,
+    checker: Checker,
+    key: SigningKey,
+    router: Router,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::by(|_| {})
+    }
+
+    fn by(change: impl FnOnce(&mut Logouts)) -> Self {
+        let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+        let mut checker = bench.checker(Rules::default(), "session");
+        checker.sources.extractor.jwt = Some(JwtPlaces {
+            cookie: None,
+            bearer: true,
+        });
+        checker.sources.jwt.push(source(&[&key], None));
+        let mut logouts = Logouts {
+            lifecycle: bench.lifecycle.clone(),
+            issuers: checker.sources.jwt.clone(),
+            front_channel: true,
+            seen: Arc::default(),
+        };
+        change(&mut logouts);
+        Self {
+            bench,
+            checker,
+            key,
+            router: router(Live::new(logouts)),
+        }
+    }
+
+    /// A check with a token of the provider's session `sid` of `sub`, so long after the beginning.
+    async fn use_session(&self, sub: &str, sid: &str, signed_in: Duration) -> Verdict {
+        let token = self.key.token(&json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": sub, "sid": sid,
+            "auth_time": seconds(signed_in), "iat": seconds(signed_in), "exp": seconds(24 * HOUR),
+        }));
+        let bearer = format!("Bearer {token}");
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", bearer.parse().unwrap());
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &http::Method::GET,
+                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        self.checker.check(&request).await.verdict
+    }
+
+    /// A logout token with these claims besides the usual ones, issued so long after the beginning.
+    fn logout_token(&self, id: &str, issued: Duration, whom: &Value) -> String {
+        let mut claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(issued),
+            "exp": seconds(issued + 2 * MINUTE),
+            "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        for (name, value) in whom.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let header = json!({ "alg": "EdDSA", "kid": self.key.id, "typ": "logout+jwt" });
+        self.key.sign(&header, &claims)
+    }
+
+    /// A security event token.
+    fn event_token(&self, id: &str, subject: &Value) -> String {
+        let header = json!({ "alg": "EdDSA", "kid": self.key.id, "typ": "secevent+jwt" });
+        let kind = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+        self.key.sign(
+            &header,
+            &json!({
+                "iss": ISSUER, "aud": AUDIENCE, "jti": id, "iat": seconds(Duration::ZERO),
+                "sub_id": subject, "events": { kind: {} },
+            }),
+        )
+    }
+
+    async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn back_channel(&self, token: &str) -> StatusCode {
+        self.send(form(&format!("logout_token={token}"))).await.0
+    }
+
+    async fn push(&self, token: &str) -> (StatusCode, String) {
+        let request = Request::post("/ssf/events").header("content-type", "application/secevent+jwt");
+        self.send(request.body(Body::from(token.to_owned())).unwrap())
+            .await
+    }
+
+    async fn front_channel(&self, query: &str) -> StatusCode {
+        let request = Request::get(format!("/oidc/frontchannel-logout{query}"));
+        self.send(request.body(Body::empty()).unwrap()).await.0
+    }
+}
+
+/// Seconds since 1970, so long after the tests' beginning.
+fn seconds(after: Duration) -> u64 {
+    START.plus(after).as_millis() / 1000
+}
+
+fn form(body: &str) -> Request<Body> {
+    Request::post("/oidc/backchannel-logout")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_session_of_the_provider_ends() {
+    let service = Fixture::new();
+    for sid in ["s-1", "s-2"] {
+        let verdict = service.use_session("alice", sid, Duration::ZERO).await;
+        assert_eq!(verdict, Verdict::Allow);
+    }
+    let token = service.logout_token("l-1", SECOND, &json!({ "sub": "alice", "sid": "s-1" }));
+    service.bench.at(SECOND);
+    assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, REVOKED);
+    let other = service.use_session("alice", "s-2", Duration::ZERO).await;
+    assert_eq!(other, Verdict::Allow);
+    // Told as any other end is.
+    let alice = crate::session::Subject::new("alice").unwrap();
+    let page = service.bench.store.list(&alice, None, 10).await.unwrap();
+    let live = |state| matches!(state, State::Live);
+    let alive = page.sessions.iter().filter(|(_, session)| live(session.state));
+    assert_eq!(alive.count(), 1);
+}
+
+/// Without its subject, and before anybody has presented it here.
+#[tokio::test]
+async fn a_session_that_is_not_known_ends_all_the_same() {
+    let service = Fixture::new();
+    let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
+    service.bench.at(SECOND);
+    assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, REVOKED);
+}
+
+#[tokio::test]
+async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
+    let service = Fixture::new();
+    for (sub, sid) in [("alice", "s-1"), ("alice", "s-2"), ("bob", "s-3")] {
+        let verdict = service.use_session(sub, sid, Duration::ZERO).await;
+        assert_eq!(verdict, Verdict::Allow);
+    }
+    service.bench.at(MINUTE);
+    let token = service.logout_token("l-1", MINUTE, &json!({ "sub": "alice" }));
+    assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+    for (sub, sid, verdict) in [
+        ("alice", "s-1", REVOKED),
+        ("alice", "s-2", REVOKED),
+        ("bob", "s-3", Verdict::Allow),
+    ] {
+        let found = service.use_session(sub, sid, Duration::ZERO).await;
+        assert_eq!(found, verdict, "{sub} {sid}");
+    }
+    service.bench.at(2 * MINUTE);
+    let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
+    assert_eq!(fresh, Verdict::Allow);
+    // The same notice once more, by another process that has not seen it, ends nothing new.
+    let again = Request::post("/oidc/backchannel-logout");
+    let again = again.body(Body::from(format!("logout_token={token}")));
+    let other_process = Logouts {
+        lifecycle: service.bench.lifecycle.clone(),
+        issuers: service.checker.sources.jwt.clone(),
+        front_channel: false,
+        seen: Arc::default(),
+    };
+    let router = router(Live::new(other_process));
+    let response = router.oneshot(again.unwrap()).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let fresh = service.use_session("alice", "s-4", 2 * MINUTE).await;
+    assert_eq!(fresh, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_notice_counts_once() {
+    let service = Fixture::new();
+    let whom = json!({ "sub": "alice", "sid": "s-1" });
+    let token = service.logout_token("l-1", Duration::ZERO, &whom);
+    let fails = |yes| service.bench.store.all_fail.store(yes, Ordering::SeqCst);
+    fails(true);
+    assert_eq!(
+        service.back_channel(&token).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    fails(false);
+    assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+    assert_eq!(service.back_channel(&token).await, StatusCode::BAD_REQUEST);
+    // An event that is sent again was taken (RFC 8935 2).
+    let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-2" }));
+    for _ in 0..2 {
+        assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_logout_token_ends_nothing() {
+    let service = Fixture::new();
+    let stranger = SigningKey::ed25519("a");
+    let good = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
+    let forged = {
+        let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "logout+jwt" });
+        stranger.sign(&header, &json!({ "iss": ISSUER, "aud": AUDIENCE, "sid": "s-1" }))
+    };
+    let expired = service.logout_token("l-2", Duration::ZERO, &json!({ "sid": "s-1", "exp": 1 }));
+    let elsewhere = json!({ "sid": "s-1", "iss": "https://evil.example" });
+    let elsewhere = service.logout_token("l-3", Duration::ZERO, &elsewhere);
+    for body in [
+        String::new(),
+        "logout_token=".to_owned(),
+        "logout_token=x".to_owned(),
+        good.clone(),
+        format!("token={good}"),
+        format!("logout_token={good}&logout_token={good}"),
+        format!("logout_token={forged}"),
+        format!("logout_token={expired}"),
+        format!("logout_token={elsewhere}"),
+    ] {
+        let (status, answer) = service.send(form(&body)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"], "invalid_request");
+        assert!(!answer.to_string().contains("eyJ"), "{answer}");
+    }
+    let huge = format!("logout_token={}", "x".repeat(MOST));
+    let response = service.router.clone().oneshot(form(&huge)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, Verdict::Allow);
+}
+
+/// RFC 8935 2.4 has a code for each kind of mistake.
+#[tokio::test]
+async fn events_that_are_refused_say_why() {
+    let service = Fixture::new();
+    let good = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
+    let logout = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
+    let stranger = SigningKey::ed25519("a");
+    let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "secevent+jwt" });
+    let forged = stranger.sign(&header, &json!({ "iss": ISSUER }));
+    let foreign = stranger.sign(&header, &json!({ "iss": "https://evil.example" }));
+    let others = service
+        .key
+        .sign(&header, &json!({ "iss": ISSUER, "aud": "others", "jti": "x", "iat": 1 }));
+    for (token, code) in [
+        ("", "invalid_issuer"),
+        (&*logout, "invalid_request"),
+        (&*forged, "authentication_failed"),
+        (&*foreign, "invalid_issuer"),
+        (&*others, "invalid_audience"),
+    ] {
+        let (status, answer) = service.push(token).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["err"], code, "{answer}");
+    }
+    let untyped = Request::post("/ssf/events").body(Body::from(good.clone()));
+    let (status, _) = service.send(untyped.unwrap()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "of no type");
+    assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, Verdict::Allow, "signed in in the very same instant");
+    service.bench.at(SECOND);
+    let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
+    assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, REVOKED);
+}
+
+#[tokio::test]
+async fn the_front_channel() {
+    let service = Fixture::new();
+    service.bench.at(SECOND);
+    let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
+    for (query, status) in [
+        (String::new(), StatusCode::BAD_REQUEST),
+        (format!("?iss={iss}"), StatusCode::BAD_REQUEST),
+        ("?sid=s-1".to_owned(), StatusCode::BAD_REQUEST),
+        (format!("?iss={iss}&sid="), StatusCode::BAD_REQUEST),
+        (format!("?iss={iss}&sid=s-1&sid=s-2"), StatusCode::BAD_REQUEST),
+        ("?iss=https://evil.example&sid=s-1".to_owned(), StatusCode::BAD_REQUEST),
+        (format!("?iss={iss}&sid=s-2"), StatusCode::OK),
+    ] {
+        assert_eq!(service.front_channel(&query).await, status, "{query}");
+    }
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, Verdict::Allow);
+    let verdict = service.use_session("alice", "s-2", Duration::ZERO).await;
+    assert_eq!(verdict, REVOKED);
+    // Anybody can ask, so only so often.
+    let mut taken = 1;
+    while service.front_channel(&format!("?iss={iss}&sid=x{taken}")).await == StatusCode::OK {
+        taken += 1;
+    }
+    assert_eq!(taken, 600);
+    service.bench.at(SECOND + MINUTE);
+    let again = service.front_channel(&format!("?iss={iss}&sid=y")).await;
+    assert_eq!(again, StatusCode::OK);
+    let closed = Fixture::by(|logouts| logouts.front_channel = false);
+    let answer = closed.front_channel(&format!("?iss={iss}&sid=s")).await;
+    assert_eq!(answer, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn without_keys_nothing_is_taken_and_it_may_be_sent_again() {
+    let service = Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.lifecycle));
+    let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
+    for _ in 0..2 {
+        let status = service.back_channel(&token).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let event = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
+    let (status, _) = service.push(&event).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever is sent, nothing but a notice of the provider's is taken.
+    #[test]
+    fn garbage_is_refused(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (form, event) = runtime.block_on(async {
+            let service = Fixture::new();
+            let form = Request::post("/oidc/backchannel-logout").body(Body::from(body.clone()));
+            let event = Request::post("/ssf/events")
+                .header("content-type", "application/secevent+jwt")
+                .body(Body::from(body.clone()));
+            (service.send(form.unwrap()).await.0, service.send(event.unwrap()).await.0)
+        });
+        prop_assert_eq!(form, StatusCode::BAD_REQUEST);
+        prop_assert_eq!(event, StatusCode::BAD_REQUEST);
+    }
+}
