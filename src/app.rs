@@ -103,6 +103,9 @@ pub enum StartError {
     /// The keys of an identity provider can't be fetched like this.
     #[error("jwt.issuers: {0}")]
     Issuer(reqwest::Error),
+    /// Another authorization service can't be asked like this.
+    #[error("delegated.services: {0}")]
+    Delegate(reqwest::Error),
     /// No key could be made.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),

@@ -1,5 +1,6 @@
 //! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
 
+mod delegated;
 mod original;
 mod request;
 mod ruling;
@@ -8,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
+use crate::delegate::Delegate;
 use crate::lifecycle::{Adoption, Lifecycle, NotAdopted};
 use crate::policy::{Activity, AddressHeader, Applied, Client, OnStoreFailure, Rulebook};
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
-use crate::sources::{Identified, Sources};
+use crate::sources::{Identified, Sources, Unidentified};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
 
@@ -55,7 +57,7 @@ impl Checker {
         let ruling = self.ruling(request);
         let (id, outcome) = match &ruling {
             Ok((ruling, _)) if ruling.public => (None, Outcome::PUBLIC),
-            Ok((ruling, original)) => match self.identify(request).await {
+            Ok((ruling, original)) => match self.identify(request, original).await {
                 Ok(identified) => {
                     let id = identified.id;
                     let asked = Asked {
@@ -64,9 +66,10 @@ impl Checker {
                         ruling,
                         identified,
                     };
-                    (Some(id), self.answer(&asked, id).await)
+                    let outcome = self.answer(&asked, id).await;
+                    (Some(id), asked.identified.complete(outcome))
                 }
-                Err(reason) => (None, Outcome::deny(reason)),
+                Err(refused) => (None, *refused),
             },
             Err(reason) => (None, Outcome::deny(*reason)),
         };
@@ -141,13 +144,31 @@ impl Checker {
         }
     }
 
-    /// The session that the request's credential names, without asking the store.
-    async fn identify(&self, request: &CheckRequest<'_>) -> Result<Identified<'_>, DenyReason> {
+    /// The session that the request's credential names; or the answer where it names none.
+    async fn identify(
+        &self,
+        request: &CheckRequest<'_>,
+        original: &Original<'_>,
+    ) -> Result<Identified<'_>, Box<Outcome>> {
         let clock = &*self.lifecycle.clock;
         let identifying = self.sources.identify(request.headers, clock);
         let identified = tokio::time::timeout(self.budget, identifying).await;
         // An issuer's keys are on their way.
-        identified.unwrap_or(Err(DenyReason::SourceUnavailable))
+        let late = Unidentified::Refused(DenyReason::SourceUnavailable);
+        let unidentified = match identified.unwrap_or(Err(late)) {
+            Ok(identified) => return Ok(identified),
+            Err(unidentified) => unidentified,
+        };
+        let delegate = match unidentified {
+            Unidentified::Refused(_) => None,
+            Unidentified::Nothing | Unidentified::Foreign => {
+                Delegate::of(&self.sources.delegates, original.url.host)
+            }
+        };
+        match delegate {
+            Some(delegate) => self.ask(delegate, request, original).await,
+            None => Err(Box::new(Outcome::deny(unidentified.into()))),
+        }
     }
 
     /// Answers by the store, or without it where it takes too long.
@@ -215,7 +236,7 @@ impl Checker {
         };
         let known = self.lifecycle.store.load(id).await;
         let known = known.map_err(|error| unanswered(&error))?;
-        let Some((credential, policy)) = &asked.identified.adoptable else {
+        let Some(credential) = &asked.identified.adoptable else {
             return Ok(known.ok_or(DenyReason::UnknownSession));
         };
         let session = match known {
@@ -224,7 +245,8 @@ impl Checker {
                 let adoption = Adoption {
                     subject: credential.subject.clone(),
                     attributes: credential.attributes.clone(),
-                    policy: (*policy)
+                    policy: credential
+                        .policy
                         .unwrap_or_else(|| self.lifecycle.policies.default_name())
                         .clone(),
                     started: credential.started,
@@ -379,6 +401,8 @@ fn allowed(id: SessionId, session: Session, home: &Applied<'_>, now: Timestamp) 
         public: false,
         remaining: Some(session.remaining(&home.limits, now)),
         session: Some((id, session)),
+        relayed: None,
+        cleared: None,
         max_auth_age: None,
     }
 }

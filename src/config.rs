@@ -13,10 +13,13 @@ mod source;
 mod validate;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credential::jwt::{Issuer, KeySet};
 use crate::credential::{JwtPlaces, KeyRing};
+use crate::delegate::DelegateSettings;
+use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::FetchSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
@@ -53,6 +56,12 @@ pub struct Config {
     pub bearer: bool,
     /// The tokens of identity providers, where there are any.
     pub jwt: Option<JwtConfig>,
+    /// Other authorization services.
+    pub delegates: Vec<DelegateSettings>,
+    /// Under which names the backend is told who is there.
+    pub identity: IdentityHeaders,
+    /// Signs who is there for applications, if anybody does.
+    pub assertion: Option<Arc<AssertionSigner>>,
     /// The keys that tokens are signed with; `None` to make one for this process.
     pub key_ring: Option<KeyRing>,
     /// How the session cookie is written.

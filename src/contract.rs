@@ -8,18 +8,20 @@ mod cookie;
 mod ext_authz;
 pub mod ext_authz_grpc;
 mod forward_auth;
-mod identity;
 mod reply;
 mod sign_in;
 pub mod spoe;
 mod sub_request;
+mod vouch;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::routing::any;
+use axum::routing::{any, get};
 use axum::{Extension, Router};
 
 use crate::check::Checker;
+use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::live::Live;
 
 pub use cookie::{SessionCookie, UnwritableCookie};
@@ -33,6 +35,10 @@ pub struct Contracts {
     pub cookie: SessionCookie,
     /// Where browsers are sent to sign in, if anywhere.
     pub sign_in: Option<SignIn>,
+    /// Under which names the backend is told who is there.
+    pub identity: IdentityHeaders,
+    /// Signs who is there, if anybody does.
+    pub assertion: Option<Arc<AssertionSigner>>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
     pub literal_headers: bool,
 }
@@ -44,6 +50,7 @@ type Peer = Option<Extension<SocketAddr>>;
 /// original one, which says nothing about the check itself.
 pub fn router(contracts: Live<Contracts>) -> Router {
     let mut router = Router::new()
+        .route("/.well-known/jwks.json", get(vouch::keys))
         .merge(auth_request::AUTH_REQUEST.routes())
         .merge(forward_auth::FORWARD_AUTH.routes());
     for path in ["/ext-authz", "/ext-authz/", "/ext-authz/{*target}"] {
@@ -56,3 +63,5 @@ pub fn router(contracts: Live<Contracts>) -> Router {
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod tests;

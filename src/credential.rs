@@ -4,9 +4,11 @@
 //! that is derived from it by SHA-256, so a dump of the store gives nobody a usable cookie.
 
 mod cookies;
+pub mod delegated;
 mod extract;
 pub mod jwt;
 mod key_ring;
+mod name;
 mod token;
 
 pub use cookies::cookie_values;

@@ -6,8 +6,8 @@
 //! The layers, from the bottom up; each uses only those before it:
 //!
 //! 1. [`session`], the domain; [`secret`]
-//! 2. [`clock`]; [`credential`]; [`policy`]; [`events`]; [`live`]
-//! 3. [`store`], [`config`]; [`jwks`], [`sources`]; [`telemetry`]
+//! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`events`]; [`live`]
+//! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
@@ -23,8 +23,11 @@ pub mod compliance;
 pub mod config;
 pub mod contract;
 pub mod credential;
+pub mod delegate;
 pub mod events;
 pub mod explain;
+pub mod http_client;
+pub mod identity;
 pub mod jwks;
 pub mod lifecycle;
 pub mod listener;

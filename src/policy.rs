@@ -23,7 +23,7 @@ pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classif
 pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
-pub use host::{HostPattern, HostPatternError};
+pub use host::{HostPattern, HostPatternError, normal_host};
 pub use path::{AmbiguousPath, NormalPath};
 pub use policies::{Applied, Policies};
 pub use preset::Preset;

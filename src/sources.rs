@@ -1,14 +1,18 @@
 //! Sources: how a credential becomes the name of a session, without asking the store.
+//!
+//! Curfew's own tokens come first, then those of identity providers; where there is neither, another
+//! authorization service may know the client ([`Delegate`](crate::delegate::Delegate)).
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Clock;
-use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, VerifiedJwt, unverified_issuer};
+use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
 use crate::credential::{CredentialExtractor, Extraction, KeyRing};
+use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
-use crate::session::{DenyReason, PolicyName, SessionId, Timestamp};
+use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
 
 /// Every source that is configured.
 #[derive(Clone)]
@@ -19,6 +23,8 @@ pub struct Sources {
     pub key_ring: Arc<KeyRing>,
     /// Verify the tokens of identity providers.
     pub jwt: Vec<JwtSource>,
+    /// Other authorization services.
+    pub delegates: Vec<Delegate>,
 }
 
 /// An identity provider whose tokens are credentials.
@@ -37,36 +43,85 @@ pub struct JwtSource {
 pub struct Identified<'a> {
     /// The session that it names.
     pub id: SessionId,
-    /// For a credential that somebody else has issued: what it says besides, and the home policy of a
-    /// session that it starts.
-    pub adoptable: Option<(VerifiedJwt, Option<&'a PolicyName>)>,
+    /// For a credential that somebody else has issued: what it says besides.
+    pub adoptable: Option<Adoptable<'a>>,
+    /// For one that another service vouches for: what of its answer becomes a part of ours.
+    pub relayed: Option<Box<Relayed>>,
+    /// What makes the client drop the credential, where that is not the session cookie.
+    pub cleared: Option<&'a HeaderValue>,
+}
+
+/// What a credential of somebody else says of a session that it may start.
+#[derive(Clone, Debug)]
+pub struct Adoptable<'a> {
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// When the subject signed in.
+    pub started: Timestamp,
+    /// When the credential is no good any more.
+    pub expires: Timestamp,
+    /// The home policy; `None` for the default one.
+    pub policy: Option<&'a PolicyName>,
+}
+
+/// Why a request names no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unidentified {
+    /// It has no credential.
+    Nothing,
+    /// It has one that may be meant for others.
+    Foreign,
+    /// It has one that is no good, or that can't be verified now.
+    Refused(DenyReason),
+}
+
+impl From<Unidentified> for DenyReason {
+    fn from(unidentified: Unidentified) -> Self {
+        match unidentified {
+            Unidentified::Nothing => Self::NoCredential,
+            Unidentified::Foreign => Self::InvalidCredential,
+            Unidentified::Refused(reason) => reason,
+        }
+    }
+}
+
+impl Identified<'_> {
+    /// By a credential of our own.
+    #[must_use]
+    pub const fn ours(id: SessionId) -> Self {
+        Self {
+            id,
+            adoptable: None,
+            relayed: None,
+            cleared: None,
+        }
+    }
 }
 
 impl Sources {
-    /// The session that a request's credential names.
+    /// The session that a request's token names.
     ///
     /// # Errors
-    /// The reason of the denial: there is none, it is ambiguous or no good, or it can't be verified
-    /// now.
+    /// [`Unidentified`]: there is none, it is ambiguous or no good, or it can't be verified now.
     pub async fn identify(
         &self,
         headers: &HeaderMap,
         clock: &dyn Clock,
-    ) -> Result<Identified<'_>, DenyReason> {
+    ) -> Result<Identified<'_>, Unidentified> {
         match self.extractor.extract(headers) {
-            Extraction::Nothing => Err(DenyReason::NoCredential),
-            Extraction::Ambiguous => Err(DenyReason::MalformedRequest),
+            Extraction::Nothing => Err(Unidentified::Nothing),
+            Extraction::Foreign => Err(Unidentified::Foreign),
+            Extraction::Ambiguous => Err(Unidentified::Refused(DenyReason::MalformedRequest)),
             Extraction::Token(text) => match self.key_ring.verify(text) {
-                Ok(id) => Ok(Identified {
-                    id,
-                    adoptable: None,
-                }),
-                Err(_) => Err(DenyReason::InvalidCredential),
+                Ok(id) => Ok(Identified::ours(id)),
+                Err(_) => Err(Unidentified::Refused(DenyReason::InvalidCredential)),
             },
-            Extraction::Jwt(text) => {
-                let text = std::str::from_utf8(text).map_err(|_| DenyReason::InvalidCredential)?;
-                self.identify_jwt(text, clock).await
-            }
+            Extraction::Jwt(text) => match std::str::from_utf8(text) {
+                Ok(text) => self.identify_jwt(text, clock).await,
+                Err(_) => Err(Unidentified::Foreign),
+            },
         }
     }
 
@@ -74,25 +129,31 @@ impl Sources {
         &self,
         text: &str,
         clock: &dyn Clock,
-    ) -> Result<Identified<'_>, DenyReason> {
-        let source = JwtSource::of(&self.jwt, text).ok_or(DenyReason::InvalidCredential)?;
+    ) -> Result<Identified<'_>, Unidentified> {
+        let source = JwtSource::of(&self.jwt, text).ok_or(Unidentified::Foreign)?;
         let unknown_key = |why: &InvalidJwt| *why == InvalidJwt::UnknownKey;
         let verified = source.verified(text, clock, Issuer::verify, unknown_key);
         match verified.await {
             Ok(verified) => Ok(Identified {
-                id: verified.session,
-                adoptable: Some((verified, source.policy.as_ref())),
+                adoptable: Some(Adoptable {
+                    subject: verified.subject,
+                    attributes: verified.attributes,
+                    started: verified.started,
+                    expires: verified.expires,
+                    policy: source.policy.as_ref(),
+                }),
+                ..Identified::ours(verified.session)
             }),
             Err(Unverified::Invalid(why)) => {
                 tracing::debug!(%why, "a JWT was refused");
-                Err(DenyReason::InvalidCredential)
+                Err(Unidentified::Refused(DenyReason::InvalidCredential))
             }
             Err(Unverified::NoKeys) => {
                 tracing::warn!(
                     issuer = source.issuer.issuer,
                     "a JWT can't be verified: there are no keys"
                 );
-                Err(DenyReason::SourceUnavailable)
+                Err(Unidentified::Refused(DenyReason::SourceUnavailable))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What several unit tests share: a service without its listeners, on a clock that is moved by
 //! hand, over a store that counts and can be told to fail.
 
+pub(crate) mod delegate;
 pub(crate) mod jwt;
 
 use std::collections::BTreeMap;
@@ -243,6 +244,7 @@ impl Bench {
                 },
                 key_ring: Arc::clone(&self.lifecycle.key_ring),
                 jwt: Vec::new(),
+                delegates: Vec::new(),
             },
             address: AddressHeader {
                 name: HeaderName::from_static("x-forwarded-for"),

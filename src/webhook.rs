@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Stopwatch};
 use crate::events::SessionEnded;
+use crate::http_client::http_client;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
@@ -78,13 +79,7 @@ impl Webhook {
         // The client looks for the provider that `main.rs` chooses; there may be another `main`.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
-        let client = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            // An address that sends us elsewhere is none that was configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("curfew/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let client = http_client(settings.timeout, None)?;
         let webhook = Self {
             queue: sender,
             metrics: Arc::clone(&metrics),

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, KeysFrom};
 use crate::contract::{Contracts, SessionCookie, SignIn};
 use crate::credential::{CredentialExtractor, KeyRing};
+use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
@@ -79,7 +80,10 @@ impl Foundation {
         let logouts = Logouts {
             lifecycle: lifecycle.clone(),
             issuers: sources.jwt.clone(),
-            front_channel: config.jwt.as_ref().is_some_and(|jwt| jwt.front_channel_logout),
+            front_channel: config
+                .jwt
+                .as_ref()
+                .is_some_and(|jwt| jwt.front_channel_logout),
             seen: Arc::clone(&self.seen_notices),
         };
         let checker = Checker {
@@ -94,6 +98,8 @@ impl Foundation {
             checker,
             cookie: cookie.clone(),
             sign_in: config.sign_in.clone().map(SignIn::new),
+            identity: config.identity.clone(),
+            assertion: config.assertion.clone(),
             literal_headers: config.literal_headers,
         };
         let mut tokens = config.admin.token_hashes.clone();
@@ -154,10 +160,20 @@ impl Foundation {
                 jwt: jwt.map(|jwt| jwt.places.clone()),
             },
             key_ring,
+            delegates: self.delegates(config).map_err(StartError::Delegate)?,
             jwt: sources
                 .collect::<Result<_, reqwest::Error>>()
                 .map_err(StartError::Issuer)?,
         })
+    }
+}
+
+impl Foundation {
+    /// The other services that are asked.
+    fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
+        let settings = config.delegates.iter().cloned();
+        let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
+        delegates.collect()
     }
 }
 

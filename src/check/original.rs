@@ -68,16 +68,22 @@ impl<'a> OriginalUrl<'a> {
         known.map(|(_, secure)| secure).ok_or(MalformedOriginal)
     }
 
+    /// The path and the query, byte for byte as they were asked for.
+    #[must_use]
+    pub fn target(&self) -> Vec<u8> {
+        let mut target = self.path.to_vec();
+        if let Some(query) = self.query {
+            target.push(b'?');
+            target.extend_from_slice(query);
+        }
+        target
+    }
+
     /// The URL again, byte for byte as it was asked for, with `http` or `https`.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let scheme = if self.secure { "https://" } else { "http://" };
-        let mut url = [scheme.as_bytes(), self.host.as_bytes(), self.path].concat();
-        if let Some(query) = self.query {
-            url.push(b'?');
-            url.extend_from_slice(query);
-        }
-        url
+        [scheme.as_bytes(), self.host.as_bytes(), &self.target()].concat()
     }
 }
 

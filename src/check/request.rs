@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::original::{MalformedOriginal, OriginalUrl};
+use crate::delegate::Relayed;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Remaining, Session, SessionId, Verdict};
 
@@ -54,6 +55,10 @@ pub struct Outcome {
     pub session: Option<(SessionId, Session)>,
     /// On an allowed request: how long the session can still live.
     pub remaining: Option<Remaining>,
+    /// What of another service's answer becomes a part of ours.
+    pub relayed: Option<Box<Relayed>>,
+    /// What makes the client drop its credential, where that is not the session cookie.
+    pub cleared: Option<HeaderValue>,
     /// For `reauthentication_required`: how recent the sign-in must be, in seconds, where a
     /// policy says so.
     pub max_auth_age: Option<u64>,
@@ -66,6 +71,8 @@ impl Outcome {
             public: false,
             session: None,
             remaining: None,
+            relayed: None,
+            cleared: None,
             max_auth_age: None,
         }
     }
@@ -76,6 +83,8 @@ impl Outcome {
         public: true,
         session: None,
         remaining: None,
+        relayed: None,
+        cleared: None,
         max_auth_age: None,
     };
 }

@@ -454,5 +454,6 @@ async fn every_check_is_counted_by_its_verdict() {
     assert!(!text.contains(&fixture.token));
 }
 
+mod delegated;
 mod jwt;
 mod rules;

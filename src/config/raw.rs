@@ -1,5 +1,7 @@
 //! What may be written in a configuration: every key with its default, all values as text.
 
+mod delegated;
+mod identity;
 mod jwt;
 mod policy;
 mod rule;
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
+pub use delegated::{RawDelegated, RawService};
+pub use identity::{RawAssertion, RawIdentity};
 pub use jwt::{RawIssuer, RawJwt};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
@@ -47,8 +51,14 @@ pub struct RawConfig {
     pub token: RawToken,
     /// The tokens of identity providers.
     pub jwt: RawJwt,
+    /// Other authorization services.
+    pub delegated: RawDelegated,
     /// The session cookie.
     pub cookie: RawCookie,
+    /// Under which names the backend is told who is there.
+    pub identity: RawIdentity,
+    /// Who is there, signed for applications.
+    pub assertion: RawAssertion,
     /// The admin API.
     pub admin: RawAdmin,
     /// The ends of sessions, for other programs.
@@ -295,7 +305,10 @@ impl Default for RawConfig {
             store: RawStore::default(),
             token: RawToken::default(),
             jwt: RawJwt::default(),
+            delegated: RawDelegated::default(),
             cookie: RawCookie::default(),
+            identity: RawIdentity::default(),
+            assertion: RawAssertion::default(),
             admin: RawAdmin::default(),
             events: RawEvents::default(),
             log: RawLog::default(),

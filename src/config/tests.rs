@@ -1,4 +1,5 @@
 mod edge;
+mod identity;
 mod jwt;
 mod policies;
 mod rules;

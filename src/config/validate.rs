@@ -2,8 +2,10 @@
 //! found.
 
 mod access;
+mod delegated;
 mod edge;
 mod events;
+mod identity;
 mod jwt;
 mod policies;
 mod rules;
@@ -12,10 +14,14 @@ mod store;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::raw::RawConfig;
 use super::{Config, LogConfig, LogFormat};
-use crate::policy::Rulebook;
-use crate::session::MIN_TELLING;
+use crate::delegate::DelegateSettings;
+use crate::identity::IdentityHeaders;
+use crate::policy::{Policies, Rulebook};
+use crate::session::{MIN_TELLING, PolicyName};
 
 /// A mistake: the key, and what would be right.
 #[derive(Debug)]
@@ -150,6 +156,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let book = parse_book(raw, mistakes);
     let policies = book.as_ref().map(|book| &*book.policies);
     let jwt = jwt::parse(&raw.jwt, policies, mistakes);
+    let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
+    let identity = identity::headers(&raw.identity, mistakes);
+    let assertion = identity::assertion(&raw.assertion, mistakes);
     let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
         mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
@@ -173,6 +182,12 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         bearer: raw.token.bearer,
         jwt: jwt?,
         key_ring: key_ring?,
+        identity: IdentityHeaders {
+            relayed: relayed(delegates.as_deref().unwrap_or_default()),
+            ..identity?
+        },
+        delegates: delegates?,
+        assertion: assertion?.map(Arc::new),
         cookie,
         book: book?,
         address: address?,
@@ -181,6 +196,32 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         log: log?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+/// The headers that other services may add to what the backend is told.
+fn relayed(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
+    let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
+    let mut all: Vec<HeaderName> = all.cloned().collect();
+    all.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    all.dedup();
+    all
+}
+
+/// The home policy of sessions that somebody else starts; `Some(None)` for the default one.
+fn policy_name(
+    key: &str,
+    name: Option<&str>,
+    policies: Option<&Policies>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<PolicyName>> {
+    match (name, policies) {
+        (None, _) => Some(None),
+        (Some(name), Some(policies)) => {
+            let known = policies.get(name).map(|(name, _)| Some(name.clone()));
+            mistakes.take(key, known.ok_or("is not one of the policies"))
+        }
+        (Some(_), None) => None,
+    }
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

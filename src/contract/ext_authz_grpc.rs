@@ -21,7 +21,7 @@ use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{Struct, Value};
 use envoy_types::pb::google::rpc;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, Method, Response};
 use tonic::{Code, Request, Status};
 
@@ -136,8 +136,14 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
     };
     let http_response = if allowed {
         HttpResponse::OkResponse(OkHttpResponse {
-            // What is about caching is between Curfew and the proxy.
-            headers: header_options(&head.headers, |name| *name != CACHE_CONTROL),
+            // What is about caching is between Curfew and the proxy; a cookie is for the client.
+            headers: header_options(&head.headers, |name| {
+                *name != CACHE_CONTROL && *name != SET_COOKIE
+            }),
+            response_headers_to_add: header_options(&head.headers, |name| *name == SET_COOKIE)
+                .into_iter()
+                .map(appended)
+                .collect(),
             ..OkHttpResponse::default()
         })
     } else {
@@ -160,22 +166,40 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
     }
 }
 
-/// Headers that replace what is there under their names, empty ones too.
+/// Headers that replace what is there under their names, empty ones too. Of several with one name the
+/// first replaces, and the others are added to it.
 fn header_options(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
-    headers
-        .iter()
-        .filter(|(name, _)| wanted(name))
-        .map(|(name, value)| HeaderValueOption {
-            header: Some(HeaderValue {
-                key: name.as_str().to_owned(),
-                value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                raw_value: Vec::new(),
-            }),
-            append_action: HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
-            keep_empty_value: true,
-            ..HeaderValueOption::default()
+    let names = headers.keys().filter(|name| wanted(name));
+    let lines = names.flat_map(|name| {
+        headers
+            .get_all(name)
+            .iter()
+            .enumerate()
+            .map(move |it| (name, it))
+    });
+    lines
+        .map(|(name, (place, value))| {
+            let option = HeaderValueOption {
+                header: Some(HeaderValue {
+                    key: name.as_str().to_owned(),
+                    value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    raw_value: Vec::new(),
+                }),
+                append_action: HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
+                keep_empty_value: true,
+                ..HeaderValueOption::default()
+            };
+            if place == 0 { option } else { appended(option) }
         })
         .collect()
+}
+
+/// One that is added to what is there.
+fn appended(option: HeaderValueOption) -> HeaderValueOption {
+    HeaderValueOption {
+        append_action: HeaderAppendAction::AppendIfExistsOrAdd as i32,
+        ..option
+    }
 }
 
 /// What other filters and the access log may know: the verdict, and on an allowed request the
@@ -206,4 +230,4 @@ fn metadata(outcome: &Outcome) -> Struct {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,6 +8,7 @@ use tower::ServiceExt;
 
 use super::{Contracts, SessionCookie, SignIn, router};
 use crate::config::{HostPattern, SignInConfig};
+use crate::identity::IdentityHeaders;
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::testing::{Bench, cookie_config};
@@ -25,10 +26,14 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) async fn new() -> Self {
-        Self::with_literal_headers(false).await
+        Self::with(|_| {}).await
     }
 
     pub(super) async fn with_literal_headers(literal_headers: bool) -> Self {
+        Self::with(|contracts| contracts.literal_headers = literal_headers).await
+    }
+
+    pub(super) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
@@ -38,12 +43,16 @@ impl Fixture {
             return_parameter: "rd".to_owned(),
             allowed_hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
         });
-        let contracts = Live::new(Contracts {
+        let mut contracts = Contracts {
             checker,
             cookie: SessionCookie::new(cookie).unwrap(),
             sign_in: Some(sign_in),
-            literal_headers,
-        });
+            identity: IdentityHeaders::x_session(),
+            assertion: None,
+            literal_headers: false,
+        };
+        change(&mut contracts);
+        let contracts = Live::new(contracts);
         Self {
             bench,
             routes: router(contracts.clone()),

@@ -5,9 +5,10 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use super::Contracts;
 use super::sign_in::wants_html;
-use super::{Contracts, identity};
 use crate::check::{CheckRequest, Outcome};
+use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
@@ -46,8 +47,18 @@ pub(super) fn reply(
     // A cached answer is an idle clock that stands still.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {
-        (Verdict::Allow, Some((id, session))) => identity::write(headers, *id, session),
-        (Verdict::Allow, None) if outcome.public => identity::write_nobody(headers),
+        (Verdict::Allow, Some((id, session))) => {
+            let identity = Identity::of(*id, session);
+            contracts.identity.write(headers, &identity);
+            contracts.vouch(headers, request, Some((&identity, session)));
+            if let Some(relayed) = &outcome.relayed {
+                relay(headers, &relayed.headers);
+            }
+        }
+        (Verdict::Allow, None) if outcome.public => {
+            contracts.identity.write(headers, &Identity::default());
+            contracts.vouch(headers, request, None);
+        }
         // There is no other allowing without a session: fail closed.
         (Verdict::Allow, None) => deny(
             contracts,
@@ -72,8 +83,11 @@ fn deny(
     form: Form,
     response: &mut Response<String>,
 ) {
-    let location = match (&contracts.sign_in, &request.original) {
-        (Some(sign_in), Ok(original)) => {
+    let relayed = outcome.relayed.as_deref();
+    let told = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
+    let location = match (told, &contracts.sign_in, &request.original) {
+        (Some(told), ..) => Some(told.clone()).filter(|it| it.len() <= form.room_for_location()),
+        (None, Some(sign_in), Ok(original)) => {
             sign_in.location(original, request.headers, reason, form.room_for_location())
         }
         _ => None,
@@ -95,15 +109,37 @@ fn deny(
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if reason.is_terminal() {
-        headers.insert(SET_COOKIE, contracts.cookie.cleared());
+        let cleared = outcome.cleared.clone();
+        headers.insert(
+            SET_COOKIE,
+            cleared.unwrap_or_else(|| contracts.cookie.cleared()),
+        );
+    }
+    if let Some(relayed) = relayed {
+        relay(headers, &relayed.headers);
+        // What is said above of where to go is all that is said of it.
+        headers.remove(LOCATION);
     }
     if let Some(location) = location {
         headers.insert(LOCATION, location);
     }
     if form == Form::Whole && !redirect && !is_grpc(request.headers) {
-        let (content_type, body) = body(reason, wants_html(request.headers));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
+            Some(relayed) => relayed,
+            None => body(reason, wants_html(request.headers)),
+        };
+        headers.insert(CONTENT_TYPE, content_type);
         *response.body_mut() = body;
+    }
+}
+
+/// Hands on what another service says, instead of what is there under its names.
+fn relay(headers: &mut HeaderMap, relayed: &HeaderMap) {
+    for name in relayed.keys() {
+        headers.remove(name);
+    }
+    for (name, value) in relayed {
+        headers.append(name.clone(), value.clone());
     }
 }
 
@@ -132,17 +168,18 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>) -> HeaderValue {
 }
 
 /// The content type and the text of a denial. Nothing of the request is in it.
-fn body(reason: DenyReason, html: bool) -> (&'static str, String) {
+fn body(reason: DenyReason, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
     if html {
         let page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <title>Not signed in</title></head><body><p>{message}</p></body></html>"
         );
-        return ("text/html; charset=utf-8", page);
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        return (kind, page);
     }
     let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}");
-    ("application/json", object)
+    (HeaderValue::from_static("application/json"), object)
 }
 
 /// For the person in front of the screen. Plain text without quotes or markup.

@@ -35,10 +35,7 @@ impl SignIn {
         room: usize,
     ) -> Option<HeaderValue> {
         let helps = !reason.is_unavailability()
-            && !matches!(
-                reason,
-                DenyReason::Forbidden | DenyReason::MalformedRequest
-            );
+            && !matches!(reason, DenyReason::Forbidden | DenyReason::MalformedRequest);
         let wanted = helps
             && is_navigation(original.method, headers)
             && self.may_return_to(&original.url)

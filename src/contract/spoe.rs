@@ -11,13 +11,17 @@ mod headers;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use spop::frame::Message;
 use spop::{Action, TypedData, VarScope};
 
+use super::Contracts;
 use super::reply::{Form, SESSION_REASON, reply};
-use super::{Contracts, identity};
-use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use super::vouch::ASSERTION;
+use crate::check::{
+    CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
+};
+use crate::identity::Identity;
 use crate::policy::Contract;
 
 pub use agent::Agent;
@@ -56,7 +60,8 @@ async fn answer(contracts: &Contracts, message: &Message, peer: IpAddr) -> Vec<A
         peer: Some(peer),
     };
     let outcome = contracts.checker.check(&request).await;
-    variables(&reply(contracts, &request, &outcome, Form::Whole))
+    let reply = reply(contracts, &request, &outcome, Form::Whole);
+    variables(contracts, &outcome, &reply)
 }
 
 /// An argument that is text, which HAProxy sends in either of two types.
@@ -87,20 +92,20 @@ fn client_headers(message: &Message) -> Result<HeaderMap, MalformedOriginal> {
 }
 
 /// Which header of the answer is in which variable.
-const VARIABLES: [(HeaderName, &str); 10] = [
-    (identity::USER, "user"),
-    (identity::GROUPS, "groups"),
-    (identity::EMAIL, "email"),
-    (identity::ID, "id"),
-    (identity::POLICY, "policy"),
+const VARIABLES: [(HeaderName, &str); 6] = [
     (SESSION_REASON, "reason"),
     (WWW_AUTHENTICATE, "challenge"),
     (SET_COOKIE, "set_cookie"),
     (LOCATION, "location"),
     (CONTENT_TYPE, "content_type"),
+    (ASSERTION, "assertion"),
 ];
 
-fn variables(reply: &http::Response<String>) -> Vec<Action> {
+fn variables(
+    contracts: &Contracts,
+    outcome: &Outcome,
+    reply: &http::Response<String>,
+) -> Vec<Action> {
     let text = |text: &str| TypedData::String(text.to_owned());
     let mut actions = Vec::with_capacity(VARIABLES.len() + 3);
     let mut set = |name: &str, value: TypedData| {
@@ -116,6 +121,28 @@ fn variables(reply: &http::Response<String>) -> Vec<Action> {
         "status",
         TypedData::Int32(i32::from(reply.status().as_u16())),
     );
+    if allowed {
+        let identity = match &outcome.session {
+            Some((id, session)) => Identity::of(*id, session),
+            None => Identity::default(),
+        };
+        set("user", text(identity.user));
+        set("groups", text(&identity.joined_groups()));
+        set("email", text(identity.email));
+        set("name", text(identity.name));
+        set("preferred_username", text(identity.preferred_username));
+        set("id", text(&identity.id));
+        set("policy", text(identity.policy));
+        // Under the header's name, as HAProxy writes it in a variable's.
+        for header in &contracts.identity.relayed {
+            let value = reply
+                .headers()
+                .get(header)
+                .map_or(&b""[..], HeaderValue::as_bytes);
+            let name = header.as_str().replace('-', "_");
+            set(&name, text(&String::from_utf8_lossy(value)));
+        }
+    }
     for (header, name) in VARIABLES {
         if let Some(value) = reply.headers().get(header) {
             set(name, text(&String::from_utf8_lossy(value.as_bytes())));
@@ -128,4 +155,4 @@ fn variables(reply: &http::Response<String>) -> Vec<Action> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

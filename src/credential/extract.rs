@@ -33,6 +33,8 @@ pub enum Extraction<'a> {
     Token(&'a [u8]),
     /// What may be a token of an identity provider's, not verified.
     Jwt(&'a [u8]),
+    /// A bearer token that is nobody's we know of, and nothing else.
+    Foreign,
     /// Several that differ: which of them the backend would act on can't be known.
     Ambiguous,
 }
@@ -56,15 +58,18 @@ impl CredentialExtractor {
             let places = self.jwt.as_ref();
             places.is_some_and(|places| places.bearer) && looks_like_a_jwt(value)
         };
+        let mut foreign = false;
         if self.bearer {
             for value in bearer_tokens(headers).filter(|value| !theirs(value)) {
                 let ours = value.starts_with(Token::PREFIX.as_bytes());
+                foreign |= !ours && found.is_none();
                 if (ours || found.is_none()) && *found.get_or_insert(value) != value {
                     return Extraction::Ambiguous;
                 }
             }
         }
         match (found, &self.jwt) {
+            (Some(_), _) if foreign => Extraction::Foreign,
             (Some(token), _) => Extraction::Token(token),
             (None, None) => Extraction::Nothing,
             (None, Some(places)) => places.extract(headers),
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Extraction::{Ambiguous, Nothing, Token};
+        use Extraction::{Ambiguous, Foreign, Nothing, Token};
         let both = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
@@ -153,7 +158,7 @@ mod tests {
                 Token(b"cfw1_a"),
                 Nothing,
             ),
-            (&[("authorization", "Bearer eyJ")], Token(b"eyJ"), Nothing),
+            (&[("authorization", "Bearer eyJ")], Foreign, Nothing),
             (&[("authorization", "Basic YTpi")], Nothing, Nothing),
             (&[("authorization", "Bearer")], Nothing, Nothing),
             (
@@ -192,7 +197,7 @@ mod tests {
 
     #[test]
     fn tokens_of_identity_providers() {
-        use Extraction::{Ambiguous, Jwt, Nothing, Token};
+        use Extraction::{Ambiguous, Foreign, Jwt, Nothing, Token};
         const ONE: &str = "eyJh.eyJi.c";
         let extractor = CredentialExtractor {
             cookie: "s".to_owned(),
@@ -215,7 +220,7 @@ mod tests {
             (&[bearer, ("cookie", "id=eyJx.eyJy.z")], Ambiguous),
             (&[bearer, ("cookie", "s=cfw1_a")], Token(b"cfw1_a")),
             (&[("authorization", "Bearer cfw1_a")], Token(b"cfw1_a")),
-            (&[("authorization", "Bearer eyJ.x")], Token(b"eyJ.x")),
+            (&[("authorization", "Bearer eyJ.x")], Foreign),
             (&[("cookie", "id=other")], Jwt(b"other")),
         ] {
             assert_eq!(extractor.extract(&headers(lines)), expected, "{lines:?}");

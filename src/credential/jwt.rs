@@ -4,12 +4,15 @@
 //! are tried (3.8), what a header says of keys is ignored (3.10), the kind of token can be
 //! pinned (3.11), and audience, issuer and subject are looked at (3.8, 3.9).
 
+mod claims;
 mod crypto;
 mod keys;
 mod notice;
 mod verify;
 
+pub use claims::unverified_issuer;
+pub(super) use claims::{Said, find, unverified_claims};
 pub use crypto::install as install_crypto;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, Notice, Whom};
-pub use verify::{Claims, InvalidJwt, Issuer, VerifiedJwt, looks_like_a_jwt, unverified_issuer};
+pub use verify::{Claims, InvalidJwt, Issuer, VerifiedJwt, looks_like_a_jwt};

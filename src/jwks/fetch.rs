@@ -6,6 +6,7 @@ use url::Url;
 
 use super::{FetchKeys, Freshness};
 use crate::credential::jwt::{KeySet, KeySetError};
+use crate::http_client::{http_client, read_body};
 
 /// The most bytes of an answer.
 const MOST: usize = 1024 * 1024;
@@ -79,34 +80,16 @@ impl HttpFetcher {
     /// # Errors
     /// [`reqwest::Error`] when the authorities can't be read.
     pub fn new(settings: &FetchSettings) -> Result<Self, reqwest::Error> {
-        // The client looks for the provider that `main.rs` chooses; there may be another `main`.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut client = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            // An address that sends us elsewhere is none that was configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("curfew/", env!("CARGO_PKG_VERSION")));
-        if let Some(pem) = &settings.authorities {
-            let authorities = reqwest::Certificate::from_pem_bundle(pem)?;
-            client = client.tls_certs_only(authorities);
-        }
         Ok(Self {
             location: settings.location.clone(),
-            client: client.build()?,
+            client: http_client(settings.timeout, settings.authorities.as_deref())?,
         })
     }
 
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let mut answer = self.client.get(url).send().await?.error_for_status()?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            if bytes.len() + chunk.len() > MOST {
-                return Err(FetchError::TooLarge);
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
+        let body = read_body(&mut answer, MOST).await?;
+        body.ok_or(FetchError::TooLarge)
     }
 
     /// Where the keys are, by the issuer's metadata, which must be its own (OpenID Connect Discovery

@@ -10,8 +10,8 @@ use super::*;
 use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl};
 use crate::credential::JwtPlaces;
 use crate::policy::{Contract, Rules};
-use crate::store::SessionStore;
 use crate::session::{DenyReason, State, Verdict};
+use crate::store::SessionStore;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
@@ -116,7 +116,8 @@ impl Fixture {
     }
 
     async fn push(&self, token: &str) -> (StatusCode, String) {
-        let request = Request::post("/ssf/events").header("content-type", "application/secevent+jwt");
+        let request =
+            Request::post("/ssf/events").header("content-type", "application/secevent+jwt");
         self.send(request.body(Body::from(token.to_owned())).unwrap())
             .await
     }
@@ -157,7 +158,10 @@ async fn a_session_of_the_provider_ends() {
     let alice = crate::session::Subject::new("alice").unwrap();
     let page = service.bench.store.list(&alice, None, 10).await.unwrap();
     let live = |state| matches!(state, State::Live);
-    let alive = page.sessions.iter().filter(|(_, session)| live(session.state));
+    let alive = page
+        .sessions
+        .iter()
+        .filter(|(_, session)| live(session.state));
     assert_eq!(alive.count(), 1);
 }
 
@@ -237,7 +241,10 @@ async fn what_is_no_logout_token_ends_nothing() {
     let good = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     let forged = {
         let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "logout+jwt" });
-        stranger.sign(&header, &json!({ "iss": ISSUER, "aud": AUDIENCE, "sid": "s-1" }))
+        stranger.sign(
+            &header,
+            &json!({ "iss": ISSUER, "aud": AUDIENCE, "sid": "s-1" }),
+        )
     };
     let expired = service.logout_token("l-2", Duration::ZERO, &json!({ "sid": "s-1", "exp": 1 }));
     let elsewhere = json!({ "sid": "s-1", "iss": "https://evil.example" });
@@ -276,9 +283,10 @@ async fn events_that_are_refused_say_why() {
     let header = json!({ "alg": "EdDSA", "kid": "a", "typ": "secevent+jwt" });
     let forged = stranger.sign(&header, &json!({ "iss": ISSUER }));
     let foreign = stranger.sign(&header, &json!({ "iss": "https://evil.example" }));
-    let others = service
-        .key
-        .sign(&header, &json!({ "iss": ISSUER, "aud": "others", "jti": "x", "iat": 1 }));
+    let others = service.key.sign(
+        &header,
+        &json!({ "iss": ISSUER, "aud": "others", "jti": "x", "iat": 1 }),
+    );
     for (token, code) in [
         ("", "invalid_issuer"),
         (&*logout, "invalid_request"),
@@ -296,7 +304,11 @@ async fn events_that_are_refused_say_why() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "of no type");
     assert_eq!(service.push(&good).await.0, StatusCode::ACCEPTED);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
-    assert_eq!(verdict, Verdict::Allow, "signed in in the very same instant");
+    assert_eq!(
+        verdict,
+        Verdict::Allow,
+        "signed in in the very same instant"
+    );
     service.bench.at(SECOND);
     let event = service.event_token("e-2", &json!({ "format": "opaque", "id": "s-1" }));
     assert_eq!(service.push(&event).await.0, StatusCode::ACCEPTED);
@@ -314,8 +326,14 @@ async fn the_front_channel() {
         (format!("?iss={iss}"), StatusCode::BAD_REQUEST),
         ("?sid=s-1".to_owned(), StatusCode::BAD_REQUEST),
         (format!("?iss={iss}&sid="), StatusCode::BAD_REQUEST),
-        (format!("?iss={iss}&sid=s-1&sid=s-2"), StatusCode::BAD_REQUEST),
-        ("?iss=https://evil.example&sid=s-1".to_owned(), StatusCode::BAD_REQUEST),
+        (
+            format!("?iss={iss}&sid=s-1&sid=s-2"),
+            StatusCode::BAD_REQUEST,
+        ),
+        (
+            "?iss=https://evil.example&sid=s-1".to_owned(),
+            StatusCode::BAD_REQUEST,
+        ),
         (format!("?iss={iss}&sid=s-2"), StatusCode::OK),
     ] {
         assert_eq!(service.front_channel(&query).await, status, "{query}");
@@ -326,7 +344,11 @@ async fn the_front_channel() {
     assert_eq!(verdict, REVOKED);
     // Anybody can ask, so only so often.
     let mut taken = 1;
-    while service.front_channel(&format!("?iss={iss}&sid=x{taken}")).await == StatusCode::OK {
+    while service
+        .front_channel(&format!("?iss={iss}&sid=x{taken}"))
+        .await
+        == StatusCode::OK
+    {
         taken += 1;
     }
     assert_eq!(taken, 600);

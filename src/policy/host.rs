@@ -29,6 +29,16 @@ impl fmt::Display for HostPattern {
 }
 
 impl HostPattern {
+    /// Whether it is a pattern of the host of a URL, which may have a port.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        let host = normal_host(host);
+        match self {
+            Self::Exact(exact) => *exact == host,
+            Self::Below(domain) => host.ends_with(domain.as_str()),
+        }
+    }
+
     /// Parses a host, or `*.` and a domain.
     ///
     /// # Errors
@@ -54,7 +64,8 @@ impl HostPattern {
 
 /// A host as rules match it, out of the host of a URL: in lower case, without its port and without
 /// the dot that a full name may end in.
-pub(super) fn normal_host(host: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn normal_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
         Some((name, _)) if !host.ends_with(']') => name,
         _ => host,

@@ -29,6 +29,8 @@ pub struct Metrics {
     degraded: IntCounterVec,
     config_reloads: IntCounterVec,
     keys_fetched: IntCounterVec,
+    delegate_answers: IntCounterVec,
+    delegate_seconds: HistogramVec,
     config_in_force: IntGauge,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
@@ -163,6 +165,27 @@ impl Metrics {
                     &["issuer", "result"],
                 )?,
             )?,
+            delegate_answers: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_delegate_answers_total",
+                        "What other authorization services answered, or that they did not.",
+                    ),
+                    &["service", "answer"],
+                )?,
+            )?,
+            delegate_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "curfew_delegate_duration_seconds",
+                        "How long other authorization services took to answer.",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                    &["service"],
+                )?,
+            )?,
             unconfirmed: register(
                 &registry,
                 IntCounter::new(
@@ -256,6 +279,15 @@ impl Metrics {
     pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
         let result = if succeeded { "ok" } else { "error" };
         self.keys_fetched.with_label_values(&[issuer, result]).inc();
+    }
+
+    /// Counts what another authorization service answered (`allow`, `deny`) or that it did not
+    /// (`error`), after so many seconds.
+    pub fn delegate_asked(&self, service: &str, answer: &str, seconds: f64) {
+        let labels = [service, answer];
+        self.delegate_answers.with_label_values(&labels).inc();
+        let duration = self.delegate_seconds.with_label_values(&[service]);
+        duration.observe(seconds);
     }
 
     /// Counts a configuration that was read again, and is in force or was refused.

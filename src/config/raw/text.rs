@@ -149,7 +149,7 @@ fn redacted_hosts(url: &str) -> Option<String> {
 }
 
 /// A URL that may hold a password; shown without it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RawUrl(pub String);
 

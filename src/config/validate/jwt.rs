@@ -116,14 +116,7 @@ fn issuer(
     }
     let least = Duration::ZERO;
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
-    let policy = match (&raw.policy, policies) {
-        (None, _) => Some(None),
-        (Some(name), Some(policies)) => {
-            let known = policies.get(name).map(|(name, _)| Some(name.clone()));
-            mistakes.take(&key("policy"), known.ok_or("is not one of the policies"))
-        }
-        (Some(_), None) => None,
-    };
+    let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = keys(name, raw, fetching, mistakes);
     Some(IssuerConfig {
         name: name.to_owned(),

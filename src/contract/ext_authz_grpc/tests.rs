@@ -9,7 +9,7 @@ use crate::contract::fixture::{CLEARED, Fixture};
 use crate::testing::MINUTE;
 
 /// A request as Envoy describes it, with these headers.
-fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
+pub(in crate::contract) fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
         scheme: "https".to_owned(),
@@ -23,7 +23,11 @@ fn http(method: &str, headers: &[(&str, &str)]) -> HttpRequest {
     }
 }
 
-async fn ask(fixture: &Fixture, http: HttpRequest, policy: Option<&str>) -> CheckResponse {
+pub(in crate::contract) async fn ask(
+    fixture: &Fixture,
+    http: HttpRequest,
+    policy: Option<&str>,
+) -> CheckResponse {
     let extensions = policy.map(|policy| ("policy".to_owned(), policy.to_owned()));
     let request = GrpcCheckRequest {
         attributes: Some(AttributeContext {

@@ -24,7 +24,10 @@ fn string(text: &str) -> TypedData {
 }
 
 /// The message as HAProxy sends it, with some arguments replaced.
-fn message(lines: &[(&str, &str)], replaced: &[(&str, TypedData)]) -> Message {
+pub(in crate::contract) fn message(
+    lines: &[(&str, &str)],
+    replaced: &[(&str, TypedData)],
+) -> Message {
     let mut args = vec![
         ("method".to_owned(), string("GET")),
         ("scheme".to_owned(), string("https")),
@@ -43,7 +46,10 @@ fn message(lines: &[(&str, &str)], replaced: &[(&str, TypedData)]) -> Message {
     }
 }
 
-async fn ask(fixture: &Fixture, message: &Message) -> Vec<(String, TypedData)> {
+pub(in crate::contract) async fn ask(
+    fixture: &Fixture,
+    message: &Message,
+) -> Vec<(String, TypedData)> {
     let actions = answer(&fixture.contracts.current(), message, PEER).await;
     let set = actions.into_iter().map(|action| match action {
         Action::SetVar {
@@ -56,7 +62,10 @@ async fn ask(fixture: &Fixture, message: &Message) -> Vec<(String, TypedData)> {
     set.collect()
 }
 
-fn variable<'a>(variables: &'a [(String, TypedData)], name: &str) -> Option<&'a TypedData> {
+pub(in crate::contract) fn variable<'a>(
+    variables: &'a [(String, TypedData)],
+    name: &str,
+) -> Option<&'a TypedData> {
     let found = variables.iter().find(|(known, _)| known == name);
     found.map(|(_, value)| value)
 }

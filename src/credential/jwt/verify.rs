@@ -1,17 +1,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
+use super::claims::{self, MAX_LEN, Said, find, part, time};
 use super::keys::KeySet;
+use crate::credential::name::name;
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
-
-/// The most bytes of a token: more than any provider makes, and little enough to verify.
-const MAX_LEN: usize = 16 * 1024;
 
 /// An issuer of tokens, and what its tokens must be like.
 #[derive(Clone, Debug)]
@@ -132,24 +128,6 @@ pub enum InvalidJwt {
 #[must_use]
 pub fn looks_like_a_jwt(text: &[u8]) -> bool {
     text.starts_with(b"eyJ") && text.iter().filter(|byte| **byte == b'.').count() == 2
-}
-
-/// Who a token says has issued it, to find that issuer's keys; believed only once it is verified.
-#[must_use]
-pub fn unverified_issuer(token: &str) -> Option<String> {
-    if token.len() > MAX_LEN {
-        return None;
-    }
-    let claims = part(token, 1).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
-}
-
-/// A part of a token, as an object.
-fn part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
-    let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
-    let json = URL_SAFE_NO_PAD.decode(text);
-    let json = json.map_err(|_| InvalidJwt::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| InvalidJwt::Malformed)
 }
 
 impl Issuer {
@@ -317,36 +295,32 @@ impl Issuer {
         });
         let (kind, value) = named.unwrap_or(("token", token));
         let signed_in = signed_in.map(|at| at.as_millis().to_string());
-        name(&[
+        let texts = [
             "session",
             &self.issuer,
             kind,
             value,
             signed_in.as_deref().unwrap_or(""),
-        ])
+        ];
+        name("jwt", &texts.map(str::as_bytes))
     }
 
     /// What stands for a session of the provider, among the subjects whose sessions have ended.
     #[must_use]
     pub fn provider_session(&self, sid: &str) -> Subject {
-        Subject::of_provider(name(&["provider session", &self.issuer, sid]))
+        claims::provider_session(&self.issuer, sid)
     }
 
     /// What stands for everything that the provider's own subject has.
     #[must_use]
     pub fn provider_subject(&self, sub: &str) -> Subject {
-        Subject::of_provider(name(&["provider subject", &self.issuer, sub]))
+        claims::provider_subject(&self.issuer, sub)
     }
 
     /// What else is known of the subject.
     fn attributes(&self, claims: &Map<String, Value>) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
-        let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        let names = [
-            text("sid").map(|sid| self.provider_session(sid)),
-            text("sub").map(|sub| self.provider_subject(sub)),
-        ];
-        let names: Vec<String> = names.iter().flatten().map(Subject::to_string).collect();
+        let names = Said::of(claims).provider_names;
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
@@ -369,44 +343,6 @@ impl Issuer {
         }
         Attributes::new(attributes).map_err(|_| InvalidJwt::Subject)
     }
-}
-
-/// A claim, by the names on the way to it with dots between; a claim that has the whole as its name
-/// comes first, as `https://example.com/groups` does.
-fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
-        return Some(value);
-    }
-    let mut names = path.split('.');
-    let first = claims.get(names.next()?)?;
-    names.try_fold(first, |value, name| value.get(name))
-}
-
-/// A time in seconds since 1970, whole or not.
-fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, InvalidJwt> {
-    let Some(value) = claims.get(name) else {
-        return Ok(None);
-    };
-    let seconds = value
-        .as_f64()
-        .filter(|seconds| (0.0..1e11).contains(seconds));
-    let seconds = seconds.ok_or(InvalidJwt::Malformed)?;
-    Ok(Some(Timestamp::from_millis((seconds * 1000.0) as u64)))
-}
-
-/// The first half of a hash over texts, each with its length in front, so that no two lists of texts
-/// have the same.
-fn name(texts: &[&str]) -> SessionId {
-    let mut hash = Sha256::new();
-    hash.update(b"curfew jwt 1\0");
-    for text in texts {
-        hash.update((text.len() as u64).to_be_bytes());
-        hash.update(text);
-    }
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut id = [0; SessionId::LEN];
-    id.copy_from_slice(&digest[..SessionId::LEN]);
-    SessionId::from_bytes(id)
 }
 
 #[cfg(test)]

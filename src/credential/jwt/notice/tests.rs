@@ -225,10 +225,19 @@ fn what_is_no_event_for_us() {
         (json!({ "sub_id": null }), Nobody),
         (json!({ "sub_id": "alice" }), Nobody),
         (json!({ "sub_id": {} }), Nobody),
-        (json!({ "sub_id": { "format": "email", "email": "a@example.com" } }), Nobody),
-        (json!({ "sub_id": { "format": "opaque", "id": "" } }), Nobody),
+        (
+            json!({ "sub_id": { "format": "email", "email": "a@example.com" } }),
+            Nobody,
+        ),
+        (
+            json!({ "sub_id": { "format": "opaque", "id": "" } }),
+            Nobody,
+        ),
         (json!({ "sub_id": { "format": "complex" } }), Nobody),
-        (json!({ "sub_id": { "format": "complex", "user": "alice" } }), Nobody),
+        (
+            json!({ "sub_id": { "format": "complex", "user": "alice" } }),
+            Nobody,
+        ),
         // Less than all of the subject.
         (
             json!({ "sub_id": { "format": "complex", "user": alice, "device": { "format": "opaque", "id": "d" } } }),
@@ -244,7 +253,12 @@ fn what_is_no_event_for_us() {
         assert_eq!(found, Err(expected), "{changes}");
     }
     // RFC 8417 2.3 gives them a type of their own so that they are never taken for others.
-    for typ in [json!(null), json!("JWT"), json!("logout+jwt"), json!("at+jwt")] {
+    for typ in [
+        json!(null),
+        json!("JWT"),
+        json!("logout+jwt"),
+        json!("at+jwt"),
+    ] {
         let found = verify_event(&typ, &event(&alice, &json!({})));
         assert_eq!(found, Err(Token(Type)), "{typ}");
     }
@@ -254,7 +268,8 @@ fn what_is_no_event_for_us() {
 #[test]
 fn other_events_are_heard_and_end_nothing() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
-    let changes = json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });
+    let changes =
+        json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });
     let found = verify_event(&json!("secevent+jwt"), &event(&json!(null), &changes)).unwrap();
     assert_eq!(found.ended, None);
 }

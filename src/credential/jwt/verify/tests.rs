@@ -1,8 +1,11 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::credential::jwt::KeySetError;
+use crate::credential::jwt::unverified_issuer;
 use crate::testing::START;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
 

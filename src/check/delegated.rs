@@ -1,0 +1,90 @@
+//! What another authorization service says of a request.
+
+use super::{CheckRequest, Checker, Original, Outcome};
+use crate::credential::delegated::Question;
+use crate::delegate::{Advice, Delegate};
+use crate::session::{DenyReason, SessionId, State, Verdict};
+use crate::sources::{Adoptable, Identified};
+
+impl Checker {
+    /// The session that the service allows the request on; or the answer where it allows none.
+    ///
+    /// Where a cookie names the session, and we know that it has ended, the service is not asked: it
+    /// might take the question for activity, and keep alive what must come to an end.
+    pub(super) async fn ask<'a>(
+        &self,
+        delegate: &'a Delegate,
+        request: &CheckRequest<'_>,
+        original: &Original<'_>,
+    ) -> Result<Identified<'a>, Box<Outcome>> {
+        let delegated = delegate.delegated();
+        let refuse = |reason| Err(Box::new(Outcome::deny(reason)));
+        let Ok(cookie) = delegated.key.presented(request.headers) else {
+            return refuse(DenyReason::MalformedRequest);
+        };
+        let cleared = delegated.cleared_cookie.as_ref();
+        if let Some(id) = cookie.map(|cookie| delegated.named_by(cookie))
+            && self.has_ended(id).await
+        {
+            return Ok(Identified {
+                cleared,
+                ..Identified::ours(id)
+            });
+        }
+        let target = original.url.target();
+        let question = Question {
+            headers: request.headers,
+            address: self.client(request).address,
+            method: original.method,
+            secure: original.url.secure,
+            host: original.url.host,
+            target: &target,
+        };
+        let now = self.lifecycle.clock.now();
+        let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
+            Ok(Advice::Allow(answer)) => *answer,
+            Ok(Advice::Deny(reason, relayed)) => {
+                return Err(Box::new(Outcome {
+                    relayed: Some(relayed),
+                    ..Outcome::deny(reason)
+                }));
+            }
+            Err(reason) => return refuse(reason),
+        };
+        Ok(Identified {
+            id: allowed.session,
+            adoptable: Some(Adoptable {
+                subject: allowed.subject,
+                attributes: allowed.attributes,
+                started: allowed.started,
+                expires: allowed.expires,
+                policy: delegate.policy(),
+            }),
+            relayed: Some(Box::new(relayed)),
+            cleared,
+        })
+    }
+
+    /// Whether a session is known to have ended.
+    async fn has_ended(&self, id: SessionId) -> bool {
+        let loading = self.lifecycle.store.load(id);
+        match tokio::time::timeout(self.budget, loading).await {
+            Ok(Ok(Some(session))) => session.state != State::Live,
+            // The store is asked again, and then says what is wrong with it.
+            _ => false,
+        }
+    }
+}
+
+impl Identified<'_> {
+    /// Adds to an answer what the service has to say: all of it where the request may pass, and else
+    /// nothing, least of all a cookie that prolongs what we have ended.
+    pub(super) fn complete(self, outcome: Outcome) -> Outcome {
+        let allowed = outcome.verdict == Verdict::Allow;
+        Outcome {
+            relayed: self.relayed.filter(|_| allowed),
+            cleared: self.cleared.cloned(),
+            ..outcome
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Sessions that another authorization service knows.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::credential::delegated::SessionKey;
+use crate::delegate::Delegate;
+use crate::testing::delegate::{Answer, Service};
+use crate::testing::jwt::ISSUER;
+
+const IDLE: Verdict = deny(DenyReason::IdleTimeout);
+const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
+
+struct Behind {
+    bench: Bench,
+    checker: Checker,
+    service: Service,
+}
+
+/// A cookie of a ticket, signed anew with each refresh.
+fn cookie(ticket: &str, refreshed: u32) -> String {
+    format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
+}
+
+impl Behind {
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut crate::credential::delegated::Delegated)) -> Self {
+        let (bench, service) = (Bench::new(), Service::start().await);
+        let mut checker = bench.checker(Rules::default(), "session");
+        let metrics = Arc::clone(&bench.lifecycle.metrics);
+        let delegate = Delegate::new(service.settings(change), metrics).unwrap();
+        checker.sources.delegates.push(delegate);
+        Self {
+            bench,
+            checker,
+            service,
+        }
+    }
+
+    async fn ask(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
+        self.bench.at(after);
+        let headers = headers(lines);
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::POST,
+                url: OriginalUrl::parse(b"https://App.example.com:8443/a%20b?c=d").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::Told(Some("192.0.2.7".parse().unwrap())),
+            peer: None,
+        };
+        self.checker.check(&request).await
+    }
+
+    async fn verdict(&self, cookie: &str, after: Duration) -> Verdict {
+        self.ask(&[("cookie", cookie)], after).await.verdict
+    }
+}
+
+#[tokio::test]
+async fn the_service_says_who_it_is_and_curfew_for_how_long() {
+    let behind = Behind::new().await;
+    behind.service.answers(Answer::allow(&[
+        ("x-auth-request-groups", "staff, admin"),
+        ("x-auth-request-email", "alice@example.com"),
+        ("x-auth-request-access-token", "secret"),
+        ("x-other", "not asked for"),
+        ("set-cookie", "_oauth2_proxy=refreshed"),
+    ]));
+    let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+    assert_eq!(outcome.verdict, Verdict::Allow);
+    let (id, session) = outcome.session.unwrap();
+    assert_eq!(session.subject.as_str(), "alice");
+    assert_eq!(session.attributes.get("groups"), ["staff", "admin"]);
+    assert_eq!(session.attributes.get("email"), ["alice@example.com"]);
+    assert_eq!(session.started, START.plus(MINUTE));
+    let relayed = outcome.relayed.unwrap();
+    assert_eq!(relayed.headers.len(), 2);
+    assert_eq!(relayed.headers["x-auth-request-access-token"], "secret");
+    assert_eq!(relayed.headers["set-cookie"], "_oauth2_proxy=refreshed");
+    assert!(!format!("{relayed:?}").contains("secret"), "{relayed:?}");
+    // The ticket stays the same when the cookie is refreshed.
+    let again = behind.ask(&[("cookie", &cookie("t", 2))], 2 * MINUTE).await;
+    assert_eq!(again.session.unwrap().0, id);
+    let other = behind.ask(&[("cookie", &cookie("u", 2))], 2 * MINUTE).await;
+    assert_ne!(other.session.unwrap().0, id);
+}
+
+#[tokio::test]
+async fn after_a_timeout_the_service_is_not_asked_and_its_cookie_is_dropped() {
+    let behind = Behind::new().await;
+    behind
+        .service
+        .answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
+    assert_eq!(
+        behind.verdict(&cookie("t", 1), MINUTE).await,
+        Verdict::Allow
+    );
+    let outcome = behind
+        .ask(&[("cookie", &cookie("t", 2))], 17 * MINUTE)
+        .await;
+    assert_eq!(outcome.verdict, IDLE);
+    assert!(outcome.relayed.is_none(), "what prolongs it is kept back");
+    assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
+    behind.service.asked();
+    // For as long as the service's session can live.
+    for hours in [1, 24, 6 * 24] {
+        behind.bench.store.memory.reclaim();
+        let outcome = behind
+            .ask(&[("cookie", &cookie("t", 3))], hours * HOUR)
+            .await;
+        assert_eq!(outcome.verdict, IDLE, "{hours}");
+        assert_eq!(outcome.cleared.unwrap(), "_oauth2_proxy=; Max-Age=0");
+    }
+    assert!(behind.service.asked().is_empty());
+    // A fresh sign-in has another ticket.
+    let fresh = behind.verdict(&cookie("u", 1), 6 * 24 * HOUR).await;
+    assert_eq!(fresh, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn its_denial_is_handed_on() {
+    let behind = Behind::new().await;
+    let with = |status, lines: &[(&'static str, &str)]| Answer::deny(status, lines);
+    let location = ("location", "https://login.example.com/?rd=x");
+    for (answer, cookie, verdict, status) in [
+        (with(401, &[]), "a=b", DenyReason::NoCredential, 401),
+        (
+            with(401, &[]),
+            "_oauth2_proxy=x",
+            DenyReason::InvalidCredential,
+            401,
+        ),
+        (
+            with(403, &[]),
+            "_oauth2_proxy=x",
+            DenyReason::Forbidden,
+            403,
+        ),
+        (with(302, &[location]), "a=b", DenyReason::NoCredential, 302),
+        (with(303, &[location]), "a=b", DenyReason::NoCredential, 302),
+    ] {
+        let told = format!("{answer:?}");
+        behind.service.answers(answer);
+        let outcome = behind.ask(&[("cookie", cookie)], MINUTE).await;
+        assert_eq!(outcome.verdict, Verdict::Deny(verdict), "{told}");
+        let relayed = outcome.relayed.unwrap();
+        assert_eq!(relayed.status.unwrap().as_u16(), status, "{told}");
+        assert_eq!(relayed.headers.contains_key("location"), status == 302);
+        assert_eq!(relayed.body.is_some(), status != 302, "{told}");
+    }
+    // Somebody whom nobody knows may pass; not by us.
+    behind.service.answers(Answer::Now(200, vec![], ""));
+    let outcome = behind.ask(&[], MINUTE).await;
+    assert_eq!(outcome.verdict, deny(DenyReason::NoCredential));
+}
+
+/// Fails closed, and no session ends by it.
+#[tokio::test]
+async fn a_service_in_trouble_ends_nothing() {
+    let behind = Behind::new().await;
+    assert_eq!(
+        behind.verdict(&cookie("t", 1), MINUTE).await,
+        Verdict::Allow
+    );
+    let user = |text: &str| vec![("x-auth-request-user", text.to_owned())];
+    for (number, answer) in [
+        Answer::Never,
+        Answer::deny(500, &[]),
+        Answer::deny(502, &[]),
+        Answer::deny(503, &[]),
+        Answer::deny(404, &[]),
+        Answer::deny(400, &[]),
+        Answer::deny(302, &[]),
+        Answer::Now(200, vec![], "<html>garbage</html>"),
+        Answer::Now(200, user(""), ""),
+        Answer::Now(200, user(&"x".repeat(300)), ""),
+        Answer::Now(200, [user("alice"), user("mallory")].concat(), ""),
+        Answer::Now(
+            200,
+            [
+                user("alice"),
+                vec![("x-auth-request-email", "x".repeat(2000))],
+            ]
+            .concat(),
+            "",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let told = format!("{number}: {answer:?}");
+        behind.service.answers(answer);
+        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], 2 * MINUTE).await;
+        assert_eq!(outcome.verdict, UNAVAILABLE, "{told}");
+        assert!(
+            outcome.relayed.is_none() && outcome.cleared.is_none(),
+            "{told}"
+        );
+        let stranger = behind.verdict(&cookie("forged", 1), 2 * MINUTE).await;
+        assert_eq!(stranger, UNAVAILABLE, "{told}");
+    }
+    behind.service.answers(Answer::allow(&[]));
+    assert_eq!(
+        behind.verdict(&cookie("t", 1), 3 * MINUTE).await,
+        Verdict::Allow
+    );
+    let forged = behind
+        .bench
+        .lifecycle
+        .count(&subject("alice"))
+        .await
+        .unwrap();
+    assert_eq!(forged.live, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_is_down() {
+    let mut behind = Behind::new().await;
+    let mut settings = behind.service.settings(|_| {});
+    settings.url = "http://127.0.0.1:1/".parse().unwrap();
+    let metrics = Arc::clone(&behind.bench.lifecycle.metrics);
+    behind.checker.sources.delegates = vec![Delegate::new(settings, metrics).unwrap()];
+    assert_eq!(behind.verdict(&cookie("t", 1), MINUTE).await, UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn what_the_service_is_asked() {
+    let behind = Behind::new().await;
+    let lines = [
+        ("cookie", "a=b; _oauth2_proxy=t|1|s; c=d"),
+        ("authorization", "Bearer of-the-application"),
+        ("user-agent", "browser"),
+        ("x-requested-with", "XMLHttpRequest"),
+        ("x-auth-request-user", "mallory"),
+        ("x_forwarded_user", "mallory"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-for", "198.51.100.1"),
+        ("x-original-url", "https://evil.example/"),
+        ("connection", "x-forwarded-for"),
+        ("content-length", "5"),
+    ];
+    assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
+    let mut asked = behind.service.asked().remove(0);
+    for name in ["host", "accept"] {
+        asked.remove(name);
+    }
+    let mut told: Vec<_> = asked
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            ("cookie", "_oauth2_proxy=t|1|s"),
+            ("user-agent", "browser"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-host", "App.example.com:8443"),
+            ("x-forwarded-method", "POST"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-uri", "/a%20b?c=d"),
+            ("x-original-method", "POST"),
+            ("x-original-url", "https://App.example.com:8443/a%20b?c=d"),
+            ("x-requested-with", "XMLHttpRequest"),
+        ]
+    );
+}
+
+/// A session has one name: whatever the service could take for the same cookie is the same session here,
+/// or none.
+#[tokio::test]
+async fn no_second_name_for_a_session() {
+    let behind = Behind::new().await;
+    let first = behind
+        .ask(&[("cookie", "_oauth2_proxy=ab|1|s")], MINUTE)
+        .await;
+    let id = first.session.unwrap().0;
+    for same in [
+        "_oauth2_proxy=%61b|1|s",
+        "_oauth2_proxy=ab%7C1%7Cs",
+        "_oauth2_proxy=ab",
+    ] {
+        let outcome = behind.ask(&[("cookie", same)], MINUTE).await;
+        assert_eq!(outcome.session.unwrap().0, id, "{same}");
+    }
+    for ambiguous in [
+        "_oauth2_proxy=\"ab|1|s\"",
+        "_oauth2_proxy=ab|1|s; _oauth2_proxy=cd|1|s",
+        "_oauth2_proxy=a b",
+        "_oauth2_proxy=a,b",
+        "_oauth2_proxy=a\\b",
+        "_oauth2_proxy=",
+        "_oauth2_proxy=ä",
+    ] {
+        let found = behind.verdict(ambiguous, MINUTE).await;
+        assert_eq!(found, deny(DenyReason::MalformedRequest), "{ambiguous}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_may_be_named_by_the_answer() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let token = |claims: serde_json::Value| {
+        let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
+        format!("Bearer eyJh.{claims}.signature")
+    };
+    let by_claim = Behind::with(|it| it.key = SessionKey::Claim("sid".to_owned())).await;
+    let claims = serde_json::json!({
+        "iss": ISSUER, "sid": "s-1", "sub": "a-1", "auth_time": START.as_millis() / 1000,
+    });
+    let lines = [("cookie", "a=b"), ("authorization", "Basic eDp5")];
+    by_claim
+        .service
+        .answers(Answer::allow(&[("x-token", &token(claims))]));
+    let outcome = by_claim.ask(&lines, 5 * MINUTE).await;
+    let session = outcome.session.unwrap().1;
+    assert_eq!(session.started, START, "as its token says");
+    assert_eq!(session.provider_names().count(), 2);
+    let asked = by_claim.service.asked().remove(0);
+    assert_eq!(
+        (&asked["cookie"], &asked["authorization"]),
+        (&"a=b".parse().unwrap(), &"Basic eDp5".parse().unwrap())
+    );
+    let by_header =
+        Behind::with(|it| it.key = SessionKey::Header("x-session".parse().unwrap())).await;
+    for (name, verdict) in [("s-1", Verdict::Allow), ("", UNAVAILABLE)] {
+        by_header
+            .service
+            .answers(Answer::allow(&[("x-session", name)]));
+        let outcome = by_header.ask(&lines, 5 * MINUTE).await;
+        assert_eq!(outcome.verdict, verdict, "{name:?}");
+    }
+}
+
+/// A token of Curfew's or of an identity provider's comes first; an application's own concerns nobody.
+#[tokio::test]
+async fn the_service_comes_last() {
+    let behind = Behind::new().await;
+    let started = behind.bench.sign_in("default").await;
+    let ours = format!("session={}", started.token.expose());
+    assert_eq!(behind.verdict(&ours, MINUTE).await, Verdict::Allow);
+    let forged = behind.verdict("session=cfw1_x", MINUTE).await;
+    assert_eq!(forged, deny(DenyReason::InvalidCredential));
+    assert!(behind.service.asked().is_empty());
+    let lines = [
+        ("authorization", "Bearer abc"),
+        ("cookie", "_oauth2_proxy=t|1|s"),
+    ];
+    assert_eq!(behind.ask(&lines, MINUTE).await.verdict, Verdict::Allow);
+    assert_eq!(behind.service.asked().len(), 1);
+}
+
+fn subject(text: &str) -> crate::session::Subject {
+    crate::session::Subject::new(text).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// However often the service refreshes its cookie, the absolute limit stays where it was.
+    #[test]
+    fn a_refreshed_cookie_never_prolongs_the_absolute_limit(
+        gaps in proptest::collection::vec((1_u32..14, any::<u32>()), 1..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let behind = Behind::new().await;
+            let mut now = Duration::ZERO;
+            prop_assert_eq!(behind.verdict(&cookie("t", 0), now).await, Verdict::Allow);
+            for (minutes, refreshed) in gaps {
+                now += minutes * MINUTE;
+                let over = deny(DenyReason::AbsoluteTimeout);
+                let expected = if now >= 8 * HOUR { over } else { Verdict::Allow };
+                let found = behind.verdict(&cookie("t", refreshed), now).await;
+                prop_assert_eq!(found, expected, "after {:?}", now);
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,181 @@
+//! Other authorization services, and what the backend is told.
+
+use super::*;
+use crate::credential::delegated::SessionKey;
+
+fn loaded(text: &str) -> Loaded {
+    yaml(&format!("policies: {{default: {{}}, apps: {{}}}}\n{text}")).unwrap()
+}
+
+fn wrong(text: &str) -> String {
+    problems(text).replace("curfew.yaml: ", "")
+}
+
+#[test]
+fn a_preset_says_what_is_left_out() {
+    let loaded = loaded(
+        "delegated: {services: {proxy: {preset: oauth2-proxy, url: 'http://p:4180/oauth2/auth', \
+         lifetime: 1d, policy: apps, hosts: ['*.example.com']}, \
+         authelia: {preset: authelia, url: 'http://a/api/authz/auth-request'}}}",
+    );
+    let [authelia, proxy] = &loaded.config.delegates[..] else {
+        panic!("two services");
+    };
+    let key = SessionKey::Cookie {
+        name: "_oauth2_proxy".to_owned(),
+        until: Some('|'),
+    };
+    assert_eq!(proxy.delegated.key, key);
+    assert_eq!(proxy.delegated.user, "x-auth-request-user");
+    assert_eq!(proxy.delegated.lifetime, Duration::from_secs(86_400));
+    assert_eq!(proxy.policy.as_ref().unwrap().as_str(), "apps");
+    assert_eq!(
+        proxy.delegated.cleared_cookie.as_ref().unwrap(),
+        "_oauth2_proxy=; HttpOnly; Path=/; Max-Age=0"
+    );
+    assert_eq!(authelia.delegated.user, "remote-user");
+    // What is in force can be seen.
+    let shown = serde_json::to_value(&loaded.effective).unwrap();
+    let shown = &shown["delegated"]["services"]["proxy"];
+    assert_eq!(shown["session_cookie_until"], "|");
+    assert_eq!(shown["user_header"], "x-auth-request-user");
+}
+
+#[test]
+fn the_backend_is_told_under_these_names() {
+    let names = |text: &str| loaded(text).config.identity;
+    let usual = names("");
+    assert_eq!(usual, crate::identity::IdentityHeaders::x_session());
+    let several = names("identity: {presets: [remote, impersonate], user: X-WebAuth-User}");
+    assert_eq!(
+        several.user,
+        ["remote-user", "impersonate-user", "x-webauth-user"]
+    );
+    assert_eq!(several.groups, ["remote-groups"]);
+    assert_eq!(several.group_lines, ["impersonate-group"]);
+    assert!(several.id.is_empty());
+    for preset in [
+        "x-session",
+        "x-auth-request",
+        "remote",
+        "x-forwarded",
+        "kubernetes",
+        "impersonate",
+    ] {
+        let one = names(&format!("identity: {{presets: {preset}}}"));
+        assert_eq!(one.user.len(), 1, "{preset}");
+        assert_eq!(one.groups.len() + one.group_lines.len(), 1, "{preset}");
+    }
+    let relayed = names(
+        "delegated: {services: {a: {preset: authelia, url: 'http://a/', pass_headers: [X-Token, Authorization]}}}",
+    );
+    assert_eq!(relayed.relayed, ["authorization", "x-token"]);
+}
+
+#[test]
+fn mistakes_are_told() {
+    let service = |rest: &str| {
+        format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{rest}}}}}}}")
+    };
+    for (text, expected) in [
+        (
+            "delegated: {services: {s: {}}}".to_owned(),
+            "delegated.services.s.url: not an absolute address",
+        ),
+        (
+            "delegated: {services: {s: {url: 'http://a/'}}}".to_owned(),
+            "delegated.services.s.session_cookie: exactly one of",
+        ),
+        (
+            "delegated: {services: {s: {url: 'http://a/'}}}".to_owned(),
+            "delegated.services.s.user_header: is missing",
+        ),
+        (
+            "delegated: {services: {s: {url: 'http://a/'}}}".to_owned(),
+            "delegated.services.s.lifetime: is missing",
+        ),
+        (
+            service(", preset: authentik").replace("preset: authelia, ", ""),
+            "delegated.services.s.preset = \"authentik\": must be oauth2-proxy or authelia",
+        ),
+        (
+            service(", session_claim: sid"),
+            "delegated.services.s.session_claim = \"sid\": needs token_header",
+        ),
+        (
+            service(", session_header: x-a, session_cookie: b"),
+            "delegated.services.s.session_cookie = \"b\": exactly one of",
+        ),
+        (
+            service(", user_header: cookie"),
+            "delegated.services.s.user_header = \"cookie\": `cookie` has another meaning",
+        ),
+        (
+            service(", user_header: 'a b'"),
+            "delegated.services.s.user_header = \"a b\": not the name of a header",
+        ),
+        (
+            service(", pass_headers: [set-cookie]"),
+            "delegated.services.s.pass_headers: `set-cookie` has another meaning",
+        ),
+        (
+            service(", session_cookie_path: 'a;b'"),
+            "delegated.services.s.session_cookie_path = \"a;b\": with this name",
+        ),
+        (
+            service(", lifetime: 1s"),
+            "delegated.services.s.lifetime = \"1s\": must be between",
+        ),
+        (
+            service(", policy: x"),
+            "delegated.services.s.policy = \"x\": is not one of the policies",
+        ),
+        (
+            service(", hosts: 'https://a'"),
+            "delegated.services.s.hosts = \"https://a\": not a host",
+        ),
+        (
+            "delegated: {services: {a: {preset: authelia, url: 'http://a/'}, b: {preset: authelia, url: 'http://a/'}}}".to_owned(),
+            "delegated.services.b.hosts: is missing, as it is in delegated.services.a",
+        ),
+        (
+            "delegated: {services: {a: {preset: authelia, url: 'http://a/', hosts: x.y}, b: {preset: authelia, url: 'http://a/', hosts: x.y}}}".to_owned(),
+            "delegated.services.b.hosts = \"x.y\": x.y is in delegated.services.a.hosts, too",
+        ),
+        ("identity: {presets: x}".to_owned(), "identity.presets = \"x\": must be of x-session, "),
+        (
+            "identity: {user: set-cookie}".to_owned(),
+            "identity.user = \"set-cookie\": `set-cookie` has another meaning",
+        ),
+        (
+            "identity: {groups: X-Session-User}".to_owned(),
+            "identity.groups = \"X-Session-User\": `x-session-user` is in identity.user, too",
+        ),
+        (
+            "assertion: {key_files: /nowhere}".to_owned(),
+            "assertion.key_files = \"/nowhere\": can't be read",
+        ),
+        (
+            "assertion: {key_files: Cargo.toml}".to_owned(),
+            "not a private key in PEM (PKCS #8) for Ed25519 or P-256",
+        ),
+        ("assertion: {lifetime: 2h}".to_owned(), "assertion.lifetime = \"2h\": must be between"),
+    ] {
+        let told = wrong(&text);
+        assert!(told.contains(expected), "{text}: {told}");
+    }
+}
+
+#[test]
+fn assertions_are_signed_by_the_first_key() {
+    let key = "src/identity/assertion/p256-for-tests.pem";
+    let other = "src/identity/assertion/ed25519-for-tests.pem";
+    assert!(loaded("").config.assertion.is_none());
+    let signer = loaded(&format!("assertion: {{key_files: [{key}, {other}]}}"))
+        .config
+        .assertion;
+    let signer = signer.unwrap();
+    assert_eq!(signer.key.algorithm(), "ES256");
+    assert_eq!(signer.others.len(), 1);
+    assert_eq!(signer.lifetime, Duration::from_secs(60));
+}

@@ -1,0 +1,199 @@
+//! What the backend is told.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::{HOUR, Mistakes};
+use crate::config::raw::{RawAssertion, RawIdentity, TextList};
+use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
+
+/// What a set of names has: the subject, the groups, and so on.
+struct Preset {
+    name: &'static str,
+    user: &'static str,
+    groups: &'static [&'static str],
+    group_lines: &'static [&'static str],
+    email: &'static [&'static str],
+    display_name: &'static [&'static str],
+    preferred_username: &'static [&'static str],
+    id: &'static [&'static str],
+    policy: &'static [&'static str],
+}
+
+const NONE: Preset = Preset {
+    name: "",
+    user: "",
+    groups: &[],
+    group_lines: &[],
+    email: &[],
+    display_name: &[],
+    preferred_username: &[],
+    id: &[],
+    policy: &[],
+};
+
+const PRESETS: [Preset; 6] = [
+    Preset {
+        name: "x-session",
+        user: "x-session-user",
+        groups: &["x-session-groups"],
+        email: &["x-session-email"],
+        id: &["x-session-id"],
+        policy: &["x-session-policy"],
+        ..NONE
+    },
+    // What oauth2-proxy sets with --set-xauthrequest.
+    Preset {
+        name: "x-auth-request",
+        user: "x-auth-request-user",
+        groups: &["x-auth-request-groups"],
+        email: &["x-auth-request-email"],
+        preferred_username: &["x-auth-request-preferred-username"],
+        ..NONE
+    },
+    // What Authelia sets.
+    Preset {
+        name: "remote",
+        user: "remote-user",
+        groups: &["remote-groups"],
+        email: &["remote-email"],
+        display_name: &["remote-name"],
+        ..NONE
+    },
+    // What oauth2-proxy sets with --pass-user-headers.
+    Preset {
+        name: "x-forwarded",
+        user: "x-forwarded-user",
+        groups: &["x-forwarded-groups"],
+        email: &["x-forwarded-email"],
+        preferred_username: &["x-forwarded-preferred-username"],
+        ..NONE
+    },
+    // What the API server of Kubernetes takes of an authenticating proxy.
+    Preset {
+        name: "kubernetes",
+        user: "x-remote-user",
+        group_lines: &["x-remote-group"],
+        ..NONE
+    },
+    // What the API server of Kubernetes takes of whoever may impersonate.
+    Preset {
+        name: "impersonate",
+        user: "impersonate-user",
+        group_lines: &["impersonate-group"],
+        ..NONE
+    },
+];
+
+/// Headers that mean something else, or that a proxy needs.
+const TAKEN: [&str; 18] = [
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "location",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "www-authenticate",
+    "x-session-reason",
+];
+
+/// A header's name that may say something of the subject.
+pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
+    let name = HeaderName::try_from(text).ok();
+    let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
+    if TAKEN.contains(&name.as_str()) {
+        mistakes.note(key, format!("`{name}` has another meaning"));
+        return None;
+    }
+    Some(name)
+}
+
+pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<IdentityHeaders> {
+    let mut presets = Vec::new();
+    for name in &raw.presets.0 {
+        match PRESETS.iter().find(|preset| preset.name == name) {
+            Some(preset) => presets.push(preset),
+            None => {
+                let known = PRESETS.map(|preset| preset.name).join(", ");
+                mistakes.note("identity.presets", format!("must be of {known}"));
+            }
+        }
+    }
+    let mut used = HashMap::new();
+    let mut names =
+        |field: &str, given: &TextList<String>, of: fn(&Preset) -> Vec<&'static str>| {
+            let key = format!("identity.{field}");
+            let by_presets = presets.iter().flat_map(|preset| of(preset));
+            let all = by_presets.chain(given.0.iter().map(String::as_str));
+            let mut found: Vec<HeaderName> = Vec::new();
+            for text in all {
+                let Some(name) = header(&key, text, mistakes) else {
+                    continue;
+                };
+                match used.insert(name.clone(), field.to_owned()) {
+                    Some(other) if other != field => {
+                        mistakes.note(&*key, format!("`{name}` is in identity.{other}, too"));
+                    }
+                    Some(_) => {}
+                    None => found.push(name),
+                }
+            }
+            found
+        };
+    Some(IdentityHeaders {
+        user: names("user", &raw.user, |preset| vec![preset.user]),
+        groups: names("groups", &raw.groups, |preset| preset.groups.to_vec()),
+        group_lines: names("group_lines", &raw.group_lines, |it| {
+            it.group_lines.to_vec()
+        }),
+        email: names("email", &raw.email, |preset| preset.email.to_vec()),
+        name: names("name", &raw.name, |preset| preset.display_name.to_vec()),
+        preferred_username: names("preferred_username", &raw.preferred_username, |preset| {
+            preset.preferred_username.to_vec()
+        }),
+        id: names("id", &raw.id, |preset| preset.id.to_vec()),
+        policy: names("policy", &raw.policy, |preset| preset.policy.to_vec()),
+        relayed: Vec::new(),
+    })
+}
+
+/// What signs who is there; `Some(None)` where nothing does.
+pub(super) fn assertion(
+    raw: &RawAssertion,
+    mistakes: &mut Mistakes,
+) -> Option<Option<AssertionSigner>> {
+    let key = "assertion.key_files";
+    let least = Duration::from_secs(1);
+    let lifetime = mistakes.duration("assertion.lifetime", &raw.lifetime, least, HOUR);
+    if raw.issuer.is_empty() {
+        mistakes.note("assertion.issuer", "is missing");
+    }
+    let read = |path: &String| {
+        let pem = mistakes.read(key, path)?;
+        let parsed = AssertionKey::from_pem(&pem);
+        mistakes.take(key, parsed.map_err(|error| format!("{path}: {error}")))
+    };
+    let keys: Vec<Option<AssertionKey>> = raw.key_files.0.iter().map(read).collect();
+    let mut keys = keys.into_iter().collect::<Option<Vec<_>>>()?.into_iter();
+    let Some(first) = keys.next() else {
+        return Some(None);
+    };
+    Some(Some(AssertionSigner {
+        issuer: raw.issuer.clone(),
+        lifetime: lifetime?,
+        key: first,
+        others: keys.collect(),
+    }))
+}

@@ -1,0 +1,264 @@
+//! What is added to an answer, in every proxy's words: what another service says, and who is there.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use envoy_types::pb::envoy::config::core::v3::HeaderValueOption;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use spop::TypedData;
+
+use super::fixture::{Fixture, body, denial};
+use super::{Contracts, ext_authz_grpc, spoe};
+use crate::delegate::Delegate;
+use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
+use crate::testing::delegate::{Answer, Service};
+use crate::testing::{HOUR, MINUTE};
+
+const COOKIE: (&str, &str) = ("cookie", "_oauth2_proxy=t|1|s");
+
+/// Behind another service.
+async fn behind() -> (Fixture, Service) {
+    let service = Service::start().await;
+    let settings = service.settings(|_| {});
+    let fixture = Fixture::with(|contracts: &mut Contracts| {
+        contracts
+            .identity
+            .relayed
+            .clone_from(&settings.delegated.pass);
+        let metrics = Arc::clone(&contracts.checker.lifecycle.metrics);
+        let delegate = Delegate::new(settings, metrics).unwrap();
+        contracts.checker.sources.delegates.push(delegate);
+    });
+    (fixture.await, service)
+}
+
+async fn auth_request(fixture: &Fixture, lines: &[(&str, &str)]) -> Response {
+    let url = ("x-original-url", "https://app.example.com/");
+    let lines = [&[url, ("x-original-method", "GET")], lines].concat();
+    fixture.send("GET", "/auth-request", &lines).await
+}
+
+async fn forward_auth(fixture: &Fixture, lines: &[(&str, &str)]) -> Response {
+    let own = [
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "app.example.com"),
+        ("x-forwarded-uri", "/"),
+        ("x-forwarded-method", "GET"),
+    ];
+    let lines = [&own, lines].concat();
+    fixture.send("GET", "/forward-auth", &lines).await
+}
+
+async fn grpc(fixture: &Fixture, lines: &[(&str, &str)]) -> CheckResponse {
+    let http = ext_authz_grpc::tests::http("GET", lines);
+    ext_authz_grpc::tests::ask(fixture, http, None).await
+}
+
+async fn haproxy(fixture: &Fixture, lines: &[(&str, &str)]) -> Vec<(String, TypedData)> {
+    spoe::tests::ask(fixture, &spoe::tests::message(lines, &[])).await
+}
+
+/// Name, value, and whether it is added to what is there.
+fn options(options: &[HeaderValueOption]) -> Vec<(&str, &str, bool)> {
+    let mut all: Vec<_> = options
+        .iter()
+        .map(|option| {
+            let header = option.header.as_ref().unwrap();
+            let added = option.append_action() == HeaderAppendAction::AppendIfExistsOrAdd;
+            (header.key.as_str(), header.value.as_str(), added)
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test]
+async fn what_the_service_says_besides_goes_to_the_backend_and_its_cookie_to_the_client() {
+    let (fixture, service) = behind().await;
+    service.answers(Answer::allow(&[
+        ("x-auth-request-access-token", "secret"),
+        ("set-cookie", "_oauth2_proxy=refreshed; Path=/"),
+        ("set-cookie", "other=1"),
+    ]));
+    for response in [
+        auth_request(&fixture, &[COOKIE]).await,
+        forward_auth(&fixture, &[COOKIE]).await,
+    ] {
+        assert_eq!(response.status(), 200);
+        let headers = response.headers();
+        assert_eq!(headers["x-session-user"], "alice");
+        assert_eq!(headers["x-auth-request-access-token"], "secret");
+        assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
+        assert!(!headers.contains_key("content-type"));
+    }
+    let response = grpc(&fixture, &[COOKIE]).await;
+    let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
+        panic!("not allowed: {response:?}");
+    };
+    let upstream = options(&ok.headers);
+    assert!(upstream.contains(&("x-auth-request-access-token", "secret", false)));
+    assert!(!upstream.iter().any(|(name, ..)| *name == "set-cookie"));
+    assert_eq!(
+        options(&ok.response_headers_to_add),
+        [
+            ("set-cookie", "_oauth2_proxy=refreshed; Path=/", true),
+            ("set-cookie", "other=1", true),
+        ]
+    );
+    let variables = haproxy(&fixture, &[COOKIE]).await;
+    for (name, value) in [
+        ("user", "alice"),
+        ("x_auth_request_access_token", "secret"),
+        ("set_cookie", "_oauth2_proxy=refreshed; Path=/"),
+    ] {
+        let expected = TypedData::String(value.to_owned());
+        assert_eq!(spoe::tests::variable(&variables, name), Some(&expected));
+    }
+}
+
+/// Whoever did not come by the service can't say what it says.
+#[tokio::test]
+async fn what_the_service_may_say_is_empty_where_it_says_nothing() {
+    let (fixture, service) = behind().await;
+    let own = fixture.cookie();
+    for lines in [&[COOKIE][..], &[("cookie", &*own)]] {
+        let response = forward_auth(&fixture, lines).await;
+        assert_eq!(response.headers()["x-auth-request-access-token"], "");
+        let variables = haproxy(&fixture, lines).await;
+        let value = spoe::tests::variable(&variables, "x_auth_request_access_token");
+        assert_eq!(value, Some(&TypedData::String(String::new())));
+    }
+    assert_eq!(service.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn the_services_denial_is_said_in_every_proxys_words() {
+    let (fixture, service) = behind().await;
+    let location = ("location", "https://id.example.com/authorize?x=y");
+    let cookie = ("set-cookie", "_oauth2_proxy_csrf=1");
+    service.answers(Answer::deny(302, &[location, cookie]));
+    let html = ("accept", "text/html");
+    for (response, status) in [
+        (auth_request(&fixture, &[html]).await, 401),
+        (forward_auth(&fixture, &[html]).await, 302),
+    ] {
+        let (found, reason, _, set) = denial(&response);
+        assert_eq!(
+            (found, reason, set),
+            (status, "no_credential", Some(cookie.1))
+        );
+        assert_eq!(response.headers()["location"], location.1);
+        assert_eq!(response.headers().get_all("location").iter().count(), 1);
+        assert_eq!(body(response).await, b"");
+    }
+    let kind = ("content-type", "text/plain");
+    let challenge = ("www-authenticate", "Basic realm=\"x\"");
+    service.answers(Answer::deny(401, &[kind, challenge]));
+    let plain = forward_auth(&fixture, &[]).await;
+    assert_eq!(denial(&plain).2, Some(challenge.1));
+    assert_eq!(plain.headers()["content-type"], kind.1);
+    assert_eq!(body(plain).await, b"denied by the service");
+    // A bare 401 leaves where to sign in to us.
+    let browser = forward_auth(&fixture, &[html]).await;
+    assert_eq!(browser.status(), 302);
+    assert!(
+        browser.headers()["location"]
+            .to_str()
+            .unwrap()
+            .starts_with("https://login.")
+    );
+    service.answers(Answer::deny(403, &[kind]));
+    let response = grpc(&fixture, &[COOKIE]).await;
+    let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
+        panic!("allowed: {response:?}");
+    };
+    assert_eq!(denied.status.as_ref().unwrap().code, 403);
+    assert_eq!(denied.body, "denied by the service");
+    service.answers(Answer::deny(500, &[kind]));
+    let trouble = forward_auth(&fixture, &[COOKIE]).await;
+    assert_eq!(denial(&trouble), (503, "source_unavailable", None, None));
+    assert!(!body(trouble).await.starts_with(b"denied by"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
+    let (fixture, service) = behind().await;
+    service.answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
+    assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
+    fixture.bench.at(HOUR);
+    for _ in 0..2 {
+        let response = auth_request(&fixture, &[COOKIE]).await;
+        let (status, reason, _, cookie) = denial(&response);
+        assert_eq!((status, reason), (401, "idle_timeout"));
+        assert_eq!(cookie, Some("_oauth2_proxy=; Max-Age=0"));
+    }
+}
+
+const KEY: &str = include_str!("../identity/assertion/ed25519-for-tests.pem");
+
+#[tokio::test]
+async fn who_is_there_is_signed() {
+    let fixture = Fixture::with(|contracts| {
+        contracts.assertion = Some(Arc::new(AssertionSigner {
+            issuer: "curfew".to_owned(),
+            lifetime: MINUTE,
+            key: AssertionKey::from_pem(KEY.as_bytes()).unwrap(),
+            others: Vec::new(),
+        }));
+    });
+    let fixture = fixture.await;
+    let cookie = fixture.cookie();
+    let lines = [("cookie", &*cookie), ("x-curfew-assertion", "forged")];
+    let allowed = auth_request(&fixture, &lines).await;
+    let assertion = allowed.headers()["x-curfew-assertion"].to_str().unwrap();
+    assert_eq!(assertion.split('.').count(), 3);
+    let variables = haproxy(&fixture, &lines).await;
+    let variable = spoe::tests::variable(&variables, "assertion").unwrap();
+    assert!(matches!(variable, TypedData::String(text) if text.split('.').count() == 3));
+    let denied = auth_request(&fixture, &[]).await;
+    assert!(!denied.headers().contains_key("x-curfew-assertion"));
+    let keys = fixture.send("GET", "/.well-known/jwks.json", &[]).await;
+    assert_eq!(keys.headers()["cache-control"], "public, max-age=300");
+    let keys: serde_json::Value = serde_json::from_slice(&body(keys).await).unwrap();
+    assert_eq!(keys["keys"][0]["crv"], "Ed25519");
+    assert!(keys["keys"][0].get("d").is_none());
+    let without = Fixture::new().await;
+    let none = without.send("GET", "/.well-known/jwks.json", &[]).await;
+    assert_eq!(none.status(), 404);
+}
+
+/// One line for each group, where the backend wants that.
+#[tokio::test]
+async fn groups_in_lines_of_their_own() {
+    let fixture = Fixture::with(|contracts| {
+        contracts.identity = IdentityHeaders {
+            user: vec!["impersonate-user".parse().unwrap()],
+            group_lines: vec!["impersonate-group".parse().unwrap()],
+            ..IdentityHeaders::default()
+        };
+    });
+    let fixture = fixture.await;
+    let cookie = fixture.cookie();
+    let response = forward_auth(&fixture, &[("cookie", &cookie)]).await;
+    let groups: Vec<_> = response
+        .headers()
+        .get_all("impersonate-group")
+        .iter()
+        .collect();
+    assert_eq!(groups, ["staff", "admin"]);
+    assert!(!response.headers().contains_key("x-session-user"));
+    let response = grpc(&fixture, &[("cookie", &cookie)]).await;
+    let Some(HttpResponse::OkResponse(ok)) = &response.http_response else {
+        panic!("not allowed: {response:?}");
+    };
+    assert_eq!(
+        options(&ok.headers),
+        [
+            ("impersonate-group", "admin", true),
+            ("impersonate-group", "staff", false),
+            ("impersonate-user", "alice", false),
+        ]
+    );
+}

@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderName};
+use serde_json::{Map, Value};
+
+use super::{Delegated, SessionKey};
+use crate::credential::jwt::{Said, find, unverified_claims};
+use crate::credential::name::name;
+use crate::session::{Attributes, SessionId, Subject, Timestamp};
+
+/// What an answer that allows says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// The session.
+    pub session: SessionId,
+    /// Whose session it is.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// When the subject signed in, as far as is known.
+    pub started: Timestamp,
+    /// When the service's session is over at the latest.
+    pub expires: Timestamp,
+}
+
+/// An answer that allows, and that can't be used. The text is for the log, and holds nothing of the
+/// answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Nothing names the session.
+    #[error("nothing in it or in the request names the session")]
+    Nameless,
+    /// There is no subject, or something that is none.
+    #[error("its header `{0}` does not say whose session it is")]
+    Subject(HeaderName),
+    /// Attributes that can't be any.
+    #[error("it says things of the subject that can't be passed on")]
+    Attributes,
+}
+
+impl Delegated {
+    /// The session that a cookie names, whether the service knows it or not.
+    #[must_use]
+    pub fn named_by(&self, cookie: &[u8]) -> SessionId {
+        self.session(&self.key.of_cookie(cookie))
+    }
+
+    fn session(&self, key: &[u8]) -> SessionId {
+        name("delegated", &[b"session", self.name.as_bytes(), key])
+    }
+
+    /// Reads an answer that allows, to a question with this cookie.
+    ///
+    /// # Errors
+    /// [`Unusable`] with what is missing.
+    pub fn read(
+        &self,
+        cookie: Option<&[u8]>,
+        answer: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Allowed, Unusable> {
+        let claims = self.token.as_ref().and_then(|header| token(answer, header));
+        let claims = claims.unwrap_or_default();
+        let session = match &self.key {
+            SessionKey::Cookie { .. } => cookie.map(|cookie| self.named_by(cookie)),
+            SessionKey::Header(header) => {
+                text(answer, header).map(|key| self.session(key.as_bytes()))
+            }
+            SessionKey::Claim(claim) => {
+                let key = find(&claims, claim).and_then(Value::as_str);
+                let key = key.filter(|key| !key.is_empty());
+                key.map(|key| self.session(key.as_bytes()))
+            }
+        };
+        let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
+        let said = Said::of(&claims);
+        Ok(Allowed {
+            session: session.ok_or(Unusable::Nameless)?,
+            subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
+            attributes: self.attributes(answer, &said)?,
+            started: said.signed_in.map_or(now, |at| at.min(now)),
+            expires: now.plus(self.lifetime),
+        })
+    }
+
+    fn attributes(&self, answer: &HeaderMap, said: &Said) -> Result<Attributes, Unusable> {
+        let mut attributes = BTreeMap::new();
+        let mut add = |name: &str, values: Vec<String>| {
+            if !values.is_empty() {
+                attributes.insert(name.to_owned(), values);
+            }
+        };
+        let one = |header: &Option<HeaderName>| {
+            let value = header.as_ref().and_then(|header| text(answer, header));
+            value.into_iter().map(str::to_owned).collect()
+        };
+        add("email", one(&self.email));
+        add("name", one(&self.display_name));
+        let groups = self.groups.iter().flat_map(|header| answer.get_all(header));
+        let groups = groups.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
+        let groups = groups
+            .flat_map(|line| line.split(self.groups_separator))
+            .map(|group| group.trim().to_owned())
+            .filter(|group| !group.is_empty());
+        add("groups", groups.collect());
+        add(Attributes::PROVIDER, said.provider_names.clone());
+        Attributes::new(attributes).map_err(|_| Unusable::Attributes)
+    }
+}
+
+/// The text of a header that is there once, and says something.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).into_iter();
+    let value = std::str::from_utf8(values.next()?.as_bytes()).ok()?.trim();
+    (values.next().is_none() && !value.is_empty()).then_some(value)
+}
+
+/// The claims of a token in a header, with or without `Bearer` in front. Nobody verifies it here: it
+/// is believed for who sends it.
+fn token(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
+    let text = text(headers, name)?;
+    let token = match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => text,
+    };
+    unverified_claims(token)
+}

@@ -1,0 +1,101 @@
+//! What is in a token, verified or not.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::verify::InvalidJwt;
+use crate::credential::name::name;
+use crate::session::{Subject, Timestamp};
+
+/// The most bytes of a token: more than any provider makes, and little enough to verify.
+pub(super) const MAX_LEN: usize = 16 * 1024;
+
+/// What a token says of its issuer, to find that issuer's keys; believed only once it is verified.
+#[must_use]
+pub fn unverified_issuer(token: &str) -> Option<String> {
+    let claims = unverified_claims(token)?;
+    claims.get("iss")?.as_str().map(str::to_owned)
+}
+
+/// The claims of a token that nobody has verified.
+pub(in crate::credential) fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
+    if token.len() > MAX_LEN {
+        return None;
+    }
+    part(token, 1).ok()
+}
+
+/// A part of a token, as an object.
+pub(super) fn part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
+    let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
+    let json = URL_SAFE_NO_PAD.decode(text);
+    let json = json.map_err(|_| InvalidJwt::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| InvalidJwt::Malformed)
+}
+
+/// A claim, by the names on the way to it with dots between; a claim that has the whole as its name
+/// comes first, as `https://example.com/groups` does.
+pub(in crate::credential) fn find<'a>(
+    claims: &'a Map<String, Value>,
+    path: &str,
+) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let mut names = path.split('.');
+    let first = claims.get(names.next()?)?;
+    names.try_fold(first, |value, name| value.get(name))
+}
+
+/// A time in seconds since 1970, whole or not.
+pub(super) fn time(
+    claims: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<Timestamp>, InvalidJwt> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let seconds = value
+        .as_f64()
+        .filter(|seconds| (0.0..1e11).contains(seconds));
+    let seconds = seconds.ok_or(InvalidJwt::Malformed)?;
+    Ok(Some(Timestamp::from_millis((seconds * 1000.0) as u64)))
+}
+
+/// What stands for a session of a provider, among the subjects whose sessions have ended.
+pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
+    let texts = ["provider session", issuer, sid];
+    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+}
+
+/// What stands for everything that a provider's own subject has.
+pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
+    let texts = ["provider subject", issuer, sub];
+    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+}
+
+/// What a token says of a sign-in.
+#[derive(Clone, Debug, Default)]
+pub(in crate::credential) struct Said {
+    /// When the subject signed in.
+    pub(in crate::credential) signed_in: Option<Timestamp>,
+    /// What stands for the session and the subject at the provider.
+    pub(in crate::credential) provider_names: Vec<String>,
+}
+
+impl Said {
+    /// What these claims say.
+    pub(in crate::credential) fn of(claims: &Map<String, Value>) -> Self {
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let issuer = text("iss").unwrap_or("");
+        let names = [
+            text("sid").map(|sid| provider_session(issuer, sid)),
+            text("sub").map(|sub| provider_subject(issuer, sub)),
+        ];
+        Self {
+            signed_in: time(claims, "auth_time").ok().flatten(),
+            provider_names: names.iter().flatten().map(Subject::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+use sha2::{Digest, Sha256};
+
+use crate::session::SessionId;
+
+/// The first half of a hash over texts, each with its length in front, so that no two lists of texts have
+/// the same; names of different kinds never are.
+pub(super) fn name(kind: &str, texts: &[&[u8]]) -> SessionId {
+    let mut hash = Sha256::new();
+    hash.update(format!("curfew {kind} 1\0"));
+    for text in texts {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut id = [0; SessionId::LEN];
+    id.copy_from_slice(&digest[..SessionId::LEN]);
+    SessionId::from_bytes(id)
+}

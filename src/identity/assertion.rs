@@ -1,0 +1,73 @@
+//! Signs who is there, for applications that refuse what has not come by the proxy.
+
+mod key;
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::Identity;
+use crate::policy::normal_host;
+use crate::session::{Session, Timestamp};
+
+pub use key::{AssertionKey, AssertionKeyError};
+
+/// The kind of token, so that it is never taken for another (RFC 8725 3.11).
+const TYPE: &str = "curfew-assertion+jwt";
+
+/// Signs short-lived JSON Web Tokens that say who is there.
+#[derive(Debug)]
+pub struct AssertionSigner {
+    /// `iss`.
+    pub issuer: String,
+    /// How long one is good.
+    pub lifetime: Duration,
+    /// The key that signs.
+    pub key: AssertionKey,
+    /// The others, which are published: what they have signed is good, or what they will sign.
+    pub others: Vec<AssertionKey>,
+}
+
+impl AssertionSigner {
+    /// Who is there, for the application on a host.
+    #[must_use]
+    pub fn sign(
+        &self,
+        identity: &Identity<'_>,
+        session: &Session,
+        host: &str,
+        now: Timestamp,
+    ) -> String {
+        let seconds = |at: Timestamp| at.as_millis() / 1000;
+        let header = json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": TYPE });
+        let claims = json!({
+            "iss": self.issuer,
+            "aud": normal_host(host),
+            "sub": identity.user,
+            "sid": identity.id,
+            "groups": identity.groups,
+            "policy": identity.policy,
+            "auth_time": seconds(session.started),
+            "iat": seconds(now),
+            "exp": seconds(now.plus(self.lifetime)),
+        });
+        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let mut token = format!("{}.{}", encode(&header), encode(&claims));
+        let signature = self.key.sign(token.as_bytes());
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        token
+    }
+
+    /// The public keys, as a JSON Web Key Set (RFC 7517).
+    #[must_use]
+    pub fn published(&self) -> Value {
+        let keys = [&self.key].into_iter().chain(&self.others);
+        json!({ "keys": keys.map(AssertionKey::public).collect::<Vec<_>>() })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, Signature,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A key that signs assertions. Formatting it shows its id alone.
+pub struct AssertionKey {
+    id: String,
+    pair: Pair,
+}
+
+enum Pair {
+    Ed25519(Ed25519KeyPair),
+    P256(EcdsaKeyPair),
+}
+
+/// Not a key to sign with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a private key in PEM (PKCS #8) for Ed25519 or P-256; \
+     make one with: openssl genpkey -algorithm ed25519"
+)]
+pub struct AssertionKeyError;
+
+impl AssertionKey {
+    /// Reads a PEM file.
+    ///
+    /// # Errors
+    /// [`AssertionKeyError`] for anything but a private key for Ed25519 or P-256 in PKCS #8.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, AssertionKeyError> {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| AssertionKeyError)?;
+        let der = der.secret_pkcs8_der();
+        // OpenSSL leaves out the public key of one, and writes that of the other.
+        let pair = match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
+            Ok(pair) => Pair::Ed25519(pair),
+            Err(_) => {
+                let kind = &ECDSA_P256_SHA256_FIXED_SIGNING;
+                let pair = EcdsaKeyPair::from_pkcs8(kind, der, &SystemRandom::new());
+                Pair::P256(pair.map_err(|_| AssertionKeyError)?)
+            }
+        };
+        // RFC 7638: the hash over the members that are needed, in the order of their names.
+        let thumbprint = Sha256::digest(pair.members().to_string());
+        Ok(Self {
+            id: URL_SAFE_NO_PAD.encode(thumbprint),
+            pair,
+        })
+    }
+
+    /// The key's id: its thumbprint by RFC 7638.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The algorithm that it signs with.
+    #[must_use]
+    pub const fn algorithm(&self) -> &'static str {
+        match self.pair {
+            Pair::Ed25519(_) => "EdDSA",
+            Pair::P256(_) => "ES256",
+        }
+    }
+
+    /// The public key, as a member of a JSON Web Key Set.
+    pub(super) fn public(&self) -> Value {
+        let mut key = self.pair.members();
+        key["kid"] = json!(self.id);
+        key["alg"] = json!(self.algorithm());
+        key["use"] = json!("sig");
+        key
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
+        match &self.pair {
+            Pair::Ed25519(pair) => Signed(Some(pair.sign(message))),
+            // It fails where the system has no random numbers; then nobody can verify it.
+            Pair::P256(pair) => Signed(pair.sign(&SystemRandom::new(), message).ok()),
+        }
+    }
+}
+
+/// A signature, or none.
+struct Signed(Option<Signature>);
+
+impl AsRef<[u8]> for Signed {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], AsRef::as_ref)
+    }
+}
+
+impl Pair {
+    /// The members of the public key that are needed. A JSON object is written in the order of its
+    /// members' names here.
+    fn members(&self) -> Value {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        match self {
+            Self::Ed25519(pair) => {
+                json!({ "crv": "Ed25519", "kty": "OKP", "x": text(pair.public_key().as_ref()) })
+            }
+            Self::P256(pair) => {
+                // An uncompressed point: 4, and the two coordinates.
+                let point = pair.public_key().as_ref();
+                let (x, y) = point[1..].split_at((point.len() - 1) / 2);
+                json!({ "crv": "P-256", "kty": "EC", "x": text(x), "y": text(y) })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AssertionKey({})", self.id)
+    }
+}

@@ -1,0 +1,121 @@
+//! Another authorization service, which answers whatever it is told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, StatusCode};
+use parking_lot::Mutex;
+
+use crate::credential::delegated::{Delegated, SessionKey};
+use crate::delegate::DelegateSettings;
+
+/// What the service does with a question.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// It answers with this status, these headers and this body.
+    Now(u16, Vec<(&'static str, String)>, &'static str),
+    /// It never answers.
+    Never,
+}
+
+impl Answer {
+    /// It lets `alice` pass, and has something to say besides.
+    pub(crate) fn allow(lines: &[(&'static str, &str)]) -> Self {
+        let user = ("x-auth-request-user", "alice");
+        let lines = [user].into_iter().chain(lines.iter().copied());
+        let lines = lines.map(|(name, value)| (name, value.to_owned()));
+        Self::Now(202, lines.collect(), "")
+    }
+
+    pub(crate) fn deny(status: u16, lines: &[(&'static str, &str)]) -> Self {
+        let lines = lines
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        Self::Now(status, lines.collect(), "denied by the service")
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Service {
+    answer: Arc<Mutex<Answer>>,
+    asked: Arc<Mutex<Vec<HeaderMap>>>,
+    address: std::net::SocketAddr,
+}
+
+impl Service {
+    pub(crate) async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = Self {
+            answer: Arc::new(Mutex::new(Answer::allow(&[]))),
+            asked: Arc::default(),
+            address: listener.local_addr().unwrap(),
+        };
+        let router = Router::new().fallback(answer).with_state(service.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        service
+    }
+
+    pub(crate) fn answers(&self, answer: Answer) {
+        *self.answer.lock() = answer;
+    }
+
+    /// What it was asked since the last time.
+    pub(crate) fn asked(&self) -> Vec<HeaderMap> {
+        std::mem::take(&mut self.asked.lock())
+    }
+
+    /// As oauth2-proxy is set up, with a change.
+    pub(crate) fn settings(&self, change: impl FnOnce(&mut Delegated)) -> DelegateSettings {
+        let name = HeaderName::from_static;
+        let mut delegated = Delegated {
+            name: "oauth2-proxy".to_owned(),
+            key: SessionKey::Cookie {
+                name: "_oauth2_proxy".to_owned(),
+                until: Some('|'),
+            },
+            user: name("x-auth-request-user"),
+            groups: Some(name("x-auth-request-groups")),
+            groups_separator: ',',
+            email: Some(name("x-auth-request-email")),
+            display_name: None,
+            token: Some(name("x-token")),
+            forward: Vec::new(),
+            pass: vec![name("x-auth-request-access-token")],
+            lifetime: Duration::from_secs(7 * 86_400),
+            cleared_cookie: Some("_oauth2_proxy=; Max-Age=0".parse().unwrap()),
+        };
+        change(&mut delegated);
+        DelegateSettings {
+            delegated,
+            url: format!("http://{}/oauth2/auth", self.address)
+                .parse()
+                .unwrap(),
+            authorities: None,
+            timeout: Duration::from_millis(300),
+            hosts: Vec::new(),
+            policy: None,
+        }
+    }
+}
+
+async fn answer(State(service): State<Service>, request: Request) -> Response {
+    service.asked.lock().push(request.headers().clone());
+    let answer = service.answer.lock().clone();
+    match answer {
+        Answer::Now(status, lines, body) => {
+            let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
+            for (name, value) in lines {
+                let name = HeaderName::from_static(name);
+                if name == "content-type" {
+                    response.headers_mut().remove(&name);
+                }
+                response.headers_mut().append(name, value.parse().unwrap());
+            }
+            response
+        }
+        Answer::Never => std::future::pending().await,
+    }
+}
