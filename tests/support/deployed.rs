@@ -79,6 +79,19 @@ impl Server {
         server
     }
 
+    pub fn signal(&self, name: &str) {
+        signal(&self.process, name);
+    }
+
+    /// Makes it hang: connections stay open and nothing is answered. For servers of one process.
+    pub fn freeze(&self) {
+        super::freeze(&self.process);
+    }
+
+    pub fn thaw(&self) {
+        super::thaw(&self.process);
+    }
+
     /// A file of its directory.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()

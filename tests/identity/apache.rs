@@ -1,0 +1,78 @@
+//! Apache with mod_auth_openidc, as the service that Curfew asks.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crate::support::deployed::Server;
+use crate::support::{free_port, local};
+
+pub struct Apache {
+    pub server: Server,
+}
+
+impl Apache {
+    /// An Apache that signs people in by a provider, at this public address.
+    pub fn start(address: SocketAddr, issuer: &str, public: &str) -> Self {
+        let configuration = CONFIGURATION
+            .replace("ADDRESS", &address.to_string())
+            .replace("ISSUER", issuer)
+            .replace("PUBLIC", public);
+        let files = [
+            ("apache2.conf", &*configuration),
+            // What the paths below lead to; what is in it is nobody's concern.
+            ("check", ""),
+            ("sign-in", "signed in"),
+        ];
+        let mut command = Command::new("apache2");
+        // One process, which does not go into the background.
+        command.args(["-X", "-d", ".", "-f", "apache2.conf"]);
+        Self {
+            server: Server::start(&mut command, &files, &[address]),
+        }
+    }
+
+    pub fn place() -> SocketAddr {
+        local(free_port())
+    }
+}
+
+const CONFIGURATION: &str = r#"
+ServerName localhost
+Listen ADDRESS
+PidFile apache2.pid
+ErrorLog /dev/stderr
+LogLevel warn
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authn_core_module /usr/lib/apache2/modules/mod_authn_core.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule authz_user_module /usr/lib/apache2/modules/mod_authz_user.so
+LoadModule alias_module /usr/lib/apache2/modules/mod_alias.so
+LoadModule headers_module /usr/lib/apache2/modules/mod_headers.so
+LoadModule auth_openidc_module /usr/lib/apache2/modules/mod_auth_openidc.so
+
+# Where Curfew asks, and where people sign in.
+Alias /auth/check check
+Alias /auth/sign-in sign-in
+
+OIDCProviderMetadataURL ISSUER/.well-known/openid-configuration
+OIDCClientID apache
+OIDCClientSecret secret-of-apache
+OIDCRedirectURI PUBLIC/auth/callback
+OIDCCryptoPassphrase for-a-test
+OIDCPKCEMethod S256
+OIDCScope "openid email"
+OIDCXForwardedHeaders X-Forwarded-Proto
+OIDCCacheShmMax 100
+
+<Directory />
+    Require all granted
+</Directory>
+<Location /auth>
+    AuthType openid-connect
+    Require valid-user
+</Location>
+<Location /auth/check>
+    OIDCUnAuthAction 401
+    Header always set X-User "expr=%{REMOTE_USER}"
+</Location>
+"#;

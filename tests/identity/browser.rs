@@ -1,0 +1,87 @@
+//! A browser without a screen: it keeps cookies, and goes where it is sent.
+
+use std::collections::BTreeMap;
+
+use reqwest::Response;
+use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
+use url::Url;
+
+use crate::support::curfew::client;
+
+/// All servers are on one host, so there is one jar; names tell whose a cookie is.
+pub struct Browser {
+    client: reqwest::Client,
+    pub cookies: BTreeMap<String, String>,
+}
+
+impl Browser {
+    pub fn new() -> Self {
+        Self {
+            client: client(),
+            cookies: BTreeMap::new(),
+        }
+    }
+
+    pub async fn get(&mut self, url: &str) -> Response {
+        let request = self.client.get(url).header("accept", "text/html");
+        self.send(request).await
+    }
+
+    pub async fn post(&mut self, url: &str, form: &[(&str, &str)]) -> Response {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let request = self.client.post(url).body(form);
+        let kind = "application/x-www-form-urlencoded";
+        self.send(request.header("content-type", kind)).await
+    }
+
+    async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
+        let pairs = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let line = pairs.collect::<Vec<_>>().join("; ");
+        let response = request.header(COOKIE, line).send().await.unwrap();
+        for line in response.headers().get_all(SET_COOKIE) {
+            let line = line.to_str().unwrap();
+            let (name, rest) = line.split_once('=').unwrap();
+            let value = rest.split(';').next().unwrap();
+            let gone = line.contains("Max-Age=0") || line.contains("1970");
+            if gone || value.is_empty() {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        response
+    }
+
+    /// Where an answer sends the browser.
+    pub fn target(response: &Response) -> Option<String> {
+        let location = response.headers().get(LOCATION)?.to_str().unwrap();
+        Some(response.url().join(location).unwrap().to_string())
+    }
+
+    /// Goes where it is sent until it is sent nowhere, or to an address that begins with `end`; on a
+    /// sign-in page of the provider it signs in as `user`.
+    pub async fn follow(&mut self, url: &str, user: &str, end: &str) -> Url {
+        let mut url = url.to_owned();
+        for _ in 0..20 {
+            if url.starts_with(end) {
+                return url.parse().unwrap();
+            }
+            let mut response = self.get(&url).await;
+            if response.status() == 200 && url.contains("/interaction/") {
+                let form = [("prompt", "login"), ("login", user), ("password", "any")];
+                response = self.post(&url, &form).await;
+            }
+            let Some(target) = Self::target(&response) else {
+                let status = response.status();
+                panic!("{url}: {status}: {}", response.text().await.unwrap());
+            };
+            url = target;
+        }
+        panic!("sent about without end: {url}");
+    }
+}

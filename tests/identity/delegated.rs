@@ -1,0 +1,178 @@
+//! Another service knows who is there: Curfew asks it, and ends its sessions on time.
+
+use std::time::Duration;
+
+use super::*;
+use crate::apache::Apache;
+
+/// The service's cookie.
+const COOKIE: &str = "mod_auth_openidc_session";
+
+struct Behind {
+    nginx: Nginx,
+    curfew: Curfew,
+    apache: Apache,
+    backend: Backend,
+    provider: Provider,
+    _redis: RedisServer,
+}
+
+impl Behind {
+    async fn start(idle: &str) -> Self {
+        let (check, place) = (local(free_port()), Apache::place());
+        let backend = Backend::start().await;
+        // Apache's own pages are not behind Curfew.
+        let pages = format!(
+            "location /auth/ {{\n        proxy_pass http://{place};\n        \
+             proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
+        );
+        let nginx = Nginx::changed(check, backend.address, &[("location / {", pages)]);
+        let callback = nginx.url("/auth/callback");
+        let provider = Provider::start(&nginx.url(""), &callback);
+        let apache = Apache::start(place, &provider.issuer, &nginx.url(""));
+        let redis = RedisServer::start();
+        let setup = Setup::redis(&redis.url())
+            .limits(idle, "1h")
+            .set("LISTEN__CHECK", &check.to_string())
+            .set(
+                "DELEGATED__SERVICES__APACHE__URL",
+                &format!("http://{place}/auth/check"),
+            )
+            .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", COOKIE)
+            .set("DELEGATED__SERVICES__APACHE__USER_HEADER", "x-user")
+            .set("DELEGATED__SERVICES__APACHE__LIFETIME", "8h");
+        let curfew = setup.start();
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        Self {
+            nginx,
+            curfew,
+            apache,
+            backend,
+            provider,
+            _redis: redis,
+        }
+    }
+
+    async fn sign_in(&self, browser: &mut Browser, user: &str) {
+        let page = self.nginx.url("/auth/sign-in");
+        let mut url = page.clone();
+        for _ in 0..2 {
+            // To the provider, and back to Apache's page.
+            let response = browser.get(&url).await;
+            url = Browser::target(&response).expect("Apache sends the browser on");
+            url = browser
+                .follow(&url, user, &self.nginx.url("/auth/"))
+                .await
+                .to_string();
+            if browser.cookies.contains_key(COOKIE) {
+                break;
+            }
+        }
+        let response = browser.get(&url).await;
+        let url = Browser::target(&response).unwrap_or(url);
+        let response = browser.get(&url).await;
+        assert_eq!(
+            response.status(),
+            200,
+            "{url}: {}",
+            self.apache.server.read("log")
+        );
+        assert!(
+            browser.cookies.contains_key(COOKIE),
+            "{}",
+            self.apache.server.read("log")
+        );
+    }
+
+    /// The status and the reason that a browser gets.
+    async fn get(&self, browser: &mut Browser) -> (u16, String) {
+        let response = browser.get(&self.nginx.url("/")).await;
+        (response.status().as_u16(), reason_of(&response).to_owned())
+    }
+}
+
+#[tokio::test]
+async fn sessions_of_another_service_end_on_time() {
+    let behind = Behind::start("3s").await;
+    let mut browser = Browser::new();
+    assert_eq!(
+        behind.get(&mut browser).await,
+        (401, "no_credential".to_owned())
+    );
+    assert!(behind.backend.take().is_empty());
+    behind.sign_in(&mut browser, "alice").await;
+    let cookie = browser.cookies[COOKIE].clone();
+    for _ in 0..6 {
+        assert_eq!(
+            behind.get(&mut browser).await.0,
+            200,
+            "{}",
+            behind.curfew.log()
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let seen = behind.backend.take();
+    let user = seen[0].all("x-session-user");
+    assert!(user[0].starts_with("alice"), "{user:?}");
+    tokio::time::sleep(Duration::from_millis(3100)).await;
+    assert_eq!(
+        behind.get(&mut browser).await,
+        (401, "idle_timeout".to_owned())
+    );
+    assert!(
+        !browser.cookies.contains_key(COOKIE),
+        "the cookie is dropped"
+    );
+    // For Apache it is still a session.
+    let mut kept = Browser::new();
+    kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
+    let page = kept.get(&behind.nginx.url("/auth/check")).await;
+    assert_eq!(page.status(), 200);
+    for _ in 0..3 {
+        kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
+        assert_eq!(
+            behind.get(&mut kept).await,
+            (401, "idle_timeout".to_owned())
+        );
+    }
+    assert!(behind.backend.take().is_empty());
+    // A fresh sign-in.
+    behind.sign_in(&mut browser, "alice").await;
+    assert_eq!(behind.get(&mut browser).await.0, 200);
+    drop(behind.provider);
+}
+
+#[tokio::test]
+async fn while_the_service_is_away_nobody_is_let_in_and_nobody_is_logged_out() {
+    let behind = Behind::start("15m").await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    assert_eq!(behind.get(&mut browser).await.0, 200);
+    behind.backend.take();
+    behind.apache.server.freeze();
+    let waited = curfew::clock::Stopwatch::start();
+    // NGINX's word for an answer that is neither yes nor no.
+    let away = (500, "source_unavailable".to_owned());
+    assert_eq!(behind.get(&mut browser).await, away);
+    assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
+    assert!(behind.backend.take().is_empty());
+    behind.apache.server.thaw();
+    eventually("Apache answers again", async || {
+        behind.get(&mut browser).await.0 == 200
+    })
+    .await;
+    behind.apache.server.signal("KILL");
+    eventually("Apache is gone", async || {
+        behind.get(&mut browser).await == away
+    })
+    .await;
+    assert!(
+        browser.cookies.contains_key(COOKIE),
+        "the cookie is left alone"
+    );
+    let metrics = behind.curfew.ops("/metrics").await.1;
+    assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));
+}

@@ -1,0 +1,81 @@
+//! The provider tells that somebody has logged out.
+
+use super::*;
+use crate::provider::claims;
+
+#[tokio::test]
+async fn who_logs_out_at_the_provider_is_out_at_once() {
+    let stack = Stack::start("15m", "12h").await;
+    let (mut alice, mut elsewhere) = (Browser::new(), Browser::new());
+    let here = stack.provider.sign_in(&mut alice, "alice").await;
+    let other = stack.provider.sign_in(&mut elsewhere, "alice").await;
+    stack.admitted(&here.id_token, "alice").await;
+    stack.admitted(&other.id_token, "alice").await;
+    // The provider waits for the answer of POST /oidc/backchannel-logout before it says good-bye.
+    stack.provider.log_out(&mut alice).await;
+    stack.refused(&here.id_token, "revoked").await;
+    stack.admitted(&other.id_token, "alice").await;
+    let told = stack.curfew.audited("provider.logout");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let ended = stack.curfew.audited("session.ended");
+    assert_eq!((ended.len(), &ended[0]["reason"]), (1, &"revoked".into()));
+    // Whoever signs in again is in again.
+    let again = stack.provider.sign_in(&mut alice, "alice").await;
+    stack.admitted(&again.id_token, "alice").await;
+}
+
+#[tokio::test]
+async fn a_security_event_ends_a_session_or_all_of_a_subject() {
+    let stack = Stack::start("15m", "12h").await;
+    let mut tokens = Vec::new();
+    for user in ["alice", "alice", "bob", "bob"] {
+        let signed_in = stack.provider.sign_in(&mut Browser::new(), user).await;
+        stack.admitted(&signed_in.id_token, user).await;
+        tokens.push(signed_in.id_token);
+    }
+    let push = async |event: String| {
+        let request = stack
+            .client
+            .post(stack.nginx.url("/ssf/events"))
+            .body(event);
+        let request = request.header("content-type", "application/secevent+jwt");
+        request.send().await.unwrap().status().as_u16()
+    };
+    let sid = claims(&tokens[0])["sid"].as_str().unwrap().to_owned();
+    let event = stack.provider.event(&format!("sid={sid}")).await;
+    assert_eq!(push(event.clone()).await, 202);
+    assert_eq!(push(event).await, 202, "sent again");
+    stack.refused(&tokens[0], "revoked").await;
+    stack.admitted(&tokens[1], "alice").await;
+    // What was issued in the same second as the event is meant, too.
+    assert_eq!(push(stack.provider.event("sub=bob").await).await, 202);
+    for token in &tokens[2..] {
+        stack.refused(token, "revoked").await;
+    }
+    stack.admitted(&tokens[1], "alice").await;
+    assert_eq!(push("garbage".to_owned()).await, 400);
+}
+
+#[tokio::test]
+async fn the_front_channel() {
+    let stack = Stack::start("15m", "12h").await;
+    let tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
+    stack.admitted(&tokens.id_token, "alice").await;
+    let sid = claims(&tokens.id_token)["sid"].as_str().unwrap().to_owned();
+    let get = async |sid: &str| {
+        let issuer = &stack.provider.issuer;
+        let path = format!("/oidc/frontchannel-logout?iss={issuer}&sid={sid}");
+        let response = stack
+            .client
+            .get(stack.nginx.url(&path))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        response.status().as_u16()
+    };
+    assert_eq!(get("another").await, 200);
+    stack.admitted(&tokens.id_token, "alice").await;
+    assert_eq!(get(&sid).await, 200);
+    stack.refused(&tokens.id_token, "revoked").await;
+}

@@ -1,0 +1,106 @@
+//! Black box: people who sign in by a real OpenID provider, the real NGINX with the file of
+//! `deploy/nginx`, Curfew, a real Redis, and a backend that remembers what reaches it; and Apache with its
+//! OpenID Connect module as the service that Curfew asks.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod apache;
+mod browser;
+mod delegated;
+mod logout;
+mod provider;
+mod tokens;
+
+use browser::Browser;
+use provider::Provider;
+use reqwest::Response;
+use support::backend::Backend;
+use support::curfew::{Curfew, Setup};
+use support::nginx::Nginx;
+use support::redis::RedisServer;
+use support::{eventually, free_port, local};
+
+/// Everything between a person and an application.
+struct Stack {
+    nginx: Nginx,
+    curfew: Curfew,
+    provider: Provider,
+    backend: Backend,
+    client: reqwest::Client,
+    _redis: RedisServer,
+}
+
+impl Stack {
+    /// With the tokens of the provider as credentials, and these limits.
+    async fn start(idle: &str, absolute: &str) -> Self {
+        // The provider must know where to tell of logouts, and Curfew where the provider is.
+        let check = local(free_port());
+        let backend = Backend::start().await;
+        let nginx = Nginx::start(check, backend.address);
+        let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
+        let redis = RedisServer::start();
+        let setup = Setup::redis(&redis.url())
+            .limits(idle, absolute)
+            .set("LISTEN__CHECK", &check.to_string())
+            .set("JWT__ISSUERS__MAIN__ISSUER", &provider.issuer)
+            .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
+            .set("JWT__FRONT_CHANNEL_LOGOUT", "true")
+            .set("JWT__REFRESH", "1s");
+        let curfew = setup.start();
+        eventually("Curfew is ready and has the provider's keys", async || {
+            let metrics = curfew.ops("/metrics").await.1;
+            curfew.ops("/readyz").await.0 == 200 && metrics.contains(KEYS)
+        })
+        .await;
+        Self {
+            nginx,
+            curfew,
+            provider,
+            backend,
+            client: support::curfew::client(),
+            _redis: redis,
+        }
+    }
+
+    /// A request of the application's client with a token.
+    async fn get(&self, token: &str) -> Response {
+        let request = self.client.get(self.nginx.url("/")).bearer_auth(token);
+        request.send().await.unwrap()
+    }
+
+    /// It is let in, as `user`.
+    async fn admitted(&self, token: &str, user: &str) {
+        let response = self.get(token).await;
+        assert_eq!(response.status(), 200, "{}", self.curfew.log());
+        let seen = self.backend.take_one();
+        assert_eq!(seen.all("x-session-user"), [user]);
+        assert_eq!(seen.all("x-session-groups"), ["staff"]);
+        assert_eq!(seen.all("x-session-email"), [format!("{user}@example.com")]);
+    }
+
+    /// It is refused, for this reason.
+    async fn refused(&self, token: &str, reason: &str) {
+        let response = self.get(token).await;
+        assert_eq!(
+            (response.status().as_u16(), reason_of(&response)),
+            (401, reason)
+        );
+        assert!(self.backend.take().is_empty());
+    }
+}
+
+/// What is counted once the keys are there.
+const KEYS: &str = r#"curfew_issuer_keys_fetched_total{issuer="main",result="ok"}"#;
+
+fn reason_of(response: &Response) -> &str {
+    let reason = response.headers().get("x-session-reason");
+    reason.map_or("", |reason| reason.to_str().unwrap())
+}

@@ -1,0 +1,159 @@
+//! The OpenID provider, and an application that signs people in by it.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::browser::Browser;
+use crate::support::deployed::{Server, installed};
+use crate::support::{free_port, local};
+
+/// Where the application would be; nobody goes there.
+const CALLBACK: &str = "http://app.test/callback";
+// Of RFC 7636, appendix B.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+
+pub struct Provider {
+    _server: Server,
+    pub issuer: String,
+    control: String,
+    client: reqwest::Client,
+}
+
+/// What somebody has who has signed in.
+pub struct Tokens {
+    pub id_token: String,
+    pub refresh_token: String,
+}
+
+impl Provider {
+    /// Starts `provider.mjs` with two applications: one whose tokens are credentials, and Apache's
+    /// module, which gets them at `apache`.
+    pub fn start(curfew: &str, apache: &str) -> Self {
+        let (port, control) = (free_port(), free_port());
+        let settings = json!({
+            "port": port,
+            "control": control,
+            "clients": [
+                {
+                    "client_id": "app",
+                    "client_secret": "secret-of-the-app",
+                    "redirect_uris": [CALLBACK],
+                    "grant_types": ["authorization_code", "refresh_token"],
+                    "require_auth_time": true,
+                    "backchannel_logout_uri": format!("{curfew}/oidc/backchannel-logout"),
+                    "backchannel_logout_session_required": true,
+                },
+                {
+                    "client_id": "apache",
+                    "client_secret": "secret-of-apache",
+                    "redirect_uris": [apache],
+                },
+            ],
+        });
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
+        let mut command = Command::new(installed("bin/node"));
+        command.arg(script).env("PROVIDER", settings.to_string());
+        Self {
+            _server: Server::start(&mut command, &[], &[local(port), local(control)]),
+            issuer: format!("http://127.0.0.1:{port}"),
+            control: format!("http://127.0.0.1:{control}"),
+            client: crate::support::curfew::client(),
+        }
+    }
+
+    /// Somebody signs in to the application.
+    pub async fn sign_in(&self, browser: &mut Browser, user: &str) -> Tokens {
+        self.authorize(browser, user, "login").await
+    }
+
+    /// The application asks who is there; whoever is signed in at the provider is not asked.
+    async fn authorize(&self, browser: &mut Browser, user: &str, prompt: &str) -> Tokens {
+        let url = format!(
+            "{}/auth?client_id=app&response_type=code&scope=openid+email&redirect_uri={CALLBACK}\
+             &code_challenge={CHALLENGE}&code_challenge_method=S256&prompt={prompt}",
+            self.issuer
+        );
+        let end = browser.follow(&url, user, CALLBACK).await;
+        let code = end.query_pairs().find(|(name, _)| name == "code");
+        let code = code.unwrap_or_else(|| panic!("{end}")).1.into_owned();
+        self.token(&[
+            ("grant_type", "authorization_code"),
+            ("code", &code),
+            ("redirect_uri", CALLBACK),
+            ("code_verifier", VERIFIER),
+        ])
+        .await
+    }
+
+    /// The application has its tokens refreshed.
+    pub async fn refresh(&self, tokens: &Tokens) -> Tokens {
+        self.token(&[
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &tokens.refresh_token),
+        ])
+        .await
+    }
+
+    async fn token(&self, form: &[(&str, &str)]) -> Tokens {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let request = self
+            .client
+            .post(format!("{}/token", self.issuer))
+            .body(body);
+        let request = request
+            .basic_auth("app", Some("secret-of-the-app"))
+            .header("content-type", "application/x-www-form-urlencoded");
+        let response = request.send().await.unwrap();
+        let answer: Value = response.json().await.unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+        let tokens = Tokens {
+            id_token: text("id_token"),
+            refresh_token: text("refresh_token"),
+        };
+        assert!(!tokens.id_token.is_empty(), "{answer}");
+        tokens
+    }
+
+    /// The person logs out at the provider, which tells the applications.
+    pub async fn log_out(&self, browser: &mut Browser) {
+        let page = browser.get(&format!("{}/session/end", self.issuer)).await;
+        let page = page.text().await.unwrap();
+        let secret = page.split("name=\"xsrf\" value=\"").nth(1);
+        let secret = secret.unwrap_or_else(|| panic!("{page}"));
+        let secret = secret.split('"').next().unwrap();
+        let form = [("xsrf", secret), ("logout", "yes")];
+        let url = format!("{}/session/end/confirm", self.issuer);
+        let response = browser.post(&url, &form).await;
+        assert!(response.status().is_redirection(), "{response:?}");
+    }
+
+    /// The provider signs by another key from now on; `alone` takes the others out of its set.
+    pub async fn rotate(&self, alone: bool) {
+        let query = if alone { "?alone" } else { "" };
+        self.control(&format!("/rotate{query}")).await;
+    }
+
+    /// A security event that says that a session was revoked, for the application.
+    pub async fn event(&self, about: &str) -> String {
+        self.control(&format!("/event?aud=app&{about}")).await
+    }
+
+    async fn control(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.control);
+        let response = self.client.get(url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.text().await.unwrap()
+    }
+}
+
+/// The claims of a token.
+pub fn claims(token: &str) -> Value {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let part = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap());
+    serde_json::from_slice(&part.unwrap()).unwrap()
+}

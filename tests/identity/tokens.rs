@@ -1,0 +1,89 @@
+//! The provider's tokens as credentials.
+
+use std::time::Duration;
+
+use super::*;
+use crate::provider::claims;
+
+#[tokio::test]
+async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
+    let stack = Stack::start("15m", "12h").await;
+    let mut browser = Browser::new();
+    let first = stack.provider.sign_in(&mut browser, "alice").await;
+    stack.admitted(&first.id_token, "alice").await;
+    // A key that nobody has heard of.
+    stack.provider.rotate(false).await;
+    let second = stack.provider.refresh(&first).await;
+    assert_ne!(
+        first.id_token.split('.').next(),
+        second.id_token.split('.').next()
+    );
+    let (before, after) = (claims(&first.id_token), claims(&second.id_token));
+    assert_eq!(
+        (&before["sid"], &before["auth_time"]),
+        (&after["sid"], &after["auth_time"])
+    );
+    stack.admitted(&second.id_token, "alice").await;
+    stack.admitted(&first.id_token, "alice").await;
+    let count = stack
+        .curfew
+        .call("GET", "/api/v1/sessions/count?subject=alice", None)
+        .await
+        .1;
+    assert_eq!(count["live"], 1, "one session: {count}");
+    // The old key is gone, and with it what it has signed; the session is not.
+    stack.provider.rotate(true).await;
+    eventually("the old key is forgotten", async || {
+        stack.get(&first.id_token).await.status() == 401
+    })
+    .await;
+    stack.backend.take();
+    stack.refused(&first.id_token, "invalid_credential").await;
+    let third = stack.provider.refresh(&second).await;
+    stack.admitted(&third.id_token, "alice").await;
+    let count = stack
+        .curfew
+        .call("GET", "/api/v1/sessions/count?subject=alice", None)
+        .await
+        .1;
+    assert_eq!(count["live"], 1, "one session: {count}");
+}
+
+#[tokio::test]
+async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
+    let stack = Stack::start("2s", "1h").await;
+    let mut browser = Browser::new();
+    let tokens = stack.provider.sign_in(&mut browser, "alice").await;
+    stack.admitted(&tokens.id_token, "alice").await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    stack.refused(&tokens.id_token, "idle_timeout").await;
+    let refreshed = stack.provider.refresh(&tokens).await;
+    stack.refused(&refreshed.id_token, "idle_timeout").await;
+    // The same session of the provider, and a new sign-in.
+    let fresh = stack.provider.sign_in(&mut browser, "alice").await;
+    let (before, after) = (claims(&tokens.id_token), claims(&fresh.id_token));
+    assert_ne!(before["auth_time"], after["auth_time"]);
+    stack.admitted(&fresh.id_token, "alice").await;
+    stack.refused(&refreshed.id_token, "idle_timeout").await;
+}
+
+#[tokio::test]
+async fn refreshing_never_prolongs_the_absolute_limit() {
+    let stack = Stack::start("3s", "4s").await;
+    let mut tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
+    stack.admitted(&tokens.id_token, "alice").await;
+    let waited = curfew::clock::Stopwatch::start();
+    let reason = loop {
+        let response = stack.get(&tokens.id_token).await;
+        if response.status() != 200 {
+            break reason_of(&response).to_owned();
+        }
+        assert!(waited.seconds() < 5.0, "it goes on and on");
+        tokens = stack.provider.refresh(&tokens).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    };
+    assert_eq!(reason, "absolute_timeout");
+    let refreshed = stack.provider.refresh(&tokens).await;
+    stack.backend.take();
+    stack.refused(&refreshed.id_token, "absolute_timeout").await;
+}
