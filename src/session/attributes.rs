@@ -49,7 +49,7 @@ impl Attributes {
             let comma = name == "groups";
             if !values
                 .iter()
-                .all(|value| is_value(value) && !(comma && value.contains(',')))
+                .all(|value| Self::is_value(value) && !(comma && value.contains(',')))
             {
                 return Err(AttributeError::Value(name.clone()));
             }
@@ -59,6 +59,12 @@ impl Attributes {
             return Err(AttributeError::TooLarge);
         }
         Ok(Self(attributes))
+    }
+
+    /// Whether a text can be a value.
+    #[must_use]
+    pub fn is_value(text: &str) -> bool {
+        text.len() <= 1024 && text.trim() == text && !text.chars().any(char::is_control)
     }
 
     /// The values of one attribute; empty when it is absent.
@@ -87,10 +93,6 @@ fn is_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
-}
-
-fn is_value(value: &str) -> bool {
-    value.len() <= 1024 && value.trim() == value && !value.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -29,15 +29,33 @@ async fn metrics_and_probes() {
     }
 }
 
+/// A public key (RFC 8037, appendix A.2).
+const KEY_SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
 /// Every metric has its line in the documentation, and the other way round.
 #[tokio::test]
 async fn every_metric_is_documented() {
+    let keys = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&keys, KEY_SET).unwrap();
+    let service = "DELEGATED__SERVICES__LOGIN";
     let curfew = Setup::memory()
         .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
+        .set("JWT__ISSUERS__MAIN__ISSUER", "https://id.example.com")
+        .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
+        .set(
+            "JWT__ISSUERS__MAIN__JWKS_FILE",
+            keys.path().to_str().unwrap(),
+        )
+        .set(&format!("{service}__PRESET"), "oauth2-proxy")
+        .set(&format!("{service}__URL"), "http://127.0.0.1:1/")
         .start();
     let session = curfew.sign_in("alice").await;
     curfew.check(&session).await;
     curfew.revoke(&session).await;
+    // Of nobody we know, so the service is to be asked, which is not there.
+    let answer = curfew.check_by("a=b").await;
+    assert_eq!(answer, (503, "source_unavailable".to_owned()));
     let (_, metrics) = curfew.ops("/metrics").await;
     let served: Vec<&str> = metrics
         .lines()

@@ -231,12 +231,17 @@ impl Curfew {
 
     /// A check as NGINX asks it: the status and the reason.
     pub async fn check(&self, session: &SignedIn) -> (u16, String) {
+        self.check_by(&session.cookie()).await
+    }
+
+    /// The same, with this line of cookies.
+    pub async fn check_by(&self, cookie: &str) -> (u16, String) {
         let response = self
             .client
             .get(format!("http://{}/auth-request", self.check))
             .header("x-original-url", "https://app.example.com/")
             .header("x-original-method", "GET")
-            .header("cookie", session.cookie())
+            .header("cookie", cookie)
             .send()
             .await
             .unwrap();

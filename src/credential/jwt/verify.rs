@@ -341,6 +341,13 @@ impl Issuer {
                 attributes.insert(name.to_owned(), values);
             }
         }
+        // Nobody is kept out for a name that can't be passed on.
+        for name in ["name", "preferred_username"] {
+            let text = claims.get(name).and_then(Value::as_str);
+            if let Some(text) = text.filter(|text| Attributes::is_value(text)) {
+                attributes.insert(name.to_owned(), vec![text.to_owned()]);
+            }
+        }
         Attributes::new(attributes).map_err(|_| InvalidJwt::Subject)
     }
 }

@@ -422,3 +422,18 @@ proptest! {
         let _ = KeySet::from_file(&parts);
     }
 }
+
+#[test]
+fn names_for_people_are_taken_where_they_can_be_passed_on() {
+    let key = SigningKey::ed25519("a");
+    let read = |changes| {
+        let token = key.token(&with(changes));
+        let verified = issuer().verify(&token, &key_set(&[&key]), START).unwrap();
+        let first = |name: &str| verified.attributes.get(name).first().cloned();
+        (first("name"), first("preferred_username"))
+    };
+    let found = read(json!({ "name": "Zoë Öz", "preferred_username": "zoe" }));
+    assert_eq!(found, (Some("Zoë Öz".to_owned()), Some("zoe".to_owned())));
+    let found = read(json!({ "name": "a\r\nX-Session-User: root", "preferred_username": 7 }));
+    assert_eq!(found, (None, None));
+}
