@@ -102,8 +102,8 @@ impl IdentityHeaders {
             (&self.user, identity.user),
             (&self.preferred_username, identity.preferred_username),
             (&self.name, identity.name),
-            (&self.email, identity.email),
             (&self.groups, &groups),
+            (&self.email, identity.email),
             (&self.id, &identity.id),
             (&self.policy, identity.policy),
         ] {
