@@ -1,7 +1,7 @@
 //! Sources: how a credential becomes the name of a session, without asking the store.
 //!
 //! Curfew's own tokens come first, then those of identity providers; where there is neither, another
-//! authorization service may know the client ([`Delegate`](crate::delegate::Delegate)).
+//! authorization service may know the client ([`Delegate`]).
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@
 
 mod claims;
 mod crypto;
+mod invalid;
 mod keys;
 mod notice;
 mod verify;
@@ -13,6 +14,7 @@ mod verify;
 pub use claims::unverified_issuer;
 pub(super) use claims::{Said, find, unverified_claims};
 pub use crypto::install as install_crypto;
+pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, Notice, Whom};
-pub use verify::{Claims, InvalidJwt, Issuer, VerifiedJwt, looks_like_a_jwt};
+pub use verify::{Claims, Issuer, VerifiedJwt, looks_like_a_jwt};

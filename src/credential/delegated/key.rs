@@ -31,7 +31,7 @@ impl SessionKey {
     /// cookie that names it.
     ///
     /// # Errors
-    /// [`Ambiguous`] for several that differ, and for one with a byte that cookies don't have (RFC
+    /// `Ambiguous` for several that differ, and for one with a byte that cookies don't have (RFC
     /// 6265, 4.1.1): some servers would read it differently, and a session must not have two names.
     pub fn presented<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Ambiguous> {
         let Self::Cookie { name, .. } = self else {

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::verify::InvalidJwt;
+use super::invalid::InvalidJwt;
 use crate::credential::name::name;
 use crate::session::{Subject, Timestamp};
 

@@ -5,7 +5,8 @@ mod logout;
 
 use serde_json::{Map, Value};
 
-use super::verify::{InvalidJwt, Issuer};
+use super::invalid::InvalidJwt;
+use super::verify::Issuer;
 use crate::session::{Subject, Timestamp};
 
 /// Something that an issuer tells.

@@ -1,8 +1,9 @@
 use serde_json::{Map, Value};
 
 use super::{InvalidNotice, Notice, Whom, text};
+use crate::credential::jwt::invalid::InvalidJwt;
 use crate::credential::jwt::keys::KeySet;
-use crate::credential::jwt::verify::{InvalidJwt, Issuer, Kind};
+use crate::credential::jwt::verify::{Issuer, Kind};
 use crate::session::Timestamp;
 
 /// The member of `events` that tells that a session was revoked (CAEP 1.0, section 3.1).
