@@ -20,7 +20,7 @@ use crate::admin::{self, AdminToken};
 use crate::clock::Clock;
 use crate::config::{Loaded, Source};
 use crate::contract::spoe::Agent;
-use crate::contract::{self, ext_authz_grpc};
+use crate::contract::{Front, UnwritableCookie, ext_authz_grpc};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
@@ -114,7 +114,7 @@ pub enum StartError {
     AdminToken(#[from] getrandom::Error),
     /// The cookie can't be written.
     #[error("cookie: {0}")]
-    Cookie(#[from] contract::UnwritableCookie),
+    Cookie(#[from] UnwritableCookie),
     /// The gRPC listener's TLS can't be set up.
     #[error("grpc: {0}")]
     GrpcTls(#[from] GrpcTlsError),
@@ -208,7 +208,7 @@ impl App {
         let mut listeners = Listeners::default();
         let listen = config.listen;
         let notices = logout::router(in_force.logouts.clone());
-        let check = Service::Http(contract::router(contracts.clone()).merge(notices));
+        let check = Service::http(Front::new(contracts.clone(), notices));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
@@ -230,9 +230,9 @@ impl App {
             spoe = Some(listeners.bind("spoe", address, service).await?);
         }
         let admin = listeners
-            .bind("admin", listen.admin, Service::Http(admin))
+            .bind("admin", listen.admin, Service::http(admin))
             .await?;
-        let ops = Service::Http(ops::router(ops));
+        let ops = Service::http(ops::router(ops));
         let ops = listeners.bind("ops", listen.ops, ops).await?;
         Ok(Self {
             addresses: Addresses {

@@ -13,7 +13,7 @@ use crate::delegate::Delegate;
 use crate::lifecycle::{Adoption, Lifecycle, NotAdopted};
 use crate::policy::{Activity, AddressHeader, Applied, Client, OnStoreFailure, Rulebook};
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
-use crate::sources::{Identified, Sources, Unidentified};
+use crate::sources::{Identified, Presented, Sources, Unidentified};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::{NO_POLICY, audit};
 
@@ -48,6 +48,21 @@ struct Asked<'a> {
     original: &'a Original<'a>,
     ruling: &'a Ruling<'a>,
     identified: Identified<'a>,
+}
+
+impl Asked<'_> {
+    /// What is to be recorded of the request, once allowed, if it counts as activity.
+    fn touch(&self, session: &Session, home: &Applied<'_>, now: Timestamp) -> Option<Touch> {
+        let (method, headers) = (self.original.method, self.request.headers);
+        let counts = self.ruling.activity(home, method, headers) == Activity::Touch;
+        counts.then(|| Touch {
+            at: now,
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: home.policy.touch_interval,
+            deadline: session.idle_deadline(&home.limits),
+        })
+    }
 }
 
 impl Checker {
@@ -150,12 +165,18 @@ impl Checker {
         request: &CheckRequest<'_>,
         original: &Original<'_>,
     ) -> Result<Identified<'_>, Box<Outcome>> {
-        let clock = &*self.lifecycle.clock;
-        let identifying = self.sources.identify(request.headers, clock);
-        let identified = tokio::time::timeout(self.budget, identifying).await;
-        // An issuer's keys are on their way.
-        let late = Unidentified::Refused(DenyReason::SourceUnavailable);
-        let unidentified = match identified.unwrap_or(Err(late)) {
+        let identified = match self.sources.present(request.headers) {
+            Ok(Presented::Ours(id)) => return Ok(Identified::ours(id)),
+            Ok(Presented::Jwt(text)) => {
+                let identifying = self.sources.identify_jwt(text, &*self.lifecycle.clock);
+                let identified = tokio::time::timeout(self.budget, identifying).await;
+                // An issuer's keys are on their way.
+                let late = Unidentified::Refused(DenyReason::SourceUnavailable);
+                identified.unwrap_or(Err(late))
+            }
+            Err(unidentified) => Err(unidentified),
+        };
+        let unidentified = match identified {
             Ok(identified) => return Ok(identified),
             Err(unidentified) => unidentified,
         };
@@ -173,6 +194,9 @@ impl Checker {
 
     /// Answers by the store, or without it where it takes too long.
     async fn answer(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
+        if let Some(outcome) = self.answer_at_once(asked, id) {
+            return outcome;
+        }
         let by_store = self.answer_by_store(asked, id);
         let outcome = match tokio::time::timeout(self.budget, by_store).await {
             Ok(Ok(outcome)) => outcome,
@@ -190,6 +214,33 @@ impl Checker {
         outcome
     }
 
+    /// Allows a request on a session that the store has at hand, where its activity can be
+    /// recorded without waiting, too. Nothing is denied by that: the store may know better.
+    fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
+        let mut session = self.lifecycle.store.recall(id)?;
+        if let Some(credential) = &asked.identified.adoptable
+            && credential.subject != session.subject
+        {
+            return None;
+        }
+        let now = self.lifecycle.clock.now();
+        let home = self.lifecycle.policies.home(&session);
+        let judgement = self.judge(asked, &home, &session, now);
+        if judgement.verdict != Verdict::Allow {
+            return None;
+        }
+        if let Some(touch) = asked.touch(&session, &home, now) {
+            if !self.lifecycle.store.note(id, touch) {
+                return None;
+            }
+            session.touch(now);
+        }
+        if home.policy.on_store_failure != OnStoreFailure::Deny {
+            self.lifecycle.known.verified(id, &session, now);
+        }
+        Some(allowed(id, session, &home, now))
+    }
+
     /// Loads, decides, and does what follows from the decision.
     async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
         for _ in 0..ATTEMPTS {
@@ -200,8 +251,9 @@ impl Checker {
             // The time is read after the record, so that no wait for the store is left out.
             let now = self.lifecycle.clock.now();
             let home = self.lifecycle.policies.home(&session);
-            let judgement = self.judge(asked, id, &home, &session, now);
-            match judgement {
+            let judgement = self.judge(asked, &home, &session, now);
+            self.tell_elsewhere(asked, id, &session, &judgement);
+            match judgement.verdict {
                 Verdict::Allow => {
                     let session = self.touch(asked, id, session, &home, now).await;
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
@@ -283,8 +335,9 @@ impl Checker {
                     return None;
                 };
                 let known = self.lifecycle.known.recall(id, grace, now)?;
-                let verdict = self.judge(asked, id, &home, &known, now);
-                (verdict == Verdict::Allow).then_some((known, home))
+                let judgement = self.judge(asked, &home, &known, now);
+                self.tell_elsewhere(asked, id, &known, &judgement);
+                (judgement.verdict == Verdict::Allow).then_some((known, home))
             });
         let Some((session, home)) = recalled else {
             return Outcome::deny(DenyReason::StoreUnavailable);
@@ -299,25 +352,36 @@ impl Checker {
         allowed(id, session, &home, now)
     }
 
-    /// Decides on a request on a session; tells of one that is used from elsewhere.
+    /// Decides on a request on a session.
     fn judge(
         &self,
         asked: &Asked<'_>,
-        id: SessionId,
         home: &Applied<'_>,
         session: &Session,
         now: Timestamp,
-    ) -> Verdict {
+    ) -> Judgement {
         if self.lifecycle.is_revoked(session) {
-            return Verdict::Deny(DenyReason::Revoked);
+            return Judgement {
+                verdict: Verdict::Deny(DenyReason::Revoked),
+                elsewhere: None,
+            };
         }
         let client = || self.client(asked.request);
-        let judgement = asked.ruling.judge(home, session, client, now);
+        asked.ruling.judge(home, session, client, now)
+    }
+
+    /// Tells of a session that is used from elsewhere.
+    fn tell_elsewhere(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+        session: &Session,
+        judgement: &Judgement,
+    ) {
         if let Some(elsewhere) = judgement.elsewhere {
             let address = self.client(asked.request).address;
             audit::session_elsewhere(id, session, elsewhere.as_str(), address);
         }
-        judgement.verdict
     }
 
     /// Who sends a request.
@@ -339,16 +403,8 @@ impl Checker {
         home: &Applied<'_>,
         now: Timestamp,
     ) -> Session {
-        let (method, headers) = (asked.original.method, asked.request.headers);
-        if asked.ruling.activity(home, method, headers) != Activity::Touch {
+        let Some(touch) = asked.touch(&session, home, now) else {
             return session;
-        }
-        let touch = Touch {
-            at: now,
-            last_seen: session.last_seen,
-            retention: session.retention,
-            interval: home.policy.touch_interval,
-            deadline: session.idle_deadline(&home.limits),
         };
         // The session is alive whether or not this can be written; the store counts its failures.
         let _ = self.lifecycle.store.touch(id, touch).await;

@@ -8,23 +8,20 @@ mod cookie;
 mod ext_authz;
 pub mod ext_authz_grpc;
 mod forward_auth;
+mod front;
 mod reply;
 mod sign_in;
 pub mod spoe;
 mod sub_request;
 mod vouch;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-
-use axum::routing::{any, get};
-use axum::{Extension, Router};
 
 use crate::check::Checker;
 use crate::identity::{AssertionSigner, IdentityHeaders};
-use crate::live::Live;
 
 pub use cookie::{SessionCookie, UnwritableCookie};
+pub use front::Front;
 pub use sign_in::SignIn;
 
 /// What every contract needs to answer.
@@ -41,24 +38,6 @@ pub struct Contracts {
     pub assertion: Option<Arc<AssertionSigner>>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
     pub literal_headers: bool,
-}
-
-/// The proxy that asks, where the listener knows it.
-type Peer = Option<Extension<SocketAddr>>;
-
-/// The routes of the `check` listener. Any method is accepted: the proxy may pass on the
-/// original one, which says nothing about the check itself.
-pub fn router(contracts: Live<Contracts>) -> Router {
-    let mut router = Router::new()
-        .route("/.well-known/jwks.json", get(vouch::keys))
-        .merge(auth_request::AUTH_REQUEST.routes())
-        .merge(forward_auth::FORWARD_AUTH.routes());
-    for path in ["/ext-authz", "/ext-authz/", "/ext-authz/{*target}"] {
-        router = router
-            .route(path, any(ext_authz::check))
-            .route(&format!("/policy/{{policy}}{path}"), any(ext_authz::check));
-    }
-    router.with_state(contracts)
 }
 
 #[cfg(test)]

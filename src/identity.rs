@@ -5,7 +5,7 @@ mod assertion;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::session::{Session, SessionId};
+use crate::session::{Attributes, Session, SessionId, Values};
 
 pub use assertion::{AssertionKey, AssertionKeyError, AssertionSigner};
 
@@ -21,7 +21,7 @@ pub struct Identity<'a> {
     /// The first value of the attribute `email`.
     pub email: &'a str,
     /// The attribute `groups`.
-    pub groups: &'a [String],
+    pub groups: Values<'a>,
     /// The session's name.
     pub id: String,
     /// The session's home policy.
@@ -32,25 +32,39 @@ impl<'a> Identity<'a> {
     /// Whoever has this session.
     #[must_use]
     pub fn of(id: SessionId, session: &'a Session) -> Self {
-        let first = |name: &str| {
-            let values = session.attributes.get(name);
-            values.first().map_or("", String::as_str)
-        };
-        Self {
+        let mut identity = Self {
             user: session.subject.as_str(),
-            preferred_username: first("preferred_username"),
-            name: first("name"),
-            email: first("email"),
-            groups: session.attributes.get("groups"),
             id: id.to_string(),
             policy: session.policy.as_str(),
+            ..Self::default()
+        };
+        for (name, mut values) in session.attributes.iter() {
+            let place = match name {
+                "preferred_username" => &mut identity.preferred_username,
+                "name" => &mut identity.name,
+                "email" => &mut identity.email,
+                Attributes::GROUPS => {
+                    identity.groups = values;
+                    continue;
+                }
+                _ => continue,
+            };
+            *place = values.next().unwrap_or_default();
         }
+        identity
     }
 
     /// The groups, with commas between them.
     #[must_use]
     pub fn joined_groups(&self) -> String {
-        self.groups.join(",")
+        let mut joined = String::new();
+        for (place, group) in self.groups.enumerate() {
+            if place > 0 {
+                joined.push(',');
+            }
+            joined.push_str(group);
+        }
+        joined
     }
 }
 
@@ -112,8 +126,8 @@ impl IdentityHeaders {
             }
         }
         for name in &self.group_lines {
-            let mut groups = identity.groups.iter();
-            let first = groups.next().map_or("", String::as_str);
+            let mut groups = identity.groups;
+            let first = groups.next().unwrap_or_default();
             headers.insert(name.clone(), value(first));
             for group in groups {
                 headers.append(name.clone(), value(group));
@@ -153,11 +167,11 @@ mod tests {
         assert_eq!(nobody.len(), 7);
         assert!(nobody.values().all(|value| value.is_empty()), "{nobody:?}");
         assert!(!nobody.contains_key(AUTHORIZATION));
-        let groups = ["staff".to_owned(), "admin".to_owned()];
+        let attributes = Attributes::sorted([("groups", ["staff", "admin"])]).unwrap();
         let identity = Identity {
             user: "Zoë",
             email: "zoe@example.com",
-            groups: &groups,
+            groups: attributes.get("groups"),
             ..Identity::default()
         };
         let somebody = written(&headers, &identity);

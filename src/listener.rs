@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use connections::ConnectionHandler;
 pub use grpc::{GrpcServer, GrpcTlsError};
+pub use http::{HttpServer, HttpService};
 
 /// The pause after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,12 +29,20 @@ pub struct Listener {
 
 /// What can be served.
 pub enum Service {
-    /// HTTP/1.1.
-    Http(axum::Router),
+    /// HTTP/1.1, and HTTP/2 in the clear.
+    Http(HttpServer),
     /// gRPC.
     Grpc(Box<GrpcServer>),
     /// Whatever is spoken on a connection.
     Connections(ConnectionHandler),
+}
+
+impl Service {
+    /// HTTP, answered by `service`.
+    #[must_use]
+    pub fn http(service: impl HttpService) -> Self {
+        Self::Http(http::server(service))
+    }
 }
 
 impl Listener {
@@ -66,7 +75,7 @@ impl Listener {
     pub async fn serve(self, stop: CancellationToken, patience: Duration) {
         let name = self.socket.name;
         let finished = match self.service {
-            Service::Http(router) => http::serve(self.socket, router, stop, patience).await,
+            Service::Http(server) => server(self.socket, stop, patience).await,
             Service::Grpc(server) => grpc::serve(self.socket, *server, stop, patience).await,
             Service::Connections(handler) => {
                 connections::serve(self.socket, handler, stop, patience).await
@@ -79,7 +88,7 @@ impl Listener {
 }
 
 /// A bound socket.
-struct Socket {
+pub struct Socket {
     name: &'static str,
     listener: TcpListener,
     address: SocketAddr,

@@ -17,10 +17,10 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use attributes::{AttributeError, Attributes};
+pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
-pub use id::{ParseSessionIdError, SessionId};
+pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
 pub use limits::{LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};

@@ -66,6 +66,15 @@ pub struct Adoptable<'a> {
     pub policy: Option<&'a PolicyName>,
 }
 
+/// What a request presents.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// A token of Curfew's, verified, which names this session.
+    Ours(SessionId),
+    /// What may be a token of an identity provider's, not verified.
+    Jwt(&'a str),
+}
+
 /// Why a request names no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unidentified {
@@ -101,31 +110,31 @@ impl Identified<'_> {
 }
 
 impl Sources {
-    /// The session that a request's token names.
+    /// What a request presents.
     ///
     /// # Errors
-    /// [`Unidentified`]: there is none, it is ambiguous or no good, or it can't be verified now.
-    pub async fn identify(
-        &self,
-        headers: &HeaderMap,
-        clock: &dyn Clock,
-    ) -> Result<Identified<'_>, Unidentified> {
+    /// [`Unidentified`]: there is nothing, or it is ambiguous or no good.
+    pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, Unidentified> {
         match self.extractor.extract(headers) {
             Extraction::Nothing => Err(Unidentified::Nothing),
             Extraction::Foreign => Err(Unidentified::Foreign),
             Extraction::Ambiguous => Err(Unidentified::Refused(DenyReason::MalformedRequest)),
             Extraction::Token(text) => match self.key_ring.verify(text) {
-                Ok(id) => Ok(Identified::ours(id)),
+                Ok(id) => Ok(Presented::Ours(id)),
                 Err(_) => Err(Unidentified::Refused(DenyReason::InvalidCredential)),
             },
             Extraction::Jwt(text) => match std::str::from_utf8(text) {
-                Ok(text) => self.identify_jwt(text, clock).await,
+                Ok(text) => Ok(Presented::Jwt(text)),
                 Err(_) => Err(Unidentified::Foreign),
             },
         }
     }
 
-    async fn identify_jwt(
+    /// The session that an identity provider's token names.
+    ///
+    /// # Errors
+    /// [`Unidentified`]: it is no good, or it can't be verified now.
+    pub async fn identify_jwt(
         &self,
         text: &str,
         clock: &dyn Clock,

@@ -43,6 +43,21 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError`] when the store could not say.
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
+    /// The record of a session, where the store can say without asking anybody; `None` says
+    /// nothing. A live one may miss what others did within the time that the store's own
+    /// documentation gives.
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        let _ = id;
+        None
+    }
+
+    /// Records activity as [`SessionStore::touch`] does, where that can be done without waiting;
+    /// says whether it was.
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        let _ = (id, touch);
+        false
+    }
+
     /// Keeps a new session, unless a record or a tombstone of this name is there already.
     ///
     /// # Errors
@@ -216,6 +231,14 @@ pub struct Page {
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         (**self).load(id).await
+    }
+
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        (**self).recall(id)
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        (**self).note(id, touch)
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {

@@ -224,7 +224,7 @@ impl SessionView {
             id: id.to_string(),
             subject: session.subject.to_string(),
             policy: session.policy.to_string(),
-            attributes: session.attributes.as_map().clone(),
+            attributes: session.attributes.to_map(),
             remembered: session.remembered,
             bound_to_network: session.binding.network.map(|network| network.to_string()),
             bound_to_user_agent: session.binding.user_agent.is_some(),

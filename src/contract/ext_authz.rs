@@ -7,42 +7,39 @@
 //! because any client of another proxy could send those, they count only where the configuration
 //! says so, and then nothing else does. 200 lets the request pass.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
 
-use axum::extract::{Request, State};
-use axum::response::Response;
 use http::header::HOST;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 
 use super::reply::Form;
 use super::sub_request::{SubRequest, method, only};
-use super::{Contracts, Peer};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
 /// What the sub-request's path begins with, after the policy.
-const PREFIX: &str = "/ext-authz";
+pub(super) const PREFIX: &str = "ext-authz";
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const LITERAL_METHOD: HeaderName = HeaderName::from_static("method");
 const LITERAL_PATH: HeaderName = HeaderName::from_static("path");
 
-/// `/ext-authz/…` and `/policy/{name}/ext-authz/…`.
-pub(super) async fn check(
-    State(contracts): State<Arc<Contracts>>,
-    peer: Peer,
-    request: Request,
-) -> Response {
-    let (head, _) = request.into_parts();
-    let asked = head.uri.path_and_query().map_or("", |asked| asked.as_str());
-    let (policy, target) = split(asked);
-    let headers = &head.headers;
-    let (method, target) = if contracts.literal_headers {
+/// `/ext-authz/…` and `/policy/{name}/ext-authz/…`: `target` is what follows the prefix, and
+/// `literal` whether the headers `Method` and `Path` count instead.
+pub(super) fn read<'a>(
+    policy: Option<&'a str>,
+    target: &'a str,
+    asked_by: &Method,
+    headers: &'a HeaderMap,
+    peer: Option<SocketAddr>,
+    literal: bool,
+) -> SubRequest<'a> {
+    let (method, target) = if literal {
         let target = only(headers, &LITERAL_PATH).map(|path| path.as_bytes());
         (method(headers, &LITERAL_METHOD), target)
     } else {
-        (Ok(head.method), Ok(target))
+        (Ok(asked_by.clone()), Ok(target.as_bytes()))
     };
-    let sub_request = SubRequest {
+    SubRequest {
         contract: Contract::ExtAuthz,
         form: Form::Whole,
         policy,
@@ -50,21 +47,7 @@ pub(super) async fn check(
         url: target.and_then(|target| original_url(headers, target)),
         headers,
         peer,
-    };
-    sub_request.answer(&contracts).await
-}
-
-/// The policy that the path names, and the original target behind the prefix.
-fn split(asked: &str) -> (Option<&str>, &[u8]) {
-    let named = asked
-        .strip_prefix("/policy/")
-        .and_then(|rest| rest.split_once('/'));
-    let (policy, rest) = match named {
-        Some((policy, rest)) => (Some(policy), &asked[asked.len() - rest.len() - 1..]),
-        None => (None, asked),
-    };
-    let target = rest.strip_prefix(PREFIX).unwrap_or_default();
-    (policy, target.as_bytes())
+    }
 }
 
 fn original_url<'a>(

@@ -1,12 +1,10 @@
 //! What the contracts' tests share: the routes, and one session of `alice`.
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
-use tower::ServiceExt;
 
-use super::{Contracts, SessionCookie, SignIn, router};
+use super::{Contracts, Front, SessionCookie, SignIn};
 use crate::config::{HostPattern, SignInConfig};
 use crate::identity::IdentityHeaders;
 use crate::live::Live;
@@ -20,7 +18,7 @@ pub(super) const CLEARED: &str =
 pub(super) struct Fixture {
     pub(super) bench: Bench,
     pub(super) contracts: Live<Contracts>,
-    routes: Router,
+    front: Front,
     token: String,
 }
 
@@ -55,7 +53,7 @@ impl Fixture {
         let contracts = Live::new(contracts);
         Self {
             bench,
-            routes: router(contracts.clone()),
+            front: Front::new(contracts.clone(), axum::Router::new()),
             contracts,
             token: started.token.expose(),
         }
@@ -71,7 +69,7 @@ impl Fixture {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::empty()).unwrap();
-        self.routes.clone().oneshot(request).await.unwrap()
+        self.front.answer(request, None).await
     }
 }
 

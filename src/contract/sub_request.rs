@@ -2,19 +2,11 @@
 
 use std::net::SocketAddr;
 
-use std::sync::Arc;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::response::Response;
-use axum::routing::any;
-use axum::{Extension, Router};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-
+use super::Contracts;
 use super::reply::{Form, reply};
-use super::{Contracts, Peer};
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
-use crate::live::Live;
 use crate::policy::Contract;
 
 /// The value of a header that must be there once.
@@ -45,29 +37,11 @@ pub(super) struct HeaderContract {
 }
 
 impl HeaderContract {
-    /// The routes of its own path, with and without a policy.
-    pub(super) fn routes(&'static self) -> Router<Live<Contracts>> {
-        let check = move |contracts: State<Arc<Contracts>>, peer: Peer, headers: HeaderMap| async move {
-            let sub_request = self.read(None, peer, &headers);
-            sub_request.answer(&contracts).await
-        };
-        let check_policy = move |contracts: State<Arc<Contracts>>,
-                                 policy: Path<String>,
-                                 peer: Peer,
-                                 headers: HeaderMap| async move {
-            let sub_request = self.read(Some(&policy), peer, &headers);
-            sub_request.answer(&contracts).await
-        };
-        let path = self.contract;
-        Router::new()
-            .route(&format!("/{path}"), any(check))
-            .route(&format!("/policy/{{policy}}/{path}"), any(check_policy))
-    }
-
-    fn read<'a>(
+    /// Reads a sub-request of `peer` for which the proxy names a policy, or none.
+    pub(super) fn read<'a>(
         &self,
         policy: Option<&'a str>,
-        peer: Peer,
+        peer: Option<SocketAddr>,
         headers: &'a HeaderMap,
     ) -> SubRequest<'a> {
         SubRequest {
@@ -90,12 +64,12 @@ pub(super) struct SubRequest<'a> {
     pub(super) method: Result<Method, MalformedOriginal>,
     pub(super) url: Result<OriginalUrl<'a>, MalformedOriginal>,
     pub(super) headers: &'a HeaderMap,
-    pub(super) peer: Peer,
+    pub(super) peer: Option<SocketAddr>,
 }
 
 impl SubRequest<'_> {
     /// Checks it, and answers over HTTP.
-    pub(super) async fn answer(self, contracts: &Contracts) -> Response {
+    pub(super) async fn answer(self, contracts: &Contracts) -> Response<String> {
         let original = match (&self.method, self.url) {
             (Ok(method), Ok(url)) => Ok(Original { method, url }),
             _ => Err(MalformedOriginal),
@@ -106,11 +80,9 @@ impl SubRequest<'_> {
             original,
             headers: self.headers,
             address: ClientAddress::InHeader,
-            peer: self
-                .peer
-                .map(|Extension(address): Extension<SocketAddr>| address.ip()),
+            peer: self.peer.map(|address| address.ip()),
         };
         let outcome = contracts.checker.check(&request).await;
-        reply(contracts, &request, &outcome, self.form).map(Body::from)
+        reply(contracts, &request, &outcome, self.form)
     }
 }

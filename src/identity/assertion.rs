@@ -47,7 +47,7 @@ impl AssertionSigner {
             "aud": normal_host(host),
             "sub": identity.user,
             "sid": identity.id,
-            "groups": identity.groups,
+            "groups": identity.groups.collect::<Vec<_>>(),
             "policy": identity.policy,
             "auth_time": seconds(session.started),
             "iat": seconds(now),

@@ -1,9 +1,8 @@
-use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::session::{Session, SessionId, Timestamp};
+use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
 /// The most sessions in one of the two generations.
 const GENERATION: usize = 50_000;
@@ -20,8 +19,8 @@ pub struct KnownSessions {
 
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<SessionId, Known>,
-    old: HashMap<SessionId, Known>,
+    young: SessionMap<Known>,
+    old: SessionMap<Known>,
 }
 
 #[derive(Debug)]

@@ -1,14 +1,18 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -16,56 +20,158 @@ use tower::ServiceExt;
 use super::Socket;
 
 /// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest.
+/// Of headers there may be 100, which is what Envoy and HAProxy let pass; room for more would be
+/// paid for by every request.
 const MAX_HEAD: usize = 80 * 1024;
-/// The most headers that a request may have: more than any proxy of ours lets pass.
-const MAX_HEADERS: usize = 1024;
-/// How long a connection may take to send the head of a request, the wait between two requests
-/// included. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that it is
-/// never us who close one that it is about to use.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// The most requests at once on one HTTP/2 connection. A proxy has few connections and many checks.
+const MAX_STREAMS: u32 = 1024;
+/// How long a connection may be without a request: it is closed when that has passed once or, at
+/// the latest, twice. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that
+/// it is never us who close one that it is about to use.
+const SILENCE: Duration = Duration::from_secs(120);
+/// What every HTTP/2 connection begins with (RFC 9113, section 3.4), as far as it tells it from
+/// HTTP/1: there is no method of this name.
+const HTTP2: &[u8; 3] = b"PRI";
+/// The pause until the next look at the first bytes, where a part of them has come.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Serves `router`; says whether all that was in flight has finished in time.
-pub(super) async fn serve(
+/// Answers the requests of a listener.
+pub trait HttpService: Clone + Send + Sync + 'static {
+    /// Answers a request that `peer` has sent.
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// A router is told the peer in an extension.
+impl HttpService for Router {
+    async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(peer);
+        let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
+        response
+    }
+}
+
+/// Serves HTTP on a socket until stopped, and lets what is in flight finish; says whether all has
+/// finished in time.
+pub type HttpServer = Box<
+    dyn FnOnce(Socket, CancellationToken, Duration) -> Pin<Box<dyn Future<Output = bool> + Send>>
+        + Send,
+>;
+
+/// Serves `service`.
+pub(super) fn server(service: impl HttpService) -> HttpServer {
+    Box::new(|socket, stop, patience| Box::pin(serve(socket, service, stop, patience)))
+}
+
+async fn serve(
     socket: Socket,
-    router: Router,
+    service: impl HttpService,
     stop: CancellationToken,
     patience: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
     while let Some((stream, peer)) = socket.accept(&stop).await {
-        serve_connection(&graceful, stream, peer, &router);
+        let (watcher, service, stop) = (graceful.watcher(), service.clone(), stop.clone());
+        tokio::spawn(async move {
+            let serving = serve_connection(watcher, stream, peer, service, stop);
+            if let Err(error) = serving.await {
+                tracing::debug!(%peer, %error, "a connection ended badly");
+            }
+        });
     }
     drop(socket);
     let finished = tokio::time::timeout(patience, graceful.shutdown()).await;
     finished.is_ok()
 }
 
-/// Serves one connection in a task of its own.
-fn serve_connection(
-    graceful: &GracefulShutdown,
+/// Serves one connection, in the version of HTTP that its client begins with.
+async fn serve_connection(
+    watcher: Watcher,
     stream: TcpStream,
     peer: SocketAddr,
-    router: &Router,
-) {
-    let router = router.clone();
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        let router = router.clone();
+    service: impl HttpService,
+    stop: CancellationToken,
+) -> Result<(), hyper::Error> {
+    let beginning = tokio::time::timeout(SILENCE, is_http2(&stream));
+    let Some(Ok(Ok(http2))) = stop.run_until_cancelled(beginning).await else {
+        return Ok(());
+    };
+    let progress = Arc::new(Progress::default());
+    let counted = Arc::clone(&progress);
+    let service = Arc::new(service);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
         async move {
-            let Ok(response) = router.oneshot(request.map(Body::new)).await;
-            Ok::<_, Infallible>(response)
+            let _ended_in_any_case = counted.begin();
+            Ok::<_, Infallible>(service.call(request, peer).await)
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%peer, %error, "a connection ended badly");
+    let stream = TokioIo::new(stream);
+    if http2 {
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(MAX_HEAD as u32)
+            .max_concurrent_streams(MAX_STREAMS)
+            .serve_connection(stream, service);
+        progress.unless_silent(watcher.watch(connection)).await
+    } else {
+        let connection = http1::Builder::new()
+            .pipeline_flush(true)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(stream, service);
+        progress.unless_silent(watcher.watch(connection)).await
+    }
+}
+
+/// Whether the client begins as HTTP/2 does.
+async fn is_http2(stream: &TcpStream) -> std::io::Result<bool> {
+    let mut first = [0; HTTP2.len()];
+    loop {
+        let length = stream.peek(&mut first).await?;
+        if length == first.len() || length == 0 || !HTTP2.starts_with(&first[..length]) {
+            return Ok(first == *HTTP2);
         }
-    });
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// How many requests of a connection have begun, and how many have been answered. In place of a
+/// timer for each request, which is much of what an answer costs, there is one for a connection.
+#[derive(Default)]
+struct Progress {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Progress {
+    fn begin(&self) -> impl Drop + '_ {
+        struct Ended<'a>(&'a AtomicU64);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        Ended(&self.ended)
+    }
+
+    /// Runs a connection to its end, or until there was nothing to do for `SILENCE`.
+    async fn unless_silent(
+        &self,
+        connection: impl Future<Output = Result<(), hyper::Error>>,
+    ) -> Result<(), hyper::Error> {
+        let mut connection = pin!(connection);
+        loop {
+            let before = self.begun.load(Ordering::Relaxed);
+            if let Ok(ended) = tokio::time::timeout(SILENCE, connection.as_mut()).await {
+                return ended;
+            }
+            let begun = self.begun.load(Ordering::Relaxed);
+            if begun == before && self.ended.load(Ordering::Relaxed) == begun {
+                return Ok(());
+            }
+        }
+    }
 }

@@ -1,13 +1,20 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// What else is known about a session's subject: named lists of text, such as `groups` or `email`.
 ///
 /// Attributes travel in headers to the backend, so none of them can hold a control character.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Attributes(BTreeMap<String, Vec<String>>);
+/// Every check copies those of its session, so they are one shared text: each attribute's name, its
+/// values with [`BEFORE_VALUE`] before each, and [`END`]; sorted by name.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Attributes(Arc<str>);
+
+/// The control character "unit separator".
+const BEFORE_VALUE: char = '\u{1f}';
+/// The control character "record separator".
+const END: char = '\u{1e}';
 
 /// Why attributes were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +37,8 @@ impl Attributes {
     /// The attribute that holds what stands for the session, and for its subject, at the identity
     /// provider, so that it can end them.
     pub const PROVIDER: &'static str = "provider";
+    /// The attribute that holds the groups that the subject is in.
+    pub const GROUPS: &'static str = "groups";
 
     /// The most bytes that all names and values may have together.
     pub const MAX_BYTES: usize = 4096;
@@ -40,25 +49,43 @@ impl Attributes {
     /// [`AttributeError`] for a name or a value that could not be carried in a header, or when all
     /// of them exceed [`Attributes::MAX_BYTES`].
     pub fn new(attributes: BTreeMap<String, Vec<String>>) -> Result<Self, AttributeError> {
-        let mut bytes = 0;
-        for (name, values) in &attributes {
-            if !is_name(name) {
+        Self::sorted(attributes.iter().map(|(name, values)| {
+            let values = values.iter().map(String::as_str);
+            (name.as_str(), values)
+        }))
+    }
+
+    /// The same for attributes that are sorted by name, without any twice; others are refused.
+    ///
+    /// # Errors
+    /// [`AttributeError`].
+    pub fn sorted<'a, V: IntoIterator<Item = &'a str>>(
+        attributes: impl IntoIterator<Item = (&'a str, V)>,
+    ) -> Result<Self, AttributeError> {
+        let (mut text, mut bytes, mut last) = (String::new(), 0, "");
+        for (name, values) in attributes {
+            // No name is empty, so the first one is greater than `last`, too.
+            if !is_name(name) || name <= last {
                 return Err(AttributeError::Name);
             }
-            // A comma separates groups in the header, so within one it would forge a second.
-            let comma = name == "groups";
-            if !values
-                .iter()
-                .all(|value| Self::is_value(value) && !(comma && value.contains(',')))
-            {
-                return Err(AttributeError::Value(name.clone()));
+            last = name;
+            text.push_str(name);
+            bytes += name.len();
+            for value in values {
+                // A comma separates groups in the header, so within one it would forge a second.
+                if !Self::is_value(value) || (name == Self::GROUPS && value.contains(',')) {
+                    return Err(AttributeError::Value(name.to_owned()));
+                }
+                text.push(BEFORE_VALUE);
+                text.push_str(value);
+                bytes += value.len();
             }
-            bytes += name.len() + values.iter().map(String::len).sum::<usize>();
+            text.push(END);
         }
         if bytes > Self::MAX_BYTES {
             return Err(AttributeError::TooLarge);
         }
-        Ok(Self(attributes))
+        Ok(Self(text.into()))
     }
 
     /// Whether a text can be a value.
@@ -67,24 +94,70 @@ impl Attributes {
         text.len() <= 1024 && text.trim() == text && !text.chars().any(char::is_control)
     }
 
-    /// The values of one attribute; empty when it is absent.
+    /// The values of one attribute; none when it is absent.
     #[must_use]
-    pub fn get(&self, name: &str) -> &[String] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+    pub fn get(&self, name: &str) -> Values<'_> {
+        let mut all = self.iter();
+        let found = all.find(|(found, _)| *found == name);
+        found.map_or(Values(""), |(_, values)| values)
     }
 
     /// Whether one of the attribute `groups` is among `groups`; names are compared letter by letter.
     #[must_use]
     pub fn in_any_of(&self, groups: &[String]) -> bool {
-        self.get("groups")
-            .iter()
-            .any(|group| groups.contains(group))
+        let mut own = self.get(Self::GROUPS);
+        own.any(|group| groups.iter().any(|other| other == group))
     }
 
     /// The names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Values<'_>)> {
+        let attributes = self.0.split_terminator(END);
+        attributes.map(|attribute| {
+            let values = attribute.find(BEFORE_VALUE).unwrap_or(attribute.len());
+            let (name, values) = attribute.split_at(values);
+            (name, Values(values))
+        })
+    }
+
+    /// The same as a map.
     #[must_use]
-    pub const fn as_map(&self) -> &BTreeMap<String, Vec<String>> {
-        &self.0
+    pub fn to_map(&self) -> BTreeMap<String, Vec<String>> {
+        let all = self.iter();
+        all.map(|(name, values)| (name.to_owned(), values.map(str::to_owned).collect()))
+            .collect()
+    }
+}
+
+impl std::fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_map().fmt(f)
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_map().serialize(serializer)
+    }
+}
+
+/// The values of an attribute, in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Values<'a>(&'a str);
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.0.strip_prefix(BEFORE_VALUE)?;
+        let (value, rest) = rest.split_at(rest.find(BEFORE_VALUE).unwrap_or(rest.len()));
+        self.0 = rest;
+        Some(value)
+    }
+}
+
+impl<const N: usize> PartialEq<[&str; N]> for Values<'_> {
+    fn eq(&self, other: &[&str; N]) -> bool {
+        Iterator::eq(*self, other.iter().copied())
     }
 }
 
@@ -107,7 +180,35 @@ mod tests {
     fn good_attributes_are_kept() {
         let attributes = one("email", "alice@example.com, or so").unwrap();
         assert_eq!(attributes.get("email"), ["alice@example.com, or so"]);
-        assert!(attributes.get("groups").is_empty());
+        assert_eq!(attributes.get("groups").next(), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_given() {
+        for map in [
+            BTreeMap::new(),
+            BTreeMap::from([("a".to_owned(), Vec::new())]),
+            BTreeMap::from([
+                ("a".to_owned(), vec![String::new(), "1".to_owned()]),
+                ("ab".to_owned(), vec![String::new()]),
+                ("b".to_owned(), Vec::new()),
+                ("c".to_owned(), vec!["x".to_owned(), String::new()]),
+            ]),
+        ] {
+            let attributes = Attributes::new(map.clone()).unwrap();
+            assert_eq!(attributes.to_map(), map);
+            for (name, values) in &map {
+                assert!(Iterator::eq(attributes.get(name), values), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_is_one() {
+        for names in [["b", "a"], ["a", "a"]] {
+            let attributes = names.map(|name| (name, [""]));
+            assert_eq!(Attributes::sorted(attributes), Err(AttributeError::Name));
+        }
     }
 
     #[test]

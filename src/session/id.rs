@@ -1,11 +1,14 @@
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 /// The name of a session: 16 bytes derived from its credential by a one-way function.
 ///
 /// It is what the store is keyed by and what the admin API shows. Whoever knows it cannot present
 /// it as a credential.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
@@ -28,13 +31,68 @@ impl SessionId {
 impl fmt::Display for SessionId {
     /// 32 lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 2 * Self::LEN];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl Hash for SessionId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// A map of sessions by name.
+pub type SessionMap<V> = HashMap<SessionId, V, NameHash>;
+
+/// Hashes names of sessions, which are parts of hashes already: only what keeps others from
+/// choosing names that collide is left to do, and that is a multiplication by what is secret to this
+/// process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NameHash;
+
+/// What [`NameHash`] makes.
+#[derive(Clone, Copy, Debug)]
+pub struct NameHasher(u64);
+
+/// The secret of this process.
+static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
+    let random = RandomState::new();
+    [random.hash_one(0), random.hash_one(1)]
+});
+
+impl BuildHasher for NameHash {
+    type Hasher = NameHasher;
+
+    fn build_hasher(&self) -> NameHasher {
+        NameHasher(SECRET[0])
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for eight in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..eight.len()].copy_from_slice(eight);
+            let word = u128::from(u64::from_le_bytes(word) ^ self.0);
+            let product = word.wrapping_mul(u128::from(SECRET[1] | 1));
+            self.0 = (product >> 64) as u64 ^ product as u64;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -70,6 +128,15 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text, "00016375726665772d73657373696f6e");
         assert_eq!(text.parse(), Ok(id));
+    }
+
+    #[test]
+    fn names_are_spread() {
+        let name = |number: u128| SessionId::from_bytes(number.to_be_bytes());
+        let all = (0..1000).flat_map(|number| [name(number), name(number << 64)]);
+        let hashes = all.map(|name| NameHash.hash_one(name));
+        let low: std::collections::HashSet<u64> = hashes.map(|hash| hash % 4096).collect();
+        assert!(low.len() > 1200, "{}", low.len());
     }
 
     #[test]

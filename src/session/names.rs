@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -18,21 +19,21 @@ pub enum NameError {
 /// The name of a policy: fit for a configuration key, a URL path segment and a metric label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct PolicyName(String);
+pub struct PolicyName(Arc<str>);
 
 impl PolicyName {
     /// Parses a name.
     ///
     /// # Errors
     /// [`NameError::Policy`] unless it is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
-    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
         let fits = (1..=64).contains(&name.len())
             && name
                 .bytes()
                 .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
         if fits {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(NameError::Policy)
         }
@@ -60,7 +61,7 @@ impl std::borrow::Borrow<str> for PolicyName {
 /// Whose session it is, as the application that signed the person in names them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
-pub struct Subject(String);
+pub struct Subject(Arc<str>);
 
 impl Subject {
     /// Parses a subject.
@@ -68,13 +69,13 @@ impl Subject {
     /// # Errors
     /// [`NameError::Subject`] unless it is 1 to 255 bytes of UTF-8 without control characters
     /// (they could not be written into a header) and without white space at either end.
-    pub fn new(subject: impl Into<String>) -> Result<Self, NameError> {
-        let subject = subject.into();
+    pub fn new(subject: impl AsRef<str>) -> Result<Self, NameError> {
+        let subject = subject.as_ref();
         let fits = (1..=255).contains(&subject.len())
             && subject.trim() == subject
             && !subject.chars().any(char::is_control);
         if fits {
-            Ok(Self(subject))
+            Ok(Self(subject.into()))
         } else {
             Err(NameError::Subject)
         }
@@ -83,7 +84,7 @@ impl Subject {
     /// What stands for something that an identity provider names.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
-        Self(format!("oidc:{name}"))
+        Self(format!("oidc:{name}").into())
     }
 
     /// The subject as text.

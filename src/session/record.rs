@@ -152,7 +152,7 @@ impl Session {
 
     /// What stands for the session, and for its subject, at the identity provider.
     pub fn provider_names(&self) -> impl Iterator<Item = Subject> {
-        let names = self.attributes.get(Attributes::PROVIDER).iter();
+        let names = self.attributes.get(Attributes::PROVIDER);
         names.filter_map(|name| Subject::new(name).ok())
     }
 

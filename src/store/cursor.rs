@@ -15,6 +15,12 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Before all others.
+    pub(super) const FIRST: Self = Self {
+        expires: Timestamp::from_millis(0),
+        id: SessionId::from_bytes([0; SessionId::LEN]),
+    };
+
     /// The place of a session, which does not move while it lives.
     #[must_use]
     pub fn of(id: SessionId, session: &Session) -> Self {

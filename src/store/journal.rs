@@ -4,7 +4,7 @@
 //! primary had not heard of it. Each process remembers what it has ended for a while. It refuses
 //! such a session itself, at once, and ends it again for all the others when the store has changed.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
-use crate::session::{Session, SessionId, State, Subject, Timestamp};
+use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::{Metrics, audit};
 
 /// The most ends that are remembered; the oldest make room.
@@ -39,7 +39,7 @@ pub struct JournaledStore<S> {
 
 #[derive(Default)]
 struct Entries {
-    tombstones: HashMap<SessionId, Session>,
+    tombstones: SessionMap<Session>,
     /// When each was noted, the oldest first.
     order: VecDeque<(Timestamp, SessionId)>,
 }
@@ -157,6 +157,15 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let session = self.inner.load(id).await?;
         Ok(session.map(|session| self.in_force(id, session)))
+    }
+
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        let session = self.inner.recall(id)?;
+        Some(self.in_force(id, session))
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        self.inner.note(id, touch)
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {

@@ -48,6 +48,14 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
         self.measure("load", self.inner.load(id)).await
     }
 
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        self.inner.recall(id)
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        self.inner.note(id, touch)
+    }
+
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
         self.measure("create", self.inner.create(id, session)).await
     }

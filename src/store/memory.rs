@@ -1,6 +1,6 @@
 //! The embedded store: sessions in this process's memory, for one replica and for trying things.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::policy::Policies;
-use crate::session::{LONGEST_LIFE, Session, SessionId, State, Subject, Timestamp};
+use crate::session::{LONGEST_LIFE, Session, SessionId, SessionMap, State, Subject, Timestamp};
 
 /// Sessions in memory; bounded, and reclaimed when their retention is over.
 ///
@@ -27,11 +27,11 @@ pub struct MemoryStore {
 
 #[derive(Default)]
 struct Tables {
-    sessions: HashMap<SessionId, Session>,
-    /// Each subject's sessions in listing order.
-    subjects: HashMap<Subject, BTreeMap<Cursor, ()>>,
+    sessions: SessionMap<Session>,
+    /// Each subject's sessions, in listing order.
+    subjects: BTreeSet<(Subject, Cursor)>,
     /// When each session is to be looked at next, in both directions.
-    looks: HashMap<SessionId, Timestamp>,
+    looks: SessionMap<Timestamp>,
     due: BTreeSet<(Timestamp, SessionId)>,
     /// Before when all sessions of a subject have ended.
     not_before: HashMap<Subject, Timestamp>,
@@ -105,10 +105,7 @@ impl MemoryStore {
         } = &mut *tables;
         not_before.retain(|_, at| now < at.plus(LONGEST_LIFE));
         sessions.retain(|_, session| now < session.expires());
-        subjects.retain(|_, places| {
-            places.retain(|place, ()| sessions.contains_key(&place.id));
-            !places.is_empty()
-        });
+        subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
 }
@@ -116,7 +113,18 @@ impl MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.tables.read().sessions.get(&id).cloned())
+        Ok(self.recall(id))
+    }
+
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        self.tables.read().sessions.get(&id).cloned()
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
+            session.touch(touch.at);
+        }
+        true
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
@@ -132,15 +140,13 @@ impl SessionStore for MemoryStore {
             return Ok(Creation::Exists);
         }
         tables.sessions.insert(id, session.clone());
-        let places = tables.subjects.entry(session.subject.clone()).or_default();
-        places.insert(Cursor::of(id, session), ());
+        let place = (session.subject.clone(), Cursor::of(id, session));
+        tables.subjects.insert(place);
         Ok(Creation::Created)
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
-            session.touch(touch.at);
-        }
+        self.note(id, touch);
         Ok(())
     }
 
@@ -177,13 +183,15 @@ impl SessionStore for MemoryStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let tables = self.tables.read();
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let start = match after {
+            Some(place) => Bound::Excluded((subject.clone(), place)),
+            None => Bound::Included((subject.clone(), Cursor::FIRST)),
+        };
         let mut places = tables
             .subjects
-            .get(subject)
-            .into_iter()
-            .flat_map(|places| places.range((start, Bound::Unbounded)))
-            .map(|(place, ())| *place);
+            .range((start, Bound::Unbounded))
+            .take_while(|(whose, _)| whose == subject)
+            .map(|(_, place)| *place);
         let page: Vec<Cursor> = places.by_ref().take(limit).collect();
         let next = places.next().and(page.last().copied());
         let sessions = page

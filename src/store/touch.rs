@@ -5,7 +5,7 @@
 //! interval's end, so that a crash loses at most one interval: a user may then be timed out early
 //! by that much, never late.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
-use crate::session::{Session, SessionId, Subject, Timestamp};
+use crate::session::{Session, SessionId, SessionMap, Subject, Timestamp};
 use crate::telemetry::Metrics;
 
 /// The most sessions whose activity is kept in memory; a further one is written at once.
@@ -47,7 +47,7 @@ pub struct CoalescingStore<S> {
 /// it is dropped half-way; writing it twice does no harm.
 #[derive(Default)]
 struct Pending {
-    touches: HashMap<SessionId, (Timestamp, Touch)>,
+    touches: SessionMap<(Timestamp, Touch)>,
     order: BTreeSet<(Timestamp, SessionId)>,
 }
 
@@ -231,25 +231,35 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         Ok(session.map(|session| self.with_pending(id, session)))
     }
 
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        let session = self.inner.recall(id)?;
+        Some(self.with_pending(id, session))
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        // An interval after the last write; at once where the deadline is as near as that.
+        let near = touch.deadline.minus(touch.interval);
+        let due = touch.last_seen.plus(touch.interval).min(near);
+        let noted = self.pending.lock().note(id, due, touch);
+        if noted && due <= touch.at {
+            self.due.notify_one();
+        }
+        noted
+    }
+
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
         self.inner.create(id, session).await
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        // An interval after the last write; at once where the deadline is as near as that.
-        let near = touch.deadline.minus(touch.interval);
-        let due = touch.last_seen.plus(touch.interval).min(near);
-        if !self.pending.lock().note(id, due, touch) {
-            let written = self.inner.touch(id, touch).await;
-            if written.is_err() {
-                self.metrics.touches_dropped.inc();
-            }
-            return written;
+        if self.note(id, touch) {
+            return Ok(());
         }
-        if due <= touch.at {
-            self.due.notify_one();
+        let written = self.inner.touch(id, touch).await;
+        if written.is_err() {
+            self.metrics.touches_dropped.inc();
         }
-        Ok(())
+        written
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {

@@ -1,7 +1,6 @@
 use axum::response::Response;
 use http::header::LOCATION;
 
-use super::split;
 use crate::contract::fixture::{Fixture, denial};
 use crate::testing::MINUTE;
 
@@ -32,27 +31,6 @@ async fn any_method_below_the_prefix_is_the_original_request() {
             let response = ask(&fixture, method, path, &cookie).await;
             assert_eq!(response.status(), 200, "{method} {path}");
         }
-    }
-}
-
-#[test]
-fn the_prefix_is_taken_off_once() {
-    for (asked, policy, target) in [
-        ("/ext-authz/", None, "/"),
-        ("/ext-authz/a%2Fb?c=d", None, "/a%2Fb?c=d"),
-        ("/ext-authz/ext-authz/x", None, "/ext-authz/x"),
-        ("/ext-authz//x", None, "//x"),
-        ("/ext-authz", None, ""),
-        ("/ext-authz?x", None, "?x"),
-        ("/policy/p/ext-authz/x", Some("p"), "/x"),
-        ("/policy/p/ext-authz", Some("p"), ""),
-        (
-            "/ext-authz/policy/q/ext-authz/",
-            None,
-            "/policy/q/ext-authz/",
-        ),
-    ] {
-        assert_eq!(split(asked), (policy, target.as_bytes()), "{asked}");
     }
 }
 

@@ -11,7 +11,6 @@
 //! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
 //! tombstone does, because its expiry counts from its end.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -51,7 +50,7 @@ struct Body<'a> {
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
-    attributes: BTreeMap<&'a str, Vec<&'a str>>,
+    attributes: Vec<(&'a str, Vec<&'a str>)>,
     /// In a tombstone: the last activity, and from there to the end.
     last_seen_and_end: Option<(u64, u64)>,
 }
@@ -74,7 +73,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
             (code(end.reason), Some((last_seen, end.at.as_millis())))
         }
     };
-    let attributes = session.attributes.as_map().iter();
+    let attributes = session.attributes.iter();
     let body = Body {
         started: session.started.as_millis(),
         lifetime: millis(session.deadline.since(session.started)),
@@ -82,7 +81,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         policy: session.policy.as_str(),
         subject: session.subject.as_str(),
         attributes: attributes
-            .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
+            .map(|(name, values)| (name, values.collect()))
             .collect(),
         last_seen_and_end,
     };
@@ -171,14 +170,9 @@ pub(super) fn decode(
         }
         None => return Err(StoreError::Unreadable("it has ended without an end")),
     };
-    let owned = |values: Vec<&str>| values.into_iter().map(str::to_owned).collect();
-    let attributes = body
-        .attributes
-        .into_iter()
-        .map(|(name, values)| (name.to_owned(), owned(values)));
     Ok(Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,
-        attributes: Attributes::new(attributes.collect()).map_err(|_| strange())?,
+        attributes: Attributes::sorted(body.attributes).map_err(|_| strange())?,
         policy: PolicyName::new(body.policy).map_err(|_| strange())?,
         remembered: extras.remembered,
         binding: Binding {
@@ -208,10 +202,9 @@ mod tests {
     const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
     fn session(started: u64, seen: u64, attributes: &[&str]) -> Session {
-        let values = attributes.iter().map(|&value| value.to_owned()).collect();
         Session {
             subject: Subject::new("alice").unwrap(),
-            attributes: Attributes::new(BTreeMap::from([("groups".to_owned(), values)])).unwrap(),
+            attributes: Attributes::sorted([("groups", attributes.iter().copied())]).unwrap(),
             policy: PolicyName::new("default").unwrap(),
             remembered: false,
             binding: Binding::default(),

@@ -429,7 +429,7 @@ fn names_for_people_are_taken_where_they_can_be_passed_on() {
     let read = |changes| {
         let token = key.token(&with(changes));
         let verified = issuer().verify(&token, &key_set(&[&key]), START).unwrap();
-        let first = |name: &str| verified.attributes.get(name).first().cloned();
+        let first = |name: &str| verified.attributes.get(name).next().map(str::to_owned);
         (first("name"), first("preferred_username"))
     };
     let found = read(json!({ "name": "Zoë Öz", "preferred_username": "zoe" }));
