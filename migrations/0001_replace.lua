@@ -12,8 +12,11 @@
 --          activity in between (which only moves the expiry) makes no difference
 -- ARGV[3]  the new record
 -- ARGV[4]  its expiry, in milliseconds since the epoch
+-- ARGV[5]  the channel on which others are told
+-- ARGV[6]  what they are told
 --
--- Answers 1 when it was replaced, 0 when it is not the same any more.
+-- Answers 1 when it was replaced, 0 when it is not the same any more, and 2 when it was replaced and
+-- this user may not tell anybody.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -21,4 +24,8 @@ if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) the
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
+local told = redis.pcall('PUBLISH', ARGV[5], ARGV[6])
+if type(told) == 'table' and told.err then
+  return 2
+end
 return 1

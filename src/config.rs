@@ -168,7 +168,12 @@ pub enum StoreConfig {
         max_sessions: usize,
     },
     /// In Redis.
-    Redis(Box<RedisSettings>),
+    Redis {
+        /// How to reach it.
+        settings: Box<RedisSettings>,
+        /// About how many sessions the near cache holds; 0 where there is none.
+        near_cache_sessions: usize,
+    },
 }
 
 /// The attributes of the session cookie, apart from its value.

@@ -1,13 +1,15 @@
 //! Where sessions live.
 //!
 //! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
-//! [`touch`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
+//! [`touch`], [`cached`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
 //! back end keeps beside the records has traits of its own: [`DeadlineQueue`] and
 //! [`NotBefore`].
 
+pub mod cached;
 pub mod conformance;
 mod cursor;
 mod deadline_queue;
+mod ends;
 mod error;
 pub mod journal;
 pub mod measured;
@@ -26,6 +28,7 @@ use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, 
 
 pub use cursor::{Cursor, ParseCursorError};
 pub use deadline_queue::DeadlineQueue;
+pub use ends::EndsListener;
 pub use error::StoreError;
 pub use not_before::NotBefore;
 

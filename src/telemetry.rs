@@ -4,6 +4,8 @@ mod advice;
 pub mod audit;
 pub mod logging;
 mod metrics;
+mod near_cache;
 
 pub use advice::Advice;
 pub use metrics::{Metrics, NO_POLICY};
+pub use near_cache::NearCacheMetrics;

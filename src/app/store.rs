@@ -9,6 +9,7 @@ use crate::clock::{Clock, SteadyClock, StoreClock};
 use crate::config::StoreConfig;
 use crate::live::Live;
 use crate::policy::Policies;
+use crate::store::cached::CachedStore;
 use crate::store::journal::JournaledStore;
 use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
@@ -56,7 +57,10 @@ pub(super) fn build(
                 clock,
             }
         }
-        StoreConfig::Redis(settings) => {
+        StoreConfig::Redis {
+            settings,
+            near_cache_sessions,
+        } => {
             let store_clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
             let clock: Arc<dyn Clock> = Arc::clone(&store_clock) as Arc<dyn Clock>;
             let redis = Arc::new(RedisStore::new((**settings).clone(), store_clock));
@@ -78,7 +82,25 @@ pub(super) fn build(
             let journal = Arc::new(journal);
             let replayed = Arc::clone(&journal);
             background.spawn(async move |stop| replayed.run(stop).await);
-            let sessions = CoalescingStore::new(journal, Arc::clone(&clock), metrics());
+            let near: Arc<dyn SessionStore> = if *near_cache_sessions == 0 {
+                journal
+            } else {
+                let steady: Arc<dyn Clock> = Arc::new(SteadyClock::new());
+                let near = Arc::new(CachedStore::new(
+                    journal,
+                    *near_cache_sessions,
+                    Arc::clone(&clock),
+                    Arc::clone(&steady),
+                    metrics(),
+                ));
+                let (listener, redis) = (Arc::clone(&near), Arc::clone(&redis));
+                let advice = Arc::clone(shared.advice);
+                background.spawn(async move |stop| {
+                    redis.follow_ends(&*listener, &*steady, &advice, stop).await;
+                });
+                near
+            };
+            let sessions = CoalescingStore::new(near, Arc::clone(&clock), metrics());
             let sessions = Arc::new(sessions);
             let flushed = Arc::clone(&sessions);
             background.spawn(async move |stop| flushed.run(stop).await);

@@ -22,7 +22,7 @@ pub(super) struct MigrateArgs {
 /// Upgrades the records in Redis, while checks go on.
 pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let config = args.config.load()?.config;
-    let StoreConfig::Redis(settings) = &config.store else {
+    let StoreConfig::Redis { settings, .. } = &config.store else {
         bail!("store.url is `memory:`: there is nothing to migrate");
     };
     let clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));

@@ -206,6 +206,8 @@ pub struct RawStore {
     pub migrate: bool,
     /// The most sessions that `memory:` holds.
     pub max_sessions: usize,
+    /// About how many sessions are kept in this process for a moment, with Redis; 0 for none.
+    pub near_cache_sessions: usize,
 }
 
 /// Opaque session tokens.
@@ -364,6 +366,7 @@ impl Default for RawStore {
             end_journal: "5m".to_owned(),
             migrate: true,
             max_sessions: 100_000,
+            near_cache_sessions: 100_000,
         }
     }
 }

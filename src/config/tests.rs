@@ -246,7 +246,7 @@ fn sessions_in_redis_need_keys_and_an_admin_token() {
     );
     assert!(matches!(
         yaml(&redis).unwrap().config.store,
-        StoreConfig::Redis(_)
+        StoreConfig::Redis { .. }
     ));
 }
 

@@ -106,10 +106,7 @@ impl<'a> Way<'a> {
         }
         // With its query.
         let asked = uri.path_and_query().map_or("", |asked| asked.as_str());
-        Some(Self::ExtAuthz(
-            policy,
-            &asked[path.len() - target.len()..],
-        ))
+        Some(Self::ExtAuthz(policy, &asked[path.len() - target.len()..]))
     }
 }
 
@@ -134,10 +131,7 @@ mod tests {
         assert_eq!(way("/auth-request"), plain("auth-request"));
         assert_eq!(way("/auth-request?x=/ext-authz"), plain("auth-request"));
         assert_eq!(way("/forward-auth"), plain("forward-auth"));
-        assert_eq!(
-            way("/policy/a/forward-auth"),
-            named("forward-auth", "a")
-        );
+        assert_eq!(way("/policy/a/forward-auth"), named("forward-auth", "a"));
         assert_eq!(way("/ext-authz"), plain(""));
         assert_eq!(way("/ext-authz?a=b"), plain("?a=b"));
         assert_eq!(way("/ext-authz/a%2Fb?c=d"), plain("/a%2Fb?c=d"));

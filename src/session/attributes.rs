@@ -119,6 +119,12 @@ impl Attributes {
         })
     }
 
+    /// About how many bytes they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// The same as a map.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, Vec<String>> {

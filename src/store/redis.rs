@@ -6,6 +6,7 @@
 //! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
 
 mod connect;
+mod ends;
 mod hasten;
 mod heal;
 mod index;
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
-use crate::clock::StoreClock;
+use crate::clock::{Clock, StoreClock};
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
 pub use migrate::{Migration, Progress, Schema};
@@ -52,6 +53,8 @@ use wire::Wire;
 
 /// How often a change is tried again when the record changed in between.
 const ATTEMPTS: usize = 5;
+/// What the script answers that replaces a record, where it could tell nobody.
+const REPLACED_UNTOLD: u8 = 2;
 /// The most time for one operation that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -153,14 +156,21 @@ impl RedisStore {
         session: &Session,
     ) -> Result<bool, StoreError> {
         let (key, record) = (self.keys.session(id), record::encode(id, session));
+        let changed = ends::Message::End(id, self.clock().now());
         let replacement = Replacement {
             key: &key,
             expected: &stored.bytes,
             expected_expiry: (!even_if_touched).then_some(stored.expiry),
             record: &record,
             expiry: session.expires(),
+            channel: &self.keys.ends(),
+            message: &changed.encode(),
         };
-        self.once(&replacement.call(&self.scripts)).await
+        let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
+        if replaced == REPLACED_UNTOLD {
+            tracing::debug!("Redis does not allow to tell of an end: others hear of it late");
+        }
+        Ok(replaced != 0)
     }
 }
 

@@ -4,6 +4,7 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use super::NearCacheMetrics;
 use crate::session::Verdict;
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
@@ -44,6 +45,8 @@ pub struct Metrics {
     pub touches_dropped: IntCounter,
     /// Sessions whose last activity has not been written yet.
     pub touches_pending: IntGauge,
+    /// What the near cache does.
+    pub near_cache: NearCacheMetrics,
 }
 
 impl Metrics {
@@ -228,6 +231,7 @@ impl Metrics {
                     "Sessions whose last activity has not been written to the session store yet.",
                 )?,
             )?,
+            near_cache: NearCacheMetrics::new(&registry)?,
             registry,
         })
     }
@@ -322,7 +326,7 @@ impl Metrics {
     }
 }
 
-fn register<C: Collector + Clone + 'static>(
+pub(super) fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: C,
 ) -> Result<C, prometheus::Error> {

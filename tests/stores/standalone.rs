@@ -46,7 +46,6 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let settings = RedisSettings {
         username: Some("curfew".to_owned()),
         password: Password::Given(Secret::new("s3cret".to_owned())),
-        prefix: "curfew:".to_owned(),
         wait_replicas: 1,
         wait_timeout: Duration::from_millis(1),
         stream_length: Some(10),
@@ -57,7 +56,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let policies = Live::new(super::migrations::policies());
     let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let whole = async || -> bool { server.command(&[b"EXISTS", b"curfew:progress:healed"]) };
+    let whole = async || -> bool { server.command(&[b"EXISTS", b"test:progress:healed"]) };
     tokio::select! {
         () = store.upkeep(&policies, &advice, &metrics, stop) => unreachable!("it goes on"),
         () = eventually("the indexes are whole", whole) => {}

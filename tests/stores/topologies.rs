@@ -1,13 +1,16 @@
 //! The conformance suite on every topology, bare and under each wrapper, and fail-overs.
 
+use curfew::clock::SteadyClock;
 use curfew::secret::Secret;
 use curfew::session::State;
+use curfew::store::cached::CachedStore;
 use curfew::store::journal::JournaledStore;
 use curfew::store::measured::MeasuredStore;
 use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending};
 use curfew::telemetry::Metrics;
 
+use super::ends::following;
 use super::*;
 use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
@@ -24,11 +27,21 @@ async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
     conformance::run(&measured, now()).await;
     let journaled = JournaledStore::new(bare(), MINUTE, clock(), metrics());
     conformance::run(&journaled, now()).await;
+    let steady = Arc::new(SteadyClock::new());
+    let told = metrics();
+    let cached = CachedStore::new(bare(), 1000, clock(), steady.clone(), Arc::clone(&told));
+    conformance::run(&cached, now()).await;
+    let suite = conformance::run(&cached, now());
+    following(store, &cached, &steady, &told, suite).await;
     let coalescing = CoalescingStore::new(bare(), clock(), metrics());
     conformance::run(&coalescing, now()).await;
     let journaled = JournaledStore::new(measured, MINUTE, clock(), metrics());
-    let all = CoalescingStore::new(journaled, clock(), metrics());
-    conformance::run(&all, now()).await;
+    let told = metrics();
+    let cached = CachedStore::new(journaled, 1000, clock(), steady.clone(), Arc::clone(&told));
+    let cached = Arc::new(cached);
+    let all = CoalescingStore::new(Arc::clone(&cached), clock(), metrics());
+    let suite = conformance::run(&all, now());
+    following(store, &*cached, &steady, &told, suite).await;
 }
 
 #[tokio::test]
@@ -49,7 +62,7 @@ async fn valkey() {
 
 /// A user with the rights that the documentation names, and `more`, on each of these servers.
 fn restricted(servers: &[RedisServer], more: &str) {
-    let rights = format!("{} {more}", crate::documented_rights()).replace("~curfew:", "~test:");
+    let rights = format!("{} {more}", crate::documented_rights());
     for server in servers {
         let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
         words.extend(rights.split_whitespace().map(str::as_bytes));

@@ -20,7 +20,7 @@ fn topologies_and_their_secrets() {
          wait_replicas: 1}, events: {stream: true}",
     );
     let loaded = yaml(&text).unwrap();
-    let StoreConfig::Redis(settings) = &loaded.config.store else {
+    let StoreConfig::Redis { settings, .. } = &loaded.config.store else {
         panic!("{:?}", loaded.config.store)
     };
     assert!(matches!(&settings.topology, Topology::Sentinel { name, .. } if name == "main"));

@@ -87,7 +87,7 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         mistakes.note("events.stream_length", "must be at least 1");
     }
     let from_url = RedisSettings::new(target);
-    Some(StoreConfig::Redis(Box::new(RedisSettings {
+    let settings = Box::new(RedisSettings {
         username: store.username.clone().or(from_url.username),
         password: match password? {
             Password::None => from_url.password,
@@ -105,7 +105,11 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         migrate: store.migrate,
         topology: from_url.topology,
         database: from_url.database,
-    })))
+    });
+    Some(StoreConfig::Redis {
+        settings,
+        near_cache_sessions: store.near_cache_sessions,
+    })
 }
 
 fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<Tls>> {

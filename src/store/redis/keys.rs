@@ -62,6 +62,11 @@ impl Keys {
         self.key(b"not-before", b"")
     }
 
+    /// The channel on which ends are told.
+    pub(super) fn ends(&self) -> Vec<u8> {
+        self.key(b"ends", b"")
+    }
+
     /// How far a migration has come, or which primaries the indexes were made whole on.
     pub(super) fn progress(&self, of: &str) -> Vec<u8> {
         self.key(b"progress:", of.as_bytes())

@@ -54,6 +54,8 @@ pub(super) struct Link {
     primaries: Mutex<Vec<String>>,
     /// The primaries of a cluster.
     servers: Mutex<Vec<Address>>,
+    /// The server at the other end of a connection to one.
+    server: Mutex<Option<Address>>,
     /// The one of them whose time counts.
     timekeeper: Mutex<Option<Address>>,
     /// Why there is no connection.
@@ -71,6 +73,7 @@ impl Link {
             incarnation: watch::Sender::new(0),
             primaries: Mutex::default(),
             servers: Mutex::default(),
+            server: Mutex::default(),
             timekeeper: Mutex::default(),
             trouble: Mutex::new("not connected yet".to_owned()),
         }
@@ -92,6 +95,19 @@ impl Link {
     /// The run ids of all primaries, in order.
     pub(super) fn primaries(&self) -> Vec<String> {
         self.primaries.lock().clone()
+    }
+
+    /// The primaries of a cluster; none where there is one server.
+    pub(super) fn servers(&self) -> Vec<Address> {
+        self.servers.lock().clone()
+    }
+
+    /// A server where all that is told can be heard, another one at every `attempt` where there
+    /// are several.
+    pub(super) fn place_to_listen(&self, attempt: usize) -> Option<Address> {
+        let servers = self.servers.lock();
+        let several = servers.get(attempt % servers.len().max(1));
+        several.cloned().or_else(|| self.server.lock().clone())
     }
 
     /// A connection, as soon as there is one within `budget`.
@@ -238,6 +254,7 @@ impl Link {
                 )));
             }
         }
+        self.server.lock().clone_from(&connected.server);
         self.wire.send_replace(Some(wire));
         Ok(connected)
     }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
+use redis::aio::{MultiplexedConnection, PubSubStream};
 use redis::cluster::{ClusterClientBuilder, TlsMode};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind,
     IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 
@@ -105,6 +105,36 @@ pub(super) async fn single(
             );
             Err(ConnectError::Server(message))
         }
+    }
+}
+
+/// Listens to a channel on a connection of its own.
+pub(super) async fn listen(
+    settings: &RedisSettings,
+    address: &Address,
+    credentials: &Credentials,
+    channel: &[u8],
+) -> Result<PubSubStream, RedisError> {
+    let info = connection_info(address, settings.tls.is_some(), credentials);
+    let info = info.map_err(|error| {
+        (
+            ErrorKind::InvalidClientConfig,
+            "settings",
+            error.to_string(),
+        )
+    })?;
+    let client = match &settings.tls {
+        Some(tls) => Client::build_with_tls(info, certificates(tls))?,
+        None => Client::open(info)?,
+    };
+    let listening = async {
+        let mut listener = client.get_async_pubsub().await?;
+        listener.subscribe(channel).await?;
+        Ok(listener.into_on_message())
+    };
+    match tokio::time::timeout(settings.connect_timeout, listening).await {
+        Ok(listening) => listening,
+        Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
 }
 

@@ -41,10 +41,14 @@ pub(super) struct Replacement<'a> {
     pub(super) expected_expiry: Option<Timestamp>,
     pub(super) record: &'a [u8],
     pub(super) expiry: Timestamp,
+    /// Where others are told, and what.
+    pub(super) channel: &'a [u8],
+    pub(super) message: &'a [u8],
 }
 
 impl Replacement<'_> {
-    /// The call that replaces the record, and answers whether it was still the one that was read.
+    /// The call that replaces the record, and answers 0 where it was not the one that was read any
+    /// more.
     pub(super) fn call<'a>(&self, scripts: &'a Scripts) -> ScriptInvocation<'a> {
         let expected_expiry = self
             .expected_expiry
@@ -53,7 +57,9 @@ impl Replacement<'_> {
         call.arg(self.expected)
             .arg(expected_expiry)
             .arg(self.record)
-            .arg(self.expiry.as_millis());
+            .arg(self.expiry.as_millis())
+            .arg(self.channel)
+            .arg(self.message);
         call
     }
 }

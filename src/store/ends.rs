@@ -1,0 +1,16 @@
+use crate::session::{SessionId, Timestamp};
+
+/// Is told of what others have ended.
+///
+/// What was heard is whole up to a time: whoever keeps records goes by how long ago that is.
+pub trait EndsListener: Send + Sync + 'static {
+    /// The record of a session was changed by somebody, at `at` by the store's time: most likely it
+    /// has ended.
+    fn heard(&self, id: SessionId, at: Timestamp);
+
+    /// All that was told before `since`, by the listener's own clock, has been heard.
+    fn whole_until(&self, since: Timestamp);
+
+    /// Something may have been missed.
+    fn missed(&self);
+}

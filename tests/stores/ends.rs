@@ -1,0 +1,246 @@
+//! What one process ends, the near caches of all others hear of.
+
+use curfew::clock::SteadyClock;
+use curfew::session::State;
+use curfew::store::cached::{CachedStore, LEASE};
+use curfew::store::{Ending, EndsListener};
+use curfew::telemetry::{Advice, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::cluster::Cluster;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::redis::RedisServer;
+use crate::support::sentinel::SentinelGroup;
+
+/// Runs something while `cached` hears of ends, once it does.
+pub async fn following<T>(
+    store: &RedisStore,
+    cached: &impl EndsListener,
+    steady: &SteadyClock,
+    metrics: &Metrics,
+    run: impl Future<Output = T>,
+) -> T {
+    let advice = Advice::default();
+    let follow = store.follow_ends(cached, steady, &advice, CancellationToken::new());
+    let run = async {
+        let usable = async || metrics.near_cache.usable.get() == 1;
+        eventually("ends are heard", usable).await;
+        run.await
+    };
+    tokio::select! {
+        () = follow => unreachable!("it is not told to stop"),
+        done = run => done,
+    }
+}
+
+/// One of several processes.
+struct Process {
+    redis: Running,
+    near: Arc<CachedStore<Arc<RedisStore>>>,
+    metrics: Arc<Metrics>,
+    advice: Arc<Advice>,
+    following: JoinHandle<()>,
+}
+
+impl Process {
+    async fn start(settings: RedisSettings) -> Self {
+        let redis = Running::connected(settings).await;
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let steady = Arc::new(SteadyClock::new());
+        let clock = Arc::clone(redis.clock());
+        let near = Arc::new(CachedStore::new(
+            Arc::clone(&redis),
+            1000,
+            clock,
+            steady.clone(),
+            Arc::clone(&metrics),
+        ));
+        let advice = Arc::new(Advice::default());
+        let (store, listener, told) = (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
+        let following = tokio::spawn(async move {
+            let stop = CancellationToken::new();
+            store.follow_ends(&*listener, &*steady, &told, stop).await;
+        });
+        Self {
+            redis,
+            near,
+            metrics,
+            advice,
+            following,
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        self.metrics.near_cache.usable.get() == 1
+    }
+
+    async fn usable(&self) {
+        eventually("ends are heard", async || self.is_usable()).await;
+    }
+
+    /// Loads a session until it is at hand.
+    async fn warm(&self, id: SessionId) {
+        eventually("it is at hand", async || {
+            let _ = self.near.load(id).await;
+            self.near.recall(id).is_some()
+        })
+        .await;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Process> {
+    let mut processes = Vec::new();
+    for _ in 0..count {
+        let process = Process::start(settings()).await;
+        process.usable().await;
+        processes.push(process);
+    }
+    processes
+}
+
+fn id(number: u8) -> SessionId {
+    // Spread over the servers of a cluster.
+    SessionId::from_bytes([number.wrapping_mul(37); 16])
+}
+
+/// Each process in turn ends sessions that are at hand in all.
+async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u8>) {
+    for number in numbers {
+        let (ender, id) = (
+            &processes[usize::from(number) % processes.len()],
+            id(number),
+        );
+        ender.near.create(id, &session()).await.unwrap();
+        for process in processes {
+            process.warm(id).await;
+        }
+        ender.near.end(id, Ending::revoked(now())).await.unwrap();
+        assert_eq!(ender.near.recall(id), None);
+        let ended = Stopwatch::start();
+        for process in processes {
+            while process.near.recall(id).is_some() {
+                assert!(ended.seconds() < LEASE.as_secs_f64(), "{number}");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let state = process.near.load(id).await.unwrap().unwrap().state;
+            assert!(matches!(state, State::Ended(_)), "{state:?}");
+            assert_eq!(process.near.recall(id), None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_replicas_hear_of_every_end() {
+    let server = RedisServer::start();
+    let processes = processes(4, || settings(&server.url())).await;
+    ends_are_heard_by_all(&processes, 0..40).await;
+    for process in &processes {
+        let heard = process.metrics.near_cache.end_delay.get_sample_count();
+        assert_eq!(heard, 40, "they were heard of, and not only timed out");
+    }
+}
+
+#[tokio::test]
+async fn in_a_cluster_too_and_after_a_fail_over() {
+    let mut cluster = Cluster::start().await;
+    let processes = processes(2, || settings(&cluster.url())).await;
+    ends_are_heard_by_all(&processes, 0..20).await;
+    assert_eq!(
+        processes[0].metrics.near_cache.end_delay.get_sample_count(),
+        20
+    );
+    let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
+    let before: Vec<u64> = processes.iter().map(flushes).collect();
+    let primary = cluster.primaries()[0];
+    cluster.servers[primary].kill();
+    cluster.failed_over(primary).await;
+    for (process, before) in processes.iter().zip(before) {
+        let emptied = async || flushes(process) > before;
+        eventually("everything is forgotten", emptied).await;
+        process.usable().await;
+    }
+    ends_are_heard_by_all(&processes, 20..40).await;
+}
+
+#[tokio::test]
+async fn after_a_fail_over_by_sentinels_too() {
+    let mut group = SentinelGroup::start().await;
+    let processes = processes(2, || settings(&group.url())).await;
+    ends_are_heard_by_all(&processes, 0..5).await;
+    let primary = group.primary();
+    group.servers[primary].kill();
+    group.failed_over(primary).await;
+    for process in &processes {
+        eventually("it goes on", async || process.redis.ready().await.is_ok()).await;
+        process.usable().await;
+    }
+    ends_are_heard_by_all(&processes, 5..10).await;
+}
+
+#[tokio::test]
+async fn nothing_is_recalled_once_the_way_is_broken() {
+    let server = RedisServer::start();
+    let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let ender = Process::start(settings(&server.url())).await;
+    let cut_off = Process::start(RedisSettings {
+        connect_timeout: Duration::from_millis(500),
+        ..settings(&way.url())
+    })
+    .await;
+    for (number, fault) in [Fault::HalfOpen, Fault::Cut].into_iter().enumerate() {
+        let id = id(number as u8);
+        ender.near.create(id, &session()).await.unwrap();
+        cut_off.usable().await;
+        cut_off.warm(id).await;
+        way.set(fault);
+        ender.near.end(id, Ending::revoked(now())).await.unwrap();
+        let ended = Stopwatch::start();
+        let forgotten = async || cut_off.near.recall(id).is_none();
+        eventually("it is not recalled any more", forgotten).await;
+        let late = ended.seconds() - LEASE.as_secs_f64();
+        assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
+        way.set(Fault::None);
+        cut_off.usable().await;
+        assert_eq!(cut_off.near.recall(id), None, "{fault:?}");
+        let state = cut_off.near.load(id).await.unwrap().unwrap().state;
+        assert!(matches!(state, State::Ended(_)), "{fault:?}: {state:?}");
+    }
+}
+
+/// As with rights that were granted before there was a channel.
+#[tokio::test]
+async fn who_may_not_listen_asks_every_time() {
+    let server = RedisServer::start();
+    let rights = documented_rights();
+    let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
+    let channel = |word: &&str| !word.starts_with('&');
+    words.extend(rights.split_whitespace().filter(channel).map(str::as_bytes));
+    server.command::<()>(&words);
+    let process = Process::start(RedisSettings {
+        username: Some("curfew".to_owned()),
+        password: Password::Given(Secret::new("s3cret".to_owned())),
+        ..settings(&server.url())
+    })
+    .await;
+    let advised = async || {
+        let lines = process.advice.lines();
+        lines.iter().any(|line| line.contains("&test:ends"))
+    };
+    eventually("the operator is told", advised).await;
+    process.near.create(ID, &session()).await.unwrap();
+    assert!(process.near.load(ID).await.unwrap().is_some());
+    assert_eq!(process.near.recall(ID), None);
+    let ended = process.near.end(ID, Ending::revoked(now())).await;
+    assert!(
+        matches!(ended, Ok(curfew::store::EndOutcome::Ended(_))),
+        "{ended:?}"
+    );
+    assert!(!process.is_usable());
+}
