@@ -19,8 +19,9 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, AdminToken};
 use crate::clock::Clock;
 use crate::config::{Loaded, Source};
+use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::contract::{Front, UnwritableCookie, ext_authz_grpc};
+use crate::contract::{Front, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
@@ -213,8 +214,8 @@ impl App {
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
-            let routes = tonic::service::Routes::new(health)
-                .add_service(ext_authz_grpc::service(contracts.clone()));
+            let routes =
+                tonic::service::Routes::new(health).add_service(ExtAuthz::new(contracts.clone()));
             let server = GrpcServer::new(routes, config.grpc_tls.as_ref())?;
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);

@@ -8,6 +8,8 @@ mod migrate;
 mod schema;
 mod serve;
 
+pub use serve::runtime;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};

@@ -1,8 +1,10 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZero;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,10 +20,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = source.load()?;
     let log = &loaded.config.log;
     logging::init(log.format, &log.filter)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let stop = CancellationToken::new();
         // Before anything is announced, so that no signal is missed.
         let (mut terminate, mut interrupt, mut hang_up) = (
@@ -56,6 +55,20 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// The runtime that the service runs on. On a single core, threads that hand work to each other only
+/// cost time.
+///
+/// # Errors
+/// [`std::io::Error`] when the system gives no threads.
+pub fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 /// Says where the service is, and how to use it when it runs with nothing configured.

@@ -5,25 +5,25 @@
 //! status for "OK", so every answer has one, and a denial is always a whole `denied_response`:
 //! an error of the call itself would be the operator's `failure_mode_allow` to decide.
 
-use std::collections::HashMap;
+mod wire;
 
-use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
-use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
-use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
-    Authorization, AuthorizationServer,
-};
-use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use envoy_types::pb::envoy::service::auth::v3::{
-    CheckRequest as GrpcCheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
-};
-use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use envoy_types::pb::google::protobuf::value::Kind;
-use envoy_types::pb::google::protobuf::{Struct, Value};
-use envoy_types::pb::google::rpc;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::BoxError;
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, HeaderName, Method, Response};
-use tonic::{Code, Request, Status};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::{Code, Status};
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 use super::Contracts;
 use super::reply::{Form, reply};
@@ -38,28 +38,83 @@ use crate::session::{DenyReason, Verdict};
 const POLICY: &str = "policy";
 
 /// The service.
+#[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
 }
 
-/// The service, ready to be served.
-#[must_use]
-pub fn service(contracts: Live<Contracts>) -> AuthorizationServer<ExtAuthz> {
-    AuthorizationServer::new(ExtAuthz { contracts })
+type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl NamedService for ExtAuthz {
+    const NAME: &'static str = "envoy.service.auth.v3.Authorization";
 }
 
-#[tonic::async_trait]
-impl Authorization for ExtAuthz {
+/// What the code would be that is generated for the service; it is written here because the
+/// messages are our own.
+impl<B> Service<http::Request<B>> for ExtAuthz
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError> + Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() != "/envoy.service.auth.v3.Authorization/Check" {
+            let unknown = Status::unimplemented("the service has one method, Check");
+            return Box::pin(async move { Ok(unknown.into_http()) });
+        }
+        let check = Check(self.clone());
+        Box::pin(async move {
+            let mut grpc = Grpc::new(ProstCodec::default());
+            Ok(grpc.unary(check, request).await)
+        })
+    }
+}
+
+/// Its one method.
+struct Check(ExtAuthz);
+
+impl UnaryService<wire::CheckRequest> for Check {
+    type Response = wire::CheckResponse;
+    type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
+
+    fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
+        let service = self.0.clone();
+        Box::pin(async move {
+            let peer = request.remote_addr().map(|address| address.ip());
+            let answer = service.check(request.into_inner(), peer).await;
+            Ok(tonic::Response::new(answer))
+        })
+    }
+}
+
+impl ExtAuthz {
+    /// A service that answers by these.
+    #[must_use]
+    pub const fn new(contracts: Live<Contracts>) -> Self {
+        Self { contracts }
+    }
+
     async fn check(
         &self,
-        request: Request<GrpcCheckRequest>,
-    ) -> Result<tonic::Response<CheckResponse>, Status> {
-        let peer = request.remote_addr().map(|address| address.ip());
-        let attributes = request.into_inner().attributes.unwrap_or_default();
-        let policy = attributes.context_extensions.get(POLICY);
+        request: wire::CheckRequest,
+        peer: Option<IpAddr>,
+    ) -> wire::CheckResponse {
+        let attributes = request.attributes.unwrap_or_default();
+        // Of several entries with one key the last counts, as in every map that is sent.
+        let mut extensions = attributes.context_extensions.iter().rev();
+        let policy = extensions.find(|entry| entry.key == POLICY);
+        // One that is no text is the name of no policy.
+        let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
-        let method = Method::from_bytes(http.method.as_bytes()).map_err(|_| MalformedOriginal);
+        let method = Method::from_bytes(&http.method).map_err(|_| MalformedOriginal);
         let url = original_url(&http);
         let (headers, headers_fit) = match client_headers(&http) {
             Ok(headers) => (headers, true),
@@ -71,7 +126,7 @@ impl Authorization for ExtAuthz {
         };
         let request = CheckRequest {
             contract: Contract::ExtAuthzGrpc,
-            policy: policy.map(String::as_str),
+            policy,
             original,
             headers: &headers,
             address: ClientAddress::InHeader,
@@ -80,51 +135,46 @@ impl Authorization for ExtAuthz {
         let contracts = self.contracts.current();
         let outcome = contracts.checker.check(&request).await;
         let reply = reply(&contracts, &request, &outcome, Form::Whole);
-        Ok(tonic::Response::new(answer(&outcome, reply)))
+        answer(&outcome, reply)
     }
 }
 
-fn original_url(http: &HttpRequest) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    let secure = OriginalUrl::is_secure(http.scheme.as_bytes())?;
-    OriginalUrl::from_parts(secure, http.host.as_bytes(), http.path.as_bytes())
+fn original_url(http: &wire::HttpRequest) -> Result<OriginalUrl<'_>, MalformedOriginal> {
+    let secure = OriginalUrl::is_secure(&http.scheme)?;
+    OriginalUrl::from_parts(secure, &http.host, &http.path)
 }
 
 /// The client's headers: line by line where the proxy sends them so (`encode_raw_headers`),
 /// otherwise with the lines of one name joined by commas.
-fn client_headers(http: &HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
+fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let mut headers = HeaderMap::new();
-    let mut append = |name: &str, value: &[u8]| {
+    let mut append = |name: &Bytes, value: &Bytes| {
         // What HTTP/2 calls pseudo-headers is in fields of its own.
-        if name.starts_with(':') {
+        if name.starts_with(b":") {
             return Ok(());
         }
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| MalformedOriginal)?;
-        let value = http::HeaderValue::from_bytes(value).map_err(|_| MalformedOriginal)?;
-        let appended = headers.try_append(name, value);
+        let name = HeaderName::from_bytes(name).map_err(|_| MalformedOriginal)?;
+        let value = HeaderValue::from_maybe_shared(value.clone());
+        let appended = headers.try_append(name, value.map_err(|_| MalformedOriginal)?);
         appended.map(drop).map_err(|_| MalformedOriginal)
     };
     match &http.header_map {
         Some(map) => {
             for line in &map.headers {
                 let raw = !line.raw_value.is_empty();
-                let value = if raw {
-                    &*line.raw_value
-                } else {
-                    line.value.as_bytes()
-                };
-                append(&line.key, value)?;
+                append(&line.key, if raw { &line.raw_value } else { &line.value })?;
             }
         }
         None => {
-            for (name, value) in &http.headers {
-                append(name, value.as_bytes())?;
+            for line in &http.headers {
+                append(&line.key, &line.value)?;
             }
         }
     }
     Ok(headers)
 }
 
-fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
+fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
     let (head, body) = reply.into_parts();
     let allowed = head.status == http::StatusCode::OK;
     let code = match outcome.verdict {
@@ -135,7 +185,7 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
         Verdict::Deny(_) => Code::Unauthenticated,
     };
     let http_response = if allowed {
-        HttpResponse::OkResponse(OkHttpResponse {
+        wire::HttpResponse::Ok(wire::OkHttpResponse {
             // What is about caching is between Curfew and the proxy; a cookie is for the client.
             headers: header_options(&head.headers, |name| {
                 *name != CACHE_CONTROL && *name != SET_COOKIE
@@ -144,22 +194,20 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
                 .into_iter()
                 .map(appended)
                 .collect(),
-            ..OkHttpResponse::default()
         })
     } else {
-        HttpResponse::DeniedResponse(DeniedHttpResponse {
-            status: Some(HttpStatus {
+        wire::HttpResponse::Denied(wire::DeniedHttpResponse {
+            status: Some(wire::HttpStatus {
                 code: i32::from(head.status.as_u16()),
             }),
             headers: header_options(&head.headers, |_| true),
-            body,
+            body: body.into(),
         })
     };
-    CheckResponse {
-        status: Some(rpc::Status {
+    wire::CheckResponse {
+        status: Some(wire::Status {
             code: code as i32,
-            message: outcome.verdict.as_str().to_owned(),
-            details: Vec::new(),
+            message: Bytes::from_static(outcome.verdict.as_str().as_bytes()),
         }),
         dynamic_metadata: Some(metadata(outcome)),
         http_response: Some(http_response),
@@ -168,65 +216,66 @@ fn answer(outcome: &Outcome, reply: Response<String>) -> CheckResponse {
 
 /// Headers that replace what is there under their names, empty ones too. Of several with one name the
 /// first replaces, and the others are added to it.
-fn header_options(headers: &HeaderMap, wanted: fn(&HeaderName) -> bool) -> Vec<HeaderValueOption> {
+fn header_options(
+    headers: &HeaderMap,
+    wanted: fn(&HeaderName) -> bool,
+) -> Vec<wire::HeaderValueOption> {
     let names = headers.keys().filter(|name| wanted(name));
     let lines = names.flat_map(|name| {
-        headers
-            .get_all(name)
-            .iter()
-            .enumerate()
-            .map(move |it| (name, it))
+        let values = headers.get_all(name).iter().enumerate();
+        values.map(move |(place, value)| (name, place, value))
     });
     lines
-        .map(|(name, (place, value))| {
-            let option = HeaderValueOption {
-                header: Some(HeaderValue {
-                    key: name.as_str().to_owned(),
-                    value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    raw_value: Vec::new(),
+        .map(|(name, place, value)| {
+            let option = wire::HeaderValueOption {
+                header: Some(wire::HeaderValue {
+                    key: Bytes::copy_from_slice(name.as_str().as_bytes()),
+                    value: text(value),
+                    raw_value: Bytes::new(),
                 }),
-                append_action: HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
+                append_action: wire::OVERWRITE_IF_EXISTS_OR_ADD,
                 keep_empty_value: true,
-                ..HeaderValueOption::default()
             };
             if place == 0 { option } else { appended(option) }
         })
         .collect()
 }
 
+/// A value as the UTF-8 that the field must hold.
+fn text(value: &HeaderValue) -> Bytes {
+    match String::from_utf8_lossy(value.as_bytes()) {
+        Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Cow::Owned(text) => text.into(),
+    }
+}
+
 /// One that is added to what is there.
-fn appended(option: HeaderValueOption) -> HeaderValueOption {
-    HeaderValueOption {
-        append_action: HeaderAppendAction::AppendIfExistsOrAdd as i32,
+fn appended(option: wire::HeaderValueOption) -> wire::HeaderValueOption {
+    wire::HeaderValueOption {
+        append_action: wire::APPEND_IF_EXISTS_OR_ADD,
         ..option
     }
 }
 
 /// What other filters and the access log may know: the verdict, and on an allowed request the
 /// session, its subject and policy, and how many seconds it can still live.
-fn metadata(outcome: &Outcome) -> Struct {
+fn metadata(outcome: &Outcome) -> wire::Struct {
+    let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
+    let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());
+    let verdict = Bytes::from_static(outcome.verdict.as_str().as_bytes());
     let mut fields = HashMap::new();
-    let mut set = |name: &str, kind: Kind| {
-        fields.insert(name.to_owned(), Value { kind: Some(kind) });
+    let mut set = |name: &str, kind| {
+        fields.insert(name.to_owned(), wire::Value { kind: Some(kind) });
     };
-    set(
-        "verdict",
-        Kind::StringValue(outcome.verdict.as_str().to_owned()),
-    );
+    set("verdict", wire::Kind::Text(verdict));
     if let (Some((id, session)), Some(remaining)) = (&outcome.session, outcome.remaining) {
-        set("session", Kind::StringValue(id.to_string()));
-        set("subject", Kind::StringValue(session.subject.to_string()));
-        set("policy", Kind::StringValue(session.policy.to_string()));
-        set(
-            "idle_remaining",
-            Kind::NumberValue(remaining.idle.as_secs_f64()),
-        );
-        set(
-            "absolute_remaining",
-            Kind::NumberValue(remaining.absolute.as_secs_f64()),
-        );
+        set("session", wire::Kind::Text(id.to_string().into()));
+        set("subject", copy(session.subject.as_str()));
+        set("policy", copy(session.policy.as_str()));
+        set("idle_remaining", seconds(remaining.idle));
+        set("absolute_remaining", seconds(remaining.absolute));
     }
-    Struct { fields }
+    wire::Struct { fields }
 }
 
 #[cfg(test)]

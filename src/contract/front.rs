@@ -43,11 +43,7 @@ impl Front {
     }
 
     /// Answers a request that `peer` has sent; its body is read by `others` alone.
-    pub(super) async fn answer<B>(
-        &self,
-        request: Request<B>,
-        peer: Option<SocketAddr>,
-    ) -> Response<Body>
+    pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,

@@ -11,12 +11,25 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
     headers
         .get_all(COOKIE)
         .into_iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .flat_map(|line| pairs(line.as_bytes()))
         .filter_map(move |pair| {
-            let equals = pair.iter().position(|byte| *byte == b'=')?;
+            let equals = memchr::memchr(b'=', pair)?;
             let (key, value) = (&pair[..equals], &pair[equals + 1..]);
             (trim(key) == name.as_bytes()).then(|| trim(value))
         })
+}
+
+/// The parts of a line between semicolons.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let Some(end) = memchr::memchr(b';', line) else {
+            return rest.take();
+        };
+        rest = Some(&line[end + 1..]);
+        Some(&line[..end])
+    })
 }
 
 /// `text` without spaces and tabs at its ends.

@@ -20,9 +20,9 @@ use tower::ServiceExt;
 use super::Socket;
 
 /// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest.
-/// Of headers there may be 100, which is what Envoy and HAProxy let pass; room for more would be
-/// paid for by every request.
 const MAX_HEAD: usize = 80 * 1024;
+/// The most headers that a request may have: more than any proxy of ours lets pass.
+const MAX_HEADERS: usize = 1024;
 /// The most requests at once on one HTTP/2 connection. A proxy has few connections and many checks.
 const MAX_STREAMS: u32 = 1024;
 /// How long a connection may be without a request: it is closed when that has passed once or, at
@@ -120,6 +120,7 @@ async fn serve_connection(
         let connection = http1::Builder::new()
             .pipeline_flush(true)
             .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_HEADERS)
             .serve_connection(stream, service);
         progress.unless_silent(watcher.watch(connection)).await
     }

@@ -1,8 +1,18 @@
 use std::sync::atomic::Ordering;
 
-use envoy_types::pb::envoy::config::core::v3::HeaderMap as GrpcHeaderMap;
-use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
-use envoy_types::pb::envoy::service::auth::v3::attribute_context::Request as Described;
+use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
+use envoy_types::pb::envoy::config::core::v3::{
+    HeaderMap as GrpcHeaderMap, HeaderValue, HeaderValueOption,
+};
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{
+    HttpRequest, Request as Described,
+};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest as GrpcCheckRequest, CheckResponse,
+};
+use envoy_types::pb::google::protobuf::value::Kind;
+use prost::Message;
 
 use super::*;
 use crate::contract::fixture::{CLEARED, Fixture};
@@ -43,11 +53,10 @@ pub(in crate::contract) async fn ask(
 }
 
 async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
-    let service = ExtAuthz {
-        contracts: fixture.contracts.clone(),
-    };
-    let response = service.check(Request::new(request)).await;
-    response.unwrap().into_inner()
+    let service = ExtAuthz::new(fixture.contracts.clone());
+    let request = wire::CheckRequest::decode(&*request.encode_to_vec()).unwrap();
+    let answer = service.check(request, None).await;
+    CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 
 fn lines(options: &[HeaderValueOption]) -> HashMap<&str, &str> {

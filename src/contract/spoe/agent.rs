@@ -1,11 +1,12 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
+use spop::frame::Message;
 use spop::frames::{Ack, AgentDisconnect, AgentHello, FrameCapabilities, HaproxyHello};
-use spop::{FramePayload, FrameType, SpopCodec, SpopFrame, StatusCode};
+use spop::{Action, FramePayload, FrameType, SpopCodec, SpopFrame, StatusCode};
 use tokio::net::TcpStream;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
@@ -89,14 +90,18 @@ impl Agent {
         outcome
     }
 
+    /// Answers a message with the variables to set; none for a message that is not ours.
+    pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
+        answer(&self.contracts.current(), message, peer).await
+    }
+
     /// Answers one NOTIFY frame, which may hold several messages.
     async fn answer(&self, frame: Box<dyn SpopFrame>, peer: SocketAddr) -> Ack {
         let metadata = frame.metadata().into_owned();
         let mut ack = Ack::new(metadata.stream_id, metadata.frame_id);
         if let FramePayload::ListOfMessages(messages) = frame.payload() {
             for message in messages.iter() {
-                let actions = answer(&self.contracts.current(), message, peer.ip()).await;
-                ack.actions.extend(actions);
+                ack.actions.extend(self.check(message, peer.ip()).await);
             }
         }
         ack

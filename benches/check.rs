@@ -1,0 +1,329 @@
+//! What the parts of a check cost, and whole checks by every contract on the embedded store.
+
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use criterion::{Criterion, criterion_group, criterion_main};
+use curfew::check::Checker;
+use curfew::clock::{Clock, SystemClock};
+use curfew::config::CookieConfig;
+use curfew::contract::ext_authz_grpc::ExtAuthz;
+use curfew::contract::spoe::Agent;
+use curfew::contract::{Contracts, Front, SessionCookie};
+use curfew::credential::{CredentialExtractor, Extraction, KeyRing, SigningKey};
+use curfew::identity::IdentityHeaders;
+use curfew::lifecycle::{KnownSessions, Lifecycle, SignIn};
+use curfew::live::Live;
+use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
+use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
+use curfew::sources::Sources;
+use curfew::store::cached::CachedStore;
+use curfew::store::memory::MemoryStore;
+use curfew::store::{EndsListener, SessionStore};
+use curfew::telemetry::Metrics;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use prost::Message as _;
+use spop::TypedData;
+use spop::frame::Message;
+use tokio::runtime::Runtime;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+const LIMITS: Limits = Limits {
+    idle: Some(Duration::from_secs(900)),
+    absolute: Duration::from_secs(43_200),
+    max_auth_age: None,
+};
+const COOKIE: &str = "__Host-session";
+
+/// A service on the embedded store, with one session.
+struct Bench {
+    runtime: Runtime,
+    contracts: Live<Contracts>,
+    session: (SessionId, Session),
+    token: String,
+    /// What a browser sends.
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let memory = Arc::new(MemoryStore::new(10, Arc::new(SystemClock)));
+        let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+        let name = PolicyName::new("default").unwrap();
+        let policies = [(name.clone(), Policy::of(LIMITS))].into();
+        let policies = Arc::new(Policies::new(policies, name).unwrap());
+        let lifecycle = Lifecycle {
+            store: memory.clone(),
+            deadlines: memory.clone(),
+            not_before: memory,
+            clock: Arc::new(SystemClock),
+            key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
+            policies: Arc::clone(&policies),
+            end_retention: Duration::from_secs(3600),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            known: Arc::new(KnownSessions::default()),
+            webhook: None,
+            tasks: TaskTracker::new(),
+        };
+        let groups = [
+            ("email", vec!["alice@example.com"]),
+            ("groups", vec!["orders", "staff"]),
+        ];
+        let sign_in = SignIn {
+            subject: Subject::new("alice@example.com").unwrap(),
+            attributes: Attributes::sorted(groups).unwrap(),
+            policy: PolicyName::new("default").unwrap(),
+            remember: false,
+            client: Client::default(),
+        };
+        let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
+        let checker = Checker {
+            book: Arc::new(Rulebook {
+                policies,
+                rules: Rules::default(),
+                background: BackgroundHeaders::default(),
+            }),
+            sources: Sources {
+                extractor: extractor(),
+                key_ring: Arc::clone(&lifecycle.key_ring),
+                jwt: Vec::new(),
+                delegates: Vec::new(),
+            },
+            address: AddressHeader {
+                name: HeaderName::from_static("x-forwarded-for"),
+                proxies: 1,
+            },
+            budget: Duration::from_secs(1),
+            lifecycle,
+        };
+        let cookie = SessionCookie::new(CookieConfig {
+            name: COOKIE.to_owned(),
+            domain: None,
+            path: "/".to_owned(),
+            secure: true,
+            same_site: cookie::SameSite::Lax,
+            persistent: false,
+        });
+        let contracts = Live::new(Contracts {
+            checker,
+            cookie: cookie.unwrap(),
+            sign_in: None,
+            identity: IdentityHeaders::x_session(),
+            assertion: None,
+            literal_headers: false,
+        });
+        let token = started.token.expose();
+        let request = include_str!("load/request.txt").replace("{token}", &token);
+        let lines = request.lines().filter_map(|line| line.split_once(": "));
+        let own = |name: &str| name.starts_with("X-Original") || name == "Host";
+        let headers = lines.filter(|(name, _)| !own(name));
+        let headers = headers.map(|(name, value)| {
+            let name: &'static str = name.to_lowercase().leak();
+            (name, value.to_owned())
+        });
+        Self {
+            runtime,
+            contracts,
+            session: (started.id, started.session),
+            headers: headers.collect(),
+            token,
+        }
+    }
+
+    fn header_map(&self) -> HeaderMap {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| {
+            let value = HeaderValue::from_str(value).unwrap();
+            (HeaderName::from_static(name), value)
+        });
+        headers.collect()
+    }
+
+    /// A sub-request over HTTP, in the words of a contract.
+    fn http(&self, path: &str, own: &[(&'static str, &'static str)]) -> http::Request<Body> {
+        let mut request = http::Request::builder().uri(path).body(Body::empty());
+        let headers = request.as_mut().unwrap().headers_mut();
+        *headers = self.header_map();
+        for (name, value) in own {
+            headers.insert(*name, HeaderValue::from_static(value));
+        }
+        request.unwrap()
+    }
+
+    /// The same as Envoy tells it, as the bytes of a call.
+    fn grpc(&self) -> Vec<u8> {
+        let headers = self.headers.iter();
+        let http = HttpRequest {
+            method: "GET".to_owned(),
+            scheme: "https".to_owned(),
+            host: "app.example.com".to_owned(),
+            path: "/orders/2026/11?page=2".to_owned(),
+            headers: headers
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect::<HashMap<_, _>>(),
+            ..HttpRequest::default()
+        };
+        let attributes = AttributeContext {
+            request: Some(Request {
+                http: Some(http),
+                ..Request::default()
+            }),
+            ..AttributeContext::default()
+        };
+        let message = CheckRequest {
+            attributes: Some(attributes),
+        };
+        let message = message.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap();
+        [&[0][..], &length.to_be_bytes(), &message].concat()
+    }
+
+    /// The same as HAProxy tells it.
+    fn spoe(&self) -> Message {
+        let mut lines = Vec::new();
+        for (name, value) in &self.headers {
+            for text in [*name, value] {
+                assert!(text.len() < 240, "a length is one byte");
+                lines.push(text.len() as u8);
+                lines.extend_from_slice(text.as_bytes());
+            }
+        }
+        lines.extend([0, 0]);
+        let text = |text: &str| TypedData::String(text.to_owned());
+        let args = [
+            ("method", text("GET")),
+            ("scheme", text("https")),
+            ("host", text("app.example.com")),
+            ("path", text("/orders/2026/11?page=2")),
+            ("headers", TypedData::Binary(lines)),
+        ];
+        Message {
+            name: "check".to_owned(),
+            args: args.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+}
+
+fn extractor() -> CredentialExtractor {
+    CredentialExtractor {
+        cookie: COOKIE.to_owned(),
+        bearer: true,
+        jwt: None,
+    }
+}
+
+fn parts(criterion: &mut Criterion) {
+    let bench = Bench::new();
+    let (id, session) = &bench.session;
+    let now = SystemClock.now();
+    criterion.bench_function("decide", |bencher| {
+        bencher.iter(|| decide(black_box(Some(session)), &LIMITS, &LIMITS, now));
+    });
+    let (contracts, headers) = (bench.contracts.current(), bench.header_map());
+    let key_ring = &contracts.checker.sources.key_ring;
+    criterion.bench_function("verify a token", |bencher| {
+        bencher.iter(|| key_ring.verify(black_box(bench.token.as_bytes())).is_ok());
+    });
+    let extractor = extractor();
+    criterion.bench_function("find the cookie", |bencher| {
+        bencher.iter(|| {
+            let found = extractor.extract(black_box(&headers));
+            assert!(matches!(found, Extraction::Token(_)));
+        });
+    });
+    let near = CachedStore::new(
+        MemoryStore::new(10, Arc::new(SystemClock)),
+        10,
+        Arc::new(SystemClock),
+        Arc::new(SystemClock),
+        Arc::new(Metrics::new().unwrap()),
+    );
+    let far = now.plus(Duration::from_secs(3600));
+    near.whole_until(far);
+    bench.runtime.block_on(async {
+        near.create(*id, session).await.unwrap();
+        near.load(*id).await.unwrap();
+    });
+    criterion.bench_function("recall", |bencher| {
+        bencher.iter(|| match near.recall(black_box(*id)) {
+            Some(session) => session,
+            // Its time is over from time to time.
+            None => bench.runtime.block_on(near.load(*id)).unwrap().unwrap(),
+        });
+    });
+}
+
+fn whole_checks(criterion: &mut Criterion) {
+    let bench = Bench::new();
+    let mut group = criterion.benchmark_group("check");
+    let front = Front::new(bench.contracts.clone(), axum::Router::new());
+    let url = (
+        "x-original-url",
+        "https://app.example.com/orders/2026/11?page=2",
+    );
+    let forwarded = [
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "app.example.com"),
+        ("x-forwarded-uri", "/orders/2026/11?page=2"),
+    ];
+    let envoy = [("host", "app.example.com"), ("x-forwarded-proto", "https")];
+    for (name, path, own) in [
+        (
+            "auth-request",
+            "/auth-request",
+            &[url, ("x-original-method", "GET")][..],
+        ),
+        ("forward-auth", "/forward-auth", &forwarded),
+        ("ext-authz", "/ext-authz/orders/2026/11?page=2", &envoy),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || bench.http(path, own),
+                |request| {
+                    let answer = bench.runtime.block_on(front.answer(request, None));
+                    assert_eq!(answer.status(), 200);
+                },
+                criterion::BatchSize::SmallInput,
+            );
+        });
+    }
+    let (mut service, call) = (ExtAuthz::new(bench.contracts.clone()), bench.grpc());
+    group.bench_function("ext-authz over gRPC", |bencher| {
+        bencher.iter_batched(
+            || {
+                let path = "/envoy.service.auth.v3.Authorization/Check";
+                let request = http::Request::post(path).header("content-type", "application/grpc");
+                request.body(Body::from(call.clone())).unwrap()
+            },
+            |request| {
+                let answer = bench.runtime.block_on(service.call(request)).unwrap();
+                assert_eq!(answer.status(), 200);
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    let (agent, message) = (Agent::new(bench.contracts.clone()), bench.spoe());
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    group.bench_function("spoe", |bencher| {
+        bencher.iter(|| {
+            let actions = bench.runtime.block_on(agent.check(&message, peer));
+            assert!(actions.len() > 3);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, parts, whole_checks);
+criterion_main!(benches);

@@ -1,0 +1,40 @@
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::routing::any;
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{
+    Authorization, AuthorizationServer,
+};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, OkHttpResponse};
+use envoy_types::pb::google::rpc::Status as RpcStatus;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+/// A handler that says 200 to everything.
+pub async fn http(address: SocketAddr) {
+    let listener = TcpListener::bind(address).await.unwrap();
+    let router = Router::new().route("/{*path}", any(async || ()));
+    axum::serve(listener, router).await.unwrap();
+}
+
+/// A service that allows everything.
+pub async fn grpc(address: SocketAddr) {
+    let service = AuthorizationServer::new(Everything);
+    let server = Server::builder().add_service(service);
+    server.serve(address).await.unwrap();
+}
+
+struct Everything;
+
+#[tonic::async_trait]
+impl Authorization for Everything {
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        Ok(Response::new(CheckResponse {
+            status: Some(RpcStatus::default()),
+            http_response: Some(HttpResponse::OkResponse(OkHttpResponse::default())),
+            ..CheckResponse::default()
+        }))
+    }
+}

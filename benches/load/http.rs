@@ -1,0 +1,98 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::latencies::Latencies;
+use crate::tokens::Tokens;
+
+/// Requests at a steady rate, however long the answers take: what waits for a free connection waits
+/// as its client would.
+#[derive(Clone, Copy)]
+pub struct Load {
+    pub address: SocketAddr,
+    pub connections: usize,
+    /// Requests a second.
+    pub rate: f64,
+}
+
+impl Load {
+    pub async fn run(self, tokens: Tokens, time: Duration) -> Latencies {
+        let (tokens, sent) = (Arc::new(tokens), Arc::new(AtomicU64::new(0)));
+        let begin = Instant::now();
+        let connections = (0..self.connections).map(|_| {
+            let (tokens, sent) = (Arc::clone(&tokens), Arc::clone(&sent));
+            tokio::spawn(async move {
+                let mut connection = Connection::to(self.address).await;
+                let mut latencies = Latencies::default();
+                loop {
+                    let place = sent.fetch_add(1, Ordering::Relaxed) as f64;
+                    let due = begin + Duration::from_secs_f64(place / self.rate);
+                    if due > begin + time {
+                        return latencies;
+                    }
+                    tokio::time::sleep_until(due).await;
+                    connection.ask(tokens.next()).await;
+                    latencies.add(due.elapsed());
+                }
+            })
+        });
+        let connections: Vec<_> = connections.collect();
+        let mut all = Vec::new();
+        for connection in connections {
+            all.push(connection.await.unwrap());
+        }
+        Latencies::merge(all, begin.elapsed().as_secs_f64())
+    }
+}
+
+/// So many requests, one after the other.
+pub async fn count(address: SocketAddr, tokens: &Tokens, count: usize) {
+    let mut connection = Connection::to(address).await;
+    for _ in 0..count {
+        connection.ask(tokens.next()).await;
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    /// The request, around the token.
+    around: (String, String),
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    async fn to(address: SocketAddr) -> Self {
+        let text = include_str!("request.txt").replace('\n', "\r\n");
+        let (before, after) = text.split_once("{token}").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            around: (before.to_owned(), after.to_owned()),
+            answer: vec![0; 8192],
+        }
+    }
+
+    /// Asks, and reads an answer, which has no body.
+    async fn ask(&mut self, token: &str) {
+        let request = [&self.around.0, token, &self.around.1].concat();
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let mut length = 0;
+        while !self.answer[..length].ends_with(b"\r\n\r\n") {
+            let read = self.stream.read(&mut self.answer[length..]).await.unwrap();
+            assert!(read > 0, "the connection was closed");
+            length += read;
+        }
+        let answer = &self.answer[..length];
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200 "),
+            "{}",
+            String::from_utf8_lossy(answer)
+        );
+    }
+}

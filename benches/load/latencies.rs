@@ -1,0 +1,42 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// How long answers took.
+#[derive(Default)]
+pub struct Latencies {
+    micros: Vec<u32>,
+    pub seconds: f64,
+}
+
+impl Latencies {
+    pub fn add(&mut self, latency: Duration) {
+        let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
+        self.micros.push(micros);
+    }
+
+    pub fn merge(mut all: Vec<Self>, seconds: f64) -> Self {
+        let mut micros: Vec<u32> = all
+            .iter_mut()
+            .flat_map(|one| one.micros.drain(..))
+            .collect();
+        micros.sort_unstable();
+        Self { micros, seconds }
+    }
+
+    /// Requests a second, and how long they took in microseconds.
+    pub fn json(&self) -> Value {
+        let at = |share: f64| {
+            let place = (self.micros.len() as f64 * share) as usize;
+            self.micros
+                .get(place.min(self.micros.len().saturating_sub(1)))
+        };
+        json!({
+            "requests": self.micros.len(),
+            "rps": self.micros.len() as f64 / self.seconds,
+            "p50_us": at(0.5),
+            "p99_us": at(0.99),
+            "p999_us": at(0.999),
+        })
+    }
+}

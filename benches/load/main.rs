@@ -1,0 +1,85 @@
+//! What `scripts/bench.sh` drives: servers that do nothing, to compare with, and what asks.
+//!
+//! The comparison itself is in `scripts/bench/`; here is only what has to be as fast as what it
+//! measures.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that fails stops"
+)]
+
+mod bare;
+mod grpc;
+mod http;
+mod latencies;
+mod seed;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use latencies::Latencies;
+use tokens::Tokens;
+
+const USAGE: &str = "load bare-http ADDRESS
+load bare-grpc ADDRESS
+load seed ADMIN-ADDRESS ADMIN-TOKEN SESSIONS FILE
+load http ADDRESS FILE SECONDS CONNECTIONS RATE
+load http-count ADDRESS FILE REQUESTS
+load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
+load grpc-count ADDRESS FILE REQUESTS";
+
+fn main() {
+    // What cargo itself says to a benchmark.
+    let words = std::env::args().skip(1).filter(|word| word != "--bench");
+    let words: Vec<String> = words.collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let seconds = |text: &str| Duration::from_secs_f64(text.parse().expect("seconds"));
+    let number = |text: &str| text.parse::<usize>().expect("a number");
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let done = async {
+        match *words {
+            ["bare-http", at] => bare::http(address(at)).await,
+            ["bare-grpc", at] => bare::grpc(address(at)).await,
+            ["seed", at, token, count, file] => seed::run(at, token, number(count), file).await,
+            ["http", at, file, time, connections, rate] => {
+                let rate = rate.parse().expect("a rate");
+                let load = http::Load {
+                    address: address(at),
+                    connections: number(connections),
+                    rate,
+                };
+                print(load.run(Tokens::read(file), seconds(time)).await);
+            }
+            ["http-count", at, file, count] => {
+                http::count(address(at), &Tokens::read(file), number(count)).await;
+            }
+            ["grpc", at, file, time, connections, streams] => {
+                let load = grpc::Load {
+                    address: address(at),
+                    connections: number(connections),
+                    streams: number(streams),
+                };
+                print(load.run(Tokens::read(file), seconds(time)).await);
+            }
+            ["grpc-count", at, file, count] => {
+                grpc::count(address(at), &Tokens::read(file), number(count)).await;
+            }
+            // `cargo bench` of everything.
+            [] => {}
+            _ => panic!("usage:\n{USAGE}"),
+        }
+    };
+    runtime().block_on(done);
+}
+
+/// As the service chooses it.
+fn runtime() -> tokio::runtime::Runtime {
+    curfew::cli::runtime().expect("a runtime")
+}
+
+fn print(latencies: Latencies) {
+    println!("{}", latencies.json());
+}

@@ -1,0 +1,36 @@
+use std::fmt::Write;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use crate::tokens::Zipf;
+
+/// How many sessions are started at the same time.
+const AT_ONCE: usize = 64;
+/// How many uses of them are written at least.
+const USES: usize = 200_000;
+
+/// Starts sessions, and writes their tokens in an order of use in which few are used often.
+pub async fn run(admin: &str, token: &str, count: usize, file: &str) {
+    let client = reqwest::Client::new();
+    let started = stream::iter(0..count).map(async |number| {
+        let subject = format!("user-{number}@example.com");
+        let body = json!({
+            "subject": subject,
+            "attributes": { "email": [subject], "groups": ["staff", "orders"] },
+        });
+        let url = format!("http://{admin}/api/v1/sessions");
+        let request = client.post(url).bearer_auth(token).json(&body);
+        let response = request.send().await.unwrap().error_for_status().unwrap();
+        let started: Value = response.json().await.unwrap();
+        started["token"].as_str().unwrap().to_owned()
+    });
+    let tokens: Vec<String> = started.buffered(AT_ONCE).collect().await;
+    let mut zipf = Zipf::over(count);
+    let mut text = String::new();
+    for _ in 0..USES.max(count) {
+        writeln!(text, "{}", tokens[zipf.next()]).unwrap();
+    }
+    std::fs::write(file, text).unwrap();
+}

@@ -1,0 +1,53 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Tokens in the order in which they are used, over and over.
+pub struct Tokens {
+    all: Vec<String>,
+    next: AtomicUsize,
+}
+
+impl Tokens {
+    pub fn read(file: &str) -> Self {
+        let text = std::fs::read_to_string(file).expect("the file of tokens");
+        Self {
+            all: text.lines().map(str::to_owned).collect(),
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn next(&self) -> &str {
+        &self.all[self.next.fetch_add(1, Ordering::Relaxed) % self.all.len()]
+    }
+}
+
+/// A Zipf distribution (exponent 1) over so many, the same every time.
+pub struct Zipf {
+    cumulative: Vec<f64>,
+    state: u64,
+}
+
+impl Zipf {
+    pub fn over(count: usize) -> Self {
+        let mut sum = 0.0;
+        let weights = (1..=count).map(|rank| 1.0 / rank as f64);
+        let cumulative = weights.map(|weight| {
+            sum += weight;
+            sum
+        });
+        Self {
+            cumulative: cumulative.collect(),
+            state: 0x9e37_79b9_7f4a_7c15,
+        }
+    }
+
+    pub fn next(&mut self) -> usize {
+        // xorshift64
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let last = self.cumulative.last().copied().unwrap_or_default();
+        let point = (self.state >> 11) as f64 / (1_u64 << 53) as f64 * last;
+        let place = self.cumulative.partition_point(|sum| *sum < point);
+        place.min(self.cumulative.len() - 1)
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Compares Curfew with handlers that do nothing, and with Redis itself, on this machine and in one
+# run; `--scale` shows instead how it grows. Installs what it needs by package name (Debian, Ubuntu).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+for need in wrk=wrk redis-server=redis-server redis-benchmark=redis-tools haproxy=haproxy python3=python3; do
+  PATH="$PATH:/usr/sbin:/sbin" command -v "${need%%=*}" >/dev/null || missing+=("${need##*=}")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing: ${missing[*]}"
+  sudo=""
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  $sudo apt-get update -q
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+export PATH="$PATH:/usr/sbin:/sbin"
+script=compare
+if [ "${1:-}" = --scale ]; then
+  script=scale
+  shift
+fi
+exec python3 "scripts/bench/$script.py" "$@"

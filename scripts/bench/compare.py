@@ -1,0 +1,219 @@
+"""Curfew beside handlers that do nothing and beside Redis itself, in one run.
+
+Rounds are interleaved, so that whatever the machine does besides falls on all alike; medians of
+them are compared. Writes target/bench/results.json, .md and .svg.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import statistics
+import subprocess
+from pathlib import Path
+
+import plot
+from processes import (
+    OTHER_CORES,
+    ROOT,
+    SERVER_CORE,
+    WORK,
+    Curfew,
+    Keys,
+    Process,
+    Redis,
+    asked,
+    built,
+    free_port,
+    seed,
+    wait_for,
+)
+from spoe import HaProxy
+
+CONNECTIONS = 32
+GRPC = (4, 16)
+BENCH = Path(__file__).parent
+REQUEST = ROOT / "benches" / "load" / "request.txt"
+
+
+class Target:
+    """A server that is asked, and what was measured of it, round by round."""
+
+    def __init__(self, name, process, address, tokens, redis=None, path="/auth-request"):
+        self.name, self.process, self.address = name, process, address
+        self.tokens, self.redis, self.path = tokens, redis, path
+        self.rounds = []
+
+    def measure(self, ask):
+        """One round of `ask`, with the CPU seconds that it took of each process."""
+        watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
+        before = {name: process.cpu() for name, process in watched.items()}
+        result = ask(self)
+        if result.get("failed"):
+            raise SystemExit(f"{self.name}: {result['failed']} requests failed")
+        for name, process in watched.items():
+            spent = process.cpu() - before[name]
+            result[name + "_per_million"] = spent / result["requests"] * 1e6
+        self.rounds.append(result)
+
+    def summary(self):
+        names = self.rounds[0].keys() - {"requests", "failed"}
+        medians = {
+            name: statistics.median(one[name] for one in self.rounds) for name in sorted(names)
+        }
+        return medians | {"peak_memory": self.process.memory()}
+
+
+def interleaved(targets, rounds, ask):
+    # The first one warms everything up.
+    for number in range(rounds + 1):
+        for target in targets:
+            target.measure(ask)
+            if number == 0:
+                target.rounds.clear()
+    return {target.name: target.summary() for target in targets}
+
+
+def wrk(target, seconds):
+    words = ["taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+    words += ["-s", str(BENCH / "wrk.lua"), f"http://{target.address}/", "--", target.tokens]
+    out = subprocess.run(
+        [*words, str(REQUEST), target.path], check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def redis_benchmark(redis, label, rounds, requests, *words):
+    """Requests a second, and CPU seconds of Redis for a million of them."""
+    command = ["redis-benchmark", "-p", str(redis.port), "-c", str(CONNECTIONS), "-r", "100000"]
+    command += ["-n", str(requests), "--csv", *words]
+    results = []
+    for _ in range(rounds):
+        before = redis.cpu()
+        out = subprocess.run(
+            ["taskset", "-c", SERVER_CORE, *command], check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+        rps = float(re.findall(r'"([0-9.]+)"', out.splitlines()[-1])[0])
+        results.append((rps, (redis.cpu() - before) / requests * 1e6))
+    rps, cpu = (statistics.median(values) for values in zip(*results, strict=True))
+    print(f"  {label}: {rps:,.0f}/s, {cpu:.1f} CPU s of Redis a million", flush=True)
+    return {"rps": rps, "redis_cpu_per_million": cpu}
+
+
+def redis_alone(rounds):
+    redis = Redis()
+    script = redis.command("SCRIPT", "LOAD", (BENCH / "touch.lua").read_text())
+    key = "bench:__rand_int__"
+    quiet = {"stdout": subprocess.DEVNULL, "check": True}
+    fill = ["redis-benchmark", "-p", str(redis.port), "-r", "100000", "-n", "1000000", "-P", "32"]
+    value = "x" * 90
+    subprocess.run([*fill, "SET", key, value, "PX", "3600000"], **quiet)
+    touch = ["EVALSHA", script, "1", key, "3600000", "900000"]
+    found = {
+        "get": redis_benchmark(redis, "GET", rounds, 150_000, "GET", key),
+        "touch": redis_benchmark(redis, "touch", rounds, 100_000, *touch),
+        "get_pipelined": redis_benchmark(redis, "GET, 16 at once", rounds, 800_000, "-P", "16", "GET", key),
+        "touch_pipelined": redis_benchmark(redis, "touch, 16 at once", rounds, 200_000, "-P", "16", *touch),
+    }
+    redis.stop()
+    return found
+
+
+def other(text, tokens):
+    """Another service, as `NAME=URL=COMMAND`; the URL's path is asked for."""
+    name, url, command = text.split("=", 2)
+    address, _, path = url.removeprefix("http://").partition("/")
+    process = Process(shlex.split(command), SERVER_CORE)
+    wait_for(int(address.rsplit(":", 1)[1]))
+    return Target(name, process, address, tokens, path=f"/{path}")
+
+
+def run(options):
+    WORK.mkdir(parents=True, exist_ok=True)
+    programs = built()
+    curfew, load = programs["curfew"], programs["load"]
+    keys = Keys(curfew)
+    rounds, seconds = options.rounds, options.seconds
+    print("redis-benchmark", flush=True)
+    results = {"redis": redis_alone(rounds)}
+    bare = {}
+    for kind in ("http", "grpc"):
+        port = free_port()
+        bare[kind] = (Process([load, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE), port)
+        wait_for(port)
+    print(f"starting {options.sessions} sessions in each store", flush=True)
+    services = {"memory": (Curfew(curfew, keys), None)}
+    for name, sessions in (("near cache", "100000"), ("redis", "0")):
+        redis = Redis()
+        settings = {"STORE__URL": redis.url, "STORE__NEAR_CACHE_SESSIONS": sessions}
+        services[name] = (Curfew(curfew, keys, **settings), redis)
+    tokens = {
+        name: seed(load, service, options.sessions) for name, (service, _) in services.items()
+    }
+
+    def targets(listener):
+        process, port = bare["grpc" if listener == "grpc" else "http"]
+        first = Target("bare", process, f"127.0.0.1:{port}", tokens["memory"])
+        ours = [
+            Target(name, service, service.address(listener), tokens[name], redis)
+            for name, (service, redis) in services.items()
+        ]
+        return [first, *ours]
+
+    print("HTTP, as fast as it goes", flush=True)
+    peers = [other(text, tokens["memory"]) for text in options.other]
+    closed = [*targets("check"), *peers]
+    results["http"] = interleaved(closed, rounds, lambda target: wrk(target, seconds))
+    show(results["http"])
+    print("HTTP, at half of that", flush=True)
+    rates = {name: found["rps"] / 2 for name, found in results["http"].items()}
+    opened = targets("check")
+    half = lambda target: asked(
+        load, "http", target.address, target.tokens, seconds, 2 * CONNECTIONS, rates[target.name]
+    )
+    results["http_half"] = interleaved(opened, rounds, half)
+    show(results["http_half"])
+    print("gRPC", flush=True)
+    grpc = lambda target: asked(load, "grpc", target.address, target.tokens, seconds, *GRPC)
+    results["grpc"] = interleaved(targets("grpc"), rounds, grpc)
+    show(results["grpc"])
+    print("SPOE, by HAProxy", flush=True)
+    proxies = {"not asking": HaProxy(None)}
+    proxies |= {name: HaProxy(service) for name, (service, _) in services.items()}
+    asking = []
+    for name, proxy in proxies.items():
+        service, redis = services.get(name, (proxy, None))
+        asking.append(
+            Target(name, service, proxy.address, tokens.get(name, tokens["memory"]), redis, "/orders")
+        )
+    results["spoe"] = interleaved(asking, rounds, lambda target: wrk(target, seconds))
+    show(results["spoe"])
+    results["run"] = {"sessions": options.sessions, "connections": CONNECTIONS, "rounds": rounds}
+    return results
+
+
+def show(found):
+    for name, one in found.items():
+        cpu = one["cpu_per_million"]
+        print(f"  {name:12} {one['rps']:9,.0f}/s  {cpu:6.2f} CPU s a million  p99 {one['p99_us']} µs")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument(
+        "--other", action="append", default=[], metavar="NAME=URL=COMMAND",
+        help="another authorization service, started by the command and asked at the URL",
+    )
+    results = run(parser.parse_args())
+    (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    table = plot.table(results)
+    (WORK / "results.md").write_text(table)
+    (WORK / "results.svg").write_text(plot.svg(results))
+    print(f"\n{table}\nwritten: target/bench/results.json, .md, .svg")
+
+
+if __name__ == "__main__":
+    main()

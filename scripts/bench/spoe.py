@@ -1,0 +1,38 @@
+"""HAProxy, with and without asking Curfew by SPOE, in the words of deploy/haproxy."""
+
+import re
+import subprocess
+
+from processes import OTHER_CORES, ROOT, WORK, Process, free_port, wait_for
+
+DEPLOYED = ROOT / "deploy" / "haproxy"
+
+
+class HaProxy(Process):
+    """Answers 200 by itself to whatever it lets pass."""
+
+    def __init__(self, curfew):
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        text = (DEPLOYED / "haproxy.cfg").read_text()
+        lines = [line for line in text.splitlines() if curfew or not asks(line)]
+        text = "\n".join(lines) + "\n"
+        text = re.sub(r"bind \S+", f"bind {self.address}", text)
+        spoe = WORK / f"spoe-{port}.conf"
+        spoe.write_text((DEPLOYED / "curfew-spoe.conf").read_text())
+        text = text.replace("config curfew-spoe.conf", f"config {spoe}")
+        if curfew:
+            text = re.sub(r"(server \S+) \S+:9002", rf"\1 {curfew.address('spoe')}", text)
+        text = text.replace("    default_backend", "    http-request return status 200\n    default_backend")
+        file = WORK / f"haproxy-{port}.cfg"
+        file.write_text(text)
+        check = subprocess.run(["haproxy", "-c", "-q", "-f", str(file)], capture_output=True, text=True)
+        if check.returncode:
+            raise SystemExit(check.stderr)
+        super().__init__(["haproxy", "-q", "-f", str(file)], OTHER_CORES)
+        wait_for(port)
+
+
+def asks(line):
+    """Whether a line of the configuration is about Curfew."""
+    return "spoe" in line or "txn.curfew" in line or "allowed" in line

@@ -1,0 +1,159 @@
+//! The messages of `envoy.service.auth.v3`, as far as Curfew reads and writes them.
+//!
+//! Fields that it has no use for (certificates, bodies, route metadata) are skipped where they
+//! stand, and texts are parts of the message that came in: whether they are UTF-8 is asked where it
+//! matters. The tests encode and decode with Envoy's own, whole definitions.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckRequest {
+    #[prost(message, optional, tag = "1")]
+    pub attributes: Option<AttributeContext>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct AttributeContext {
+    #[prost(message, optional, tag = "4")]
+    pub request: Option<Request>,
+    #[prost(message, repeated, tag = "10")]
+    pub context_extensions: Vec<Entry>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Request {
+    #[prost(message, optional, tag = "2")]
+    pub http: Option<HttpRequest>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HttpRequest {
+    #[prost(bytes = "bytes", tag = "2")]
+    pub method: Bytes,
+    #[prost(message, repeated, tag = "3")]
+    pub headers: Vec<Entry>,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub path: Bytes,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub host: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub scheme: Bytes,
+    #[prost(message, optional, tag = "13")]
+    pub header_map: Option<HeaderMap>,
+}
+
+/// One entry of a map from text to text, which is how maps are sent.
+#[derive(Clone, PartialEq, Message)]
+pub struct Entry {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HeaderMap {
+    #[prost(message, repeated, tag = "1")]
+    pub headers: Vec<HeaderValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HeaderValue {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub raw_value: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct CheckResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<Status>,
+    #[prost(oneof = "HttpResponse", tags = "2, 3")]
+    pub http_response: Option<HttpResponse>,
+    #[prost(message, optional, tag = "4")]
+    pub dynamic_metadata: Option<Struct>,
+}
+
+/// `google.rpc.Status`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Status {
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub message: Bytes,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum HttpResponse {
+    #[prost(message, tag = "2")]
+    Denied(DeniedHttpResponse),
+    #[prost(message, tag = "3")]
+    Ok(OkHttpResponse),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct DeniedHttpResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: Option<HttpStatus>,
+    #[prost(message, repeated, tag = "2")]
+    pub headers: Vec<HeaderValueOption>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: Bytes,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HttpStatus {
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct OkHttpResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub headers: Vec<HeaderValueOption>,
+    #[prost(message, repeated, tag = "6")]
+    pub response_headers_to_add: Vec<HeaderValueOption>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct HeaderValueOption {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<HeaderValue>,
+    #[prost(int32, tag = "3")]
+    pub append_action: i32,
+    #[prost(bool, tag = "4")]
+    pub keep_empty_value: bool,
+}
+
+/// `HeaderAppendAction`: adds to what is there.
+pub const APPEND_IF_EXISTS_OR_ADD: i32 = 0;
+/// `HeaderAppendAction`: replaces what is there.
+pub const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
+
+/// `google.protobuf.Struct`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Struct {
+    #[prost(map = "string, message", tag = "1")]
+    pub fields: HashMap<String, Value>,
+}
+
+/// `google.protobuf.Value`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Value {
+    #[prost(oneof = "Kind", tags = "2, 3")]
+    pub kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Kind {
+    #[prost(double, tag = "2")]
+    Number(f64),
+    #[prost(bytes = "bytes", tag = "3")]
+    Text(Bytes),
+}
