@@ -31,7 +31,13 @@ load http-count ADDRESS FILE REQUESTS
 load grpc ADDRESS FILE SECONDS CONNECTIONS STREAMS
 load grpc-count ADDRESS FILE REQUESTS";
 
+/// As in the service.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
+    let provider = rustls::crypto::ring::default_provider();
+    provider.install_default().expect("TLS was set up twice");
     // What cargo itself says to a benchmark.
     let words = std::env::args().skip(1).filter(|word| word != "--bench");
     let words: Vec<String> = words.collect();

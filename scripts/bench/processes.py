@@ -95,19 +95,19 @@ class Redis(Process):
 class Curfew(Process):
     """Curfew, with `settings` as in `CURFEW__…`."""
 
-    def __init__(self, program, keys, cores=SERVER_CORE, wrapper=(), **settings):
+    def __init__(self, program, keys, wrapper=(), arguments=(), **settings):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,
             "STORE__MAX_SESSIONS": "10000000",
-            "LOG__FILTER": "warn",
+            "LOG__FILTER": "error",
         }
         environment = {f"CURFEW__{k}": v for k, v in {**common, **listen, **settings}.items()}
         self.ports, self.keys = ports, keys
-        words = [*wrapper, program, "serve"]
-        super().__init__(words, cores, env=environment, stdout=subprocess.DEVNULL)
+        words = [*wrapper, program, "serve", *arguments]
+        super().__init__(words, SERVER_CORE, env=environment, stdout=subprocess.DEVNULL)
         wait_for(ports["ops"])
 
     def address(self, listener):

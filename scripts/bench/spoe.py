@@ -22,11 +22,11 @@ class HaProxy(Process):
         spoe.write_text((DEPLOYED / "curfew-spoe.conf").read_text())
         text = text.replace("config curfew-spoe.conf", f"config {spoe}")
         if curfew:
-            text = re.sub(r"(server \S+) \S+:9002", rf"\1 {curfew.address('spoe')}", text)
+            text = re.sub(r"(server curfew) \S+", rf"\1 {curfew.address('spoe')}", text)
         text = text.replace("    default_backend", "    http-request return status 200\n    default_backend")
         file = WORK / f"haproxy-{port}.cfg"
         file.write_text(text)
-        check = subprocess.run(["haproxy", "-c", "-q", "-f", str(file)], capture_output=True, text=True)
+        check = subprocess.run(["haproxy", "-c", "-f", str(file)], capture_output=True, text=True)
         if check.returncode:
             raise SystemExit(check.stderr)
         super().__init__(["haproxy", "-q", "-f", str(file)], OTHER_CORES)
@@ -35,4 +35,4 @@ class HaProxy(Process):
 
 def asks(line):
     """Whether a line of the configuration is about Curfew."""
-    return "spoe" in line or "txn.curfew" in line or "allowed" in line
+    return any(word in line for word in ("spoe", "txn.curfew", "allowed", "denied"))

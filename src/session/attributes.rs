@@ -111,11 +111,12 @@ impl Attributes {
 
     /// The names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Values<'_>)> {
-        let attributes = self.0.split_terminator(END);
-        attributes.map(|attribute| {
-            let values = attribute.find(BEFORE_VALUE).unwrap_or(attribute.len());
-            let (name, values) = attribute.split_at(values);
-            (name, Values(values))
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (attribute, others) = split_at(rest, END)?;
+            rest = &others[1..];
+            let (name, values) = split_at(attribute, BEFORE_VALUE).unwrap_or((attribute, ""));
+            Some((name, Values(values)))
         })
     }
 
@@ -155,10 +156,16 @@ impl<'a> Iterator for Values<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         let rest = self.0.strip_prefix(BEFORE_VALUE)?;
-        let (value, rest) = rest.split_at(rest.find(BEFORE_VALUE).unwrap_or(rest.len()));
+        let (value, rest) = split_at(rest, BEFORE_VALUE).unwrap_or((rest, ""));
         self.0 = rest;
         Some(value)
     }
+}
+
+/// What is before a character of ASCII, and the rest with it.
+fn split_at(text: &str, separator: char) -> Option<(&str, &str)> {
+    let place = memchr::memchr(separator as u8, text.as_bytes())?;
+    text.split_at_checked(place)
 }
 
 impl<const N: usize> PartialEq<[&str; N]> for Values<'_> {

@@ -1,5 +1,11 @@
 //! The check listener, on the wire.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use crate::support::curfew::{Setup, client};
 
 #[tokio::test]
@@ -11,8 +17,85 @@ async fn many_headers_are_read() {
         .header("x-original-url", "https://app.example.com/")
         .header("x-original-method", "GET")
         .header("cookie", session.cookie());
-    for number in 0..500 {
+    for number in 0..250 {
         request = request.header(format!("x-{number}"), "x");
     }
     assert_eq!(request.send().await.unwrap().status(), 200);
+}
+
+/// The words of a check on a session, as HTTP/1.1.
+fn request(cookie: &str) -> String {
+    format!(
+        "GET /auth-request HTTP/1.1\r\nhost: curfew\r\nx-original-url: https://app.example.com/\r\n\
+         x-original-method: GET\r\ncookie: {cookie}\r\n\r\n"
+    )
+}
+
+/// The status lines of so many answers without a body.
+async fn statuses(stream: &mut TcpStream, count: usize) -> Vec<String> {
+    let mut text = String::new();
+    while text.matches("\r\n\r\n").count() < count {
+        let mut bytes = [0; 4096];
+        let length = stream.read(&mut bytes).await.unwrap();
+        assert!(length > 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..length]).unwrap());
+    }
+    let lines = text.lines().filter(|line| line.starts_with("HTTP/1.1 "));
+    lines
+        .map(|line| line["HTTP/1.1 ".len()..][..3].to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn requests_may_come_before_the_answers_to_those_before_them() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+    let (good, bad) = (request(&session.cookie()), request("a=b"));
+    let all = [&*good, &bad, &good, &good].concat();
+    stream.write_all(all.as_bytes()).await.unwrap();
+    assert_eq!(statuses(&mut stream, 4).await, ["200", "401", "200", "200"]);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_in_the_clear() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build();
+    let client = client.unwrap();
+    let checks = (0..50).map(async |number| {
+        let request = client
+            .get(format!("http://{}/auth-request", curfew.check))
+            .header("x-original-url", "https://app.example.com/")
+            .header("x-original-method", "GET")
+            .header(
+                "cookie",
+                if number % 2 == 0 {
+                    session.cookie()
+                } else {
+                    "a=b".to_owned()
+                },
+            );
+        let response = request.send().await.unwrap();
+        assert_eq!(response.version(), reqwest::Version::HTTP_2);
+        assert_eq!(response.status(), if number % 2 == 0 { 200 } else { 401 });
+    });
+    join_all(checks).await;
+}
+
+/// `POST` begins like the preface of HTTP/2.
+#[tokio::test]
+async fn a_request_may_come_byte_by_byte() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let request = request(&session.cookie()).replacen("GET", "PROPFIND", 1);
+    let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for (place, byte) in request.bytes().enumerate() {
+        stream.write_all(&[byte]).await.unwrap();
+        if place < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(statuses(&mut stream, 1).await, ["200"]);
 }

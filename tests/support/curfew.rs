@@ -19,6 +19,7 @@ pub struct Setup {
     settings: BTreeMap<String, String>,
     pub admin_token: String,
     pub key: String,
+    single_core: bool,
 }
 
 impl Setup {
@@ -30,6 +31,7 @@ impl Setup {
             settings: BTreeMap::new(),
             admin_token: admin.token.expose().clone(),
             key: key.clone(),
+            single_core: false,
         };
         setup
             .set("LISTEN__CHECK", "127.0.0.1:0")
@@ -55,6 +57,12 @@ impl Setup {
         self
     }
 
+    /// With one core only.
+    pub fn on_a_single_core(mut self) -> Self {
+        self.single_core = true;
+        self
+    }
+
     /// Reads this file first.
     pub fn file(mut self, path: &std::path::Path) -> Self {
         let path = path.to_str().unwrap().to_owned();
@@ -76,7 +84,13 @@ impl Setup {
 
     /// The program with these settings and `arguments`.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+        let mut command = match self.single_core {
+            true => Command::new("/usr/bin/taskset"),
+            false => Command::new(env!("CARGO_BIN_EXE_curfew")),
+        };
+        if self.single_core {
+            command.args(["--cpu-list", "0", env!("CARGO_BIN_EXE_curfew")]);
+        }
         command.args(arguments).env_clear().envs(&self.settings);
         command
     }

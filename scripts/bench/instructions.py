@@ -1,0 +1,110 @@
+"""How many instructions a whole check takes, by callgrind: the same on every machine of a kind.
+
+A longer run less a shorter one, so that what is done once does not count. Compares with
+instructions.json; `--record` writes it.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from processes import OTHER_CORES, SERVER_CORE, WORK, Curfew, Keys, Process, Redis, built, free_port, seed, wait_for
+
+RECORDED = Path(__file__).with_name("instructions.json")
+SHORT, LONG = 1_000, 3_000
+# How much more than recorded is a regression.
+TOLERANCE = 0.03
+
+
+def total(file):
+    found = re.findall(r"^(?:totals|summary): (\d+)", file.read_text(), re.MULTILINE)
+    return int(found[0])
+
+
+class Measured:
+    """A program under callgrind, which starts anew for each of the two runs."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def per_check(self, ask):
+        runs = []
+        for count in (SHORT, LONG):
+            file = WORK / "callgrind.out"
+            file.unlink(missing_ok=True)
+            words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={file}", "-q"]
+            process, target = self.start(words)
+            ask(target, count)
+            process.stop()
+            runs.append(total(file))
+        return round((runs[1] - runs[0]) / (LONG - SHORT))
+
+
+def measure():
+    WORK.mkdir(parents=True, exist_ok=True)
+    programs = built()
+    curfew, load = programs["curfew"], programs["load"]
+    keys = Keys(curfew)
+    redis = Redis()
+
+    def bare(kind):
+        def start(words):
+            port = free_port()
+            process = Process([*words, load, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE)
+            wait_for(port)
+            dummy = WORK / "tokens-none"
+            dummy.write_text("none\n")
+            return process, (f"127.0.0.1:{port}", str(dummy))
+
+        return Measured(start)
+
+    def ours(listener, **settings):
+        def start(words):
+            service = Curfew(curfew, keys, wrapper=words, **settings)
+            tokens = seed(load, service, 10)
+            # Once for each session, so that all are at hand.
+            ask("http", service.address("check"), tokens, 50)
+            return service, (service.address(listener), tokens)
+
+        return Measured(start)
+
+    def ask(kind, address, tokens, count):
+        words = [load, f"{kind}-count", address, tokens, str(count)]
+        subprocess.run(["taskset", "-c", OTHER_CORES, *words], check=True)
+
+    near = {"STORE__URL": redis.url, "STORE__NEAR_CACHE_SESSIONS": "1000"}
+    cold = {"STORE__URL": redis.url, "STORE__NEAR_CACHE_SESSIONS": "0"}
+    found = {}
+    for name, kind, program in (
+        ("http bare", "http", bare("http")),
+        ("http memory", "http", ours("check")),
+        ("http near cache", "http", ours("check", **near)),
+        ("http redis", "http", ours("check", **cold)),
+        ("grpc bare", "grpc", bare("grpc")),
+        ("grpc memory", "grpc", ours("grpc")),
+    ):
+        found[name] = program.per_check(lambda target, count: ask(kind, *target, count))
+        print(f"{name:16} {found[name]:8,}", flush=True)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--record", action="store_true", help="take this for right from now on")
+    options = parser.parse_args()
+    found = measure()
+    if options.record:
+        RECORDED.write_text(json.dumps(found, indent=1) + "\n")
+        return
+    recorded = json.loads(RECORDED.read_text())
+    worse = [name for name in found if found[name] > recorded[name] * (1 + TOLERANCE)]
+    for name in worse:
+        print(f"{name}: {recorded[name]:,} were recorded")
+    if worse:
+        raise SystemExit("a check takes more instructions than before")
+
+
+if __name__ == "__main__":
+    main()
