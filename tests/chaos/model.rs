@@ -11,6 +11,9 @@ use crate::client::Exchange;
 /// How much later than its limit a session must be over.
 const SLACK: Duration = Duration::from_millis(100);
 
+/// How much later than the replica that was asked to end a session the other one must know.
+const LEASE: Duration = curfew::store::cached::LEASE;
+
 /// Limits that sessions are started under.
 #[derive(Clone, Copy)]
 pub struct Policy {
@@ -75,6 +78,8 @@ pub struct Model {
     may_be_over: bool,
     /// It is over, and what that is worth.
     over: Option<Weight>,
+    /// Since when each replica must know that.
+    known_since: [Option<Instant>; 2],
 }
 
 impl Model {
@@ -88,6 +93,7 @@ impl Model {
             quiet_since: sign_in.arrived,
             may_be_over: false,
             over: None,
+            known_since: [None; 2],
         }
     }
 
@@ -106,6 +112,7 @@ impl Model {
         // Whatever was done with a session that was over, it stays over.
         if self.too_late(check.sent) {
             self.over = Some(Weight::Certain);
+            self.known_since = [Some(check.sent); 2];
         }
         self.quiet_since = check.arrived;
         if check.is_unavailable() {
@@ -113,7 +120,11 @@ impl Model {
         }
         if check.status == Some(200) {
             self.used = check.sent;
-            return self.over.map(|weight| (Mistake::Admission, weight));
+            let known = self.known_since[check.replica].is_some_and(|since| check.sent >= since);
+            return self
+                .over
+                .filter(|_| known)
+                .map(|weight| (Mistake::Admission, weight));
         }
         // 401 is what denies; anything else is right never.
         let right = check.status == Some(401) && !self.must_live(check);
@@ -126,6 +137,8 @@ impl Model {
         self.may_be_over = true;
         if matches!(revocation.status, Some(200 | 202)) && self.over != Some(Weight::Certain) {
             self.over = Some(weight(revocation));
+            self.known_since = [Some(revocation.arrived + LEASE); 2];
+            self.known_since[revocation.replica] = Some(revocation.arrived);
         }
         lost.then_some((Mistake::Denial, self.start))
     }

@@ -257,13 +257,11 @@ impl RedisStore {
                 clock,
                 advice,
             };
-            let other_primary = async {
-                let _ = incarnation.changed().await;
-                Interruption::Passing("another primary, or a new connection".to_owned())
-            };
+            let passing = |why: &str| Interruption::Passing(why.to_owned());
             tokio::select! {
                 biased;
-                interruption = other_primary => Err(interruption),
+                () = self.link.lost() => Err(passing("the connection was given up")),
+                _ = incarnation.changed() => Err(passing("another primary, or a new connection")),
                 interruption = told.hear(heard) => Err(interruption),
                 interruption = told.send(wire, &servers, &channel) => Err(interruption),
             }

@@ -110,6 +110,13 @@ impl Link {
         several.cloned().or_else(|| self.server.lock().clone())
     }
 
+    /// Waits until there is no connection.
+    pub(super) async fn lost(&self) {
+        let mut wires = self.wire.subscribe();
+        // Fails when this is gone, which waits for nobody.
+        let _ = wires.wait_for(Option::is_none).await;
+    }
+
     /// A connection, as soon as there is one within `budget`.
     pub(super) async fn wire(&self, budget: Duration) -> Result<Wire, StoreError> {
         self.bounded(budget, connected(&mut self.wire.subscribe()))

@@ -1,6 +1,9 @@
 //! When Redis or Curfew is down or hangs.
 
+use std::time::Duration;
+
 use curfew::clock::Stopwatch;
+use curfew::store::cached::LEASE;
 
 use crate::bench::Bench;
 use crate::support::eventually;
@@ -18,6 +21,7 @@ pub async fn store_down(bench: &mut Bench) {
         (|redis| redis.freeze(), |redis| redis.thaw()),
     ] {
         take_away(&mut bench.redis);
+        refused_soon(bench, &cookie).await;
         for lines in [
             &[("cookie", &*cookie)][..],
             &[("cookie", &*cookie), ("sec-fetch-mode", "navigate")],
@@ -34,6 +38,16 @@ pub async fn store_down(bench: &mut Bench) {
         .await;
         bench.admitted(&bench.get(&session, "/").await, "alice");
     }
+}
+
+/// Waits until nobody is let in by what is at hand any more.
+async fn refused_soon(bench: &Bench, cookie: &str) {
+    let taken_away = Stopwatch::start();
+    while bench.send("GET", "/", &[("cookie", cookie)]).await.status == 200 {
+        assert!(taken_away.seconds() < LEASE.as_secs_f64() + 0.5);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    bench.backend.take();
 }
 
 pub async fn hanging(bench: &mut Bench) {
