@@ -119,6 +119,17 @@ def redis_alone(rounds):
     return found
 
 
+def bares(programs, kind):
+    """Those that do nothing: name, process and address."""
+    found = []
+    for name, program in (("bare", "bare"), ("bare, mimalloc", "load")):
+        address = f"127.0.0.1:{free_port()}"
+        process = Process([programs[program], f"bare-{kind}", address], SERVER_CORE)
+        wait_for(int(address.rpartition(":")[2]))
+        found.append((name, process, address))
+    return found
+
+
 def other(text, tokens):
     """Another service, as `NAME=URL=COMMAND`; the URL's path is asked for."""
     name, url, command = text.split("=", 2)
@@ -136,11 +147,7 @@ def run(options):
     rounds, seconds = options.rounds, options.seconds
     print("redis-benchmark", flush=True)
     results = {"redis": redis_alone(rounds)}
-    bare = {}
-    for kind in ("http", "grpc"):
-        port = free_port()
-        bare[kind] = (Process([load, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE), port)
-        wait_for(port)
+    bare = {kind: bares(programs, kind) for kind in ("http", "grpc")}
     print(f"starting {options.sessions} sessions in each store", flush=True)
     services = {"memory": (Curfew(curfew, keys), None)}
     for name, sessions in (("near cache", "100000"), ("redis", "0")):
@@ -152,13 +159,13 @@ def run(options):
     }
 
     def targets(listener):
-        process, port = bare["grpc" if listener == "grpc" else "http"]
-        first = Target("bare", process, f"127.0.0.1:{port}", tokens["memory"])
+        kind = "grpc" if listener == "grpc" else "http"
+        first = [Target(*one, tokens["memory"]) for one in bare[kind]]
         ours = [
             Target(name, service, service.address(listener), tokens[name], redis)
             for name, (service, redis) in services.items()
         ]
-        return [first, *ours]
+        return [*first, *ours]
 
     print("HTTP, as fast as it goes", flush=True)
     peers = [other(text, tokens["memory"]) for text in options.other]

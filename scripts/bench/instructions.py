@@ -45,14 +45,14 @@ class Measured:
 def measure():
     WORK.mkdir(parents=True, exist_ok=True)
     programs = built()
-    curfew, load = programs["curfew"], programs["load"]
+    curfew, load, plain = programs["curfew"], programs["load"], programs["bare"]
     keys = Keys(curfew)
     redis = Redis()
 
     def bare(kind):
         def start(words):
             port = free_port()
-            process = Process([*words, load, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE)
+            process = Process([*words, plain, f"bare-{kind}", f"127.0.0.1:{port}"], SERVER_CORE)
             wait_for(port)
             dummy = WORK / "tokens-none"
             dummy.write_text("none\n")

@@ -2,6 +2,7 @@
 
 COLOURS = {
     "bare": "#8a8f98",
+    "bare, mimalloc": "#b4b8be",
     "not asking": "#8a8f98",
     "memory": "#2f6db5",
     "near cache": "#3d9970",

@@ -19,8 +19,9 @@ OTHER_CORES = ",".join(str(core) for core in CORES[1:]) or SERVER_CORE
 
 
 def built():
-    """The programs, built alike: `curfew`, and `load` of benches/load."""
-    command = ["cargo", "bench", "--locked", "--no-run", "--message-format=json", "--bench", "load"]
+    """The programs, built alike: `curfew`, and those of benches/load and benches/bare."""
+    command = ["cargo", "bench", "--locked", "--no-run", "--message-format=json"]
+    command += ["--bench", "load", "--bench", "bare"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = {}
     for line in out.splitlines():

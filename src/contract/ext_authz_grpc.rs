@@ -7,8 +7,6 @@
 
 mod wire;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -147,7 +145,9 @@ fn original_url(http: &wire::HttpRequest) -> Result<OriginalUrl<'_>, MalformedOr
 /// The client's headers: line by line where the proxy sends them so (`encode_raw_headers`),
 /// otherwise with the lines of one name joined by commas.
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
-    let mut headers = HeaderMap::new();
+    let lines = http.header_map.as_ref();
+    let count = lines.map_or(http.headers.len(), |map| map.headers.len());
+    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| MalformedOriginal)?;
     let mut append = |name: &Bytes, value: &Bytes| {
         // What HTTP/2 calls pseudo-headers is in fields of its own.
         if name.starts_with(b":") {
@@ -158,7 +158,7 @@ fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOrigin
         let appended = headers.try_append(name, value.map_err(|_| MalformedOriginal)?);
         appended.map(drop).map_err(|_| MalformedOriginal)
     };
-    match &http.header_map {
+    match lines {
         Some(map) => {
             for line in &map.headers {
                 let raw = !line.raw_value.is_empty();
@@ -243,9 +243,11 @@ fn header_options(
 
 /// A value as the UTF-8 that the field must hold.
 fn text(value: &HeaderValue) -> Bytes {
-    match String::from_utf8_lossy(value.as_bytes()) {
-        Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Cow::Owned(text) => text.into(),
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Err(_) => String::from_utf8_lossy(value.as_bytes())
+            .into_owned()
+            .into(),
     }
 }
 
@@ -263,9 +265,11 @@ fn metadata(outcome: &Outcome) -> wire::Struct {
     let copy = |text: &str| wire::Kind::Text(Bytes::copy_from_slice(text.as_bytes()));
     let seconds = |duration: Duration| wire::Kind::Number(duration.as_secs_f64());
     let verdict = Bytes::from_static(outcome.verdict.as_str().as_bytes());
-    let mut fields = HashMap::new();
-    let mut set = |name: &str, kind| {
-        fields.insert(name.to_owned(), wire::Value { kind: Some(kind) });
+    let mut fields = Vec::with_capacity(6);
+    let mut set = |name: &'static str, kind| {
+        let key = Bytes::from_static(name.as_bytes());
+        let value = Some(wire::Value { kind: Some(kind) });
+        fields.push(wire::Field { key, value });
     };
     set("verdict", wire::Kind::Text(verdict));
     if let (Some((id, session)), Some(remaining)) = (&outcome.session, outcome.remaining) {

@@ -13,6 +13,9 @@ use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
 
+/// About how many headers an answer has.
+const HEADERS: usize = 12;
+
 /// How much of an answer a proxy hands on to its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -44,6 +47,8 @@ pub(super) fn reply(
 ) -> Response<String> {
     let mut response = Response::new(String::new());
     let headers = response.headers_mut();
+    // So that it does not grow on the way.
+    *headers = HeaderMap::with_capacity(HEADERS);
     // A cached answer is an idle clock that stands still.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     match (outcome.verdict, &outcome.session) {

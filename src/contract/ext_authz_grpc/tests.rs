@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;

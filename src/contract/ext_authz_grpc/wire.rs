@@ -4,8 +4,6 @@
 //! stand, and texts are parts of the message that came in: whether they are UTF-8 is asked where it
 //! matters. The tests encode and decode with Envoy's own, whole definitions.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use prost::{Message, Oneof};
 
@@ -139,8 +137,17 @@ pub const OVERWRITE_IF_EXISTS_OR_ADD: i32 = 2;
 /// `google.protobuf.Struct`.
 #[derive(Clone, PartialEq, Message)]
 pub struct Struct {
-    #[prost(map = "string, message", tag = "1")]
-    pub fields: HashMap<String, Value>,
+    #[prost(message, repeated, tag = "1")]
+    pub fields: Vec<Field>,
+}
+
+/// One entry of the map that a [`Struct`] is.
+#[derive(Clone, PartialEq, Message)]
+pub struct Field {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<Value>,
 }
 
 /// `google.protobuf.Value`.
