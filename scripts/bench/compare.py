@@ -45,7 +45,9 @@ class Target:
         self.rounds = []
 
     def measure(self, ask):
-        """One round of `ask`, with the CPU seconds that it took of each process."""
+        """One round of `ask`, with the CPU seconds that it took of each process. What has to be
+        looked up once was looked up in a round before it."""
+        ask(self)
         watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
         before = {name: process.cpu() for name, process in watched.items()}
         result = ask(self)
@@ -65,12 +67,9 @@ class Target:
 
 
 def interleaved(targets, rounds, ask):
-    # The first one warms everything up.
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for target in targets:
             target.measure(ask)
-            if number == 0:
-                target.rounds.clear()
     return {target.name: target.summary() for target in targets}
 
 
@@ -208,7 +207,7 @@ def show(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument(
         "--other", action="append", default=[], metavar="NAME=URL=COMMAND",

@@ -17,7 +17,7 @@ async fn many_headers_are_read() {
         .header("x-original-url", "https://app.example.com/")
         .header("x-original-method", "GET")
         .header("cookie", session.cookie());
-    for number in 0..250 {
+    for number in 0..90 {
         request = request.header(format!("x-{number}"), "x");
     }
     assert_eq!(request.send().await.unwrap().status(), 200);
