@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 ///
 /// Attributes travel in headers to the backend, so none of them can hold a control character.
 /// Every check copies those of its session, so they are one shared text: each attribute's name, its
-/// values with [`BEFORE_VALUE`] before each, and [`END`]; sorted by name.
+/// values with a unit separator before each, and a record separator; sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Arc<str>);
 
