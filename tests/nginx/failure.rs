@@ -10,6 +10,12 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
     let unknown = format!("__Host-session={}", unknown.issue().unwrap().expose());
     stack.admitted(&session).await;
     stack.redis.stop();
+    let unavailable = (503, "store_unavailable".to_owned());
+    eventually("that is noticed", async || {
+        stack.curfew.check(&session).await == unavailable
+    })
+    .await;
+    stack.backend.take();
     for cookie in [&session.cookie(), &unknown] {
         let response = stack.send("GET", "/", &[("cookie", cookie)]).await;
         assert_eq!(
@@ -24,10 +30,7 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
         );
     }
     assert!(stack.backend.take().is_empty());
-    assert_eq!(
-        stack.curfew.check(&session).await,
-        (503, "store_unavailable".to_owned())
-    );
+    assert_eq!(stack.curfew.check(&session).await, unavailable);
     assert_eq!(stack.curfew.ops("/readyz").await.0, 503);
     assert_eq!(stack.curfew.ops("/livez").await.0, 200);
 
