@@ -121,6 +121,7 @@ impl Bench {
             sign_in: None,
             identity: IdentityHeaders::x_session(),
             assertion: None,
+            clear_site_data: None,
             literal_headers: false,
         });
         let token = started.token.expose();

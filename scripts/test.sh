@@ -14,6 +14,7 @@ needed=(
   apache2=apache2-bin
   /usr/lib/apache2/modules/mod_auth_openidc.so=libapache2-mod-auth-openidc
   python3=python3
+  chromium=chromium
 )
 
 missing=()

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, AdminToken};
+use crate::browser;
 use crate::clock::Clock;
 use crate::config::{Loaded, Source};
 use crate::contract::ext_authz_grpc::ExtAuthz;
@@ -208,8 +209,9 @@ impl App {
         let admin = admin::router(in_force.admin.clone());
         let mut listeners = Listeners::default();
         let listen = config.listen;
-        let notices = logout::router(in_force.logouts.clone());
-        let check = Service::http(Front::new(contracts.clone(), notices));
+        let others = logout::router(in_force.logouts.clone());
+        let others = others.merge(browser::router(contracts.clone()));
+        let check = Service::http(Front::new(contracts.clone(), others));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {

@@ -44,6 +44,8 @@ struct NoStore;
 
 /// A request, and what applies to it.
 struct Asked<'a> {
+    /// Whether it is activity, where that does not follow from the rules.
+    activity: Option<Activity>,
     request: &'a CheckRequest<'a>,
     original: &'a Original<'a>,
     ruling: &'a Ruling<'a>,
@@ -54,8 +56,9 @@ impl Asked<'_> {
     /// What is to be recorded of the request, once allowed, if it counts as activity.
     fn touch(&self, session: &Session, home: &Applied<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
-        let counts = self.ruling.activity(home, method, headers) == Activity::Touch;
-        counts.then(|| Touch {
+        let by_rules = || self.ruling.activity(home, method, headers);
+        let activity = self.activity.unwrap_or_else(by_rules);
+        (activity == Activity::Touch).then(|| Touch {
             at: now,
             last_seen: session.last_seen,
             retention: session.retention,
@@ -76,6 +79,7 @@ impl Checker {
                 Ok(identified) => {
                     let id = identified.id;
                     let asked = Asked {
+                        activity: None,
                         request,
                         original,
                         ruling,
@@ -96,6 +100,29 @@ impl Checker {
             stopwatch,
         );
         outcome
+    }
+
+    /// Looks at the session of a request that is for Curfew itself, whatever the rules call public or
+    /// passive: `activity` says whether it counts. Not a check, and not counted as one.
+    pub async fn look(&self, request: &CheckRequest<'_>, activity: Activity) -> Outcome {
+        let (ruling, original) = match self.ruling(request) {
+            Ok(found) => found,
+            Err(reason) => return Outcome::deny(reason),
+        };
+        let identified = match self.identify(request, &original).await {
+            Ok(identified) => identified,
+            Err(refused) => return *refused,
+        };
+        let id = identified.id;
+        let asked = Asked {
+            activity: Some(activity),
+            request,
+            original: &original,
+            ruling: &ruling,
+            identified,
+        };
+        let outcome = self.answer(&asked, id).await;
+        asked.identified.complete(outcome)
     }
 
     /// Counts and audits an answer.

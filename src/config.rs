@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::credential::jwt::{Issuer, KeySet};
 use crate::credential::{JwtPlaces, KeyRing};
 use crate::delegate::DelegateSettings;
@@ -60,6 +62,8 @@ pub struct Config {
     pub delegates: Vec<DelegateSettings>,
     /// Under which names the backend is told who is there.
     pub identity: IdentityHeaders,
+    /// What a browser is to forget when its user signs out (`Clear-Site-Data`).
+    pub clear_site_data: Option<HeaderValue>,
     /// Signs who is there for applications, if anybody does.
     pub assertion: Option<Arc<AssertionSigner>>,
     /// The keys that tokens are signed with; `None` to make one for this process.

@@ -17,11 +17,15 @@ mod vouch;
 
 use std::sync::Arc;
 
-use crate::check::Checker;
+use http::{HeaderMap, HeaderValue, Response};
+
+use crate::check::{CheckRequest, Checker, Outcome};
 use crate::identity::{AssertionSigner, IdentityHeaders};
+use crate::session::{DenyReason, Verdict};
 
 pub use cookie::{SessionCookie, UnwritableCookie};
 pub use front::Front;
+pub use reply::message;
 pub use sign_in::SignIn;
 
 /// What every contract needs to answer.
@@ -36,11 +40,35 @@ pub struct Contracts {
     pub identity: IdentityHeaders,
     /// Signs who is there, if anybody does.
     pub assertion: Option<Arc<AssertionSigner>>,
+    /// What a browser is to forget when its user signs out (`Clear-Site-Data`).
+    pub clear_site_data: Option<HeaderValue>,
     /// Whether `ext-authz` over HTTP reads the headers `Method` and `Path`.
     pub literal_headers: bool,
 }
 
+impl Contracts {
+    /// What a client is told whose request is denied: status, reason, body, cookie.
+    #[must_use]
+    pub fn denial(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {
+        let denied = Outcome {
+            verdict: match outcome.verdict {
+                // There is nothing to show of a session that is not there.
+                Verdict::Allow => Verdict::Deny(DenyReason::StoreUnavailable),
+                denied @ Verdict::Deny(_) => denied,
+            },
+            ..outcome.clone()
+        };
+        reply::reply(self, request, &denied, reply::Form::Whole)
+    }
+
+    /// Whether the client would rather have a page than data.
+    #[must_use]
+    pub fn wants_page(&self, headers: &HeaderMap) -> bool {
+        sign_in::wants_html(headers)
+    }
+}
+
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

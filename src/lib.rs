@@ -11,11 +11,12 @@
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
 //!    [`sweeper`];
 //!    [`webhook`]
-//! 5. [`contract`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
+//! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
 
 pub mod admin;
 pub mod app;
+pub mod browser;
 pub mod check;
 pub mod cli;
 pub mod clock;

@@ -100,6 +100,7 @@ impl Foundation {
             sign_in: config.sign_in.clone().map(SignIn::new),
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),
+            clear_site_data: config.clear_site_data.clone(),
             literal_headers: config.literal_headers,
         };
         let mut tokens = config.admin.token_hashes.clone();

@@ -45,6 +45,8 @@ pub struct RawConfig {
     pub ext_authz: RawExtAuthz,
     /// Where browsers are sent to sign in.
     pub sign_in: RawSignIn,
+    /// What browsers ask of Curfew itself.
+    pub browser: RawBrowser,
     /// Where sessions live.
     pub store: RawStore,
     /// Opaque session tokens.
@@ -74,6 +76,16 @@ pub struct RawConfig {
     /// What applies to which request; the first that matches.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RawRule>,
+}
+
+/// What browsers ask of Curfew itself, below `/.curfew/`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBrowser {
+    /// What a browser is to forget of the application when its user signs out: `cache`, `cookies`,
+    /// `storage`, `executionContexts`.
+    #[schemars(with = "shape::Texts")]
+    pub clear_site_data: TextList<String>,
 }
 
 /// Where the address of a client is found, for sessions that are bound to it.
@@ -304,6 +316,7 @@ impl Default for RawConfig {
             grpc: RawGrpc::default(),
             ext_authz: RawExtAuthz::default(),
             sign_in: RawSignIn::default(),
+            browser: RawBrowser::default(),
             store: RawStore::default(),
             token: RawToken::default(),
             jwt: RawJwt::default(),

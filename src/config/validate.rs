@@ -158,6 +158,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let jwt = jwt::parse(&raw.jwt, policies, mistakes);
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
     let identity = identity::headers(&raw.identity, mistakes);
+    let clear_site_data = edge::clear_site_data(&raw.browser, mistakes);
     let assertion = identity::assertion(&raw.assertion, mistakes);
     let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
@@ -188,6 +189,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         },
         delegates: delegates?,
         assertion: assertion?.map(Arc::new),
+        clear_site_data: clear_site_data?,
         cookie,
         book: book?,
         address: address?,

@@ -9,29 +9,31 @@ use crate::config::{HostPattern, SignInConfig};
 use crate::identity::IdentityHeaders;
 use crate::live::Live;
 use crate::policy::Rules;
+use crate::session::{Session, SessionId};
 use crate::testing::{Bench, cookie_config};
 
 /// What clears the session cookie.
-pub(super) const CLEARED: &str =
+pub(crate) const CLEARED: &str =
     "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
 
-pub(super) struct Fixture {
-    pub(super) bench: Bench,
-    pub(super) contracts: Live<Contracts>,
+pub(crate) struct Fixture {
+    pub(crate) bench: Bench,
+    pub(crate) contracts: Live<Contracts>,
     front: Front,
     token: String,
+    id: SessionId,
 }
 
 impl Fixture {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub(super) async fn with_literal_headers(literal_headers: bool) -> Self {
+    pub(crate) async fn with_literal_headers(literal_headers: bool) -> Self {
         Self::with(|contracts| contracts.literal_headers = literal_headers).await
     }
 
-    pub(super) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut Contracts)) -> Self {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
@@ -47,6 +49,7 @@ impl Fixture {
             sign_in: Some(sign_in),
             identity: IdentityHeaders::x_session(),
             assertion: None,
+            clear_site_data: None,
             literal_headers: false,
         };
         change(&mut contracts);
@@ -56,14 +59,20 @@ impl Fixture {
             front: Front::new(contracts.clone(), axum::Router::new()),
             contracts,
             token: started.token.expose(),
+            id: started.id,
         }
     }
 
-    pub(super) fn cookie(&self) -> String {
+    /// The record as the store has it.
+    pub(crate) async fn stored(&self) -> Session {
+        self.bench.stored(self.id).await
+    }
+
+    pub(crate) fn cookie(&self) -> String {
         format!("__Host-session={}", self.token)
     }
 
-    pub(super) async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+    pub(crate) async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in lines {
             request = request.header(*name, *value);
@@ -74,7 +83,7 @@ impl Fixture {
 }
 
 /// The reason of a denial, and what it tells the client besides.
-pub(super) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
+pub(crate) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&str>) {
     let header = |name: &str| {
         let value = response.headers().get(name);
         value.map(|value| value.to_str().unwrap())
@@ -87,7 +96,7 @@ pub(super) fn denial(response: &Response) -> (u16, &str, Option<&str>, Option<&s
     )
 }
 
-pub(super) async fn body(response: Response) -> Vec<u8> {
+pub(crate) async fn body(response: Response) -> Vec<u8> {
     let body = axum::body::to_bytes(response.into_body(), 4096).await;
     body.unwrap().to_vec()
 }

@@ -188,7 +188,8 @@ fn body(reason: DenyReason, html: bool) -> (HeaderValue, String) {
 }
 
 /// For the person in front of the screen. Plain text without quotes or markup.
-const fn message(reason: DenyReason) -> &'static str {
+#[must_use]
+pub const fn message(reason: DenyReason) -> &'static str {
     match reason {
         DenyReason::NoCredential => "You are not signed in.",
         DenyReason::InvalidCredential | DenyReason::UnknownSession => {

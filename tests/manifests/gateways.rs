@@ -91,7 +91,7 @@ fn istio_asks_as_envoy_does() {
     assert_eq!(policy["provider"]["name"], providers[0]["name"]);
     assert_eq!(
         policy["rules"][0]["to"][0]["operation"]["notPaths"],
-        json!(["/sign-in"])
+        json!(["/sign-in", "/.curfew/*"])
     );
     let service = document(POLICY, "VirtualService", "application")["spec"].take();
     let way_in = &service["http"][0];

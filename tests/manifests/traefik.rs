@@ -21,10 +21,10 @@ fn path_and_port(address: &Value) -> (String, u16) {
 #[test]
 fn the_labels_say_the_same_as_the_file() {
     let compose = documents(COMPOSE).remove(0);
-    let labels = compose["services"]["application"]["labels"]
-        .as_object()
-        .unwrap()
-        .clone();
+    let labels = ["application", "curfew"].into_iter().flat_map(|service| {
+        let labels = compose["services"][service]["labels"].as_object();
+        labels.unwrap().clone()
+    });
     // What Traefik makes of `traefik.http.a.b`: {a: {b: …}}.
     let mut said = json!({});
     for (label, value) in labels {
@@ -43,10 +43,15 @@ fn the_labels_say_the_same_as_the_file() {
         let label = &said["routers"][name];
         assert_eq!(label["rule"], router["rule"]);
         assert_eq!(label["service"], router["service"]);
-        let middlewares: Vec<&str> = label["middlewares"].as_str().unwrap().split(',').collect();
+        let middlewares = label["middlewares"].as_str();
+        let middlewares: Option<Vec<&str>> = middlewares.map(|names| names.split(',').collect());
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
-    assert_eq!(said["routers"].as_object().unwrap().len(), 2);
+    assert_eq!(said["routers"].as_object().unwrap().len(), 3);
+    assert_eq!(
+        said["services"]["curfew"]["loadbalancer"]["server"]["port"],
+        "9180"
+    );
     let (label, asked) = (
         &said["middlewares"]["curfew"]["forwardauth"],
         &file["middlewares"]["curfew"]["forwardAuth"],
@@ -115,4 +120,10 @@ fn the_custom_resources_say_the_same_as_the_file() {
         let middlewares: Vec<&Value> = middlewares.map(|middleware| &middleware["name"]).collect();
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
+    let browser = document(KUBERNETES, "IngressRoute", "curfew-browser");
+    let route = &browser["spec"]["routes"][0];
+    let rule = file["routers"]["browser"]["rule"].as_str().unwrap();
+    assert_eq!(route["match"], format!("Host(`app.example.com`) && {rule}"));
+    assert!(route["middlewares"].is_null() && file["routers"]["browser"]["middlewares"].is_null());
+    assert_eq!(route["services"][0]["port"], 9180);
 }

@@ -1,5 +1,6 @@
 //! The cases. Those with a bare number are the twenty of our reference of what proxies do.
 
+mod browser;
 mod cookies;
 mod denial;
 mod failure;
@@ -73,6 +74,7 @@ pub const CASES: &[Case] = cases![
     "26" "The policy of a rule denies those requests alone" rules::policy,
     "27" "A bound session is of no use at another address or to another client" rules::binding,
     "28" "The file's comment on another policy is right" sessions::other_policy,
+    "29" "A browser is told how long its session lives, keeps it alive, and signs out" browser::endpoints,
     "19b" "Curfew hangs: nobody is let in, and all is well when it goes on" failure::hanging,
     "19c" "Curfew down: nobody is let in" failure::down,
 ];

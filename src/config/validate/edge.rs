@@ -2,15 +2,39 @@
 
 use std::net::SocketAddr;
 
+use http::HeaderValue;
 use url::{Host, Url};
 
 use super::Mistakes;
-use crate::config::raw::{RawGrpc, RawListen, RawSignIn};
+use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn};
 use crate::config::{GrpcTls, HostPattern, Listen, SignInConfig};
 use crate::secret::Secret;
 
 /// What is written for a listener that is not wanted.
 const OFF: &str = "off";
+
+/// What `Clear-Site-Data` can name (the specification of that name, 3.1).
+const SITE_DATA: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
+
+pub(super) fn clear_site_data(
+    raw: &RawBrowser,
+    mistakes: &mut Mistakes,
+) -> Option<Option<HeaderValue>> {
+    let key = "browser.clear_site_data";
+    for kind in &raw.clear_site_data.0 {
+        if !SITE_DATA.contains(&&**kind) {
+            let known = SITE_DATA.join(", ");
+            mistakes.note(key, format!("`{kind}` is none of {known}"));
+            return None;
+        }
+    }
+    let quoted = raw.clear_site_data.0.iter();
+    let quoted: Vec<String> = quoted.map(|kind| format!("\"{kind}\"")).collect();
+    if quoted.is_empty() {
+        return Some(None);
+    }
+    HeaderValue::try_from(quoted.join(", ")).ok().map(Some)
+}
 
 pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen> {
     let check = address("listen.check", &raw.check, mistakes);

@@ -15,7 +15,14 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             "\tadmin off\n\tservers {\n\t\tprotocols h1 h2c".to_owned(),
         ),
         (":8080 {", format!(":{} {{", address.port())),
-        ("127.0.0.1:9180", upstreams.check.to_string()),
+        (
+            "forward_auth 127.0.0.1:9180",
+            format!("forward_auth {}", upstreams.check),
+        ),
+        (
+            "reverse_proxy 127.0.0.1:9180",
+            format!("reverse_proxy {}", upstreams.check),
+        ),
     ];
     if let Some(policy) = upstreams.policy {
         replaced.push((

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::process::Command;
 
 use super::{Proxy, Running, Upstreams};
@@ -30,8 +31,12 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
     }
-    let port = format!("port_value: {}", upstreams.grpc.port());
-    start(&changed(&text, &[("port_value: 9181", port)]), upstreams)
+    let port = |address: SocketAddr| format!("port_value: {}", address.port());
+    let replaced = [
+        ("port_value: 9181", port(upstreams.grpc)),
+        ("port_value: 9180", port(upstreams.check)),
+    ];
+    start(&changed(&text, &replaced), upstreams)
 }
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {

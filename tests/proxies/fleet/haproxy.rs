@@ -27,6 +27,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
         &text,
         &[
             ("127.0.0.1:8080", address.to_string()),
+            ("127.0.0.1:9180", upstreams.check.to_string()),
             ("127.0.0.1:9182", upstreams.spoe.to_string()),
             ("127.0.0.1:3000", upstreams.application.to_string()),
         ],

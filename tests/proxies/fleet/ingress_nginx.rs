@@ -69,6 +69,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         let text = format!("server {{{server}");
         text.replace("SERVER_NAME", name)
             .replace("AUTH_URL", &format!("http://{}{path}", upstreams.check))
+            .replace("CURFEW", &upstreams.check.to_string())
             .replace("AUTH_RESPONSE_HEADERS", &response_headers)
             .replace("SIGN_IN_URL", annotation("auth-signin"))
             .replace("SIGN_IN", sign_in)

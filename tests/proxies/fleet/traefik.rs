@@ -22,6 +22,10 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
                 "address: http://127.0.0.1:9180/forward-auth",
                 format!("address: http://{}{path}", upstreams.check),
             ),
+            (
+                "url: http://127.0.0.1:9180",
+                format!("url: http://{}", upstreams.check),
+            ),
             ("127.0.0.1:3000", upstreams.application.to_string()),
         ],
     );

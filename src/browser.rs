@@ -1,0 +1,61 @@
+//! What a browser asks of Curfew itself, on the application's own host: how long the session still
+//! lives, to keep it alive, to end it, and the script and the page that tell a person of it.
+//!
+//! The ingress routes `/.curfew/` here, around the check. Nothing here needs a configuration of the
+//! application: the session is that of the request's own credential. What changes something is a
+//! `POST` from a page of the same origin ([`origin`]).
+
+mod asker;
+mod keep_alive;
+mod origin;
+mod sign_out;
+mod signed_out;
+mod status;
+mod warning;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::contract::Contracts;
+use crate::live::Live;
+
+/// What the paths begin with.
+pub const PREFIX: &str = "/.curfew";
+
+/// The routes, for the `check` listener.
+pub fn router(contracts: Live<Contracts>) -> Router {
+    let routes = Router::new()
+        .route("/session", get(status::show))
+        .route("/keep-alive", post(keep_alive::touch))
+        .route("/sign-out", post(sign_out::end))
+        .route("/signed-out", get(signed_out::page))
+        .route("/warning.js", get(warning::script));
+    Router::new().nest(PREFIX, routes).with_state(contracts)
+}
+
+/// What every answer says besides: nobody keeps it, and no other origin embeds it.
+fn private(response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    harden(headers);
+    response
+}
+
+/// Headers without which an old browser would guess.
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        let name = HeaderName::from_static(name);
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+#[cfg(test)]
+mod tests;

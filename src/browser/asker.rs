@@ -1,0 +1,62 @@
+use std::net::SocketAddr;
+
+use axum::extract::FromRequestParts;
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Uri};
+
+use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
+use crate::policy::Contract;
+
+/// A browser that asks, by what its request says.
+pub(super) struct Asker {
+    pub(super) headers: HeaderMap,
+    /// The host, with its port where the request has one.
+    pub(super) host: String,
+    method: Method,
+    uri: Uri,
+    peer: Option<SocketAddr>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Asker {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        let authority = parts.uri.authority().map(|host| host.as_str().to_owned());
+        let mut lines = parts.headers.get_all(HOST).into_iter();
+        let host = match (authority, lines.next(), lines.next()) {
+            (Some(host), ..) => Some(host),
+            (None, Some(host), None) => host.to_str().ok().map(str::to_owned),
+            _ => None,
+        };
+        let peer: Option<&SocketAddr> = parts.extensions.get();
+        Ok(Self {
+            headers: parts.headers.clone(),
+            host: host.ok_or(StatusCode::BAD_REQUEST)?,
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            peer: peer.copied(),
+        })
+    }
+}
+
+impl Asker {
+    /// The request as a check has it: the one that was sent.
+    ///
+    /// # Errors
+    /// 400 where its host or path could be read in two ways.
+    pub(super) fn request(&self) -> Result<CheckRequest<'_>, StatusCode> {
+        let (host, path) = (self.host.as_bytes(), self.uri.path().as_bytes());
+        let url = OriginalUrl::from_parts(true, host, path);
+        let url = url.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let method = &self.method;
+        Ok(CheckRequest {
+            contract: Contract::ForwardAuth,
+            policy: None,
+            original: Ok(Original { method, url }),
+            headers: &self.headers,
+            address: ClientAddress::InHeader,
+            peer: self.peer.map(|peer| peer.ip()),
+        })
+    }
+}

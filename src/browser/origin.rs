@@ -1,0 +1,80 @@
+//! Cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
+//!
+//! Browsers say so in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; a page can forge
+//! neither. Who sends no cookie can't be made to by another page.
+
+use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use http::{HeaderName, HeaderValue, StatusCode};
+use url::Url;
+
+use super::asker::Asker;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses a request of another site's page.
+///
+/// # Errors
+/// 403, unless the request is from a page of the same origin, or from no page.
+pub(super) fn same(asker: &Asker) -> Result<(), StatusCode> {
+    let headers = &asker.headers;
+    let same = match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_of(origin, &asker.host),
+        (None, None) => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
+    };
+    if same {
+        Ok(())
+    } else {
+        tracing::debug!(host = asker.host, "a request of another site was refused");
+        Err(StatusCode::FORBIDDEN)
+    }
+}
+
+/// Whether an origin has this host. The scheme is the proxy's matter, which Curfew can't see.
+fn is_of(origin: &HeaderValue, host: &str) -> bool {
+    let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
+    let Some(origin) = origin.to_str().ok().and_then(parse) else {
+        return false;
+    };
+    let Some(own) = parse(&format!("{}://{host}", origin.scheme())) else {
+        return false;
+    };
+    let bare = own.path() == "/" && own.username().is_empty();
+    let place = |url: &Url| {
+        (
+            url.host_str().map(str::to_owned),
+            url.port_or_known_default(),
+        )
+    };
+    matches!(origin.scheme(), "http" | "https") && bare && place(&origin) == place(&own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_compared_whole() {
+        let is_of = |origin: &str, host| is_of(&HeaderValue::from_str(origin).unwrap(), host);
+        for (origin, host) in [
+            ("https://app.example.com", "app.example.com"),
+            ("https://app.example.com", "APP.example.com:443"),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(is_of(origin, host), "{origin} {host}");
+        }
+        for (origin, host) in [
+            ("null", "app.example.com"),
+            ("https://app.example.com.evil.example", "app.example.com"),
+            ("https://evil.example", "app.example.com"),
+            ("https://app.example.com:8443", "app.example.com"),
+            ("https://app.example.com", "app.example.com:8443"),
+            ("https://app.example.com", "app.example.com/x@evil"),
+            ("file:///app.example.com", "app.example.com"),
+            ("https://", "app.example.com"),
+        ] {
+            assert!(!is_of(origin, host), "{origin} {host}");
+        }
+    }
+}

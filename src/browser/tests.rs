@@ -1,0 +1,226 @@
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use http::Request;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use super::*;
+use crate::contract::fixture::{CLEARED, Fixture};
+use crate::session::State;
+use crate::testing::{MINUTE, SECOND};
+
+struct Browser {
+    fixture: Fixture,
+    routes: Router,
+}
+
+const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+impl Browser {
+    async fn new() -> Self {
+        Self::of(Fixture::new().await)
+    }
+
+    fn of(fixture: Fixture) -> Self {
+        let routes = router(fixture.contracts.clone());
+        Self { fixture, routes }
+    }
+
+    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "app.example.com");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        self.routes.clone().oneshot(request).await.unwrap()
+    }
+
+    /// The same with the session's cookie.
+    async fn ask(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+        let cookie = self.fixture.cookie();
+        let lines = [&[("cookie", &*cookie)], lines].concat();
+        self.send(method, path, &lines).await
+    }
+
+    async fn last_seen(&self) -> u64 {
+        let stored = self.fixture.stored().await;
+        stored.last_seen.since(crate::testing::START).as_secs()
+    }
+}
+
+async fn json(response: Response) -> Value {
+    serde_json::from_slice(&to_bytes(response.into_body(), 4096).await.unwrap()).unwrap()
+}
+
+async fn text(response: Response) -> String {
+    let bytes = to_bytes(response.into_body(), 8192).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn the_status_says_what_is_left_and_touches_nothing() {
+    let browser = Browser::new().await;
+    browser.fixture.bench.at(5 * MINUTE);
+    for _ in 0..2 {
+        let response = browser.ask("GET", "/.curfew/session", &[]).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+        let status = json(response).await;
+        assert_eq!(status["subject"], "alice");
+        assert_eq!(status["idle_remaining"], 600.0);
+        assert_eq!(status["absolute_remaining"], 8.0 * 3600.0 - 300.0);
+        assert_eq!(status["server_time"], 1_800_000_300_000_u64);
+    }
+    assert_eq!(browser.last_seen().await, 0);
+}
+
+#[tokio::test]
+async fn who_has_no_session_is_told_why() {
+    let browser = Browser::new().await;
+    let response = browser.send("GET", "/.curfew/session", &[]).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["x-session-reason"], "no_credential");
+    browser.fixture.bench.at(15 * MINUTE);
+    let response = browser.ask("GET", "/.curfew/session", &[]).await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(response.headers()["x-session-reason"], "idle_timeout");
+    assert_eq!(response.headers()["set-cookie"], CLEARED);
+    assert_eq!(json(response).await["error"], "idle_timeout");
+    let store = &browser.fixture.bench.store;
+    store
+        .all_fail
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let response = browser.ask("GET", "/.curfew/session", &[]).await;
+    assert_eq!(response.status(), 503);
+    assert!(!response.headers().contains_key("set-cookie"));
+}
+
+#[tokio::test]
+async fn keeping_alive_is_activity() {
+    let browser = Browser::new().await;
+    browser.fixture.bench.at(14 * MINUTE);
+    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    assert_eq!(json(response).await["idle_remaining"], 900.0);
+    assert_eq!(browser.last_seen().await, 14 * 60);
+    // Not what is over.
+    browser.fixture.bench.at(29 * MINUTE);
+    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn other_sites_can_neither_keep_alive_nor_sign_out() {
+    let browser = Browser::new().await;
+    browser.fixture.bench.at(MINUTE);
+    for path in ["/.curfew/keep-alive", "/.curfew/sign-out"] {
+        for lines in [
+            &[][..],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            &[("sec-fetch-site", "none")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "null")],
+            &[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "https://app.example.com"),
+            ],
+            &[("authorization", "Bearer x")],
+        ] {
+            let response = browser.ask("POST", path, lines).await;
+            assert_eq!(response.status(), 403, "{path} {lines:?}");
+        }
+        assert_eq!(browser.ask("GET", path, &[SAME]).await.status(), 405);
+    }
+    assert_eq!(browser.last_seen().await, 0);
+    let by_origin = [("origin", "https://app.example.com")];
+    let response = browser.ask("POST", "/.curfew/keep-alive", &by_origin).await;
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test]
+async fn signing_out_ends_the_session() {
+    let fixture = Fixture::with(|contracts| {
+        contracts.clear_site_data = Some(HeaderValue::from_static("\"cache\""));
+    });
+    let browser = Browser::of(fixture.await);
+    browser.fixture.bench.at(SECOND);
+    let response = browser.ask("POST", "/.curfew/sign-out", &[SAME]).await;
+    assert_eq!(response.status(), 204);
+    assert_eq!(response.headers()["set-cookie"], CLEARED);
+    assert_eq!(response.headers()["clear-site-data"], "\"cache\"");
+    let stored = browser.fixture.stored().await;
+    assert!(matches!(stored.state, State::Ended(_)), "{stored:?}");
+    let html = ("accept", "text/html");
+    let response = browser
+        .ask("POST", "/.curfew/sign-out", &[SAME, html])
+        .await;
+    assert_eq!(response.status(), 303);
+    assert_eq!(
+        response.headers()["location"],
+        "/.curfew/signed-out?reason=signed_out"
+    );
+}
+
+#[tokio::test]
+async fn who_could_not_be_signed_out_is_told() {
+    let browser = Browser::new().await;
+    let fail = std::sync::atomic::Ordering::SeqCst;
+    browser.fixture.bench.store.ends_fail.store(true, fail);
+    let response = browser.ask("POST", "/.curfew/sign-out", &[SAME]).await;
+    assert_eq!(response.status(), 503);
+    assert!(!response.headers().contains_key("set-cookie"));
+}
+
+#[tokio::test]
+async fn the_page_says_why_and_runs_nothing() {
+    let browser = Browser::new().await;
+    for (query, says) in [
+        ("?reason=idle_timeout", "was not used for a while"),
+        ("?reason=absolute_timeout", "longest duration"),
+        ("?reason=revoked", "was ended"),
+        ("?reason=signed_out", "You have signed out"),
+        ("?reason=%3Cscript%3E", "not signed in"),
+        ("", "not signed in"),
+    ] {
+        let path = format!("/.curfew/signed-out{query}");
+        let response = browser.send("GET", &path, &[]).await;
+        assert_eq!(response.status(), 200);
+        let policy = response.headers()["content-security-policy"]
+            .to_str()
+            .unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        let page = text(response).await;
+        assert!(page.contains(says), "{query}: {page}");
+        assert!(!page.contains("<script"), "{page}");
+        assert!(page.contains("href=\"/\""), "{page}");
+    }
+    let back = "/.curfew/signed-out?rd=%2Forders%3Fa%3D1%26b%3D%22";
+    let page = text(browser.send("GET", back, &[]).await).await;
+    assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
+}
+
+#[tokio::test]
+async fn the_script_is_small_and_kept() {
+    let browser = Browser::new().await;
+    let response = browser.send("GET", "/.curfew/warning.js", &[]).await;
+    assert_eq!(
+        response.headers()["content-type"],
+        "text/javascript; charset=utf-8"
+    );
+    let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+    let script = text(response).await;
+    assert!(script.len() < 6 * 1024, "{} bytes", script.len());
+    for forbidden in ["innerHTML", "eval(", "document.write", ".cssText"] {
+        assert!(!script.contains(forbidden), "{forbidden}");
+    }
+    let known = [("if-none-match", &*tag)];
+    let response = browser.send("GET", "/.curfew/warning.js", &known).await;
+    assert_eq!(response.status(), 304);
+    assert_eq!(response.headers()["etag"], *tag);
+    assert_eq!(text(response).await, "");
+}

@@ -1,0 +1,44 @@
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::harden;
+
+const SCRIPT: &str = include_str!("warning.js");
+
+/// For how long a browser does not ask again.
+const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+
+/// Names the script as it is in this version.
+static TAG: LazyLock<String> = LazyLock::new(|| {
+    let hash = Sha256::digest(SCRIPT);
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..12]))
+});
+
+/// `GET /.curfew/warning.js`.
+pub(super) async fn script(headers: HeaderMap) -> Response {
+    let known = headers.get(IF_NONE_MATCH).is_some_and(|tags| {
+        let tags = tags.to_str().unwrap_or_default().split(',');
+        let tags = tags.map(|tag| tag.trim().trim_start_matches("W/"));
+        { tags }.any(|tag| tag == *TAG)
+    });
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        SCRIPT.into_response()
+    };
+    let answer = response.headers_mut();
+    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
+    answer.insert(CONTENT_TYPE, kind);
+    answer.insert(CACHE_CONTROL, KEPT);
+    if let Ok(tag) = HeaderValue::from_str(&TAG) {
+        answer.insert(ETAG, tag);
+    }
+    harden(answer);
+    response
+}

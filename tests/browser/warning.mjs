@@ -1,0 +1,158 @@
+// The warning in a real Chromium, in two tabs of an application that knows nothing of it but the
+// script's address. Says what was seen, a line each; ends with an error at the first wrong thing.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
+
+const given = JSON.parse(process.env.BROWSER);
+const require = createRequire(given.packages + "/");
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+
+// The application: a form, under a policy that lets no inline script or style run.
+const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; base-uri 'none'";
+createServer((request, response) => {
+  response.setHeader("content-type", "text/html; charset=utf-8");
+  response.setHeader("content-security-policy", POLICY);
+  response.end(`<!doctype html><html lang="en"><title>Orders</title><main><h1>Orders</h1>
+<label>Note <textarea id="note"></textarea></label></main>
+<script src="/.curfew/warning.js" data-before="3" data-every="1" defer></script></html>`);
+}).listen(given.application, "127.0.0.1");
+
+const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
+const trouble = [];
+
+async function api(method, path, body) {
+  const headers = { authorization: `Bearer ${given.admin_token}`, "content-type": "application/json" };
+  const answer = await fetch(`${given.admin}/api/v1/${path}`, { method, headers, body: JSON.stringify(body) });
+  assert(answer.ok, `${method} ${path}: ${answer.status}`);
+  return answer.json();
+}
+
+// A person who has signed in, with so many tabs on the application.
+async function person(tabs, policy = "default") {
+  const { token, session } = await api("POST", "sessions", { subject: "alice", policy });
+  const context = await browser.newContext();
+  await context.addCookies([{ name: "session", value: token, url: given.url, httpOnly: true }]);
+  const pages = [];
+  for (let tab = 0; tab < tabs; tab++) {
+    const page = await context.newPage();
+    page.on("pageerror", (error) => trouble.push(String(error)));
+    page.on("console", (line) => {
+      if (/Content Security Policy/.test(line.text())) trouble.push(line.text());
+    });
+    await page.goto(`${given.url}/orders?page=2`);
+    pages.push(page);
+  }
+  return { context, pages, session };
+}
+
+const dialog = (page) => page.getByRole("alertdialog");
+const button = (page, name) => dialog(page).getByRole("button", { name });
+const shown = (page, timeout = 8000) => dialog(page).waitFor({ state: "visible", timeout });
+const hidden = (page) => dialog(page).waitFor({ state: "hidden", timeout: 3000 });
+const ended = (page, reason, timeout = 12000) =>
+  page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === reason, { timeout });
+
+async function accessible(page, what) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
+  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], what);
+  console.log(`axe-core finds nothing: ${what}`);
+}
+
+async function picture(page, name, colorScheme = "light") {
+  if (!given.pictures) return;
+  mkdirSync(given.pictures, { recursive: true });
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize({ width: 720, height: 420 });
+  await page.screenshot({ path: `${given.pictures}/${name}.png` });
+}
+
+const cases = {
+  async "it appears in every tab, and staying in one is staying in all"() {
+    const { context, pages: [one, two] } = await person(2);
+    await Promise.all([shown(one), shown(two)]);
+    await assert.match(await dialog(one).innerText(), /signed out in 0:0[0-3]/);
+    assert.equal(await one.evaluate(() => document.querySelector("curfew-warning").shadowRoot.activeElement.textContent), "Stay signed in");
+    await button(one, "Stay signed in").click();
+    await Promise.all([hidden(one), hidden(two)]);
+    await shown(one);
+    // By the keyboard alone: Escape is the answer of somebody who is there, and Tab stays within.
+    await one.keyboard.press("Tab");
+    assert.equal(await one.evaluate(() => document.querySelector("curfew-warning").shadowRoot.activeElement.textContent), "Sign out");
+    await one.keyboard.press("Escape");
+    await Promise.all([hidden(one), hidden(two)]);
+    await context.close();
+  },
+
+  async "it can be read by everybody"() {
+    const { context, pages: [page] } = await person(1);
+    await shown(page);
+    await accessible(page, "the dialog");
+    await picture(page, "warning");
+    await picture(page, "warning-dark", "dark");
+    await context.close();
+  },
+
+  async "typing is activity"() {
+    const { context, pages: [page] } = await person(1);
+    await page.focus("#note");
+    const until = Date.now() + 9000;
+    while (Date.now() < until) {
+      await page.keyboard.type("a");
+      await page.waitForTimeout(200);
+      assert.equal(await dialog(page).isVisible(), false, "it would be in the way");
+    }
+    await context.close();
+  },
+
+  async "signing out in one tab is signing out in all"() {
+    const { context, pages: [one, two] } = await person(2);
+    await shown(one);
+    await button(one, "Sign out").click();
+    await Promise.all([ended(one, "signed_out"), ended(two, "signed_out")]);
+    assert.match(await two.innerText("main"), /You have signed out/);
+    assert.deepEqual(await context.cookies(), [], "the cookie is gone");
+    assert.equal((await one.goto(`${given.url}/orders`)).status(), 401);
+    await context.close();
+  },
+
+  async "who is not there is told why, and finds the way back"() {
+    const { context, pages: [one, two] } = await person(2);
+    await Promise.all([ended(one, "idle_timeout"), ended(two, "idle_timeout")]);
+    assert.match(await one.innerText("main"), /was not used for a while/);
+    assert.equal(await one.getByRole("link", { name: "Sign in again" }).getAttribute("href"), "/orders?page=2");
+    await accessible(one, "the page");
+    await picture(one, "signed-out");
+    await context.close();
+  },
+
+  async "nothing prolongs the longest duration, and it does not say so"() {
+    const { context, pages: [page] } = await person(1, "brief");
+    await shown(page);
+    assert.match(await dialog(page).innerText(), /longest duration/);
+    await button(page, "Close").click();
+    await hidden(page);
+    await page.waitForTimeout(500);
+    assert.equal(await dialog(page).isVisible(), false, "once is enough");
+    await ended(page, "absolute_timeout");
+    await context.close();
+  },
+
+  async "an end from elsewhere is noticed"() {
+    const { context, pages: [page], session } = await person(1);
+    await api("DELETE", `sessions/${session.id}`);
+    await ended(page, "revoked");
+    await context.close();
+  },
+};
+
+for (const [name, run] of Object.entries(cases)) {
+  await run();
+  console.log(`ok: ${name}`);
+}
+assert.deepEqual(trouble, [], "neither errors nor violations of the policy");
+await browser.close();
+process.exit(0);

@@ -1,0 +1,73 @@
+//! What a browser asks of Curfew itself, by the way that the file of `deploy/` makes for it.
+
+use serde_json::Value;
+
+use crate::bench::{Answer, Bench};
+
+const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+fn status(answer: &Answer) -> Value {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.one("cache-control"), Some("no-store"));
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+pub async fn endpoints(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    let own = [("cookie", &*cookie)];
+    let script = [("cookie", &*cookie), SAME_ORIGIN];
+    bench.curfew.age(&session, "10m").await;
+    // Asking is no activity.
+    for _ in 0..2 {
+        let left = status(&bench.send("GET", "/.curfew/session", &own).await);
+        assert_eq!(left["subject"], "alice");
+        let idle = left["idle_remaining"].as_f64().unwrap();
+        assert!((280.0..=300.0).contains(&idle), "{idle}");
+    }
+    let answer = bench.send("POST", "/.curfew/keep-alive", &own).await;
+    assert_eq!(answer.status, 403, "no page of this origin asks");
+    let left = status(&bench.send("POST", "/.curfew/keep-alive", &script).await);
+    assert!(left["idle_remaining"].as_f64().unwrap() > 890.0, "{left}");
+    let by_origin = format!("http://{}", crate::fleet::HOST);
+    let other = [("cookie", &*cookie), ("origin", "https://evil.example")];
+    let same = [("cookie", &*cookie), ("origin", &*by_origin)];
+    for (lines, expected) in [(&other, 403), (&same, 200)] {
+        let answer = bench.send("POST", "/.curfew/keep-alive", lines).await;
+        assert_eq!(answer.status, expected, "{lines:?}");
+    }
+    let code = bench.send("GET", "/.curfew/warning.js", &[]).await;
+    assert_eq!(code.status, 200);
+    assert_eq!(
+        code.one("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
+    let page = bench
+        .send("GET", "/.curfew/signed-out?reason=idle_timeout", &[])
+        .await;
+    assert!(page.body.contains("was not used for a while"), "{page:?}");
+    let nobody = bench.send("GET", "/.curfew/session", &[]).await;
+    assert_eq!(nobody.status, 401, "{nobody:?}");
+    // Nothing else of Curfew's can be reached by that way.
+    for path in [
+        "/.curfew/../auth-request",
+        "/.curfew/..%2fauth-request",
+        "/.curfew/%2e%2e/api/v1/sessions",
+        "/.curfew/nonesuch",
+    ] {
+        let status = bench.raw(&request(path)).await;
+        assert!(matches!(status, 400 | 401 | 403 | 404), "{path}: {status}");
+    }
+    bench.unreached();
+    let out = bench.send("POST", "/.curfew/sign-out", &script).await;
+    assert_eq!(out.status, 204, "{out:?}");
+    assert!(
+        out.one("set-cookie").unwrap().contains("Max-Age=0"),
+        "{out:?}"
+    );
+    bench.refused(&bench.get(&session, "/").await, "revoked");
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
+}
