@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Loaded, Source};
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::contract::{Front, UnwritableCookie};
+use crate::contract::{Contracts, Front, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
@@ -261,6 +261,12 @@ impl App {
                 started_with: loaded,
             },
         })
+    }
+
+    /// What answers checks, for a [layer](crate::layer) in this process.
+    #[must_use]
+    pub fn contracts(&self) -> Live<Contracts> {
+        self.reloader.in_force.contracts.clone()
     }
 
     /// Where it listens; port 0 in the configuration is the one that the system chose here.

@@ -16,7 +16,7 @@ mod warning;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::contract::Contracts;
@@ -55,6 +55,26 @@ fn harden(headers: &mut HeaderMap) {
         let name = HeaderName::from_static(name);
         headers.insert(name, HeaderValue::from_static(value));
     }
+}
+
+/// Text as HTML shows it, in an attribute, too.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    signed_out::escaped(text)
+}
+
+/// A path on this host, and nothing that a browser would take for another address (CWE-601); `/`
+/// where it is none.
+#[must_use]
+pub fn local_path(asked: &str) -> &str {
+    signed_out::way_back(asked)
+}
+
+/// Whether a request is from a page of its own origin (CWE-352).
+#[must_use]
+pub fn is_same_origin(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.is_some_and(|host| origin::is_same(headers, host))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod check_config;
 mod compliance;
+mod demo;
 mod explain;
 mod keygen;
 mod migrate;
@@ -26,6 +27,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what it does: an application behind Curfew, with limits of seconds, on this machine.
+    Demo(demo::DemoArgs),
     /// Run the service. Without a configuration, sessions are kept in memory.
     Serve(ConfigArgs),
     /// Check the configuration and print what is in force, without its secrets.
@@ -74,6 +77,7 @@ impl Cli {
     /// With what went wrong, for people.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Demo(args) => demo::run(&args),
             Command::Serve(args) => serve::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
             Command::Compliance(args) => compliance::run(&args),

@@ -9,6 +9,7 @@ mod ext_authz;
 pub mod ext_authz_grpc;
 mod forward_auth;
 mod front;
+pub mod layer;
 mod reply;
 mod sign_in;
 pub mod spoe;

@@ -44,5 +44,7 @@ pub mod sweeper;
 pub mod telemetry;
 pub mod webhook;
 
+pub use contract::layer;
+
 #[cfg(test)]
 mod testing;

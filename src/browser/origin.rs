@@ -4,7 +4,7 @@
 //! neither. Who sends no cookie can't be made to by another page.
 
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
 use super::asker::Asker;
@@ -16,17 +16,19 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// # Errors
 /// 403, unless the request is from a page of the same origin, or from no page.
 pub(super) fn same(asker: &Asker) -> Result<(), StatusCode> {
-    let headers = &asker.headers;
-    let same = match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
-        (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => is_of(origin, &asker.host),
-        (None, None) => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
-    };
-    if same {
+    if is_same(&asker.headers, &asker.host) {
         Ok(())
     } else {
         tracing::debug!(host = asker.host, "a request of another site was refused");
         Err(StatusCode::FORBIDDEN)
+    }
+}
+
+pub(super) fn is_same(headers: &HeaderMap, host: &str) -> bool {
+    match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => is_of(origin, host),
+        (None, None) => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
     }
 }
 

@@ -64,7 +64,7 @@ fn words(reason: &str) -> (&'static str, &'static str) {
 }
 
 /// A path on this host, and nothing that a browser would take for another (CWE-601).
-fn way_back(asked: &str) -> &str {
+pub(super) fn way_back(asked: &str) -> &str {
     let mut start = asked.chars();
     let local = start.next() == Some('/') && !matches!(start.next(), Some('/' | '\\'));
     let plain = !asked.chars().any(|it| it.is_control() || it == '\\');
@@ -75,7 +75,7 @@ fn way_back(asked: &str) -> &str {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.chars().fold(String::new(), |mut all, it| {
         match it {
             '&' => all.push_str("&amp;"),

@@ -14,16 +14,19 @@ pub enum Contract {
     ExtAuthzGrpc,
     /// HAProxy.
     Spoe,
+    /// The tower layer, without a proxy.
+    Layer,
 }
 
 impl Contract {
     /// Every contract.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AuthRequest,
         Self::ForwardAuth,
         Self::ExtAuthz,
         Self::ExtAuthzGrpc,
         Self::Spoe,
+        Self::Layer,
     ];
 
     /// The name in the configuration, in metrics and in audit events.
@@ -35,6 +38,7 @@ impl Contract {
             Self::ExtAuthz => "ext-authz",
             Self::ExtAuthzGrpc => "ext-authz-grpc",
             Self::Spoe => "spoe",
+            Self::Layer => "layer",
         }
     }
 

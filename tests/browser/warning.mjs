@@ -1,14 +1,9 @@
 // The warning in a real Chromium, in two tabs of an application that knows nothing of it but the
 // script's address. Says what was seen, a line each; ends with an error at the first wrong thing.
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
-import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
 
-const given = JSON.parse(process.env.BROWSER);
-const require = createRequire(given.packages + "/");
-const { chromium } = require("playwright-core");
-const axe = require("axe-core");
+import { accessible, browser, button, dialog, ended, given, hidden, picture, run, shown, watch } from "./chromium.mjs";
 
 // The application: a form, under a policy that lets no inline script or style run.
 const POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; base-uri 'none'";
@@ -19,9 +14,6 @@ createServer((request, response) => {
 <label>Note <textarea id="note"></textarea></label></main>
 <script src="/.curfew/warning.js" data-before="3" data-every="1" defer></script></html>`);
 }).listen(given.application, "127.0.0.1");
-
-const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
-const trouble = [];
 
 async function api(method, path, body) {
   const headers = { authorization: `Bearer ${given.admin_token}`, "content-type": "application/json" };
@@ -38,36 +30,11 @@ async function person(tabs, policy = "default") {
   const pages = [];
   for (let tab = 0; tab < tabs; tab++) {
     const page = await context.newPage();
-    page.on("pageerror", (error) => trouble.push(String(error)));
-    page.on("console", (line) => {
-      if (/Content Security Policy/.test(line.text())) trouble.push(line.text());
-    });
+    watch(page);
     await page.goto(`${given.url}/orders?page=2`);
     pages.push(page);
   }
   return { context, pages, session };
-}
-
-const dialog = (page) => page.getByRole("alertdialog");
-const button = (page, name) => dialog(page).getByRole("button", { name });
-const shown = (page, timeout = 8000) => dialog(page).waitFor({ state: "visible", timeout });
-const hidden = (page) => dialog(page).waitFor({ state: "hidden", timeout: 3000 });
-const ended = (page, reason, timeout = 12000) =>
-  page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === reason, { timeout });
-
-async function accessible(page, what) {
-  await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
-  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], what);
-  console.log(`axe-core finds nothing: ${what}`);
-}
-
-async function picture(page, name, colorScheme = "light") {
-  if (!given.pictures) return;
-  mkdirSync(given.pictures, { recursive: true });
-  await page.emulateMedia({ colorScheme });
-  await page.setViewportSize({ width: 720, height: 420 });
-  await page.screenshot({ path: `${given.pictures}/${name}.png` });
 }
 
 const cases = {
@@ -149,10 +116,4 @@ const cases = {
   },
 };
 
-for (const [name, run] of Object.entries(cases)) {
-  await run();
-  console.log(`ok: ${name}`);
-}
-assert.deepEqual(trouble, [], "neither errors nor violations of the policy");
-await browser.close();
-process.exit(0);
+await run(cases);

@@ -35,7 +35,7 @@ pub struct RawRule {
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "shape::Texts")]
     pub method: OneOrMany,
-    /// How the proxy asks: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`.
+    /// How the proxy asks: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`, `layer`.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
     #[schemars(with = "shape::Texts")]
     pub contract: OneOrMany,

@@ -1,0 +1,222 @@
+//! `curfew demo`: Curfew, an application behind it, and a way to sign in, in one process.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use clap::Args;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Deserialize;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::app::App;
+use crate::browser::{self, escaped, local_path};
+use crate::clock::SystemClock;
+use crate::config::{LogFormat, Source};
+use crate::contract::Contracts;
+use crate::layer::{CurfewLayer, LiveSession};
+use crate::lifecycle::SignIn;
+use crate::live::Live;
+use crate::policy::Client;
+use crate::session::{Attributes, Subject, Timestamp};
+use crate::telemetry::logging;
+
+/// What a page of the demonstration may load: what is its own.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'",
+);
+
+#[derive(Args, Debug)]
+pub(super) struct DemoArgs {
+    /// The port on this machine; 0 for any that is free.
+    #[arg(short, long, default_value_t = 8080)]
+    port: u16,
+    /// How long nothing may be done.
+    #[arg(long, default_value = "30s")]
+    idle: String,
+    /// How long a session lives at the most.
+    #[arg(long, default_value = "3m")]
+    absolute: String,
+    /// How many seconds before that the warning appears.
+    #[arg(long, default_value_t = 15)]
+    before: u32,
+}
+
+/// What the pages show.
+#[derive(Clone)]
+struct Demo {
+    contracts: Live<Contracts>,
+    words: Arc<[(&'static str, String)]>,
+}
+
+/// Runs until Ctrl-C.
+pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
+    super::runtime()?.block_on(async {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let source = Source {
+            file: None,
+            environment: settings(args, &url).into_iter().collect(),
+        };
+        let loaded = source.load()?;
+        logging::init(LogFormat::Human, "warn")?;
+        let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
+        let contracts = app.contracts();
+        let words = [
+            ("idle", args.idle.clone()),
+            ("absolute", args.absolute.clone()),
+            ("before", args.before.to_string()),
+        ];
+        let demo = Demo {
+            contracts: contracts.clone(),
+            words: Arc::new(words),
+        };
+        let browser = browser::router(contracts.clone());
+        let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "open {url}/ in a browser, and sign in")?;
+        writeln!(out, "  {} idle, {} in all", args.idle, args.absolute)?;
+        writeln!(out, "  {url}/.curfew/session     how long it still lives")?;
+        writeln!(
+            out,
+            "  http://{}/metrics   what is counted\n\nCtrl-C ends it.",
+            app.addresses().ops
+        )?;
+        out.flush()?;
+        drop(out);
+        let stop = CancellationToken::new();
+        let on_signal = stop.clone();
+        tokio::spawn(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            on_signal.cancel();
+        });
+        let serving =
+            axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let (served, ran) = tokio::join!(serving, app.run(Arc::new(Notify::new()), stop));
+        served?;
+        Ok(ran?)
+    })
+}
+
+/// The configuration of the demonstration.
+fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
+    let host = url.trim_start_matches("http://");
+    let any = "127.0.0.1:0";
+    let settings = [
+        ("LISTEN__CHECK", any),
+        ("LISTEN__GRPC", "off"),
+        ("LISTEN__ADMIN", any),
+        ("LISTEN__OPS", any),
+        ("POLICIES__DEFAULT__IDLE", &*args.idle),
+        ("POLICIES__DEFAULT__ABSOLUTE", &args.absolute),
+        // Over plain HTTP, on this machine alone.
+        ("COOKIE__NAME", "curfew_demo"),
+        ("COOKIE__SECURE", "false"),
+        ("SIGN_IN__URL", &format!("{url}/sign-in")),
+        ("SIGN_IN__ALLOWED_HOSTS", host),
+    ];
+    let settings = settings.into_iter();
+    settings
+        .map(|(key, value)| (format!("CURFEW__{key}"), value.to_owned()))
+        .collect()
+}
+
+/// What needs a session is behind the layer; the way in is not.
+fn pages(demo: Demo, layer: CurfewLayer) -> Router {
+    let protected = Router::new()
+        .route("/", get(application))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .layer(layer);
+    Router::new()
+        .route("/sign-in", get(form).post(sign_in))
+        .route("/style.css", get(style))
+        .merge(protected)
+        .with_state(demo)
+}
+
+async fn style() -> Response {
+    let kind = (CONTENT_TYPE, HeaderValue::from_static("text/css"));
+    ([kind], include_str!("demo/style.css")).into_response()
+}
+
+async fn application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
+    let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
+    let mut text = include_str!("demo/application.html").replace("{subject}", &escaped(&subject));
+    for (name, word) in &*demo.words {
+        text = text.replace(&format!("{{{name}}}"), &escaped(word));
+    }
+    page("An application", &text)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Wanted {
+    rd: String,
+    subject: String,
+}
+
+async fn form(wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let Query(wanted) = wanted.unwrap_or_default();
+    let text = include_str!("demo/sign_in.html").replace("{rd}", &escaped(&wanted.rd));
+    page("Sign in", &text)
+}
+
+async fn sign_in(
+    State(demo): State<Demo>,
+    headers: HeaderMap,
+    wanted: Result<Form<Wanted>, FormRejection>,
+) -> Result<Response, StatusCode> {
+    let Form(wanted) = wanted.map_err(|_| StatusCode::BAD_REQUEST)?;
+    // Another site's page must not sign anybody in as somebody else (login CSRF).
+    if !browser::is_same_origin(&headers) {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    let contracts = demo.contracts.current();
+    let lifecycle = &contracts.checker.lifecycle;
+    let subject = Subject::new(wanted.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let started = lifecycle.start(SignIn {
+        subject,
+        attributes: Attributes::default(),
+        policy: lifecycle.policies.default_name().clone(),
+        remember: false,
+        client: Client::default(),
+    });
+    let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let now: Timestamp = lifecycle.clock.now();
+    let cookie = contracts
+        .cookie
+        .issue(&started.token, &started.session, now);
+    let mut response = Redirect::to(&way_back(&wanted.rd)).into_response();
+    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// The path of an address, on this host, whatever its own host is.
+fn way_back(wanted: &str) -> String {
+    let Ok(url) = Url::parse(wanted) else {
+        return "/".to_owned();
+    };
+    let query = url
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    local_path(&format!("{}{query}", url.path())).to_owned()
+}
+
+fn page(title: &str, body: &str) -> Response {
+    let page = include_str!("demo/page.html");
+    let page = page.replace("{title}", title).replace("{body}", body);
+    ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+}

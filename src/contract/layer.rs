@@ -1,0 +1,166 @@
+//! A tower layer: Curfew without a proxy, in front of a service in the same process.
+//!
+//! The original request is the request itself. What a client says under the identity headers is
+//! replaced, as by every proxy; the session itself is in an extension ([`LiveSession`]). The browser
+//! endpoints below `/.curfew/` are served, too.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, HOST, SET_COOKIE};
+use http::{HeaderMap, Request};
+use tower::{Layer, Service, ServiceExt};
+
+use super::Contracts;
+use super::reply::{Form, reply};
+use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use crate::live::Live;
+use crate::policy::Contract;
+use crate::session::{Session, SessionId};
+
+/// Puts Curfew in front of a service.
+#[derive(Clone)]
+pub struct CurfewLayer {
+    contracts: Live<Contracts>,
+    browser: axum::Router,
+    secure: bool,
+}
+
+/// A service that only live sessions reach.
+#[derive(Clone)]
+pub struct Protected<S> {
+    inner: S,
+    layer: CurfewLayer,
+}
+
+/// In the extensions of a request that was allowed on a session.
+#[derive(Clone, Debug)]
+pub struct LiveSession {
+    /// Its name.
+    pub id: SessionId,
+    /// Its record.
+    pub session: Session,
+}
+
+impl CurfewLayer {
+    /// A layer that answers by `contracts`, and sends what is below `/.curfew/` to `browser`. Clients
+    /// reach the service over TLS if it is `secure`, whoever ends that.
+    #[must_use]
+    pub const fn new(contracts: Live<Contracts>, browser: axum::Router, secure: bool) -> Self {
+        Self {
+            contracts,
+            browser,
+            secure,
+        }
+    }
+}
+
+impl<S> Layer<S> for CurfewLayer {
+    type Service = Protected<S>;
+
+    fn layer(&self, inner: S) -> Protected<S> {
+        Protected {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for Protected<S>
+where
+    S: Service<Request<Body>, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that is ready is the one that is called.
+        let next = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, next);
+        let layer = self.layer.clone();
+        Box::pin(layer.serve(inner, request))
+    }
+}
+
+impl CurfewLayer {
+    async fn serve<S>(self, mut inner: S, mut request: Request<Body>) -> Result<Response, S::Error>
+    where
+        S: Service<Request<Body>, Response = Response>,
+    {
+        if request.uri().path().starts_with("/.curfew/") {
+            let Ok(response) = self.browser.oneshot(request).await;
+            return Ok(response);
+        }
+        let contracts = self.contracts.current();
+        let peer: Option<&SocketAddr> = request.extensions().get();
+        let peer = peer.map(SocketAddr::ip);
+        let (host, method) = (host(&request), request.method().clone());
+        let target = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let target = target.to_owned();
+        let url = host.as_deref().ok_or(MalformedOriginal).and_then(|host| {
+            OriginalUrl::from_parts(self.secure, host.as_bytes(), target.as_bytes())
+        });
+        let check = CheckRequest {
+            contract: Contract::Layer,
+            policy: None,
+            original: url.map(|url| Original {
+                method: &method,
+                url,
+            }),
+            headers: request.headers(),
+            address: ClientAddress::Told(peer),
+            peer,
+        };
+        let outcome = contracts.checker.check(&check).await;
+        let answer = reply(&contracts, &check, &outcome, Form::Whole);
+        if answer.status() != http::StatusCode::OK {
+            return Ok(answer.map(Body::from));
+        }
+        let (told, _) = answer.into_parts();
+        let cookies = introduce(request.headers_mut(), &told.headers);
+        if let Some((id, session)) = outcome.session {
+            request.extensions_mut().insert(LiveSession { id, session });
+        }
+        let mut response = inner.call(request).await?;
+        for cookie in cookies {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}
+
+/// Replaces what a client says of who it is by what the answer says; the cookies that are for it.
+fn introduce(headers: &mut HeaderMap, told: &HeaderMap) -> Vec<http::HeaderValue> {
+    let own = |name: &&http::HeaderName| **name != CACHE_CONTROL && **name != SET_COOKIE;
+    for name in told.keys().filter(own) {
+        headers.remove(name);
+        for value in told.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    told.get_all(SET_COOKIE).iter().cloned().collect()
+}
+
+/// The host that was asked for, where the request says it once.
+fn host(request: &Request<Body>) -> Option<String> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.as_str().to_owned());
+    }
+    let mut lines = request.headers().get_all(HOST).into_iter();
+    match (lines.next(), lines.next()) {
+        (Some(host), None) => host.to_str().ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

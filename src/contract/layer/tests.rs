@@ -1,0 +1,86 @@
+use axum::Router;
+use axum::extract::Extension;
+use axum::routing::any;
+use http::HeaderMap;
+
+use super::*;
+use crate::browser;
+use crate::contract::fixture::{Fixture, body, denial};
+use crate::testing::MINUTE;
+
+/// Says who is there, as it is told.
+async fn application(live: Option<Extension<LiveSession>>, headers: HeaderMap) -> String {
+    let told = headers.get_all("x-session-user").iter();
+    let told: Vec<_> = told.map(|value| value.to_str().unwrap()).collect();
+    let subject = live.map(|Extension(live)| live.session.subject.to_string());
+    format!("{told:?} {subject:?}")
+}
+
+struct Protecting {
+    fixture: Fixture,
+    service: Router,
+}
+
+impl Protecting {
+    async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        let contracts = fixture.contracts.clone();
+        let layer = CurfewLayer::new(contracts.clone(), browser::router(contracts), true);
+        let service = Router::new().fallback(any(application)).layer(layer);
+        Self { fixture, service }
+    }
+
+    async fn send(&self, method: &str, path: &str, lines: &[(&str, &str)]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", "app.example.com");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        self.service.clone().oneshot(request).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_live_session_reaches_the_service_and_nobody_forges_it() {
+    let protecting = Protecting::new().await;
+    let cookie = protecting.fixture.cookie();
+    let forged = ("x-session-user", "root");
+    let lines = [("cookie", &*cookie), forged, forged];
+    let response = protecting.send("GET", "/orders", &lines).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(body(response).await, b"[\"alice\"] Some(\"alice\")");
+}
+
+#[tokio::test]
+async fn others_are_refused_as_by_every_proxy() {
+    let protecting = Protecting::new().await;
+    let response = protecting.send("GET", "/", &[]).await;
+    assert_eq!(
+        denial(&response),
+        (401, "no_credential", Some("Bearer"), None)
+    );
+    let navigate = [("sec-fetch-mode", "navigate")];
+    let response = protecting.send("GET", "/a?b=c", &navigate).await;
+    assert_eq!(response.status(), 302);
+    assert_eq!(
+        response.headers()["location"],
+        "https://login.example.com/?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc&reason=no_credential"
+    );
+    protecting.fixture.bench.at(15 * MINUTE);
+    let cookie = protecting.fixture.cookie();
+    let response = protecting.send("GET", "/", &[("cookie", &cookie)]).await;
+    assert_eq!(denial(&response).1, "idle_timeout");
+    let twice = [("host", "other.example.com")];
+    let response = protecting.send("GET", "/", &twice).await;
+    assert_eq!(denial(&response).1, "malformed_request");
+}
+
+#[tokio::test]
+async fn browsers_are_answered_too() {
+    let protecting = Protecting::new().await;
+    let cookie = protecting.fixture.cookie();
+    let lines = [("cookie", &*cookie)];
+    let response = protecting.send("GET", "/.curfew/session", &lines).await;
+    assert_eq!(response.status(), 200);
+}

@@ -1,0 +1,53 @@
+// What the scripts share: Chromium, what is asked of a page, and how the cases are run.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { mkdirSync } from "node:fs";
+
+export const given = JSON.parse(process.env.BROWSER);
+const require = createRequire(given.packages + "/");
+const { chromium } = require("playwright-core");
+const axe = require("axe-core");
+
+export const browser = await chromium.launch({ executablePath: given.chromium, args: ["--no-sandbox"] });
+const trouble = [];
+
+// Notes what a page should not do: throw, or break its own Content Security Policy.
+export function watch(page) {
+  page.on("pageerror", (error) => trouble.push(String(error)));
+  page.on("console", (line) => {
+    if (/Content Security Policy/.test(line.text())) trouble.push(line.text());
+  });
+}
+
+export const dialog = (page) => page.getByRole("alertdialog");
+export const button = (page, name) => dialog(page).getByRole("button", { name });
+export const shown = (page, timeout = 8000) => dialog(page).waitFor({ state: "visible", timeout });
+export const hidden = (page) => dialog(page).waitFor({ state: "hidden", timeout: 3000 });
+export const ended = (page, reason, timeout = 12000) =>
+  page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === reason, { timeout });
+
+export async function accessible(page, what) {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => window.axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"] }));
+  assert.deepEqual(violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], what);
+  console.log(`axe-core finds nothing: ${what}`);
+}
+
+export async function picture(page, name, colorScheme = "light") {
+  if (!given.pictures) return;
+  mkdirSync(given.pictures, { recursive: true });
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize({ width: 720, height: 420 });
+  await page.screenshot({ path: `${given.pictures}/${name}.png` });
+}
+
+// Runs every case, and ends the process.
+export async function run(cases) {
+  for (const [name, run] of Object.entries(cases)) {
+    await run();
+    console.log(`ok: ${name}`);
+  }
+  assert.deepEqual(trouble, [], "neither errors nor violations of the policy");
+  await browser.close();
+  process.exit(0);
+}
