@@ -3,7 +3,7 @@
 //!
 //! The ingress routes `/.curfew/` here, around the check. Nothing here needs a configuration of the
 //! application: the session is that of the request's own credential. What changes something is a
-//! `POST` from a page of the same origin ([`origin`]).
+//! `POST` from a page of the same origin.
 
 mod asker;
 mod keep_alive;

@@ -1,7 +1,7 @@
 //! Contracts: how a family of proxies asks and reads the answer.
 //!
-//! Each is one thin file: the sub-request in, a [`CheckRequest`](crate::check::CheckRequest) out;
-//! an [`Outcome`](crate::check::Outcome) in, the reply out. Nothing else knows a proxy.
+//! Each is one thin file: the sub-request in, a [`CheckRequest`] out;
+//! an [`Outcome`] in, the reply out. Nothing else knows a proxy.
 
 mod auth_request;
 mod cookie;
