@@ -97,6 +97,9 @@ async fn waits_for_replicas(program: &Path) {
         confirmed,
     };
     assert_eq!(store.confirm(ID).await.unwrap(), confirmed(1));
+    // As after a fail-over that has lost it: all replicas agree, and have nothing.
+    let lost = store.confirm(SessionId::from_bytes([8; 16])).await;
+    assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
     let revoke_all = async || {
         let at = now();

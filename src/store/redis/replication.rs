@@ -11,6 +11,10 @@ use super::wire::Wire;
 use crate::session::SessionId;
 use crate::store::{Replication, StoreError};
 
+/// What a write answers where there is nothing to write to: whoever took what was written before is
+/// not the primary any more, and no replica can have it.
+const NOT_THERE: redis::Value = redis::Value::Int(0);
+
 /// The connection that waits, and the incarnation of the store that it was made in: later it may
 /// lead to a former primary.
 pub(super) struct Waiting {
@@ -65,7 +69,10 @@ impl RedisStore {
             }
         };
         let mut wire = waiting.wire.clone();
-        write.send(&mut wire).await?;
+        if write.send(&mut wire).await? == NOT_THERE {
+            *kept = Some(waiting);
+            return Ok(0);
+        }
         let mut wait = redis::pipe();
         // In a cluster this sends the other to the server that has the key.
         wait.cmd("EXISTS").arg(key).ignore();
