@@ -23,6 +23,24 @@ async fn many_headers_are_read() {
     assert_eq!(request.send().await.unwrap().status(), 200);
 }
 
+/// More than there is room for is refused, and nobody is let in by it.
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+    let more: String = (0..200)
+        .map(|number| format!("x-{number}: x\r\n"))
+        .collect();
+    let request = request(&session.cookie()).replace("\r\n\r\n", &format!("\r\n{more}\r\n"));
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    // The library answers 431, or closes the connection without a word.
+    let _ = stream.read_to_string(&mut answer).await;
+    let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 431 ");
+    assert!(refused, "{answer}");
+}
+
 /// The words of a check on a session, as HTTP/1.1.
 fn request(cookie: &str) -> String {
     format!(

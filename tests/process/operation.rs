@@ -1,5 +1,6 @@
 //! What an operator sees of a running process, and how it stops.
 
+use curfew::credential::{KeyRing, SigningKey};
 use futures_util::future::join_all;
 
 use super::*;
@@ -29,6 +30,34 @@ async fn metrics_and_probes() {
     for path in ["/auth-request", "/api/v1/sessions"] {
         assert_eq!(curfew.ops(path).await.0, 404, "{path} is served elsewhere");
     }
+}
+
+/// They are refused by their signature alone.
+#[tokio::test]
+async fn a_flood_of_forged_tokens_asks_redis_nothing() {
+    let redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url()).start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let session = curfew.sign_in("alice").await;
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    let asked = || {
+        let stats: String = redis.command(&[b"INFO", b"commandstats"]);
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("cmdstat_pexpiretime:calls="));
+        let count = line.and_then(|line| line.split(',').next()).unwrap();
+        count.parse::<u64>().unwrap()
+    };
+    let before = asked();
+    assert!(before > 0, "a check asks by this command");
+    let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+    let forger = KeyRing::new(vec![key]).unwrap();
+    for _ in 0..500 {
+        let cookie = format!("__Host-session={}", forger.issue().unwrap().expose());
+        let (status, reason) = curfew.check_by(&cookie).await;
+        assert_eq!((status, &*reason), (401, "invalid_credential"));
+    }
+    assert_eq!(asked(), before);
 }
 
 /// It has no threads then to hand work to.
