@@ -108,6 +108,9 @@ pub enum StartError {
     /// Another authorization service can't be asked like this.
     #[error("delegated.services: {0}")]
     Delegate(reqwest::Error),
+    /// An identity provider can't be asked like this.
+    #[error("login.providers: {0}")]
+    Provider(reqwest::Error),
     /// No key could be made.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),

@@ -6,8 +6,13 @@
 //! `POST` from a page of the same origin.
 
 mod asker;
+mod callback;
+mod cookies;
+mod farewell;
 mod keep_alive;
+mod login;
 mod origin;
+mod page;
 mod sign_out;
 mod signed_out;
 mod status;
@@ -22,6 +27,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::contract::Contracts;
 use crate::live::Live;
 
+pub use page::escaped;
+
 /// What the paths begin with.
 pub const PREFIX: &str = "/.curfew";
 
@@ -31,7 +38,9 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/session", get(status::show))
         .route("/keep-alive", post(keep_alive::touch))
         .route("/sign-out", post(sign_out::end))
-        .route("/signed-out", get(signed_out::page))
+        .route("/signed-out", get(signed_out::show))
+        .route("/login", get(login::begin))
+        .route("/callback/{provider}", get(callback::finish))
         .route("/warning.js", get(warning::script));
     Router::new().nest(PREFIX, routes).with_state(contracts)
 }
@@ -55,12 +64,6 @@ fn harden(headers: &mut HeaderMap) {
         let name = HeaderName::from_static(name);
         headers.insert(name, HeaderValue::from_static(value));
     }
-}
-
-/// Text as HTML shows it, in an attribute, too.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    signed_out::escaped(text)
 }
 
 /// A path on this host, and nothing that a browser would take for another address (CWE-601); `/`

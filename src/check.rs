@@ -412,7 +412,8 @@ impl Checker {
     }
 
     /// Who sends a request.
-    fn client(&self, request: &CheckRequest<'_>) -> Client {
+    #[must_use]
+    pub fn client(&self, request: &CheckRequest<'_>) -> Client {
         let address = match request.address {
             ClientAddress::Told(address) => address,
             ClientAddress::InHeader => self.address.read(request.headers),

@@ -23,6 +23,7 @@ use crate::credential::{JwtPlaces, KeyRing};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::FetchSettings;
+use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
 use crate::session::PolicyName;
@@ -46,6 +47,8 @@ pub struct Config {
     pub literal_headers: bool,
     /// Where browsers are sent to sign in; `None` to answer them like everybody else.
     pub sign_in: Option<SignInConfig>,
+    /// Sign-in by Curfew itself, if it does that.
+    pub login: Option<LoginSettings>,
     /// Where sessions live.
     pub store: StoreConfig,
     /// The most time that one check spends on the store.
@@ -56,6 +59,8 @@ pub struct Config {
     pub webhook: Option<WebhookSettings>,
     /// Whether Curfew's own tokens are looked for in `Authorization: Bearer`, too.
     pub bearer: bool,
+    /// Whether OpenID Connect Front-Channel Logout is taken.
+    pub front_channel_logout: bool,
     /// The tokens of identity providers, where there are any.
     pub jwt: Option<JwtConfig>,
     /// Other authorization services.
@@ -135,8 +140,6 @@ pub enum HostPattern {
 pub struct JwtConfig {
     /// Where they are in a request.
     pub places: JwtPlaces,
-    /// Whether OpenID Connect Front-Channel Logout is taken.
-    pub front_channel_logout: bool,
     /// Who issues them.
     pub issuers: Vec<IssuerConfig>,
 }

@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::check::{CheckRequest, Checker, Outcome};
 use crate::identity::{AssertionSigner, IdentityHeaders};
+use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
 pub use cookie::{SessionCookie, UnwritableCookie};
@@ -37,6 +38,8 @@ pub struct Contracts {
     pub cookie: SessionCookie,
     /// Where browsers are sent to sign in, if anywhere.
     pub sign_in: Option<SignIn>,
+    /// Signs people in, if Curfew does that itself.
+    pub login: Option<Arc<Login>>,
     /// Under which names the backend is told who is there.
     pub identity: IdentityHeaders,
     /// Signs who is there, if anybody does.

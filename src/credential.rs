@@ -13,5 +13,5 @@ mod token;
 
 pub use cookies::cookie_values;
 pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
-pub use key_ring::{InvalidToken, KeyError, KeyRing, SigningKey};
+pub use key_ring::{InvalidToken, KeyError, KeyRing, SigningKey, random};
 pub use token::Token;

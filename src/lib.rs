@@ -33,6 +33,7 @@ pub mod jwks;
 pub mod lifecycle;
 pub mod listener;
 pub mod live;
+pub mod login;
 pub mod logout;
 pub mod ops;
 pub mod policy;

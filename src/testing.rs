@@ -221,6 +221,7 @@ impl Bench {
             policy: name(policy),
             remember: false,
             client,
+            authenticated: None,
         };
         self.lifecycle.start(sign_in).await.unwrap()
     }

@@ -108,6 +108,8 @@ impl From<StartError> for ApiError {
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
             StartError::TooMany(_) => Self::TooMany(error.to_string()),
+            // Whoever asks here says that the subject has signed in now.
+            StartError::TooOld => Self::Invalid(error.to_string()),
             StartError::Store(error) => error.into(),
             StartError::Token(_) | StartError::Collision => {
                 tracing::error!(%error, "a session could not be started");

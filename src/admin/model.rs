@@ -95,6 +95,7 @@ impl CreateSession {
         Ok(SignIn {
             remember: self.remember,
             client: client.unwrap_or_default(),
+            authenticated: None,
             subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
             attributes: Attributes::new(attributes)
                 .map_err(|error| invalid("attributes", &error))?,

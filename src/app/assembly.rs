@@ -6,13 +6,14 @@ use super::StartError;
 use crate::admin::{Admin, AdminTokens};
 use crate::check::Checker;
 use crate::clock::Clock;
-use crate::config::{Config, KeysFrom};
+use crate::config::{Config, IssuerConfig, KeysFrom};
 use crate::contract::{Contracts, SessionCookie, SignIn};
 use crate::credential::{CredentialExtractor, KeyRing};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
+use crate::login::{Login, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
 use crate::policy::Policies;
 use crate::sources::{JwtSource, Sources};
@@ -79,11 +80,8 @@ impl Foundation {
         let sources = self.sources(config, Arc::clone(&lifecycle.key_ring))?;
         let logouts = Logouts {
             lifecycle: lifecycle.clone(),
-            issuers: sources.jwt.clone(),
-            front_channel: config
-                .jwt
-                .as_ref()
-                .is_some_and(|jwt| jwt.front_channel_logout),
+            issuers: self.tellers(config, &sources.jwt)?,
+            front_channel: config.front_channel_logout,
             seen: Arc::clone(&self.seen_notices),
         };
         let checker = Checker {
@@ -98,6 +96,7 @@ impl Foundation {
             checker,
             cookie: cookie.clone(),
             sign_in: config.sign_in.clone().map(SignIn::new),
+            login: self.login(config, &lifecycle.key_ring)?,
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),
             clear_site_data: config.clear_site_data.clone(),
@@ -129,31 +128,7 @@ impl Foundation {
     fn sources(&self, config: &Config, key_ring: Arc<KeyRing>) -> Result<Sources, StartError> {
         let jwt = config.jwt.as_ref();
         let issuers = jwt.map_or(&[][..], |jwt| &jwt.issuers);
-        let sources = issuers.iter().map(|config| {
-            let keys = match &config.keys {
-                KeysFrom::File(keys) => {
-                    self.metrics.keys_fetched(&config.name, true);
-                    IssuerKeys::fixed(keys.clone())
-                }
-                KeysFrom::Fetched(settings) => {
-                    let fetcher = HttpFetcher::new(settings)?;
-                    self.key_cache.get(settings, || {
-                        IssuerKeys::fetched(
-                            fetcher,
-                            settings.freshness,
-                            Arc::clone(&self.clock),
-                            Arc::clone(&self.metrics),
-                            config.name.clone(),
-                        )
-                    })
-                }
-            };
-            Ok(JwtSource {
-                issuer: config.issuer.clone(),
-                keys,
-                policy: config.policy.clone(),
-            })
-        });
+        let sources = issuers.iter().map(|config| self.source(config));
         Ok(Sources {
             extractor: CredentialExtractor {
                 cookie: config.cookie.name.clone(),
@@ -170,6 +145,76 @@ impl Foundation {
 }
 
 impl Foundation {
+    /// An issuer with its keys.
+    fn source(&self, config: &IssuerConfig) -> Result<JwtSource, reqwest::Error> {
+        let keys = match &config.keys {
+            KeysFrom::File(keys) => {
+                self.metrics.keys_fetched(&config.name, true);
+                IssuerKeys::fixed(keys.clone())
+            }
+            KeysFrom::Fetched(settings) => {
+                let fetcher = HttpFetcher::new(settings)?;
+                self.key_cache.get(settings, || {
+                    IssuerKeys::fetched(
+                        fetcher,
+                        settings.freshness,
+                        Arc::clone(&self.clock),
+                        Arc::clone(&self.metrics),
+                        config.name.clone(),
+                    )
+                })
+            }
+        };
+        Ok(JwtSource {
+            issuer: config.issuer.clone(),
+            keys,
+            policy: config.policy.clone(),
+        })
+    }
+
+    /// Sign-in by Curfew itself.
+    fn login(
+        &self,
+        config: &Config,
+        key_ring: &Arc<KeyRing>,
+    ) -> Result<Option<Arc<Login>>, StartError> {
+        let Some(settings) = &config.login else {
+            return Ok(None);
+        };
+        let providers = settings.providers.iter().map(|provider| {
+            let name = provider.issuer.name.clone();
+            Ok((name, Provider::new(provider.clone(), &settings.url)?))
+        });
+        let providers: Result<_, reqwest::Error> = providers.collect();
+        Ok(Some(Arc::new(Login {
+            url: settings.url.clone(),
+            max_age: settings.max_age,
+            providers: providers.map_err(StartError::Provider)?,
+            key_ring: Arc::clone(key_ring),
+            secure: config.cookie.secure,
+            domain: config.cookie.domain.clone(),
+        })))
+    }
+
+    /// Those who may tell of logouts: whose tokens are credentials, and where people sign in. Whoever
+    /// is both is one, who may tell of either.
+    fn tellers(&self, config: &Config, jwt: &[JwtSource]) -> Result<Vec<JwtSource>, StartError> {
+        let mut tellers = jwt.to_vec();
+        let providers = config.login.iter().flat_map(|login| &login.providers);
+        for ProviderSettings { issuer, .. } in providers {
+            let mut known = tellers.iter_mut();
+            let known = known.find(|known| known.issuer.issuer == issuer.issuer.issuer);
+            match known {
+                Some(known) => {
+                    let audiences = issuer.issuer.audiences.iter().cloned();
+                    known.issuer.audiences.extend(audiences);
+                }
+                None => tellers.push(self.source(issuer).map_err(StartError::Provider)?),
+            }
+        }
+        Ok(tellers)
+    }
+
     /// The other services that are asked.
     fn delegates(&self, config: &Config) -> Result<Vec<Delegate>, reqwest::Error> {
         let settings = config.delegates.iter().cloned();

@@ -16,6 +16,7 @@ pub(super) struct Asker {
     method: Method,
     uri: Uri,
     peer: Option<SocketAddr>,
+    address: ClientAddress,
 }
 
 impl<S: Sync> FromRequestParts<S> for Asker {
@@ -30,12 +31,15 @@ impl<S: Sync> FromRequestParts<S> for Asker {
             _ => None,
         };
         let peer: Option<&SocketAddr> = parts.extensions.get();
+        let told: Option<&ClientAddress> = parts.extensions.get();
         Ok(Self {
             headers: parts.headers.clone(),
             host: host.ok_or(StatusCode::BAD_REQUEST)?,
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             peer: peer.copied(),
+            // A proxy says it in a header; without one it is known.
+            address: told.copied().unwrap_or(ClientAddress::InHeader),
         })
     }
 }
@@ -55,7 +59,7 @@ impl Asker {
             policy: None,
             original: Ok(Original { method, url }),
             headers: &self.headers,
-            address: ClientAddress::InHeader,
+            address: self.address,
             peer: self.peer.map(|peer| peer.ip()),
         })
     }

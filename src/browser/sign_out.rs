@@ -2,11 +2,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
-use http::header::SET_COOKIE;
+use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::asker::Asker;
-use super::{PREFIX, origin, private};
+use super::{PREFIX, farewell, origin, private};
 use crate::contract::Contracts;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
@@ -16,7 +16,8 @@ use crate::store::Ending;
 pub(super) const SIGNED_OUT: &str = "signed_out";
 
 /// `POST /.curfew/sign-out`: ends the session, and makes the browser drop its cookie. A form is shown
-/// the signed-out page, a script gets 204.
+/// the signed-out page, a script gets 204. Where an identity provider signed the person in, a form is
+/// led there, and a script is told where that is (`Location`).
 ///
 /// Where the session can't be ended now the answer is 503 and the cookie stays: the person must know
 /// that they are still signed in.
@@ -44,12 +45,23 @@ pub(super) async fn end(
             return Ok(private(contracts.denial(&request, &failed)));
         }
     }
+    let way = farewell::way(&contracts, &asker).await;
     let mut response = if contracts.wants_page(&asker.headers) {
-        Redirect::to(&format!("{PREFIX}/signed-out?reason={SIGNED_OUT}")).into_response()
+        let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
+        let way = way.map_or_else(own, String::from);
+        Redirect::to(&way).into_response()
     } else {
-        StatusCode::NO_CONTENT.into_response()
+        let mut response = StatusCode::NO_CONTENT.into_response();
+        // Where the page goes from here, which a script must do itself.
+        if let Some(way) = way.and_then(|way| HeaderValue::try_from(String::from(way)).ok()) {
+            response.headers_mut().insert(LOCATION, way);
+        }
+        response
     };
     let headers = response.headers_mut();
+    if let Some(gone) = farewell::forget(&contracts) {
+        headers.append(SET_COOKIE, gone);
+    }
     let cleared = outcome
         .cleared
         .unwrap_or_else(|| contracts.cookie.cleared());

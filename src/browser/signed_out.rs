@@ -1,52 +1,37 @@
 use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::response::{Html, IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::{HeaderName, HeaderValue};
+use axum::response::Response;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-use super::private;
+use super::page;
 use super::sign_out::SIGNED_OUT;
 use crate::contract::message;
 use crate::session::DenyReason;
-
-/// The page's own style, by its hash, and nothing else.
-const POLICY: &str = concat!(
-    "default-src 'none'; style-src 'sha256-STYLE'; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'"
-);
-const STYLE: &str = include_str!("signed_out.css");
 
 /// What the page is asked for. Whatever it is not known by is left out.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     reason: String,
+    /// The same, as an identity provider hands it back.
+    #[serde(default)]
+    state: String,
     /// Where to go on: a path on this host.
     #[serde(default)]
     rd: String,
 }
 
 /// `GET /.curfew/signed-out?reason=…`: says why, and leads back in.
-pub(super) async fn page(asked: Result<Query<Asked>, QueryRejection>) -> Response {
+pub(super) async fn show(asked: Result<Query<Asked>, QueryRejection>) -> Response {
     let Query(asked) = asked.unwrap_or_default();
-    let (title, text) = words(&asked.reason);
-    let way = escaped(way_back(&asked.rd));
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
-         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n\
-         <p><a href=\"{way}\">Sign in again</a></p>\n</main>\n</body>\n</html>\n"
-    );
-    let mut response = Html(page).into_response();
-    let name = HeaderName::from_static("content-security-policy");
-    let headers = response.headers_mut();
-    if let Ok(policy) = HeaderValue::try_from(POLICY.replace("STYLE", &style_hash())) {
-        headers.insert(name, policy);
-    }
-    private(response)
+    let reason = if asked.reason.is_empty() {
+        &asked.state
+    } else {
+        &asked.reason
+    };
+    let (title, text) = words(reason);
+    let way = (way_back(&asked.rd).to_owned(), "Sign in again".to_owned());
+    page::page(title, text, &[way])
 }
 
 /// The title, and why, for the person in front of the screen.
@@ -73,25 +58,6 @@ pub(super) fn way_back(asked: &str) -> &str {
     } else {
         "/"
     }
-}
-
-pub(super) fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut all, it| {
-        match it {
-            '&' => all.push_str("&amp;"),
-            '<' => all.push_str("&lt;"),
-            '>' => all.push_str("&gt;"),
-            '"' => all.push_str("&quot;"),
-            '\'' => all.push_str("&#39;"),
-            it => all.push(it),
-        }
-        all
-    })
-}
-
-/// As a Content Security Policy names an inline style (CSP Level 3, 2.3.1).
-fn style_hash() -> String {
-    STANDARD.encode(Sha256::digest(STYLE))
 }
 
 #[cfg(test)]

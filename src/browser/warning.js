@@ -15,14 +15,15 @@
   };
   const now = () => performance.now();
   const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-  // When it ends, by this page's steady clock; whether use would prolong it.
+  // When it ends, by the page's steady clock; whether use prolongs it.
   let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
 
   async function ask(path, method) {
     const sent = now();
     const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-    // Counts from when it was asked for: early rather than late.
-    return { status: answer.status, body: answer.status === 200 ? await answer.json() : {}, reason: answer.headers.get("x-session-reason"), sent };
+    // From when it was asked for: early, not late.
+    const { status, headers } = answer;
+    return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
   }
 
   function learn(idle, absolute, since) {
@@ -55,21 +56,22 @@
     timer = setTimeout(look, 5000);
   }
 
-  const leave = (reason) => {
-    others?.postMessage({ left: reason });
-    gone(reason);
+  const leave = (left, to) => {
+    others?.postMessage({ left });
+    gone(left, to);
   };
 
-  function gone(reason) {
+  function gone(reason, to) {
     hide();
     clearTimeout(timer);
-    const back = location.pathname + location.search;
-    location.assign(`${base}/signed-out?reason=${encodeURIComponent(reason || "")}&rd=${encodeURIComponent(back)}`);
+    const rd = location.pathname + location.search;
+    location.assign(to || `${base}/signed-out?${new URLSearchParams({ reason: reason || "", rd })}`);
   }
 
   async function signOut() {
     try {
-      if ((await ask("/sign-out", "POST")).status === 204) return leave("signed_out");
+      const { status, to } = await ask("/sign-out", "POST");
+      if (status === 204) return leave("signed_out", to);
     } catch {}
     look();
   }
@@ -150,7 +152,7 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
   });
   document.addEventListener("visibilitychange", () => document.hidden || look());
   if (at.watch !== "false") {
-    // What a person does on the page is activity, though nothing is loaded by it: typing in a form.
+    // Typing in a form is activity, though nothing is loaded by it.
     const every = (Number(at.every) || 15) * 1000;
     const seen = (event) => {
       if (!event.isTrusted || dialog?.open) return;

@@ -191,6 +191,7 @@ async fn sign_in(
         policy: lifecycle.policies.default_name().clone(),
         remember: false,
         client: Client::default(),
+        authenticated: None,
     });
     let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let now: Timestamp = lifecycle.clock.now();

@@ -231,10 +231,14 @@ fn is_secret(key: &str) -> bool {
         "events.webhook_secret",
     ];
     // Hashes are not secret, but the token itself is easily put in their place.
-    SECRETS.iter().any(|secret| {
-        key.strip_prefix(secret)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    })
+    let of_a_provider = key
+        .strip_prefix("login.providers.")
+        .is_some_and(|rest| rest.ends_with(".client_secret"));
+    of_a_provider
+        || SECRETS.iter().any(|secret| {
+            key.strip_prefix(secret)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
 }
 
 /// A value as an error may show it.

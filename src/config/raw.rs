@@ -3,6 +3,7 @@
 mod delegated;
 mod identity;
 mod jwt;
+mod login;
 mod policy;
 mod rule;
 mod shape;
@@ -18,6 +19,7 @@ use crate::secret::Secret;
 pub use delegated::{RawDelegated, RawService};
 pub use identity::{RawAssertion, RawIdentity};
 pub use jwt::{RawIssuer, RawJwt};
+pub use login::{RawLogin, RawProvider};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
 pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
@@ -45,6 +47,8 @@ pub struct RawConfig {
     pub ext_authz: RawExtAuthz,
     /// Where browsers are sent to sign in.
     pub sign_in: RawSignIn,
+    /// Sign-in by OpenID Connect, by Curfew itself.
+    pub login: RawLogin,
     /// What browsers ask of Curfew itself.
     pub browser: RawBrowser,
     /// Where sessions live.
@@ -316,6 +320,7 @@ impl Default for RawConfig {
             grpc: RawGrpc::default(),
             ext_authz: RawExtAuthz::default(),
             sign_in: RawSignIn::default(),
+            login: RawLogin::default(),
             browser: RawBrowser::default(),
             store: RawStore::default(),
             token: RawToken::default(),

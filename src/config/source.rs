@@ -33,12 +33,20 @@ impl Source {
         load_book(self.file.as_deref(), &self.environment)
     }
 
-    /// The files whose contents count whenever the configuration is read: its own, and the key ring.
+    /// The files whose contents count whenever the configuration is read: its own, the key ring, and
+    /// the secrets that identity providers know Curfew by.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let keys = loaded.effective.token.keys_file.as_ref();
         let keys = keys.map(PathBuf::from);
-        self.file.iter().cloned().chain(keys).collect()
+        let providers = loaded.effective.login.providers.values();
+        let secrets = providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
+        self.file
+            .iter()
+            .cloned()
+            .chain(keys)
+            .chain(secrets)
+            .collect()
     }
 }
 

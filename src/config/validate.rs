@@ -7,6 +7,7 @@ mod edge;
 mod events;
 mod identity;
 mod jwt;
+mod login;
 mod policies;
 mod rules;
 mod store;
@@ -134,6 +135,7 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
+    login::fill_in(raw, mistakes);
     let sign_in = edge::sign_in(&raw.sign_in, mistakes);
     let store = store::parse(raw, mistakes);
     let embedded = store::is_embedded(&raw.store);
@@ -155,7 +157,13 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let admin = access::admin(&raw.admin, embedded, mistakes);
     let book = parse_book(raw, mistakes);
     let policies = book.as_ref().map(|book| &*book.policies);
-    let jwt = jwt::parse(&raw.jwt, policies, mistakes);
+    let freshness = jwt::freshness(&raw.jwt, mistakes);
+    let jwt = jwt::parse(&raw.jwt, freshness, policies, mistakes);
+    let login =
+        freshness.and_then(|freshness| login::parse(&raw.login, freshness, policies, mistakes));
+    if let (Some(Some(login)), Some(Some(sign_in)), Some(cookie)) = (&login, &sign_in, &cookie) {
+        login::fit_together(login, sign_in, cookie, mistakes);
+    }
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
     let identity = identity::headers(&raw.identity, mistakes);
     let clear_site_data = edge::clear_site_data(&raw.browser, mistakes);
@@ -176,11 +184,13 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         grpc_tls: grpc_tls?,
         literal_headers: raw.ext_authz.literal_headers,
         sign_in: sign_in?,
+        login: login?,
         store: store?,
         check_timeout: check_timeout?,
         end_journal: end_journal?,
         webhook: webhook?,
         bearer: raw.token.bearer,
+        front_channel_logout: raw.jwt.front_channel_logout,
         jwt: jwt?,
         key_ring: key_ring?,
         identity: IdentityHeaders {

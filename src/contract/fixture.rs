@@ -47,6 +47,7 @@ impl Fixture {
             checker,
             cookie: SessionCookie::new(cookie).unwrap(),
             sign_in: Some(sign_in),
+            login: None,
             identity: IdentityHeaders::x_session(),
             assertion: None,
             clear_site_data: None,

@@ -97,6 +97,8 @@ impl CurfewLayer {
         S: Service<Request<Body>, Response = Response>,
     {
         if request.uri().path().starts_with("/.curfew/") {
+            let peer = request.extensions().get().map(SocketAddr::ip);
+            request.extensions_mut().insert(ClientAddress::Told(peer));
             let Ok(response) = self.browser.oneshot(request).await;
             return Ok(response);
         }

@@ -61,7 +61,22 @@ impl SignIn {
     }
 
     fn may_return_to(&self, original: &OriginalUrl<'_>) -> bool {
-        let host = usual_port_left_out(original);
+        self.is_allowed(&usual_port_left_out(original))
+    }
+
+    /// Whether a browser may be sent to an address: one over HTTP, of an allowed host, that names nobody.
+    #[must_use]
+    pub fn may_go_to(&self, url: &url::Url) -> bool {
+        let named = !url.username().is_empty() || url.password().is_some();
+        let host = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (host, _) => host.unwrap_or_default().to_owned(),
+        };
+        matches!(url.scheme(), "http" | "https") && !named && self.is_allowed(&host)
+    }
+
+    /// Whether a host is one of the allowed; in lower case, with a port that is not the usual one.
+    fn is_allowed(&self, host: &str) -> bool {
         self.0.allowed_hosts.iter().any(|pattern| match pattern {
             HostPattern::Exact(allowed) => *allowed == host,
             HostPattern::Below(domain) => {

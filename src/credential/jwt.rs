@@ -6,6 +6,7 @@
 
 mod claims;
 mod crypto;
+mod id_token;
 mod invalid;
 mod keys;
 mod notice;
@@ -14,6 +15,7 @@ mod verify;
 pub use claims::unverified_issuer;
 pub(super) use claims::{Said, find, unverified_claims};
 pub use crypto::install as install_crypto;
+pub use id_token::SignedIn;
 pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, Notice, Whom};

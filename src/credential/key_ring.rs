@@ -1,3 +1,5 @@
+mod seal;
+
 use std::fmt;
 
 use base64::Engine;
@@ -173,7 +175,10 @@ impl fmt::Debug for SigningKey {
 }
 
 /// Random bytes from the operating system.
-fn random<const N: usize>() -> Result<[u8; N], KeyError> {
+///
+/// # Errors
+/// [`KeyError::Random`] when it gives none.
+pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
     Ok(bytes)

@@ -25,6 +25,8 @@ pub struct SignIn {
     pub remember: bool,
     /// What is known of the client that signed in.
     pub client: Client,
+    /// When the subject proved who it is, where that was not just now.
+    pub authenticated: Option<Timestamp>,
 }
 
 /// A session that was just started.
@@ -55,6 +57,10 @@ pub enum StartError {
         UnknownClient::UserAgent => "user agent",
     })]
     UnknownClient(UnknownClient),
+    /// The subject proved who it is before the policy's absolute limit, or before its sessions were
+    /// all ended.
+    #[error("the subject proved who it is too long ago")]
+    TooOld,
     /// The subject has as many sessions as it can have.
     #[error("the subject has {0} sessions, and can have no more")]
     TooMany(usize),
@@ -103,7 +109,13 @@ impl Lifecycle {
             remembered: sign_in.remember,
             binding,
         };
-        let session = Session::start(new, &limits, self.end_retention, now);
+        let started = sign_in.authenticated.map_or(now, |at| at.min(now));
+        let session = Session::adopt(new, &limits, self.end_retention, started, now);
+        if sign_in.authenticated.is_some()
+            && (now >= session.deadline || self.has_ended(&session, not_before).await?)
+        {
+            return Err(StartError::TooOld);
+        }
         if let Some(most) = policy.max_sessions {
             self.refuse_beyond(most, &session.subject).await?;
         }
@@ -124,6 +136,21 @@ impl Lifecycle {
             session,
             replication,
         })
+    }
+
+    /// Whether a sign-in is one of those whose sessions have all been ended since, by whoever names
+    /// its subject here, or at its identity provider.
+    async fn has_ended(
+        &self,
+        session: &Session,
+        not_before: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
+        let since = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
+        let mut ended = since(not_before);
+        for name in session.provider_names() {
+            ended |= since(self.not_before.not_before(&name).await?);
+        }
+        Ok(ended)
     }
 
     /// Writes a new session.

@@ -45,7 +45,7 @@ impl Conditions {
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "";
-        let mut part = |name: &str, items: Vec<String>| {
+        let mut part = |name: &str, items: Vec<String>| -> fmt::Result {
             if items.is_empty() {
                 return Ok(());
             }

@@ -80,6 +80,18 @@ pub fn provider_logout(issuer: &str, whom: &Whom, by: &'static str, revoked: usi
     );
 }
 
+/// Somebody came from an identity provider and was not signed in.
+pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display) {
+    warn!(
+        target: TARGET,
+        event = "login.refused",
+        provider,
+        reason,
+        why = %why,
+        "sign-in refused"
+    );
+}
+
 /// A session that had ended was there again, after a fail-over of the store, and was ended again.
 pub fn session_came_back(id: SessionId, tombstone: &Session) {
     warn!(

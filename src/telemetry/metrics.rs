@@ -30,6 +30,7 @@ pub struct Metrics {
     degraded: IntCounterVec,
     config_reloads: IntCounterVec,
     keys_fetched: IntCounterVec,
+    logins: IntCounterVec,
     delegate_answers: IntCounterVec,
     delegate_seconds: HistogramVec,
     config_in_force: IntGauge,
@@ -168,6 +169,16 @@ impl Metrics {
                     &["issuer", "result"],
                 )?,
             )?,
+            logins: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_logins_total",
+                        "Sign-ins by an identity provider that ended, however.",
+                    ),
+                    &["provider", "result"],
+                )?,
+            )?,
             delegate_answers: register(
                 &registry,
                 IntCounterVec::new(
@@ -283,6 +294,11 @@ impl Metrics {
     pub fn keys_fetched(&self, issuer: &str, succeeded: bool) {
         let result = if succeeded { "ok" } else { "error" };
         self.keys_fetched.with_label_values(&[issuer, result]).inc();
+    }
+
+    /// Counts a sign-in by an identity provider: `ok`, or why there was none.
+    pub fn login(&self, provider: &str, result: &str) {
+        self.logins.with_label_values(&[provider, result]).inc();
     }
 
     /// Counts what another authorization service answered (`allow`, `deny`) or that it did not

@@ -2,7 +2,8 @@
 // they are told to, and security events, which it does not have by itself.
 //
 // Reads one JSON object from the environment variable PROVIDER: `port`, `control` (the port of what is
-// not a provider's: /rotate, /event) and `clients`.
+// not a provider's: /rotate, /event) and `clients`; `host`, by which people know it; whether it `conforms`,
+// and tells an address and groups only where it is asked for them (UserInfo).
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -14,8 +15,8 @@ const memory = new URL('oidc-provider/lib/adapters/memory_adapter.js', modules);
 const { default: MemoryAdapter } = await import(memory);
 const { default: Provider } = await import(new URL('oidc-provider/lib/index.js', modules));
 
-const { port, control, clients } = JSON.parse(process.env.PROVIDER);
-const issuer = `http://127.0.0.1:${port}`;
+const { port, control, clients, host = '127.0.0.1', conforms = false } = JSON.parse(process.env.PROVIDER);
+const issuer = `http://${host}:${port}`;
 
 const newKey = () => ({
   ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }),
@@ -36,7 +37,7 @@ const provider = () =>
     cookies: { keys: ['not a secret'] },
     features: { backchannelLogout: { enabled: true } },
     claims: { openid: ['sub', 'groups'], email: ['email'] },
-    conformIdTokenClaims: false,
+    conformIdTokenClaims: conforms,
     ttl: { IdToken: 600, AccessToken: 600 },
     findAccount: (_, id) => ({
       accountId: id,

@@ -16,6 +16,7 @@ pub mod redis;
 pub mod sentinel;
 pub mod tap;
 pub mod tls;
+pub mod traefik;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};

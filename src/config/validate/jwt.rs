@@ -29,13 +29,12 @@ const ALGORITHMS: [Algorithm; 9] = [
 /// What is taken of identity providers; `Some(None)` where nothing is.
 pub(super) fn parse(
     raw: &RawJwt,
+    freshness: Option<Freshness>,
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Option<Option<JwtConfig>> {
-    let second = Duration::from_secs(1);
-    let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
-    let stale = mistakes.duration("jwt.stale", &raw.stale, second, DAY * 30);
-    let timeout = mistakes.duration("jwt.timeout", &raw.timeout, second / 100, HOUR / 60);
+    let least = Duration::from_millis(10);
+    let timeout = mistakes.duration("jwt.timeout", &raw.timeout, least, HOUR / 60);
     if raw.issuers.is_empty() {
         if raw.cookie.is_some() {
             mistakes.note("jwt.cookie", "needs an issuer in jwt.issuers");
@@ -48,12 +47,8 @@ pub(super) fn parse(
             "is off and jwt.cookie is not set: tokens would be looked for nowhere",
         );
     }
-    let (refresh, stale) = (refresh?, stale?);
-    if stale < refresh {
-        mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
-    }
     let fetching = Fetching {
-        freshness: Freshness { refresh, stale },
+        freshness: freshness?,
         timeout: timeout?,
     };
     let issuers: Vec<Option<IssuerConfig>> = raw
@@ -74,9 +69,40 @@ pub(super) fn parse(
             cookie: raw.cookie.clone(),
             bearer: raw.bearer,
         },
-        front_channel_logout: raw.front_channel_logout,
         issuers,
     }))
+}
+
+/// How long the keys of a provider are used.
+pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshness> {
+    let second = Duration::from_secs(1);
+    let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
+    let stale = mistakes.duration("jwt.stale", &raw.stale, second, DAY * 30);
+    let (refresh, stale) = (refresh?, stale?);
+    if stale < refresh {
+        mistakes.note("jwt.stale", "must not be shorter than jwt.refresh");
+    }
+    Some(Freshness { refresh, stale })
+}
+
+/// The algorithms that a provider signs with.
+pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
+    if texts.is_empty() {
+        mistakes.note(key, "is missing");
+    }
+    let mut algorithms = Vec::new();
+    for text in texts {
+        let known = text.parse().ok().filter(|known| ALGORITHMS.contains(known));
+        match known {
+            Some(known) => algorithms.push(known),
+            None => mistakes.note(
+                key,
+                "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
+                 public key",
+            ),
+        }
+    }
+    algorithms
 }
 
 /// How keys are fetched, whosesoever they are.
@@ -93,21 +119,9 @@ fn issuer(
     mistakes: &mut Mistakes,
 ) -> Option<IssuerConfig> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
-    let mut algorithms = Vec::new();
-    for text in &raw.algorithms.0 {
-        let known = text.parse().ok().filter(|known| ALGORITHMS.contains(known));
-        match known {
-            Some(known) => algorithms.push(known),
-            None => mistakes.note(
-                key("algorithms"),
-                "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
-                 public key",
-            ),
-        }
-    }
+    let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     for (part, empty) in [
         ("audience", raw.audience.is_empty()),
-        ("algorithms", raw.algorithms.is_empty()),
         ("session_claims", raw.session_claims.is_empty()),
     ] {
         if empty {

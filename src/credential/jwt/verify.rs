@@ -281,7 +281,7 @@ impl Issuer {
     }
 
     /// What else is known of the subject.
-    fn attributes(&self, claims: &Map<String, Value>) -> Result<Attributes, InvalidJwt> {
+    pub(super) fn attributes(&self, claims: &Map<String, Value>) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
         let names = Said::of(claims).provider_names;
         if !names.is_empty() {

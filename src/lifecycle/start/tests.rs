@@ -24,6 +24,7 @@ fn sign_in() -> SignIn {
         policy: name("default"),
         remember: false,
         client: Client::default(),
+        authenticated: None,
     }
 }
 
@@ -143,4 +144,28 @@ async fn a_session_can_not_be_bound_to_what_is_not_known() {
         .unwrap();
     let network = bound.session.binding.network.unwrap();
     assert_eq!(network.to_string(), "203.0.113.0/24");
+}
+
+#[tokio::test]
+async fn a_session_is_as_old_as_its_sign_in() {
+    let bench = Bench::new();
+    let lifecycle = &bench.lifecycle;
+    bench.at(24 * HOUR);
+    let ago = |since| {
+        let mut sign_in = sign_in();
+        sign_in.authenticated = Some(lifecycle.clock.now().minus(since));
+        lifecycle.start(sign_in)
+    };
+    let started = ago(HOUR).await.unwrap().session;
+    assert_eq!(started.last_seen.since(started.started), HOUR);
+    let absolute = started.deadline.since(started.started);
+    let refused = ago(absolute).await;
+    assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
+    // All of its sessions have ended since.
+    let before = lifecycle.clock.now().minus(MINUTE);
+    let revoked = lifecycle.revoke_all(&started.subject, Some(before)).await;
+    revoked.unwrap();
+    let refused = ago(HOUR).await;
+    assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
+    assert!(ago(MINUTE).await.is_ok());
 }

@@ -1,0 +1,222 @@
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::Response;
+use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use url::Url;
+use url::form_urlencoded::{Serializer, parse};
+
+use super::asker::Asker;
+use super::cookies::{cookie, gone};
+use super::page::page;
+use super::{PREFIX, private, signed_out};
+use crate::contract::Contracts;
+use crate::login::{Attempt, Login, LoginError, PATIENCE, Provider};
+use crate::session::{Attributes, DenyReason};
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// How many attempts a browser has at once; beyond that, the others are given up.
+const ATTEMPTS: usize = 4;
+/// The most bytes of an address to go to after the sign-in. It is a part of a cookie, and the whole
+/// head of the answer must fit in the 4 KiB that NGINX has for it.
+const LONGEST_TARGET: usize = 1024;
+
+/// What is asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The provider, where there are several.
+    provider: Option<String>,
+    /// Where the person wants to go.
+    rd: Option<String>,
+    /// Why they were sent here.
+    reason: Option<String>,
+}
+
+impl Asked {
+    fn new(query: &str) -> Self {
+        let mut asked = Self::default();
+        for (name, value) in parse(query.as_bytes()) {
+            let place = match &*name {
+                "provider" => &mut asked.provider,
+                "rd" => &mut asked.rd,
+                "reason" => &mut asked.reason,
+                _ => continue,
+            };
+            // What stands there twice is the first.
+            place.get_or_insert_with(|| value.into_owned());
+        }
+        asked
+    }
+
+    /// The same, at this provider.
+    fn at(&self, provider: &str) -> String {
+        let mut query = Serializer::new(String::new());
+        query.append_pair("provider", provider);
+        let others = [("rd", &self.rd), ("reason", &self.reason)];
+        for (name, value) in others {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        format!("{PREFIX}/login?{}", query.finish())
+    }
+}
+
+/// `GET /.curfew/login?rd=…&reason=…`: sends a person to the identity provider, or lets them choose one.
+pub(super) async fn begin(
+    State(contracts): State<Arc<Contracts>>,
+    RawQuery(query): RawQuery,
+    asker: Asker,
+) -> Result<Response, StatusCode> {
+    let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
+    // A script can't follow to another host, and would only collect cookies.
+    let by_script = asker
+        .headers
+        .get(SEC_FETCH_MODE)
+        .is_some_and(|mode| mode != "navigate");
+    if by_script {
+        return Err(StatusCode::FORBIDDEN);
+    }
+    let asked = Asked::new(query.as_deref().unwrap_or(""));
+    let Some(target) = target(&contracts, login, asked.rd.as_deref()) else {
+        let text = "The address to go on to is not one of those that are allowed.";
+        return Ok(failed(StatusCode::BAD_REQUEST, text, None));
+    };
+    let Some(provider) = login.meant(asked.provider.as_deref()) else {
+        return Ok(choice(login, &asked));
+    };
+    let again = asked.reason.as_deref() == Some(DenyReason::ReauthenticationRequired.as_str());
+    Ok(send(&contracts, login, provider, &target, again, &asker.headers).await)
+}
+
+/// Sends a browser to a provider.
+pub(super) async fn send(
+    contracts: &Contracts,
+    login: &Login,
+    provider: &Provider,
+    target: &str,
+    again: bool,
+    headers: &HeaderMap,
+) -> Response {
+    match attempt(contracts, login, provider, target, again).await {
+        Ok((address, cookie)) => {
+            let mut response = private(StatusCode::SEE_OTHER);
+            let own = response.headers_mut();
+            own.insert(LOCATION, address);
+            for cookie in crowd(headers, login) {
+                own.append(SET_COOKIE, cookie);
+            }
+            own.append(SET_COOKIE, cookie);
+            response
+        }
+        Err(error) => {
+            tracing::warn!(provider = provider.name(), %error, "nobody can sign in");
+            contracts
+                .checker
+                .lifecycle
+                .metrics
+                .login(provider.name(), error.as_str());
+            let text =
+                "The identity provider can not be reached right now. Please try again in a moment.";
+            failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
+        }
+    }
+}
+
+/// Where the browser goes, and the cookie that it comes back with.
+async fn attempt(
+    contracts: &Contracts,
+    login: &Login,
+    provider: &Provider,
+    target: &str,
+    again: bool,
+) -> Result<(HeaderValue, HeaderValue), LoginError> {
+    let lifecycle = &contracts.checker.lifecycle;
+    let now = lifecycle.clock.now();
+    let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
+    let attempt = Attempt::new(provider.name(), target, again, now);
+    let attempt = attempt.map_err(|error| unavailable(&error))?;
+    let policy = Login::policy(provider, &lifecycle.policies);
+    let (_, policy) = policy.ok_or_else(|| unavailable(&"its policy is gone"))?;
+    let max_age = login.max_age(policy, &Attributes::default());
+    let address = provider.authorize(&attempt, max_age, now).await?;
+    let name = Attempt::cookie_name(&attempt.state, login.secure);
+    let name = name.ok_or_else(|| unavailable(&"a state was made that is none"))?;
+    let sealed = attempt
+        .seal(&login.key_ring)
+        .map_err(|error| unavailable(&error))?;
+    let mut cookie = cookie(&name, &sealed, "/", None, login.secure);
+    cookie.set_max_age(cookie::time::Duration::seconds(
+        PATIENCE.as_secs().cast_signed(),
+    ));
+    let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
+    Ok((header(address.as_str())?, header(&cookie.to_string())?))
+}
+
+/// Removals of the attempts that a browser has, where there are too many.
+fn crowd(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
+    let lines = headers.get_all(COOKIE).into_iter();
+    let names = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| Some(pair.split_once('=')?.0.trim()));
+    let prefix = Attempt::prefix(login.secure);
+    let names: Vec<&str> = names.filter(|name| name.starts_with(prefix)).collect();
+    if names.len() < ATTEMPTS {
+        return Vec::new();
+    }
+    let removals = names.into_iter().take(ATTEMPTS * 4);
+    removals
+        .filter_map(|name| gone(name, "/", None, login.secure))
+        .collect()
+}
+
+/// Where a person goes after the sign-in: to an address of an allowed host, as a browser reads it
+/// (WHATWG URL), or to a path on Curfew's own; `None` for anything else (CWE-601).
+fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return Some(login.url.to_string());
+    };
+    let url = if asked.starts_with('/') {
+        login.url.join(signed_out::way_back(asked)).ok()?
+    } else {
+        Url::parse(asked).ok()?
+    };
+    if !contracts.sign_in.as_ref()?.may_go_to(&url) {
+        return None;
+    }
+    // Signing in to sign in would never end.
+    let path = url.path();
+    let within = path == PREFIX || path.starts_with("/.curfew/");
+    let text = url.to_string();
+    if within || text.len() > LONGEST_TARGET {
+        return url.join("/").ok().map(String::from);
+    }
+    Some(text)
+}
+
+/// Lets a person choose a provider.
+fn choice(login: &Login, asked: &Asked) -> Response {
+    let ways: Vec<_> = login
+        .providers
+        .values()
+        .map(|provider| {
+            let words = format!("Sign in with {}", provider.settings.title);
+            (asked.at(provider.name()), words)
+        })
+        .collect();
+    page("Sign in", "Choose who knows you.", &ways)
+}
+
+/// Says why nobody was signed in.
+pub(super) fn failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
+    let mut query = Serializer::new(String::new());
+    if let Some(target) = target {
+        query.append_pair("rd", target);
+    }
+    let again = format!("{PREFIX}/login?{}", query.finish());
+    let mut response = page("Not signed in", text, &[(again, "Try again".to_owned())]);
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,61 @@
+//! The pages that people see of Curfew: plain, without scripts, and in one style.
+
+use axum::response::{Html, IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+
+use super::private;
+
+/// The page's own style, by its hash, and nothing else.
+const POLICY: &str = concat!(
+    "default-src 'none'; style-src 'sha256-STYLE'; base-uri 'none'; form-action 'none'; ",
+    "frame-ancestors 'none'"
+);
+const STYLE: &str = include_str!("page.css");
+
+/// A page: a title, a text, and where to go from there, each an address and its words.
+pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Response {
+    let links: String = ways
+        .iter()
+        .map(|(address, words)| {
+            let (address, words) = (escaped(address), escaped(words));
+            format!("<p><a href=\"{address}\">{words}</a></p>\n")
+        })
+        .collect();
+    let (title, text) = (escaped(title), escaped(text));
+    let page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
+         <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{text}</p>\n\
+         {links}</main>\n</body>\n</html>\n"
+    );
+    let mut response = Html(page).into_response();
+    let name = HeaderName::from_static("content-security-policy");
+    if let Ok(policy) = HeaderValue::try_from(POLICY.replace("STYLE", &style_hash())) {
+        response.headers_mut().insert(name, policy);
+    }
+    private(response)
+}
+
+/// Text as HTML shows it, in an attribute, too.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    text.chars().fold(String::new(), |mut all, it| {
+        match it {
+            '&' => all.push_str("&amp;"),
+            '<' => all.push_str("&lt;"),
+            '>' => all.push_str("&gt;"),
+            '"' => all.push_str("&quot;"),
+            '\'' => all.push_str("&#39;"),
+            it => all.push(it),
+        }
+        all
+    })
+}
+
+/// As a Content Security Policy names an inline style (CSP Level 3, 2.3.1).
+fn style_hash() -> String {
+    STANDARD.encode(Sha256::digest(STYLE))
+}

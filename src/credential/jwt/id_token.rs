@@ -1,0 +1,165 @@
+//! What an ID token says of a sign-in (OpenID Connect Core 1.0, section 2), once its signature, its
+//! nonce and its audience were verified.
+
+use serde_json::{Map, Value};
+
+use super::claims::{find, part, time};
+use super::invalid::InvalidJwt;
+use super::verify::Issuer;
+use crate::session::{Attributes, Subject, Timestamp};
+
+/// A sign-in at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedIn {
+    /// Who signed in.
+    pub subject: Subject,
+    /// What else is known of the subject.
+    pub attributes: Attributes,
+    /// When the subject proved who it is, if the provider says so (`auth_time`).
+    pub authenticated: Option<Timestamp>,
+    /// When the token was issued.
+    pub issued: Timestamp,
+}
+
+impl Issuer {
+    /// Whether everything that becomes an attribute is in an ID token; what is not may be had from the
+    /// provider's UserInfo endpoint.
+    #[must_use]
+    pub fn has_all(&self, id_token: &str) -> bool {
+        let wanted = [
+            &self.claims.subject,
+            &self.claims.groups,
+            &self.claims.email,
+        ];
+        part(id_token, 1).is_ok_and(|claims| {
+            let mut wanted = wanted.into_iter();
+            wanted.all(|claim| find(&claims, claim).is_some())
+        })
+    }
+
+    /// The sign-in that a verified ID token tells of, with claims that the UserInfo endpoint added.
+    /// What the token says itself comes first.
+    ///
+    /// # Errors
+    /// [`InvalidJwt`] when its times, its issuer or its parties are wrong after all, and when it does
+    /// not properly say who signed in.
+    pub fn signed_in(
+        &self,
+        id_token: &str,
+        more: Map<String, Value>,
+        now: Timestamp,
+    ) -> Result<SignedIn, InvalidJwt> {
+        let own = part(id_token, 1)?;
+        let times = self.check(&own, now)?;
+        // One that is meant for several must say to whom it was issued (section 3.1.3.7).
+        let several = matches!(own.get("aud"), Some(Value::Array(all)) if all.len() > 1);
+        let party = own.get("azp").and_then(Value::as_str);
+        let ours = |party: &str| self.audiences.iter().any(|own| own == party);
+        if party.map_or(several, |party| !ours(party)) {
+            return Err(InvalidJwt::Audience);
+        }
+        let authenticated = time(&own, "auth_time")?;
+        let mut claims = more;
+        claims.extend(own);
+        // An address that anybody can claim to have names nobody.
+        let unverified = claims.get("email_verified") == Some(&Value::Bool(false));
+        if unverified && self.claims.subject == "email" {
+            return Err(InvalidJwt::Subject);
+        }
+        let subject = find(&claims, &self.claims.subject).and_then(Value::as_str);
+        let subject = subject.and_then(|subject| Subject::new(subject).ok());
+        Ok(SignedIn {
+            subject: subject.ok_or(InvalidJwt::Subject)?,
+            attributes: self.attributes(&claims)?,
+            authenticated: authenticated.map(|at| at.min(now)),
+            issued: times.issued.unwrap_or(now).min(now),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+    use crate::credential::jwt::Claims;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn issuer(subject: &str) -> Issuer {
+        Issuer {
+            issuer: "https://id.example.com".to_owned(),
+            audiences: vec!["curfew".to_owned()],
+            algorithms: vec![jsonwebtoken::Algorithm::RS256],
+            typ: None,
+            leeway: Duration::from_secs(30),
+            claims: Claims {
+                session: vec!["sid".to_owned()],
+                subject: subject.to_owned(),
+                groups: "groups".to_owned(),
+                email: "email".to_owned(),
+            },
+        }
+    }
+
+    fn read(subject: &str, changes: Value, more: Value) -> Result<SignedIn, InvalidJwt> {
+        let mut claims = json!({
+            "iss": "https://id.example.com", "aud": "curfew", "sub": "alice",
+            "iat": 999_990, "exp": 1_000_600, "auth_time": 999_900,
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let token = format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let Value::Object(more) = more else {
+            panic!("{more}")
+        };
+        issuer(subject).signed_in(&token, more, NOW)
+    }
+
+    #[test]
+    fn what_the_token_says_comes_first() {
+        let more = json!({ "sub": "alice", "email": "a@example.com", "groups": ["staff"] });
+        let read = read("sub", json!({ "email": "alice@example.com" }), more).unwrap();
+        assert_eq!(read.subject.as_str(), "alice");
+        assert_eq!(read.attributes.get("email"), ["alice@example.com"]);
+        assert_eq!(read.attributes.get("groups"), ["staff"]);
+        assert_eq!(
+            read.authenticated,
+            Some(Timestamp::from_millis(999_900_000))
+        );
+        assert_eq!(read.issued, Timestamp::from_millis(999_990_000));
+    }
+
+    #[test]
+    fn what_is_meant_for_others_is_refused() {
+        use InvalidJwt::{Audience, Expired, Issuer, NotYet, Subject};
+        for (changes, refused) in [
+            (json!({ "aud": ["curfew"] }), None),
+            (json!({ "aud": ["curfew", "api"], "azp": "curfew" }), None),
+            (json!({ "aud": ["curfew", "api"] }), Some(Audience)),
+            (json!({ "aud": "api" }), Some(Audience)),
+            (json!({ "azp": "other" }), Some(Audience)),
+            (json!({ "iss": "https://evil.example" }), Some(Issuer)),
+            (json!({ "exp": 999_960 }), Some(Expired)),
+            (json!({ "iat": 1_000_100 }), Some(NotYet)),
+            (json!({ "sub": "" }), Some(Subject)),
+        ] {
+            let refusal = read("sub", changes.clone(), json!({})).err();
+            assert_eq!(refusal, refused, "{changes}");
+        }
+    }
+
+    #[test]
+    fn an_unverified_address_is_nobody() {
+        let with = |verified: Value| {
+            let claims = json!({ "email": "a@example.com", "email_verified": verified });
+            read("email", claims, json!({})).is_ok()
+        };
+        assert!(with(json!(true)) && with(json!(null)) && !with(json!(false)));
+    }
+}

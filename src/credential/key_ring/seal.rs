@@ -1,0 +1,97 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac;
+use subtle::ConstantTimeEq;
+
+use super::{InvalidToken, KeyError, KeyRing, SigningKey};
+use crate::credential::Token;
+
+/// Bytes of a seal's MAC.
+const MAC: usize = 32;
+
+impl KeyRing {
+    /// Text that [`KeyRing::open`] makes `data` of, for the same purpose: `data` and a MAC under the
+    /// first key, both in base64. It can be read by anybody, and changed by nobody.
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] when there is no key.
+    pub fn seal(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
+        let key = self.keys.first().ok_or(KeyError::Empty)?;
+        let mut end = key.id.to_vec();
+        end.extend(key.seal(purpose, data));
+        let [data, end] = [data, &end].map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
+        Ok(format!("{data}.{end}"))
+    }
+
+    /// What was sealed for this purpose, by a key of this ring. The MAC is compared in constant time.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for anything else.
+    pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
+        let (data, end) = text.split_once('.').ok_or(InvalidToken)?;
+        let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
+        let (data, end) = (decode(data)?, decode(end)?);
+        let (id, mac) = end.split_at_checked(Token::KEY_ID).ok_or(InvalidToken)?;
+        let mut keys = self.keys.iter();
+        let key = keys.find(|key| key.id == id).ok_or(InvalidToken)?;
+        if bool::from(key.seal(purpose, &data).ct_eq(mac)) {
+            Ok(data)
+        } else {
+            Err(InvalidToken)
+        }
+    }
+}
+
+impl SigningKey {
+    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC] {
+        let mut mac = self.mac.clone();
+        mac.update(b"curfew seal 1\0");
+        mac.update(&self.id);
+        mac.update(purpose.as_bytes());
+        mac.update(b"\0");
+        mac.update(data);
+        mac.finalize().into_bytes().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ring() -> KeyRing {
+        let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+        KeyRing::new(vec![key]).unwrap()
+    }
+
+    #[test]
+    fn a_seal_is_of_one_ring_and_one_purpose() {
+        let ring_of_ours = ring();
+        let text = ring_of_ours.seal("a", b"what is sealed").unwrap();
+        assert_eq!(ring_of_ours.open("a", &text).unwrap(), b"what is sealed");
+        assert_eq!(ring_of_ours.open("b", &text), Err(InvalidToken));
+        assert_eq!(ring().open("a", &text), Err(InvalidToken));
+        let token = ring_of_ours.issue().unwrap().expose();
+        assert_eq!(ring_of_ours.open("a", &token), Err(InvalidToken));
+    }
+
+    proptest! {
+        /// No changed character, and no changed length, opens.
+        #[test]
+        fn a_changed_seal_does_not_open(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
+            let ring = ring();
+            let text = ring.seal("a", b"what is sealed").unwrap();
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &to);
+            prop_assert_eq!(ring.open("a", &changed).is_ok(), changed == text);
+            prop_assert_eq!(ring.open("a", &text[..at]), Err(InvalidToken));
+        }
+
+        /// Whatever comes is refused and does no harm.
+        #[test]
+        fn noise_does_not_open(text in ".{0,200}") {
+            prop_assert_eq!(ring().open("a", &text), Err(InvalidToken));
+        }
+    }
+}

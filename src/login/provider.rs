@@ -1,0 +1,290 @@
+use std::time::Duration;
+
+use openidconnect::core::{
+    CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim,
+    CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreTokenResponse,
+};
+use openidconnect::{
+    AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
+    CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LogoutRequest, Nonce,
+    OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, RedirectUrl,
+    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse,
+    UserInfoClaims,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
+use url::Url;
+
+use super::metadata::{Discovered, Metadata};
+use super::transport::send;
+use super::{Attempt, LoginError, ProviderSettings};
+use crate::credential::jwt::SignedIn;
+use crate::http_client::http_client;
+use crate::session::Timestamp;
+
+/// The library's client of a provider whose metadata are known.
+type Client = CoreClient<
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointMaybeSet,
+    EndpointMaybeSet,
+>;
+
+/// An identity provider, as its client sees it.
+pub struct Provider {
+    /// What is configured of it.
+    pub settings: ProviderSettings,
+    redirect: RedirectUrl,
+    client: reqwest::Client,
+    discovered: Discovered,
+}
+
+/// What a code was redeemed for.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// Who signed in.
+    pub signed_in: SignedIn,
+    /// The ID token itself, by which the provider knows whom to log out.
+    pub id_token: String,
+}
+
+/// Every claim that there is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct All(Map<String, Value>);
+
+impl AdditionalClaims for All {}
+
+impl Provider {
+    /// A provider with these settings, which sends browsers back to below `base`.
+    ///
+    /// # Errors
+    /// [`reqwest::Error`] when its authorities can't be read.
+    pub fn new(settings: ProviderSettings, base: &Url) -> Result<Self, reqwest::Error> {
+        let client = http_client(settings.timeout, settings.authorities.as_deref())?;
+        let mut url = base.clone();
+        // One for each provider: an answer that comes elsewhere is not its own (RFC 9700 section 4.4).
+        url.set_path(&format!("/.curfew/callback/{}", settings.issuer.name));
+        Ok(Self {
+            redirect: RedirectUrl::from_url(url),
+            settings,
+            client,
+            discovered: Discovered::default(),
+        })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.settings.issuer.name
+    }
+
+    async fn metadata(
+        &self,
+        now: Timestamp,
+        renew: bool,
+    ) -> Result<std::sync::Arc<Metadata>, LoginError> {
+        let issuer = &self.settings.issuer.issuer.issuer;
+        let client = &self.client;
+        self.discovered.get(issuer, client, now, renew).await
+    }
+
+    fn client(&self, metadata: &Metadata) -> Client {
+        let secret = self.settings.client_secret.as_ref();
+        let secret = secret.map(|secret| ClientSecret::new(secret.expose().clone()));
+        let id = ClientId::new(self.settings.client_id.clone());
+        let client = CoreClient::from_provider_metadata(metadata.clone(), id, secret);
+        // Where nothing is said it is in the header (OpenID Connect Discovery 1.0, section 3).
+        let methods = metadata.token_endpoint_auth_methods_supported();
+        let basic =
+            methods.is_none_or(|all| all.contains(&CoreClientAuthMethod::ClientSecretBasic));
+        let kind = if basic {
+            AuthType::BasicAuth
+        } else {
+            AuthType::RequestBody
+        };
+        client
+            .set_redirect_uri(self.redirect.clone())
+            .set_auth_type(kind)
+    }
+
+    /// Where a browser goes to sign in.
+    ///
+    /// # Errors
+    /// [`LoginError::Unavailable`] when it is not known where that is.
+    pub async fn authorize(
+        &self,
+        attempt: &Attempt,
+        max_age: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Url, LoginError> {
+        let metadata = self.metadata(now, false).await?;
+        let client = self.client(&metadata);
+        let verifier = PkceCodeVerifier::new(attempt.verifier.clone());
+        let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
+        let (state, nonce) = (attempt.state.clone(), attempt.nonce.clone());
+        let scopes = self.settings.scopes.iter().cloned().map(Scope::new);
+        let mut request = client
+            .authorize_url(
+                CoreAuthenticationFlow::AuthorizationCode,
+                || CsrfToken::new(state),
+                || Nonce::new(nonce),
+            )
+            .set_pkce_challenge(challenge)
+            .add_scopes(scopes);
+        if attempt.again {
+            request = request
+                .add_prompt(CoreAuthPrompt::Login)
+                .set_max_age(Duration::ZERO);
+        } else if let Some(age) = max_age {
+            // Providers count in whole seconds, and "more than" so many.
+            request = request.set_max_age(age.saturating_sub(Duration::from_secs(1)));
+        }
+        Ok(request.url().0)
+    }
+
+    /// Redeems the code of an answer: asks for the tokens, and verifies them.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn redeem(
+        &self,
+        attempt: &Attempt,
+        code: &str,
+        says: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Redeemed, LoginError> {
+        let metadata = self.metadata(now, false).await?;
+        self.is_its_own(&metadata, says)?;
+        let asking = |request| send(self.client.clone(), request);
+        let client = self.client(&metadata);
+        let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
+        let request = request.map_err(|error| LoginError::Unavailable(error.to_string()))?;
+        let verifier = PkceCodeVerifier::new(attempt.verifier.clone());
+        let request = request.set_pkce_verifier(verifier);
+        let tokens: CoreTokenResponse = request.request_async(&asking).await.map_err(refusal)?;
+        let id_token = tokens.id_token();
+        let id_token = id_token.ok_or_else(|| invalid("there is no ID token"))?;
+        let nonce = attempt.nonce.as_bytes();
+        let same_nonce = |told: Option<&Nonce>| match told {
+            Some(told) if bool::from(told.secret().as_bytes().ct_eq(nonce)) => Ok(()),
+            _ => Err("it is of another attempt".to_owned()),
+        };
+        let verify = |client: &Client| {
+            let verifier = self.verifier(client);
+            let claims = id_token.claims(&verifier, same_nonce);
+            claims.map(|claims| claims.subject().clone())
+        };
+        let subject = match verify(&client) {
+            // The provider may have new keys.
+            Err(ClaimsVerificationError::SignatureVerification(
+                SignatureVerificationError::NoMatchingKey,
+            )) => verify(&self.client(&*self.metadata(now, true).await?)),
+            verified => verified,
+        };
+        let subject = subject.map_err(|error| invalid(&error.to_string()))?;
+        let text = id_token.to_string();
+        let issuer = &self.settings.issuer.issuer;
+        let more = if issuer.has_all(&text) {
+            Map::new()
+        } else {
+            self.user_info(&client, &tokens, subject).await?
+        };
+        let signed_in = issuer.signed_in(&text, more, now);
+        Ok(Redeemed {
+            signed_in: signed_in.map_err(|error| invalid(&error.to_string()))?,
+            id_token: text,
+        })
+    }
+
+    /// Whether an answer comes from this provider, as far as it says so (RFC 9207).
+    fn is_its_own(&self, metadata: &Metadata, says: Option<&str>) -> Result<(), LoginError> {
+        let must = metadata
+            .additional_metadata()
+            .authorization_response_iss_parameter_supported;
+        match says {
+            Some(says) if says != self.settings.issuer.issuer.issuer => {
+                Err(LoginError::NotAsked("it comes from another provider"))
+            }
+            None if must => Err(LoginError::NotAsked("it does not say who gives it")),
+            _ => Ok(()),
+        }
+    }
+
+    fn verifier<'a>(&self, client: &'a Client) -> CoreIdTokenVerifier<'a> {
+        let algorithms = self.settings.issuer.issuer.algorithms.iter();
+        let algorithms = algorithms.filter_map(|algorithm| {
+            let name = serde_json::to_value(algorithm).ok()?;
+            serde_json::from_value::<CoreJwsSigningAlgorithm>(name).ok()
+        });
+        let verifier = client.id_token_verifier();
+        let verifier = verifier.set_allowed_algs(algorithms.collect::<Vec<_>>());
+        // Whom it was issued to is looked at with the rest of the claims.
+        verifier.set_other_audience_verifier_fn(|_| true)
+    }
+
+    /// What the provider says of a person besides; nothing where it has no such endpoint.
+    async fn user_info(
+        &self,
+        client: &Client,
+        tokens: &CoreTokenResponse,
+        subject: SubjectIdentifier,
+    ) -> Result<Map<String, Value>, LoginError> {
+        let asking = |request| send(self.client.clone(), request);
+        let Ok(request) = client.user_info(tokens.access_token().clone(), Some(subject)) else {
+            return Ok(Map::new());
+        };
+        let claims: Result<UserInfoClaims<All, CoreGenderClaim>, _> =
+            request.request_async(&asking).await;
+        let claims = claims.map_err(|error| LoginError::Unavailable(error.to_string()))?;
+        match serde_json::to_value(claims) {
+            Ok(Value::Object(claims)) => Ok(claims),
+            _ => Ok(Map::new()),
+        }
+    }
+
+    /// Where a browser goes to log out at the provider as well, and from there to `after` (OpenID
+    /// Connect RP-Initiated Logout 1.0); `None` where the provider has no such place.
+    ///
+    /// # Errors
+    /// [`LoginError::Unavailable`] when it is not known where that is.
+    pub async fn end_session(
+        &self,
+        id_token: Option<&str>,
+        after: Url,
+        state: &str,
+        now: Timestamp,
+    ) -> Result<Option<Url>, LoginError> {
+        let metadata = self.metadata(now, false).await?;
+        let Some(endpoint) = metadata.additional_metadata().end_session_endpoint.clone() else {
+            return Ok(None);
+        };
+        let request = LogoutRequest::from(endpoint)
+            .set_client_id(ClientId::new(self.settings.client_id.clone()))
+            .set_post_logout_redirect_uri(PostLogoutRedirectUrl::from_url(after))
+            .set_state(CsrfToken::new(state.to_owned()));
+        let mut url = request.http_get_url();
+        if let Some(id_token) = id_token {
+            url.query_pairs_mut().append_pair("id_token_hint", id_token);
+        }
+        Ok(Some(url))
+    }
+}
+
+fn invalid(why: &str) -> LoginError {
+    LoginError::Invalid(why.to_owned())
+}
+
+/// Why a code was not redeemed. Nothing of the answer's body is in it but the error's own words.
+fn refusal<T: openidconnect::ErrorResponse>(
+    error: RequestTokenError<super::transport::HttpFault, T>,
+) -> LoginError {
+    match error {
+        RequestTokenError::ServerResponse(said) => LoginError::Refused(said.to_string()),
+        RequestTokenError::Request(fault) => LoginError::Unavailable(fault.to_string()),
+        RequestTokenError::Parse(..) => LoginError::Unavailable("it answers no tokens".to_owned()),
+        RequestTokenError::Other(why) => LoginError::Unavailable(why),
+    }
+}

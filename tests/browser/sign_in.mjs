@@ -1,0 +1,323 @@
+// Signing in by identity providers, in a real Chromium, through the proxy that is given; and what
+// attackers try.
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { accessible, browser, button, given, picture, run, shown, watch } from "./chromium.mjs";
+
+// The application: who is there, and the way out.
+createServer((request, response) => {
+  const told = (name) => request.headers[name] ?? "";
+  response.setHeader("content-type", "text/html; charset=utf-8");
+  response.end(`<!doctype html><html lang="en"><title>Orders</title><main><h1>Orders</h1>
+<p id="who">${told("x-session-user")} ${told("x-session-groups")} ${told("x-session-email")}</p>
+<form method="post" action="/.curfew/sign-out"><button>Leave</button></form></main>
+<script src="/.curfew/warning.js" data-before="6" defer></script></html>`);
+}).listen(given.application, "127.0.0.1");
+
+const here = (path) => `${given.url}${path}`;
+const begins = (start) => (url) => url.href.startsWith(start);
+const callback = begins(here("/.curfew/callback/"));
+
+async function person() {
+  const context = await browser.newContext();
+  // The provider's pages ask for fonts of another site, which nobody reaches from here.
+  await context.route(/googleapis/, (route) => route.abort());
+  const page = await context.newPage();
+  watch(page);
+  return { context, page };
+}
+
+// Proves who they are, on the provider's page.
+async function prove(page, user, issuer = given.main) {
+  await page.waitForURL(begins(`${issuer}/interaction/`));
+  await page.getByPlaceholder("Enter any login").fill(user);
+  await page.getByPlaceholder("and password").fill("any");
+  await page.getByRole("button", { name: "Sign-in" }).click();
+}
+
+const choose = (page, title = "Example") => page.getByRole("link", { name: `Sign in with ${title}` }).click();
+const who = (page) => page.innerText("#who");
+const cookies = async (context) => Object.fromEntries((await context.cookies(given.url)).map((it) => [it.name, it]));
+const attempts = async (context) => Object.keys(await cookies(context)).filter((name) => name.startsWith("curfew-login-"));
+
+async function signIn(page, user = "alice", path = "/orders?page=2") {
+  await page.goto(here(path));
+  await choose(page);
+  await prove(page, user);
+  await page.waitForURL(here(path));
+}
+
+// Goes as far as the provider's answer, and has that at hand instead of giving it.
+async function answerOf(page, user, path = "/.curfew/login?provider=main") {
+  let answer;
+  // A redirect is held back by the browser's own protocol alone.
+  const protocol = await page.context().newCDPSession(page);
+  protocol.on("Fetch.requestPaused", ({ requestId, request }) => {
+    answer = request.url;
+    return protocol.send("Fetch.fulfillRequest", { requestId, responseCode: 200, body: "" });
+  });
+  await protocol.send("Fetch.enable", { patterns: [{ urlPattern: here("/.curfew/callback/*") }] });
+  await page.goto(here(path));
+  await prove(page, user);
+  await page.waitForURL(callback);
+  await protocol.detach();
+  return answer;
+}
+
+async function record(page) {
+  const answer = await page.request.get(here("/.curfew/session"));
+  const { subject } = await answer.json();
+  const headers = { authorization: `Bearer ${given.admin_token}` };
+  const list = await (await fetch(`${given.admin}/api/v1/sessions?subject=${subject}`, { headers })).json();
+  return list.sessions.filter((it) => it.state === "live").at(-1);
+}
+
+async function refused(answer, status) {
+  assert.equal(answer.status(), status, answer.url());
+  assert.match(await answer.text(), /Not signed in/);
+}
+
+await run({
+  async "who has no session chooses a provider, signs in there, and is where they wanted to be"() {
+    const { context, page } = await person();
+    await page.goto(here("/orders?page=2"));
+    assert.match(page.url(), /\.curfew\/login\?rd=.*&reason=no_credential/);
+    await accessible(page, "the choice of a provider");
+    await picture(page, "sign-in");
+    await choose(page);
+    await prove(page, "alice");
+    await page.waitForURL(here("/orders?page=2"));
+    assert.equal(await who(page), "alice staff alice@example.com");
+    const { session, "curfew-provider": provider } = await cookies(context);
+    assert(session.httpOnly && session.sameSite === "Lax" && provider === undefined, "and nothing else is sent along");
+    assert.deepEqual(await attempts(context), []);
+    // The session is as old as the proof.
+    const hint = (await context.cookies(here("/.curfew/sign-out"))).find((it) => it.name === "curfew-provider");
+    const claims = JSON.parse(Buffer.from(hint.value.split(":")[1].split(".")[1], "base64url"));
+    const known = await record(page);
+    assert.equal(Date.parse(known.started) || known.started, claims.auth_time * 1000);
+    await context.close();
+  },
+
+  async "the other provider tells more only where it is asked"() {
+    const { context, page } = await person();
+    await page.goto(here("/"));
+    await choose(page, "Another");
+    await prove(page, "bob", given.other);
+    await page.waitForURL(here("/"));
+    assert.equal(await who(page), "bob staff bob@example.com");
+    await context.close();
+  },
+
+  async "two tabs sign in at once"() {
+    const { context, page } = await person();
+    const second = await context.newPage();
+    for (const [tab, path] of [[page, "/one"], [second, "/two"]]) {
+      await tab.goto(here(path));
+      await choose(tab);
+      await tab.waitForURL(begins(`${given.main}/interaction/`));
+    }
+    assert.equal((await attempts(context)).length, 2);
+    await prove(page, "alice");
+    await page.waitForURL(here("/one"));
+    await second.reload();
+    await prove(second, "alice");
+    await second.waitForURL(here("/two"));
+    await context.close();
+  },
+
+  async "whoever was away has to prove again who they are, whatever the address says"() {
+    const { context, page } = await person();
+    await signIn(page);
+    await page.goto("about:blank");
+    await sleep(9500);
+    // The provider still knows them; it is told that this is not enough.
+    await page.goto(here("/.curfew/login?provider=main&rd=/back"));
+    await prove(page, "alice");
+    await page.waitForURL(here("/back"));
+    assert.equal(await who(page), "alice staff alice@example.com");
+    await context.close();
+  },
+
+  async "the dialog leads out and back in"() {
+    const { context, page } = await person();
+    await signIn(page);
+    await page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === "idle_timeout", { timeout: 20000 });
+    await picture(page, "timed-out");
+    await page.getByRole("link", { name: "Sign in again" }).click();
+    await choose(page);
+    await prove(page, "alice");
+    await page.waitForURL(here("/orders?page=2"));
+    await context.close();
+  },
+
+  async "a stricter page asks for a fresh proof, and the session is another"() {
+    const { context, page } = await person();
+    await signIn(page);
+    const before = (await cookies(context)).session.value;
+    const { id } = await record(page);
+    await sleep(5000);
+    await page.goto(here("/fresh"));
+    await choose(page);
+    await prove(page, "alice");
+    await page.waitForURL(here("/fresh"));
+    assert.notEqual((await cookies(context)).session.value, before);
+    const headers = { authorization: `Bearer ${given.admin_token}` };
+    const old = await (await fetch(`${given.admin}/api/v1/sessions/${id}`, { headers })).json();
+    assert.notEqual(old.state, "live", JSON.stringify(old));
+    await context.close();
+  },
+
+  async "signing out is for both"() {
+    for (const leave of [
+      (page) => page.getByRole("button", { name: "Leave" }).click(),
+      async (page) => {
+        await shown(page, 12000);
+        await button(page, "Sign out").click();
+      },
+    ]) {
+      const { context, page } = await person();
+      await signIn(page);
+      await leave(page);
+      await page.waitForURL(begins(`${given.main}/session/end`));
+      assert.deepEqual((await context.cookies(here("/.curfew/sign-out"))).filter((it) => /^(session|curfew)/.test(it.name)), []);
+      await page.getByRole("button", { name: "Yes, sign me out" }).click();
+      await page.waitForURL(here("/.curfew/signed-out?state=signed_out"));
+      assert.match(await page.innerText("main"), /You have signed out\./);
+      await page.getByRole("link", { name: "Sign in again" }).click();
+      await choose(page);
+      await page.waitForURL(begins(`${given.main}/interaction/`));
+      await context.close();
+    }
+  },
+
+  async "a logout at the provider is one here"() {
+    const { context, page } = await person();
+    await signIn(page);
+    const elsewhere = await context.newPage();
+    await elsewhere.goto(`${given.main}/session/end`);
+    await elsewhere.getByRole("button", { name: "Yes, sign me out" }).click();
+    await elsewhere.waitForURL(/session\/end\/success/);
+    for (let tries = 0; ; tries++) {
+      const { status, headers } = await page.request.get(here("/.curfew/session")).then((it) => ({ status: it.status(), headers: it.headers() }));
+      if (status === 401) {
+        assert.equal(headers["x-session-reason"], "revoked");
+        break;
+      }
+      assert(tries < 50, "the provider's word comes");
+      await sleep(100);
+    }
+    await context.close();
+  },
+
+  async "nobody is signed in by an answer that they did not ask for (login CSRF)"() {
+    const { context, page } = await person();
+    const answer = await answerOf(page, "mallory");
+    const victim = await person();
+    await refused(await victim.page.goto(answer), 400);
+    assert.equal((await cookies(victim.context)).session, undefined);
+    // Nor if they are asking, too.
+    await victim.page.goto(here("/.curfew/login?provider=main"));
+    await refused(await victim.page.goto(answer), 400);
+    assert.equal((await cookies(victim.context)).session, undefined);
+    await victim.context.close();
+    await context.close();
+  },
+
+  async "a code of another's is worth nothing (code injection)"() {
+    const { context, page } = await person();
+    const stolen = new URL(await answerOf(page, "alice")).searchParams.get("code");
+    const thief = await person();
+    const own = new URL(await answerOf(thief.page, "mallory"));
+    own.searchParams.set("code", stolen);
+    await refused(await thief.page.goto(own.href), 403);
+    assert.equal((await cookies(thief.context)).session, undefined);
+    await thief.context.close();
+    await context.close();
+  },
+
+  async "an answer is good once, and for whom it was asked of (mix-up)"() {
+    const change = async (page, context, what) => {
+      const answer = new URL(await answerOf(page, "alice"));
+      what(answer);
+      await refused(await page.goto(answer.href), 400);
+      assert.equal((await cookies(context)).session, undefined);
+    };
+    for (const what of [
+      (url) => (url.pathname = "/.curfew/callback/other"),
+      (url) => url.searchParams.set("iss", given.other),
+      (url) => url.searchParams.delete("iss"),
+      (url) => url.searchParams.set("state", url.searchParams.get("state").slice(0, 20) + "x"),
+      (url) => url.searchParams.delete("code"),
+      (url) => url.searchParams.append("code", "twice"),
+    ]) {
+      const { context, page } = await person();
+      await change(page, context, what);
+      await context.close();
+    }
+    const { context, page } = await person();
+    const answer = await answerOf(page, "alice");
+    await page.goto(answer);
+    assert.equal((await cookies(context)).session.httpOnly, true);
+    await context.clearCookies({ name: "session" });
+    await refused(await page.goto(answer), 400);
+    await context.close();
+  },
+
+  async "a cookie that was changed is none"() {
+    const { context, page } = await person();
+    const answer = await answerOf(page, "alice");
+    const [name] = await attempts(context);
+    const { value } = (await cookies(context))[name];
+    const told = JSON.parse(Buffer.from(value.split(".")[0], "base64url"));
+    told.target = "https://evil.example/";
+    const changed = `${Buffer.from(JSON.stringify(told)).toString("base64url")}.${value.split(".")[1]}`;
+    await context.addCookies([{ name, value: changed, url: given.url }]);
+    await refused(await page.goto(answer), 400);
+    await context.close();
+  },
+
+  async "nobody is sent elsewhere (open redirects)"() {
+    const { context } = await person();
+    const ask = (rd) => context.request.get(here(`/.curfew/login?provider=main&rd=${encodeURIComponent(rd)}`), { maxRedirects: 0 });
+    const { host } = new URL(given.url);
+    for (const rd of [
+      "https://evil.example/",
+      `https://${host}.evil.example/`,
+      `https://${host}@evil.example/`,
+      `http://evil.example\\@${host}/`,
+      `http://${host.split(":")[0]}:1/`,
+      "javascript:alert(1)",
+      "data:text/html,x",
+      "evil.example",
+      `http:evil.example`,
+    ]) {
+      await refused(await ask(rd), 400);
+    }
+    // What a browser would read as another host's is not this host's path.
+    for (const rd of ["//evil.example/", "/\\evil.example/", "/\t/evil.example/"]) {
+      const answer = await ask(rd);
+      assert.equal(answer.status(), 303);
+      const [, sealed] = /curfew-login-[^=]*=([^.]*)/.exec(answer.headers()["set-cookie"].split("\n").at(-1));
+      assert.equal(JSON.parse(Buffer.from(sealed, "base64url")).target, here("/"));
+    }
+    await context.close();
+  },
+
+  async "a provider's refusal is told, and nothing of it is repeated"() {
+    const { context, page } = await person();
+    await page.goto(here("/.curfew/login?provider=main"));
+    const [name] = await attempts(context);
+    const { state } = JSON.parse(Buffer.from((await cookies(context))[name].value.split(".")[0], "base64url"));
+    const answer = await page.goto(here(`/.curfew/callback/main?state=${state}&iss=${given.main}&error=access_denied&error_description=<b>evil</b>`));
+    await refused(answer, 403);
+    assert.doesNotMatch(await page.content(), /evil/);
+    await accessible(page, "the page that says that nobody was signed in");
+    // A script can't begin anything.
+    const headers = { "sec-fetch-mode": "cors" };
+    assert.equal((await context.request.get(here("/.curfew/login"), { headers, maxRedirects: 0 })).status(), 403);
+    await context.close();
+  },
+});

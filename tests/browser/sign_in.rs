@@ -1,0 +1,114 @@
+//! People who sign in by real identity providers (oidc-provider on Node.js), through NGINX and Traefik.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::people;
+use crate::support::curfew::Setup;
+use crate::support::deployed::{Server, installed};
+use crate::support::nginx::Nginx;
+use crate::support::{free_port, local, traefik};
+
+#[tokio::test]
+async fn sign_in_through_nginx() {
+    let (check, application) = (local(free_port()), local(free_port()));
+    let nginx = Nginx::start(check, application);
+    sign_in("nginx", nginx.address, check, application).await;
+}
+
+#[tokio::test]
+async fn sign_in_through_traefik() {
+    let (check, application) = (local(free_port()), local(free_port()));
+    let (address, _traefik) = traefik::start(check, "/forward-auth", application);
+    sign_in("traefik", address, check, application).await;
+}
+
+/// What people do at `proxy`, behind which are Curfew at `check` and an application.
+async fn sign_in(name: &str, proxy: SocketAddr, check: SocketAddr, application: SocketAddr) {
+    let url = format!("http://{proxy}");
+    // One tells all there is in its ID tokens; the other only where it is asked for it.
+    let main = Provider::start("127.0.0.1", "main", false, &url, check);
+    let other = Provider::start("localhost", "other", true, &url, check);
+    let setup = Setup::memory()
+        .limits("8s", "5m")
+        .set("POLICIES__FRESH__MAX_AUTH_AGE", "4s")
+        .set("POLICIES__FRESH__IDLE", "8s")
+        .set("POLICIES__FRESH__ABSOLUTE", "5m")
+        .set("LISTEN__CHECK", &check.to_string())
+        .set("COOKIE__NAME", "session")
+        .set("COOKIE__SECURE", "false")
+        .set("LOGIN__URL", &url);
+    let providers = [("MAIN", &main, "Example"), ("OTHER", &other, "Another")];
+    let setup = providers
+        .into_iter()
+        .fold(setup, |setup, (name, it, title)| {
+            let key = |part: &str| format!("LOGIN__PROVIDERS__{name}__{part}");
+            setup
+                .set(&key("ISSUER"), &it.issuer)
+                .set(&key("CLIENT_ID"), "curfew")
+                .set(&key("CLIENT_SECRET"), "secret of curfew's")
+                .set(&key("SCOPES"), "email")
+                .set(&key("LEEWAY"), "1s")
+                .set(&key("TITLE"), title)
+        });
+    let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let text = "rules:\n  - path: /fresh\n    policy: fresh\n";
+    std::fs::write(rules.path(), text).unwrap();
+    let setup = setup.file(rules.path());
+    let curfew = setup.start();
+    let given = json!({
+        "proxy": name,
+        "url": url,
+        "application": application.port(),
+        "main": main.issuer,
+        "other": other.issuer,
+        "admin": format!("http://{}", curfew.admin),
+        "admin_token": setup.admin_token,
+    });
+    let tried = tokio::spawn(people("sign_in.mjs", given)).await;
+    let log = curfew.log();
+    for secret in ["secret of curfew's", "eyJ"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    if tried.is_err() {
+        println!("{log}");
+    }
+    let metrics = curfew.ops("/metrics").await.1;
+    assert!(
+        metrics.contains(r#"curfew_logins_total{provider="main",result="ok"}"#),
+        "{metrics}"
+    );
+    tried.unwrap();
+}
+
+struct Provider {
+    _server: Server,
+    issuer: String,
+}
+
+impl Provider {
+    /// Starts one that knows Curfew behind `url`, and tells it of logouts.
+    fn start(host: &str, name: &str, conforms: bool, url: &str, check: SocketAddr) -> Self {
+        let (port, control) = (free_port(), free_port());
+        let clients: Value = json!([{
+            "client_id": "curfew",
+            "client_secret": "secret of curfew's",
+            "redirect_uris": [format!("{url}/.curfew/callback/{name}")],
+            "post_logout_redirect_uris": [format!("{url}/.curfew/signed-out")],
+            "backchannel_logout_uri": format!("http://{check}/oidc/backchannel-logout"),
+            "backchannel_logout_session_required": true,
+        }]);
+        let settings = json!({
+            "port": port, "control": control, "clients": clients, "host": host, "conforms": conforms,
+        });
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
+        let mut command = Command::new(installed("bin/node"));
+        command.arg(script).env("PROVIDER", settings.to_string());
+        Self {
+            _server: Server::start(&mut command, &[], &[local(port), local(control)]),
+            issuer: format!("http://{host}:{port}"),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! A real Traefik with the very files that users copy.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::deployed::{Server, changed, deployed, installed};
+use super::{free_port, local};
+
+/// Runs `deploy/traefik`, with nothing changed but its addresses; `path` is where Curfew is asked.
+pub fn start(check: SocketAddr, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
+    let address = local(free_port());
+    let own = changed(
+        &deployed("traefik/traefik.yaml"),
+        &[("127.0.0.1:8080", address.to_string())],
+    );
+    let dynamic = changed(
+        &deployed("traefik/curfew.yaml"),
+        &[
+            (
+                "address: http://127.0.0.1:9180/forward-auth",
+                format!("address: http://{check}{path}"),
+            ),
+            ("url: http://127.0.0.1:9180", format!("url: http://{check}")),
+            ("127.0.0.1:3000", application.to_string()),
+        ],
+    );
+    let server = Server::start(
+        Command::new(installed("bin/traefik")).arg("--configFile=traefik.yaml"),
+        &[("traefik.yaml", &own), ("curfew.yaml", &dynamic)],
+        &[address],
+    );
+    (address, server)
+}
