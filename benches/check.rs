@@ -86,6 +86,7 @@ impl Bench {
             policy: PolicyName::new("default").unwrap(),
             remember: false,
             client: Client::default(),
+            authenticated: None,
         };
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
         let checker = Checker {
@@ -119,6 +120,7 @@ impl Bench {
             checker,
             cookie: cookie.unwrap(),
             sign_in: None,
+            login: None,
             identity: IdentityHeaders::x_session(),
             assertion: None,
             clear_site_data: None,

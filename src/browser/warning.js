@@ -1,166 +1,177 @@
 // Curfew: warns before a session ends. Documentation: docs/browser.md
 (() => {
-  "use strict";
-  const at = document.currentScript?.dataset ?? {};
-  const base = at.base || "/.curfew";
-  const before = (Number(at.before) || 60) * 1000;
-  const words = {
-    title: "Are you still there?",
-    idle: "You will be signed out in {time}, because nothing was done here for a while.",
-    absolute: "You will be signed out in {time}: the session has reached its longest duration.",
-    stay: "Stay signed in",
-    leave: "Sign out",
-    close: "Close",
-    ...at,
-  };
-  const now = () => performance.now();
-  const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-  // When it ends, by the page's steady clock; whether use prolongs it.
-  let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
+"use strict";
+const at = document.currentScript?.dataset ?? {};
+const base = at.base || "/.curfew";
+const before = (Number(at.before) || 60) * 1000;
+const words = {
+  title: "Are you still there?",
+  idle: "You will be signed out in {time}, as nothing was done here for a while.",
+  absolute: "You will be signed out in {time}: the session has reached its longest duration.",
+  stay: "Stay signed in",
+  leave: "Sign out",
+  close: "Close",
+  ...at,
+};
+const now = () => performance.now();
+const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
+// When it ends, by the page's steady clock; whether use prolongs it.
+let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
+// Whether the page is being left; the first says where to.
+let going = false;
 
-  async function ask(path, method) {
-    const sent = now();
-    const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-    // From when it was asked for: early, not late.
-    const { status, headers } = answer;
-    return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
-  }
+async function ask(path, method) {
+  const sent = now();
+  const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
+  // From when it was asked for: early, not late.
+  const { status, headers } = answer;
+  return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
+}
 
-  function learn(idle, absolute, since) {
-    ends = since + Math.min(idle, absolute) * 1000;
-    movable = absolute - idle > 1;
-    if (ends - now() > before) hide();
-    plan();
-  }
+function learn(idle, absolute, since) {
+  ends = since + Math.min(idle, absolute) * 1000;
+  movable = absolute - idle > 1;
+  if (ends - now() > before) hide();
+  plan();
+}
 
-  function plan() {
-    clearTimeout(timer);
+function plan() {
+  clearTimeout(timer);
+  const left = ends - now();
+  const told = dialog?.open || dismissed;
+  const wait = left > before ? Math.min(left - before, 60000) : told ? left : 0;
+  timer = setTimeout(look, Math.max(wait, 250));
+}
+
+async function look(path = "/session", method = "GET") {
+  clearTimeout(timer);
+  try {
+    const { status, body, reason, sent } = await ask(path, method);
+    if (status === 200) {
+      others?.postMessage({ idle: body.idle_remaining, absolute: body.absolute_remaining, ago: now() - sent });
+      learn(body.idle_remaining, body.absolute_remaining, sent);
+      if (ends - now() > before || (dismissed && !movable)) return;
+      return movable && used > touched ? touch() : show();
+    }
+    if (status === 401) return leave(reason);
+  } catch {}
+  timer = setTimeout(look, 5000);
+}
+
+const leave = (reason, to) => {
+  if (!going) others?.postMessage({ left: reason });
+  gone(reason, to);
+};
+
+function gone(reason, to) {
+  if (going) return;
+  going = true;
+  hide();
+  clearTimeout(timer);
+  const rd = location.pathname + location.search;
+  location.assign(to || `${base}/signed-out?${new URLSearchParams({ reason: reason || "", rd })}`);
+}
+
+async function signOut() {
+  going = true;
+  const { status, to } = await ask("/sign-out", "POST").catch(() => ({}));
+  going = false;
+  if (status === 204) leave("signed_out", to);
+  else look();
+}
+
+function touch() {
+  touched = now();
+  look("/keep-alive", "POST");
+}
+
+const time = (ms) => {
+  const s = Math.max(0, Math.ceil(ms / 1000));
+  return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
+};
+
+function show() {
+  if (!dialog) build();
+  const part = (name) => dialog.querySelector(`[data-part=${name}]`);
+  part("stay").textContent = movable ? words.stay : words.close;
+  const tick = () => {
     const left = ends - now();
-    const told = dialog?.open || dismissed;
-    const wait = left > before ? Math.min(left - before, 60000) : told ? left : 0;
-    timer = setTimeout(look, Math.max(wait, 250));
-  }
-
-  async function look(path = "/session", method = "GET") {
-    clearTimeout(timer);
-    try {
-      const { status, body, reason, sent } = await ask(path, method);
-      if (status === 200) {
-        others?.postMessage({ idle: body.idle_remaining, absolute: body.absolute_remaining, ago: now() - sent });
-        learn(body.idle_remaining, body.absolute_remaining, sent);
-        if (ends - now() > before || (dismissed && !movable)) return;
-        return movable && used > touched ? touch() : show();
-      }
-      if (status === 401) return leave(reason);
-    } catch {}
-    timer = setTimeout(look, 5000);
-  }
-
-  const leave = (left, to) => {
-    others?.postMessage({ left });
-    gone(left, to);
+    part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
+    // Aloud, but not each second.
+    const s = Math.ceil(left / 1000);
+    if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
+    if (left <= 0) look();
   };
+  tick();
+  if (dialog.open) return;
+  part("aloud").textContent = part("text").textContent;
+  dialog.showModal();
+  part("stay").focus();
+  ticking = setInterval(tick, 1000);
+  plan();
+}
 
-  function gone(reason, to) {
-    hide();
-    clearTimeout(timer);
-    const rd = location.pathname + location.search;
-    location.assign(to || `${base}/signed-out?${new URLSearchParams({ reason: reason || "", rd })}`);
-  }
+function hide() {
+  clearInterval(ticking);
+  if (dialog?.open) dialog.close();
+}
 
-  async function signOut() {
-    try {
-      const { status, to } = await ask("/sign-out", "POST");
-      if (status === 204) return leave("signed_out", to);
-    } catch {}
-    look();
-  }
+function stay() {
+  hide();
+  if (movable) touch();
+  else dismissed = true;
+}
 
-  function touch() {
-    touched = now();
-    look("/keep-alive", "POST");
-  }
-
-  const time = (ms) => {
-    const s = Math.max(0, Math.ceil(ms / 1000));
-    return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`;
-  };
-
-  function show() {
-    if (!dialog) build();
-    const part = (name) => dialog.querySelector(`[data-part=${name}]`);
-    part("stay").textContent = movable ? words.stay : words.close;
-    const tick = () => {
-      const left = ends - now();
-      part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-      // Aloud, but not every second.
-      const s = Math.ceil(left / 1000);
-      if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
-      if (left <= 0) look();
-    };
-    tick();
-    if (dialog.open) return;
-    part("aloud").textContent = part("text").textContent;
-    dialog.showModal();
-    part("stay").focus();
-    ticking = setInterval(tick, 1000);
-    plan();
-  }
-
-  function hide() {
-    clearInterval(ticking);
-    if (dialog?.open) dialog.close();
-  }
-
-  function stay() {
-    hide();
-    if (movable) touch();
-    else dismissed = true;
-  }
-
-  function build() {
-    const style = new CSSStyleSheet();
-    style.replaceSync(`dialog{color-scheme:light dark;border-radius:.5rem;padding:1.5rem;max-width:26rem;font:1rem/1.5 system-ui}
+function build() {
+  const make = (tag) => document.createElement(tag);
+  const style = new CSSStyleSheet();
+  style.replaceSync(`dialog{color-scheme:light dark;border-radius:.5rem;padding:1.5rem;max-width:26rem;font:1rem/1.5 system-ui}
 h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:focus-visible{outline:3px solid}
 [data-part=aloud]{position:absolute;width:1px;height:1px;overflow:hidden}`);
-    const host = document.createElement("curfew-warning");
-    const root = host.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [style];
-    dialog = document.createElement("dialog");
-    dialog.setAttribute("role", "alertdialog");
-    dialog.setAttribute("aria-labelledby", "t");
-    dialog.setAttribute("aria-describedby", "d");
-    const add = (tag, part, textContent, more) => {
-      const it = Object.assign(document.createElement(tag), { textContent, ...more });
-      it.dataset.part = part;
-      dialog.append(it);
-    };
-    add("h2", "title", words.title, { id: "t" });
-    add("p", "text", "", { id: "d" });
-    add("p", "aloud", "", { role: "status" });
-    add("button", "stay", words.stay, { type: "button", onclick: stay });
-    add("button", "leave", words.leave, { type: "button", onclick: signOut });
-    // Escape is the answer of somebody who is there.
-    dialog.addEventListener("cancel", (event) => { event.preventDefault(); stay(); });
-    root.append(dialog);
-    document.body.append(host);
-  }
+  const host = make("curfew-warning");
+  const root = host.attachShadow({ mode: "open" });
+  root.adoptedStyleSheets = [style];
+  dialog = make("dialog");
+  dialog.setAttribute("role", "alertdialog");
+  dialog.setAttribute("aria-labelledby", "t");
+  dialog.setAttribute("aria-describedby", "d");
+  const add = (tag, part, textContent, more) => {
+    const it = Object.assign(make(tag), { textContent, ...more });
+    it.dataset.part = part;
+    dialog.append(it);
+  };
+  add("h2", "title", words.title, { id: "t" });
+  add("p", "text", "", { id: "d" });
+  add("p", "aloud", "", { role: "status" });
+  add("button", "stay", words.stay, { type: "button", onclick: stay });
+  add("button", "leave", words.leave, { type: "button", onclick: signOut });
+  // Who presses Escape is there.
+  dialog.addEventListener("cancel", (event) => { event.preventDefault(); stay(); });
+  root.append(dialog);
+  document.body.append(host);
+}
 
-  others?.addEventListener("message", ({ data }) => {
-    if ("left" in data) gone(data.left);
-    else learn(data.idle, data.absolute, now() - data.ago);
-  });
-  document.addEventListener("visibilitychange", () => document.hidden || look());
-  if (at.watch !== "false") {
-    // Typing in a form is activity, though nothing is loaded by it.
-    const every = (Number(at.every) || 15) * 1000;
-    const seen = (event) => {
-      if (!event.isTrusted || dialog?.open) return;
-      used = now();
-      if (used - touched > every) touch();
-    };
-    for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, seen, { capture: true, passive: true });
-    touched = now();
-  }
+others?.addEventListener("message", ({ data }) => {
+  if ("left" in data) gone(data.left);
+  else learn(data.idle, data.absolute, now() - data.ago);
+});
+// Back from the browser's cache.
+addEventListener("pageshow", ({ persisted }) => {
+  if (!persisted) return;
+  going = false;
   look();
+});
+document.addEventListener("visibilitychange", () => document.hidden || look());
+if (at.watch !== "false") {
+  // Typing in a form is activity, though nothing is loaded by it.
+  const every = (Number(at.every) || 15) * 1000;
+  const seen = (event) => {
+    if (!event.isTrusted || dialog?.open) return;
+    used = now();
+    if (used - touched > every) touch();
+  };
+  for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, seen, { capture: true, passive: true });
+  touched = now();
+}
+look();
 })();

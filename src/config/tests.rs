@@ -1,6 +1,7 @@
 mod edge;
 mod identity;
 mod jwt;
+mod login;
 mod policies;
 mod rules;
 mod store;

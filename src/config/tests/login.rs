@@ -1,0 +1,123 @@
+//! Sign-in by identity providers.
+
+use super::*;
+use crate::login::MaxAge;
+
+const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
+                    'https://id.example.com', client_id: curfew, client_secret: hush}}}";
+
+/// The good one, with something added to the provider or to the whole.
+fn changed(provider: &str, whole: &str) -> String {
+    let provider = format!("client_secret: hush{provider}");
+    format!(
+        "{}\n{whole}",
+        GOOD.replace("client_secret: hush", &provider)
+    )
+}
+
+#[test]
+fn what_is_left_out_follows_from_the_address() {
+    let loaded = yaml(GOOD).unwrap();
+    let sign_in = loaded.config.sign_in.as_ref().unwrap();
+    assert_eq!(
+        sign_in.url.as_str(),
+        "https://app.example.com/.curfew/login"
+    );
+    let host = HostPattern::Exact("app.example.com".to_owned());
+    assert_eq!(sign_in.allowed_hosts, [host]);
+    let login = loaded.config.login.as_ref().unwrap();
+    assert_eq!(login.max_age, MaxAge::Idle);
+    let [provider] = &login.providers[..] else {
+        panic!("one provider");
+    };
+    assert_eq!(provider.title, "main");
+    assert_eq!(provider.scopes, ["profile", "email"]);
+    assert_eq!(provider.issuer.issuer.audiences, ["curfew"]);
+    // Secrets show in nothing.
+    let shown = serde_json::to_string(&loaded.effective).unwrap();
+    let debugged = format!("{:?} {:?}", loaded.config, loaded.effective);
+    assert!(!shown.contains("hush") && !debugged.contains("hush"));
+    let domain = "cookie: {name: __Secure-session, domain: example.com}\n\
+                  sign_in: {allowed_hosts: ['*.example.com', example.com]}";
+    yaml(&changed("", domain)).unwrap();
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (provider, whole, key, message) in [
+        (
+            ", policy: x",
+            "",
+            "login.providers.main.policy",
+            "is not one",
+        ),
+        (
+            ", client_secret_file: /x",
+            "",
+            "login.providers.main.client_secret_file",
+            "are both given",
+        ),
+        (
+            ", algorithms: HS256",
+            "",
+            "login.providers.main.algorithms",
+            "public key",
+        ),
+        (
+            "",
+            "sign_in: {url: 'https://a.example.com'}",
+            "sign_in.url",
+            "are both given",
+        ),
+        (
+            "",
+            "sign_in: {return_parameter: to}",
+            "sign_in.return_parameter",
+            "must be `rd`",
+        ),
+        (
+            "",
+            "sign_in: {allowed_hosts: [other.example.com]}",
+            "sign_in.allowed_hosts",
+            "does not reach",
+        ),
+        (
+            "",
+            "cookie: {name: __Secure-s, domain: example.org}",
+            "login.url",
+            "not within cookie.domain",
+        ),
+    ] {
+        let told = problems(&changed(provider, whole));
+        assert!(told.contains(key) && told.contains(message), "{told}");
+        assert!(!told.contains("hush"), "{told}");
+    }
+    for (from, to, message) in [
+        (
+            "https://app.example.com",
+            "http://app.example.com",
+            "must be https://",
+        ),
+        (
+            "https://app.example.com",
+            "https://app.example.com/x",
+            "without a path",
+        ),
+        (
+            "https://id.example.com",
+            "id",
+            "not the address of an issuer",
+        ),
+        ("client_id: curfew", "title: x", "client_id is missing"),
+        ("main:", "Main:", "a part of an address"),
+        ("login: {", "login: {max_age: soon, ", "not `idle`, `off`"),
+    ] {
+        let told = problems(&GOOD.replace(from, to));
+        assert!(
+            told.replace(": ", " ").contains(message) || told.contains(message),
+            "{told}"
+        );
+    }
+    let alone = problems("login: {url: 'https://app.example.com'}");
+    assert!(alone.contains("login.providers"), "{alone}");
+}
