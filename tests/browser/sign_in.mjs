@@ -145,7 +145,6 @@ await run({
     const { context, page } = await person();
     await signIn(page);
     await page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === "idle_timeout", { timeout: 20000 });
-    await picture(page, "timed-out");
     await page.getByRole("link", { name: "Sign in again" }).click();
     await choose(page);
     await prove(page, "alice");
