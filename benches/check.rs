@@ -73,6 +73,7 @@ impl Bench {
             end_retention: Duration::from_secs(3600),
             metrics: Arc::new(Metrics::new().unwrap()),
             known: Arc::new(KnownSessions::default()),
+            recent: Arc::default(),
             webhook: None,
             tasks: TaskTracker::new(),
         };

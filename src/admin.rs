@@ -1,6 +1,7 @@
-//! The admin API: `/api/v1/…` on its own listener, behind a bearer token.
+//! The admin API, `/api/v1/…`, on its own listener, behind a bearer token; and the console, for people.
 
 mod authorize;
+mod console;
 mod error;
 mod explain;
 mod model;
@@ -16,6 +17,7 @@ use axum::{Router, middleware};
 use crate::contract::SessionCookie;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
+use crate::ops::Ops;
 use crate::policy::Rulebook;
 
 pub use authorize::{AdminToken, AdminTokens};
@@ -33,6 +35,12 @@ pub struct Admin {
     pub tokens: AdminTokens,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
+    /// Whether browsers reach the console over TLS.
+    pub secure: bool,
+    /// How the process is.
+    pub ops: Arc<Ops>,
+    /// Where sessions live, for people.
+    pub store: &'static str,
 }
 
 /// The most bytes that a request body may have.
@@ -67,6 +75,7 @@ pub fn router(admin: Live<Admin>) -> Router {
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::serve))
         .merge(protected)
+        .merge(console::router(&admin))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response(error::no_store))
         .with_state(admin)

@@ -179,13 +179,22 @@ impl App {
             webhook = Some(queue);
             background.spawn(async move |stop| sender.run(stop).await);
         }
+        let draining = Arc::new(AtomicBool::new(false));
+        let ops = Arc::new(Ops {
+            store: Arc::clone(&store.sessions),
+            metrics: Arc::clone(&metrics),
+            advice: Arc::clone(&advice),
+            draining: Arc::clone(&draining),
+        });
         let foundation = Foundation {
+            ops: Arc::clone(&ops),
             store: store.sessions,
             deadlines: store.deadlines,
             not_before: store.not_before,
             clock: store.clock,
             metrics: Arc::clone(&metrics),
             known: Arc::new(KnownSessions::default()),
+            recent: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
             made_up_key_ring: Arc::new(KeyRing::new(vec![SigningKey::parse(
@@ -201,13 +210,6 @@ impl App {
         background.spawn(async move |stop| sweeper::run(lifecycle, stop).await);
         let lifecycle = in_force.lifecycle.clone();
         background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
-        let draining = Arc::new(AtomicBool::new(false));
-        let ops = Arc::new(Ops {
-            store: Arc::clone(&store),
-            metrics,
-            advice: Arc::clone(&advice),
-            draining: Arc::clone(&draining),
-        });
         let contracts = in_force.contracts.clone();
         let admin = admin::router(in_force.admin.clone());
         let mut listeners = Listeners::default();

@@ -207,6 +207,8 @@ pub struct AdminConfig {
     pub token_hashes: Vec<[u8; 32]>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
+    /// Whether browsers reach the console over TLS.
+    pub secure: bool,
 }
 
 /// Logs.

@@ -3,14 +3,15 @@
 //! goes by.
 
 mod limits;
+mod lines;
 
 use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::check::{Original, Ruling, Undecidable};
-use crate::policy::{Activity, Client, Contract, NormalPath, Rulebook};
-use crate::session::{Session, Timestamp, Verdict};
+use crate::policy::{Activity, Client, Contract, NormalPath, Policies, Rulebook};
+use crate::session::{Attributes, Binding, NewSession, Session, Subject, Timestamp, Verdict};
 
 pub use limits::{Limit, LimitsInForce};
 
@@ -146,6 +147,27 @@ pub fn explain(
         undecidable: None,
         terms: Some(terms),
     }
+}
+
+/// A session that begins `now` under a policy, to explain requests on; `None` where there is no such policy.
+#[must_use]
+pub fn imagine(
+    policies: &Policies,
+    name: &str,
+    remembered: bool,
+    attributes: Attributes,
+    now: Timestamp,
+) -> Option<Session> {
+    let (name, policy) = policies.get(name)?;
+    let limits = policy.limits_of(remembered, &attributes);
+    let new = NewSession {
+        subject: Subject::new("somebody").ok()?,
+        attributes,
+        policy: name.clone(),
+        remembered,
+        binding: Binding::default(),
+    };
+    Some(Session::start(new, &limits, limits.absolute, now))
 }
 
 fn unexplained(path: Option<String>, undecidable: Undecidable) -> Explanation {

@@ -20,9 +20,9 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{
-    DeadlineQueue, EndOutcome, Ending, NotBefore, Replication, SessionStore, StoreError,
+    DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication, SessionStore, StoreError,
 };
-use crate::telemetry::{Metrics, audit};
+use crate::telemetry::{Metrics, Recent, audit};
 use crate::webhook::Webhook;
 
 pub use adopt::{Adoption, NotAdopted};
@@ -57,6 +57,8 @@ pub struct Lifecycle {
     pub metrics: Arc<Metrics>,
     /// What may be served when the store can't be asked.
     pub known: Arc<KnownSessions>,
+    /// What happened lately, for the console.
+    pub recent: Arc<Recent>,
     /// Tells others of their ends.
     pub webhook: Option<Webhook>,
     /// What still has to be noted when the process stops.
@@ -112,6 +114,7 @@ impl Lifecycle {
         self.metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended);
+        self.recent.ended(&ended);
         if let Some(webhook) = &self.webhook {
             webhook.send(ended);
         }
@@ -153,6 +156,28 @@ impl Lifecycle {
             self.deadlines.postpone(id, self.clock.now()).await?;
         }
         Ok(aged)
+    }
+
+    /// At most `limit` live sessions of anybody, those that end first, as far as is known: activity moves a
+    /// session only when its deadline comes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    pub async fn ending_first(&self, limit: usize) -> Result<Page, StoreError> {
+        let mut sessions = Vec::new();
+        for id in self.deadlines.upcoming(limit).await? {
+            let session = self.store.load(id).await?;
+            let live = session.filter(|session| {
+                session.state == State::Live
+                    && self.clock.now() < self.policies.deadline(session)
+                    && !self.is_revoked(session)
+            });
+            sessions.extend(live.map(|session| (id, session)));
+        }
+        Ok(Page {
+            sessions,
+            next: None,
+        })
     }
 
     /// Whether a live session is one of those that its subject has lost all at once.

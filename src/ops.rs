@@ -43,7 +43,7 @@ pub fn router(ops: Arc<Ops>) -> Router {
 /// `ok`, or the reason why not; with `?verbose`, as Kubernetes has it, what the operator should know
 /// beside that.
 async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
-    let (status, mut text) = match ready(&ops).await {
+    let (status, mut text) = match ops.ready().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
     };
@@ -55,14 +55,19 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
     (status, text).into_response()
 }
 
-/// Whether traffic should be sent here: the store answers, and the process is not stopping.
-async fn ready(ops: &Ops) -> Result<(), String> {
-    if ops.draining.load(Ordering::Relaxed) {
-        return Err("draining: the process is stopping".to_owned());
-    }
-    match tokio::time::timeout(STORE_TIMEOUT, ops.store.ready()).await {
-        Ok(ready) => ready.map_err(|error| error.to_string()),
-        Err(_) => Err("the store does not answer".to_owned()),
+impl Ops {
+    /// Whether traffic should be sent here: the store answers, and the process is not stopping.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("draining: the process is stopping".to_owned());
+        }
+        match tokio::time::timeout(STORE_TIMEOUT, self.store.ready()).await {
+            Ok(ready) => ready.map_err(|error| error.to_string()),
+            Err(_) => Err("the store does not answer".to_owned()),
+        }
     }
 }
 

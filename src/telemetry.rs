@@ -5,7 +5,9 @@ pub mod audit;
 pub mod logging;
 mod metrics;
 mod near_cache;
+mod recent;
 
 pub use advice::Advice;
 pub use metrics::{Metrics, NO_POLICY};
 pub use near_cache::NearCacheMetrics;
+pub use recent::{Event, Recent};

@@ -33,7 +33,7 @@ use crate::store::{
     Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
     SessionStore, StoreError, Touch,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Recent};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -191,6 +191,7 @@ impl Bench {
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
             known: Arc::new(KnownSessions::default()),
+            recent: Arc::new(Recent::default()),
             webhook: None,
             tasks: TaskTracker::new(),
         };

@@ -59,13 +59,24 @@ impl AdminTokens {
         Self(hashes)
     }
 
-    /// Whether the token opens the API. All hashes are compared, each in constant time.
+    /// Whether the token opens the API.
     fn admit(&self, token: &[u8]) -> bool {
-        let presented = hash(token);
+        self.find(token).is_some()
+    }
+
+    /// The hash of a token that opens the API.
+    #[must_use]
+    pub fn find(&self, token: &[u8]) -> Option<[u8; 32]> {
+        Some(hash(token)).filter(|hash| self.knows(hash))
+    }
+
+    /// Whether a token of this hash opens the API. All hashes are compared, each in constant time.
+    #[must_use]
+    pub fn knows(&self, presented: &[u8; 32]) -> bool {
         self.0
             .iter()
             .fold(Choice::from(0), |found, known| {
-                found | known.ct_eq(&presented)
+                found | known.ct_eq(presented)
             })
             .into()
     }

@@ -159,42 +159,53 @@ pub(super) enum StateView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionView {
     /// Its name: 32 hexadecimal digits. It is no credential.
-    id: String,
-    subject: String,
-    policy: String,
-    attributes: BTreeMap<String, Vec<String>>,
+    pub(super) id: String,
+    pub(super) subject: String,
+    pub(super) policy: String,
+    pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    remembered: bool,
+    pub(super) remembered: bool,
     /// The network that it can be used from; absent where that is any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    bound_to_network: Option<String>,
+    pub(super) bound_to_network: Option<String>,
     /// Whether it can be used by one kind of client only.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    bound_to_user_agent: bool,
+    pub(super) bound_to_user_agent: bool,
     /// `ended` also where a limit has been reached and no check has found out yet.
-    state: StateView,
+    pub(super) state: StateView,
     /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    end_reason: Option<&'static str>,
+    pub(super) end_reason: Option<&'static str>,
     /// When the end was established, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<String>,
+    pub(super) ended: Option<String>,
     /// When the subject signed in, RFC 3339.
-    started: String,
+    pub(super) started: String,
     /// The last activity, RFC 3339.
-    last_seen: String,
+    pub(super) last_seen: String,
     /// When it ends unless it is used before, RFC 3339; the absolute limit where that comes first.
-    idle_deadline: String,
+    pub(super) idle_deadline: String,
     /// When it ends whatever happens, RFC 3339.
-    absolute_deadline: String,
+    pub(super) absolute_deadline: String,
     /// Seconds until `idle_deadline`, rounded down; 0 once it has ended.
-    idle_remaining: u64,
+    pub(super) idle_remaining: u64,
     /// Seconds until `absolute_deadline`, rounded down; 0 once it has ended.
-    absolute_remaining: u64,
+    pub(super) absolute_remaining: u64,
 }
 
 impl SessionView {
+    /// From where it may be used, for people.
+    pub(super) fn bound(&self) -> String {
+        let network = self.bound_to_network.as_deref();
+        match (network, self.bound_to_user_agent) {
+            (None, false) => "anywhere".to_owned(),
+            (None, true) => "one user agent".to_owned(),
+            (Some(network), false) => network.to_owned(),
+            (Some(network), true) => format!("{network}, one user agent"),
+        }
+    }
+
     /// The session as it is at `now`, under its home policy.
     pub(super) fn new(
         id: SessionId,
@@ -251,8 +262,8 @@ impl SessionView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListSessions {
-    /// Whose sessions.
-    pub(super) subject: String,
+    /// Whose sessions. When left out: those of anybody that end first, as far as is known, on one page.
+    pub(super) subject: Option<String>,
     /// The most sessions on a page, 1 to 1000; 100 when left out.
     pub(super) limit: Option<usize>,
     /// `next` of the page before.

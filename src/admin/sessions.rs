@@ -15,7 +15,7 @@ use super::model::{
     RevokeAll, RevokedAll, RevokedSession, SessionCount, SessionPage, SessionView,
 };
 use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
-use crate::store::{Cursor, EndOutcome, Replication};
+use crate::store::{Cursor, EndOutcome, Page, Replication};
 
 /// The most sessions on a page.
 const MAX_PAGE: usize = 1000;
@@ -28,6 +28,17 @@ impl Admin {
     /// The session as it is now.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
         self.view_at(id, session, self.lifecycle.clock.now())
+    }
+
+    /// A page of sessions as they are now.
+    pub(super) fn page(&self, page: &Page) -> SessionPage {
+        let sessions = page.sessions.iter();
+        SessionPage {
+            sessions: sessions
+                .map(|(id, session)| self.view(*id, session))
+                .collect(),
+            next: page.next.map(|cursor| cursor.to_string()),
+        }
     }
 
     pub(super) fn view_at(&self, id: SessionId, session: &Session, now: Timestamp) -> SessionView {
@@ -77,7 +88,8 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, location, Json(created)).into_response())
 }
 
-/// Lists a subject's sessions, ended ones included for as long as their end can be told.
+/// Lists a subject's sessions, ended ones included for as long as their end can be told; or the live
+/// ones of anybody that end first.
 #[utoipa::path(
     get,
     path = "/api/v1/sessions",
@@ -96,7 +108,6 @@ pub(super) async fn list(
     query: Result<Query<ListSessions>, QueryRejection>,
 ) -> Result<Json<SessionPage>, ApiError> {
     let Query(query) = query?;
-    let subject = parse_subject(query.subject)?;
     let limit = query.limit.unwrap_or(100);
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(ApiError::Invalid(format!(
@@ -105,16 +116,18 @@ pub(super) async fn list(
     }
     let cursor = query.cursor.map(|text| text.parse::<Cursor>()).transpose();
     let cursor = cursor.map_err(|error| ApiError::Invalid(format!("cursor: {error}")))?;
-    let page = admin.lifecycle.store.list(&subject, cursor, limit).await?;
-    let sessions = page
-        .sessions
-        .iter()
-        .map(|(id, session)| admin.view(*id, session))
-        .collect();
-    Ok(Json(SessionPage {
-        sessions,
-        next: page.next.map(|cursor| cursor.to_string()),
-    }))
+    let page = match (query.subject, cursor) {
+        (Some(subject), cursor) => {
+            let subject = parse_subject(subject)?;
+            admin.lifecycle.store.list(&subject, cursor, limit).await?
+        }
+        (None, None) => admin.lifecycle.ending_first(limit).await?,
+        (None, Some(_)) => {
+            let whose = "cursor: goes with the subject that it was told for";
+            return Err(ApiError::Invalid(whose.to_owned()));
+        }
+    };
+    Ok(Json(admin.page(&page)))
 }
 
 /// Shows a session. This is not activity.

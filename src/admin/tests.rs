@@ -14,14 +14,14 @@ use crate::policy::Rules;
 use crate::testing::{Bench, HOUR, MINUTE, cookie_config};
 
 /// The admin API, with a token that opens it.
-struct Fixture {
-    bench: Bench,
-    routes: Router,
-    token: String,
+pub(super) struct Fixture {
+    pub(super) bench: Bench,
+    pub(super) routes: Router,
+    pub(super) token: String,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::on(Bench::new())
     }
 
@@ -41,6 +41,14 @@ impl Fixture {
             cookie: SessionCookie::new(cookie).unwrap(),
             tokens: AdminTokens::new(vec![token.hash]),
             allow_ageing,
+            secure: false,
+            ops: Arc::new(Ops {
+                store: Arc::clone(&bench.lifecycle.store),
+                metrics: Arc::clone(&bench.lifecycle.metrics),
+                advice: Arc::default(),
+                draining: Arc::default(),
+            }),
+            store: "memory",
         };
         Self {
             bench,
@@ -76,7 +84,7 @@ impl Fixture {
             .unwrap()
     }
 
-    async fn create(&self, body: Value) -> Value {
+    pub(super) async fn create(&self, body: Value) -> Value {
         let (status, created) = self.send("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{created}");
         created
@@ -206,9 +214,17 @@ async fn a_subject_is_listed_page_by_page() {
         path = format!("{list}&cursor={next}");
     }
     assert_eq!((seen, pages), (expected, 3));
+    // Of anybody, those that end first.
+    let first = "/api/v1/sessions?limit=4";
+    let (_, page) = fixture.send("GET", first, None).await;
+    assert_eq!(page["sessions"].as_array().unwrap().len(), 4);
+    assert_eq!(page["next"], Value::Null);
     for (query, hint) in [
-        ("", "subject"),
         ("?subject=", "subject"),
+        (
+            "?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "goes with the subject",
+        ),
         ("?subject=a&limit=0", "limit"),
         ("?subject=a&limit=1001", "limit"),
         ("?subject=a&limit=x", "limit"),

@@ -6,7 +6,7 @@ use super::StartError;
 use crate::admin::{Admin, AdminTokens};
 use crate::check::Checker;
 use crate::clock::Clock;
-use crate::config::{Config, IssuerConfig, KeysFrom};
+use crate::config::{Config, IssuerConfig, KeysFrom, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignIn};
 use crate::credential::{CredentialExtractor, KeyRing};
 use crate::delegate::Delegate;
@@ -15,20 +15,23 @@ use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
 use crate::login::{Login, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
+use crate::ops::Ops;
 use crate::policy::Policies;
 use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
 /// What stays while the configuration changes.
 pub(super) struct Foundation {
+    pub(super) ops: Arc<Ops>,
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
     pub(super) not_before: Arc<dyn NotBefore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) known: Arc<KnownSessions>,
+    pub(super) recent: Arc<Recent>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
     /// Signs tokens where no key ring is configured.
@@ -74,6 +77,7 @@ impl Foundation {
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
             known: Arc::clone(&self.known),
+            recent: Arc::clone(&self.recent),
             webhook: self.webhook.clone(),
             tasks: self.tasks.clone(),
         };
@@ -112,6 +116,12 @@ impl Foundation {
             cookie,
             tokens: AdminTokens::new(tokens),
             allow_ageing: config.admin.allow_ageing,
+            secure: config.admin.secure,
+            ops: Arc::clone(&self.ops),
+            store: match config.store {
+                StoreConfig::Memory { .. } => "memory",
+                StoreConfig::Redis { .. } => "Redis",
+            },
         };
         Ok(Assembly {
             lifecycle,
@@ -183,6 +193,7 @@ impl Foundation {
         };
         let providers = settings.providers.iter().map(|provider| {
             let name = provider.issuer.name.clone();
+            self.metrics.begin_logins(&name);
             Ok((name, Provider::new(provider.clone(), &settings.url)?))
         });
         let providers: Result<_, reqwest::Error> = providers.collect();

@@ -90,9 +90,15 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         writeln!(out, "  {url}/.curfew/session     how long it still lives")?;
         writeln!(
             out,
-            "  http://{}/metrics   what is counted\n\nCtrl-C ends it.",
+            "  http://{}/metrics   what is counted",
             app.addresses().ops
         )?;
+        if let Some(token) = &app.made_up().admin_token {
+            let admin = app.addresses().admin;
+            writeln!(out, "  http://{admin}/   the console, with this token:")?;
+            writeln!(out, "    {}", token.expose())?;
+        }
+        writeln!(out, "\nCtrl-C ends it.")?;
         out.flush()?;
         drop(out);
         let stop = CancellationToken::new();

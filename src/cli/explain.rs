@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::ConfigArgs;
 use crate::check::{Original, OriginalUrl};
-use crate::explain::{Explanation, Limit, LimitsInForce, Question, TermsExplained, explain};
+use crate::explain::{Explanation, Question, explain, imagine};
 use crate::policy::{Client, Contract};
-use crate::session::{Attributes, Binding, NewSession, Session, Subject, Timestamp};
+use crate::session::{Attributes, Timestamp};
 
 /// What to explain.
 #[derive(Args, Debug)]
@@ -57,24 +57,17 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let headers = headers(&args.headers)?;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| book.policies.default_name().as_str());
-    let Some((policy, limits)) = book.policies.get(name) else {
+    let Some((_, policy)) = book.policies.get(name) else {
         bail!("--policy: there is no policy of this name in the configuration");
     };
-    if args.remembered && limits.remember.is_none() {
+    if args.remembered && policy.remember.is_none() {
         bail!("--remembered: policies.{name} has no `remember`");
     }
     let groups = BTreeMap::from([("groups".to_owned(), args.groups.clone())]);
     let attributes = Attributes::new(groups).context("--groups")?;
-    let limits = limits.limits_of(args.remembered, &attributes);
-    let new = NewSession {
-        subject: Subject::new("somebody")?,
-        attributes,
-        policy: policy.clone(),
-        remembered: args.remembered,
-        binding: Binding::default(),
-    };
     let now = Timestamp::default();
-    let session = Session::start(new, &limits, limits.absolute, now);
+    let session = imagine(&book.policies, name, args.remembered, attributes, now);
+    let session = session.context("--policy")?;
     let original = Original {
         method: &args.method,
         url,
@@ -112,77 +105,14 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
 
 /// The explanation for people: a line for each fact.
 fn text(explanation: &Explanation) -> String {
-    let mut lines = Vec::new();
-    let path = explanation.path.as_deref();
-    lines.push((
-        "path",
-        path.unwrap_or("(could be read in two ways)").to_owned(),
-    ));
-    if let Some(terms) = &explanation.terms {
-        terms_text(terms, &mut lines);
-    }
-    let verdict = match &explanation.undecidable {
-        Some(why) => format!("{}: {why}", explanation.verdict),
-        None => format!("{}, on a session that has just begun", explanation.verdict),
-    };
-    lines.push(("verdict", verdict));
-    let lines = lines
+    let lines = explanation.lines();
+    let mut text: String = lines
         .iter()
-        .map(|(name, text)| format!("{name:<10} {text}\n"));
-    lines.collect()
-}
-
-fn terms_text(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) {
-    let rule = match (&terms.rule, &terms.rule_matches) {
-        (Some(rule), Some(matches)) => format!("{rule} ({matches})"),
-        _ => "none".to_owned(),
-    };
-    lines.push(("rule", rule));
-    lines.push(("access", terms.access.to_owned()));
-    if terms.access == "public" {
-        return;
+        .map(|(name, text)| format!("{name:<10} {text}\n"))
+        .collect();
+    if explanation.undecidable.is_none() {
+        text.truncate(text.trim_end().len());
+        text += ", on a session that has just begun\n";
     }
-    if !terms.groups_needed.is_empty() {
-        lines.push((
-            "groups",
-            format!("one of {}", terms.groups_needed.join(", ")),
-        ));
-    }
-    let mut policies = format!("{} (the session's own)", terms.home_policy);
-    for asked in &terms.asked_policies {
-        policies += &format!(", {} (by the {})", asked.name, asked.by);
-    }
-    lines.push(("policies", policies));
-    let activity = match terms.passive_because {
-        Some(why) => format!("{}: {why}", terms.activity),
-        None => terms.activity.to_owned(),
-    };
-    lines.push(("activity", activity));
-    lines.push(("ends", limits_text(&terms.session_limits)));
-    if terms.request_limits != terms.session_limits || terms.request_limits.max_auth_age.is_some() {
-        lines.push(("needs", limits_text(&terms.request_limits)));
-    }
-}
-
-fn limits_text(limits: &LimitsInForce) -> String {
-    let written = |limit: &Limit| humantime::format_duration(limit.duration());
-    let mut parts = Vec::new();
-    if let Some(idle) = &limits.idle {
-        parts.push(format!("{} unused ({})", written(idle), idle.from));
-    }
-    if let Some(absolute) = &limits.absolute {
-        parts.push(format!(
-            "{} after sign-in ({})",
-            written(absolute),
-            absolute.from
-        ));
-    }
-    if let Some(age) = &limits.max_auth_age {
-        parts.push(format!(
-            "sign-in of the last {} ({})",
-            written(age),
-            age.from
-        ));
-    }
-    parts.join(", ")
+    text
 }

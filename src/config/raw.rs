@@ -270,6 +270,9 @@ pub struct RawAdmin {
     pub token_hashes: TextList<String>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
+    /// Where browsers find the console; with `https://` its cookie is for TLS only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// The ends of sessions, for other programs.

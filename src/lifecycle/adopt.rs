@@ -55,6 +55,7 @@ impl Lifecycle {
             Ok(Creation::Created) => {
                 self.metrics.session_created(session.policy.as_str());
                 audit::session_created(id, &session);
+                self.recent.created(id, &session, self.clock.now());
                 Ok(session)
             }
             // By another request, or by one whose answer was lost.

@@ -128,6 +128,7 @@ impl Lifecycle {
         }
         self.metrics.session_created(session.policy.as_str());
         audit::session_created(id, &session);
+        self.recent.created(id, &session, self.clock.now());
         let replication = self.confirmation(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {

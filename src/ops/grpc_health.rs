@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::ready;
 use crate::ops::Ops;
 
 /// How often the health of the gRPC service is looked at.
@@ -17,7 +16,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// `/readyz`.
 pub async fn report(ops: Arc<Ops>, reporter: HealthReporter, stop: CancellationToken) {
     loop {
-        let status = match ready(&ops).await {
+        let status = match ops.ready().await {
             Ok(()) => ServingStatus::Serving,
             Err(_) => ServingStatus::NotServing,
         };

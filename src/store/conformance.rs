@@ -53,6 +53,9 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     queue.enqueue(a, now.minus(MINUTE)).await.unwrap();
     queue.enqueue(c, later).await.unwrap();
     queue.enqueue(c, now).await.unwrap();
+    assert_eq!(queue.upcoming(2).await.unwrap(), [a, b], "nothing is taken");
+    assert_eq!(queue.upcoming(9).await.unwrap(), [a, b, c]);
+    assert_eq!(queue.upcoming(0).await.unwrap(), []);
     assert_eq!(claim(now, lease, 1).await, [a], "the oldest first");
     assert_eq!(
         claim(now, lease, 9).await,

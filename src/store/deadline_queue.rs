@@ -30,6 +30,12 @@ pub trait DeadlineQueue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
+    /// At most `limit` sessions, those first that are to be looked at first. Nothing changes by this.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError>;
+
     /// Moves a session that is in the queue; one that is not is not put there.
     ///
     /// # Errors

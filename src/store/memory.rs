@@ -235,6 +235,11 @@ impl DeadlineQueue for MemoryStore {
         Ok(claimed)
     }
 
+    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let tables = self.tables.read();
+        Ok(tables.due.iter().take(limit).map(|(_, id)| *id).collect())
+    }
+
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
         if tables.looks.contains_key(&id) {

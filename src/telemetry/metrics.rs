@@ -296,6 +296,11 @@ impl Metrics {
         self.keys_fetched.with_label_values(&[issuer, result]).inc();
     }
 
+    /// Shows the count of a provider's sign-ins, none so far.
+    pub fn begin_logins(&self, provider: &str) {
+        self.logins.with_label_values(&[provider, "ok"]);
+    }
+
     /// Counts a sign-in by an identity provider: `ok`, or why there was none.
     pub fn login(&self, provider: &str, result: &str) {
         self.logins.with_label_values(&[provider, result]).inc();

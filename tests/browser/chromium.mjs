@@ -33,11 +33,11 @@ export async function accessible(page, what) {
   console.log(`axe-core finds nothing: ${what}`);
 }
 
-export async function picture(page, name, colorScheme = "light") {
+export async function picture(page, name, colorScheme = "light", size = { width: 720, height: 420 }) {
   if (!given.pictures) return;
   mkdirSync(given.pictures, { recursive: true });
   await page.emulateMedia({ colorScheme });
-  await page.setViewportSize({ width: 720, height: 420 });
+  await page.setViewportSize(size);
   await page.screenshot({ path: `${given.pictures}/${name}.png` });
 }
 

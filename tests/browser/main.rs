@@ -48,6 +48,22 @@ async fn the_warning() {
 }
 
 #[tokio::test]
+async fn the_console() {
+    let rules = tempfile::Builder::new().suffix(".yaml").tempfile();
+    let rules = rules.unwrap();
+    let text = "rules:\n  - path: /health\n    access: public\n";
+    std::fs::write(rules.path(), text).unwrap();
+    let setup = Setup::memory().file(rules.path());
+    let curfew = setup.start();
+    let given = json!({
+        "admin": format!("http://{}", curfew.admin),
+        "admin_token": setup.admin_token,
+    });
+    people("console.mjs", given).await;
+    assert!(!curfew.log().contains(&setup.admin_token));
+}
+
+#[tokio::test]
 async fn the_demo() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_curfew"))
         .args(["demo", "--port", "0", "--idle", "8s", "--absolute", "1m"])

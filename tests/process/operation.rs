@@ -94,6 +94,9 @@ async fn every_metric_is_documented() {
             "JWT__ISSUERS__MAIN__JWKS_FILE",
             keys.path().to_str().unwrap(),
         )
+        .set("LOGIN__URL", "https://app.example.com")
+        .set("LOGIN__PROVIDERS__MAIN__ISSUER", "http://127.0.0.1:1")
+        .set("LOGIN__PROVIDERS__MAIN__CLIENT_ID", "curfew")
         .set(&format!("{service}__PRESET"), "oauth2-proxy")
         .set(&format!("{service}__URL"), "http://127.0.0.1:1/")
         .start();

@@ -1,5 +1,7 @@
 //! What opens doors: the key ring, the cookie, the admin tokens.
 
+use url::Url;
+
 use super::Mistakes;
 use crate::config::raw::{RawAdmin, RawCookie, RawToken};
 use crate::config::{AdminConfig, CookieConfig};
@@ -140,9 +142,23 @@ pub(super) fn admin(
              token and its hash",
         );
     }
+    let url = match &raw.url {
+        None => Some(None),
+        Some(url) => {
+            let url = Url::parse(url).ok().filter(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.path() == "/"
+                    && url.query().is_none()
+            });
+            let wrong =
+                "not the address of a host, without a path, such as https://curfew.example.com";
+            mistakes.take("admin.url", url.ok_or(wrong)).map(Some)
+        }
+    };
     Some(AdminConfig {
         token_hashes: hashes?,
         allow_ageing: raw.allow_ageing,
+        secure: url?.is_some_and(|url| url.scheme() == "https"),
     })
 }
 

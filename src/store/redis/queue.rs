@@ -25,15 +25,16 @@ impl DeadlineQueue for RedisStore {
         let queue = self.keys.queue();
         let mut claim = self.scripts.claim.key(queue);
         claim.arg(now.as_millis()).arg(until.as_millis()).arg(limit);
-        let claimed: Vec<Vec<u8>> = self.once(&claim).await?;
-        claimed
-            .into_iter()
-            .map(|name| {
-                let name = name.try_into();
-                name.map(SessionId::from_bytes)
-                    .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
-            })
-            .collect()
+        ids(self.once(&claim).await?)
+    }
+
+    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let Some(last) = limit.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let mut first = redis::cmd("ZRANGE");
+        first.arg(self.keys.queue()).arg(0).arg(last);
+        ids(self.once(&first).await?)
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
@@ -58,6 +59,16 @@ impl DeadlineQueue for RedisStore {
         settle.arg(id.as_bytes()).arg(length).arg(event);
         self.once(&settle).await
     }
+}
+
+/// Names as they stand in the queue.
+fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
+    let ids = names.into_iter().map(|name| {
+        let name = name.try_into();
+        name.map(SessionId::from_bytes)
+            .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
+    });
+    ids.collect()
 }
 
 /// The names and values of an event in the stream.

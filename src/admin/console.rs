@@ -1,0 +1,47 @@
+//! The console: pages for people, on the `admin` listener.
+//!
+//! Plain pages that work without a script; what changes something is a form that posts. A person comes in
+//! with an admin token, and stays for as long as [`visit`] says.
+
+mod assets;
+mod health;
+mod page;
+mod policies;
+mod session;
+mod sessions;
+mod sign_in;
+mod visit;
+
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use super::Admin;
+use crate::live::Live;
+
+/// The routes below `/console`, and the way there.
+pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
+    let inside = Router::new()
+        .route("/console/", get(sessions::list))
+        .route("/console/subjects/end", post(sessions::end_all))
+        .route("/console/sessions/{id}", get(session::show))
+        .route("/console/sessions/{id}/end", post(session::end))
+        .route("/console/policies", get(policies::show))
+        .route("/console/health", get(health::show))
+        .route("/console/sign-out", post(sign_in::leave))
+        .route_layer(middleware::from_fn_with_state(
+            admin.clone(),
+            visit::require,
+        ));
+    Router::new()
+        .route("/", get(async || Redirect::to("/console/")))
+        .route("/console", get(async || Redirect::to("/console/")))
+        .route("/console/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route("/console/console.css", get(assets::style))
+        .route("/console/console.js", get(assets::script))
+        .merge(inside)
+        .layer(middleware::map_response(page::harden))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::Admin;
+use super::super::model::SessionView;
+use super::page::{clock, page, trouble, unavailable};
+use super::policies::explained;
+use crate::session::{Session, SessionId};
+use crate::store::EndOutcome;
+
+#[derive(Template)]
+#[template(path = "session.html", config = "src/admin/console/askama.toml")]
+struct Shown<'a> {
+    place: &'static str,
+    session: SessionView,
+    url: &'a str,
+    method: &'a str,
+    explanation: Option<Vec<(&'static str, String)>>,
+    mistake: Option<&'static str>,
+}
+
+/// A request to explain, if any.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    method: String,
+}
+
+/// A session, and how a request on it would be answered.
+pub(super) async fn show(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<String>, PathRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let Query(asked) = asked.unwrap_or_default();
+    let (id, session) = match find(&admin, path).await {
+        Ok(found) => found,
+        Err(response) => return response,
+    };
+    let method = if asked.method.is_empty() {
+        "GET"
+    } else {
+        &asked.method
+    };
+    let told = (!asked.url.is_empty()).then(|| explained(&admin, &asked.url, method, &session));
+    let (explanation, mistake) = match told {
+        None => (None, None),
+        Some(Ok(lines)) => (Some(lines), None),
+        Some(Err(mistake)) => (None, Some(mistake)),
+    };
+    let shown = Shown {
+        place: "sessions",
+        session: admin.view_at(id, &session, admin.lifecycle.clock.now()),
+        url: &asked.url,
+        method,
+        explanation,
+        mistake,
+    };
+    page(StatusCode::OK, &shown)
+}
+
+/// Ends a session.
+pub(super) async fn end(
+    State(admin): State<Arc<Admin>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Response {
+    let Some(id) = name(path) else {
+        return unknown();
+    };
+    match admin.lifecycle.revoke(id).await {
+        Ok((EndOutcome::Unknown, _)) => unknown(),
+        Ok(_) => Redirect::to(&format!("/console/sessions/{id}")).into_response(),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn name(path: Result<Path<String>, PathRejection>) -> Option<SessionId> {
+    path.ok()?.0.parse().ok()
+}
+
+async fn find(
+    admin: &Admin,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<(SessionId, Session), Response> {
+    let id = name(path).ok_or_else(unknown)?;
+    let session = admin.lifecycle.store.load(id).await;
+    let session = session.map_err(|error| unavailable(&error))?;
+    Ok((id, session.ok_or_else(unknown)?))
+}
+
+fn unknown() -> Response {
+    let text = "Sessions are forgotten some time after their end.";
+    trouble(StatusCode::NOT_FOUND, "There is no such session", text)
+}

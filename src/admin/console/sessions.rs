@@ -1,0 +1,128 @@
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Form, Query, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use url::form_urlencoded::byte_serialize;
+
+use super::super::Admin;
+use super::super::model::{SessionPage, SessionView};
+use super::page::{clock, page, trouble, unavailable};
+use crate::session::Subject;
+use crate::store::{Cursor, StoreError};
+
+/// How many sessions are on a page.
+const ON_A_PAGE: usize = 50;
+
+#[derive(Template)]
+#[template(path = "sessions.html", config = "src/admin/console/askama.toml")]
+struct Sessions<'a> {
+    place: &'static str,
+    subject: &'a str,
+    told: Option<String>,
+    rows: Vec<SessionView>,
+    next: Option<String>,
+}
+
+/// What is looked for.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    subject: String,
+    cursor: Option<String>,
+    /// How many sessions were ended a moment ago.
+    ended: Option<usize>,
+}
+
+/// Whose sessions to end.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whose {
+    subject: String,
+}
+
+/// A subject's sessions, or those of anybody that end first.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let Query(asked) = asked.unwrap_or_default();
+    let subject = asked.subject.trim();
+    let cursor = asked.cursor.as_deref().and_then(|text| text.parse().ok());
+    let found = find(&admin, subject, cursor).await;
+    let SessionPage { sessions, next } = match found {
+        Ok(found) => found,
+        Err(error) => return unavailable(&error),
+    };
+    let query = |name: &str, value: &str| -> String {
+        let value: String = byte_serialize(value.as_bytes()).collect();
+        format!("{name}={value}")
+    };
+    let told = asked.ended.map(|count| match count {
+        1 => "One session was ended.".to_owned(),
+        count => format!("{count} sessions were ended."),
+    });
+    let next = next.map(|next| {
+        let (subject, cursor) = (query("subject", subject), query("cursor", &next));
+        format!("/console/?{subject}&{cursor}")
+    });
+    let place = "sessions";
+    let rows = sessions;
+    page(
+        StatusCode::OK,
+        &Sessions {
+            place,
+            subject,
+            told,
+            rows,
+            next,
+        },
+    )
+}
+
+async fn find(
+    admin: &Admin,
+    subject: &str,
+    cursor: Option<Cursor>,
+) -> Result<SessionPage, StoreError> {
+    let lifecycle = &admin.lifecycle;
+    let found = match Subject::new(subject) {
+        Ok(subject) => lifecycle.store.list(&subject, cursor, ON_A_PAGE).await?,
+        Err(_) if subject.is_empty() => lifecycle.ending_first(ON_A_PAGE).await?,
+        // What can't be a subject has no sessions.
+        Err(_) => {
+            return Ok(SessionPage {
+                sessions: Vec::new(),
+                next: None,
+            });
+        }
+    };
+    Ok(admin.page(&found))
+}
+
+/// Ends all sessions of a subject.
+pub(super) async fn end_all(
+    State(admin): State<Arc<Admin>>,
+    whose: Result<Form<Whose>, FormRejection>,
+) -> Response {
+    let subject = whose
+        .ok()
+        .and_then(|Form(whose)| Subject::new(whose.subject).ok());
+    let Some(subject) = subject else {
+        return trouble(
+            StatusCode::BAD_REQUEST,
+            "Refused",
+            "There is no such subject.",
+        );
+    };
+    match admin.lifecycle.revoke_all(&subject, None).await {
+        Ok(all) => {
+            let name: String = byte_serialize(subject.as_str().as_bytes()).collect();
+            let to = format!("/console/?subject={name}&ended={}", all.revoked);
+            Redirect::to(&to).into_response()
+        }
+        Err(error) => unavailable(&error),
+    }
+}

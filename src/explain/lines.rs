@@ -1,0 +1,76 @@
+use super::{Explanation, Limit, LimitsInForce, TermsExplained};
+
+impl Explanation {
+    /// The explanation for people: a name and a text for each fact, the verdict last.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        let path = self.path.as_deref();
+        let path = path.unwrap_or("(could be read in two ways)");
+        lines.push(("path", path.to_owned()));
+        if let Some(terms) = &self.terms {
+            terms_lines(terms, &mut lines);
+        }
+        let verdict = match &self.undecidable {
+            Some(why) => format!("{}: {why}", self.verdict),
+            None => self.verdict.to_owned(),
+        };
+        lines.push(("verdict", verdict));
+        lines
+    }
+}
+
+fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) {
+    let rule = match (&terms.rule, &terms.rule_matches) {
+        (Some(rule), Some(matches)) => format!("{rule} ({matches})"),
+        _ => "none".to_owned(),
+    };
+    lines.push(("rule", rule));
+    lines.push(("access", terms.access.to_owned()));
+    if terms.access == "public" {
+        return;
+    }
+    if !terms.groups_needed.is_empty() {
+        lines.push((
+            "groups",
+            format!("one of {}", terms.groups_needed.join(", ")),
+        ));
+    }
+    let mut policies = format!("{} (the session's own)", terms.home_policy);
+    for asked in &terms.asked_policies {
+        policies += &format!(", {} (by the {})", asked.name, asked.by);
+    }
+    lines.push(("policies", policies));
+    let activity = match terms.passive_because {
+        Some(why) => format!("{}: {why}", terms.activity),
+        None => terms.activity.to_owned(),
+    };
+    lines.push(("activity", activity));
+    lines.push(("ends", limits_text(&terms.session_limits)));
+    if terms.request_limits != terms.session_limits || terms.request_limits.max_auth_age.is_some() {
+        lines.push(("needs", limits_text(&terms.request_limits)));
+    }
+}
+
+fn limits_text(limits: &LimitsInForce) -> String {
+    let written = |limit: &Limit| humantime::format_duration(limit.duration());
+    let mut parts = Vec::new();
+    if let Some(idle) = &limits.idle {
+        parts.push(format!("{} unused ({})", written(idle), idle.from));
+    }
+    if let Some(absolute) = &limits.absolute {
+        parts.push(format!(
+            "{} after sign-in ({})",
+            written(absolute),
+            absolute.from
+        ));
+    }
+    if let Some(age) = &limits.max_auth_age {
+        parts.push(format!(
+            "sign-in of the last {} ({})",
+            written(age),
+            age.from
+        ));
+    }
+    parts.join(", ")
+}
