@@ -206,7 +206,7 @@ fn choice(login: &Login, asked: &Asked) -> Response {
             (asked.at(provider.name()), words)
         })
         .collect();
-    page("Sign in", "Choose who knows you.", &ways)
+    page("Sign in", "Choose where to sign in.", &ways)
 }
 
 /// Says why nobody was signed in.

@@ -142,6 +142,24 @@ async fn sessions_of_another_service_end_on_time() {
     // A fresh sign-in.
     behind.sign_in(&mut browser, "alice").await;
     assert_eq!(behind.get(&mut browser).await.0, 200);
+    // What browsers ask of Curfew itself is for this session, too.
+    let cookie = &browser.cookies[COOKIE];
+    let ask = async |request: reqwest::RequestBuilder| {
+        let request = request.header("cookie", format!("{COOKIE}={cookie}"));
+        let request = request.header("sec-fetch-site", "same-origin");
+        request.send().await.unwrap()
+    };
+    let client = support::curfew::client();
+    let url = |path: &str| behind.nginx.url(&format!("/.curfew/{path}"));
+    let told = ask(client.get(url("session"))).await;
+    let told: serde_json::Value = told.json().await.unwrap();
+    assert!(told["subject"].as_str().unwrap().starts_with("alice"));
+    assert_eq!(ask(client.post(url("keep-alive"))).await.status(), 200);
+    let left = ask(client.post(url("sign-out"))).await;
+    assert_eq!(left.status(), 204);
+    let dropped = left.headers()["set-cookie"].to_str().unwrap();
+    assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
+    assert_eq!(behind.get(&mut browser).await, (401, "revoked".to_owned()));
     drop(behind.provider);
 }
 

@@ -87,3 +87,32 @@ async fn refreshing_never_prolongs_the_absolute_limit() {
     stack.backend.take();
     stack.refused(&refreshed.id_token, "absolute_timeout").await;
 }
+
+/// What browsers and applications ask of Curfew itself is for these sessions, too.
+#[tokio::test]
+async fn the_browser_endpoints_know_sessions_of_tokens() {
+    let stack = Stack::start("15m", "12h").await;
+    let mut browser = Browser::new();
+    let tokens = stack.provider.sign_in(&mut browser, "alice").await;
+    let url = |path: &str| stack.nginx.url(&format!("/.curfew/{path}"));
+    let ask = async |request: reqwest::RequestBuilder| {
+        let request = request.bearer_auth(&tokens.id_token);
+        request.send().await.unwrap()
+    };
+    // The first token starts the session, here as well.
+    for request in [
+        stack.client.get(url("session")),
+        stack.client.post(url("keep-alive")),
+    ] {
+        let response = ask(request).await;
+        assert_eq!(response.status(), 200, "{}", stack.curfew.log());
+        let told: serde_json::Value = response.json().await.unwrap();
+        assert_eq!(told["subject"], "alice");
+        assert!(told["idle_remaining"].as_f64().unwrap() > 800.0, "{told}");
+    }
+    let response = ask(stack.client.post(url("sign-out"))).await;
+    assert_eq!(response.status(), 204);
+    stack.refused(&tokens.id_token, "revoked").await;
+    let refreshed = stack.provider.refresh(&tokens).await;
+    stack.refused(&refreshed.id_token, "revoked").await;
+}
