@@ -1,13 +1,19 @@
 //! The command line: one file a command.
 
+mod admin_api;
 mod check_config;
 mod compliance;
 mod demo;
 mod explain;
 mod keygen;
+mod lint;
+mod manual;
 mod migrate;
+mod probe;
 mod schema;
 mod serve;
+mod sessions;
+mod table;
 
 pub use serve::runtime;
 
@@ -44,6 +50,16 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Make a key for token.keys, or an admin token.
     Keygen(keygen::KeygenArgs),
+    /// Try whether idle sessions end, at a page behind a proxy, as a client sees it.
+    Probe(probe::ProbeArgs),
+    /// Look through a proxy's files for what would defeat the limits of sessions.
+    Lint(lint::LintArgs),
+    /// List, show, end and watch sessions, over the admin API.
+    Sessions(sessions::SessionsArgs),
+    /// Print completions for a shell.
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page, or write one for each command.
+    Man(manual::ManArgs),
 }
 
 /// Where the configuration is.
@@ -85,6 +101,11 @@ impl Cli {
             Command::Schema => schema::run(),
             Command::Migrate(args) => migrate::run(&args),
             Command::Keygen(args) => keygen::run(&args),
+            Command::Probe(args) => probe::run(&args),
+            Command::Lint(args) => lint::run(&args),
+            Command::Sessions(args) => sessions::run(&args),
+            Command::Completions(args) => manual::completions(&args),
+            Command::Man(args) => manual::man(&args),
         }
     }
 }

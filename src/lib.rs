@@ -31,6 +31,7 @@ pub mod http_client;
 pub mod identity;
 pub mod jwks;
 pub mod lifecycle;
+pub mod lint;
 pub mod listener;
 pub mod live;
 pub mod login;

@@ -1,0 +1,107 @@
+//! The admin API, from the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use url::Url;
+
+use crate::http_client::http_client;
+use crate::secret::Secret;
+
+/// Where the admin API is, and what opens it.
+#[derive(Args, Debug)]
+pub(super) struct AdminArgs {
+    /// The address of the admin API.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CURFEW_ADMIN_URL",
+        default_value = "http://127.0.0.1:9188"
+    )]
+    admin_url: Url,
+    /// A file that holds an admin token; otherwise CURFEW_ADMIN_TOKEN in the environment has it.
+    #[arg(long, value_name = "FILE", env = "CURFEW_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// A file with PEM certificates of the authorities to trust, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    admin_ca_file: Option<PathBuf>,
+}
+
+/// A client of the admin API.
+pub(super) struct AdminApi {
+    base: Url,
+    token: Secret<String>,
+    client: reqwest::Client,
+}
+
+impl AdminArgs {
+    /// The client.
+    pub(super) fn client(&self) -> anyhow::Result<AdminApi> {
+        let token = match &self.admin_token_file {
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("--admin-token-file {}", path.display()))?,
+            None => std::env::var("CURFEW_ADMIN_TOKEN").ok().context(
+                "an admin token is needed: set CURFEW_ADMIN_TOKEN, or give --admin-token-file FILE; \
+                 `curfew keygen --admin` makes one",
+            )?,
+        };
+        let authorities = match &self.admin_ca_file {
+            Some(path) => Some(
+                std::fs::read(path)
+                    .with_context(|| format!("--admin-ca-file {}", path.display()))?,
+            ),
+            None => None,
+        };
+        Ok(AdminApi {
+            base: self.admin_url.clone(),
+            token: Secret::new(token.trim().to_owned()),
+            client: http_client(Duration::from_secs(30), authorities.as_deref())?,
+        })
+    }
+}
+
+impl AdminApi {
+    /// Asks for `path`, with a query; what it answers.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<Value>,
+    ) -> anyhow::Result<Value> {
+        let mut url = self.base.join(path).context("--admin-url")?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.client.request(method, url);
+        request = request.bearer_auth(self.token.expose());
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json");
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.with_context(|| {
+            format!(
+                "the admin API can't be reached at {}; --admin-url or CURFEW_ADMIN_URL says where it is",
+                self.base
+            )
+        })?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        if status.is_success() {
+            return Ok(value);
+        }
+        let detail = value["detail"].as_str();
+        match (status, detail) {
+            (StatusCode::UNAUTHORIZED, _) => {
+                bail!("{} does not take this admin token", self.base)
+            }
+            (_, Some(detail)) => bail!("{detail}"),
+            (status, None) => bail!("{} answers {status}; is it the admin API?", self.base),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! `curfew probe`: does an idle session end, as a client sees it?
+//!
+//! It knows nothing of the proxy: it asks for pages with and without a session, does nothing for as long
+//! as the idle limit, and looks whether the door is shut.
+
+mod client;
+mod report;
+mod wait;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::json;
+use url::Url;
+
+use self::client::{Answer, Visitor};
+use self::report::Report;
+use self::wait::Passing;
+use super::admin_api::{AdminApi, AdminArgs};
+use crate::clock::Stopwatch;
+use crate::secret::Secret;
+
+/// More than the idle limit, so that it has certainly been reached.
+const BEYOND: Duration = Duration::from_secs(1);
+/// How long an end may take to be known everywhere.
+const KNOWN: Duration = Duration::from_secs(3);
+
+#[derive(Args, Debug)]
+pub(super) struct ProbeArgs {
+    /// A page that needs a session.
+    url: Url,
+    /// An address of an API that needs one; can be repeated.
+    #[arg(long = "api", value_name = "URL")]
+    apis: Vec<Url>,
+    /// The cookie of a live session, as NAME=VALUE; it is used up. CURFEW_PROBE_COOKIE has it otherwise.
+    #[arg(
+        long,
+        value_name = "COOKIE",
+        env = "CURFEW_PROBE_COOKIE",
+        hide_env_values = true
+    )]
+    cookie: Option<String>,
+    /// Start a session for this subject by the admin API, instead.
+    #[arg(long, value_name = "NAME", conflicts_with = "cookie")]
+    subject: Option<String>,
+    /// Its policy; the default one when left out.
+    #[arg(long, value_name = "NAME", requires = "subject")]
+    policy: Option<String>,
+    /// The idle limit; with --subject it is known.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    idle: Option<Duration>,
+    /// Age the session by the admin API instead of waiting (needs admin.allow_ageing).
+    #[arg(long, requires = "subject")]
+    age: bool,
+    /// PEM certificates of the authorities to trust for the pages, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Write a JUnit report there.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write a JSON report there.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
+    let report = super::runtime()?.block_on(probe(args))?;
+    for (path, text) in [(&args.junit, report.junit()), (&args.json, report.json())] {
+        if let Some(path) = path {
+            std::fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
+    }
+    let failed = report.failed();
+    if failed > 0 {
+        bail!(
+            "{failed} of {} checks failed: sessions do not end as they should",
+            report.len()
+        );
+    }
+    writeln!(std::io::stdout(), "sessions end on time here")?;
+    Ok(())
+}
+
+/// A session to probe with.
+struct Probed {
+    cookie: Secret<String>,
+    /// Its name, where the admin API has started it.
+    id: Option<String>,
+    idle: Duration,
+}
+
+async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
+    let visitor = Visitor::new(args.ca_file.as_deref())?;
+    let api = match args.subject {
+        Some(_) => Some(args.admin.client()?),
+        None => None,
+    };
+    let mut pages = vec![("the page", &args.url)];
+    pages.extend(args.apis.iter().map(|api| ("the API", api)));
+    let session = begin(args, api.as_ref()).await?;
+    let mut report = Report::new(args.url.as_str());
+    for (what, url) in &pages {
+        let answer = visitor.get(url, None, &[]).await;
+        report.refused(&format!("without a session, {what} is refused"), &answer);
+    }
+    tricks(&visitor, &args.url, &mut report).await;
+    for (what, url) in &pages {
+        let answer = visitor.get(url, Some(&session.cookie), &[]).await;
+        report.served(&format!("with a session, {what} is served"), &answer);
+    }
+    // What can't be entered can't be left: the rest would prove nothing.
+    if report.failed() > 0 {
+        report.skip("the session was not tried further: what is said above comes first");
+        return Ok(report);
+    }
+    let passing = match (&session.id, args.age, &api) {
+        (Some(id), true, Some(api)) => Passing::Ageing { api, id },
+        _ => Passing::Waiting,
+    };
+    for part in ["once", "twice"] {
+        passing.pass(session.idle.mul_f64(0.6), "activity").await?;
+        let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+        report.served(
+            &format!("used {part} within the idle limit, it is alive"),
+            &answer,
+        );
+    }
+    passing.pass(session.idle + BEYOND, "inactivity").await?;
+    for (what, url) in &pages {
+        let answer = visitor.get(url, Some(&session.cookie), &[]).await;
+        report.refused(&format!("after the idle limit, {what} is refused"), &answer);
+    }
+    let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+    report.refused("it stays over", &answer);
+    if let Some(api) = &api {
+        revocation(args, api, &visitor, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// What a client might try who has no session.
+async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
+    let named = [
+        ("x-session-user", "admin"),
+        ("x-forwarded-user", "admin"),
+        ("remote-user", "admin"),
+        ("x-auth-request-user", "admin"),
+    ];
+    let answer = visitor.get(url, None, &named).await;
+    report.refused("saying who one is does not help", &answer);
+    let elsewhere = [
+        ("x-original-url", "https://example.com/.curfew/signed-out"),
+        ("x-forwarded-uri", "/.curfew/signed-out"),
+        ("x-original-method", "OPTIONS"),
+        ("x-forwarded-method", "OPTIONS"),
+    ];
+    let answer = visitor.get(url, None, &elsewhere).await;
+    report.refused(
+        "saying that one asks for something else does not help",
+        &answer,
+    );
+    let stripped = [(
+        "connection",
+        "close, cookie, x-original-url, x-original-method, x-forwarded-uri, x-forwarded-method, \
+         x-forwarded-host, x-forwarded-proto, x-session-user",
+    )];
+    let answer = visitor.get(url, None, &stripped).await;
+    report.refused(
+        "having headers taken out on the way does not help (Connection)",
+        &answer,
+    );
+    // More than Curfew takes: the proxy gets no answer.
+    let names: Vec<String> = (0..150).map(|number| format!("x-probe-{number}")).collect();
+    let many: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
+    let answer = visitor.get(url, None, &many).await;
+    report.not_served("what can't be checked is refused (fail closed)", &answer);
+}
+
+/// An end on purpose is known at once, wherever answers might be kept.
+async fn revocation(
+    args: &ProbeArgs,
+    api: &AdminApi,
+    visitor: &Visitor,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let session = begin(args, Some(api)).await?;
+    let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+    report.served("a new session is served", &answer);
+    let path = format!("/api/v1/sessions/{}", session.id.unwrap_or_default());
+    api.call(Method::DELETE, &path, &[], None).await?;
+    let since = Stopwatch::start();
+    let mut answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+    while matches!(&answer, Answer::Served(_)) && since.seconds() < KNOWN.as_secs_f64() {
+        tokio::time::sleep(KNOWN / 20).await;
+        answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+    }
+    report.refused(
+        "a session that was ended on purpose is over within 3 s",
+        &answer,
+    );
+    Ok(())
+}
+
+/// The session: the one that is given, or a new one.
+async fn begin(args: &ProbeArgs, api: Option<&AdminApi>) -> anyhow::Result<Probed> {
+    if let (Some(cookie), Some(idle)) = (&args.cookie, args.idle) {
+        if !cookie.contains('=') {
+            bail!("--cookie: must be like session=VALUE");
+        }
+        return Ok(Probed {
+            cookie: Secret::new(cookie.clone()),
+            id: None,
+            idle,
+        });
+    }
+    let (Some(api), Some(subject)) = (api, &args.subject) else {
+        bail!("give --subject, to start a session by the admin API, or --cookie and --idle");
+    };
+    let mut body = json!({ "subject": subject });
+    if let Some(policy) = &args.policy {
+        body["policy"] = json!(policy);
+    }
+    let created = api
+        .call(Method::POST, "/api/v1/sessions", &[], Some(body))
+        .await?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let cookie = text(&created["set_cookie"]);
+    let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
+    let told = created["session"]["idle_remaining"].as_u64();
+    let told = told.map(Duration::from_secs);
+    Ok(Probed {
+        cookie: Secret::new(cookie),
+        id: Some(text(&created["session"]["id"])),
+        idle: args
+            .idle
+            .or(told)
+            .context("--idle is needed: the admin API does not tell it")?,
+    })
+}

@@ -1,0 +1,105 @@
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::client::Answer;
+use crate::browser::escaped;
+use crate::cli::table::printable;
+
+/// What was checked, and what was seen.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    url: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    passed: bool,
+    seen: String,
+}
+
+impl Report {
+    pub(super) const fn len(&self) -> usize {
+        self.checks.len()
+    }
+
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            checks: Vec::new(),
+        }
+    }
+
+    pub(super) fn failed(&self) -> usize {
+        self.checks.iter().filter(|check| !check.passed).count()
+    }
+
+    /// The door must be shut.
+    pub(super) fn refused(&mut self, name: &str, answer: &Answer) {
+        self.note(name, matches!(answer, Answer::Refused(_)), answer);
+    }
+
+    /// The door must be open.
+    pub(super) fn served(&mut self, name: &str, answer: &Answer) {
+        self.note(name, matches!(answer, Answer::Served(_)), answer);
+    }
+
+    /// Anything but the page.
+    pub(super) fn not_served(&mut self, name: &str, answer: &Answer) {
+        self.note(name, !matches!(answer, Answer::Served(_)), answer);
+    }
+
+    /// Says why there are no more.
+    #[expect(clippy::unused_self, reason = "it is the end of this report")]
+    pub(super) fn skip(&self, why: &str) {
+        let _ = writeln!(std::io::stdout(), "      {why}");
+    }
+
+    fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
+        let seen = match answer {
+            Answer::Served(code) => format!("served, {code}"),
+            Answer::Refused(how) => format!("refused, {how}"),
+            Answer::Trouble(what) => what.clone(),
+        };
+        let seen = printable(&seen);
+        let word = if passed { "ok   " } else { "FAIL " };
+        let _ = writeln!(std::io::stdout(), "{word} {name}: {seen}");
+        self.checks.push(Check {
+            name: name.to_owned(),
+            passed,
+            seen,
+        });
+    }
+
+    /// As JUnit has it, for a pipeline.
+    pub(super) fn junit(&self) -> String {
+        let cases: String = self
+            .checks
+            .iter()
+            .map(|check| {
+                let (name, seen) = (escaped(&check.name), escaped(&check.seen));
+                let failure = if check.passed {
+                    String::new()
+                } else {
+                    format!("<failure message=\"{seen}\"/>")
+                };
+                format!(
+                    "  <testcase classname=\"curfew.probe\" name=\"{name}\">{failure}</testcase>\n"
+                )
+            })
+            .collect();
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+             <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\">\n{cases}</testsuite>\n",
+            escaped(&self.url),
+            self.len(),
+            self.failed()
+        )
+    }
+
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
+}

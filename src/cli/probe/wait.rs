@@ -1,0 +1,58 @@
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use super::super::admin_api::AdminApi;
+use crate::clock::Stopwatch;
+
+/// How time passes for a session.
+pub(super) enum Passing<'a> {
+    /// By itself.
+    Waiting,
+    /// By the admin API, which moves the session's times into the past.
+    Ageing { api: &'a AdminApi, id: &'a str },
+}
+
+impl Passing<'_> {
+    /// Lets time pass, and shows how much is left where somebody looks.
+    pub(super) async fn pass(&self, time: Duration, what: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Ageing { api, id } => {
+                let path = format!("/api/v1/sessions/{id}/age");
+                let by = humantime::format_duration(time).to_string();
+                api.call(Method::POST, &path, &[], Some(json!({ "by": by })))
+                    .await?;
+            }
+            Self::Waiting => wait(time, what).await?,
+        }
+        Ok(())
+    }
+}
+
+async fn wait(time: Duration, what: &str) -> anyhow::Result<()> {
+    const WIDTH: usize = 30;
+    let mut out = std::io::stderr();
+    let since = Stopwatch::start();
+    loop {
+        let passed = since.seconds();
+        let left = time.saturating_sub(Duration::from_secs_f64(passed));
+        if left.is_zero() {
+            break;
+        }
+        if out.is_terminal() {
+            let part = passed / time.as_secs_f64();
+            let done = ((part * WIDTH as f64) as usize).min(WIDTH);
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            let bar = format!("{}{}", "#".repeat(done), ".".repeat(WIDTH - done));
+            write!(out, "\r{what} [{bar}] {left} left    ")?;
+            out.flush()?;
+        }
+        tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+    }
+    if out.is_terminal() {
+        write!(out, "\r{}\r", " ".repeat(WIDTH + 40))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Kubernetes manifests: Ingresses, Traefik's IngressRoutes and Middlewares, policies of the Gateway API.
+
+use super::yaml::Node;
+use super::{Findings, time};
+
+const NGINX: &str = "nginx.ingress.kubernetes.io/";
+const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
+const ANNOTATE: &str =
+    "annotate it with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
+
+/// Looks at a document; whether it is a manifest.
+pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+    let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
+        return false;
+    };
+    match kind.text().unwrap_or_default() {
+        "Ingress" => ingress(document, kind.line, findings),
+        "IngressRoute" => ingress_route(document, findings),
+        "List" => {
+            for item in document.get("items").map_or(&[][..], Node::items) {
+                look(item, findings);
+            }
+        }
+        _ => {}
+    }
+    // What comes of them is looked at by what is in them: `forwardAuth`, `failOpen`.
+    true
+}
+
+fn ingress(document: &Node, line: usize, findings: &mut Findings) {
+    let empty = Node::default();
+    let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
+    let class = document
+        .at(&["spec", "ingressClassName"])
+        .and_then(Node::text);
+    let has = |prefix: &str| {
+        annotations
+            .entries()
+            .any(|(key, ..)| key.starts_with(prefix))
+    };
+    let name = document.at(&["metadata", "name"]).and_then(Node::text);
+    let what = format!("the Ingress `{}`", name.unwrap_or("without a name"));
+    if !is_open(document) {
+        if class.is_some_and(|class| class.contains("nginx")) || has(NGINX) {
+            nginx_ingress(document, annotations, line, &what, findings);
+        } else if class.is_some_and(|class| class.contains("traefik")) || has(TRAEFIK) {
+            let middlewares = format!("{TRAEFIK}router.middlewares");
+            if annotations.get(&middlewares).is_none() {
+                let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
+                              deploy/traefik/kubernetes.yaml does";
+                unguarded(document, line, &what, remedy, findings);
+            }
+        }
+    }
+}
+
+/// The hosts of an Ingress that asks.
+pub(super) fn guarded_hosts(document: &Node) -> Vec<String> {
+    let empty = Node::default();
+    let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
+    let asks = ["auth-url", "router.middlewares"];
+    let mut entries = annotations.entries();
+    if entries.any(|(key, ..)| asks.iter().any(|end| key.ends_with(end))) {
+        hosts(document)
+    } else {
+        Vec::new()
+    }
+}
+
+fn hosts(document: &Node) -> Vec<String> {
+    let rules = document.at(&["spec", "rules"]).map_or(&[][..], Node::items);
+    let hosts = rules
+        .iter()
+        .map(|rule| rule.get("host").and_then(Node::text));
+    hosts
+        .map(|host| host.unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// An Ingress that asks nothing: a mistake, unless another of the same host asks.
+fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
+    let hosts = hosts(document);
+    let beside = hosts.iter().all(|host| findings.guarded.contains(host));
+    if beside && !hosts.is_empty() {
+        findings.public(line, what);
+    } else {
+        findings.missing_auth(line, what, remedy);
+    }
+}
+
+/// Whether an Ingress is only for what needs no session: Curfew's own paths, or those of a sign-in.
+fn is_open(document: &Node) -> bool {
+    let mut paths = Vec::new();
+    document.walk(&mut |key, _, node| {
+        if key == "path" {
+            paths.extend(node.text());
+        }
+    });
+    let open = |path: &&str| path.starts_with("/.curfew") || path.starts_with("/oauth2");
+    !paths.is_empty() && paths.iter().all(open)
+}
+
+fn nginx_ingress(
+    document: &Node,
+    annotations: &Node,
+    line: usize,
+    what: &str,
+    findings: &mut Findings,
+) {
+    let find = |name: &str| {
+        let key = format!("{NGINX}{name}");
+        let mut entries = annotations.entries();
+        let found = entries.find(|(found, ..)| *found == key);
+        found.and_then(|(_, line, node)| Some((line, node.text()?)))
+    };
+    if find("auth-url").is_none() {
+        unguarded(document, line, what, ANNOTATE, findings);
+    }
+    if let Some((line, "false")) = find("enable-global-auth") {
+        findings.missing_auth(line, what, "leave enable-global-auth out");
+    }
+    if let Some((line, _)) = find("auth-cache-key") {
+        // Without a duration: five minutes.
+        let (line, kept) = find("auth-cache-duration").map_or((line, None), |(line, text)| {
+            let words = text.split([' ', ',']);
+            (
+                line,
+                words
+                    .filter(|it| it.parse::<u16>().is_err())
+                    .filter_map(time::parse)
+                    .max(),
+            )
+        });
+        findings.cached(line, "auth-cache-key", kept);
+    }
+    for name in ["proxy-read-timeout", "proxy-send-timeout"] {
+        if let Some((line, text)) = find(name) {
+            findings.stream(line, name, time::parse(text));
+        }
+    }
+    if let Some((line, codes)) = find("custom-http-errors") {
+        let codes: Vec<&str> = codes.split(',').map(str::trim).collect();
+        if codes.contains(&"401") || codes.contains(&"403") {
+            swallowed(line, findings);
+        }
+    }
+    for name in ["configuration-snippet", "server-snippet", "auth-snippet"] {
+        let Some((line, text)) = find(name) else {
+            continue;
+        };
+        // A block begins on the line after its key.
+        let at = line + usize::from(text.contains('\n'));
+        let mut lines = text.lines().enumerate();
+        let off = |line: &str| {
+            line.split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+                .starts_with("auth_request off")
+        };
+        if let Some((number, _)) = lines.find(|(_, line)| off(line)) {
+            findings.missing_auth(
+                at + number,
+                what,
+                "take `auth_request off` out of the snippet",
+            );
+        }
+    }
+}
+
+/// A page of somebody else's stands for Curfew's answer.
+fn swallowed(line: usize, findings: &mut Findings) {
+    let message = "the answers 401 and 403 are replaced by the default backend's, which drops the cookie, the \
+                   reason and the way to the sign-in";
+    let remedy = "leave 401 and 403 out of custom-http-errors";
+    findings.error(line, "swallowed-denial", message.to_owned(), remedy);
+}
+
+fn ingress_route(document: &Node, findings: &mut Findings) {
+    let routes = document
+        .at(&["spec", "routes"])
+        .map_or(&[][..], Node::items);
+    let is_guarded = |route: &Node| {
+        route
+            .get("middlewares")
+            .is_some_and(|it| !it.items().is_empty())
+    };
+    let any = routes.iter().any(is_guarded);
+    for route in routes.iter().filter(|route| !is_guarded(route)) {
+        let matches = route.get("match").and_then(Node::text).unwrap_or_default();
+        if matches.contains("/.curfew/") {
+            continue;
+        }
+        let what = format!("the route {matches}");
+        if any {
+            findings.public(route.line, &what);
+        } else {
+            let remedy = "give it the Middleware of deploy/traefik/kubernetes.yaml";
+            findings.missing_auth(route.line, &what, remedy);
+        }
+    }
+}

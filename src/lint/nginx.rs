@@ -1,0 +1,296 @@
+//! NGINX: blocks, directives, and what locations inherit.
+
+use super::{Findings, Unreadable, time};
+
+/// A directive, with what is in its block.
+#[derive(Debug, Default)]
+struct Directive {
+    line: usize,
+    words: Vec<String>,
+    block: Vec<Directive>,
+}
+
+impl Directive {
+    fn name(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    fn argument(&self, index: usize) -> &str {
+        self.words.get(index + 1).map_or("", String::as_str)
+    }
+
+    fn find(&self, name: &str) -> Option<&Self> {
+        self.block.iter().find(|it| it.name() == name)
+    }
+}
+
+/// Whether a text is a configuration of NGINX.
+pub(super) fn is_one(text: &str) -> bool {
+    let starts = |line: &str| {
+        let line = line.trim_start();
+        let names = ["server", "location", "http", "upstream"];
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| names.contains(&word)) && line.trim_end().ends_with('{')
+    };
+    text.lines().any(starts)
+}
+
+pub(super) fn look(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
+    let root = parse(text)?;
+    let mut servers = Vec::new();
+    collect(&root, None, &mut servers);
+    for (server, asked) in servers {
+        look_at_server(server, asked, findings);
+    }
+    Ok(())
+}
+
+/// The servers, each with what is asked outside of it.
+fn collect<'a>(
+    block: &'a Directive,
+    asked: Option<&'a str>,
+    servers: &mut Vec<(&'a Directive, Option<&'a str>)>,
+) {
+    let asked = asked_in(block).or(asked);
+    for directive in &block.block {
+        match directive.name() {
+            "server" if !directive.block.is_empty() => servers.push((directive, asked)),
+            "http" => collect(directive, asked, servers),
+            _ => {}
+        }
+    }
+}
+
+/// What a block asks before it serves anything.
+fn asked_in(block: &Directive) -> Option<&str> {
+    block.find("auth_request").map(|it| it.argument(0))
+}
+
+/// A location that hands requests on, and what is asked before.
+struct Place<'a> {
+    location: &'a Directive,
+    asked: Option<&'a str>,
+}
+
+fn look_at_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
+    let asked = asked_in(server).or(outside);
+    let mut places = Vec::new();
+    locations(server, asked, &mut places);
+    let targets: Vec<&str> = places
+        .iter()
+        .filter_map(|it| it.asked)
+        .filter(|it| *it != "off")
+        .collect();
+    let is_asked = |place: &Place<'_>| place.asked.is_some_and(|it| it != "off");
+    let path = |location: &Directive| location.words.last().cloned().unwrap_or_default();
+    let any = places.iter().any(is_asked);
+    for place in &places {
+        let (location, path) = (place.location, path(place.location));
+        if targets.contains(&&*path) {
+            check(location, findings);
+            continue;
+        }
+        if location.find("internal").is_some() {
+            continue;
+        }
+        if is_asked(place) {
+            guarded(server, location, findings);
+        } else if !path.starts_with("/.curfew/") && !path.starts_with('@') && hands_on(location) {
+            let what = format!("location {path}");
+            if any {
+                findings.public(location.line, &what);
+            } else {
+                let remedy = "add `auth_request`, as deploy/nginx/curfew.conf does";
+                findings.missing_auth(location.line, &what, remedy);
+            }
+        }
+    }
+    fall_backs(server, &places, findings);
+}
+
+fn locations<'a>(block: &'a Directive, asked: Option<&'a str>, places: &mut Vec<Place<'a>>) {
+    for location in block.block.iter().filter(|it| it.name() == "location") {
+        let asked = asked_in(location).or(asked);
+        places.push(Place { location, asked });
+        locations(location, asked, places);
+    }
+}
+
+fn hands_on(location: &Directive) -> bool {
+    let mut block = location.block.iter();
+    // What goes to Curfew itself is asked nothing.
+    block.any(|it| it.name().ends_with("_pass") && !it.argument(0).contains("curfew"))
+}
+
+/// The location that asks Curfew.
+fn check(location: &Directive, findings: &mut Findings) {
+    if let Some(cache) = location.find("proxy_cache")
+        && cache.argument(0) != "off"
+    {
+        let valid = location
+            .block
+            .iter()
+            .filter(|it| it.name() == "proxy_cache_valid");
+        let kept = valid.filter_map(|it| time::parse(it.words.last()?)).max();
+        findings.cached(cache.line, "proxy_cache", kept);
+    }
+    let names = location
+        .block
+        .iter()
+        .filter(|it| it.name() == "proxy_set_header");
+    let names: Vec<String> = names
+        .map(|it| it.argument(0).to_ascii_lowercase())
+        .collect();
+    for name in ["X-Original-URL", "X-Original-Method"] {
+        if !names.contains(&name.to_ascii_lowercase()) {
+            let message =
+                format!("the check does not set {name}: a client could say what was asked for");
+            let remedy = "set it, as deploy/nginx/curfew.conf does";
+            findings.error(location.line, "forgeable-original", message, remedy);
+        }
+    }
+}
+
+/// A location that is served after Curfew said so.
+fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
+    let read = location
+        .find("proxy_read_timeout")
+        .or(server.find("proxy_read_timeout"));
+    if let Some(read) = read {
+        findings.stream(
+            read.line,
+            "proxy_read_timeout",
+            time::parse(read.argument(0)),
+        );
+    }
+    let satisfy = location.find("satisfy").or(server.find("satisfy"));
+    if let Some(satisfy) = satisfy.filter(|it| it.argument(0) == "any") {
+        let message =
+            "with `satisfy any` whoever another condition lets in needs no session".to_owned();
+        findings.error(satisfy.line, "fail-open", message, "use `satisfy all`");
+    }
+    if let Some(cache) = location
+        .find("proxy_cache")
+        .filter(|it| it.argument(0) != "off")
+    {
+        let keyed = location
+            .find("proxy_cache_key")
+            .or(server.find("proxy_cache_key"));
+        let by_session = keyed.is_some_and(|it| it.words.concat().contains("session"));
+        if !by_session {
+            let message =
+                "answers of the application are kept for everybody, whoever asked for them";
+            let remedy = "leave proxy_cache out of guarded locations, or put $session_id into proxy_cache_key";
+            findings.notice(cache.line, "shared-cache", message.to_owned(), remedy);
+        }
+    }
+}
+
+/// Pages for errors that are the application all the same.
+fn fall_backs(server: &Directive, places: &[Place<'_>], findings: &mut Findings) {
+    let all = places.iter().map(|it| it.location).chain([server]);
+    let pages = all.flat_map(|it| it.block.iter().filter(|it| it.name() == "error_page"));
+    for page in pages {
+        let mut codes = page
+            .words
+            .iter()
+            .skip(1)
+            .filter(|it| it.parse::<u16>().is_ok());
+        let concerns =
+            codes.any(|code| matches!(&**code, "401" | "403" | "500" | "502" | "503" | "504"));
+        if !concerns {
+            continue;
+        }
+        if page.words.iter().any(|word| word.starts_with("=2")) {
+            let message = "error_page with =200 makes a denial or an error a success".to_owned();
+            let remedy = "leave the status as it is";
+            findings.error(page.line, "fail-open", message, remedy);
+            continue;
+        }
+        let target = page.words.last().map_or("", String::as_str);
+        let mut places = places.iter();
+        let to_application = target.starts_with('@')
+            && places.any(|it| {
+                it.location.words.last().is_some_and(|it| it == target) && hands_on(it.location)
+            });
+        if to_application {
+            let remedy = "let the named location answer by itself, as @refused of deploy/nginx/curfew.conf does";
+            findings.fail_open(
+                page.line,
+                "error_page with a location that hands on",
+                remedy,
+            );
+        }
+    }
+}
+
+/// Words, blocks and ends of directives.
+fn parse(text: &str) -> Result<Directive, Unreadable> {
+    let mut open = vec![Directive::default()];
+    let mut current = Directive::default();
+    let mut characters = text.chars().peekable();
+    let mut line = 1;
+    while let Some(it) = characters.next() {
+        match it {
+            '\n' => line += 1,
+            ' ' | '\t' | '\r' => {}
+            '#' => while characters.next_if(|it| *it != '\n').is_some() {},
+            ';' => {
+                let done = std::mem::take(&mut current);
+                if let Some(parent) = open.last_mut().filter(|_| !done.words.is_empty()) {
+                    parent.block.push(done);
+                }
+            }
+            '{' => open.push(std::mem::take(&mut current)),
+            '}' => {
+                let done = open.pop().ok_or(Unreadable::Nginx(line))?;
+                open.last_mut()
+                    .ok_or(Unreadable::Nginx(line))?
+                    .block
+                    .push(done);
+            }
+            quote @ ('"' | '\'') => {
+                let mut word = String::new();
+                loop {
+                    match characters.next() {
+                        None => return Err(Unreadable::Nginx(line)),
+                        Some(it) if it == quote => break,
+                        Some('\\') => word.extend(characters.next()),
+                        Some(it) => {
+                            line += usize::from(it == '\n');
+                            word.push(it);
+                        }
+                    }
+                }
+                add(&mut current, word, line);
+            }
+            first => {
+                let mut word = String::from(first);
+                // `${name}` is a part of a word.
+                let mut braces = 0_usize;
+                while let Some(it) = characters.next_if(|it| {
+                    !it.is_whitespace()
+                        && *it != ';'
+                        && (*it != '{' || word.ends_with('$'))
+                        && (*it != '}' || braces > 0)
+                }) {
+                    braces += usize::from(it == '{');
+                    braces = braces.saturating_sub(usize::from(it == '}'));
+                    word.push(it);
+                }
+                add(&mut current, word, line);
+            }
+        }
+    }
+    match (open.pop(), open.is_empty()) {
+        (Some(root), true) => Ok(root),
+        _ => Err(Unreadable::Nginx(line)),
+    }
+}
+
+fn add(directive: &mut Directive, word: String, line: usize) {
+    if directive.words.is_empty() {
+        directive.line = line;
+    }
+    directive.words.push(word);
+}

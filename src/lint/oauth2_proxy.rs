@@ -1,0 +1,74 @@
+//! oauth2-proxy: a configuration file, or flags wherever they stand.
+
+use super::{Findings, time};
+
+/// Whether this is its configuration file.
+pub(super) fn is_one(text: &str) -> bool {
+    settings(text)
+        .any(|(_, name, _)| matches!(name, "cookie_expire" | "cookie_secret" | "oidc_issuer_url"))
+}
+
+/// Whether its flags are in a text.
+pub(super) fn has_flags(text: &str) -> bool {
+    text.contains("--cookie-expire")
+        || text.contains("--skip-auth-r")
+        || text.contains("--session-store-type")
+}
+
+pub(super) fn look(text: &str, findings: &mut Findings) {
+    let all: Vec<(usize, String, &str)> = settings(text)
+        .map(|(line, name, value)| (line, name.replace('_', "-"), value))
+        .chain(flags(text))
+        .collect();
+    for (line, name, value) in &all {
+        match &**name {
+            "cookie-expire" => {
+                let absolute = findings.limits.absolute;
+                let expire = time::parse(value);
+                if expire.is_none_or(|expire| expire > absolute || expire.is_zero()) {
+                    let absolute = humantime::format_duration(absolute);
+                    let message = format!(
+                        "cookie-expire is longer than a session may last ({absolute}): oauth2-proxy goes on with what \
+                         Curfew has ended"
+                    );
+                    let remedy = format!("cookie-expire at most {absolute}");
+                    findings.error(*line, "cookie-outlives-session", message, &remedy);
+                }
+            }
+            "session-store-type" if *value == "cookie" => {
+                let message =
+                    "the whole cookie changes with each refresh, so nothing in it names a session";
+                let remedy = "session-store-type redis, as docs/logins/oauth2-proxy.md says";
+                findings.error(*line, "nameless-session", message.to_owned(), remedy);
+            }
+            "skip-auth-route" | "skip-auth-regex" | "skip-auth-routes" => {
+                findings.public(*line, &format!("{name} {value}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// `name = value` of a configuration file.
+fn settings(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    text.lines().enumerate().filter_map(|(number, line)| {
+        let (name, value) = line.split_once('=')?;
+        let name = name.trim();
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let fits = !name.is_empty() && name.bytes().all(plain);
+        fits.then(|| (number + 1, name, value.trim().trim_matches('"')))
+    })
+}
+
+/// `--name=value`, and `--name value`.
+fn flags(text: &str) -> impl Iterator<Item = (usize, String, &str)> {
+    text.lines().enumerate().flat_map(|(number, line)| {
+        let parts = line.split("--").skip(1);
+        parts.filter_map(move |part| {
+            let (name, value) = part.split_once(['=', ' '])?;
+            let value = value.split_whitespace().next().unwrap_or_default();
+            let value = value.trim_matches(['"', '\'', ',', ']']);
+            Some((number + 1, name.to_owned(), value))
+        })
+    })
+}

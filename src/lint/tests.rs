@@ -1,0 +1,179 @@
+use std::path::Path;
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    idle: Some(Duration::from_secs(900)),
+    absolute: Duration::from_secs(12 * 3600),
+    touch_interval: Duration::from_secs(15),
+};
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The errors and notices of a file of tests/lint: the line and the word for each.
+fn found(name: &str) -> (Vec<(usize, &'static str)>, Vec<(usize, &'static str)>) {
+    let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
+    for finding in &findings {
+        assert!(!finding.message.is_empty() && !finding.remedy.is_empty());
+    }
+    let of = |severity| {
+        let own = findings.iter().filter(|it| it.severity == severity);
+        own.map(|it| (it.line, it.rule)).collect()
+    };
+    (of(Severity::Error), of(Severity::Notice))
+}
+
+#[test]
+fn what_would_defeat_the_limits_is_found_at_its_line() {
+    for (name, errors, notices) in [
+        (
+            "ingress.yaml",
+            &[
+                (3, "missing-auth"),
+                (21, "cached-auth"),
+                (22, "stream-outlives-idle"),
+                (24, "swallowed-denial"),
+                (27, "missing-auth"),
+                (45, "missing-auth"),
+            ][..],
+            &[][..],
+        ),
+        (
+            "traefik.yaml",
+            &[
+                (4, "trusted-forward-header"),
+                (24, "no-contract"),
+                (26, "trusted-forward-header"),
+                (28, "credential-withheld"),
+            ],
+            &[(13, "public")],
+        ),
+        ("traefik-open.yaml", &[(3, "missing-auth")], &[]),
+        (
+            "middleware.yaml",
+            &[(8, "trusted-forward-header"), (16, "missing-auth")],
+            &[],
+        ),
+        (
+            "compose.yaml",
+            &[
+                (7, "trusted-forward-header"),
+                (12, "cookie-outlives-session"),
+                (13, "nameless-session"),
+            ],
+            &[(14, "public")],
+        ),
+        (
+            "envoy.yaml",
+            &[
+                (8, "stream-outlives-idle"),
+                (20, "stream-outlives-idle"),
+                (24, "fail-open"),
+                (25, "fail-open"),
+                (32, "missing-auth"),
+            ],
+            &[(16, "public")],
+        ),
+        ("mesh.yaml", &[(13, "fail-open"), (21, "fail-open")], &[]),
+        (
+            "nginx.conf",
+            &[
+                (7, "forgeable-original"),
+                (10, "cached-auth"),
+                (16, "fail-open"),
+                (18, "stream-outlives-idle"),
+                (19, "fail-open"),
+                (20, "fail-open"),
+                (42, "missing-auth"),
+            ],
+            &[(29, "public"), (35, "shared-cache")],
+        ),
+        (
+            "oauth2-proxy.cfg",
+            &[(2, "cookie-outlives-session"), (4, "nameless-session")],
+            &[(5, "public")],
+        ),
+    ] {
+        let (found, noticed) = found(name);
+        assert_eq!(found, errors, "{name}");
+        assert_eq!(noticed, notices, "{name}");
+    }
+}
+
+#[test]
+fn what_we_deliver_defeats_nothing() {
+    for name in [
+        "nginx/curfew.conf",
+        "nginx/ingress.yaml",
+        "traefik/curfew.yaml",
+        "traefik/traefik.yaml",
+        "traefik/kubernetes.yaml",
+        "traefik/docker-compose.yaml",
+        "envoy/http.yaml",
+        "envoy/grpc.yaml",
+        "gateway-api/envoy-gateway.yaml",
+        "gateway-api/external-auth.yaml",
+        "istio/authorization-policy.yaml",
+        "istio/mesh-config.yaml",
+        "haproxy/ingress.yaml",
+    ] {
+        let findings = lint(&read(&format!("deploy/{name}")), &LIMITS);
+        let findings = findings.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let errors = findings.iter().filter(|it| it.severity == Severity::Error);
+        assert_eq!(errors.collect::<Vec<_>>(), Vec::<&Finding>::new(), "{name}");
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_said() {
+    let refused = |text: &str| lint(text, &LIMITS).unwrap_err().to_string();
+    assert!(refused("a: [1\nb: 2").starts_with("line "));
+    assert!(refused("server {\n location / {\n").starts_with("line 3"));
+    assert!(refused("server {\n}\n}\n").starts_with("line 3"));
+    assert!(refused("server {\n \"x\n").contains("quotes"));
+    for text in ["", "hello: world", "just text"] {
+        assert!(
+            refused(text).starts_with("nothing in it is known"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn aliases_are_followed_and_have_an_end() {
+    let aliased = "base: &base {forwardAuth: {address: x, trustForwardHeader: true}}\nown: *base\n";
+    assert_eq!(
+        lint(aliased, &LIMITS).unwrap().len(),
+        1,
+        "told once, where it is written"
+    );
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = format!("*a{}", level - 1);
+        let items = vec![before; 10].join(", ");
+        laughs += &format!("a{level}: &a{level} [{items}]\n");
+    }
+    assert_eq!(lint(&laughs, &LIMITS), Err(Unreadable::Unknown));
+}
+
+#[test]
+fn a_policy_without_an_idle_limit_has_no_streams_to_cut() {
+    let free = Limits {
+        idle: None,
+        ..LIMITS
+    };
+    let text = read("tests/lint/envoy.yaml");
+    let findings = lint(&text, &free).unwrap();
+    assert!(findings.iter().all(|it| it.rule != "stream-outlives-idle"));
+}
+
+proptest::proptest! {
+    /// Whatever a file holds, it is looked at without a panic.
+    #[test]
+    fn noise_does_no_harm(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
+        let _ = lint(&text, &LIMITS);
+    }
+}

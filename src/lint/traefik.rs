@@ -1,0 +1,108 @@
+//! Traefik: middlewares wherever they stand (files, manifests, labels), routers of a file, entry points.
+
+use super::Findings;
+use super::yaml::Node;
+
+const REMEDY: &str = "take it out: Traefik says itself what was asked for. Where another proxy stands in front, name it in \
+                      forwardedHeaders.trustedIPs of the entry point";
+
+/// Looks at a document; whether it is for Traefik.
+pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+    let mut known = false;
+    document.walk(&mut |key, line, node| match key {
+        "forwardAuth" => {
+            known = true;
+            middleware(line, node, findings);
+        }
+        "forwardedHeaders" => {
+            known = true;
+            if node.get("insecure").is_some_and(|it| it.is("true")) {
+                findings.trusts_client(line, "forwardedHeaders.insecure", REMEDY);
+            }
+        }
+        "entryPoints" => known = true,
+        label if label.starts_with("traefik.http.") => {
+            known = true;
+            let label = label.to_ascii_lowercase();
+            if label.ends_with(".forwardauth.trustforwardheader") && node.is("true") {
+                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+            }
+        }
+        _ => {}
+    });
+    document.texts(&mut |line, text| {
+        let label = text.to_ascii_lowercase();
+        if label.starts_with("traefik.http.") {
+            known = true;
+            if label.ends_with(".forwardauth.trustforwardheader=true") {
+                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+            }
+        }
+    });
+    if let Some(routers) = document.at(&["http", "routers"]) {
+        known = true;
+        file(document, routers, findings);
+    }
+    known
+}
+
+fn middleware(line: usize, node: &Node, findings: &mut Findings) {
+    if let Some(trust) = node.get("trustForwardHeader")
+        && trust.is("true")
+    {
+        findings.trusts_client(trust.line, "trustForwardHeader", REMEDY);
+    }
+    if let Some(passed) = node.get("authRequestHeaders") {
+        let names = || passed.items().iter().filter_map(Node::text);
+        let has = |wanted: &str| names().any(|name| name.eq_ignore_ascii_case(wanted));
+        if !passed.items().is_empty() && !has("cookie") && !has("authorization") {
+            let message = "authRequestHeaders leaves out Cookie and Authorization: Curfew never sees a credential";
+            let remedy = "leave authRequestHeaders out, or name Cookie and the others of docs/proxies/traefik.md";
+            findings.error(
+                passed.line,
+                "credential-withheld",
+                message.to_owned(),
+                remedy,
+            );
+        }
+    }
+    let address = node.get("address").and_then(Node::text).unwrap_or_default();
+    if address.ends_with(":9180") || address.ends_with(":9180/") {
+        let message = "the address has no path: Curfew answers 404, and nobody is let in";
+        findings.error(
+            line,
+            "no-contract",
+            message.to_owned(),
+            "end it with /forward-auth",
+        );
+    }
+}
+
+/// The routers of a dynamic configuration.
+fn file(document: &Node, routers: &Node, findings: &mut Findings) {
+    let empty = Node::default();
+    let middlewares = document.at(&["http", "middlewares"]).unwrap_or(&empty);
+    let asks = |name: &str| {
+        let own = middlewares.get(name);
+        // One that is defined elsewhere may ask.
+        own.is_none_or(|own| own.get("forwardAuth").is_some())
+    };
+    let is_guarded = |router: &Node| {
+        let names = router.get("middlewares").map_or(&[][..], Node::items);
+        names.iter().filter_map(Node::text).any(asks)
+    };
+    let any = routers.entries().any(|(.., router)| is_guarded(router));
+    for (name, line, router) in routers.entries() {
+        let rule = router.get("rule").and_then(Node::text).unwrap_or_default();
+        if is_guarded(router) || rule.contains("/.curfew/") {
+            continue;
+        }
+        let what = format!("the router `{name}`");
+        if any {
+            findings.public(line, &what);
+        } else {
+            let remedy = "give it the middleware `curfew` of deploy/traefik/curfew.yaml";
+            findings.missing_auth(line, &what, remedy);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+use std::collections::HashMap;
+
+use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
+use yaml_rust2::scanner::Marker;
+
+use super::Unreadable;
+
+/// The most nodes of a file, with those that aliases repeat: there is no end to them otherwise.
+const MOST: usize = 1_000_000;
+
+/// A part of a document, with its line.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) enum Value {
+    #[default]
+    Nothing,
+    Text(String),
+    List(Vec<Node>),
+    /// Each key with its line.
+    Map(Vec<(String, usize, Node)>),
+}
+
+impl Node {
+    /// What is under a key.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        self.entries()
+            .find(|(name, ..)| *name == key)
+            .map(|it| it.2)
+    }
+
+    /// What is under keys, one within the other.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// Keys, their lines and what is under them; none where this is no map.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
+        let entries = match &self.value {
+            Value::Map(entries) => &entries[..],
+            _ => &[],
+        };
+        entries
+            .iter()
+            .map(|(key, line, node)| (key.as_str(), *line, node))
+    }
+
+    /// The items; none where this is no list.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is(&self, text: &str) -> bool {
+        self.text() == Some(text)
+    }
+
+    /// Shows every key in this, however deep, with its line and what is under it.
+    pub(super) fn walk<'a>(&'a self, see: &mut impl FnMut(&'a str, usize, &'a Self)) {
+        for (key, line, node) in self.entries() {
+            see(key, line, node);
+            node.walk(see);
+        }
+        for item in self.items() {
+            item.walk(see);
+        }
+    }
+
+    /// Shows every text in this that is no key.
+    pub(super) fn texts<'a>(&'a self, see: &mut impl FnMut(usize, &'a str)) {
+        if let Some(text) = self.text() {
+            see(self.line, text);
+        }
+        for (.., node) in self.entries() {
+            node.texts(see);
+        }
+        for item in self.items() {
+            item.texts(see);
+        }
+    }
+
+    fn count(&self) -> usize {
+        let within = self.entries().map(|it| it.2.count()).sum::<usize>();
+        1 + within + self.items().iter().map(Self::count).sum::<usize>()
+    }
+}
+
+/// The documents of a file.
+///
+/// # Errors
+/// [`Unreadable::Yaml`].
+pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
+    let mut tree = Tree::default();
+    let loaded = Parser::new_from_str(text).load(&mut tree, true);
+    loaded.map_err(|error| Unreadable::Yaml {
+        line: error.marker().line(),
+        message: error.info().to_owned(),
+    })?;
+    Ok(tree.documents)
+}
+
+/// Builds documents out of what the parser finds.
+#[derive(Default)]
+struct Tree {
+    documents: Vec<Node>,
+    /// Those that are open: the node, its anchor, and the key that waits for its value.
+    open: Vec<(Node, usize, Option<(String, usize)>)>,
+    anchors: HashMap<usize, Node>,
+    count: usize,
+}
+
+impl Tree {
+    fn open(&mut self, value: Value, anchor: usize, line: usize) {
+        self.open.push((Node { line, value }, anchor, None));
+    }
+
+    fn close(&mut self) {
+        if let Some((node, anchor, _)) = self.open.pop() {
+            self.take(node, anchor);
+        }
+    }
+
+    fn take(&mut self, node: Node, anchor: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        let Some((parent, _, key)) = self.open.last_mut() else {
+            self.documents.push(node);
+            return;
+        };
+        match (&mut parent.value, key.take()) {
+            (Value::List(items), _) => items.push(node),
+            (Value::Map(entries), Some((name, line))) => entries.push((name, line, node)),
+            (Value::Map(_), None) => {
+                let name = node.text().unwrap_or_default().to_owned();
+                *key = Some((name, node.line));
+            }
+            (Value::Nothing | Value::Text(_), _) => {}
+        }
+    }
+}
+
+impl MarkedEventReceiver for Tree {
+    fn on_event(&mut self, event: Event, mark: Marker) {
+        let line = mark.line();
+        self.count += 1;
+        match event {
+            Event::Scalar(text, _, anchor, _) => {
+                let value = Value::Text(text);
+                self.take(Node { line, value }, anchor);
+            }
+            Event::SequenceStart(anchor, _) => self.open(Value::List(Vec::new()), anchor, line),
+            Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor, line),
+            Event::SequenceEnd | Event::MappingEnd => self.close(),
+            Event::Alias(anchor) => {
+                let known = self.anchors.get(&anchor).cloned().unwrap_or_default();
+                self.count += known.count();
+                let node = if self.count > MOST {
+                    Node::default()
+                } else {
+                    known
+                };
+                self.take(node, 0);
+            }
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart
+            | Event::DocumentEnd => {}
+        }
+    }
+}
