@@ -10,6 +10,7 @@ mod lint;
 mod manual;
 mod migrate;
 mod probe;
+mod render;
 mod schema;
 mod serve;
 mod sessions;
@@ -50,12 +51,14 @@ enum Command {
     Migrate(migrate::MigrateArgs),
     /// Make a key for token.keys, or an admin token.
     Keygen(keygen::KeygenArgs),
+    /// List, show, end and watch sessions, over the admin API.
+    Sessions(sessions::SessionsArgs),
     /// Try whether idle sessions end, at a page behind a proxy, as a client sees it.
     Probe(probe::ProbeArgs),
     /// Look through a proxy's files for what would defeat the limits of sessions.
     Lint(lint::LintArgs),
-    /// List, show, end and watch sessions, over the admin API.
-    Sessions(sessions::SessionsArgs),
+    /// Print a proxy's configuration, with the addresses and time limits that fit Curfew's own.
+    Render(render::RenderArgs),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
     /// Print the manual page, or write one for each command.
@@ -104,6 +107,7 @@ impl Cli {
             Command::Probe(args) => probe::run(&args),
             Command::Lint(args) => lint::run(&args),
             Command::Sessions(args) => sessions::run(&args),
+            Command::Render(args) => render::run(&args),
             Command::Completions(args) => manual::completions(&args),
             Command::Man(args) => manual::man(&args),
         }

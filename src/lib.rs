@@ -38,6 +38,7 @@ pub mod login;
 pub mod logout;
 pub mod ops;
 pub mod policy;
+pub mod render;
 pub mod secret;
 pub mod session;
 pub mod sources;

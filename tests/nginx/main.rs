@@ -14,6 +14,7 @@ mod support;
 mod failure;
 mod forgery;
 mod ingress;
+mod probe;
 mod sessions;
 
 use std::time::Duration;

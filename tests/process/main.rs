@@ -19,6 +19,7 @@ mod operation;
 mod questions;
 mod readme;
 mod reload;
+mod sessions;
 
 use std::process::Output;
 use std::time::Duration;

@@ -8,9 +8,13 @@ mod nginx;
 mod traefik;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::support::deployed::Server;
 use crate::support::nginx::Nginx;
+
+/// The idle limit that the files are rendered for.
+const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// One column of the matrix.
 #[derive(Clone, Copy)]

@@ -10,7 +10,9 @@ use axum::extract::{Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use futures_util::stream;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
 /// What the backend answers.
@@ -59,7 +61,7 @@ impl Backend {
         let router = axum::Router::new()
             .fallback(answer)
             .with_state(backend.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        tokio::spawn(serve(listener, router));
         backend
     }
 
@@ -78,6 +80,20 @@ impl Backend {
     /// Lets the open event stream go on, to its second event and its end.
     pub fn next_event(&self) {
         self.next_event.notify_one();
+    }
+}
+
+/// Serves like most applications: with room for more headers than Curfew has.
+async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
+    let mut server = Builder::new(TokioExecutor::new());
+    server.http1().max_headers(1000);
+    let service = TowerToHyperService::new(router);
+    while let Ok((stream, _)) = listener.accept().await {
+        let (server, service) = (server.clone(), service.clone());
+        tokio::spawn(async move {
+            let stream = TokioIo::new(stream);
+            let _ = server.serve_connection_with_upgrades(stream, service).await;
+        });
     }
 }
 

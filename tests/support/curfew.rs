@@ -57,6 +57,12 @@ impl Setup {
         self
     }
 
+    /// Sets a variable of another name.
+    pub fn set_plain(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// With one core only.
     pub fn on_a_single_core(mut self) -> Self {
         self.single_core = true;

@@ -18,6 +18,17 @@ pub fn deployed(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The same file as `curfew render` makes it for the limits of these policies, its addresses unchanged.
+pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
+    let limits = ::curfew::render::Limits {
+        idle: Some(idle),
+        absolute: idle * 4,
+    };
+    let files = ::curfew::render::render(proxy, &::curfew::render::Places::default(), &limits);
+    let mut files = files.unwrap().into_iter();
+    files.find(|file| file.name == name).unwrap().text
+}
+
 /// The text with each of these replaced, which must be there, and once.
 pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     let mut text = text.to_owned();

@@ -25,6 +25,21 @@ impl Nginx {
         application: SocketAddr,
         replaced: &[(&str, String)],
     ) -> Self {
+        Self::of(
+            &deployed("nginx/curfew.conf"),
+            curfew,
+            application,
+            replaced,
+        )
+    }
+
+    /// The same with another text of that file.
+    pub fn of(
+        file: &str,
+        curfew: SocketAddr,
+        application: SocketAddr,
+        replaced: &[(&str, String)],
+    ) -> Self {
         let replaced: Vec<_> = [
             ("127.0.0.1:9180", curfew.to_string()),
             ("127.0.0.1:3000", application.to_string()),
@@ -32,7 +47,7 @@ impl Nginx {
         .into_iter()
         .chain(replaced.iter().cloned())
         .collect();
-        let text = changed(&deployed("nginx/curfew.conf"), &replaced);
+        let text = changed(file, &replaced);
         Self::with(&text, "")
     }
 

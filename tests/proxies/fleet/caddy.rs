@@ -1,13 +1,15 @@
 use std::process::Command;
 
-use super::{Proxy, Running, Upstreams};
-use crate::support::deployed::{Server, changed, deployed, installed};
+use curfew::render::Proxy as Rendered;
+
+use super::{IDLE, Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, installed, rendered};
 use crate::support::{free_port, local};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
-    let file =
-        deployed("caddy/Caddyfile").replace("127.0.0.1:3000", &upstreams.application.to_string());
+    let file = rendered(Rendered::Caddy, "Caddyfile", IDLE)
+        .replace("127.0.0.1:3000", &upstreams.application.to_string());
     let mut replaced = vec![
         // Several of them run at once, and speak HTTP/2 without TLS.
         (

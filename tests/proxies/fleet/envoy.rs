@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Proxy, Running, Upstreams};
-use crate::support::deployed::{Server, changed, deployed, installed, uncommented};
+use curfew::render::Proxy as Rendered;
+
+use super::{IDLE, Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
@@ -22,11 +24,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    start(&changed(&deployed("envoy/http.yaml"), &replaced), upstreams)
+    let text = rendered(Rendered::EnvoyHttp, "http.yaml", IDLE);
+    start(&changed(&text, &replaced), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = deployed("envoy/grpc.yaml");
+    let mut text = rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE);
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));

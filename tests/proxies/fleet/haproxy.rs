@@ -1,8 +1,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{HOST, Proxy, Running, Upstreams};
-use crate::support::deployed::{Server, changed, deployed, installed, uncommented};
+use curfew::render::Proxy as Rendered;
+
+use super::{HOST, IDLE, Proxy, Running, Upstreams};
+use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
 /// Debian's.
@@ -17,7 +19,7 @@ pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
 
 fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
-    let mut text = deployed("haproxy/haproxy.cfg");
+    let mut text = rendered(Rendered::Haproxy, "haproxy.cfg", IDLE);
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))

@@ -1,4 +1,7 @@
-use super::{Proxy, Running, Upstreams};
+use curfew::render::Proxy as Rendered;
+
+use super::{IDLE, Proxy, Running, Upstreams};
+use crate::support::deployed::rendered;
 use crate::support::nginx::Nginx;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -9,7 +12,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         )
     });
     let policy: Vec<_> = policy.into_iter().collect();
-    let nginx = Nginx::changed(upstreams.check, upstreams.application, &policy);
+    let file = rendered(Rendered::Nginx, "curfew.conf", IDLE);
+    let nginx = Nginx::of(&file, upstreams.check, upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,

@@ -1,0 +1,339 @@
+//! Configurations for proxies: the files of `deploy/`, with the addresses and time limits that fit.
+//!
+//! A proxy asks when a stream is opened, and not again. So a stream may last no longer than a session may be
+//! idle: where a proxy can cut it, it does.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A proxy that there is a configuration for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Proxy {
+    /// NGINX.
+    Nginx,
+    /// ingress-nginx, by annotations.
+    IngressNginx,
+    /// Traefik, by files.
+    Traefik,
+    /// Caddy.
+    Caddy,
+    /// Envoy, which asks over HTTP.
+    EnvoyHttp,
+    /// Envoy, which asks over gRPC.
+    EnvoyGrpc,
+    /// HAProxy, which asks over SPOE.
+    Haproxy,
+    /// oauth2-proxy, which signs people in behind Curfew.
+    Oauth2Proxy,
+}
+
+/// Where everything is, each `host:port`.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The proxy.
+    pub listen: String,
+    /// Curfew's `listen.check`.
+    pub check: String,
+    /// Curfew's `listen.grpc`.
+    pub grpc: String,
+    /// Curfew's `listen.spoe`.
+    pub spoe: String,
+    /// The application.
+    pub application: String,
+}
+
+impl Default for Places {
+    /// As the files of `deploy/` have it.
+    fn default() -> Self {
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        Self {
+            listen: at(8080),
+            check: at(9180),
+            grpc: at(9181),
+            spoe: at(9182),
+            application: at(3000),
+        }
+    }
+}
+
+/// What a session may last, which a proxy must not get around.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The idle limit; `None` where there is none.
+    pub idle: Option<Duration>,
+    /// The absolute limit.
+    pub absolute: Duration,
+}
+
+/// A file, by the name that others know it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// The name.
+    pub name: &'static str,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A place of a file is not what it was: a mistake of ours, which a test rules out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the file has no such place: {0}")]
+pub struct NoSuchPlace(&'static str);
+
+macro_rules! deployed {
+    ($($file:literal),*) => {
+        vec![$((
+            $file.rsplit('/').next().unwrap_or($file),
+            include_str!(concat!("../deploy/", $file)),
+        )),*]
+    };
+}
+
+/// The configuration of a proxy.
+///
+/// # Errors
+/// [`NoSuchPlace`], which never happens with the files that this was built with.
+pub fn render(proxy: Proxy, places: &Places, limits: &Limits) -> Result<Vec<File>, NoSuchPlace> {
+    let files: Vec<(&'static str, &'static str)> = match proxy {
+        Proxy::Nginx => deployed!["nginx/curfew.conf"],
+        Proxy::IngressNginx => deployed!["nginx/ingress.yaml"],
+        Proxy::Traefik => deployed!["traefik/traefik.yaml", "traefik/curfew.yaml"],
+        Proxy::Caddy => deployed!["caddy/Caddyfile"],
+        Proxy::EnvoyHttp => deployed!["envoy/http.yaml"],
+        Proxy::EnvoyGrpc => deployed!["envoy/grpc.yaml"],
+        Proxy::Haproxy => deployed!["haproxy/haproxy.cfg", "haproxy/curfew-spoe.conf"],
+        Proxy::Oauth2Proxy => vec![("oauth2-proxy.cfg", OAUTH2_PROXY)],
+    };
+    let files = files.into_iter().map(|(name, text)| {
+        let text = time_limits(proxy, name, text, limits)?;
+        let text = addresses(proxy, &text, places);
+        Ok(File { name, text })
+    });
+    files.collect()
+}
+
+const OAUTH2_PROXY: &str = "\
+# oauth2-proxy behind Curfew, which asks it who is there: docs/logins/oauth2-proxy.md.
+
+reverse_proxy = true
+set_xauthrequest = true
+
+# In Redis, so that the cookie names the session and stays the same.
+session_store_type = \"redis\"
+redis_connection_url = \"redis://127.0.0.1:6379\"
+
+# No longer than a session may last: Curfew's absolute limit.
+cookie_expire = \"ABSOLUTE\"
+cookie_refresh = \"5m\"
+";
+
+/// Puts the limits into a file.
+fn time_limits(
+    proxy: Proxy,
+    name: &str,
+    text: &str,
+    limits: &Limits,
+) -> Result<String, NoSuchPlace> {
+    let absolute = limits.absolute.as_secs();
+    if proxy == Proxy::Oauth2Proxy {
+        return Ok(text.replace("ABSOLUTE", &format!("{absolute}s")));
+    }
+    // Without an idle limit a stream may last as long as its session.
+    let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
+    let changes: Vec<(&'static str, String)> = match (proxy, name) {
+        (Proxy::Nginx, _) => {
+            const PLACE: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $http_host;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
+            let own = format!(
+                "{PLACE}\n        # A stream is asked for once: it lasts no longer without a word than a session.\n        \
+                 proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
+            );
+            vec![(PLACE, own)]
+        }
+        (Proxy::IngressNginx, _) => {
+            const PLACE: &str = "    # Drop the cookie of a session that is over.\n";
+            let own = format!(
+                "    # A stream is asked for once: it lasts no longer without a word than a session.\n    \
+                 nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \
+                 nginx.ingress.kubernetes.io/proxy-send-timeout: \"{stream}\"\n{PLACE}"
+            );
+            vec![(PLACE, own)]
+        }
+        (Proxy::Caddy, _) => {
+            const PLACE: &str = "\t\t\timport curfew\n\t\t\treverse_proxy 127.0.0.1:3000\n";
+            let own = format!(
+                "\t\t\timport curfew\n\t\t\treverse_proxy 127.0.0.1:3000 {{\n\t\t\t\t# A WebSocket is asked for once: it \
+                 lasts no longer than a session may be idle.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
+            );
+            vec![(PLACE, own)]
+        }
+        (Proxy::EnvoyHttp | Proxy::EnvoyGrpc, _) => {
+            const ROUTE: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
+            const MANAGER: &str = "                stat_prefix: web\n";
+            let route = format!(
+                "- match: {{ prefix: / }}\n                          # A stream is asked for once: it lasts no longer \
+                 than a session may be idle.\n                          route:\n                            cluster: \
+                 application\n                            timeout: 0s\n                            \
+                 max_stream_duration: {{ max_stream_duration: {stream}s }}\n"
+            );
+            let manager = format!("{MANAGER}                stream_idle_timeout: {stream}s\n");
+            vec![(ROUTE, route), (MANAGER, manager)]
+        }
+        (Proxy::Haproxy, "haproxy.cfg") => {
+            const PLACE: &str = "    timeout tunnel 1h\n";
+            let own = format!(
+                "    # A WebSocket is asked for once: it lasts no longer without a word than a session.\n    \
+                 timeout tunnel {stream}s\n"
+            );
+            vec![(PLACE, own)]
+        }
+        // Traefik has nothing that cuts streams.
+        (Proxy::Haproxy | Proxy::Traefik | Proxy::Oauth2Proxy, _) => Vec::new(),
+    };
+    let mut text = text.to_owned();
+    for (place, own) in changes {
+        if text.matches(place).count() != 1 {
+            return Err(NoSuchPlace(place));
+        }
+        text = text.replace(place, &own);
+    }
+    Ok(text)
+}
+
+/// Puts the addresses into a file.
+fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
+    let usual = Places::default();
+    let pairs = [
+        (&usual.listen, &places.listen),
+        (&usual.check, &places.check),
+        (&usual.grpc, &places.grpc),
+        (&usual.spoe, &places.spoe),
+        (&usual.application, &places.application),
+    ];
+    let mut text = text.to_owned();
+    for (from, to) in pairs {
+        text = text.replace(from.as_str(), to);
+    }
+    match proxy {
+        Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(text, &pairs),
+        Proxy::Caddy if places.listen != usual.listen => caddy(&text, &places.listen),
+        Proxy::IngressNginx if places.check != usual.check => {
+            text.replace("curfew.curfew.svc.cluster.local:9180", &places.check)
+        }
+        _ => text,
+    }
+}
+
+/// Envoy has hosts and ports apart, and finds names only where it is told that they are names.
+fn envoy(mut text: String, pairs: &[(&String, &String); 5]) -> String {
+    for (from, to) in pairs {
+        let (Some((host, port)), Some((own_host, own_port))) =
+            (from.rsplit_once(':'), to.rsplit_once(':'))
+        else {
+            continue;
+        };
+        let written = |host: &str, port: &str| format!("address: {host}, port_value: {port} ");
+        let own_host = own_host.trim_matches(['[', ']']);
+        text = text.replace(&written(host, port), &written(own_host, own_port));
+    }
+    let named = |place: &str| {
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+        host.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
+    };
+    if pairs.iter().any(|(_, to)| named(to)) {
+        text = text.replace(
+            "      connect_timeout: 1s\n",
+            "      connect_timeout: 1s\n      type: STRICT_DNS\n",
+        );
+    }
+    text
+}
+
+/// Caddy has the port in the site's address, and the host beside it.
+fn caddy(text: &str, listen: &str) -> String {
+    let (host, port) = listen.rsplit_once(':').unwrap_or(("127.0.0.1", listen));
+    let text = text.replace("\n:8080 {\n", &format!("\n:{port} {{\n"));
+    text.replace("\tbind 127.0.0.1\n", &format!("\tbind {host}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        idle: Some(Duration::from_secs(300)),
+        absolute: Duration::from_secs(3600),
+    };
+
+    fn places() -> Places {
+        let place = |text: &str| text.to_owned();
+        Places {
+            listen: place("0.0.0.0:80"),
+            check: place("curfew:1"),
+            grpc: place("curfew:2"),
+            spoe: place("curfew:3"),
+            application: place("shop:4"),
+        }
+    }
+
+    #[test]
+    fn every_proxy_has_one_and_no_place_is_left() {
+        for proxy in Proxy::value_variants() {
+            let files = render(*proxy, &places(), &LIMITS).unwrap();
+            for File { name, text } in &files {
+                let lines = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with('#'));
+                for line in lines {
+                    let known = ["127.0.0.1:6379"];
+                    let left =
+                        line.contains("127.0.0.1") && !known.iter().any(|it| line.contains(it));
+                    assert!(!left, "{proxy:?} {name}: {line}");
+                    for port in ["9180", "9181", "9182", "3000", "8080"] {
+                        // The service of the manifests has its own.
+                        let manifest = *proxy == Proxy::IngressNginx;
+                        assert!(manifest || !line.contains(port), "{name}: {line}");
+                    }
+                }
+            }
+            // But for Traefik, which can't, each has the limit.
+            let all: String = files.iter().map(|file| &*file.text).collect();
+            let limit = all.contains("300") || all.contains("3600s");
+            assert_eq!(limit, *proxy != Proxy::Traefik, "{proxy:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_rendered_defeats_nothing() {
+        let limits = crate::lint::Limits {
+            idle: LIMITS.idle,
+            absolute: LIMITS.absolute,
+            touch_interval: Duration::from_secs(5),
+        };
+        for proxy in Proxy::value_variants() {
+            for file in render(*proxy, &places(), &LIMITS).unwrap() {
+                if matches!(proxy, Proxy::Caddy | Proxy::Haproxy) {
+                    continue;
+                }
+                let findings = crate::lint::lint(&file.text, &limits);
+                let findings = findings.unwrap_or_else(|error| panic!("{}: {error}", file.name));
+                let error =
+                    |it: &&crate::lint::Finding| it.severity == crate::lint::Severity::Error;
+                assert_eq!(findings.iter().find(error), None, "{}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_envoy_and_addresses_are_not_looked_up() {
+        let text = |places: &Places| {
+            render(Proxy::EnvoyGrpc, places, &LIMITS)
+                .unwrap()
+                .remove(0)
+                .text
+        };
+        assert_eq!(text(&places()).matches("STRICT_DNS").count(), 3);
+        assert!(text(&places()).contains("address: curfew, port_value: 2 "));
+        assert!(!text(&Places::default()).contains("STRICT_DNS"));
+    }
+}

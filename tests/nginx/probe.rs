@@ -1,0 +1,168 @@
+//! `curfew probe` sees whether sessions end: with the file of `deploy/`, and with what is wrong in others.
+
+use std::process::Output;
+
+use super::*;
+
+impl Stack {
+    /// The same, with something else in NGINX's file.
+    async fn with_nginx(replaced: &[(&str, String)]) -> Self {
+        let mut stack = Self::start().await;
+        stack.nginx = Nginx::changed(stack.curfew.check, stack.backend.address, replaced);
+        stack
+    }
+
+    async fn probe(&self, more: &[&str]) -> Output {
+        let url = self.nginx.url("/");
+        let arguments = [&["probe", &url][..], more].concat();
+        let mut command = self.setup.command(&arguments);
+        command
+            .env("CURFEW_ADMIN_URL", format!("http://{}", self.curfew.admin))
+            .env("CURFEW_ADMIN_TOKEN", &self.setup.admin_token);
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        run.await.unwrap()
+    }
+
+    /// It fails, and this is among what it says.
+    async fn fails(&self, line: &str) {
+        let output = self.probe(&["--subject", "probe", "--age"]).await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+const CHECK: &str = "proxy_pass http://curfew/auth-request;";
+
+#[tokio::test]
+async fn what_we_deliver_passes() {
+    let stack = Stack::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (junit, json) = (path("junit.xml"), path("report.json"));
+    let api = stack.nginx.url("/api/orders");
+    let arguments = [
+        "--subject",
+        "probe",
+        "--age",
+        "--api",
+        &api,
+        "--junit",
+        &junit,
+        "--json",
+        &json,
+    ];
+    let output = stack.probe(&arguments).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("ok    after the idle limit, the API is refused: refused, 401\n"),
+        "{said}"
+    );
+    assert!(said.ends_with("sessions end on time here\n"), "{said}");
+    let junit = std::fs::read_to_string(junit).unwrap();
+    assert!(
+        junit.contains("failures=\"0\"") && junit.matches("<testcase").count() >= 14,
+        "{junit}"
+    );
+    let json = std::fs::read_to_string(json).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["checks"][0]["passed"], true);
+    // The redirect to a sign-in is a refusal, too; time passes by itself where nothing is aged.
+    let stack = Stack::with_limits("2s", "1h").await;
+    let session = stack.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    let output = stack.probe(&["--cookie", &cookie, "--idle", "2s"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(!said.contains(&session.token), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_check_it_fails() {
+    let open = ("auth_request /_curfew/check;", String::new());
+    let stack = Stack::with_nginx(&[open]).await;
+    stack
+        .fails("FAIL  without a session, the page is refused: served, 200")
+        .await;
+}
+
+#[tokio::test]
+async fn with_kept_answers_it_fails() {
+    let cache = format!(
+        "proxy_cache answers;\n        proxy_cache_key $cookie___Host_session$http_cookie;\n        \
+         proxy_ignore_headers Cache-Control Set-Cookie;\n        proxy_cache_valid 200 10m;\n        {CHECK}"
+    );
+    let path = (
+        "upstream curfew {",
+        "proxy_cache_path cache keys_zone=answers:1m;\nupstream curfew {".to_owned(),
+    );
+    let stack = Stack::with_nginx(&[(CHECK, cache), path]).await;
+    stack
+        .fails("FAIL  after the idle limit, the page is refused: served, 200")
+        .await;
+    stack
+        .fails("FAIL  a session that was ended on purpose is over within 3 s: served, 200")
+        .await;
+}
+
+#[tokio::test]
+async fn where_errors_let_in_it_fails() {
+    let open = (
+        "error_page 401 = @refused;",
+        "error_page 401 = @refused;\n        error_page 500 502 503 504 = @application;".to_owned(),
+    );
+    let location = (
+        "location @refused {",
+        "location @application {\n        proxy_pass http://application;\n    }\n\n    location @refused {"
+            .to_owned(),
+    );
+    let stack = Stack::with_nginx(&[open, location]).await;
+    stack
+        .fails("FAIL  what can't be checked is refused (fail closed): served, 200")
+        .await;
+}
+
+#[tokio::test]
+async fn where_denials_are_pages_it_fails() {
+    let page = (
+        "error_page 401 = @refused;",
+        "error_page 401 =200 @welcome;".to_owned(),
+    );
+    let location = (
+        "location @refused {",
+        "location @welcome {\n        return 200 welcome;\n    }\n\n    location @refused {"
+            .to_owned(),
+    );
+    let stack = Stack::with_nginx(&[page, location]).await;
+    stack
+        .fails("FAIL  without a session, the page is refused: served, 200")
+        .await;
+}
+
+#[tokio::test]
+async fn where_clients_name_the_address_it_fails() {
+    // A client's word stands for the address; and a path is public.
+    let stack = Stack::start().await;
+    let believed = (
+        "proxy_set_header X-Original-URL $scheme://$http_host$request_uri;",
+        "set $original $scheme://$http_host$request_uri;\n        if ($http_x_original_url) { set $original \
+         $http_x_original_url; }\n        proxy_set_header X-Original-URL $original;"
+            .to_owned(),
+    );
+    let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let text = "rules:\n  - path: /.curfew/signed-out\n    access: public\n";
+    std::fs::write(rules.path(), text).unwrap();
+    let setup = stack.setup.clone().file(rules.path());
+    let curfew = setup.start();
+    let nginx = Nginx::changed(curfew.check, stack.backend.address, &[believed]);
+    let stack = Stack {
+        setup,
+        curfew,
+        nginx,
+        ..stack
+    };
+    stack
+        .fails("FAIL  saying that one asks for something else does not help: served, 200")
+        .await;
+}

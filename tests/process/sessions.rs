@@ -1,0 +1,224 @@
+//! `curfew sessions`, over the admin API of a running process; completions and manual pages.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use super::*;
+
+/// The command line of somebody who runs `curfew sessions` against this process.
+fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
+    let admin = format!("http://{}", curfew.admin);
+    Setup::memory()
+        .set_plain("CURFEW_ADMIN_URL", &admin)
+        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn complained(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    text(&output.stderr)
+}
+
+#[tokio::test]
+async fn sessions_are_listed_shown_and_ended() {
+    let setup = Setup::memory();
+    let curfew = setup.start();
+    let shell = operator(&setup, &curfew);
+    let sessions = |arguments: &[&str]| run(&shell, &[&["sessions"], arguments].concat());
+    let (alice, bob) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    // Nothing of a name moves the cursor: the API takes no control characters in the first place.
+    let wide = curfew.sign_in("zoë 世界").await;
+    let listed = said(&sessions(&["list"]));
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 4, "{listed}");
+    assert!(lines[0].starts_with("SESSION  "), "{listed}");
+    for session in [&alice, &bob, &wide] {
+        assert!(listed.contains(&session.id), "{listed}");
+    }
+    let listed = said(&sessions(&["list", "bob"]));
+    assert!(listed.contains(&bob.id) && !listed.contains(&alice.id));
+    assert!(
+        listed.contains("live") && listed.contains("14m "),
+        "{listed}"
+    );
+    let json = said(&sessions(&["list", "bob", "--json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["id"], *bob.id);
+    assert_eq!(said(&sessions(&["list", "-n", "1"])).lines().count(), 2);
+    let shown = said(&sessions(&["show", &alice.id]));
+    assert!(shown.contains("subject              alice\n"), "{shown}");
+    let ended = said(&sessions(&["revoke", &alice.id]));
+    assert_eq!(ended, "the session of alice is over: revoked\n");
+    assert_eq!(curfew.check(&alice).await.0, 401);
+    let ended = said(&sessions(&["revoke", "--subject", "bob"]));
+    assert_eq!(ended, "1 session of bob ended\n");
+    assert_eq!(curfew.check(&bob).await.0, 401);
+    for (arguments, complaint) in [
+        (&["show", "xyz"][..], "error: xyz: a session id is"),
+        (
+            &["show", &"0".repeat(32)],
+            "error: there is no session of this name\n",
+        ),
+        (&["list", ""], "error: subject: a subject is"),
+    ] {
+        let told = complained(&sessions(arguments));
+        assert!(told.starts_with(complaint), "{told}");
+    }
+    let stranger = shell.clone().set_plain("CURFEW_ADMIN_TOKEN", "guess");
+    let told = complained(&run(&stranger, &["sessions", "list"]));
+    assert!(told.contains("does not take this admin token"), "{told}");
+    let nowhere = shell
+        .clone()
+        .set_plain("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
+    let told = complained(&run(&nowhere, &["sessions", "list"]));
+    assert!(
+        told.contains("can't be reached at http://127.0.0.1:1/"),
+        "{told}"
+    );
+    let told = complained(&run(&Setup::memory(), &["sessions", "list"]));
+    assert!(told.contains("set CURFEW_ADMIN_TOKEN"), "{told}");
+    assert!(!curfew.log().contains(&setup.admin_token));
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_of_each_begin_and_end() {
+    let setup = Setup::memory();
+    let curfew = setup.start();
+    let early = curfew.sign_in("alice").await;
+    let shell = operator(&setup, &curfew);
+    let mut watching = shell
+        .command(&["sessions", "watch", "--every", "100ms"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(watching.stdout.take().unwrap());
+    let mut line = move || {
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(line(), ["live", &early.id, "alice"]);
+    let late = curfew.sign_in("bob").await;
+    let (mut line, told) = tokio::task::spawn_blocking(move || {
+        let told = line();
+        (line, told)
+    })
+    .await
+    .unwrap();
+    assert_eq!(told, ["live", &late.id, "bob"]);
+    curfew.revoke(&early).await;
+    let told = tokio::task::spawn_blocking(move || line()).await.unwrap();
+    assert_eq!(told, ["revoked", &early.id, "alice"]);
+    support::signal(&watching, "INT");
+    assert!(watching.wait().unwrap().success());
+}
+
+#[test]
+fn shells_complete_and_manuals_are_read() {
+    let setup = Setup::memory();
+    for (shell, sign) in [
+        ("bash", "complete -F _curfew"),
+        ("zsh", "#compdef curfew"),
+        ("fish", "complete -c curfew"),
+    ] {
+        let script = said(&run(&setup, &["completions", shell]));
+        assert!(
+            script.contains(sign) && script.contains("revoke"),
+            "{shell}"
+        );
+    }
+    assert!(said(&run(&setup, &["man"])).contains(".TH curfew 1"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    said(&run(&setup, &["man", "--directory", path]));
+    for page in ["curfew.1", "curfew-serve.1", "curfew-sessions-revoke.1"] {
+        assert!(directory.path().join(page).is_file(), "{page}");
+    }
+}
+
+/// What a new user reads first.
+#[test]
+fn the_help_says_what_there_is() {
+    let help = said(&run(&Setup::memory(), &["--help"]));
+    assert_eq!(
+        help,
+        "\
+Sessions that end on time, enforced at the edge: the idle and absolute limits behind NGINX auth_request and its relatives
+
+Usage: curfew <COMMAND>
+
+Commands:
+  demo          Show what it does: an application behind Curfew, with limits of seconds, on this machine
+  serve         Run the service. Without a configuration, sessions are kept in memory
+  check-config  Check the configuration and print what is in force, without its secrets
+  compliance    Report each policy against what standards ask of session limits: met or not, and why
+  explain       Say which rule and which policies a request meets, whether it is activity, and which limits apply
+  schema        Print the JSON Schema of the configuration file, for editors
+  migrate       Upgrade the records in Redis to the version that this program writes, while checks go on
+  keygen        Make a key for token.keys, or an admin token
+  sessions      List, show, end and watch sessions, over the admin API
+  probe         Try whether idle sessions end, at a page behind a proxy, as a client sees it
+  lint          Look through a proxy's files for what would defeat the limits of sessions
+  render        Print a proxy's configuration, with the addresses and time limits that fit Curfew's own
+  completions   Print completions for a shell
+  man           Print the manual page, or write one for each command
+  help          Print this message or the help of the given subcommand(s)
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+"
+    );
+}
+
+/// Every finding has its place and what to do; notices are no failure.
+#[test]
+fn files_of_proxies_are_looked_through() {
+    let setup = Setup::memory();
+    let file = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (bad, good) = (
+        file("tests/lint/oauth2-proxy.cfg"),
+        file("deploy/traefik/curfew.yaml"),
+    );
+    let output = run(&setup, &["lint", &bad]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        text(&output.stdout),
+        format!(
+            "\
+{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than a session may last (12h): oauth2-proxy goes on with what Curfew has ended
+    cookie-expire at most 12h
+{bad}:4: error[nameless-session]: the whole cookie changes with each refresh, so nothing in it names a session
+    session-store-type redis, as docs/logins/oauth2-proxy.md says
+{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without asking Curfew, unlike others
+    leave it if everybody may have it; a rule with `access: public` says so in one place
+"
+        )
+    );
+    assert_eq!(
+        text(&output.stderr),
+        "error: 2 things would defeat the limits of sessions\n"
+    );
+    // The limits are those of the configuration.
+    let patient = setup.clone().limits("15m", "168h");
+    let output = run(&patient, &["lint", &bad]);
+    assert!(!text(&output.stdout).contains("cookie-outlives-session"));
+    let json = text(&run(&setup, &["lint", "--json", &bad]).stdout);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["finding"]["line"], 2);
+    let output = run(&setup, &["lint", &good]);
+    assert!(
+        said(&output)
+            .ends_with("nothing here would defeat the limits of sessions; one thing to look at\n")
+    );
+    let told = complained(&run(&setup, &["lint", "/nonesuch"]));
+    assert!(told.starts_with("error: /nonesuch: No such file"), "{told}");
+    let told = complained(&run(&setup, &["lint", &file("README.md")]));
+    assert!(told.contains("README.md: "), "{told}");
+}
