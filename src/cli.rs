@@ -54,7 +54,7 @@ enum Command {
     /// List, show, end and watch sessions, over the admin API.
     Sessions(sessions::SessionsArgs),
     /// Try whether idle sessions end, at a page behind a proxy, as a client sees it.
-    Probe(probe::ProbeArgs),
+    Probe(Box<probe::ProbeArgs>),
     /// Look through a proxy's files for what would defeat the limits of sessions.
     Lint(lint::LintArgs),
     /// Print a proxy's configuration, with the addresses and time limits that fit Curfew's own.

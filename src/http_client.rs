@@ -12,6 +12,17 @@ pub fn http_client(
     timeout: Duration,
     authorities: Option<&[u8]>,
 ) -> Result<reqwest::Client, reqwest::Error> {
+    builder(timeout, authorities)?.build()
+}
+
+/// The same, for more to be said of it.
+///
+/// # Errors
+/// As for [`http_client`].
+pub fn builder(
+    timeout: Duration,
+    authorities: Option<&[u8]>,
+) -> Result<reqwest::ClientBuilder, reqwest::Error> {
     // The client looks for the provider that `main.rs` chooses; there may be another `main`.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut client = reqwest::Client::builder()
@@ -23,7 +34,7 @@ pub fn http_client(
     if let Some(pem) = authorities {
         client = client.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?);
     }
-    client.build()
+    Ok(client)
 }
 
 /// The body of an answer, unless it has more than `most` bytes.

@@ -8,6 +8,7 @@ mod report;
 mod wait;
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub(super) struct ProbeArgs {
     /// Age the session by the admin API instead of waiting (needs admin.allow_ageing).
     #[arg(long, requires = "subject")]
     age: bool,
+    /// The address of the page's host, instead of the one that its name has.
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// PEM certificates of the authorities to trust for the pages, instead of the system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -96,7 +100,7 @@ struct Probed {
 }
 
 async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
-    let visitor = Visitor::new(args.ca_file.as_deref())?;
+    let visitor = Visitor::new(args.ca_file.as_deref(), &args.url, args.address)?;
     let api = match args.subject {
         Some(_) => Some(args.admin.client()?),
         None => None,
@@ -144,7 +148,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What a client might try who has no session.
+/// What a client might try who has no session. Some proxies call it a bad request.
 async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
     let named = [
         ("x-session-user", "admin"),
@@ -153,7 +157,7 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
         ("x-auth-request-user", "admin"),
     ];
     let answer = visitor.get(url, None, &named).await;
-    report.refused("saying who one is does not help", &answer);
+    report.not_served("saying who one is does not help", &answer);
     let elsewhere = [
         ("x-original-url", "https://example.com/.curfew/signed-out"),
         ("x-forwarded-uri", "/.curfew/signed-out"),
@@ -161,7 +165,7 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
         ("x-forwarded-method", "OPTIONS"),
     ];
     let answer = visitor.get(url, None, &elsewhere).await;
-    report.refused(
+    report.not_served(
         "saying that one asks for something else does not help",
         &answer,
     );
@@ -171,7 +175,7 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
          x-forwarded-host, x-forwarded-proto, x-session-user",
     )];
     let answer = visitor.get(url, None, &stripped).await;
-    report.refused(
+    report.not_served(
         "having headers taken out on the way does not help (Connection)",
         &answer,
     );

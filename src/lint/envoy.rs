@@ -38,10 +38,8 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             filters(line, node, findings);
         }
         "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => known = true,
-        "envoy.filters.http.ext_authz" => {
-            if node.get("disabled").is_some_and(|it| it.is("true")) {
-                findings.public(line, "a route");
-            }
+        "envoy.filters.http.ext_authz" if node.get("disabled").is_some_and(|it| it.is("true")) => {
+            findings.public(line, "a route");
         }
         _ => {}
     });

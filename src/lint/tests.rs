@@ -13,8 +13,10 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+type Lines = Vec<(usize, &'static str)>;
+
 /// The errors and notices of a file of tests/lint: the line and the word for each.
-fn found(name: &str) -> (Vec<(usize, &'static str)>, Vec<(usize, &'static str)>) {
+fn found(name: &str) -> (Lines, Lines) {
     let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.remedy.is_empty());

@@ -116,11 +116,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
 #[derive(Default)]
 struct Tree {
     documents: Vec<Node>,
-    /// Those that are open: the node, its anchor, and the key that waits for its value.
-    open: Vec<(Node, usize, Option<(String, usize)>)>,
+    open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     count: usize,
 }
+
+/// A list or a map that goes on: its anchor, and the key with its line that waits for its value.
+type Open = (Node, usize, Option<(String, usize)>);
 
 impl Tree {
     fn open(&mut self, value: Value, anchor: usize, line: usize) {

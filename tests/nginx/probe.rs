@@ -166,3 +166,22 @@ async fn where_clients_name_the_address_it_fails() {
         .fails("FAIL  saying that one asks for something else does not help: served, 200")
         .await;
 }
+
+/// What `curfew render` prints is loaded as it is, and holds streams to the idle limit.
+#[tokio::test]
+async fn what_is_rendered_passes() {
+    let mut stack = Stack::start().await;
+    let (check, application) = (stack.curfew.check, stack.backend.address);
+    let output = stack
+        .setup
+        .command(&["render", "nginx", "--check", &check.to_string()])
+        .args(["--application", &application.to_string()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("proxy_read_timeout 900s;"), "{text}");
+    stack.nginx = Nginx::with(&text, "");
+    let output = stack.probe(&["--subject", "probe", "--age"]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+}

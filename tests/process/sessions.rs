@@ -113,7 +113,7 @@ async fn a_watcher_is_told_of_each_begin_and_end() {
     .unwrap();
     assert_eq!(told, ["live", &late.id, "bob"]);
     curfew.revoke(&early).await;
-    let told = tokio::task::spawn_blocking(move || line()).await.unwrap();
+    let told = tokio::task::spawn_blocking(line).await.unwrap();
     assert_eq!(told, ["revoked", &early.id, "alice"]);
     support::signal(&watching, "INT");
     assert!(watching.wait().unwrap().success());
@@ -221,4 +221,40 @@ fn files_of_proxies_are_looked_through() {
     assert!(told.starts_with("error: /nonesuch: No such file"), "{told}");
     let told = complained(&run(&setup, &["lint", &file("README.md")]));
     assert!(told.contains("README.md: "), "{told}");
+}
+
+#[test]
+fn configurations_are_written_once() {
+    let setup = Setup::memory().limits("7m", "1h");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let arguments = [
+        "render",
+        "haproxy",
+        "--directory",
+        path,
+        "--application",
+        "shop:80",
+    ];
+    let listed = said(&run(&setup, &arguments));
+    assert_eq!(
+        listed,
+        format!("{path}/haproxy.cfg\n{path}/curfew-spoe.conf\n")
+    );
+    let file = std::fs::read_to_string(directory.path().join("haproxy.cfg")).unwrap();
+    assert!(file.contains("timeout tunnel 420s") && file.contains("server application shop:80"));
+    let told = complained(&run(&setup, &arguments));
+    assert!(told.contains("which is not written over"), "{told}");
+    let printed = said(&run(&setup, &["render", "traefik"]));
+    assert!(printed.starts_with("# ---- traefik.yaml\n"), "{printed}");
+    let printed = said(&run(&setup, &["render", "oauth2-proxy"]));
+    assert!(printed.contains("cookie_expire = \"3600s\""), "{printed}");
+    for wrong in ["shop", "shop:x", "shop:80; evil", ":80"] {
+        let output = run(&setup, &["render", "nginx", "--application", wrong]);
+        assert_eq!(output.status.code(), Some(2));
+        let told = text(&output.stderr);
+        assert!(told.contains("must be like curfew:9180"), "{told}");
+    }
+    let told = complained(&run(&setup, &["render", "nginx", "--policy", "none"]));
+    assert!(told.contains("there is no policy of this name"), "{told}");
 }

@@ -6,6 +6,7 @@ mod denial;
 mod failure;
 mod forgery;
 mod paths;
+mod probe;
 mod protocols;
 mod rules;
 mod sessions;
@@ -73,6 +74,7 @@ pub const CASES: &[Case] = cases![
     "25" "Who is not in the group that a rule asks for gets 403, and stays signed in" rules::groups,
     "26" "The policy of a rule denies those requests alone" rules::policy,
     "27" "A bound session is of no use at another address or to another client" rules::binding,
+    "30" "`curfew probe` finds that idle sessions end" probe::finds_no_fault,
     "28" "The file's comment on another policy is right" sessions::other_policy,
     "29" "A browser is told how long its session lives, keeps it alive, and signs out" browser::endpoints,
     "19b" "Curfew hangs: nobody is let in, and all is well when it goes on" failure::hanging,

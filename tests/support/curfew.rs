@@ -173,7 +173,7 @@ pub struct Curfew {
     pub ops: SocketAddr,
     process: Child,
     log: Arc<Mutex<String>>,
-    admin_token: String,
+    pub admin_token: String,
     client: reqwest::Client,
 }
 

@@ -1,3 +1,4 @@
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -5,7 +6,7 @@ use anyhow::Context;
 use http::header::{ACCEPT, COOKIE, LOCATION};
 use url::Url;
 
-use crate::http_client::http_client;
+use crate::http_client::builder;
 use crate::secret::Secret;
 
 /// What came of a request.
@@ -23,7 +24,12 @@ pub(super) enum Answer {
 pub(super) struct Visitor(reqwest::Client);
 
 impl Visitor {
-    pub(super) fn new(ca_file: Option<&Path>) -> anyhow::Result<Self> {
+    /// Looks hosts up, unless it is told the address of `url`'s.
+    pub(super) fn new(
+        ca_file: Option<&Path>,
+        url: &Url,
+        address: Option<IpAddr>,
+    ) -> anyhow::Result<Self> {
         let authorities = match ca_file {
             Some(path) => {
                 let read = std::fs::read(path);
@@ -32,7 +38,11 @@ impl Visitor {
             None => None,
         };
         let timeout = Duration::from_secs(30);
-        Ok(Self(http_client(timeout, authorities.as_deref())?))
+        let mut client = builder(timeout, authorities.as_deref())?;
+        if let (Some(address), Some(host)) = (address, url.host_str()) {
+            client = client.resolve(host, SocketAddr::new(address, 0));
+        }
+        Ok(Self(client.build()?))
     }
 
     pub(super) async fn get(
