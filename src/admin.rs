@@ -17,10 +17,12 @@ use axum::{Router, middleware};
 use crate::contract::SessionCookie;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
+use crate::login::Login;
 use crate::ops::Ops;
 use crate::policy::Rulebook;
 
 pub use authorize::{AdminToken, AdminTokens};
+pub use console::VISIT;
 pub use openapi::document;
 
 /// What the admin API works with.
@@ -37,11 +39,24 @@ pub struct Admin {
     pub allow_ageing: bool,
     /// Whether browsers reach the console over TLS.
     pub secure: bool,
+    /// Who else may use the console.
+    pub login: Option<ConsoleLogin>,
     /// How the process is.
     pub ops: Arc<Ops>,
     /// Where sessions live, for people.
     pub store: &'static str,
 }
+
+/// Sign-in to the console by identity providers.
+pub struct ConsoleLogin {
+    /// How.
+    pub login: Login,
+    /// In which groups one must be; one of them is enough.
+    pub groups: Vec<String>,
+}
+
+/// Where identity providers send browsers back to.
+pub const CALLBACK: &str = "/console/callback";
 
 /// The most bytes that a request body may have.
 const MAX_BODY: usize = 64 * 1024;

@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::contract::Contracts;
 use crate::live::Live;
 
+pub(crate) use cookies::{gone, passing};
 pub use page::escaped;
 
 /// What the paths begin with.

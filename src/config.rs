@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use url::Url;
 
 use crate::credential::jwt::{Issuer, KeySet};
 use crate::credential::{JwtPlaces, KeyRing};
@@ -119,7 +120,7 @@ pub struct GrpcTls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInConfig {
     /// The sign-in page.
-    pub url: url::Url,
+    pub url: Url,
     /// The query parameter that gets the address of the page that was asked for.
     pub return_parameter: String,
     /// Which addresses may be put there.
@@ -207,8 +208,10 @@ pub struct AdminConfig {
     pub token_hashes: Vec<[u8; 32]>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
-    /// Whether browsers reach the console over TLS.
-    pub secure: bool,
+    /// Where browsers find the console.
+    pub url: Option<Url>,
+    /// Whose members may use the console, by the login's providers.
+    pub groups: Vec<String>,
 }
 
 /// Logs.

@@ -9,6 +9,7 @@
 //! limit unless configured otherwise: whoever was away for that long has to do it again, whatever the
 //! browser says of why it came. The session is as old as that proof (`auth_time`).
 
+mod answer;
 mod attempt;
 mod metadata;
 mod provider;
@@ -21,11 +22,12 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::IssuerConfig;
-use crate::credential::KeyRing;
+use crate::credential::{KeyError, KeyRing};
 use crate::policy::{Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
+pub use answer::{Answer, Outcome};
 pub use attempt::{Attempt, PATIENCE};
 pub use provider::{Provider, Redeemed};
 
@@ -33,6 +35,8 @@ pub use provider::{Provider, Redeemed};
 pub struct Login {
     /// Where browsers find Curfew.
     pub url: Url,
+    /// What attempts are for; those for something else are none.
+    pub purpose: &'static str,
     /// How long ago a person may have proved who they are.
     pub max_age: MaxAge,
     /// The providers, by name.
@@ -128,6 +132,27 @@ impl Login {
                 .next()
                 .filter(|_| self.providers.len() == 1),
         }
+    }
+
+    /// Begins an attempt: where the browser goes, and the cookie that it must bring back, by name and value.
+    ///
+    /// # Errors
+    /// [`LoginError::Unavailable`] when the provider can't be asked.
+    pub async fn begin(
+        &self,
+        provider: &Provider,
+        target: &str,
+        again: bool,
+        max_age: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<(Url, String, String), LoginError> {
+        let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
+        let attempt = Attempt::new(provider.name(), target, again, now).map_err(failed)?;
+        let url = provider.authorize(&attempt, max_age, now).await?;
+        let name = Attempt::cookie_name(&attempt.state, self.secure);
+        let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
+        let sealed = attempt.seal(self).map_err(failed)?;
+        Ok((url, name, sealed))
     }
 
     /// The home policy of the sessions that a provider's people get.

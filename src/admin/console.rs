@@ -5,6 +5,7 @@
 
 mod assets;
 mod health;
+mod login;
 mod page;
 mod policies;
 mod session;
@@ -18,6 +19,8 @@ use axum::{Router, middleware};
 
 use super::Admin;
 use crate::live::Live;
+
+pub use visit::IDLE as VISIT;
 
 /// The routes below `/console`, and the way there.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
@@ -37,6 +40,8 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/", get(async || Redirect::to("/console/")))
         .route("/console", get(async || Redirect::to("/console/")))
         .route("/console/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route("/console/login", get(login::begin))
+        .route("/console/callback/{provider}", get(login::finish))
         .route("/console/console.css", get(assets::style))
         .route("/console/console.js", get(assets::script))
         .merge(inside)

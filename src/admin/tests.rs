@@ -42,6 +42,7 @@ impl Fixture {
             tokens: AdminTokens::new(vec![token.hash]),
             allow_ageing,
             secure: false,
+            login: None,
             ops: Arc::new(Ops {
                 store: Arc::clone(&bench.lifecycle.store),
                 metrics: Arc::clone(&bench.lifecycle.metrics),

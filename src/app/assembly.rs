@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use super::StartError;
-use crate::admin::{Admin, AdminTokens};
+use crate::admin::{self, Admin, AdminTokens, ConsoleLogin};
 use crate::check::Checker;
 use crate::clock::Clock;
 use crate::config::{Config, IssuerConfig, KeysFrom, StoreConfig};
@@ -13,7 +13,7 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
-use crate::login::{Login, Provider, ProviderSettings};
+use crate::login::{Login, MaxAge, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
 use crate::policy::Policies;
@@ -21,6 +21,9 @@ use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
+
+/// Where identity providers send browsers back to.
+const CALLBACK: &str = "/.curfew/callback";
 
 /// What stays while the configuration changes.
 pub(super) struct Foundation {
@@ -100,7 +103,7 @@ impl Foundation {
             checker,
             cookie: cookie.clone(),
             sign_in: config.sign_in.clone().map(SignIn::new),
-            login: self.login(config, &lifecycle.key_ring)?,
+            login: self.login(config, &lifecycle.key_ring)?.map(Arc::new),
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),
             clear_site_data: config.clear_site_data.clone(),
@@ -116,7 +119,12 @@ impl Foundation {
             cookie,
             tokens: AdminTokens::new(tokens),
             allow_ageing: config.admin.allow_ageing,
-            secure: config.admin.secure,
+            secure: config
+                .admin
+                .url
+                .as_ref()
+                .is_some_and(|url| url.scheme() == "https"),
+            login: Self::console(config, &lifecycle.key_ring)?,
             ops: Arc::clone(&self.ops),
             store: match config.store {
                 StoreConfig::Memory { .. } => "memory",
@@ -183,28 +191,57 @@ impl Foundation {
     }
 
     /// Sign-in by Curfew itself.
-    fn login(
-        &self,
-        config: &Config,
-        key_ring: &Arc<KeyRing>,
-    ) -> Result<Option<Arc<Login>>, StartError> {
+    fn login(&self, config: &Config, key_ring: &Arc<KeyRing>) -> Result<Option<Login>, StartError> {
         let Some(settings) = &config.login else {
             return Ok(None);
         };
         let providers = settings.providers.iter().map(|provider| {
             let name = provider.issuer.name.clone();
             self.metrics.begin_logins(&name);
-            Ok((name, Provider::new(provider.clone(), &settings.url)?))
+            let provider = Provider::new(provider.clone(), &settings.url, CALLBACK)?;
+            Ok((name, provider))
         });
         let providers: Result<_, reqwest::Error> = providers.collect();
-        Ok(Some(Arc::new(Login {
+        Ok(Some(Login {
             url: settings.url.clone(),
+            purpose: "sign-in",
             max_age: settings.max_age,
             providers: providers.map_err(StartError::Provider)?,
             key_ring: Arc::clone(key_ring),
             secure: config.cookie.secure,
             domain: config.cookie.domain.clone(),
-        })))
+        }))
+    }
+
+    /// Sign-in to the console, for whoever is in a group.
+    fn console(
+        config: &Config,
+        key_ring: &Arc<KeyRing>,
+    ) -> Result<Option<ConsoleLogin>, StartError> {
+        let (Some(settings), Some(url)) = (&config.login, &config.admin.url) else {
+            return Ok(None);
+        };
+        if config.admin.groups.is_empty() {
+            return Ok(None);
+        }
+        let providers = settings.providers.iter().map(|provider| {
+            let name = provider.issuer.name.clone();
+            let provider = Provider::new(provider.clone(), url, admin::CALLBACK)?;
+            Ok((name, provider))
+        });
+        let providers: Result<_, reqwest::Error> = providers.collect();
+        Ok(Some(ConsoleLogin {
+            login: Login {
+                url: url.clone(),
+                purpose: "console",
+                max_age: MaxAge::Of(admin::VISIT),
+                providers: providers.map_err(StartError::Provider)?,
+                key_ring: Arc::clone(key_ring),
+                secure: url.scheme() == "https",
+                domain: None,
+            },
+            groups: config.admin.groups.clone(),
+        }))
     }
 
     /// Those who may tell of logouts: whose tokens are credentials, and where people sign in. Whoever

@@ -4,7 +4,6 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
-use url::form_urlencoded::parse;
 
 use super::asker::Asker;
 use super::cookies::gone;
@@ -12,48 +11,11 @@ use super::login::{failed, send};
 use super::{farewell, private};
 use crate::contract::Contracts;
 use crate::lifecycle::{SignIn, StartError};
-use crate::login::{Attempt, Login, LoginError, Provider, Redeemed};
+use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
 use crate::policy::{Activity, Passivity};
-use crate::session::Timestamp;
+use crate::session::{Attributes, Timestamp};
 use crate::store::Ending;
 use crate::telemetry::audit;
-
-/// What a provider answers (RFC 6749 section 4.1.2, RFC 9207).
-#[derive(Debug, Default)]
-struct Answer {
-    code: Option<String>,
-    state: Option<String>,
-    iss: Option<String>,
-    error: Option<String>,
-}
-
-impl Answer {
-    /// `None` where something is there twice.
-    fn new(query: &str) -> Option<Self> {
-        let mut answer = Self::default();
-        for (name, value) in parse(query.as_bytes()) {
-            let place = match &*name {
-                "code" => &mut answer.code,
-                "state" => &mut answer.state,
-                "iss" => &mut answer.iss,
-                "error" => &mut answer.error,
-                _ => continue,
-            };
-            if place.replace(value.into_owned()).is_some() {
-                return None;
-            }
-        }
-        Some(answer)
-    }
-}
-
-/// What comes of an answer.
-enum Outcome {
-    /// The person is signed in.
-    In(Box<Redeemed>, Timestamp),
-    /// They must prove again who they are.
-    Again,
-}
 
 /// `GET /.curfew/callback/{provider}?code=…&state=…`: where a provider sends a person back to.
 pub(super) async fn finish(
@@ -64,15 +26,18 @@ pub(super) async fn finish(
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     let provider = login.meant(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
-    let answer = Answer::new(query.as_deref().unwrap_or("")).unwrap_or_default();
-    let now = contracts.checker.lifecycle.clock.now();
-    let state = answer.state.as_deref().unwrap_or("");
-    let (secure, ring) = (login.secure, &login.key_ring);
-    let attempt = match Attempt::find(&asker.headers, state, secure, ring, now) {
+    let answer = Answer::new(query.as_deref().unwrap_or(""));
+    let lifecycle = &contracts.checker.lifecycle;
+    let (clock, state) = (&*lifecycle.clock, answer.state());
+    let attempt = match Attempt::find(&asker.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
         Err(error) => return Ok(refuse(&contracts, provider, &error, None)),
     };
-    let outcome = judge(&contracts, login, provider, &attempt, &answer).await;
+    let max_age = |attributes: &Attributes| {
+        let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
+        login.max_age(policy, attributes)
+    };
+    let outcome = Login::judge(provider, &attempt, &answer, clock, max_age).await;
     let mut response = match outcome {
         Ok(Outcome::In(redeemed, begun)) => {
             enter(
@@ -92,50 +57,6 @@ pub(super) async fn finish(
         response.headers_mut().append(SET_COOKIE, gone);
     }
     Ok(response)
-}
-
-/// Looks at an answer to an attempt.
-async fn judge(
-    contracts: &Contracts,
-    login: &Login,
-    provider: &Provider,
-    attempt: &Attempt,
-    answer: &Answer,
-) -> Result<Outcome, LoginError> {
-    if attempt.provider != provider.name() {
-        return Err(LoginError::NotAsked("it comes from another provider"));
-    }
-    if let Some(error) = &answer.error {
-        // A word of the protocol's, and nothing that anybody could put in its place.
-        let word = error
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let word = if word && error.len() < 64 {
-            error
-        } else {
-            "an error"
-        };
-        return Err(LoginError::Refused(word.to_owned()));
-    }
-    let code = answer.code.as_deref();
-    let code = code.ok_or(LoginError::NotAsked("it has no code"))?;
-    let lifecycle = &contracts.checker.lifecycle;
-    let now = lifecycle.clock.now();
-    let redeemed = provider.redeem(attempt, code, answer.iss.as_deref(), now);
-    let redeemed = redeemed.await?;
-    let policy = Login::policy(provider, &lifecycle.policies);
-    let max_age =
-        policy.and_then(|(_, policy)| login.max_age(policy, &redeemed.signed_in.attributes));
-    let leeway = provider.settings.issuer.issuer.leeway;
-    let begun = Login::begun(attempt, &redeemed, max_age, leeway, lifecycle.clock.now())?;
-    match begun {
-        Some(begun) => Ok(Outcome::In(Box::new(redeemed), begun)),
-        None if attempt.again => {
-            let deaf = "it was asked to sign the person in again (prompt=login) and did not";
-            Err(LoginError::Invalid(deaf.to_owned()))
-        }
-        None => Ok(Outcome::Again),
-    }
 }
 
 /// Starts the session, instead of the one that the browser had.

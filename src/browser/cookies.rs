@@ -3,6 +3,8 @@
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
+use crate::login::PATIENCE;
+
 /// A cookie that no script reads, and that comes back when another site sends the browser here.
 pub(super) fn cookie(
     name: &str,
@@ -23,13 +25,16 @@ pub(super) fn cookie(
     cookie
 }
 
+/// The cookie of an attempt to sign in, for as long as that may take.
+pub fn passing(name: &str, sealed: &str, secure: bool) -> Cookie<'static> {
+    let mut cookie = cookie(name, sealed, "/", None, secure);
+    let seconds = PATIENCE.as_secs().cast_signed();
+    cookie.set_max_age(cookie::time::Duration::seconds(seconds));
+    cookie
+}
+
 /// What makes a browser drop it.
-pub(super) fn gone(
-    name: &str,
-    path: &str,
-    domain: Option<&str>,
-    secure: bool,
-) -> Option<HeaderValue> {
+pub fn gone(name: &str, path: &str, domain: Option<&str>, secure: bool) -> Option<HeaderValue> {
     let mut cookie = cookie(name, "", path, domain, secure);
     cookie.set_max_age(cookie::time::Duration::ZERO);
     HeaderValue::from_str(&cookie.to_string()).ok()

@@ -8,11 +8,11 @@ use url::Url;
 use url::form_urlencoded::{Serializer, parse};
 
 use super::asker::Asker;
-use super::cookies::{cookie, gone};
+use super::cookies::{gone, passing};
 use super::page::page;
 use super::{PREFIX, private, signed_out};
 use crate::contract::Contracts;
-use crate::login::{Attempt, Login, LoginError, PATIENCE, Provider};
+use crate::login::{Attempt, Login, LoginError, Provider};
 use crate::session::{Attributes, DenyReason};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -133,25 +133,16 @@ async fn attempt(
     again: bool,
 ) -> Result<(HeaderValue, HeaderValue), LoginError> {
     let lifecycle = &contracts.checker.lifecycle;
-    let now = lifecycle.clock.now();
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
-    let attempt = Attempt::new(provider.name(), target, again, now);
-    let attempt = attempt.map_err(|error| unavailable(&error))?;
     let policy = Login::policy(provider, &lifecycle.policies);
     let (_, policy) = policy.ok_or_else(|| unavailable(&"its policy is gone"))?;
     let max_age = login.max_age(policy, &Attributes::default());
-    let address = provider.authorize(&attempt, max_age, now).await?;
-    let name = Attempt::cookie_name(&attempt.state, login.secure);
-    let name = name.ok_or_else(|| unavailable(&"a state was made that is none"))?;
-    let sealed = attempt
-        .seal(&login.key_ring)
-        .map_err(|error| unavailable(&error))?;
-    let mut cookie = cookie(&name, &sealed, "/", None, login.secure);
-    cookie.set_max_age(cookie::time::Duration::seconds(
-        PATIENCE.as_secs().cast_signed(),
-    ));
+    let now = lifecycle.clock.now();
+    let begun = login.begin(provider, target, again, max_age, now);
+    let (url, name, sealed) = begun.await?;
+    let cookie = passing(&name, &sealed, login.secure);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
-    Ok((header(address.as_str())?, header(&cookie.to_string())?))
+    Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
 /// Removals of the attempts that a browser has, where there are too many.

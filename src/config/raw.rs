@@ -270,6 +270,9 @@ pub struct RawAdmin {
     pub token_hashes: TextList<String>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
+    /// Groups whose members may use the console, signed in by one of `login.providers`.
+    #[schemars(with = "shape::Texts")]
+    pub groups: TextList<String>,
     /// Where browsers find the console; with `https://` its cookie is for TLS only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

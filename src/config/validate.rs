@@ -154,7 +154,12 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     );
     let key_ring = access::key_ring(&raw.token, embedded, mistakes);
     let cookie = access::cookie(&raw.cookie, mistakes);
-    let admin = access::admin(&raw.admin, embedded, mistakes);
+    let admin = access::admin(
+        &raw.admin,
+        !raw.login.providers.is_empty(),
+        embedded,
+        mistakes,
+    );
     let book = parse_book(raw, mistakes);
     let policies = book.as_ref().map(|book| &*book.policies);
     let freshness = jwt::freshness(&raw.jwt, mistakes);

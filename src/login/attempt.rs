@@ -5,15 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::LoginError;
-use crate::credential::{KeyError, KeyRing, cookie_values, random};
+use super::{Login, LoginError};
+use crate::credential::{KeyError, cookie_values, random};
 use crate::session::Timestamp;
 
 /// How long a person has to sign in at the provider.
 pub const PATIENCE: Duration = Duration::from_secs(600);
-
-/// What seals are for.
-const PURPOSE: &str = "login attempt";
 
 /// One try of one browser to sign in. It is sealed in a cookie of that browser; nothing is kept here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,9 +79,9 @@ impl Attempt {
     ///
     /// # Errors
     /// [`KeyError`] when there is no key.
-    pub fn seal(&self, key_ring: &KeyRing) -> Result<String, KeyError> {
+    pub fn seal(&self, login: &Login) -> Result<String, KeyError> {
         let bytes = serde_json::to_vec(self).map_err(|_| KeyError::Random)?;
-        key_ring.seal(PURPOSE, &bytes)
+        login.key_ring.seal(login.purpose, &bytes)
     }
 
     /// The attempt that an answer with this `state` belongs to, by the cookies that came with it.
@@ -94,11 +91,10 @@ impl Attempt {
     pub fn find(
         headers: &http::HeaderMap,
         state: &str,
-        secure: bool,
-        key_ring: &KeyRing,
+        login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let name = Self::cookie_name(state, secure);
+        let name = Self::cookie_name(state, login.secure);
         let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
         let mut values = cookie_values(headers, &name);
         let (value, others) = (values.next(), values.next());
@@ -107,7 +103,7 @@ impl Attempt {
             (None, _) => return Err(LoginError::NotAsked("there is no cookie of it")),
             (Some(_), Some(_)) => None,
         };
-        let open = |text| key_ring.open(PURPOSE, text).ok();
+        let open = |text| login.key_ring.open(login.purpose, text).ok();
         let attempt: Option<Self> = value
             .and_then(open)
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());

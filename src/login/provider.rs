@@ -58,15 +58,15 @@ struct All(Map<String, Value>);
 impl AdditionalClaims for All {}
 
 impl Provider {
-    /// A provider with these settings, which sends browsers back to below `base`.
+    /// A provider with these settings, which sends browsers back to `path` on `base`, and its name.
     ///
     /// # Errors
     /// [`reqwest::Error`] when its authorities can't be read.
-    pub fn new(settings: ProviderSettings, base: &Url) -> Result<Self, reqwest::Error> {
+    pub fn new(settings: ProviderSettings, base: &Url, path: &str) -> Result<Self, reqwest::Error> {
         let client = http_client(settings.timeout, settings.authorities.as_deref())?;
         let mut url = base.clone();
         // One for each provider: an answer that comes elsewhere is not its own (RFC 9700 section 4.4).
-        url.set_path(&format!("/.curfew/callback/{}", settings.issuer.name));
+        url.set_path(&format!("{path}/{}", settings.issuer.name));
         Ok(Self {
             redirect: RedirectUrl::from_url(url),
             settings,

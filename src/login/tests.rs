@@ -33,6 +33,18 @@ fn begun(again: bool, authenticated: Option<u64>, max_age: Option<u64>) -> Optio
     begun.ok().map(|begun| begun.map(seconds))
 }
 
+fn login(key: SigningKey, purpose: &'static str) -> Login {
+    Login {
+        url: "https://app.example.com/".parse().unwrap(),
+        purpose,
+        max_age: MaxAge::Idle,
+        providers: BTreeMap::new(),
+        key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
+        secure: true,
+        domain: None,
+    }
+}
+
 #[test]
 fn a_proof_is_good_for_a_while() {
     for (again, authenticated, max_age, expected) in [
@@ -58,18 +70,18 @@ fn a_proof_is_good_for_a_while() {
 #[test]
 fn an_attempt_is_found_by_its_state_alone() {
     let key = || SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
-    let ring = KeyRing::new(vec![key()]).unwrap();
+    let ring = login(key(), "sign-in");
     let (own, other) = (attempt(false), attempt(false));
-    let headers = |attempts: &[(&Attempt, &KeyRing)]| {
-        let pairs = attempts.iter().map(|(attempt, ring)| {
+    let headers = |attempts: &[(&Attempt, &Login)]| {
+        let pairs = attempts.iter().map(|(attempt, login)| {
             let name = Attempt::cookie_name(&attempt.state, true).unwrap();
-            format!("{name}={}", attempt.seal(ring).unwrap())
+            format!("{name}={}", attempt.seal(login).unwrap())
         });
         let line = pairs.collect::<Vec<_>>().join("; ");
         http::HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())])
     };
     let find = |headers: &http::HeaderMap, state: &str, now| {
-        Attempt::find(headers, state, true, &ring, now).ok()
+        Attempt::find(headers, state, &ring, now).ok()
     };
     let both = headers(&[(&own, &ring), (&other, &ring)]);
     assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
@@ -80,9 +92,22 @@ fn an_attempt_is_found_by_its_state_alone() {
         assert_eq!(find(&both, state, at(200)), None, "{state}");
     }
     assert_eq!(find(&both, &own.state, at(700)), None, "too late");
-    let foreign = KeyRing::new(vec![key()]).unwrap();
+    let foreign = login(key(), "sign-in");
     assert_eq!(
         find(&headers(&[(&own, &foreign)]), &own.state, at(200)),
+        None
+    );
+    // What is for another door is none for this.
+    let other_door = Login {
+        purpose: "console",
+        ..login(key(), "")
+    };
+    let other_door = Login {
+        key_ring: Arc::clone(&ring.key_ring),
+        ..other_door
+    };
+    assert_eq!(
+        find(&headers(&[(&own, &other_door)]), &own.state, at(200)),
         None
     );
     let twice = headers(&[(&own, &ring), (&own, &ring)]);

@@ -92,6 +92,28 @@ pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display) 
     );
 }
 
+/// Somebody came into the console by an identity provider.
+pub fn console_entered(subject: &Subject, provider: &str) {
+    info!(
+        target: TARGET,
+        event = "console.entered",
+        subject = %subject,
+        provider,
+        "somebody came into the console"
+    );
+}
+
+/// Somebody whom an identity provider knows is in no group that may use the console.
+pub fn console_refused(subject: &Subject, provider: &str) {
+    warn!(
+        target: TARGET,
+        event = "console.refused",
+        subject = %subject,
+        provider,
+        "somebody is not to use the console"
+    );
+}
+
 /// A session that had ended was there again, after a fail-over of the store, and was ended again.
 pub fn session_came_back(id: SessionId, tombstone: &Session) {
     warn!(

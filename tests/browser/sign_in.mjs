@@ -265,6 +265,39 @@ await run({
     await context.close();
   },
 
+  async "the console is for those in a group"() {
+    const there = (path) => `${given.admin}${path}`;
+    for (const [user, issuer, title, let_in] of [
+      ["alice", given.main, "Example", false],
+      ["root", given.main, "Example", true],
+      ["root", given.other, "Another", true],
+    ]) {
+      const { context, page } = await person();
+      await page.goto(there("/console/policies"));
+      await accessible(page, "the way into the console");
+      await choose(page, title);
+      await prove(page, user, issuer);
+      if (let_in) {
+        await page.waitForURL(there("/console/policies"));
+        assert.match(await page.innerText("main"), /fresh/);
+      } else {
+        await page.waitForURL(begins(there("/console/callback/main")));
+        assert.match(await page.innerText("main"), /not in a group/);
+        await page.goto(there("/console/"));
+        assert.match(page.url(), /sign-in/);
+      }
+      assert.deepEqual((await context.cookies(given.admin)).filter((it) => it.name.startsWith("curfew-login")), []);
+      await context.close();
+    }
+    // What was begun at one door is none for the other.
+    const { context, page } = await person();
+    const answer = new URL(await answerOf(page, "root"));
+    const other = there(`/console/callback/main${answer.search}`);
+    assert.equal((await page.goto(other)).status(), 400);
+    assert.equal((await page.goto(there("/console/callback/none"))).status(), 404);
+    await context.close();
+  },
+
   async "a cookie that was changed is none"() {
     const { context, page } = await person();
     const answer = await answerOf(page, "alice");

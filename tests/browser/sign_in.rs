@@ -29,8 +29,9 @@ async fn sign_in_through_traefik() {
 async fn sign_in(name: &str, proxy: SocketAddr, check: SocketAddr, application: SocketAddr) {
     let url = format!("http://{proxy}");
     // One tells all there is in its ID tokens; the other only where it is asked for it.
-    let main = Provider::start("127.0.0.1", "main", false, &url, check);
-    let other = Provider::start("localhost", "other", true, &url, check);
+    let admin = local(free_port());
+    let main = Provider::start("127.0.0.1", "main", false, &url, check, admin);
+    let other = Provider::start("localhost", "other", true, &url, check, admin);
     let setup = Setup::memory()
         .limits("8s", "5m")
         .set("POLICIES__FRESH__MAX_AUTH_AGE", "4s")
@@ -39,6 +40,9 @@ async fn sign_in(name: &str, proxy: SocketAddr, check: SocketAddr, application: 
         .set("LISTEN__CHECK", &check.to_string())
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false")
+        .set("LISTEN__ADMIN", &admin.to_string())
+        .set("ADMIN__URL", &format!("http://{admin}"))
+        .set("ADMIN__GROUPS", "operators,admins")
         .set("LOGIN__URL", &url);
     let providers = [("MAIN", &main, "Example"), ("OTHER", &other, "Another")];
     let setup = providers
@@ -90,12 +94,22 @@ struct Provider {
 
 impl Provider {
     /// Starts one that knows Curfew behind `url`, and tells it of logouts.
-    fn start(host: &str, name: &str, conforms: bool, url: &str, check: SocketAddr) -> Self {
+    fn start(
+        host: &str,
+        name: &str,
+        conforms: bool,
+        url: &str,
+        check: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
         let (port, control) = (free_port(), free_port());
         let clients: Value = json!([{
             "client_id": "curfew",
             "client_secret": "secret of curfew's",
-            "redirect_uris": [format!("{url}/.curfew/callback/{name}")],
+            "redirect_uris": [
+                format!("{url}/.curfew/callback/{name}"),
+                format!("http://{admin}/console/callback/{name}"),
+            ],
             "post_logout_redirect_uris": [format!("{url}/.curfew/signed-out")],
             "backchannel_logout_uri": format!("http://{check}/oidc/backchannel-logout"),
             "backchannel_logout_session_required": true,

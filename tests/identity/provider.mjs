@@ -41,7 +41,7 @@ const provider = () =>
     ttl: { IdToken: 600, AccessToken: 600 },
     findAccount: (_, id) => ({
       accountId: id,
-      claims: () => ({ sub: id, email: `${id}@example.com`, groups: ['staff'] }),
+      claims: () => ({ sub: id, email: `${id}@example.com`, groups: id === 'root' ? ['staff', 'admins'] : ['staff'] }),
     }),
     // Nobody is asked whether the application may know them.
     loadExistingGrant: async (ctx) => {

@@ -105,7 +105,7 @@ async fn a_watcher_is_told_of_each_begin_and_end() {
     };
     assert_eq!(line(), ["live", &early.id, "alice"]);
     let late = curfew.sign_in("bob").await;
-    let (mut line, told) = tokio::task::spawn_blocking(move || {
+    let (line, told) = tokio::task::spawn_blocking(move || {
         let told = line();
         (line, told)
     })

@@ -18,6 +18,17 @@ use crate::secret::Secret;
 struct SignIn<'a> {
     to: &'a str,
     refused: bool,
+    /// The name and the title of each provider.
+    providers: Vec<(&'a str, &'a str)>,
+}
+
+fn providers(admin: &Admin) -> Vec<(&str, &str)> {
+    let providers = admin
+        .login
+        .iter()
+        .flat_map(|login| login.login.providers.values());
+    let all = providers.map(|it| (it.name(), &*it.settings.title));
+    all.collect()
 }
 
 /// Where to go on.
@@ -36,7 +47,7 @@ pub(super) struct Presented {
 }
 
 /// A page of the console, and nothing else.
-fn way(to: &str) -> &str {
+pub(super) fn way(to: &str) -> &str {
     let to = local_path(to);
     if to.starts_with("/console/") && !to.starts_with("/console/sign-") {
         to
@@ -45,11 +56,18 @@ fn way(to: &str) -> &str {
     }
 }
 
-pub(super) async fn form(asked: Result<Query<Asked>, QueryRejection>) -> Response {
+pub(super) async fn form(
+    State(admin): State<Arc<Admin>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
     let Query(asked) = asked.unwrap_or_default();
     let to = way(&asked.to);
-    let refused = false;
-    page(StatusCode::OK, &SignIn { to, refused })
+    let form = SignIn {
+        to,
+        refused: false,
+        providers: providers(&admin),
+    };
+    page(StatusCode::OK, &form)
 }
 
 pub(super) async fn enter(
@@ -72,11 +90,16 @@ pub(super) async fn enter(
     let token = presented.token.expose().trim().as_bytes();
     let Some(token) = admin.tokens.find(token) else {
         tracing::warn!("somebody tried to come into the console with a token that is none");
-        let refused = true;
-        return page(StatusCode::UNAUTHORIZED, &SignIn { to, refused });
+        let form = SignIn {
+            to,
+            refused: true,
+            providers: providers(&admin),
+        };
+        return page(StatusCode::UNAUTHORIZED, &form);
     };
     let mut response = Redirect::to(to).into_response();
-    visit::begin(&admin, token, response.headers_mut());
+    let by = visit::By::Token(token);
+    visit::begin(&admin, by, response.headers_mut());
     response
 }
 

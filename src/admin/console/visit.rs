@@ -21,7 +21,8 @@ use crate::browser::is_same_origin;
 use crate::credential::cookie_values;
 use crate::session::Timestamp;
 
-const IDLE: Duration = Duration::from_secs(15 * 60);
+/// How long somebody may do nothing, and how old the proof of who they are may be when they come in.
+pub const IDLE: Duration = Duration::from_secs(15 * 60);
 const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
 /// How old the last activity in the cookie may be before it is written anew.
 const PRECISION: Duration = Duration::from_secs(15);
@@ -31,9 +32,31 @@ const PURPOSE: &str = "console";
 /// Somebody's visit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Visit {
-    token: [u8; 32],
+    by: By,
     begun: u64,
     seen: u64,
+}
+
+/// What opened the door.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum By {
+    /// A token of this hash.
+    Token([u8; 32]),
+    /// Being in these groups.
+    Groups(Vec<String>),
+}
+
+impl By {
+    /// Whether it still opens it.
+    pub(super) fn opens(&self, admin: &Admin) -> bool {
+        match self {
+            Self::Token(hash) => admin.tokens.knows(hash),
+            Self::Groups(groups) => admin.login.as_ref().is_some_and(|login| {
+                let mut wanted = login.groups.iter();
+                wanted.any(|wanted| groups.contains(wanted))
+            }),
+        }
+    }
 }
 
 impl Visit {
@@ -72,11 +95,11 @@ pub(super) async fn require(
     response
 }
 
-/// Begins a visit with this token, which is known.
-pub(super) fn begin(admin: &Admin, token: [u8; 32], headers: &mut HeaderMap) {
+/// Begins a visit of somebody whom the door was opened.
+pub(super) fn begin(admin: &Admin, by: By, headers: &mut HeaderMap) {
     let now = admin.lifecycle.clock.now().as_millis();
     let visit = Visit {
-        token,
+        by,
         begun: now,
         seen: now,
     };
@@ -88,7 +111,7 @@ pub(super) fn end(admin: &Admin, headers: &mut HeaderMap) {
     let mut cookie = cookie(admin, String::new());
     cookie.set_max_age(cookie::time::Duration::ZERO);
     if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
-        headers.insert(SET_COOKIE, value);
+        headers.append(SET_COOKIE, value);
     }
 }
 
@@ -100,7 +123,7 @@ fn of(admin: &Admin, headers: &HeaderMap) -> Option<Visit> {
     let text = std::str::from_utf8(value).ok()?;
     let bytes = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
     let visit: Visit = serde_json::from_slice(&bytes).ok()?;
-    admin.tokens.knows(&visit.token).then_some(visit)
+    visit.by.opens(admin).then_some(visit)
 }
 
 fn keep(admin: &Admin, visit: &Visit, headers: &mut HeaderMap) {
@@ -111,7 +134,7 @@ fn keep(admin: &Admin, visit: &Visit, headers: &mut HeaderMap) {
         return;
     };
     if let Ok(value) = HeaderValue::from_str(&cookie(admin, sealed).to_string()) {
-        headers.insert(SET_COOKIE, value);
+        headers.append(SET_COOKIE, value);
     }
 }
 

@@ -71,6 +71,12 @@ fn mistakes_are_named() {
         ),
         (
             "",
+            "admin: {groups: operators}",
+            "admin.groups",
+            "needs admin.url",
+        ),
+        (
+            "",
             "sign_in: {return_parameter: to}",
             "sign_in.return_parameter",
             "must be `rd`",

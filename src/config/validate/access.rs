@@ -118,6 +118,7 @@ fn is_attribute(text: &str) -> bool {
 
 pub(super) fn admin(
     raw: &RawAdmin,
+    login: bool,
     embedded: bool,
     mistakes: &mut Mistakes,
 ) -> Option<AdminConfig> {
@@ -142,6 +143,13 @@ pub(super) fn admin(
              token and its hash",
         );
     }
+    if !raw.groups.is_empty() && (raw.url.is_none() || !login) {
+        mistakes.note(
+            "admin.groups",
+            "needs admin.url, where providers send people back to, and login.providers, who say which \
+             groups they are in",
+        );
+    }
     let url = match &raw.url {
         None => Some(None),
         Some(url) => {
@@ -158,7 +166,8 @@ pub(super) fn admin(
     Some(AdminConfig {
         token_hashes: hashes?,
         allow_ageing: raw.allow_ageing,
-        secure: url?.is_some_and(|url| url.scheme() == "https"),
+        url: url?,
+        groups: raw.groups.0.clone(),
     })
 }
 
