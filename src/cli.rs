@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod check_config;
+mod colour;
 mod compliance;
 mod demo;
 mod explain;

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::ConfigArgs;
+use super::colour::{BAD, LOOK, painted};
 use super::table::printable;
 use crate::lint::{Finding, Limits, Severity, lint};
 
@@ -28,7 +29,7 @@ pub(super) struct LintArgs {
 pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
     let limits = limits(args)?;
     let (mut errors, mut notices, mut objects) = (0, 0, Vec::new());
-    let mut out = std::io::stdout();
+    let mut out = anstream::stdout();
     for path in &args.files {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
@@ -88,8 +89,8 @@ fn things(count: usize) -> String {
 /// A finding for people: where, what, and what to do.
 fn shown(name: &str, finding: &Finding) -> String {
     let severity = match finding.severity {
-        Severity::Error => "error",
-        Severity::Notice => "notice",
+        Severity::Error => painted(BAD, "error"),
+        Severity::Notice => painted(LOOK, "notice"),
     };
     let Finding {
         line,

@@ -258,3 +258,18 @@ fn configurations_are_written_once() {
     let told = complained(&run(&setup, &["render", "nginx", "--policy", "none"]));
     assert!(told.contains("there is no policy of this name"), "{told}");
 }
+
+/// Colours are for people who look, unless they say that they want none.
+#[test]
+fn colours_are_left_out_where_nobody_looks() {
+    let bad = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));
+    let coloured = |setup: &Setup| {
+        let output = run(setup, &["lint", &bad]);
+        output.stdout.contains(&0x1b)
+    };
+    let setup = Setup::memory();
+    assert!(!coloured(&setup), "a pipe");
+    let forced = setup.set_plain("CLICOLOR_FORCE", "1");
+    assert!(coloured(&forced));
+    assert!(!coloured(&forced.clone().set_plain("NO_COLOR", "1")));
+}

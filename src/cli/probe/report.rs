@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::client::Answer;
 use crate::browser::escaped;
+use crate::cli::colour::{BAD, GOOD, painted};
 use crate::cli::table::printable;
 
 /// What was checked, and what was seen.
@@ -64,8 +65,12 @@ impl Report {
             Answer::Trouble(what) => what.clone(),
         };
         let seen = printable(&seen);
-        let word = if passed { "ok   " } else { "FAIL " };
-        let _ = writeln!(std::io::stdout(), "{word} {name}: {seen}");
+        let word = if passed {
+            painted(GOOD, "ok   ")
+        } else {
+            painted(BAD, "FAIL ")
+        };
+        let _ = writeln!(anstream::stdout(), "{word} {name}: {seen}");
         self.checks.push(Check {
             name: name.to_owned(),
             passed,
