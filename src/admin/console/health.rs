@@ -16,6 +16,9 @@ struct Health {
     ready: Result<(), String>,
     store: &'static str,
     offset: String,
+    near_cache: String,
+    pending: i64,
+    unconfirmed: u64,
     advice: Vec<String>,
     version: &'static str,
     events: Vec<Event>,
@@ -24,11 +27,19 @@ struct Health {
 /// How this replica is, and what happened on it.
 pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
     let ops = &admin.ops;
+    let near = &ops.metrics.near_cache;
+    let near_cache = match near.usable.get() {
+        0 => "not in use".to_owned(),
+        _ => format!("in use, {} sessions", near.entries.get()),
+    };
     let shown = Health {
         place: "health",
         ready: ops.ready().await,
         store: admin.store,
         offset: format!("{:+.3} s", ops.metrics.clock_offset.get()),
+        near_cache,
+        pending: ops.metrics.touches_pending.get(),
+        unconfirmed: ops.metrics.unconfirmed.get(),
         advice: ops.advice.lines(),
         version: env!("CARGO_PKG_VERSION"),
         events: admin.lifecycle.recent.events(),

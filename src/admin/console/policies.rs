@@ -23,8 +23,15 @@ struct Policies<'a> {
     rules: Vec<Rule>,
     asked: &'a Asked,
     method: &'a str,
-    explanation: Option<Vec<(&'static str, String)>>,
-    mistake: Option<&'static str>,
+    told: Option<Told>,
+}
+
+/// How a request would be answered, a name and a text for each fact; or what is wrong with the question.
+pub(super) type Told = Result<Vec<(&'static str, String)>, &'static str>;
+
+/// The method that is asked for.
+pub(super) const fn method_of(asked: &str) -> &str {
+    if asked.is_empty() { "GET" } else { asked }
 }
 
 /// A policy, in words.
@@ -65,25 +72,15 @@ pub(super) async fn show(
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();
-    let method = if asked.method.is_empty() {
-        "GET"
-    } else {
-        &asked.method
-    };
+    let method = method_of(&asked.method);
     let told = (!asked.url.is_empty()).then(|| on_a_new_session(&admin, &asked, method));
-    let (explanation, mistake) = match told {
-        None => (None, None),
-        Some(Ok(lines)) => (Some(lines), None),
-        Some(Err(mistake)) => (None, Some(mistake)),
-    };
     let shown = Policies {
         place: "policies",
         policies: policies(&admin),
         rules: rules(&admin),
         asked: &asked,
         method,
-        explanation,
-        mistake,
+        told,
     };
     page(StatusCode::OK, &shown)
 }
@@ -128,11 +125,7 @@ fn rules(admin: &Admin) -> Vec<Rule> {
     all.collect()
 }
 
-fn on_a_new_session(
-    admin: &Admin,
-    asked: &Asked,
-    method: &str,
-) -> Result<Vec<(&'static str, String)>, &'static str> {
+fn on_a_new_session(admin: &Admin, asked: &Asked, method: &str) -> Told {
     let policies = &admin.lifecycle.policies;
     let groups = asked.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
@@ -148,13 +141,8 @@ fn on_a_new_session(
     explained(admin, &asked.url, method, &session)
 }
 
-/// How a request on a session would be answered now, a line for each fact; or what is wrong with it.
-pub(super) fn explained(
-    admin: &Admin,
-    url: &str,
-    method: &str,
-    session: &Session,
-) -> Result<Vec<(&'static str, String)>, &'static str> {
+/// How a request on a session would be answered now.
+pub(super) fn explained(admin: &Admin, url: &str, method: &str, session: &Session) -> Told {
     let url = OriginalUrl::parse(url.trim().as_bytes())
         .map_err(|_| "The address must be absolute, such as https://app.example.com/orders.")?;
     let method = Method::from_bytes(method.as_bytes());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::super::model::SessionView;
 use super::page::{clock, page, trouble, unavailable};
-use super::policies::explained;
+use super::policies::{Told, explained, method_of};
 use crate::session::{Session, SessionId};
 use crate::store::EndOutcome;
 
@@ -21,8 +21,7 @@ struct Shown<'a> {
     session: SessionView,
     url: &'a str,
     method: &'a str,
-    explanation: Option<Vec<(&'static str, String)>>,
-    mistake: Option<&'static str>,
+    told: Option<Told>,
 }
 
 /// A request to explain, if any.
@@ -45,24 +44,14 @@ pub(super) async fn show(
         Ok(found) => found,
         Err(response) => return response,
     };
-    let method = if asked.method.is_empty() {
-        "GET"
-    } else {
-        &asked.method
-    };
+    let method = method_of(&asked.method);
     let told = (!asked.url.is_empty()).then(|| explained(&admin, &asked.url, method, &session));
-    let (explanation, mistake) = match told {
-        None => (None, None),
-        Some(Ok(lines)) => (Some(lines), None),
-        Some(Err(mistake)) => (None, Some(mistake)),
-    };
     let shown = Shown {
         place: "sessions",
         session: admin.view_at(id, &session, admin.lifecycle.clock.now()),
         url: &asked.url,
         method,
-        explanation,
-        mistake,
+        told,
     };
     page(StatusCode::OK, &shown)
 }
