@@ -162,6 +162,8 @@ pub(super) struct SessionView {
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
+    /// By which source it began: `token` for the admin API, `jwt`, `delegated` or `login`.
+    pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -225,6 +227,9 @@ impl SessionView {
             State::Ended(end) => Some(end.at.to_string()),
             State::Live => None,
         };
+        let source = session.attributes.get(Attributes::SOURCE).next();
+        let mut attributes = session.attributes.to_map();
+        attributes.remove(Attributes::SOURCE);
         let remaining = |deadline: Timestamp| {
             if end_reason.is_some() {
                 0
@@ -236,7 +241,8 @@ impl SessionView {
             id: id.to_string(),
             subject: session.subject.to_string(),
             policy: session.policy.to_string(),
-            attributes: session.attributes.to_map(),
+            source: source.unwrap_or("token").to_owned(),
+            attributes,
             remembered: session.remembered,
             bound_to_network: session.binding.network.map(|network| network.to_string()),
             bound_to_user_agent: session.binding.user_agent.is_some(),

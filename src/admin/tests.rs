@@ -134,6 +134,7 @@ async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
         json!({
             "id": id.to_string(),
             "subject": "alice",
+            "source": "token",
             "policy": "default",
             "attributes": { "groups": ["staff", "admin"], "email": ["alice@example.com"] },
             "state": "live",

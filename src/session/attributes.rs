@@ -37,6 +37,9 @@ impl Attributes {
     /// The attribute that holds what stands for the session, and for its subject, at the identity
     /// provider, so that it can end them.
     pub const PROVIDER: &'static str = "provider";
+    /// The attribute that says by which source a session began, where that was not the admin API: `jwt`,
+    /// `delegated`, `login`.
+    pub const SOURCE: &'static str = "source";
     /// The attribute that holds the groups that the subject is in.
     pub const GROUPS: &'static str = "groups";
 

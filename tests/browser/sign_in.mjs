@@ -97,7 +97,8 @@ await run({
     const hint = (await context.cookies(here("/.curfew/sign-out"))).find((it) => it.name === "curfew-provider");
     const claims = JSON.parse(Buffer.from(hint.value.split(":")[1].split(".")[1], "base64url"));
     const known = await record(page);
-    assert.equal(Date.parse(known.started) || known.started, claims.auth_time * 1000);
+    assert.equal(Date.parse(known.started), claims.auth_time * 1000);
+    assert.equal(known.source, "login");
     await context.close();
   },
 

@@ -110,6 +110,10 @@ async fn the_browser_endpoints_know_sessions_of_tokens() {
         assert_eq!(told["subject"], "alice");
         assert!(told["idle_remaining"].as_f64().unwrap() > 800.0, "{told}");
     }
+    let listed = stack
+        .curfew
+        .call("GET", "/api/v1/sessions?subject=alice", None);
+    assert_eq!(listed.await.1["sessions"][0]["source"], "jwt");
     let response = ask(stack.client.post(url("sign-out"))).await;
     assert_eq!(response.status(), 204);
     stack.refused(&tokens.id_token, "revoked").await;

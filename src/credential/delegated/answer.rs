@@ -104,6 +104,7 @@ impl Delegated {
             .filter(|group| !group.is_empty());
         add("groups", groups.collect());
         add(Attributes::PROVIDER, said.provider_names.clone());
+        add(Attributes::SOURCE, vec!["delegated".to_owned()]);
         Attributes::new(attributes).map_err(|_| Unusable::Attributes)
     }
 }

@@ -70,7 +70,7 @@ impl Issuer {
         let subject = subject.and_then(|subject| Subject::new(subject).ok());
         Ok(SignedIn {
             subject: subject.ok_or(InvalidJwt::Subject)?,
-            attributes: self.attributes(&claims)?,
+            attributes: self.attributes(&claims, "login")?,
             authenticated: authenticated.map(|at| at.min(now)),
             issued: times.issued.unwrap_or(now).min(now),
         })

@@ -181,7 +181,7 @@ impl Issuer {
         Ok(VerifiedJwt {
             session: self.session(token, claims, signed_in),
             subject: subject.ok_or(InvalidJwt::Subject)?,
-            attributes: self.attributes(claims)?,
+            attributes: self.attributes(claims, "jwt")?,
             started,
             expires: times.expires,
         })
@@ -281,8 +281,13 @@ impl Issuer {
     }
 
     /// What else is known of the subject.
-    pub(super) fn attributes(&self, claims: &Map<String, Value>) -> Result<Attributes, InvalidJwt> {
+    pub(super) fn attributes(
+        &self,
+        claims: &Map<String, Value>,
+        source: &str,
+    ) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
+        attributes.insert(Attributes::SOURCE.to_owned(), vec![source.to_owned()]);
         let names = Said::of(claims).provider_names;
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
