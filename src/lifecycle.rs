@@ -12,6 +12,7 @@ mod subject;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -165,14 +166,15 @@ impl Lifecycle {
     /// [`StoreError`] when the store could not say.
     pub async fn ending_first(&self, limit: usize) -> Result<Page, StoreError> {
         let mut sessions = Vec::new();
-        for id in self.deadlines.upcoming(limit).await? {
-            let session = self.store.load(id).await?;
-            let live = session.filter(|session| {
+        let upcoming = self.deadlines.upcoming(limit).await?;
+        let loads = upcoming.iter().map(|id| self.store.load(*id));
+        for (id, session) in upcoming.iter().zip(join_all(loads).await) {
+            let live = session?.filter(|session| {
                 session.state == State::Live
                     && self.clock.now() < self.policies.deadline(session)
                     && !self.is_revoked(session)
             });
-            sessions.extend(live.map(|session| (id, session)));
+            sessions.extend(live.map(|session| (*id, session)));
         }
         Ok(Page {
             sessions,

@@ -1,6 +1,8 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 use super::StartError;
 use crate::admin::{self, Admin, AdminTokens, ConsoleLogin};
@@ -13,7 +15,7 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
-use crate::login::{Login, MaxAge, Provider, ProviderSettings};
+use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
 use crate::policy::Policies;
@@ -195,18 +197,14 @@ impl Foundation {
         let Some(settings) = &config.login else {
             return Ok(None);
         };
-        let providers = settings.providers.iter().map(|provider| {
-            let name = provider.issuer.name.clone();
-            self.metrics.begin_logins(&name);
-            let provider = Provider::new(provider.clone(), &settings.url, CALLBACK)?;
-            Ok((name, provider))
-        });
-        let providers: Result<_, reqwest::Error> = providers.collect();
+        for provider in &settings.providers {
+            self.metrics.begin_logins(&provider.issuer.name);
+        }
         Ok(Some(Login {
             url: settings.url.clone(),
             purpose: "sign-in",
             max_age: settings.max_age,
-            providers: providers.map_err(StartError::Provider)?,
+            providers: providers(settings, &settings.url, CALLBACK)?,
             key_ring: Arc::clone(key_ring),
             secure: config.cookie.secure,
             domain: config.cookie.domain.clone(),
@@ -224,18 +222,12 @@ impl Foundation {
         if config.admin.groups.is_empty() {
             return Ok(None);
         }
-        let providers = settings.providers.iter().map(|provider| {
-            let name = provider.issuer.name.clone();
-            let provider = Provider::new(provider.clone(), url, admin::CALLBACK)?;
-            Ok((name, provider))
-        });
-        let providers: Result<_, reqwest::Error> = providers.collect();
         Ok(Some(ConsoleLogin {
             login: Login {
                 url: url.clone(),
                 purpose: "console",
                 max_age: MaxAge::Of(admin::VISIT),
-                providers: providers.map_err(StartError::Provider)?,
+                providers: providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
                 secure: url.scheme() == "https",
                 domain: None,
@@ -269,6 +261,20 @@ impl Foundation {
         let delegates = settings.map(|it| Delegate::new(it, Arc::clone(&self.metrics)));
         delegates.collect()
     }
+}
+
+/// The providers, which send browsers back to below `path` on `base`.
+fn providers(
+    settings: &LoginSettings,
+    base: &Url,
+    path: &str,
+) -> Result<BTreeMap<String, Provider>, StartError> {
+    let all = settings.providers.iter().map(|provider| {
+        let name = provider.issuer.name.clone();
+        Ok((name, Provider::new(provider.clone(), base, path)?))
+    });
+    let all: Result<_, reqwest::Error> = all.collect();
+    all.map_err(StartError::Provider)
 }
 
 impl InForce {

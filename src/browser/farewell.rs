@@ -29,8 +29,7 @@ const fn name(secure: bool) -> &'static str {
 
 /// The cookie that says who signed a person in.
 pub(super) fn remember(login: &Login, provider: &Provider, id_token: &str) -> Option<HeaderValue> {
-    let id_token = if id_token.len() > ROOM { "" } else { id_token };
-    let value = format!("{}:{id_token}", provider.name());
+    let value = hint(provider.name(), id_token);
     let cookie = cookie(
         name(login.secure),
         &value,
@@ -39,6 +38,12 @@ pub(super) fn remember(login: &Login, provider: &Provider, id_token: &str) -> Op
         login.secure,
     );
     HeaderValue::from_str(&cookie.to_string()).ok()
+}
+
+/// Who signed a person in, and the token where it is not too long.
+fn hint(provider: &str, id_token: &str) -> String {
+    let id_token = if id_token.len() > ROOM { "" } else { id_token };
+    format!("{provider}:{id_token}")
 }
 
 /// Where the browser goes to sign out at its provider; `None` where nobody knows one, or where that can't
@@ -68,4 +73,16 @@ pub(super) fn forget(contracts: &Contracts) -> Option<HeaderValue> {
         login.domain.as_deref(),
         login.secure,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_too_long_is_left_out() {
+        let token = "x".repeat(ROOM);
+        assert_eq!(hint("main", &token), format!("main:{token}"));
+        assert_eq!(hint("main", &(token + "x")), "main:");
+    }
 }

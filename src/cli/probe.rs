@@ -135,7 +135,9 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
             &answer,
         );
     }
-    passing.pass(session.idle + BEYOND, "inactivity").await?;
+    passing
+        .pass(session.idle.saturating_add(BEYOND), "inactivity")
+        .await?;
     for (what, url) in &pages {
         let answer = visitor.get(url, Some(&session.cookie), &[]).await;
         report.refused(&format!("after the idle limit, {what} is refused"), &answer);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openidconnect::core::{
@@ -48,9 +49,21 @@ pub struct Further {
 
 impl AdditionalProviderMetadata for Further {}
 
-/// What a provider said of itself last, and when.
+/// What a provider said of itself last.
 #[derive(Default)]
-pub struct Discovered(Mutex<Option<(Arc<Metadata>, Timestamp)>>);
+pub struct Discovered {
+    last: Mutex<Last>,
+    /// Counts the questions that were answered, however.
+    rounds: AtomicU64,
+}
+
+#[derive(Default)]
+struct Last {
+    /// What it said, and when.
+    known: Option<(Arc<Metadata>, Timestamp)>,
+    /// Why the last question had no answer.
+    failed: Option<String>,
+}
 
 impl Discovered {
     /// What the provider says of itself, asked for when that is older than it may be; `renew` asks
@@ -62,32 +75,47 @@ impl Discovered {
         now: Timestamp,
         renew: bool,
     ) -> Result<Arc<Metadata>, LoginError> {
-        // Whoever comes meanwhile waits for the same answer.
-        let mut known = self.0.lock().await;
+        // Whoever comes meanwhile waits for the same answer, also where that is none: asking one after the
+        // other, the last would wait for all of them.
+        let begun = self.rounds.load(Ordering::SeqCst);
+        let mut last = self.last.lock().await;
+        if let Some(why) = &last.failed
+            && self.rounds.load(Ordering::SeqCst) != begun
+        {
+            return Err(LoginError::Unavailable(why.clone()));
+        }
         let age = if renew { PAUSE } else { FRESH };
-        if let Some((metadata, since)) = &*known
+        if let Some((metadata, since)) = &last.known
             && now < since.plus(age)
         {
             return Ok(Arc::clone(metadata));
         }
-        let asking = |request| send(client.clone(), request);
-        let url = IssuerUrl::new(issuer.to_owned());
-        let url = url.map_err(|error| LoginError::Unavailable(error.to_string()))?;
-        let metadata = Metadata::discover_async(url, &asking).await;
-        let metadata = metadata.map_err(|error| {
-            use std::error::Error;
-            let cause = error.source().map(|cause| format!(": {cause}"));
-            LoginError::Unavailable(format!("{error}{}", cause.unwrap_or_default()))
-        })?;
-        is_safe(&metadata)?;
-        let metadata = Arc::new(metadata);
-        *known = Some((Arc::clone(&metadata), now));
+        let asked = ask(issuer, client).await;
+        self.rounds.fetch_add(1, Ordering::SeqCst);
+        last.failed = asked.as_ref().err().cloned();
+        let metadata = Arc::new(asked.map_err(LoginError::Unavailable)?);
+        last.known = Some((Arc::clone(&metadata), now));
         Ok(metadata)
     }
 }
 
+/// Asks a provider.
+async fn ask(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
+    let asking = |request| send(client.clone(), request);
+    let url = IssuerUrl::new(issuer.to_owned());
+    let url = url.map_err(|error| error.to_string())?;
+    let metadata = Metadata::discover_async(url, &asking).await;
+    let metadata = metadata.map_err(|error| {
+        use std::error::Error;
+        let cause = error.source().map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })?;
+    is_safe(&metadata)?;
+    Ok(metadata)
+}
+
 /// Whoever speaks TLS does so everywhere.
-fn is_safe(metadata: &Metadata) -> Result<(), LoginError> {
+fn is_safe(metadata: &Metadata) -> Result<(), String> {
     let endpoints: [Option<&Url>; 4] = [
         Some(metadata.authorization_endpoint().url()),
         metadata.token_endpoint().map(|it| it.url()),
@@ -96,8 +124,44 @@ fn is_safe(metadata: &Metadata) -> Result<(), LoginError> {
     ];
     let mut endpoints = endpoints.into_iter().flatten();
     if metadata.issuer().url().scheme() == "https" && endpoints.any(|it| it.scheme() != "https") {
-        let plain = "its metadata point to an address without TLS".to_owned();
-        return Err(LoginError::Unavailable(plain));
+        return Err("its metadata point to an address without TLS".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::http_client::http_client;
+
+    #[tokio::test]
+    async fn a_provider_that_fails_is_asked_once_for_all_who_wait() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            // Hangs up on everybody, after a while.
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                drop(stream);
+            }
+        });
+        let client = http_client(Duration::from_secs(5), None).unwrap();
+        let (discovered, now) = (Discovered::default(), Timestamp::default());
+        let get = || discovered.get(&issuer, &client, now, false);
+        let answers = join_all((0..20).map(|_| get())).await;
+        assert!(answers.iter().all(Result::is_err));
+        let waited = asked.load(Ordering::SeqCst);
+        // Whoever comes later asks again.
+        assert!(get().await.is_err());
+        assert!(asked.load(Ordering::SeqCst) > waited);
+        // The client may repeat a question on a connection that was closed.
+        assert!(waited <= 3, "{waited} connections for 20");
+    }
 }

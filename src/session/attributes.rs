@@ -39,7 +39,7 @@ impl Attributes {
     pub const PROVIDER: &'static str = "provider";
     /// The attribute that says by which source a session began, where that was not the admin API: `jwt`,
     /// `delegated`, `login`.
-    pub const SOURCE: &'static str = "source";
+    pub const SOURCE: &'static str = "curfew_source";
     /// The attribute that holds the groups that the subject is in.
     pub const GROUPS: &'static str = "groups";
 

@@ -25,6 +25,15 @@ await run({
     await picture(page, "demo");
   },
 
+  async "the console, at the address that is printed, shows who is there"() {
+    const operator = await (await browser.newContext()).newPage();
+    await operator.goto(given.console);
+    await operator.getByLabel("Admin token").fill(given.token);
+    await operator.getByRole("button", { name: "Sign in" }).click();
+    await operator.getByRole("link", { name: "zoë" }).waitFor();
+    await operator.context().close();
+  },
+
   async "it warns, and signs out who does nothing"() {
     await shown(page, 15000);
     await ended(page, "idle_timeout", 15000);

@@ -80,7 +80,11 @@ async fn the_demo() {
     let url = url
         .unwrap_or_else(|| panic!("{line}"))
         .trim_end_matches('/');
-    let given = json!({ "url": url });
+    let mut lines = out.lines().map_while(Result::ok);
+    let console = lines.find(|line| line.contains("the console")).unwrap();
+    let console = console.split_whitespace().next().unwrap();
+    let token = lines.next().unwrap();
+    let given = json!({ "url": url, "console": console, "token": token.trim() });
     let tried = tokio::spawn(people("demo.mjs", given));
     let tried = tried.await;
     // Ctrl-C ends it well.

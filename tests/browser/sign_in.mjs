@@ -299,6 +299,17 @@ await run({
     await context.close();
   },
 
+  async "many attempts at a long address are neither an error nor a heap of cookies"() {
+    const { context } = await person();
+    const rd = encodeURIComponent(here(`/${"x".repeat(900)}`));
+    for (let attempt = 0; attempt < 10; attempt++) {
+      const answer = await context.request.get(here(`/.curfew/login?provider=main&rd=${rd}`), { maxRedirects: 0 });
+      assert.equal(answer.status(), 303);
+      assert((await attempts(context)).length <= 4);
+    }
+    await context.close();
+  },
+
   async "a cookie that was changed is none"() {
     const { context, page } = await person();
     const answer = await answerOf(page, "alice");

@@ -2,6 +2,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
 use http::{Request, StatusCode};
+use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
 use crate::admin::tests::Fixture;
@@ -174,4 +175,33 @@ async fn a_request_is_explained() {
     }
     let (_, page) = person.get("/console/policies?url=orders").await;
     assert!(page.contains("must be absolute"), "{page}");
+}
+
+/// What opened the door must still open it.
+#[tokio::test]
+async fn a_visit_is_over_when_its_token_or_group_is_gone() {
+    let fixture = Fixture::new();
+    let lifecycle = &fixture.bench.lifecycle;
+    let now = lifecycle.clock.now().as_millis();
+    let enter = async |by: serde_json::Value| {
+        let visit = serde_json::json!({ "by": by, "begun": now, "seen": now });
+        let sealed = lifecycle
+            .key_ring
+            .seal("console", visit.to_string().as_bytes());
+        let mut person = Person::new(&fixture);
+        person.cookie = format!("curfew-console={}", sealed.unwrap());
+        person.get("/console/").await.0
+    };
+    let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
+    assert_eq!(
+        enter(serde_json::json!({ "Token": hash })).await,
+        StatusCode::OK
+    );
+    for gone in [
+        serde_json::json!({ "Token": vec![0; 32] }),
+        serde_json::json!({ "Groups": ["operators"] }),
+        serde_json::json!({ "Groups": [] }),
+    ] {
+        assert_eq!(enter(gone).await, StatusCode::SEE_OTHER);
+    }
 }

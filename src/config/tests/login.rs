@@ -127,3 +127,20 @@ fn mistakes_are_named() {
     let alone = problems("login: {url: 'https://app.example.com'}");
     assert!(alone.contains("login.providers"), "{alone}");
 }
+
+#[test]
+fn a_secret_in_a_file_is_read_and_watched() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&secret, "hush\n").unwrap();
+    let path = secret.path().to_str().unwrap();
+    let file = format!("client_secret_file: '{path}'");
+    let loaded = yaml(&GOOD.replace("client_secret: hush", &file)).unwrap();
+    let login = loaded.config.login.as_ref().unwrap();
+    let known = login.providers[0].client_secret.as_ref().unwrap();
+    assert_eq!(known.expose(), "hush");
+    let source = Source {
+        file: None,
+        environment: Environment::default(),
+    };
+    assert_eq!(source.files(&loaded), [secret.path()]);
+}
