@@ -92,7 +92,10 @@ impl SessionStore for ProbedStore {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        if let Some(stale) = self.stale.lock().take() {
+        let stale = self.stale.lock().take();
+        if let Some(stale) = stale {
+            // It was on its way for a while.
+            tokio::task::yield_now().await;
             return Ok(Some(stale));
         }
         self.memory.load(id).await

@@ -227,8 +227,15 @@ impl<S: SessionStore> CoalescingStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        // What is pending now may be written, and pending no more, before an older answer comes.
+        let before = self.pending.lock().touches.get(&id).map(|it| it.1.at);
         let session = self.inner.load(id).await?;
-        Ok(session.map(|session| self.with_pending(id, session)))
+        Ok(session.map(|mut session| {
+            if let Some(at) = before {
+                session.touch(at);
+            }
+            self.with_pending(id, session)
+        }))
     }
 
     fn recall(&self, id: SessionId) -> Option<Session> {

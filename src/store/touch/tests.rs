@@ -267,3 +267,23 @@ async fn passes_the_conformance_suite() {
     let memory = MemoryStore::new(10_000, Arc::clone(&clock));
     conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
 }
+
+/// An answer that was on its way while the activity was written is older than what was known here.
+#[tokio::test]
+async fn an_answer_that_is_overtaken_hides_no_activity() {
+    let fixture = Fixture::new().await;
+    let old = fixture.store.load(ID).await.unwrap().unwrap();
+    fixture.request(1).await;
+    fixture.request(20).await;
+    fixture.request(25).await;
+    let known = fixture.store.load(ID).await.unwrap().unwrap();
+    assert_eq!(known.last_seen, START.plus(25 * SECOND));
+    *fixture.store.inner.stale.lock() = Some(old);
+    fixture.clock.set(START.plus(60 * SECOND));
+    let (late, _) = tokio::join!(
+        fixture.store.load(ID),
+        fixture.store.flush_due(fixture.clock.now())
+    );
+    assert_eq!(fixture.stored().await, 25, "it was written meanwhile");
+    assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
+}
