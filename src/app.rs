@@ -35,7 +35,7 @@ use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::sweeper;
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Advice, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
 use background::Background;
@@ -156,6 +156,7 @@ impl App {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
         let advice = Arc::new(Advice::default());
+        let replicas = Arc::new(Replicas::new(Replica::this(clock.now())));
         tell_known(&metrics, &config.book.policies);
         let policies = Live::new(Arc::clone(&config.book.policies));
         let stop_background = CancellationToken::new();
@@ -163,6 +164,7 @@ impl App {
         let shared = Shared {
             metrics: &metrics,
             advice: &advice,
+            replicas: &replicas,
             policies: &policies,
             end_journal: config.end_journal,
         };
@@ -184,6 +186,7 @@ impl App {
             store: Arc::clone(&store.sessions),
             metrics: Arc::clone(&metrics),
             advice: Arc::clone(&advice),
+            replicas,
             draining: Arc::clone(&draining),
         });
         let foundation = Foundation {

@@ -14,7 +14,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use crate::store::SessionStore;
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How long the store gets to say that it is there.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ pub struct Ops {
     pub metrics: Arc<Metrics>,
     /// What the operator should know all the same.
     pub advice: Arc<Advice>,
+    /// The processes that share the store.
+    pub replicas: Arc<Replicas>,
     /// Set when the process has been told to stop.
     pub draining: Arc<AtomicBool>,
 }

@@ -6,8 +6,10 @@ pub mod logging;
 mod metrics;
 mod near_cache;
 mod recent;
+mod replicas;
 
 pub use advice::Advice;
 pub use metrics::{Metrics, NO_POLICY};
 pub use near_cache::NearCacheMetrics;
 pub use recent::{Event, Recent};
+pub use replicas::{Replica, Replicas};

@@ -11,7 +11,8 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::CookieConfig;
 use crate::policy::Rules;
-use crate::testing::{Bench, HOUR, MINUTE, cookie_config};
+use crate::telemetry::{Replica, Replicas};
+use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
 
 /// The admin API, with a token that opens it.
 pub(super) struct Fixture {
@@ -47,6 +48,7 @@ impl Fixture {
                 store: Arc::clone(&bench.lifecycle.store),
                 metrics: Arc::clone(&bench.lifecycle.metrics),
                 advice: Arc::default(),
+                replicas: Arc::new(Replicas::new(Replica::this(START))),
                 draining: Arc::default(),
             }),
             store: "memory",

@@ -16,7 +16,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.
 const RECLAIM_EVERY: Duration = Duration::from_secs(30);
@@ -25,6 +25,7 @@ const RECLAIM_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct Shared<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
     pub(super) advice: &'a Arc<Advice>,
+    pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
     pub(super) end_journal: Duration,
 }
@@ -94,9 +95,11 @@ pub(super) fn build(
                     metrics(),
                 ));
                 let (listener, redis) = (Arc::clone(&near), Arc::clone(&redis));
-                let advice = Arc::clone(shared.advice);
+                let (advice, replicas) = (Arc::clone(shared.advice), Arc::clone(shared.replicas));
                 background.spawn(async move |stop| {
-                    redis.follow_ends(&*listener, &*steady, &advice, stop).await;
+                    redis
+                        .follow_ends(&*listener, &*steady, &advice, &replicas, stop)
+                        .await;
                 });
                 near
             };

@@ -27,6 +27,12 @@ use crate::secret::Secret;
 
 /// More than the idle limit, so that it has certainly been reached.
 const BEYOND: Duration = Duration::from_secs(1);
+/// Headers that a proxy which believes every client takes out: those that it adds itself, too.
+const STRIPPED: (&str, &str) = (
+    "connection",
+    "close, x-original-url, x-original-method, x-forwarded-uri, x-forwarded-method, x-forwarded-host, \
+     x-forwarded-proto, x-session-user, x-session-groups, x-session-id",
+);
 /// How long an end may take to be known everywhere.
 const KNOWN: Duration = Duration::from_secs(3);
 
@@ -37,6 +43,12 @@ pub(super) struct ProbeArgs {
     /// An address of an API that needs one; can be repeated.
     #[arg(long = "api", value_name = "URL")]
     apis: Vec<Url>,
+    /// What the page shows of whoever is signed in, a name say: it has to, whatever the client sends.
+    #[arg(long, value_name = "TEXT")]
+    shows: Option<String>,
+    /// Curfew was stopped for this: only see that nothing is served meanwhile.
+    #[arg(long)]
+    down: bool,
     /// The cookie of a live session, as NAME=VALUE; it is used up. CURFEW_PROBE_COOKIE has it otherwise.
     #[arg(
         long,
@@ -45,8 +57,14 @@ pub(super) struct ProbeArgs {
         hide_env_values = true
     )]
     cookie: Option<String>,
+    /// Sign in there, instead, by posting CURFEW_PROBE_FORM: `user=alice&password=…`, URL-encoded.
+    #[arg(long, value_name = "URL", conflicts_with = "cookie")]
+    sign_in: Option<Url>,
+    /// What to post.
+    #[arg(long, env = "CURFEW_PROBE_FORM", hide = true, hide_env_values = true)]
+    form: Option<String>,
     /// Start a session for this subject by the admin API, instead.
-    #[arg(long, value_name = "NAME", conflicts_with = "cookie")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["cookie", "sign_in"])]
     subject: Option<String>,
     /// Its policy; the default one when left out.
     #[arg(long, value_name = "NAME", requires = "subject")]
@@ -81,13 +99,24 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
         }
     }
     let failed = report.failed();
+    if failed > 0 && args.down {
+        bail!(
+            "{failed} of {} checks failed: who can't be checked is let in",
+            report.len()
+        );
+    }
     if failed > 0 {
         bail!(
             "{failed} of {} checks failed: sessions do not end as they should",
             report.len()
         );
     }
-    writeln!(std::io::stdout(), "sessions end on time here")?;
+    let well = if args.down {
+        "nobody is let in unchecked here"
+    } else {
+        "sessions end on time here"
+    };
+    writeln!(std::io::stdout(), "{well}")?;
     Ok(())
 }
 
@@ -107,8 +136,15 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     };
     let mut pages = vec![("the page", &args.url)];
     pages.extend(args.apis.iter().map(|api| ("the API", api)));
-    let session = begin(args, api.as_ref()).await?;
     let mut report = Report::new(args.url.as_str());
+    if args.down {
+        for (what, url) in &pages {
+            let answer = visitor.get(url, None, &[]).await;
+            report.not_served(&format!("while Curfew is down, {what} is refused"), &answer);
+        }
+        return Ok(report);
+    }
+    let session = begin(args, &visitor, api.as_ref()).await?;
     for (what, url) in &pages {
         let answer = visitor.get(url, None, &[]).await;
         report.refused(&format!("without a session, {what} is refused"), &answer);
@@ -117,6 +153,9 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     for (what, url) in &pages {
         let answer = visitor.get(url, Some(&session.cookie), &[]).await;
         report.served(&format!("with a session, {what} is served"), &answer);
+    }
+    if let Some(text) = &args.shows {
+        identity(&visitor, args, text, &session, &mut report).await;
     }
     // What can't be entered can't be left: the rest would prove nothing.
     if report.failed() > 0 {
@@ -145,7 +184,7 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
     report.refused("it stays over", &answer);
     if let Some(api) = &api {
-        revocation(args, api, &visitor, &mut report).await?;
+        revocation(args, &visitor, api, &mut report).await?;
     }
     Ok(report)
 }
@@ -171,12 +210,7 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
         "saying that one asks for something else does not help",
         &answer,
     );
-    let stripped = [(
-        "connection",
-        "close, cookie, x-original-url, x-original-method, x-forwarded-uri, x-forwarded-method, \
-         x-forwarded-host, x-forwarded-proto, x-session-user",
-    )];
-    let answer = visitor.get(url, None, &stripped).await;
+    let answer = visitor.get(url, None, &[STRIPPED]).await;
     report.not_served(
         "having headers taken out on the way does not help (Connection)",
         &answer,
@@ -188,14 +222,33 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
     report.not_served("what can't be checked is refused (fail closed)", &answer);
 }
 
+/// The application is told who is there, and no client can take that away.
+async fn identity(
+    visitor: &Visitor,
+    args: &ProbeArgs,
+    text: &str,
+    session: &Probed,
+    report: &mut Report,
+) {
+    let answer = visitor.shown(&args.url, &session.cookie, &[], text).await;
+    report.served("the page shows who is signed in", &answer);
+    let stripped = visitor
+        .shown(&args.url, &session.cookie, &[STRIPPED], text)
+        .await;
+    report.not_anonymous(
+        "having the identity taken out on the way does not help (Connection)",
+        &stripped,
+    );
+}
+
 /// An end on purpose is known at once, wherever answers might be kept.
 async fn revocation(
     args: &ProbeArgs,
-    api: &AdminApi,
     visitor: &Visitor,
+    api: &AdminApi,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let session = begin(args, Some(api)).await?;
+    let session = begin(args, visitor, Some(api)).await?;
     let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
     report.served("a new session is served", &answer);
     let path = format!("/api/v1/sessions/{}", session.id.unwrap_or_default());
@@ -214,7 +267,21 @@ async fn revocation(
 }
 
 /// The session: the one that is given, or a new one.
-async fn begin(args: &ProbeArgs, api: Option<&AdminApi>) -> anyhow::Result<Probed> {
+async fn begin(
+    args: &ProbeArgs,
+    visitor: &Visitor,
+    api: Option<&AdminApi>,
+) -> anyhow::Result<Probed> {
+    if let (Some(url), Some(idle)) = (&args.sign_in, args.idle) {
+        let form = args.form.as_ref().context(
+            "CURFEW_PROBE_FORM is needed with --sign-in: what to post, like user=alice&password=…",
+        )?;
+        return Ok(Probed {
+            cookie: visitor.sign_in(url, form).await?,
+            id: None,
+            idle,
+        });
+    }
     if let (Some(cookie), Some(idle)) = (&args.cookie, args.idle) {
         if !cookie.contains('=') {
             bail!("--cookie: must be like session=VALUE");
@@ -226,7 +293,9 @@ async fn begin(args: &ProbeArgs, api: Option<&AdminApi>) -> anyhow::Result<Probe
         });
     }
     let (Some(api), Some(subject)) = (api, &args.subject) else {
-        bail!("give --subject, to start a session by the admin API, or --cookie and --idle");
+        bail!(
+            "give --subject, to start a session by the admin API; or --idle, and --cookie or --sign-in"
+        );
     };
     let mut body = json!({ "subject": subject });
     if let Some(policy) = &args.policy {

@@ -196,3 +196,39 @@ async fn a_newer_schema_stops_the_process() {
     assert_eq!(curfew.ended().await.code(), Some(1));
     eventually("it says why", async || curfew.log().contains("schema 99")).await;
 }
+
+/// Each replica's console lists all that share the store, and forgets who is gone.
+#[tokio::test]
+async fn replicas_hear_of_each_other() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url());
+    let (one, two) = (setup.start(), setup.start());
+    let health = async |curfew: &Curfew| {
+        let console = format!("http://{}/console", curfew.admin);
+        let send = async |request: reqwest::RequestBuilder| {
+            let request = request.header("sec-fetch-site", "same-origin");
+            request.send().await.unwrap()
+        };
+        let form = format!("token={}&to=/console/health", setup.admin_token);
+        let request = client().post(format!("{console}/sign-in")).body(form);
+        let form = "application/x-www-form-urlencoded";
+        let came_in = send(request.header("content-type", form)).await;
+        let cookie = came_in.headers()["set-cookie"].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let page = send(
+            client()
+                .get(format!("{console}/health"))
+                .header("cookie", cookie),
+        )
+        .await;
+        page.text().await.unwrap()
+    };
+    let names = [&one, &two].map(|curfew| format!("[{}]", curfew.id()));
+    for curfew in [&one, &two] {
+        eventually("both are listed", async || {
+            let page = health(curfew).await;
+            names.iter().all(|name| page.contains(name)) && page.matches("(this one)").count() == 1
+        })
+        .await;
+    }
+}

@@ -16,6 +16,7 @@ mod continuity;
 mod events;
 mod fail_over;
 mod operation;
+mod probe;
 mod questions;
 mod readme;
 mod reload;

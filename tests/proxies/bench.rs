@@ -9,12 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fleet::{HOST, Kind, Proxy, Upstreams};
+use crate::fleet::{HOST, Kind, Proxy, Replaced, Upstreams};
 use crate::support::backend::{Backend, Seen};
 use crate::support::curfew::{Curfew, Setup, SignedIn};
 use crate::support::eventually;
 use crate::support::redis::RedisServer;
 use crate::support::tap::Tap;
+use crate::support::{free_port, local};
 
 /// The limits of the policy `default`; `strict` wants a sign-in of the last ten minutes, and counts
 /// navigations only.
@@ -97,6 +98,7 @@ impl Bench {
             spoe: tap.address,
             application: backend.address,
             policy: None,
+            broken: &[],
         });
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200
@@ -130,13 +132,38 @@ impl Bench {
     /// A proxy of the same kind that asks for `policy`.
     pub async fn with_policy(&mut self, policy: &'static str) {
         self.proxy = (self.kind.start)(&Upstreams {
+            policy: Some(policy),
+            ..self.upstreams(&[])
+        });
+        self.ready().await;
+    }
+
+    /// A proxy of the same kind with something broken in its file.
+    pub async fn with_broken(&mut self, broken: Replaced) {
+        self.proxy = (self.kind.start)(&self.upstreams(broken));
+        self.ready().await;
+    }
+
+    /// The same, and Curfew is not there.
+    pub fn without_curfew(&mut self, broken: Replaced) {
+        let nobody = local(free_port());
+        self.proxy = (self.kind.start)(&Upstreams {
+            check: nobody,
+            grpc: nobody,
+            spoe: nobody,
+            ..self.upstreams(broken)
+        });
+    }
+
+    fn upstreams(&self, broken: Replaced) -> Upstreams {
+        Upstreams {
             check: self.curfew.check,
             grpc: self.curfew.grpc.unwrap(),
             spoe: self.curfew.spoe.unwrap(),
             application: self.backend.address,
-            policy: Some(policy),
-        });
-        self.ready().await;
+            policy: None,
+            broken,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {

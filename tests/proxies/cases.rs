@@ -75,6 +75,7 @@ pub const CASES: &[Case] = cases![
     "26" "The policy of a rule denies those requests alone" rules::policy,
     "27" "A bound session is of no use at another address or to another client" rules::binding,
     "30" "`curfew probe` finds that idle sessions end" probe::finds_no_fault,
+    "31" "`curfew probe` fails where the proxy's file is broken" probe::finds_faults,
     "28" "The file's comment on another policy is right" sessions::other_policy,
     "29" "A browser is told how long its session lives, keeps it alive, and signs out" browser::endpoints,
     "19b" "Curfew hangs: nobody is let in, and all is well when it goes on" failure::hanging,

@@ -10,7 +10,7 @@ mod traefik;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::support::deployed::Server;
+use crate::support::deployed::{Server, changed};
 use crate::support::nginx::Nginx;
 
 /// The idle limit that the files are rendered for.
@@ -44,6 +44,34 @@ pub struct Upstreams {
     pub application: SocketAddr,
     /// The policy that is asked for, instead of none, by the comment in the file that says how.
     pub policy: Option<&'static str>,
+    /// What is changed in the file besides, to break it.
+    pub broken: Replaced,
+}
+
+/// Pairs of what is in a file once and what stands there instead.
+pub type Replaced = &'static [(&'static str, &'static str)];
+
+impl Upstreams {
+    /// Of two files that belong together.
+    fn break_either(&self, texts: [&str; 2]) -> [String; 2] {
+        let [first, second] = texts;
+        for (from, _) in self.broken {
+            let found = first.matches(from).count() + second.matches(from).count();
+            assert_eq!(found, 1, "{from} is in one of the files, once");
+        }
+        texts.map(|text| {
+            let change = |text: String, (from, to): &(&str, &str)| text.replace(from, to);
+            self.broken.iter().fold(text.to_owned(), change)
+        })
+    }
+
+    fn break_(&self, text: &str) -> String {
+        let replaced = self.broken.iter();
+        let replaced: Vec<_> = replaced
+            .map(|(from, to)| (*from, (*to).to_owned()))
+            .collect();
+        changed(text, &replaced)
+    }
 }
 
 /// A running proxy.

@@ -15,6 +15,7 @@
 mod support;
 
 mod bench;
+mod broken;
 mod cases;
 mod fleet;
 mod impossible;

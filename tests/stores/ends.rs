@@ -4,7 +4,7 @@ use curfew::clock::SteadyClock;
 use curfew::session::State;
 use curfew::store::cached::{CachedStore, LEASE};
 use curfew::store::{Ending, EndsListener};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Advice, Metrics, Replica, Replicas};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -22,7 +22,9 @@ pub async fn following<T>(
     run: impl Future<Output = T>,
 ) -> T {
     let advice = Advice::default();
-    let follow = store.follow_ends(cached, steady, &advice, CancellationToken::new());
+    let replicas = Replicas::new(Replica::this(now()));
+    let stop = CancellationToken::new();
+    let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
     let run = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
         eventually("ends are heard", usable).await;
@@ -60,7 +62,10 @@ impl Process {
         let (store, listener, told) = (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
         let following = tokio::spawn(async move {
             let stop = CancellationToken::new();
-            store.follow_ends(&*listener, &*steady, &told, stop).await;
+            let replicas = Replicas::new(Replica::this(now()));
+            store
+                .follow_ends(&*listener, &*steady, &told, &replicas, stop)
+                .await;
         });
         Self {
             redis,

@@ -102,6 +102,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let path = head.uri.path().to_owned();
+    let user = head.headers.get("x-session-user").cloned();
     // To anything and anywhere: what must not be upgraded must not get here.
     let wants_upgrade = head.headers.contains_key("upgrade");
     backend.seen.lock().unwrap().push(Seen {
@@ -127,6 +128,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
         return (StatusCode::SWITCHING_PROTOCOLS, accept).into_response();
     }
     match path.as_str() {
+        "/who" => (user.map_or("nobody".into(), |user| user.as_bytes().to_vec())).into_response(),
         "/teapot" => (StatusCode::IM_A_TEAPOT, BODY).into_response(),
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(1)).await;

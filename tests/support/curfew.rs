@@ -293,6 +293,11 @@ impl Curfew {
             .collect()
     }
 
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn signal(&self, name: &str) {
         signal(&self.process, name);
     }

@@ -8,13 +8,21 @@ use super::{free_port, local};
 
 /// Runs `deploy/traefik`, with nothing changed but its addresses; `path` is where Curfew is asked.
 pub fn start(check: SocketAddr, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
+    let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
+    with(&files, check, path, application)
+}
+
+/// The same with other texts of Traefik's own and of the dynamic configuration.
+pub fn with(
+    [own, dynamic]: &[String; 2],
+    check: SocketAddr,
+    path: &str,
+    application: SocketAddr,
+) -> (SocketAddr, Server) {
     let address = local(free_port());
-    let own = changed(
-        &deployed("traefik/traefik.yaml"),
-        &[("127.0.0.1:8080", address.to_string())],
-    );
+    let own = changed(own, &[("127.0.0.1:8080", address.to_string())]);
     let dynamic = changed(
-        &deployed("traefik/curfew.yaml"),
+        dynamic,
         &[
             (
                 "address: http://127.0.0.1:9180/forward-auth",

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::super::Admin;
 use super::page::page;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Replica};
 
 #[derive(Template)]
 #[template(path = "health.html", config = "src/admin/console/askama.toml")]
@@ -20,7 +20,8 @@ struct Health {
     pending: i64,
     unconfirmed: u64,
     advice: Vec<String>,
-    version: &'static str,
+    replicas: Vec<Replica>,
+    this: String,
     events: Vec<Event>,
 }
 
@@ -41,7 +42,8 @@ pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
         pending: ops.metrics.touches_pending.get(),
         unconfirmed: ops.metrics.unconfirmed.get(),
         advice: ops.advice.lines(),
-        version: env!("CARGO_PKG_VERSION"),
+        replicas: ops.replicas.all(),
+        this: ops.replicas.this().name.clone(),
         events: admin.lifecycle.recent.events(),
     };
     page(StatusCode::OK, &shown)

@@ -2,8 +2,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
-use http::header::{ACCEPT, COOKIE, LOCATION};
+use anyhow::{Context, bail};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
+use reqwest::Response;
 use url::Url;
 
 use crate::http_client::builder;
@@ -14,6 +15,8 @@ use crate::secret::Secret;
 pub(super) enum Answer {
     /// The application's page.
     Served(u16),
+    /// The page, and not for the one who is signed in.
+    Anonymous(u16),
     /// Not without a session: 401, 403, or sent to somewhere else.
     Refused(String),
     /// Neither.
@@ -45,12 +48,68 @@ impl Visitor {
         Ok(Self(client.build()?))
     }
 
+    /// Posts a form, and gives the cookies that come back.
+    ///
+    /// # Errors
+    ///
+    /// When there is no answer, or none with a cookie.
+    pub(super) async fn sign_in(&self, url: &Url, form: &str) -> anyhow::Result<Secret<String>> {
+        let request = self.0.post(url.clone()).body(form.to_owned());
+        // As a browser does from the page with the form.
+        let request = request
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ORIGIN, url.origin().ascii_serialization())
+            .header("sec-fetch-site", "same-origin");
+        let answer = request.send().await.context("--sign-in")?;
+        let cookies: Vec<_> = answer
+            .headers()
+            .get_all(SET_COOKIE)
+            .iter()
+            .filter_map(|cookie| cookie.to_str().ok()?.split(';').next())
+            .filter(|pair| !pair.ends_with('='))
+            .collect();
+        if cookies.is_empty() {
+            bail!("--sign-in {url}: answers {} and no cookie", answer.status());
+        }
+        Ok(Secret::new(cookies.join("; ")))
+    }
+
+    /// The answer to who has a session; trouble, where it does not have `text` in it.
+    pub(super) async fn shown(
+        &self,
+        url: &Url,
+        cookie: &Secret<String>,
+        headers: &[(&str, &str)],
+        text: &str,
+    ) -> Answer {
+        let response = match self.ask(url, Some(cookie), headers).await {
+            Ok(response) => response,
+            Err(trouble) => return trouble,
+        };
+        match (judged(&response), response.text().await) {
+            (Answer::Served(code), Ok(body)) if !body.contains(text) => Answer::Anonymous(code),
+            (answer, _) => answer,
+        }
+    }
+
     pub(super) async fn get(
         &self,
         url: &Url,
         cookie: Option<&Secret<String>>,
         headers: &[(&str, &str)],
     ) -> Answer {
+        match self.ask(url, cookie, headers).await {
+            Ok(response) => judged(&response),
+            Err(trouble) => trouble,
+        }
+    }
+
+    async fn ask(
+        &self,
+        url: &Url,
+        cookie: Option<&Secret<String>>,
+        headers: &[(&str, &str)],
+    ) -> Result<Response, Answer> {
         let mut request = self
             .0
             .get(url.clone())
@@ -61,20 +120,20 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            Err(error) => return Answer::Trouble(error.without_url().to_string()),
-        };
-        let status = answer.status();
-        let location = answer.headers().get(LOCATION);
-        match (status.as_u16(), location) {
-            (401 | 403, _) => Answer::Refused(status.as_u16().to_string()),
-            (code @ 300..=399, Some(location)) => {
-                let location = String::from_utf8_lossy(location.as_bytes());
-                Answer::Refused(format!("{code} to {location}"))
-            }
-            (code @ 200..=299, _) => Answer::Served(code),
-            (code, _) => Answer::Trouble(code.to_string()),
+        let answer = request.send().await;
+        answer.map_err(|error| Answer::Trouble(error.without_url().to_string()))
+    }
+}
+
+fn judged(answer: &Response) -> Answer {
+    let location = answer.headers().get(LOCATION);
+    match (answer.status().as_u16(), location) {
+        (code @ (401 | 403), _) => Answer::Refused(code.to_string()),
+        (code @ 300..=399, Some(location)) => {
+            let location = String::from_utf8_lossy(location.as_bytes());
+            Answer::Refused(format!("{code} to {location}"))
         }
+        (code @ 200..=299, _) => Answer::Served(code),
+        (code, _) => Answer::Trouble(code.to_string()),
     }
 }

@@ -52,6 +52,11 @@ impl Report {
         self.note(name, !matches!(answer, Answer::Served(_)), answer);
     }
 
+    /// Whatever it is, but not the page as if for nobody.
+    pub(super) fn not_anonymous(&mut self, name: &str, answer: &Answer) {
+        self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
+    }
+
     /// Says why there are no more.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
@@ -61,6 +66,7 @@ impl Report {
     fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
         let seen = match answer {
             Answer::Served(code) => format!("served, {code}"),
+            Answer::Anonymous(code) => format!("served, {code}, as if to nobody"),
             Answer::Refused(how) => format!("refused, {how}"),
             Answer::Trouble(what) => what.clone(),
         };

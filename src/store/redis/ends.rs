@@ -23,10 +23,12 @@ use super::{ConnectError, RedisStore};
 use crate::clock::Clock;
 use crate::session::{SessionId, Timestamp};
 use crate::store::EndsListener;
-use crate::telemetry::Advice;
+use crate::telemetry::{Advice, Replica, Replicas};
 
 /// How often a beat is sent.
 const BEAT: Duration = Duration::from_millis(500);
+/// With how many beats a process says once who it is.
+const BEATS_TO_INTRODUCTION: u64 = 10;
 /// How old the latest beat may be that was heard, before what is heard counts as broken.
 const SILENCE: Duration = Duration::from_secs(2);
 /// The pause before the channel is listened to again.
@@ -38,16 +40,19 @@ const SOURCE: &str = "near_cache";
 
 const END: u8 = b'e';
 const BEGIN_BEAT: u8 = b'b';
+const INTRODUCTION: u8 = b'i';
 /// Bytes of what stands for a process that listens, in its beats.
 const LISTENER: usize = 8;
 
 /// What is said on the channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
     /// A session's record was changed, at a time by the store's clock.
     End(SessionId, Timestamp),
     /// A beat.
     Beat(Beat),
+    /// Who is there, in JSON.
+    Introduction(Replica),
 }
 
 /// What a process says to itself.
@@ -62,8 +67,12 @@ pub(super) struct Beat {
 }
 
 impl Message {
-    pub(super) fn encode(self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         match self {
+            Self::Introduction(replica) => {
+                let json = serde_json::to_vec(replica).unwrap_or_default();
+                [&[INTRODUCTION][..], &json].concat()
+            }
             Self::End(id, at) => {
                 [&[END][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
             }
@@ -96,6 +105,7 @@ impl Message {
                     number: u64::from_be_bytes(number.try_into().ok()?),
                 }))
             }
+            INTRODUCTION => serde_json::from_slice(rest).ok().map(Self::Introduction),
             _ => None,
         }
     }
@@ -192,18 +202,22 @@ impl From<redis::RedisError> for Interruption {
 
 impl RedisStore {
     /// Tells `listener` what is ended, by whomever, until stopped; `clock` is the listener's. The
-    /// operator is advised where the server does not let us listen.
+    /// operator is advised where the server does not let us listen. On the same way the
+    /// processes introduce themselves to each other.
     pub async fn follow_ends(
         &self,
         listener: &dyn EndsListener,
         clock: &dyn Clock,
         advice: &Advice,
+        replicas: &Replicas,
         stop: CancellationToken,
     ) {
         let following = async {
             let mut attempt = 0;
             loop {
-                let interruption = self.listen(attempt, listener, clock, advice).await;
+                let interruption = self
+                    .listen(attempt, listener, clock, advice, replicas)
+                    .await;
                 listener.missed();
                 attempt += 1;
                 let pause = match interruption {
@@ -234,6 +248,7 @@ impl RedisStore {
         listener: &dyn EndsListener,
         clock: &dyn Clock,
         advice: &Advice,
+        replicas: &Replicas,
     ) -> Interruption {
         let mut incarnation = self.link.incarnation();
         let listening = async {
@@ -256,6 +271,7 @@ impl RedisStore {
                 listener,
                 clock,
                 advice,
+                replicas,
             };
             let passing = |why: &str| Interruption::Passing(why.to_owned());
             tokio::select! {
@@ -277,12 +293,24 @@ struct Following<'a> {
     listener: &'a dyn EndsListener,
     clock: &'a dyn Clock,
     advice: &'a Advice,
+    replicas: &'a Replicas,
 }
 
 impl Following<'_> {
     /// Sends beats to every server, until one can't be sent.
     async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> Interruption {
+        let mut number = 0_u64;
         loop {
+            if number.is_multiple_of(BEATS_TO_INTRODUCTION) {
+                let introduction = Message::Introduction(self.replicas.this().clone());
+                let mut publish = redis::cmd("PUBLISH");
+                publish.arg(channel).arg(introduction.encode());
+                // Whoever listens hears what is said on any server.
+                if let Err(error) = wire.clone().ask(servers.first(), &publish).await {
+                    return error.into();
+                }
+            }
+            number += 1;
             let beats = self.beats.lock().next(self.clock.now());
             let sending = beats.into_iter().map(async |beat| {
                 let mut publish = redis::cmd("PUBLISH");
@@ -331,6 +359,9 @@ impl Following<'_> {
                         return Ok(since);
                     }
                 }
+                Some(Message::Introduction(replica)) => {
+                    self.replicas.hear(replica, self.clock.now());
+                }
                 None => {}
             }
         }
@@ -352,13 +383,14 @@ mod tests {
             server: 258,
             number: 7,
         };
-        for message in [Message::End(id, START), Message::Beat(beat)] {
+        let replica = Message::Introduction(Replica::this(START));
+        for message in [Message::End(id, START), Message::Beat(beat), replica] {
             let bytes = message.encode();
             assert_eq!(Message::decode(&bytes), Some(message));
+            assert_eq!(Message::decode(&[&bytes[..], b"x"].concat()), None);
             for length in 0..bytes.len() {
                 assert_eq!(Message::decode(&bytes[..length]), None);
             }
-            assert_eq!(Message::decode(&[&bytes[..], b"x"].concat()), None);
         }
         assert_eq!(Message::decode(b"x"), None);
     }

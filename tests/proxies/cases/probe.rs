@@ -1,27 +1,61 @@
 //! The command that operators try their own installation with.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
-use crate::bench::Bench;
-use crate::fleet::HOST;
+use crate::bench::{Bench, RULED};
+use crate::broken::BROKEN;
 
 pub async fn finds_no_fault(bench: &mut Bench) {
-    let port = bench.proxy.address.port();
+    let api = format!("{}/api/orders", url(bench));
+    let output = probe(bench, &[&["--api", &api][..], &SESSION].concat()).await;
+    passes(&output, "sessions end on time here");
+    bench.without_curfew(&[]);
+    let output = probe(bench, &["--down"]).await;
+    passes(&output, "nobody is let in unchecked here");
+    bench.with_broken(&[]).await;
+    bench.backend.take();
+}
+
+pub async fn finds_faults(bench: &mut Bench) {
+    let of_this = |broken: &&crate::broken::Broken| broken.proxies.contains(&bench.kind.name);
+    let broken: Vec<_> = BROKEN.iter().filter(of_this).collect();
+    assert!(!broken.is_empty());
+    for it in broken {
+        let output = if it.down {
+            bench.without_curfew(it.replaced);
+            probe(bench, &["--down"]).await
+        } else {
+            bench.with_broken(it.replaced).await;
+            probe(bench, &SESSION).await
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{}: {said}", it.what);
+        assert!(said.contains(it.finding), "{}: {said}", it.what);
+    }
+    bench.with_broken(&[]).await;
+    bench.backend.take();
+}
+
+const SESSION: [&str; 5] = ["--subject", "probe", "--age", "--shows", "probe"];
+
+fn url(bench: &Bench) -> String {
+    format!("http://{RULED}:{}", bench.proxy.address.port())
+}
+
+async fn probe(bench: &Bench, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
     command
-        .args([
-            "probe",
-            &format!("http://{HOST}:{port}/"),
-            "--address",
-            "127.0.0.1",
-        ])
-        .args(["--api", &format!("http://{HOST}:{port}/api/orders")])
-        .args(["--subject", "probe", "--age"])
+        .args(["probe", &format!("{}/who", url(bench))])
+        .args(["--address", "127.0.0.1"])
+        .args(more)
         .env("CURFEW_ADMIN_URL", format!("http://{}", bench.curfew.admin))
         .env("CURFEW_ADMIN_TOKEN", &bench.curfew.admin_token);
     let run = tokio::task::spawn_blocking(move || command.output().unwrap());
-    let output = run.await.unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    run.await.unwrap()
+}
+
+fn passes(output: &Output, last: &str) {
+    let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    bench.backend.take();
+    assert!(said.trim_end().ends_with(last), "{said}");
 }

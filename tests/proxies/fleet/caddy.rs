@@ -8,7 +8,8 @@ use crate::support::{free_port, local};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
-    let file = rendered(Rendered::Caddy, "Caddyfile", IDLE)
+    let file = upstreams
+        .break_(&rendered(Rendered::Caddy, "Caddyfile", IDLE))
         .replace("127.0.0.1:3000", &upstreams.application.to_string());
     let mut replaced = vec![
         // Several of them run at once, and speak HTTP/2 without TLS.

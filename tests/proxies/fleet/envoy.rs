@@ -24,12 +24,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    let text = rendered(Rendered::EnvoyHttp, "http.yaml", IDLE);
+    let text = upstreams.break_(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
     start(&changed(&text, &replaced), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE);
+    let mut text = upstreams.break_(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));

@@ -19,7 +19,7 @@ pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
 
 fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
-    let mut text = rendered(Rendered::Haproxy, "haproxy.cfg", IDLE);
+    let mut text = upstreams.break_(&rendered(Rendered::Haproxy, "haproxy.cfg", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))

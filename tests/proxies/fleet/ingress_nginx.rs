@@ -52,9 +52,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         include_str!("ingress-nginx-proxied.conf"),
         &[("PROXY_SET_HEADERS", set_headers)],
     );
-    let (http, server) = include_str!("ingress-nginx.conf")
-        .split_once("server {")
-        .unwrap();
+    let template = upstreams.break_(include_str!("ingress-nginx.conf"));
+    let (http, server) = template.split_once("server {").unwrap();
     let http = changed(
         http,
         &[

@@ -1,4 +1,5 @@
 use super::{Proxy, Running, Upstreams};
+use crate::support::deployed::deployed;
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -7,7 +8,12 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .map_or("/forward-auth".to_owned(), |policy| {
             format!("/policy/{policy}/forward-auth")
         });
-    let (address, server) = traefik::start(upstreams.check, &path, upstreams.application);
+    let files = [
+        &*deployed("traefik/traefik.yaml"),
+        &deployed("traefik/curfew.yaml"),
+    ];
+    let files = upstreams.break_either(files);
+    let (address, server) = traefik::with(&files, upstreams.check, &path, upstreams.application);
     Proxy {
         address,
         http2: address,

@@ -1,0 +1,126 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::session::Timestamp;
+
+/// How long a replica is listed that says nothing any more.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How many are listed.
+const KEPT: usize = 256;
+/// Bytes of a name or a version, at the most.
+const LENGTH: usize = 255;
+
+/// A process of Curfew, as it introduces itself to the others that share its store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// The machine or pod, and the number of the process there.
+    pub name: String,
+    /// Which Curfew it is.
+    pub version: String,
+    /// When it started, RFC 3339, by its own clock.
+    pub started: String,
+}
+
+impl Replica {
+    /// This process.
+    #[must_use]
+    pub fn this(started: Timestamp) -> Self {
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        Self {
+            name: format!("{host}[{}]", std::process::id()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: started.to_string(),
+        }
+    }
+}
+
+/// The processes that are heard of.
+#[derive(Debug)]
+pub struct Replicas {
+    this: Replica,
+    heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
+}
+
+impl Replicas {
+    /// As this process sees them.
+    #[must_use]
+    pub const fn new(this: Replica) -> Self {
+        Self {
+            this,
+            heard: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// This process.
+    pub const fn this(&self) -> &Replica {
+        &self.this
+    }
+
+    /// One has introduced itself.
+    pub fn hear(&self, replica: Replica, now: Timestamp) {
+        if replica
+            .name
+            .len()
+            .max(replica.version.len())
+            .max(replica.started.len())
+            > LENGTH
+        {
+            return;
+        }
+        let mut heard = self.heard.lock();
+        heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);
+        if heard.len() < KEPT {
+            heard.insert(replica.name.clone(), (replica, now));
+        }
+    }
+
+    /// Those that were heard of lately, by name; this process among them in any case.
+    #[must_use]
+    pub fn all(&self) -> Vec<Replica> {
+        let heard = self.heard.lock();
+        let mut all: BTreeMap<_, _> = heard
+            .iter()
+            .map(|(name, (replica, _))| (name, replica))
+            .collect();
+        all.insert(&self.this.name, &self.this);
+        all.into_values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::START;
+
+    fn replica(name: &str) -> Replica {
+        Replica {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            started: START.to_string(),
+        }
+    }
+
+    #[test]
+    fn who_is_silent_is_not_listed() {
+        let replicas = Replicas::new(replica("this"));
+        let names = || {
+            let all = replicas.all().into_iter();
+            all.map(|replica| replica.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["this"]);
+        let at = |seconds| START.plus(Duration::from_secs(seconds));
+        replicas.hear(replica("another"), at(0));
+        replicas.hear(replica("this"), at(10));
+        assert_eq!(names(), ["another", "this"]);
+        replicas.hear(replica("this"), at(16));
+        assert_eq!(names(), ["this"]);
+        replicas.hear(replica(&"x".repeat(256)), at(16));
+        for number in 0..1000 {
+            replicas.hear(replica(&number.to_string()), at(17));
+        }
+        assert_eq!(names().len(), KEPT);
+    }
+}

@@ -1,0 +1,196 @@
+//! What people get wrong in a proxy's file, and how `curfew probe` says so.
+
+use crate::fleet::Replaced;
+
+pub struct Broken {
+    pub proxies: &'static [&'static str],
+    pub what: &'static str,
+    pub replaced: Replaced,
+    /// It shows while Curfew is down.
+    pub down: bool,
+    /// Among what the command says.
+    pub finding: &'static str,
+}
+
+const UNGUARDED: &str = "FAIL  without a session, the page is refused: served, 200";
+const STRIPPED: &str = "FAIL  having the identity taken out on the way does not help (Connection): served, 200, as if to nobody";
+const KEPT: &str = "FAIL  after the idle limit, the page is refused: served, 200";
+const BELIEVED: &str = "FAIL  saying that one asks for something else does not help: served, 200";
+const OPEN: &str = "FAIL  while Curfew is down, the page is refused: served, 200";
+
+const fn broken(
+    proxies: &'static [&'static str],
+    what: &'static str,
+    replaced: Replaced,
+    finding: &'static str,
+) -> Broken {
+    Broken {
+        proxies,
+        what,
+        replaced,
+        down: false,
+        finding,
+    }
+}
+
+const fn open(proxies: &'static [&'static str], what: &'static str, replaced: Replaced) -> Broken {
+    Broken {
+        proxies,
+        what,
+        replaced,
+        down: true,
+        finding: OPEN,
+    }
+}
+
+pub static BROKEN: [Broken; 16] = [
+    broken(
+        &["NGINX"],
+        "no auth_request",
+        &[("auth_request /_curfew/check;", "")],
+        UNGUARDED,
+    ),
+    open(
+        &["NGINX"],
+        "errors of the check let in",
+        &[(
+            "error_page 401 = @refused;",
+            "error_page 401 = @refused;\n        error_page 500 = @open;\n    }\n    location @open {\n        \
+             proxy_pass http://application;\n    }\n    location /unused {",
+        )],
+    ),
+    broken(
+        &["ingress-nginx"],
+        "no auth-url",
+        &[("auth_request /_external-auth;", "")],
+        UNGUARDED,
+    ),
+    broken(
+        &["ingress-nginx"],
+        "kept answers: auth-cache-key, and a snippet that ignores what Curfew says of them",
+        &[
+            (
+                "set $tmp_cache_key '$host/_external-auth$cookie___Host_session';",
+                "set $tmp_cache_key '$host/_external-auth$http_cookie';",
+            ),
+            (
+                "proxy_cache_key \"$tmp_cache_key\";",
+                "proxy_cache_key \"$tmp_cache_key\";\n        proxy_ignore_headers Cache-Control Set-Cookie;",
+            ),
+        ],
+        KEPT,
+    ),
+    broken(
+        &["ingress-nginx"],
+        "custom-http-errors: 401, and a back end that answers them with 200",
+        &[(
+            "location ~* \"^/\" {\n",
+            "location @custom_upstream-default-backend_401 {\n        internal;\n        \
+             proxy_set_header X-Code 401;\n        rewrite (.*) / break;\n        \
+             proxy_pass http://upstream_balancer;\n    }\n\n    location ~* \"^/\" {\n        \
+             proxy_intercept_errors on;\n        error_page 401 = @custom_upstream-default-backend_401;\n",
+        )],
+        UNGUARDED,
+    ),
+    broken(
+        &["Traefik"],
+        "a router without the middleware",
+        &[(
+            "middlewares: [no-identity, curfew]",
+            "middlewares: [no-identity]",
+        )],
+        UNGUARDED,
+    ),
+    broken(
+        &["Traefik"],
+        "trustForwardHeader, at an entry point that believes everybody",
+        &[
+            (
+                "forwardAuth:\n",
+                "forwardAuth:\n        trustForwardHeader: true\n",
+            ),
+            (
+                "    http:\n      # Some",
+                "    forwardedHeaders:\n      insecure: true\n    http:\n      # Some",
+            ),
+        ],
+        BELIEVED,
+    ),
+    broken(
+        &["Traefik"],
+        "an errors middleware that answers denials with 200",
+        &[
+            (
+                "middlewares: [no-identity, curfew]",
+                "middlewares: [pages, no-identity, curfew]",
+            ),
+            (
+                "    # No client says who it is.\n",
+                "    pages:\n      errors:\n        status: \"401\"\n        statusRewrites: { \"401\": 200 }\n        \
+                 service: application\n        query: /\n\n    # No client says who it is.\n",
+            ),
+        ],
+        UNGUARDED,
+    ),
+    broken(
+        &["Caddy"],
+        "no forward_auth",
+        &[("\t\t\timport curfew\n", "")],
+        UNGUARDED,
+    ),
+    broken(
+        &["Caddy"],
+        "Connection may list the identity",
+        &[
+            ("\trequest_header @upgrade Connection Upgrade\n", ""),
+            ("\trequest_header @no_upgrade -Connection\n", ""),
+        ],
+        STRIPPED,
+    ),
+    open(
+        &["Caddy"],
+        "errors of the check let in",
+        &[(
+            "\tbind 127.0.0.1\n",
+            "\tbind 127.0.0.1\n\n\thandle_errors 502 504 {\n\t\treverse_proxy 127.0.0.1:3000 {\n\t\t\t\
+             @any status 2xx\n\t\t\thandle_response @any {\n\t\t\t\trespond open 200\n\t\t\t}\n\t\t}\n\t}\n",
+        )],
+    ),
+    broken(
+        &["Envoy HTTP", "Envoy gRPC"],
+        "the filter is disabled for the route",
+        &[(
+            "- match: { prefix: / }\n",
+            "- match: { prefix: / }\n                          typed_per_filter_config:\n                            \
+             envoy.filters.http.ext_authz:\n                              \
+             \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute\n                              \
+             disabled: true\n",
+        )],
+        UNGUARDED,
+    ),
+    open(
+        &["Envoy HTTP", "Envoy gRPC"],
+        "failure_mode_allow",
+        &[("failure_mode_allow: false", "failure_mode_allow: true")],
+    ),
+    broken(
+        &["HAProxy 2.6", "HAProxy 2.8"],
+        "every path is public",
+        &[("acl public path /sign-in", "acl public path_beg /")],
+        UNGUARDED,
+    ),
+    broken(
+        &["HAProxy 2.6", "HAProxy 2.8"],
+        "denials are answered with 200",
+        &[(
+            "http-request return status 401 content-type \"text/html; charset=utf-8\"",
+            "http-request return status 200 content-type \"text/html; charset=utf-8\"",
+        )],
+        UNGUARDED,
+    ),
+    open(
+        &["HAProxy 2.6", "HAProxy 2.8"],
+        "only what was denied is refused",
+        &[("http-request return status 503 if !public !allowed", "")],
+    ),
+];
