@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +38,7 @@ use crate::telemetry::{Advice, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
 use background::Background;
+pub use reload::ReloadWishes;
 use reload::Reloader;
 use store::Shared;
 
@@ -50,6 +50,8 @@ pub struct App {
     addresses: Addresses,
     made_up: MadeUp,
     listeners: Vec<Listener>,
+    /// The `ops` listener, which stops last.
+    ops: Listener,
     background: JoinSet<Result<(), RunError>>,
     /// Stops the background work, after the listeners.
     stop_background: CancellationToken,
@@ -57,6 +59,7 @@ pub struct App {
     /// What was begun and must be finished.
     tasks: TaskTracker,
     draining: Arc<AtomicBool>,
+    delay: Duration,
     patience: Duration,
     reloader: Reloader,
 }
@@ -244,22 +247,24 @@ impl App {
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
         let ops = Service::http(ops::router(ops));
-        let ops = listeners.bind("ops", listen.ops, ops).await?;
+        let ops = bind("ops", listen.ops, ops).await?;
         Ok(Self {
             addresses: Addresses {
                 check,
                 grpc,
                 spoe,
                 admin,
-                ops,
+                ops: ops.address(),
             },
             made_up,
             listeners: listeners.0,
+            ops,
             background: background.tasks,
             stop_background,
             store,
             tasks,
             draining,
+            delay: config.shutdown_delay,
             patience: config.shutdown_timeout,
             reloader: Reloader {
                 source,
@@ -290,14 +295,16 @@ impl App {
     }
 
     /// Serves until stopped, and by another configuration when its file changes or `reload` asks
-    /// for it. Then stops gracefully: accepts nothing more, lets what is in flight
-    /// finish within the configured time, and writes the last activities.
+    /// for it. Then stops in two stages: says that it is not ready, and goes on all the same for
+    /// `shutdown_delay`, so that whoever sends requests here can look elsewhere; then accepts nothing more,
+    /// lets what is in flight finish within `shutdown_timeout`, and writes the last activities. Whoever asks
+    /// for probes and metrics is answered until the end.
     ///
     /// # Errors
     /// [`RunError`] when a part of the service has ended by itself, or when activity was lost.
     pub async fn run(
         mut self,
-        reload: Arc<Notify>,
+        reload: ReloadWishes,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
         let reloading = self.reloader.run(reload, self.stop_background.clone());
@@ -310,10 +317,19 @@ impl App {
         for listener in self.listeners {
             serving.spawn(listener.serve(stop_listeners.clone(), self.patience));
         }
+        let stop_ops = CancellationToken::new();
+        let mut serving_ops = JoinSet::new();
+        serving_ops.spawn(self.ops.serve(stop_ops.clone(), LAST_WORDS));
+        let until_told = async {
+            stop.cancelled().await;
+            self.draining.store(true, Ordering::Relaxed);
+            tokio::time::sleep(self.delay).await;
+        };
         let outcome = tokio::select! {
-            () = stop.cancelled() => Ok(()),
+            () = until_told => Ok(()),
             Some(ended) = self.background.join_next() => Err(death(ended)),
             Some(ended) = serving.join_next() => Err(death(ended.map(Ok))),
+            Some(ended) = serving_ops.join_next() => Err(death(ended.map(Ok))),
         };
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
@@ -332,6 +348,8 @@ impl App {
             tracing::warn!("work in the background did not finish in time");
             self.background.shutdown().await;
         }
+        stop_ops.cancel();
+        while serving_ops.join_next().await.is_some() {}
         // Why it stopped is more than what was lost by that.
         outcome?;
         match flushed {
@@ -358,6 +376,19 @@ fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunErro
     }
 }
 
+async fn bind(
+    name: &'static str,
+    address: SocketAddr,
+    service: Service,
+) -> Result<Listener, StartError> {
+    let listener = Listener::bind(name, address, service).await;
+    listener.map_err(|error| StartError::Bind {
+        name,
+        address,
+        error,
+    })
+}
+
 /// Those that are bound.
 #[derive(Default)]
 struct Listeners(Vec<Listener>);
@@ -370,12 +401,7 @@ impl Listeners {
         address: SocketAddr,
         service: Service,
     ) -> Result<SocketAddr, StartError> {
-        let listener = Listener::bind(name, address, service).await;
-        let listener = listener.map_err(|error| StartError::Bind {
-            name,
-            address,
-            error,
-        })?;
+        let listener = bind(name, address, service).await?;
         let address = listener.address();
         self.0.push(listener);
         Ok(address)

@@ -6,6 +6,7 @@ mod colour;
 mod compliance;
 mod demo;
 mod explain;
+mod healthcheck;
 mod keygen;
 mod lint;
 mod manual;
@@ -14,6 +15,7 @@ mod probe;
 mod render;
 mod schema;
 mod serve;
+mod service_manager;
 mod sessions;
 mod table;
 
@@ -23,11 +25,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::build;
 use crate::config::{ConfigError, Loaded, Source};
 
 /// Sessions that end on time, enforced at the edge.
 #[derive(Debug, Parser)]
-#[command(name = "curfew", version, about, arg_required_else_help = true)]
+#[command(name = "curfew", version, long_version = build::LONG, about, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -39,6 +42,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run the service. Without a configuration, sessions are kept in memory.
     Serve(ConfigArgs),
+    /// Ask the service on this machine whether it is ready, for a container's health check.
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// Check the configuration and print what is in force, without its secrets.
     CheckConfig(ConfigArgs),
     /// Report each policy against what standards ask of session limits: met or not, and why.
@@ -99,6 +104,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(&args),
             Command::Serve(args) => serve::run(&args),
+            Command::Healthcheck(args) => healthcheck::run(&args),
             Command::CheckConfig(args) => check_config::run(&args),
             Command::Compliance(args) => compliance::run(&args),
             Command::Explain(args) => explain::run(&args),

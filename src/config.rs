@@ -88,6 +88,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The most time that requests in flight get to finish when the process is told to stop.
     pub shutdown_timeout: Duration,
+    /// How long it goes on before that, and only says that it is not ready.
+    pub shutdown_delay: Duration,
 }
 
 /// Addresses to listen on.

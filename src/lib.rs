@@ -17,6 +17,7 @@
 pub mod admin;
 pub mod app;
 pub mod browser;
+pub mod build;
 pub mod check;
 pub mod cli;
 pub mod clock;

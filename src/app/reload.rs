@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Foundation, InForce};
 use super::tell_known;
 use crate::config::raw::RawConfig;
 use crate::config::{Contents, Loaded, Source};
-use crate::telemetry::Advice;
+use crate::telemetry::{Advice, logging};
 
 /// How often the file is looked at. What is found is read when it is the same at the next look, so
 /// that nothing is taken that is half written. Looking, unlike the notices of a file system, also
@@ -20,6 +20,9 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 /// The name under which the operator is told about the configuration.
 const ADVISER: &str = "configuration";
+
+/// Wishes that the configuration be read again; each is answered once that was done.
+pub type ReloadWishes = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Reads the configuration again.
 pub(super) struct Reloader {
@@ -33,16 +36,16 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// Looks at the file until stopped; reads it at once whenever it is `asked` to.
-    pub(super) async fn run(self, asked: Arc<Notify>, stop: CancellationToken) {
+    pub(super) async fn run(self, mut asked: ReloadWishes, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
         loop {
-            let at_once = tokio::select! {
+            let wish = tokio::select! {
                 () = stop.cancelled() => return,
-                () = asked.notified() => true,
-                () = tokio::time::sleep(PERIOD) => false,
+                Some(wish) = asked.recv() => Some(wish),
+                () = tokio::time::sleep(PERIOD) => None,
             };
-            if !watch.look(read(&files).await, at_once) {
+            if !watch.look(read(&files).await, wish.is_some()) {
                 continue;
             }
             // What changes from here on differs from what is known, and is read in its turn.
@@ -50,6 +53,9 @@ impl Reloader {
             if let Some(named) = named.filter(|named| *named != files) {
                 files = named;
                 watch = Watch::new(None);
+            }
+            if let Some(done) = wish {
+                let _ = done.send(());
             }
         }
     }
@@ -84,6 +90,7 @@ impl Reloader {
         let assembly = self.foundation.assemble(&loaded.config);
         let assembly = assembly.map_err(|error| error.to_string())?;
         tell_known(&self.foundation.metrics, &loaded.config.book.policies);
+        logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
         self.in_force.replace(assembly);
         Ok(loaded)
     }
@@ -133,7 +140,11 @@ fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
         ("grpc", before.grpc != now.grpc),
         ("store", before.store != store),
         ("events", before.events != now.events),
-        ("log", before.log != now.log),
+        ("log.format", before.log.format != now.log.format),
+        (
+            "shutdown_delay",
+            before.shutdown_delay != now.shutdown_delay,
+        ),
         (
             "shutdown_timeout",
             before.shutdown_timeout != now.shutdown_timeout,

@@ -14,7 +14,7 @@ use clap::Args;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
-use tokio::sync::Notify;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -109,7 +109,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         });
         let serving =
             axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let (served, ran) = tokio::join!(serving, app.run(Arc::new(Notify::new()), stop));
+        let (served, ran) = tokio::join!(serving, app.run(mpsc::channel(1).1, stop));
         served?;
         Ok(ran?)
     })

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, service_manager};
 use crate::app::{Addresses, App, MadeUp};
+use crate::build;
 use crate::clock::SystemClock;
 use crate::telemetry::logging;
 
@@ -35,23 +36,35 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             );
         }
         announce(app.addresses(), app.made_up()).context("can't write to standard output")?;
+        tracing::info!(
+            version = build::VERSION,
+            revision = build::REVISION,
+            "started"
+        );
+        service_manager::ready();
+        tokio::spawn(service_manager::stay_well());
         let on_signal = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => tracing::info!("interrupted: stopping"),
             }
+            service_manager::stopping();
             on_signal.cancel();
         });
-        let reload = Arc::new(Notify::new());
-        let on_hang_up = Arc::clone(&reload);
+        let (wish, wishes) = mpsc::channel(1);
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
                 tracing::info!("SIGHUP: reading the configuration again");
-                on_hang_up.notify_one();
+                service_manager::reloading();
+                let (done, read) = oneshot::channel();
+                if wish.send(done).await.is_ok() {
+                    let _ = read.await;
+                }
+                service_manager::ready();
             }
         });
-        app.run(reload, stop).await?;
+        app.run(wishes, stop).await?;
         tracing::info!("stopped");
         Ok(())
     })
@@ -74,7 +87,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
 /// Says where the service is, and how to use it when it runs with nothing configured.
 fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "curfew {} is listening", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [
         (
             "check",
@@ -114,7 +127,7 @@ fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
 }
 
 /// An address that a client on this machine can use.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

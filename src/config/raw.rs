@@ -36,6 +36,9 @@ pub struct RawConfig {
     /// How long the reason of a session's end can be told.
     #[schemars(with = "shape::Duration")]
     pub end_retention: String,
+    /// How long the process goes on as before when it is told to stop, and only says that it is not ready.
+    #[schemars(with = "shape::Duration")]
+    pub shutdown_delay: String,
     /// The most time that requests in flight get to finish when the process is told to stop.
     #[schemars(with = "shape::Duration")]
     pub shutdown_timeout: String,
@@ -321,6 +324,7 @@ impl Default for RawConfig {
             default_policy: "default".to_owned(),
             cors_preflight: "protected".to_owned(),
             end_retention: "1h".to_owned(),
+            shutdown_delay: "0s".to_owned(),
             shutdown_timeout: "10s".to_owned(),
             listen: RawListen::default(),
             grpc: RawGrpc::default(),

@@ -176,12 +176,9 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let address = rules::client_address(&raw.client_address, mistakes);
     let end_retention =
         mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
-    let shutdown_timeout = mistakes.duration(
-        "shutdown_timeout",
-        &raw.shutdown_timeout,
-        Duration::ZERO,
-        HOUR,
-    );
+    let mut stopping = |key, text| mistakes.duration(key, text, Duration::ZERO, HOUR);
+    let shutdown_delay = stopping("shutdown_delay", &raw.shutdown_delay);
+    let shutdown_timeout = stopping("shutdown_timeout", &raw.shutdown_timeout);
     let log = log(raw, mistakes);
     let cookie = cookie?;
     Some(Config {
@@ -211,6 +208,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         end_retention: end_retention?,
         admin: admin?,
         log: log?,
+        shutdown_delay: shutdown_delay?,
         shutdown_timeout: shutdown_timeout?,
     })
 }

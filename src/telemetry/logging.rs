@@ -1,11 +1,17 @@
 //! Structured logs, as lines for people or as JSON, on standard error.
 
+use std::sync::OnceLock;
+
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use crate::config::LogFormat;
+
+/// The filter of the process, once logging is set up.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Sends logs at or above `filter` (`info`, or directives such as `info,curfew::store=debug`) to
 /// standard error. A second call in one process changes nothing.
@@ -13,7 +19,7 @@ use crate::config::LogFormat;
 /// # Errors
 /// [`ParseError`] when `filter` can't be understood.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse(filter)?);
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormat::Json => layer
@@ -26,8 +32,24 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
             .boxed(),
     };
     // Fails only when logging is set up already, as it is in tests that start several services.
-    let _ = tracing_subscriber::registry()
+    let set_up = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
         .try_init();
+    if set_up.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+    Ok(())
+}
+
+/// Filters by `filter` from now on; changes nothing where this module did not set logging up.
+///
+/// # Errors
+/// As for [`init`].
+pub fn set_filter(filter: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    if let Some(handle) = FILTER.get() {
+        // Fails only when the subscriber is gone, as at the end of the process.
+        let _ = handle.reload(filter);
+    }
     Ok(())
 }

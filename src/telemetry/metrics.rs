@@ -5,6 +5,7 @@ use prometheus::{
 };
 
 use super::NearCacheMetrics;
+use crate::build;
 use crate::session::Verdict;
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
@@ -64,11 +65,15 @@ impl Metrics {
         let build = register(
             &registry,
             IntGaugeVec::new(
-                Opts::new("curfew_build_info", "Always 1; the version is the label."),
-                &["version"],
+                Opts::new(
+                    "curfew_build_info",
+                    "Always 1; the labels say which Curfew it is.",
+                ),
+                &["version", "revision"],
             )?,
         )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let labels = [build::VERSION, build::REVISION];
+        build.with_label_values(&labels).set(1);
         let config_in_force = register(
             &registry,
             IntGauge::new(

@@ -4,6 +4,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::build;
 use crate::session::Timestamp;
 
 /// How long a replica is listed that says nothing any more.
@@ -31,7 +32,7 @@ impl Replica {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         Self {
             name: format!("{host}[{}]", std::process::id()),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: build::VERSION.to_owned(),
             started: started.to_string(),
         }
     }

@@ -21,6 +21,7 @@ mod questions;
 mod readme;
 mod reload;
 mod sessions;
+mod supervision;
 
 use std::process::Output;
 use std::time::Duration;

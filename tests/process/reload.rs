@@ -161,7 +161,7 @@ async fn what_needs_a_restart_is_told() {
     eventually("the rest is in force", async || is_open(&curfew).await).await;
     eventually("the operator is told", async || {
         let (_, told) = curfew.ops("/readyz?verbose").await;
-        ["store", "log"].iter().all(|key| {
+        ["store", "log.format"].iter().all(|key| {
             let line = format!(
                 "advice: configuration: {key} has changed: the process must be started again to go by it"
             );
@@ -296,4 +296,36 @@ async fn a_reload_loses_no_request_and_no_session() {
         assert_eq!(curfew.check(session).await, ALLOWED);
     }
     println!("{asked} requests while the configuration was read again 6 times: none failed");
+}
+
+/// What is logged is changed while it runs; how it is written is not.
+#[tokio::test]
+async fn the_log_is_made_finer_and_coarser_again() {
+    let file = File::new("log: {filter: warn}\n");
+    let curfew = file.setup().unset("LOG__FILTER").start();
+    let finer = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
+    curfew.check_by("").await;
+    assert!(!finer(&curfew), "{}", curfew.log());
+    file.replace("log: {filter: debug}\n");
+    eventually("it was read", async || {
+        reloads(&curfew, "ok").await == 1
+    })
+    .await;
+    curfew.check_by("").await;
+    eventually("there are finer lines", async || finer(&curfew)).await;
+    file.replace("log: {filter: loud}\n");
+    eventually("it was refused", async || {
+        reloads(&curfew, "refused").await == 1
+    })
+    .await;
+    file.replace("log: {filter: error}\n");
+    eventually("it was read", async || {
+        reloads(&curfew, "ok").await == 2
+    })
+    .await;
+    let before = curfew.log();
+    curfew.check_by("").await;
+    assert_eq!(curfew.log(), before);
+    let (_, advice) = curfew.ops("/readyz?verbose").await;
+    assert_eq!(advice, "ok\n", "no restart is needed");
 }

@@ -156,6 +156,7 @@ Usage: curfew <COMMAND>
 Commands:
   demo          Show what it does: an application behind Curfew, with limits of seconds, on this machine
   serve         Run the service. Without a configuration, sessions are kept in memory
+  healthcheck   Ask the service on this machine whether it is ready, for a container's health check
   check-config  Check the configuration and print what is in force, without its secrets
   compliance    Report each policy against what standards ask of session limits: met or not, and why
   explain       Say which rule and which policies a request meets, whether it is activity, and which limits apply

@@ -1,0 +1,51 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use url::Url;
+
+use super::ConfigArgs;
+use super::serve::reachable;
+use crate::http_client::http_client;
+
+/// How long the process may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Args, Debug)]
+pub(super) struct HealthcheckArgs {
+    /// Whether the process runs, rather than whether traffic should be sent to it.
+    #[arg(long)]
+    live: bool,
+    /// The ops listener, instead of the one of the configuration.
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+    /// The configuration file, YAML or TOML, as `serve` has it.
+    #[arg(short, long, value_name = "FILE", env = "CURFEW_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Asks the process on this machine, for containers without a shell.
+pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
+    let base = match &args.url {
+        Some(url) => url.clone(),
+        None => {
+            let config = args.config.clone();
+            let loaded = ConfigArgs { config }.load()?;
+            Url::parse(&format!("http://{}", reachable(loaded.config.listen.ops)))?
+        }
+    };
+    let url = base.join(if args.live { "/livez" } else { "/readyz" })?;
+    super::runtime()?.block_on(async {
+        let client = http_client(TIMEOUT, None)?;
+        let answer = client.get(url.clone()).send().await;
+        let answer = answer.map_err(reqwest::Error::without_url);
+        let answer = answer.with_context(|| format!("{url} does not answer"))?;
+        let status = answer.status();
+        let text = answer.text().await.unwrap_or_default();
+        if !status.is_success() {
+            bail!("{url}: {status}: {}", text.trim());
+        }
+        Ok(())
+    })
+}

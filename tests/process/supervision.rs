@@ -1,0 +1,109 @@
+//! What a container runtime, Kubernetes or systemd sees of the process, and how it hands over.
+
+use std::os::unix::net::UnixDatagram;
+
+use super::*;
+use crate::support::curfew::Curfew;
+
+fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
+    let url = format!("http://{}", curfew.ops);
+    let arguments = [&["healthcheck", "--url", &url], more].concat();
+    run(&Setup::memory(), &arguments)
+}
+
+/// Not ready at once, and it goes on serving all the same, until whoever sends requests had the time to
+/// look elsewhere.
+#[tokio::test]
+async fn it_stops_in_two_stages() {
+    let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
+    let mut curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    assert!(healthcheck(&curfew, &[]).status.success());
+    curfew.signal("TERM");
+    eventually("it is not ready", async || {
+        curfew.ops("/readyz").await.0 == 503
+    })
+    .await;
+    let checked = healthcheck(&curfew, &[]);
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stderr);
+    assert!(
+        told.contains("/readyz: 503 Service Unavailable: draining"),
+        "{told}"
+    );
+    assert!(healthcheck(&curfew, &["--live"]).status.success());
+    // By a new connection.
+    let url = format!("http://{}/auth-request", curfew.check);
+    let request = client().get(url).header("cookie", session.cookie());
+    let request = request
+        .header("x-original-url", "https://app.example.com/")
+        .header("x-original-method", "GET");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert!(curfew.ended().await.success());
+    let checked = healthcheck(&curfew, &["--live"]);
+    assert!(text(&checked.stderr).contains("/livez does not answer"));
+}
+
+/// By the address of the configuration, as in a container.
+#[tokio::test]
+async fn the_health_check_finds_the_service_by_its_configuration() {
+    let setup = Setup::memory();
+    let curfew = setup.start();
+    let setup = setup.set("LISTEN__OPS", &format!("0.0.0.0:{}", curfew.ops.port()));
+    assert!(run(&setup, &["healthcheck"]).status.success());
+    let wrong = run(&setup.set("LISTEN__OPS", "nowhere"), &["healthcheck"]);
+    assert!(text(&wrong.stderr).contains("listen.ops"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn systemd_is_told_what_happens() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let said = || {
+        let mut bytes = [0; 1024];
+        let length = socket.recv(&mut bytes).unwrap();
+        text(&bytes[..length])
+    };
+    // What it says that is no sign of life.
+    let next = || loop {
+        let line = said();
+        if line.trim() != "WATCHDOG=1" {
+            return line;
+        }
+    };
+    let curfew = Setup::memory()
+        .set_plain("NOTIFY_SOCKET", path.to_str().unwrap())
+        .set_plain("WATCHDOG_USEC", "300000")
+        .start();
+    assert_eq!(next(), "READY=1\n");
+    for _ in 0..3 {
+        assert_eq!(said(), "WATCHDOG=1\n");
+    }
+    curfew.signal("HUP");
+    let reloading = next();
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
+    assert_eq!(next(), "READY=1\n");
+    assert_eq!(curfew.ops("/readyz").await.0, 200);
+    curfew.signal("TERM");
+    assert_eq!(next(), "STOPPING=1\n");
+    curfew.stop().await;
+}
+
+#[test]
+fn the_version_says_what_was_built() {
+    let short = text(&run(&Setup::memory(), &["-V"]).stdout);
+    assert_eq!(short, format!("curfew {}\n", env!("CARGO_PKG_VERSION")));
+    let long = text(&run(&Setup::memory(), &["--version"]).stdout);
+    let lines: Vec<&str> = long.lines().collect();
+    assert_eq!(lines[0], short.trim_end());
+    assert!(lines[1].starts_with("revision "), "{long}");
+    assert!(lines[2].contains("-linux-"), "{long}");
+    assert!(lines[3].contains("rustc 1."), "{long}");
+}
