@@ -3,7 +3,6 @@
 //! A proxy asks when a stream is opened, and not again. So a stream may last no longer than a session may be
 //! idle: where a proxy can cut it, it does.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// A proxy that there is a configuration for.
@@ -42,16 +41,26 @@ pub struct Places {
     pub application: String,
 }
 
+/// Where a proxy listens, as the files of `deploy/` have it: on all addresses.
+pub const LISTEN: &str = "0.0.0.0:8080";
+/// Where Curfew's listener `check` is there.
+pub const CHECK: &str = "curfew:9180";
+/// Where its listener `grpc` is.
+pub const GRPC: &str = "curfew:9181";
+/// Where its listener `spoe` is.
+pub const SPOE: &str = "curfew:9182";
+/// Where the application is.
+pub const APPLICATION: &str = "application:3000";
+
 impl Default for Places {
     /// As the files of `deploy/` have it.
     fn default() -> Self {
-        let at = |port: u16| format!("127.0.0.1:{port}");
         Self {
-            listen: at(8080),
-            check: at(9180),
-            grpc: at(9181),
-            spoe: at(9182),
-            application: at(3000),
+            listen: LISTEN.to_owned(),
+            check: CHECK.to_owned(),
+            grpc: GRPC.to_owned(),
+            spoe: SPOE.to_owned(),
+            application: APPLICATION.to_owned(),
         }
     }
 }
@@ -158,9 +167,9 @@ fn time_limits(
             vec![(PLACE, own)]
         }
         (Proxy::Caddy, _) => {
-            const PLACE: &str = "\t\t\timport curfew\n\t\t\treverse_proxy 127.0.0.1:3000\n";
+            const PLACE: &str = "\t\t\timport curfew\n\t\t\treverse_proxy application:3000\n";
             let own = format!(
-                "\t\t\timport curfew\n\t\t\treverse_proxy 127.0.0.1:3000 {{\n\t\t\t\t# A WebSocket is asked for once: it \
+                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is asked for once: it \
                  lasts no longer than a session may be idle.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
             );
             vec![(PLACE, own)]
@@ -200,58 +209,51 @@ fn time_limits(
 
 /// Puts the addresses into a file.
 fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
-    let usual = Places::default();
     let pairs = [
-        (&usual.listen, &places.listen),
-        (&usual.check, &places.check),
-        (&usual.grpc, &places.grpc),
-        (&usual.spoe, &places.spoe),
-        (&usual.application, &places.application),
+        (CHECK, &*places.check),
+        (GRPC, &*places.grpc),
+        (SPOE, &*places.spoe),
+        (APPLICATION, &*places.application),
     ];
     let mut text = text.to_owned();
     for (from, to) in pairs {
-        text = text.replace(from.as_str(), to);
-    }
-    match proxy {
-        Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(text, &pairs),
-        Proxy::Caddy if places.listen != usual.listen => caddy(&text, &places.listen),
-        Proxy::IngressNginx if places.check != usual.check => {
-            text.replace("curfew.curfew.svc.cluster.local:9180", &places.check)
-        }
-        _ => text,
-    }
-}
-
-/// Envoy has hosts and ports apart, and finds names only where it is told that they are names.
-fn envoy(mut text: String, pairs: &[(&String, &String); 5]) -> String {
-    for (from, to) in pairs {
-        let (Some((host, port)), Some((own_host, own_port))) =
-            (from.rsplit_once(':'), to.rsplit_once(':'))
-        else {
-            continue;
+        text = match proxy {
+            Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(&text, from, to),
+            _ => text.replace(from, to),
         };
-        let written = |host: &str, port: &str| format!("address: {host}, port_value: {port} ");
-        let own_host = own_host.trim_matches(['[', ']']);
-        text = text.replace(&written(host, port), &written(own_host, own_port));
     }
-    let named = |place: &str| {
-        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
-        host.trim_matches(['[', ']']).parse::<IpAddr>().is_err()
-    };
-    if pairs.iter().any(|(_, to)| named(to)) {
-        text = text.replace(
-            "      connect_timeout: 1s\n",
-            "      connect_timeout: 1s\n      type: STRICT_DNS\n",
-        );
+    if places.listen != LISTEN {
+        text = listening(proxy, &text, &places.listen);
+    }
+    if proxy == Proxy::IngressNginx && places.check != CHECK {
+        text = text.replace("curfew.curfew.svc.cluster.local:9180", &places.check);
     }
     text
 }
 
-/// Caddy has the port in the site's address, and the host beside it.
-fn caddy(text: &str, listen: &str) -> String {
-    let (host, port) = listen.rsplit_once(':').unwrap_or(("127.0.0.1", listen));
-    let text = text.replace("\n:8080 {\n", &format!("\n:{port} {{\n"));
-    text.replace("\tbind 127.0.0.1\n", &format!("\tbind {host}\n"))
+/// Envoy has hosts and ports apart.
+fn envoy(text: &str, from: &str, to: &str) -> String {
+    let written = |place: &str| {
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
+        let host = host.trim_matches(['[', ']']);
+        format!("address: {host}, port_value: {port} ")
+    };
+    text.replace(&written(from), &written(to))
+        // The one for HTTP has it as a URL, too.
+        .replace(&format!("http://{from}\n"), &format!("http://{to}\n"))
+}
+
+/// Each says in its own way where it listens.
+fn listening(proxy: Proxy, text: &str, listen: &str) -> String {
+    let (host, port) = listen.rsplit_once(':').unwrap_or(("0.0.0.0", listen));
+    match proxy {
+        Proxy::Nginx => text.replace("listen 8080;", &format!("listen {listen};")),
+        Proxy::Traefik => text.replace("address: :8080\n", &format!("address: {listen}\n")),
+        Proxy::Caddy => text.replace("\n:8080 {\n", &format!("\n:{port} {{\n\tbind {host}\n\n")),
+        Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(text, LISTEN, listen),
+        Proxy::Haproxy => text.replace("bind :8080\n", &format!("bind {listen}\n")),
+        Proxy::IngressNginx | Proxy::Oauth2Proxy => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -268,10 +270,10 @@ mod tests {
     fn places() -> Places {
         let place = |text: &str| text.to_owned();
         Places {
-            listen: place("0.0.0.0:80"),
-            check: place("curfew:1"),
-            grpc: place("curfew:2"),
-            spoe: place("curfew:3"),
+            listen: place("127.0.0.2:80"),
+            check: place("guard:1"),
+            grpc: place("guard:2"),
+            spoe: place("guard:3"),
             application: place("shop:4"),
         }
     }
@@ -285,10 +287,9 @@ mod tests {
                     .lines()
                     .filter(|line| !line.trim_start().starts_with('#'));
                 for line in lines {
-                    let known = ["127.0.0.1:6379"];
-                    let left =
-                        line.contains("127.0.0.1") && !known.iter().any(|it| line.contains(it));
-                    assert!(!left, "{proxy:?} {name}: {line}");
+                    for place in [CHECK, GRPC, SPOE, APPLICATION, "address: curfew"] {
+                        assert!(!line.contains(place), "{proxy:?} {name}: {line}");
+                    }
                     for port in ["9180", "9181", "9182", "3000", "8080"] {
                         // The service of the manifests has its own.
                         let manifest = *proxy == Proxy::IngressNginx;
@@ -300,6 +301,9 @@ mod tests {
             let all: String = files.iter().map(|file| &*file.text).collect();
             let limit = all.contains("300") || all.contains("3600s");
             assert_eq!(limit, *proxy != Proxy::Traefik, "{proxy:?}");
+            let listens = all.contains("127.0.0.2");
+            let elsewhere = matches!(proxy, Proxy::IngressNginx | Proxy::Oauth2Proxy);
+            assert_eq!(listens, !elsewhere, "{proxy:?}");
         }
     }
 
@@ -322,18 +326,5 @@ mod tests {
                 assert_eq!(findings.iter().find(error), None, "{}", file.name);
             }
         }
-    }
-
-    #[test]
-    fn names_are_found_by_envoy_and_addresses_are_not_looked_up() {
-        let text = |places: &Places| {
-            render(Proxy::EnvoyGrpc, places, &LIMITS)
-                .unwrap()
-                .remove(0)
-                .text
-        };
-        assert_eq!(text(&places()).matches("STRICT_DNS").count(), 3);
-        assert!(text(&places()).contains("address: curfew, port_value: 2 "));
-        assert!(!text(&Places::default()).contains("STRICT_DNS"));
     }
 }

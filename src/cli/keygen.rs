@@ -1,5 +1,8 @@
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 use crate::admin::AdminToken;
@@ -10,12 +13,25 @@ pub(super) struct KeygenArgs {
     /// Make a token for the admin API, and its hash for admin.token_hashes.
     #[arg(long)]
     admin: bool,
+    /// Write files there that are not there yet: keys, admin-token and admin-token-hashes.
+    #[arg(short, long, value_name = "DIRECTORY", conflicts_with = "admin")]
+    directory: Option<PathBuf>,
 }
 
-/// Prints a new key, or a new admin token with its hash.
+/// Prints a new key, or a new admin token with its hash; or writes all of it into files.
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    if args.admin {
+    if let Some(directory) = &args.directory {
+        write(&directory.join("keys"), &SigningKey::generate()?)?;
+        let token = AdminToken::generate()?;
+        // The hash first: without a token, another run makes both anew.
+        if !directory.join("admin-token").exists() {
+            let hashes = directory.join("admin-token-hashes");
+            let _ = std::fs::remove_file(&hashes);
+            write(&hashes, &token.hash_text())?;
+            write(&directory.join("admin-token"), token.token.expose())?;
+        }
+    } else if args.admin {
         let token = AdminToken::generate()?;
         writeln!(
             out,
@@ -27,4 +43,19 @@ pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
         writeln!(out, "{}", SigningKey::generate()?)?;
     }
     Ok(())
+}
+
+/// Writes a line into a new file, for nobody else to read; what is there stays.
+fn write(path: &Path, line: &str) -> anyhow::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    let written = match file {
+        Ok(mut file) => {
+            writeln!(std::io::stdout(), "{}", path.display())?;
+            writeln!(file, "{line}")
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    };
+    written.with_context(|| path.display().to_string())
 }

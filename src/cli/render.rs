@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::ConfigArgs;
-use crate::render::{Limits, Places, Proxy, render};
+use crate::render::{APPLICATION, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render};
 
 #[derive(Args, Debug)]
 pub(super) struct RenderArgs {
@@ -18,19 +18,19 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Where the proxy listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8080", value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = LISTEN, value_parser = place)]
     listen: String,
     /// Where Curfew's listener `check` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9180", value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = CHECK, value_parser = place)]
     check: String,
     /// Where Curfew's listener `grpc` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9181", value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = GRPC, value_parser = place)]
     grpc: String,
     /// Where Curfew's listener `spoe` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9182", value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = SPOE, value_parser = place)]
     spoe: String,
     /// Where the application is.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3000", value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = APPLICATION, value_parser = place)]
     application: String,
     /// Write the files there; without it they are printed.
     #[arg(short, long, value_name = "DIRECTORY")]

@@ -271,6 +271,9 @@ pub struct RawAdmin {
     /// SHA-256 hashes, in hexadecimal, of the tokens that open it.
     #[schemars(with = "shape::Texts")]
     pub token_hashes: TextList<String>,
+    /// A file with more of them, a hash a line; `#` begins a comment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_hashes_file: Option<String>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
     /// Groups whose members may use the console, signed in by one of `login.providers`.

@@ -33,18 +33,22 @@ impl Source {
         load_book(self.file.as_deref(), &self.environment)
     }
 
-    /// The files whose contents count whenever the configuration is read: its own, the key ring, and
-    /// the secrets that identity providers know Curfew by.
+    /// The files whose contents count whenever the configuration is read: its own, the key ring, the hashes of
+    /// admin tokens, and the secrets that identity providers know Curfew by.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
-        let keys = loaded.effective.token.keys_file.as_ref();
-        let keys = keys.map(PathBuf::from);
-        let providers = loaded.effective.login.providers.values();
+        let effective = &loaded.effective;
+        let access = [
+            &effective.token.keys_file,
+            &effective.admin.token_hashes_file,
+        ];
+        let access = access.into_iter().flatten().map(PathBuf::from);
+        let providers = effective.login.providers.values();
         let secrets = providers.filter_map(|it| it.client_secret_file.as_ref().map(PathBuf::from));
         self.file
             .iter()
             .cloned()
-            .chain(keys)
+            .chain(access)
             .chain(secrets)
             .collect()
     }

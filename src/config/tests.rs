@@ -252,6 +252,26 @@ fn sessions_in_redis_need_keys_and_an_admin_token() {
 }
 
 #[test]
+fn admin_tokens_come_from_a_list_and_a_file() {
+    let (one, two) = ("0a".repeat(32), "1B".repeat(32));
+    let hashes = file("hashes", &format!("# of the application\n{two} # new\n"));
+    let path = hashes.1.display();
+    let text = format!("admin: {{token_hashes: {one}, token_hashes_file: {path}}}");
+    let loaded = yaml(&text).unwrap();
+    assert_eq!(loaded.config.admin.token_hashes, [[0x0a; 32], [0x1b; 32]]);
+    let wrong = file("wrong", "secret\n");
+    let told = problems(&format!(
+        "admin: {{token_hashes_file: {}}}",
+        wrong.1.display()
+    ));
+    assert!(
+        told.contains("admin.token_hashes_file") && told.contains("must be SHA-256"),
+        "{told}"
+    );
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[test]
 fn keys_come_from_a_list_the_environment_or_a_file() {
     let other = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
     let names = |loaded: Loaded| loaded.config.key_ring.unwrap().names().collect::<Vec<_>>();

@@ -184,3 +184,45 @@ async fn generated_keys_and_tokens_are_good() {
     assert_eq!(status(&token).await, 200);
     assert_eq!(status(&hash).await, 401);
 }
+
+/// The files that a first start needs, once; and both kinds are read again when they change.
+#[tokio::test]
+async fn generated_files_are_good_and_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    let setup = Setup::memory();
+    let written = text(&run(&setup, &["keygen", "--directory", place]).stdout);
+    assert_eq!(written.lines().count(), 3, "{written}");
+    let again = run(&setup, &["keygen", "--directory", place]);
+    assert!(again.status.success() && again.stdout.is_empty());
+    let path = |name: &str| directory.path().join(name);
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    let curfew = setup
+        .unset("TOKEN__KEYS")
+        .unset("ADMIN__TOKEN_HASHES")
+        .set("TOKEN__KEYS_FILE", path("keys").to_str().unwrap())
+        .set(
+            "ADMIN__TOKEN_HASHES_FILE",
+            path("admin-token-hashes").to_str().unwrap(),
+        )
+        .start();
+    let url = format!("http://{}/api/v1/policies", curfew.admin);
+    let status = async |token: &str| {
+        let request = client().get(&url).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let token = read("admin-token");
+    assert_eq!(status(token.trim()).await, 200);
+    std::fs::remove_file(path("admin-token")).unwrap();
+    assert!(
+        run(&Setup::memory(), &["keygen", "--directory", place])
+            .status
+            .success()
+    );
+    let other = read("admin-token");
+    eventually("the other token opens", async || {
+        status(other.trim()).await == 200
+    })
+    .await;
+    assert_eq!(status(token.trim()).await, 401);
+}

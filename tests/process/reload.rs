@@ -307,10 +307,7 @@ async fn the_log_is_made_finer_and_coarser_again() {
     curfew.check_by("").await;
     assert!(!finer(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
-    eventually("it was read", async || {
-        reloads(&curfew, "ok").await == 1
-    })
-    .await;
+    eventually("it was read", async || reloads(&curfew, "ok").await == 1).await;
     curfew.check_by("").await;
     eventually("there are finer lines", async || finer(&curfew)).await;
     file.replace("log: {filter: loud}\n");
@@ -319,10 +316,7 @@ async fn the_log_is_made_finer_and_coarser_again() {
     })
     .await;
     file.replace("log: {filter: error}\n");
-    eventually("it was read", async || {
-        reloads(&curfew, "ok").await == 2
-    })
-    .await;
+    eventually("it was read", async || reloads(&curfew, "ok").await == 2).await;
     let before = curfew.log();
     curfew.check_by("").await;
     assert_eq!(curfew.log(), before);

@@ -151,8 +151,8 @@ pub static BROKEN: [Broken; 16] = [
         &["Caddy"],
         "errors of the check let in",
         &[(
-            "\tbind 127.0.0.1\n",
-            "\tbind 127.0.0.1\n\n\thandle_errors 502 504 {\n\t\treverse_proxy 127.0.0.1:3000 {\n\t\t\t\
+            ":8080 {\n",
+            ":8080 {\n\thandle_errors 502 504 {\n\t\treverse_proxy application:3000 {\n\t\t\t\
              @any status 2xx\n\t\t\thandle_response @any {\n\t\t\t\trespond open 200\n\t\t\t}\n\t\t}\n\t}\n",
         )],
     ),

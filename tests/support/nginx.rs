@@ -41,8 +41,8 @@ impl Nginx {
         replaced: &[(&str, String)],
     ) -> Self {
         let replaced: Vec<_> = [
-            ("127.0.0.1:9180", curfew.to_string()),
-            ("127.0.0.1:3000", application.to_string()),
+            ("curfew:9180", curfew.to_string()),
+            ("application:3000", application.to_string()),
         ]
         .into_iter()
         .chain(replaced.iter().cloned())
@@ -51,11 +51,11 @@ impl Nginx {
         Self::with(&text, "")
     }
 
-    /// Runs a configuration that listens at 127.0.0.1:8080; `modules` are loaded for it.
+    /// Runs a configuration that listens at 8080; `modules` are loaded for it.
     pub fn with(text: &str, modules: &str) -> Self {
         let (address, http2) = (local(free_port()), local(free_port()));
         let listen = format!("listen {address};\n    listen {http2} http2;");
-        let text = text.replace("listen 127.0.0.1:8080;", &listen);
+        let text = text.replace("listen 8080;", &listen);
         let server = Server::start(
             Command::new("nginx").args(["-p", ".", "-c", "nginx.conf", "-e", "error.log"]),
             &[

@@ -20,16 +20,16 @@ pub fn with(
     application: SocketAddr,
 ) -> (SocketAddr, Server) {
     let address = local(free_port());
-    let own = changed(own, &[("127.0.0.1:8080", address.to_string())]);
+    let own = changed(own, &[("address: :8080", format!("address: {address}"))]);
     let dynamic = changed(
         dynamic,
         &[
             (
-                "address: http://127.0.0.1:9180/forward-auth",
+                "address: http://curfew:9180/forward-auth",
                 format!("address: http://{check}{path}"),
             ),
-            ("url: http://127.0.0.1:9180", format!("url: http://{check}")),
-            ("127.0.0.1:3000", application.to_string()),
+            ("url: http://curfew:9180", format!("url: http://{check}")),
+            ("application:3000", application.to_string()),
         ],
     );
     let server = Server::start(

@@ -37,13 +37,16 @@ pub(super) fn key_ring(
             return None;
         }
     };
-    let keys: Result<Vec<SigningKey>, KeyError> = lines
-        .lines()
+    let keys: Result<Vec<SigningKey>, KeyError> =
+        uncommented(&lines).map(SigningKey::parse).collect();
+    mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
+}
+
+/// The lines of a file that say something; `#` begins a comment.
+fn uncommented(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
-        .map(SigningKey::parse)
-        .collect();
-    mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
 }
 
 pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieConfig> {
@@ -122,27 +125,7 @@ pub(super) fn admin(
     embedded: bool,
     mistakes: &mut Mistakes,
 ) -> Option<AdminConfig> {
-    const KEY: &str = "admin.token_hashes";
-    if raw.token_hashes.is_empty() && !embedded {
-        mistakes.note(
-            KEY,
-            "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
-             and the hash that belongs here",
-        );
-    }
-    let hashes: Option<Vec<[u8; 32]>> = raw
-        .token_hashes
-        .0
-        .iter()
-        .map(|hash| parse_hash(hash))
-        .collect();
-    if hashes.is_none() {
-        mistakes.note(
-            KEY,
-            "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a \
-             token and its hash",
-        );
-    }
+    let hashes = token_hashes(raw, embedded, mistakes);
     if !raw.groups.is_empty() && (raw.url.is_none() || !login) {
         mistakes.note(
             "admin.groups",
@@ -169,6 +152,37 @@ pub(super) fn admin(
         url: url?,
         groups: raw.groups.0.clone(),
     })
+}
+
+fn token_hashes(raw: &RawAdmin, embedded: bool, mistakes: &mut Mistakes) -> Option<Vec<[u8; 32]>> {
+    const KEY: &str = "admin.token_hashes";
+    const FILE: &str = "admin.token_hashes_file";
+    let file = match &raw.token_hashes_file {
+        Some(path) => mistakes.read_text(FILE, path)?,
+        None => String::new(),
+    };
+    let listed = raw.token_hashes.0.iter().map(|hash| (KEY, hash.as_str()));
+    let listed = listed.chain(uncommented(&file).map(|hash| (FILE, hash)));
+    let mut hashes = Vec::new();
+    for (key, hash) in listed {
+        let Some(hash) = parse_hash(hash) else {
+            mistakes.note(
+                key,
+                "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a \
+                 token and its hash",
+            );
+            return None;
+        };
+        hashes.push(hash);
+    }
+    if hashes.is_empty() && !embedded {
+        mistakes.note(
+            KEY,
+            "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
+             and the hash that belongs here",
+        );
+    }
+    Some(hashes)
 }
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {

@@ -10,20 +10,23 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let file = upstreams
         .break_(&rendered(Rendered::Caddy, "Caddyfile", IDLE))
-        .replace("127.0.0.1:3000", &upstreams.application.to_string());
+        .replace("application:3000", &upstreams.application.to_string());
     let mut replaced = vec![
         // Several of them run at once, and speak HTTP/2 without TLS.
         (
             "\tservers {",
             "\tadmin off\n\tservers {\n\t\tprotocols h1 h2c".to_owned(),
         ),
-        (":8080 {", format!(":{} {{", address.port())),
         (
-            "forward_auth 127.0.0.1:9180",
+            ":8080 {",
+            format!(":{} {{\n\tbind 127.0.0.1", address.port()),
+        ),
+        (
+            "forward_auth curfew:9180",
             format!("forward_auth {}", upstreams.check),
         ),
         (
-            "reverse_proxy 127.0.0.1:9180",
+            "reverse_proxy curfew:9180",
             format!("reverse_proxy {}", upstreams.check),
         ),
     ];

@@ -10,13 +10,10 @@ use crate::support::{free_port, local};
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
     let mut replaced = vec![
         (
-            "uri: http://127.0.0.1:9180",
+            "uri: http://curfew:9180",
             format!("uri: http://{}", upstreams.check),
         ),
-        (
-            "port_value: 9180",
-            format!("port_value: {}", upstreams.check.port()),
-        ),
+        ("address: curfew, port_value: 9180", at(upstreams.check)),
     ];
     if let Some(policy) = upstreams.policy {
         replaced.push((
@@ -34,12 +31,16 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
     }
-    let port = |address: SocketAddr| format!("port_value: {}", address.port());
     let replaced = [
-        ("port_value: 9181", port(upstreams.grpc)),
-        ("port_value: 9180", port(upstreams.check)),
+        ("address: curfew, port_value: 9181", at(upstreams.grpc)),
+        ("address: curfew, port_value: 9180", at(upstreams.check)),
     ];
     start(&changed(&text, &replaced), upstreams)
+}
+
+/// An address as Envoy has it.
+fn at(address: SocketAddr) -> String {
+    format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {
@@ -47,13 +48,10 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let text = changed(
         text,
         &[
+            ("address: 0.0.0.0, port_value: 8080", at(address)),
             (
-                "port_value: 8080",
-                format!("port_value: {}", address.port()),
-            ),
-            (
-                "port_value: 3000",
-                format!("port_value: {}", upstreams.application.port()),
+                "address: application, port_value: 3000",
+                at(upstreams.application),
             ),
         ],
     );

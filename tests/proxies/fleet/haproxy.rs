@@ -28,10 +28,10 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let text = changed(
         &text,
         &[
-            ("127.0.0.1:8080", address.to_string()),
-            ("127.0.0.1:9180", upstreams.check.to_string()),
-            ("127.0.0.1:9182", upstreams.spoe.to_string()),
-            ("127.0.0.1:3000", upstreams.application.to_string()),
+            ("bind :8080", format!("bind {address}")),
+            ("curfew:9180", upstreams.check.to_string()),
+            ("curfew:9182", upstreams.spoe.to_string()),
+            ("application:3000", upstreams.application.to_string()),
         ],
     );
     let server = Server::start(
