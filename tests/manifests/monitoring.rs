@@ -1,0 +1,167 @@
+//! Alerts and the dashboard: by Prometheus' own tool, and against the metrics that there are.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::support::deployed::deployed;
+
+const ALERTS: &str = "deploy/helm/curfew/files/alerts.yaml";
+
+fn promtool(arguments: &[&str]) -> Output {
+    Command::new("promtool")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn passes(output: &Output) {
+    let said = [&*output.stdout, &*output.stderr].concat();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said)
+    );
+}
+
+#[test]
+fn prometheus_takes_the_alerts() {
+    passes(&promtool(&["check", "rules", ALERTS]));
+}
+
+/// Each alert fires when it should, and is silent when it should be.
+#[test]
+fn the_alerts_fire_when_they_should() {
+    passes(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
+    let tests = super::documents("tests/manifests/alerts.yaml")
+        .remove(0)
+        .to_string();
+    for alert in alerts() {
+        assert!(
+            tests.contains(&format!("\"{alert}\"")),
+            "{alert} is not tested"
+        );
+    }
+}
+
+fn alerts() -> Vec<String> {
+    let alerts = super::documents(ALERTS).remove(0);
+    let rules = alerts["groups"][0]["rules"].as_array().unwrap().clone();
+    let names = rules
+        .iter()
+        .map(|rule| rule["alert"].as_str().unwrap().to_owned());
+    names.collect()
+}
+
+/// Whoever is woken finds what to do.
+#[test]
+fn each_alert_has_its_place_in_the_operations_guide() {
+    let guide = include_str!("../../docs/operations.md");
+    for alert in alerts() {
+        assert!(guide.contains(&format!("### {alert}\n")), "{alert}");
+    }
+}
+
+#[test]
+fn prometheus_takes_its_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("prometheus.yaml");
+    std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
+    let alerts = deployed("helm/curfew/files/alerts.yaml");
+    std::fs::write(directory.path().join("curfew-alerts.yaml"), alerts).unwrap();
+    passes(&promtool(&["check", "config", path.to_str().unwrap()]));
+}
+
+fn dashboard() -> Value {
+    serde_json::from_str(&deployed("helm/curfew/files/dashboard.json")).unwrap()
+}
+
+fn queries() -> Vec<String> {
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array());
+    let queries = targets.flatten();
+    queries
+        .map(|target| target["expr"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Every query is one, by Prometheus' own parser.
+#[test]
+fn prometheus_understands_the_dashboard() {
+    let rules: Vec<Value> = queries()
+        .iter()
+        .enumerate()
+        .map(|(number, query)| {
+            let query = query
+                .replace("$__rate_interval", "5m")
+                .replace("$__range", "1h")
+                .replace("$job", ".+");
+            json!({ "record": format!("query:{number}"), "expr": query })
+        })
+        .collect();
+    assert!(rules.len() > 25);
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+    let text = json!({ "groups": [{ "name": "dashboard", "rules": rules }] }).to_string();
+    std::fs::write(file.path(), text).unwrap();
+    passes(&promtool(&[
+        "check",
+        "rules",
+        file.path().to_str().unwrap(),
+    ]));
+}
+
+/// The documented metrics are those that are served; `tests/process/operation.rs` sees to that.
+#[test]
+fn only_metrics_that_there_are_are_asked_for() {
+    let page = include_str!("../../docs/configuration.md");
+    let documented: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `curfew_")?.split(['`', '{']).next())
+        .collect();
+    let mut asked = BTreeSet::new();
+    for text in queries()
+        .into_iter()
+        .chain([deployed("helm/curfew/files/alerts.yaml")])
+    {
+        for part in text.split("curfew_").skip(1) {
+            let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let name = &part[..end.unwrap_or(part.len())];
+            let name = ["_bucket", "_count", "_sum"]
+                .iter()
+                .find_map(|end| {
+                    name.strip_suffix(end)
+                        .filter(|name| documented.contains(name))
+                })
+                .unwrap_or(name);
+            assert!(documented.contains(name), "curfew_{name}");
+            asked.insert(name.to_owned());
+        }
+    }
+    assert!(asked.len() > 20, "{asked:?}");
+}
+
+/// No two panels lie over each other, and each says what it shows.
+#[test]
+fn the_dashboard_is_tidy() {
+    let dashboard = dashboard();
+    let mut taken = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24);
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(taken.insert((x, y)), "{}", panel["title"]);
+            }
+        }
+        assert!(ids.insert(panel["id"].as_u64().unwrap()));
+        assert!(
+            panel["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty())
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! The unit for systemd, by its own tools.
+
+use std::process::{Command, Output};
+
+use crate::support::deployed::deployed;
+
+fn analyze(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_curfew");
+    let unit = deployed("systemd/curfew.service");
+    assert_eq!(unit.matches("/usr/local/bin/curfew ").count(), 1);
+    let unit = unit.replace("/usr/local/bin/curfew ", &format!("{program} "));
+    std::fs::write(directory.path().join("curfew.service"), unit).unwrap();
+    Command::new("systemd-analyze")
+        .args(arguments)
+        .arg("./curfew.service")
+        .current_dir(directory.path())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn systemd_finds_no_mistake_in_the_unit() {
+    let output = analyze(&["verify", "--man=no"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Of other units of this machine it tells, too.
+    let ours = told.lines().filter(|line| line.contains("curfew.service"));
+    assert_eq!(ours.collect::<Vec<_>>(), [""; 0]);
+    assert!(output.status.success(), "{told}");
+}
+
+/// 0 is perfect, 100 is everything open.
+#[test]
+fn it_has_few_rights() {
+    let output = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{told}");
+}
