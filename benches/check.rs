@@ -318,7 +318,10 @@ fn whole_checks(criterion: &mut Criterion) {
             criterion::BatchSize::SmallInput,
         );
     });
-    let (agent, message) = (Agent::new(bench.contracts.clone()), bench.spoe());
+    let (agent, message) = (
+        Agent::new(bench.contracts.clone(), Arc::default()),
+        bench.spoe(),
+    );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     group.bench_function("spoe", |bencher| {
         bencher.iter(|| {

@@ -237,7 +237,7 @@ impl App {
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
-            let agent = Agent::new(contracts);
+            let agent = Agent::new(contracts, Arc::clone(&draining));
             let service = Service::Connections(Box::new(move |stream, peer, stop| {
                 Box::pin(agent.clone().serve(stream, peer, stop))
             }));

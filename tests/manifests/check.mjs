@@ -168,7 +168,7 @@ const files = printOnly ? rest : process.argv.slice(2);
 const parsed = {};
 const lines = new Map();
 for (const file of files) {
-  const documents = yaml.parseAllDocuments(fs.readFileSync(file, "utf8"));
+  const documents = yaml.parseAllDocuments(fs.readFileSync(file, "utf8"), { merge: true });
   const broken = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
   for (const { message } of broken) lines.set(`${file}: ${message.split("\n")[0]}`, true);
   parsed[file] = broken.length > 0 ? [] : documents.map((document) => document.toJS());

@@ -85,7 +85,9 @@ impl Server {
             .unwrap_or_else(|error| panic!("{command:?}: {error}; scripts/test.sh installs it"));
         let mut server = Self { process, directory };
         for address in addresses {
-            wait_for_listener(&mut server.process, *address);
+            let log = server.directory.path().join("log");
+            let said = || std::fs::read_to_string(&log).unwrap_or_default();
+            wait_for_listener(&mut server.process, *address, said);
         }
         server
     }

@@ -52,12 +52,12 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Waits until something listens at `address`, or `process` has ended.
-pub fn wait_for_listener(process: &mut Child, address: SocketAddr) {
+/// Waits until something listens at `address`, or `process` has ended; `log` is what it said.
+pub fn wait_for_listener(process: &mut Child, address: SocketAddr, log: impl Fn() -> String) {
     let waited = Stopwatch::start();
     while TcpStream::connect(address).is_err() {
         if let Some(status) = process.try_wait().unwrap() {
-            panic!("the server for {address} has ended: {status}");
+            panic!("the server for {address} has ended: {status}\n{}", log());
         }
         assert!(waited.seconds() < 20.0, "nothing listens at {address}");
         std::thread::sleep(Duration::from_millis(10));

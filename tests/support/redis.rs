@@ -58,7 +58,7 @@ impl RedisServer {
             .stdout(log)
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
-        wait_for_listener(&mut process, local(self.port));
+        wait_for_listener(&mut process, local(self.port), String::new);
         self.process = Some(process);
     }
 

@@ -157,7 +157,7 @@ impl Sentinel {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");
-        wait_for_listener(&mut process, local(port));
+        wait_for_listener(&mut process, local(port), String::new);
         Self {
             process,
             port,

@@ -1,5 +1,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -26,19 +28,25 @@ const MAX_PENDING: usize = 256;
 #[derive(Clone)]
 pub struct Agent {
     contracts: Live<Contracts>,
+    draining: Arc<AtomicBool>,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl Agent {
-    /// An agent that answers by these.
+    /// An agent that answers by these. While it is `draining` it fails HAProxy's health checks, and ends
+    /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
+    /// after an answer none is likely to be.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>) -> Self {
-        Self { contracts }
+    pub const fn new(contracts: Live<Contracts>, draining: Arc<AtomicBool>) -> Self {
+        Self {
+            contracts,
+            draining,
+        }
     }
 
-    /// Serves one connection to its end, or until told to stop: then it reads nothing more,
-    /// answers what it has read, and says good-bye.
+    /// Serves one connection to its end, or until told to stop: then it answers what has arrived, and says
+    /// good-bye.
     ///
     /// # Errors
     /// [`io::Error`] when the connection breaks or the peer does not keep to the protocol.
@@ -49,7 +57,8 @@ impl Agent {
         stop: CancellationToken,
     ) -> io::Result<()> {
         let mut socket = Framed::new(stream, SpopCodec::new(MAX_FRAME));
-        let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket));
+        let draining = || self.draining.load(Ordering::Relaxed);
+        let greeting = tokio::time::timeout(HELLO_TIMEOUT, greet(&mut socket, draining()));
         let Some(greeting) = stop.run_until_cancelled(greeting).await else {
             return Ok(());
         };
@@ -62,10 +71,16 @@ impl Agent {
             Greeting::Failed => return Ok(()),
         }
         let mut pending = FuturesUnordered::new();
+        let mut leaving = false;
         let (status, outcome) = loop {
             tokio::select! {
-                Some(ack) = pending.next() => acknowledge(&mut socket, ack).await?,
-                () = stop.cancelled() => break (StatusCode::None, Ok(())),
+                biased;
+                Some(ack) = pending.next() => {
+                    acknowledge(&mut socket, ack).await?;
+                    if pending.is_empty() && draining() {
+                        leaving = true;
+                    }
+                }
                 frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
                     None => return Ok(()),
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -80,6 +95,11 @@ impl Agent {
                         _ => break (StatusCode::Invalid, Ok(())),
                     },
                 },
+                // Nothing has arrived that is not answered.
+                () = std::future::ready(()), if leaving && pending.is_empty() => {
+                    break (StatusCode::None, Ok(()));
+                }
+                () = stop.cancelled(), if !leaving => leaving = true,
             }
         };
         // Whatever ends the connection, the checks before it are other clients'.
@@ -131,7 +151,7 @@ enum Greeting {
     Failed,
 }
 
-async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
+async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
     let Some(frame) = socket.next().await else {
         return Ok(Greeting::Failed);
     };
@@ -162,6 +182,10 @@ async fn greet(socket: &mut Socket) -> io::Result<Greeting> {
         }
     };
     socket.codec_mut().set_max_frame_size(max_frame_size);
+    if draining && hello.healthcheck == Some(true) {
+        part(socket, StatusCode::None).await?;
+        return Ok(Greeting::Failed);
+    }
     let hello_back = AgentHello {
         version,
         max_frame_size,
@@ -194,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_is_not_kept() {
-        let agent = Agent::new(Fixture::new().await.contracts);
+        let agent = Agent::new(Fixture::new().await.contracts, Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap())
             .await

@@ -1,0 +1,216 @@
+//! What `docker-compose.yml` says.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::deployed::installed;
+
+const FILE: &str = "docker-compose.yml";
+
+/// The proxies, each with the port that it is published on.
+pub const PROXIES: [(&str, u16); 5] = [
+    ("nginx", 8081),
+    ("traefik", 8082),
+    ("envoy", 8083),
+    ("haproxy", 8084),
+    ("caddy", 8085),
+];
+
+pub struct Compose(Value);
+
+/// A file or a volume, and where a container has it.
+pub struct Mount {
+    pub source: String,
+    pub target: String,
+    pub read_only: bool,
+}
+
+impl Compose {
+    pub fn read() -> Self {
+        let output = Command::new(installed("bin/node"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["tests/manifests/check.mjs", "--json", FILE])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mut parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        Self(parsed[FILE][0].take())
+    }
+
+    pub fn service(&self, name: &str) -> &Value {
+        let service = &self.0["services"][name];
+        assert!(service.is_object(), "there is no service {name}");
+        service
+    }
+
+    fn services(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0["services"].as_object().unwrap().iter()
+    }
+
+    pub fn words(&self, service: &str, key: &str) -> Vec<String> {
+        let list = self.service(service)[key].as_array();
+        let words = list.into_iter().flatten();
+        words
+            .map(|word| word.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    pub fn environment(&self, service: &str) -> BTreeMap<String, String> {
+        let map = self.service(service)["environment"].as_object();
+        let pairs = map.into_iter().flatten();
+        pairs
+            .map(|(key, value)| (key.clone(), value.as_str().unwrap().to_owned()))
+            .collect()
+    }
+
+    pub fn mounts(&self, service: &str) -> Vec<Mount> {
+        let lines = self.words(service, "volumes").into_iter();
+        lines
+            .map(|line| {
+                let mut parts = line.split(':').map(str::to_owned);
+                Mount {
+                    source: parts.next().unwrap(),
+                    target: parts.next().unwrap(),
+                    read_only: parts.next().as_deref() == Some("ro"),
+                }
+            })
+            .collect()
+    }
+
+    /// The files of this repository that a service gets: under which name, and what is in them.
+    pub fn files(&self, service: &str) -> Vec<(String, String)> {
+        let mounts = self.mounts(service).into_iter();
+        let files = mounts.filter(|mount| mount.source.starts_with("./"));
+        files
+            .map(|mount| {
+                let name = mount.target.rsplit('/').next().unwrap().to_owned();
+                let path = repository().join(&mount.source);
+                (name, std::fs::read_to_string(path).unwrap())
+            })
+            .collect()
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+#[test]
+fn docker_compose_takes_the_file() {
+    for more in [&[][..], &["--profile", "observability"]] {
+        let output = Command::new("docker-compose")
+            .current_dir(repository())
+            .args(["-f", FILE])
+            .args(more)
+            .args(["config", "--quiet"])
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+    }
+}
+
+/// What is mounted is there, is a file of `deploy/`, and can't be changed from inside.
+#[test]
+fn what_is_mounted_is_of_deploy() {
+    let compose = Compose::read();
+    let mut mounted = Vec::new();
+    for (name, _) in compose.services() {
+        for mount in compose.mounts(name) {
+            let Some(file) = mount.source.strip_prefix("./") else {
+                let volumes = compose.0["volumes"].as_object().unwrap();
+                assert!(volumes.contains_key(&mount.source), "{}", mount.source);
+                continue;
+            };
+            assert!(file.starts_with("deploy/"), "{file}");
+            assert!(repository().join(file).is_file(), "{file}");
+            assert!(mount.read_only, "{file}");
+            mounted.push(file.to_owned());
+        }
+    }
+    for file in [
+        "deploy/compose/curfew.yaml",
+        "deploy/nginx/curfew.conf",
+        "deploy/traefik/traefik.yaml",
+        "deploy/traefik/curfew.yaml",
+        "deploy/envoy/grpc.yaml",
+        "deploy/haproxy/haproxy.cfg",
+        "deploy/haproxy/curfew-spoe.conf",
+        "deploy/caddy/Caddyfile",
+        "deploy/prometheus/prometheus.yaml",
+        "deploy/helm/curfew/files/alerts.yaml",
+        "deploy/helm/curfew/files/dashboard.json",
+    ] {
+        assert!(mounted.iter().any(|it| it == file), "{file}");
+    }
+}
+
+/// Nothing is reached from elsewhere; each port is one service's; and browsers may be sent back to each.
+#[test]
+fn ports_are_published_on_this_machine_alone() {
+    let compose = Compose::read();
+    let mut published = Vec::new();
+    for (name, _) in compose.services() {
+        for port in compose.words(name, "ports") {
+            let rest = port.strip_prefix("127.0.0.1:");
+            let (outside, inside) = rest.unwrap().split_once(':').unwrap();
+            published.push((
+                name.clone(),
+                outside.parse::<u16>().unwrap(),
+                inside.to_owned(),
+            ));
+        }
+    }
+    for (name, port) in PROXIES {
+        assert!(published.contains(&(name.to_owned(), port, "8080".to_owned())));
+    }
+    let mut ports: Vec<u16> = published.iter().map(|(_, port, _)| *port).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [3001, 8081, 8082, 8083, 8084, 8085, 9090]);
+    let configuration = &compose.files("curfew-1")[0].1;
+    for (_, port) in PROXIES {
+        assert!(
+            configuration.contains(&format!("\"localhost:{port}\"")),
+            "{port}"
+        );
+    }
+}
+
+/// Nobody is started before what it needs, and each can say that it is well.
+#[test]
+fn services_wait_for_what_they_need_and_are_looked_after() {
+    let compose = Compose::read();
+    for (name, service) in compose.services() {
+        let needs = service["depends_on"].as_object();
+        for (need, how) in needs.into_iter().flatten() {
+            let needed = compose.service(need);
+            let condition = how["condition"].as_str().unwrap();
+            let checked = needed["healthcheck"]["test"].is_array();
+            assert_eq!(
+                condition == "service_healthy",
+                checked,
+                "{name} needs {need}"
+            );
+        }
+        // The application has no shell, and nothing that asks; those who need it wait for the rest of the stack, too.
+        if !["keys", "application"].contains(&name.as_str()) {
+            assert_eq!(service["healthcheck"]["test"][0], "CMD", "{name}");
+        }
+    }
+    for name in ["curfew-1", "curfew-2"] {
+        let service = compose.service(name);
+        assert_eq!(
+            service["healthcheck"]["test"],
+            serde_json::json!(["CMD", "/usr/local/bin/curfew", "healthcheck"])
+        );
+        assert_eq!(service["networks"]["default"]["aliases"][0], "curfew");
+        assert_eq!(service["read_only"], true);
+        assert_eq!(service["cap_drop"][0], "ALL");
+        let image = std::fs::read_to_string(repository().join("Dockerfile")).unwrap();
+        let target = service["build"]["target"].as_str().unwrap();
+        assert!(image.contains(&format!(" AS {target}\n")));
+    }
+}

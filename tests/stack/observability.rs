@@ -1,0 +1,94 @@
+//! A real Prometheus, which scrapes both replicas: its rules, and what the dashboard asks it.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::stack::Stack;
+use crate::support::curfew::client;
+use crate::support::deployed::{Server, deployed};
+use crate::support::{eventually, free_port, local};
+
+#[tokio::test]
+async fn prometheus_has_what_the_dashboard_shows() {
+    let stack = Stack::start().await;
+    let address = local(free_port());
+    let mut files = stack.compose.files("prometheus");
+    for (_, text) in &mut files {
+        for (name, replica) in ["curfew-1:9189", "curfew-2:9189"]
+            .iter()
+            .zip(&stack.replicas)
+        {
+            *text = text.replace(name, &replica.ops.to_string());
+        }
+        *text = text.replace("_interval: 5s", "_interval: 500ms");
+    }
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (&**name, &**text))
+        .collect();
+    let _prometheus = Server::start(
+        Command::new("prometheus")
+            .args(["--config.file=prometheus.yaml", "--storage.tsdb.path=data"])
+            .arg(format!("--web.listen-address={address}")),
+        &files,
+        &[address],
+    );
+    let get = async |path: &str, query: &[(&str, &str)]| -> Value {
+        let mut url = url::Url::parse(&format!("http://{address}{path}")).unwrap();
+        url.query_pairs_mut().extend_pairs(query);
+        let answer = client().get(url).send().await.unwrap();
+        serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap()
+    };
+    let (one, two) = (&stack.replicas[0], &stack.replicas[1]);
+    let (alice, bob) = (one.sign_in("alice").await, two.sign_in("bob").await);
+    one.revoke(&alice).await;
+    let alice = one.sign_in("alice").await;
+    let both_are_counted = async || {
+        for (replica, session) in [(one, &alice), (two, &bob)] {
+            let cookie = format!("session={}", session.token);
+            assert_eq!(replica.check_by(&cookie).await.0, 200);
+        }
+        let query = [(
+            "query",
+            "sum(rate(curfew_checks_total[30s])) > 0 and count(up == 1) == 2",
+        )];
+        let found = get("/api/v1/query", &query).await;
+        found["data"]["result"]
+            .as_array()
+            .is_some_and(|result| !result.is_empty())
+    };
+    eventually("both replicas are scraped", both_are_counted).await;
+    let dashboard: Value =
+        serde_json::from_str(&deployed("helm/curfew/files/dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    for panel in panels.filter(|panel| panel["type"] != "row") {
+        for target in panel["targets"].as_array().unwrap() {
+            let query = target["expr"].as_str().unwrap();
+            let query = query
+                .replace("$__rate_interval", "30s")
+                .replace("$__range", "1m")
+                .replace("$job", ".+");
+            let answer = get("/api/v1/query", &[("query", &query)]).await;
+            assert_eq!(answer["status"], "success", "{query}: {answer}");
+            // There is no provider, no webhook that fails, and no policy that goes on without the store.
+            let quiet = [
+                "curfew_logins_total",
+                "curfew_webhooks_total",
+                "curfew_degraded_checks_total",
+            ];
+            let found = answer["data"]["result"].as_array().unwrap().len();
+            let expected = !quiet.iter().any(|name| query.contains(name));
+            assert!(found > 0 || !expected, "{}: {query}", panel["title"]);
+        }
+    }
+    let rules = get("/api/v1/rules", &[]).await;
+    let rules = rules["data"]["groups"][0]["rules"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert!(rules.len() > 10);
+    for rule in rules {
+        assert_ne!(rule["health"], "err", "{rule}");
+    }
+}

@@ -1,0 +1,95 @@
+//! The proxies, each with what `docker-compose.yml` mounts and its command.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::stack::Stack;
+use crate::support::curfew::Curfew;
+use crate::support::deployed::{Server, installed};
+use crate::support::nginx::Nginx;
+use crate::support::{free_port, local};
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    _server: Running,
+}
+
+#[expect(dead_code, reason = "they run for as long as they are held")]
+enum Running {
+    Server(Server),
+    Nginx(Nginx),
+}
+
+impl Stack {
+    /// The proxy of this name, which asks this replica.
+    pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
+        let address = local(free_port());
+        let at = |address: SocketAddr| {
+            format!("address: {}, port_value: {}", address.ip(), address.port())
+        };
+        let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
+        let places = [
+            ("curfew:9180", replica.check.to_string()),
+            ("curfew:9182", spoe.to_string()),
+            ("application:3000", self.application.to_string()),
+            ("address: curfew, port_value: 9180", at(replica.check)),
+            ("address: curfew, port_value: 9181", at(grpc)),
+            (
+                "address: application, port_value: 3000",
+                at(self.application),
+            ),
+            ("address: :8080", format!("address: {address}")),
+            ("bind :8080", format!("bind {address}")),
+            (
+                "\n:8080 {\n",
+                format!("\n:{} {{\n\tbind 127.0.0.1\n", address.port()),
+            ),
+            ("address: 0.0.0.0, port_value: 8080", at(address)),
+        ];
+        let files = self.compose.files(name).into_iter().map(|(name, text)| {
+            let localised = places
+                .iter()
+                .fold(text, |text, (from, to)| text.replace(from, to));
+            (name, localised)
+        });
+        let files: Vec<(String, String)> = files.collect();
+        if name == "nginx" {
+            let nginx = Nginx::with(&files[0].1, "");
+            return Proxy {
+                address: nginx.address,
+                _server: Running::Nginx(nginx),
+            };
+        }
+        let mut command = Command::new(program(name));
+        // Containers have files in places of their own.
+        let words = self.compose.words(name, "command").into_iter();
+        let words = words.filter(|word| word != name).map(|word| {
+            files.iter().fold(word, |word, (file, _)| {
+                let place = word.find('/').filter(|_| word.ends_with(file.as_str()));
+                place.map_or(word.clone(), |place| format!("{}{file}", &word[..place]))
+            })
+        });
+        let admin = local(free_port()).to_string();
+        command.args(words).env("CADDY_ADMIN", admin);
+        if name == "envoy" {
+            command.args(["--use-dynamic-base-id", "--concurrency", "1"]);
+        }
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(name, text)| (&**name, &**text))
+            .collect();
+        let server = Server::start(&mut command, &files, &[address]);
+        Proxy {
+            address,
+            _server: Running::Server(server),
+        }
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    match name {
+        "haproxy" | "envoy" => installed(name),
+        _ => installed(&format!("bin/{name}")),
+    }
+}

@@ -1,0 +1,139 @@
+//! What a person does who tries the stack.
+
+use std::net::SocketAddr;
+
+use http::header::{COOKIE, HOST, LOCATION, SET_COOKIE};
+use reqwest::Response;
+
+use crate::compose::PROXIES;
+use crate::stack::Stack;
+use crate::support::curfew::{Setup, client};
+use crate::support::eventually;
+
+/// A browser, which finds one of the proxies where it is published.
+#[derive(Clone)]
+struct Browser {
+    address: SocketAddr,
+    host: String,
+    cookie: String,
+}
+
+impl Browser {
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        client()
+            .get(self.url(path))
+            .header(HOST, &self.host)
+            .header(COOKIE, &self.cookie)
+            .header("accept", "text/html")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", "document")
+            .send()
+            .await
+            .unwrap()
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Response {
+        client()
+            .post(self.url(path))
+            .header(HOST, &self.host)
+            .header(COOKIE, &self.cookie)
+            .header("origin", format!("http://{}", self.host))
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.to_owned())
+            .send()
+            .await
+            .unwrap()
+    }
+}
+
+fn header<'a>(response: &'a Response, name: &http::HeaderName) -> &'a str {
+    response.headers()[name].to_str().unwrap()
+}
+
+#[tokio::test]
+async fn somebody_tries_the_stack() {
+    let stack = Stack::start().await;
+    // Half of the proxies ask one replica, half the other.
+    let proxies: Vec<_> = PROXIES
+        .iter()
+        .zip(stack.replicas.iter().cycle())
+        .map(|((name, port), replica)| (*name, *port, stack.proxy(name, replica)))
+        .collect();
+    let browsers = proxies.iter().map(|(_, port, proxy)| Browser {
+        address: proxy.address,
+        host: format!("localhost:{port}"),
+        cookie: String::new(),
+    });
+    let mut browsers: Vec<Browser> = browsers.collect();
+    for browser in &browsers {
+        // Nobody is let in; browsers are led to the way in, and told where from.
+        eventually("the proxy has read its configuration", async || {
+            browser.get("/orders").await.status() == 302
+        })
+        .await;
+        let refused = browser.get("/orders").await;
+        let to = header(&refused, &LOCATION);
+        let (place, query) = to.split_once('?').unwrap();
+        assert_eq!(place, "http://localhost:8081/sign-in");
+        let port = browser.host.split_once(':').unwrap().1;
+        let back = format!("rd=http%3A%2F%2Flocalhost%3A{port}%2Forders");
+        assert!(query.contains(&back), "{query}");
+        let page = browser.get("/sign-in").await;
+        assert_eq!(page.status(), 200);
+        assert!(page.text().await.unwrap().contains("<h1>Sign in</h1>"));
+    }
+    // A form from elsewhere signs nobody in.
+    let mut stranger = browsers[0].clone();
+    stranger.host = "localhost:9999".to_owned();
+    let form = "subject=alice&rd=http%3A%2F%2Flocalhost%3A8084%2Forders";
+    let forged = client()
+        .post(browsers[0].url("/sign-in"))
+        .header(HOST, &browsers[0].host)
+        .header("origin", "http://evil.example")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form);
+    assert_eq!(forged.send().await.unwrap().status(), 403);
+    let came_in = browsers[0].post("/sign-in", form).await;
+    assert_eq!(came_in.status(), 303);
+    assert_eq!(header(&came_in, &LOCATION), "http://localhost:8084/orders");
+    let cookie = header(&came_in, &SET_COOKIE)
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    assert!(cookie.starts_with("session="));
+    for browser in &mut browsers {
+        browser.cookie.clone_from(&cookie);
+        let page = browser.get("/orders").await;
+        assert_eq!(page.status(), 200, "{}", browser.host);
+        assert!(
+            page.text()
+                .await
+                .unwrap()
+                .contains("<strong>alice</strong>")
+        );
+        let status = browser.get("/.curfew/session").await;
+        assert!(status.text().await.unwrap().contains("\"alice\""));
+        assert_eq!(browser.get("/.curfew/warning.js").await.status(), 200);
+    }
+    // Signed out at one, it is over at all of them.
+    let left = browsers[4].post("/.curfew/sign-out", "").await;
+    assert!(left.status().is_redirection() || left.status().is_success());
+    for browser in &browsers {
+        eventually("it is over everywhere", async || {
+            browser.get("/orders").await.status() == 302
+        })
+        .await;
+    }
+    // As the health check of the containers has it.
+    for replica in &stack.replicas {
+        let url = format!("http://{}", replica.ops);
+        let mut check = Setup::memory().command(&["healthcheck", "--url", &url]);
+        assert!(check.status().unwrap().success());
+    }
+}

@@ -1,0 +1,109 @@
+//! Redis, two replicas and the application, as `docker-compose.yml` has them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::compose::Compose;
+use crate::support::curfew::{Curfew, Setup};
+use crate::support::deployed::Server;
+use crate::support::{eventually, free_port, local};
+
+pub struct Stack {
+    pub compose: Compose,
+    pub replicas: [Curfew; 2],
+    pub application: SocketAddr,
+    _servers: [Server; 2],
+    _keys: TempDir,
+}
+
+impl Stack {
+    pub async fn start() -> Self {
+        let compose = Compose::read();
+        let keys = tempfile::tempdir().unwrap();
+        let place = keys.path().to_str().unwrap().to_owned();
+        let local_keys = |text: &str| text.replace("/var/lib/curfew", &place);
+        // The service `keys`.
+        let arguments: Vec<String> = compose.words("keys", "command");
+        let arguments: Vec<String> = arguments.iter().map(|word| local_keys(word)).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        assert!(
+            Setup::memory()
+                .command(&arguments)
+                .status()
+                .unwrap()
+                .success()
+        );
+
+        let redis = local(free_port());
+        let command = compose.words("redis", "command");
+        let server = Server::start(
+            Command::new(&command[0]).args(&command[1..]).args([
+                "--port",
+                &redis.port().to_string(),
+                "--bind",
+                "127.0.0.1",
+            ]),
+            &[],
+            &[redis],
+        );
+
+        let replicas = ["curfew-1", "curfew-2"].map(|name| {
+            let mounted = compose.files(name).remove(0);
+            let text = local_keys(&mounted.1).replace("redis:6379", &redis.to_string());
+            let path = keys.path().join(format!("{name}.yaml"));
+            std::fs::write(&path, text).unwrap();
+            let mut setup = Setup::memory()
+                .unset("TOKEN__KEYS")
+                .unset("ADMIN__TOKEN_HASHES")
+                .unset("ADMIN__ALLOW_AGEING")
+                .set("LISTEN__SPOE", "127.0.0.1:0");
+            for (variable, value) in compose.environment(name) {
+                setup = setup.set_plain(&variable, &value);
+            }
+            setup = setup.file(&path);
+            setup.admin_token = std::fs::read_to_string(keys.path().join("admin-token")).unwrap();
+            setup
+                .admin_token
+                .truncate(setup.admin_token.trim_end().len());
+            setup.start()
+        });
+        for replica in &replicas {
+            eventually("the replica is ready", async || {
+                replica.ops("/readyz").await.0 == 200
+            })
+            .await;
+        }
+
+        let application = local(free_port());
+        let mut command = Command::new(example());
+        for (variable, value) in compose.environment("application") {
+            let value = local_keys(&value)
+                .replace("curfew:9188", &replicas[0].admin.to_string())
+                .replace("0.0.0.0:3000", &application.to_string());
+            command.env(variable, value);
+        }
+        let sample = Server::start(&mut command, &[], &[application]);
+        Self {
+            compose,
+            replicas,
+            application,
+            _servers: [server, sample],
+            _keys: keys,
+        }
+    }
+}
+
+/// The sample application. `cargo test` builds it beside the tests, but not for one of them alone.
+fn example() -> PathBuf {
+    let curfew = PathBuf::from(env!("CARGO_BIN_EXE_curfew"));
+    let path = curfew.with_file_name("examples/application");
+    assert!(
+        path.exists(),
+        "{} is missing: cargo test --no-run",
+        path.display()
+    );
+    path
+}

@@ -1,0 +1,234 @@
+//! Two replicas are replaced one after the other while they are used: nobody is denied who may pass, and nobody
+//! passes who may not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::support::backend::Backend;
+use crate::support::curfew::{Curfew, Setup, SignedIn, client};
+use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::eventually;
+use crate::support::nginx::Nginx;
+use crate::support::redis::RedisServer;
+use crate::support::{free_port, local};
+
+const CLIENTS: usize = 16;
+
+/// What came of the requests.
+#[derive(Default)]
+struct Counts {
+    live: AtomicUsize,
+    ended: AtomicUsize,
+    wrong: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// One of two places for a replica, which stays while replicas come and go.
+struct Place {
+    setup: Setup,
+    curfew: Option<Curfew>,
+}
+
+impl Place {
+    fn new(redis: &RedisServer, key: &Setup) -> Self {
+        let port = || local(free_port()).to_string();
+        let mut setup = Setup::redis(&redis.url())
+            .set("LISTEN__CHECK", &port())
+            .set("LISTEN__SPOE", &port())
+            .set("LISTEN__GRPC", "off")
+            .set("TOKEN__KEYS", &key.key)
+            .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
+            .set("SHUTDOWN_DELAY", "1s")
+            // Many processes share two processors here.
+            .set("STORE__COMMAND_TIMEOUT", "500ms");
+        setup.key.clone_from(&key.key);
+        let curfew = Some(setup.start());
+        Self { setup, curfew }
+    }
+
+    fn curfew(&self) -> &Curfew {
+        self.curfew.as_ref().unwrap()
+    }
+
+    async fn ready(&self) {
+        eventually("the replica is ready", async || {
+            self.curfew().ops("/readyz").await.0 == 200
+        })
+        .await;
+    }
+
+    /// Stops the replica as an orchestrator does, and starts the next one in its place.
+    async fn upgrade(&mut self) {
+        let old = self.curfew.take().unwrap();
+        old.stop().await;
+        self.curfew = Some(self.setup.start());
+        self.ready().await;
+    }
+}
+
+async fn used(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: u16) {
+    let client = client();
+    while !counts.stop.load(Ordering::Relaxed) {
+        let request = client
+            .get(format!("http://{proxy}/"))
+            .header("host", "app.example.com")
+            .header("cookie", &cookie);
+        let status = request
+            .send()
+            .await
+            .map_or(0, |answer| answer.status().as_u16());
+        let count = match (status == expected, expected) {
+            (false, _) => {
+                println!("{status} instead of {expected}");
+                &counts.wrong
+            }
+            (true, 200) => &counts.live,
+            (true, _) => &counts.ended,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// A way in front of two replicas.
+enum Proxy {
+    Nginx(Nginx),
+    Haproxy {
+        address: SocketAddr,
+        _server: Server,
+    },
+}
+
+impl Proxy {
+    const NAMES: [&str; 2] = ["NGINX", "HAProxy"];
+
+    fn start(name: &str, places: &[Place; 2], application: SocketAddr) -> Self {
+        let [one, two] = places.each_ref().map(Place::curfew);
+        if name == "NGINX" {
+            let second = (
+                // Not to be left out for longer than it is away (NGINX's own: 10 s).
+                ";\n    keepalive 32;\n}\n\nupstream application",
+                format!(
+                    " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\nupstream application",
+                    two.check
+                ),
+            );
+            return Self::Nginx(Nginx::changed(one.check, application, &[second]));
+        }
+        let address = local(free_port());
+        let server = "server curfew curfew:9182 check inter 2s fall 3 rise 1";
+        let text = changed(
+            &deployed("haproxy/haproxy.cfg"),
+            &[
+                (
+                    server,
+                    format!(
+                        "server curfew-1 {} check inter 2s fall 3 rise 1\n    \
+                         server curfew-2 {} check inter 2s fall 3 rise 1",
+                        one.spoe.unwrap(),
+                        two.spoe.unwrap()
+                    ),
+                ),
+                ("curfew:9180", one.check.to_string()),
+                ("application:3000", application.to_string()),
+                ("bind :8080", format!("bind {address}")),
+            ],
+        );
+        let server = Server::start(
+            std::process::Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
+            &[
+                ("haproxy.cfg", &text),
+                ("curfew-spoe.conf", &deployed("haproxy/curfew-spoe.conf")),
+            ],
+            &[address],
+        );
+        Self::Haproxy {
+            address,
+            _server: server,
+        }
+    }
+
+    const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Nginx(nginx) => nginx.address,
+            Self::Haproxy { address, .. } => *address,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
+    let mut table = BTreeMap::new();
+    for name in Proxy::NAMES {
+        let redis = RedisServer::start();
+        let key = Setup::memory();
+        let mut places = [Place::new(&redis, &key), Place::new(&redis, &key)];
+        for place in &places {
+            place.ready().await;
+        }
+        let backend = Backend::start().await;
+        let proxy = Proxy::start(name, &places, backend.address);
+        let counts = Arc::new(Counts::default());
+        let mut clients = JoinSet::new();
+        for number in 0..CLIENTS {
+            let curfew = places[number % 2].curfew();
+            let session: SignedIn = curfew.sign_in(&format!("user {number}")).await;
+            let expected = if number % 4 == 0 {
+                curfew.revoke(&session).await;
+                401
+            } else {
+                200
+            };
+            let get = async |client: reqwest::Client| {
+                let url = format!("http://{}/", proxy.address());
+                let request = client.get(url).header("host", "app.example.com");
+                request
+                    .header("cookie", session.cookie())
+                    .send()
+                    .await
+                    .unwrap()
+                    .status()
+            };
+            // Everybody has heard of the end.
+            eventually("what is right is right", async || {
+                get(client()).await == expected
+            })
+            .await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let cookie = session.cookie();
+            clients.spawn(used(Arc::clone(&counts), proxy.address(), cookie, expected));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let before = places.each_ref().map(|place| place.curfew().id());
+        for place in &mut places {
+            place.upgrade().await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        for (place, id) in places.iter().zip(before) {
+            assert_ne!(place.curfew().id(), id);
+        }
+        // It was alone for a while. HAProxy sees no reason to go to the other one then.
+        let (_, metrics) = places[0].curfew().ops("/metrics").await;
+        assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
+        counts.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+        let count = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        let row = [&counts.live, &counts.ended, &counts.wrong].map(count);
+        assert!(row[0] > 500 && row[1] > 100, "{row:?}");
+        table.insert(name, row);
+    }
+    println!(
+        "\n| proxy | live sessions, let in | ended ones, refused | wrong answers |\n|---|--:|--:|--:|"
+    );
+    for (name, [live, ended, wrong]) in &table {
+        println!("| {name} | {live} | {ended} | {wrong} |");
+    }
+    assert!(table.values().all(|row| row[2] == 0));
+}
