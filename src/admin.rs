@@ -1,6 +1,7 @@
 //! The admin API, `/api/v1/…`, on its own listener, behind a bearer token; and the console, for people.
 
 mod authorize;
+mod caller;
 mod console;
 mod error;
 mod explain;
@@ -15,6 +16,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use crate::contract::SessionCookie;
+use crate::kubernetes::Kubernetes;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::login::Login;
@@ -35,6 +37,8 @@ pub struct Admin {
     pub cookie: SessionCookie,
     /// Who may come in.
     pub tokens: AdminTokens,
+    /// Who knows others who may.
+    pub kubernetes: Option<Arc<Kubernetes>>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
     /// Whether browsers reach the console over TLS.
@@ -85,7 +89,7 @@ pub fn router(admin: Live<Admin>) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .route_layer(middleware::from_fn_with_state(
             admin.clone(),
-            authorize::require_token,
+            authorize::find_caller,
         ));
     Router::new()
         .route("/api/v1/openapi.json", get(openapi::serve))

@@ -114,6 +114,9 @@ pub enum StartError {
     /// An identity provider can't be asked like this.
     #[error("login.providers: {0}")]
     Provider(reqwest::Error),
+    /// Kubernetes can't be asked like this.
+    #[error("admin.kubernetes: {0}")]
+    Kubernetes(reqwest::Error),
     /// No key could be made.
     #[error("token.keys: {0}")]
     Key(#[from] KeyError),
@@ -140,6 +143,9 @@ pub enum RunError {
     /// Redis holds records that this program does not know.
     #[error(transparent)]
     Schema(#[from] ConnectError),
+    /// Kubernetes can't be asked like this.
+    #[error("admin.kubernetes: {0}")]
+    Kubernetes(reqwest::Error),
     /// The last activities could not be written.
     #[error("activity was lost: {0}")]
     Flush(#[from] StoreError),
@@ -175,7 +181,9 @@ impl App {
         let token = AdminToken::generate()?;
         let made_up = MadeUp {
             key_ring: config.key_ring.is_none(),
-            admin_token: config.admin.token_hashes.is_empty().then_some(token.token),
+            admin_token: (config.admin.token_hashes.is_empty()
+                && config.admin.kubernetes.is_none())
+            .then_some(token.token),
         };
         let mut webhook = None;
         if let Some(settings) = config.webhook.clone() {

@@ -24,6 +24,7 @@ use crate::credential::{JwtPlaces, KeyRing};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::FetchSettings;
+use crate::kubernetes::KubernetesSettings;
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
@@ -208,6 +209,8 @@ pub struct CookieConfig {
 pub struct AdminConfig {
     /// SHA-256 hashes of the tokens that open it; none to make a token for this process.
     pub token_hashes: Vec<[u8; 32]>,
+    /// Kubernetes, where its users may use the API as its roles say.
+    pub kubernetes: Option<KubernetesSettings>,
     /// Whether sessions may be aged.
     pub allow_ageing: bool,
     /// Where browsers find the console.

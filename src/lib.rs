@@ -31,6 +31,7 @@ pub mod explain;
 pub mod http_client;
 pub mod identity;
 pub mod jwks;
+pub mod kubernetes;
 pub mod lifecycle;
 pub mod lint;
 pub mod listener;

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::Admin;
+use super::caller::Caller;
 use super::error::ApiError;
 use crate::secret::Secret;
 
@@ -86,10 +87,11 @@ fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Lets a request pass that carries a known token.
-pub(super) async fn require_token(
+/// Lets a request pass that carries a known token, and says whose it is: an admin's, who may do everything, or that of
+/// somebody whom Kubernetes knows.
+pub(super) async fn find_caller(
     State(admin): State<Arc<Admin>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let mut lines = request.headers().get_all(AUTHORIZATION).into_iter();
@@ -99,12 +101,28 @@ pub(super) async fn require_token(
             .eq_ignore_ascii_case(b"bearer ")
             .then(|| token.trim_ascii())
     });
-    let admitted = token.is_some_and(|token| admin.tokens.admit(token)) && lines.next().is_none();
-    if admitted {
-        Ok(next.run(request).await)
-    } else {
-        Err(ApiError::Unauthorized)
-    }
+    let token = token.filter(|_| lines.next().is_none());
+    let token = token.ok_or(ApiError::Unauthorized)?;
+    let caller = match &admin.kubernetes {
+        _ if admin.tokens.admit(token) => Caller::Token,
+        Some(kubernetes) => {
+            let token = json_web_token(token).ok_or(ApiError::Unauthorized)?;
+            let user = kubernetes.who(token).await?.ok_or(ApiError::Unauthorized)?;
+            Caller::Kubernetes(Arc::clone(kubernetes), user)
+        }
+        None => return Err(ApiError::Unauthorized),
+    };
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+/// What looks like a token of Kubernetes; it is not asked about anything else.
+fn json_web_token(token: &[u8]) -> Option<&str> {
+    const LONGEST: usize = 16 * 1024;
+    let token = std::str::from_utf8(token).ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let jwt = token.len() <= LONGEST && token.matches('.').count() == 2;
+    (jwt && token.bytes().all(plain)).then_some(token)
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(super) enum ApiError {
     Unauthorized,
     #[error("{0}")]
     Invalid(String),
+    #[error("{0}")]
+    Forbidden(String),
     #[error("there is no session of this name")]
     UnknownSession,
     #[error("there is nothing at this path; /api/v1/openapi.json says what there is")]
@@ -56,7 +58,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::AgeingOff => StatusCode::FORBIDDEN,
+            Self::AgeingOff | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::CONFLICT,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,19 +1,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::{Extension, Json};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Admin;
+use super::caller::Caller;
 use super::error::{ApiError, Problem};
 use super::model::{ClientView, SessionView};
 use super::sessions::{PathId, parse_id};
 use crate::check::{Original, OriginalUrl};
 use crate::explain::{Explanation, Question, explain};
+use crate::kubernetes::Verb;
 use crate::policy::{Client, Contract};
 use crate::session::DenyReason;
 
@@ -58,12 +60,14 @@ pub(super) struct ExplainedSession {
         (status = 200, body = ExplainedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
 )]
 pub(super) async fn explain_session(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     path: PathId,
     body: Result<Json<ExplainRequest>, JsonRejection>,
 ) -> Result<Json<ExplainedSession>, ApiError> {
@@ -89,8 +93,7 @@ pub(super) async fn explain_session(
         user_agent: told.user_agent.or(Client::new(None, &headers).user_agent),
         ..told
     };
-    let session = admin.lifecycle.store.load(id).await?;
-    let session = session.ok_or(ApiError::UnknownSession)?;
+    let session = admin.find(id, &caller, Verb::Get).await?;
     let question = Question {
         contract,
         policy: request.policy.as_deref(),

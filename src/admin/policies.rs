@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Admin;
+use super::caller::Caller;
+use super::error::ApiError;
+use crate::kubernetes::Verb;
 use crate::policy::{OnStoreFailure, Policy};
 use crate::session::{Limits, PolicyName};
 
@@ -15,16 +18,24 @@ use crate::session::{Limits, PolicyName};
     path = "/api/v1/policies",
     tag = "policies",
     security(("token" = [])),
-    responses((status = 200, body = PolicyList), (status = 401, body = super::error::Problem)),
+    responses(
+        (status = 200, body = PolicyList),
+        (status = 401, body = super::error::Problem),
+        (status = 403, description = "no role of the cluster allows it", body = super::error::Problem),
+    ),
 )]
-pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<PolicyList> {
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<PolicyList>, ApiError> {
+    caller.may(Verb::List, None).await?;
     let policies = &admin.lifecycle.policies;
     let views = policies
         .iter()
         .map(|(name, policy)| PolicyView::new(name, policy, name == policies.default_name()));
-    Json(PolicyList {
+    Ok(Json(PolicyList {
         policies: views.collect(),
-    })
+    }))
 }
 
 /// A policy. All times are in seconds.

@@ -1,19 +1,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 use http::header::LOCATION;
 
 use super::Admin;
+use super::caller::Caller;
 use super::error::{ApiError, Problem};
 use super::model::{
     AgeSession, CountSessions, CreateSession, CreatedSession, ListSessions, ReplicationView,
     RevokeAll, RevokedAll, RevokedSession, SessionCount, SessionPage, SessionView,
 };
+use crate::kubernetes::Verb;
 use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Page, Replication};
 
@@ -28,6 +30,20 @@ impl Admin {
     /// The session as it is now.
     fn view(&self, id: SessionId, session: &Session) -> SessionView {
         self.view_at(id, session, self.lifecycle.clock.now())
+    }
+
+    /// A session, for a caller who may do this with it. Whoever may not do it with everybody's is not told which there
+    /// are.
+    pub(super) async fn find(
+        &self,
+        id: SessionId,
+        caller: &Caller,
+        verb: Verb,
+    ) -> Result<Session, ApiError> {
+        let session = self.lifecycle.store.load(id).await?;
+        let subject = session.as_ref().map(|session| &session.subject);
+        caller.may(verb, subject).await?;
+        session.ok_or(ApiError::UnknownSession)
     }
 
     /// A page of sessions as they are now.
@@ -63,19 +79,20 @@ impl Admin {
         (status = 201, body = CreatedSession, headers(("Location" = String, description = "the session"))),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 409, description = "the subject has as many sessions as its policy allows", body = Problem),
         (status = 503, description = "the store failed or is full", body = Problem),
     ),
 )]
 pub(super) async fn create(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     body: Result<Json<CreateSession>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
-    let started = admin
-        .lifecycle
-        .start(request.parse(&admin.lifecycle.policies)?)
-        .await?;
+    let sign_in = request.parse(&admin.lifecycle.policies)?;
+    caller.may(Verb::Create, Some(&sign_in.subject)).await?;
+    let started = admin.lifecycle.start(sign_in).await?;
     // The answer is about the instant of the sign-in: whole limits, not a millisecond less.
     let now = started.session.started;
     let created = CreatedSession {
@@ -100,11 +117,13 @@ pub(super) async fn create(
         (status = 200, body = SessionPage),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<ListSessions>, QueryRejection>,
 ) -> Result<Json<SessionPage>, ApiError> {
     let Query(query) = query?;
@@ -119,9 +138,13 @@ pub(super) async fn list(
     let page = match (query.subject, cursor) {
         (Some(subject), cursor) => {
             let subject = parse_subject(subject)?;
+            caller.may(Verb::List, Some(&subject)).await?;
             admin.lifecycle.store.list(&subject, cursor, limit).await?
         }
-        (None, None) => admin.lifecycle.ending_first(limit).await?,
+        (None, None) => {
+            caller.may(Verb::List, None).await?;
+            admin.lifecycle.ending_first(limit).await?
+        }
         (None, Some(_)) => {
             let whose = "cursor: goes with the subject that it was told for";
             return Err(ApiError::Invalid(whose.to_owned()));
@@ -141,21 +164,18 @@ pub(super) async fn list(
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
 )]
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     path: PathId,
 ) -> Result<Json<SessionView>, ApiError> {
     let id = parse_id(path)?;
-    let session = admin
-        .lifecycle
-        .store
-        .load(id)
-        .await?
-        .ok_or(ApiError::UnknownSession)?;
+    let session = admin.find(id, &caller, Verb::Get).await?;
     Ok(Json(admin.view(id, &session)))
 }
 
@@ -171,15 +191,20 @@ pub(super) async fn show(
         (status = 202, description = "it has ended, but not as many replicas of the store as are wanted have confirmed it: a fail-over could lose the end; repeating this asks them again", body = RevokedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, description = "it may not have ended; repeating this is safe", body = Problem),
     ),
 )]
 pub(super) async fn revoke(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     path: PathId,
 ) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
     let id = parse_id(path)?;
+    if !matches!(caller, Caller::Token) {
+        admin.find(id, &caller, Verb::Delete).await?;
+    }
     let (outcome, replication) = admin.lifecycle.revoke(id).await?;
     match outcome {
         EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) => {
@@ -210,15 +235,18 @@ pub(super) async fn revoke(
         (status = 202, description = "done, but not as many replicas of the store as are wanted have confirmed it", body = RevokedAll),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 503, description = "some may not have ended; repeating this is safe", body = Problem),
     ),
 )]
 pub(super) async fn revoke_all(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<RevokeAll>, QueryRejection>,
 ) -> Result<(StatusCode, Json<RevokedAll>), ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
+    caller.may(Verb::Delete, Some(&subject)).await?;
     let before = query.before.map(|text| {
         let time = humantime::parse_rfc3339_weak(&text)
             .ok()
@@ -253,15 +281,18 @@ pub(super) async fn revoke_all(
         (status = 200, body = SessionCount),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
+        (status = 403, description = "no role of the cluster allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
 pub(super) async fn count(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     query: Result<Query<CountSessions>, QueryRejection>,
 ) -> Result<Json<SessionCount>, ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
+    caller.may(Verb::List, Some(&subject)).await?;
     let count = admin.lifecycle.count(&subject).await?;
     Ok(Json(SessionCount {
         live: count.live,
@@ -291,13 +322,14 @@ const fn status_of(replication: Replication) -> StatusCode {
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "ageing is off", body = Problem),
+        (status = 403, description = "ageing is off, or no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
 )]
 pub(super) async fn age(
     State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
     path: PathId,
     body: Result<Json<AgeSession>, JsonRejection>,
 ) -> Result<Json<SessionView>, ApiError> {
@@ -312,6 +344,10 @@ pub(super) async fn age(
     let by = by.ok_or_else(|| {
         ApiError::Invalid("by: a duration such as `14m 30s`, at most 1000 days".to_owned())
     })?;
+    if !matches!(caller, Caller::Token) {
+        // It may end by that.
+        admin.find(id, &caller, Verb::Delete).await?;
+    }
     let session = admin
         .lifecycle
         .age(id, by)

@@ -41,6 +41,7 @@ impl Fixture {
             lifecycle: bench.lifecycle.clone(),
             cookie: SessionCookie::new(cookie).unwrap(),
             tokens: AdminTokens::new(vec![token.hash]),
+            kubernetes: None,
             allow_ageing,
             secure: false,
             login: None,

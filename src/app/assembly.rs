@@ -13,6 +13,7 @@ use crate::contract::{Contracts, SessionCookie, SignIn};
 use crate::credential::{CredentialExtractor, KeyRing};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
+use crate::kubernetes::Kubernetes;
 use crate::lifecycle::{KnownSessions, Lifecycle};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
@@ -111,8 +112,10 @@ impl Foundation {
             clear_site_data: config.clear_site_data.clone(),
             literal_headers: config.literal_headers,
         };
+        let kubernetes = config.admin.kubernetes.clone().map(Kubernetes::new);
+        let kubernetes = kubernetes.transpose().map_err(StartError::Kubernetes)?;
         let mut tokens = config.admin.token_hashes.clone();
-        if tokens.is_empty() {
+        if tokens.is_empty() && kubernetes.is_none() {
             tokens.push(self.made_up_token);
         }
         let admin = Admin {
@@ -120,6 +123,7 @@ impl Foundation {
             book,
             cookie,
             tokens: AdminTokens::new(tokens),
+            kubernetes: kubernetes.map(Arc::new),
             allow_ageing: config.admin.allow_ageing,
             secure: config
                 .admin

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin_api::{AdminApi, AdminArgs};
 use super::table::{Table, printable, seconds};
@@ -217,6 +218,8 @@ async fn watch(
     every: Duration,
     json: bool,
 ) -> anyhow::Result<()> {
+    // Heard for as long as this runs: one that comes while the API is asked counts, too.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut known: Option<BTreeMap<String, Value>> = None;
     loop {
         let live = fetch(api, subject, PAGE).await?.into_iter();
@@ -242,7 +245,7 @@ async fn watch(
         known = Some(live);
         tokio::select! {
             () = tokio::time::sleep(every) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
         }
     }
 }

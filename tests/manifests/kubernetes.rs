@@ -20,13 +20,15 @@ const EARNEST: [&str; 2] = [
     "secret.existing=curfew",
 ];
 /// All that can be turned on.
-const ALL: [&str; 13] = [
+const ALL: [&str; 15] = [
     EARNEST[0],
     EARNEST[1],
     "redis.password=true",
     "service.spoe=true",
     "admin.service=true",
     "admin.from[0].podSelector.matchLabels.app=shop",
+    "kubernetesIdentity.enabled=true",
+    "kubernetesIdentity.viewers[0].kind=Group,kubernetesIdentity.viewers[0].name=staff,kubernetesIdentity.viewers[0].apiGroup=rbac.authorization.k8s.io",
     "autoscaling.enabled=true",
     "networkPolicy.egress[0].ports[0].port=6379",
     "metrics.serviceMonitor=true",
@@ -140,7 +142,14 @@ impl Rendered {
         curfew(&["keygen", "--directory", secret]);
         std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
         let path = self.directory.path().join("curfew.yaml");
-        std::fs::write(&path, text.unwrap().replace("/etc/curfew/secret", secret)).unwrap();
+        std::fs::write(
+            &path,
+            text.unwrap().replace("/etc/curfew/secret", secret).replace(
+                "kubernetes:\n    enabled: true",
+                "kubernetes:\n    enabled: false",
+            ),
+        )
+        .unwrap();
         let printed = curfew(&["check-config", "--config", path.to_str().unwrap()]);
         assert!(!printed.contains("guess"), "{printed}");
         let source = Source {
@@ -202,6 +211,10 @@ fn the_chart_is_valid_and_understood() {
 #[test]
 fn all_that_can_be_turned_on_is_there() {
     let rendered = Rendered::new(&said(helm(&ALL)));
+    // It needs the files that Kubernetes mounts.
+    let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
+    assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
+    assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
     let effective = rendered.is_understood();
     assert_eq!(effective["listen"]["admin"], "0.0.0.0:9188");
     assert_eq!(effective["listen"]["spoe"], "0.0.0.0:9182");
@@ -213,6 +226,8 @@ fn all_that_can_be_turned_on_is_there() {
         ("ServiceMonitor", 1),
         ("PrometheusRule", 1),
         ("ConfigMap", 2),
+        ("ClusterRole", 2),
+        ("ClusterRoleBinding", 2),
     ] {
         assert_eq!(rendered.of(kind).len(), count, "{kind}");
     }
@@ -254,7 +269,7 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
     let text = format!(
-        "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin]\n",
+        "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity]\n",
         // kustomize takes no absolute paths.
         pathdiff(&deploy, directory.path())
     );
@@ -265,6 +280,14 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
         opened.is_valid(version);
     }
     let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
+    let chart = Rendered::new(&said(helm(&ALL)));
+    for role in ["curfew-session-viewer", "curfew-session-operator"] {
+        let rules = |of: &Rendered| of.named("ClusterRole", role)["rules"].clone();
+        assert_eq!(rules(&opened), rules(&chart));
+    }
+    let reviewer =
+        |of: &Rendered| of.named("ClusterRoleBinding", "curfew-reviewer")["roleRef"].clone();
+    assert_eq!(reviewer(&opened), reviewer(&chart));
     let client = json!({ "curfew.dev/admin-client": "true" });
     assert_eq!(peer["podSelector"]["matchLabels"], client);
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
@@ -354,7 +377,6 @@ fn is_restricted(pod: &Value) {
     let security = &pod["securityContext"];
     assert_eq!(security["runAsNonRoot"], true);
     assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
-    assert_eq!(pod["automountServiceAccountToken"], false);
     for container in pod["containers"].as_array().unwrap() {
         let security = &container["securityContext"];
         assert_eq!(security["allowPrivilegeEscalation"], false);

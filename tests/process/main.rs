@@ -15,6 +15,7 @@ mod commands;
 mod continuity;
 mod events;
 mod fail_over;
+mod kubernetes;
 mod operation;
 mod probe;
 mod questions;

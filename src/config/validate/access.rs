@@ -1,11 +1,15 @@
 //! What opens doors: the key ring, the cookie, the admin tokens.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use url::Url;
 
-use super::Mistakes;
-use crate::config::raw::{RawAdmin, RawCookie, RawToken};
+use super::{HOUR, Mistakes};
+use crate::config::raw::{RawAdmin, RawCookie, RawKubernetes, RawToken};
 use crate::config::{AdminConfig, CookieConfig};
 use crate::credential::{KeyError, KeyRing, SigningKey};
+use crate::kubernetes::KubernetesSettings;
 
 /// The key ring; `Some(None)` where one is to be made, which only the embedded store may.
 pub(super) fn key_ring(
@@ -146,12 +150,41 @@ pub(super) fn admin(
             mistakes.take("admin.url", url.ok_or(wrong)).map(Some)
         }
     };
+    let kubernetes = kubernetes(&raw.kubernetes, mistakes);
     Some(AdminConfig {
         token_hashes: hashes?,
+        kubernetes: kubernetes?,
         allow_ageing: raw.allow_ageing,
         url: url?,
         groups: raw.groups.0.clone(),
     })
+}
+
+fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<KubernetesSettings>> {
+    if !raw.enabled {
+        return Some(None);
+    }
+    let url = Url::parse(&raw.url).ok();
+    let url = url.filter(|url| url.scheme() == "https" && url.has_host());
+    let wrong = "must be the API server's address, such as https://kubernetes.default.svc: tokens go over TLS only";
+    let url = mistakes.take("admin.kubernetes.url", url.ok_or(wrong));
+    let authorities = mistakes.read("admin.kubernetes.ca_file", &raw.ca_file);
+    let keep = mistakes.duration(
+        "admin.kubernetes.cache",
+        &raw.cache,
+        Duration::ZERO,
+        HOUR / 12,
+    );
+    // It is read again for each question; here it is only looked whether it is there.
+    let token = mistakes.read("admin.kubernetes.token_file", &raw.token_file);
+    token?;
+    Some(Some(KubernetesSettings {
+        url: url?,
+        token_file: PathBuf::from(&raw.token_file),
+        authorities: Some(authorities?),
+        audiences: raw.audiences.0.clone(),
+        keep: keep?,
+    }))
 }
 
 fn token_hashes(raw: &RawAdmin, embedded: bool, mistakes: &mut Mistakes) -> Option<Vec<[u8; 32]>> {
@@ -175,7 +208,7 @@ fn token_hashes(raw: &RawAdmin, embedded: bool, mistakes: &mut Mistakes) -> Opti
         };
         hashes.push(hash);
     }
-    if hashes.is_empty() && !embedded {
+    if hashes.is_empty() && !embedded && !raw.kubernetes.enabled {
         mistakes.note(
             KEY,
             "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \

@@ -49,6 +49,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $own "token" (dict "keys_file" "/etc/curfew/secret/keys") -}}
 {{- $_ := set $own "admin" (dict "token_hashes_file" "/etc/curfew/secret/admin-token-hashes") -}}
 {{- end -}}
+{{- if .Values.kubernetesIdentity.enabled -}}
+{{- $_ := set $own "admin" (mergeOverwrite (default dict $own.admin) (dict "kubernetes" (dict "enabled" true))) -}}
+{{- end -}}
 {{- mergeOverwrite $own (deepCopy .Values.config) | toYaml -}}
 {{- end -}}
 

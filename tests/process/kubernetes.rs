@@ -1,0 +1,346 @@
+//! The roles of a cluster say who may use the admin API: against a server that speaks the two APIs which are asked, over
+//! TLS. What it is asked is held against Kubernetes' own schemas.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use http::{HeaderMap, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::*;
+use crate::support::curfew::{Curfew, SignedIn};
+use crate::support::deployed::installed;
+use crate::support::local;
+use crate::support::tls::Certificates;
+
+const REVIEWER: &str = "the token of Curfew's own service account";
+
+/// The API server, as far as it is asked.
+#[derive(Clone, Default)]
+struct Cluster {
+    asked: Arc<Mutex<Vec<Value>>>,
+    down: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// Tokens that look like those of Kubernetes.
+fn token(name: &str) -> String {
+    format!("eyJhbGciOiJSUzI1NiJ9.{name}.c2lnbmF0dXJl")
+}
+
+impl Cluster {
+    async fn start(&self, certificates: &Certificates) -> std::net::SocketAddr {
+        support::tls::install();
+        let chain = CertificateDer::pem_file_iter(certificates.path("server.pem")).unwrap();
+        let chain = chain.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(certificates.path("server.key")).unwrap();
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = Router::new()
+            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(whose))
+            .route(
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+                post(allowed),
+            )
+            .with_state(self.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, routes) = (acceptor.clone(), routes.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let service = TowerToHyperService::new(routes);
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        address
+    }
+
+    /// Only Curfew's own account may ask.
+    fn hears(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
+        if self.down.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        let presented = headers.get("authorization").and_then(|it| it.to_str().ok());
+        if presented != Some(&format!("Bearer {REVIEWER}")) {
+            return Err(StatusCode::UNAUTHORIZED);
+        }
+        self.asked.lock().unwrap().push(asked.clone());
+        Ok(())
+    }
+
+    fn taken(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+async fn whose(
+    State(cluster): State<Cluster>,
+    headers: HeaderMap,
+    Json(mut review): Json<Value>,
+) -> Result<(StatusCode, Json<Value>), StatusCode> {
+    cluster.hears(&headers, &review)?;
+    assert_eq!(review["spec"]["audiences"], json!(["curfew"]));
+    let presented = review["spec"]["token"].as_str().unwrap();
+    let name = presented.split('.').nth(1).unwrap();
+    review["status"] = match name {
+        "operator" | "viewer" | "shop" | "nobody" => json!({
+            "authenticated": true,
+            "audiences": ["curfew"],
+            "user": {
+                "username": format!("system:serviceaccount:shop:{name}"),
+                "uid": "8c3f0a52-7d0f-4b6f-9a0e-111111111111",
+                "groups": ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"],
+                "extra": { "authentication.kubernetes.io/pod-name": [name] },
+            },
+        }),
+        "elsewhere" => json!({
+            "authenticated": true,
+            "audiences": ["https://kubernetes.default.svc"],
+            "user": { "username": "system:serviceaccount:shop:operator" },
+        }),
+        _ => json!({ "authenticated": false, "user": {}, "error": "invalid bearer token" }),
+    };
+    review["metadata"] = json!({ "creationTimestamp": null });
+    Ok((StatusCode::CREATED, Json(review)))
+}
+
+async fn allowed(
+    State(cluster): State<Cluster>,
+    headers: HeaderMap,
+    Json(mut review): Json<Value>,
+) -> Result<(StatusCode, Json<Value>), StatusCode> {
+    cluster.hears(&headers, &review)?;
+    let spec = &review["spec"];
+    let wanted = &spec["resourceAttributes"];
+    assert_eq!(wanted["group"], "sessions.curfew.dev");
+    assert_eq!(wanted["resource"], "sessions");
+    assert_eq!(spec["groups"][1], "system:serviceaccounts:shop");
+    let (verb, name) = (wanted["verb"].as_str().unwrap(), wanted["name"].as_str());
+    let user = spec["user"].as_str().unwrap().rsplit(':').next().unwrap();
+    let allowed = match user {
+        "operator" => true,
+        "viewer" => matches!(verb, "get" | "list"),
+        // A role with resourceNames.
+        "shop" => name == Some("alice"),
+        _ => false,
+    };
+    review["status"] = json!({ "allowed": allowed, "reason": "RBAC" });
+    Ok((StatusCode::CREATED, Json(review)))
+}
+
+/// Somebody who uses the API.
+struct Person<'a>(&'a Curfew, &'a str);
+
+impl Person<'_> {
+    async fn asks(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("http://{}/api/v1{path}", self.0.admin);
+        let request = client().request(method.parse().unwrap(), url);
+        let request = request.bearer_auth(token(self.1));
+        let request = match body {
+            Some(body) => request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+            None => request,
+        };
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let body = answer.text().await.unwrap();
+        (status, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    async fn sees(&self, method: &str, path: &str) -> u16 {
+        self.asks(method, path, None).await.0
+    }
+}
+
+async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tempfile::TempDir) {
+    let address = cluster.start(certificates).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, format!("{REVIEWER}\n")).unwrap();
+    let setup = Setup::memory()
+        .set("ADMIN__KUBERNETES__ENABLED", "true")
+        .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
+        .set("ADMIN__KUBERNETES__TOKEN_FILE", file.to_str().unwrap())
+        .set("ADMIN__KUBERNETES__CA_FILE", &certificates.text("ca.pem"))
+        .set("ADMIN__KUBERNETES__CACHE", "1s");
+    (setup.start(), directory)
+}
+
+#[tokio::test]
+async fn roles_say_who_may_do_what() {
+    let certificates = Certificates::generate();
+    let cluster = Cluster::default();
+    let (curfew, _token) = started(&certificates, &cluster).await;
+    let alice: SignedIn = curfew.sign_in("alice").await;
+    let bob = curfew.sign_in("bob").await;
+    assert!(cluster.taken().is_empty(), "an admin token asks nobody");
+    let (alices, bobs) = (
+        format!("/sessions/{}", alice.id),
+        format!("/sessions/{}", bob.id),
+    );
+    let unknown = format!("/sessions/{}", "0".repeat(32));
+    let explain = |id: &str| format!("{id}/explain");
+    let question = json!({ "url": "https://app.example.com/" });
+    let age = json!({ "by": "1s" });
+    for (who, expected) in [
+        // create, list all, list alice, count bob, get alice, get bob, get unknown, explain bob, policies, age bob
+        (
+            "operator",
+            [201, 200, 200, 200, 200, 200, 404, 200, 200, 200],
+        ),
+        ("viewer", [403, 200, 200, 200, 200, 200, 404, 200, 200, 403]),
+        ("shop", [201, 403, 200, 403, 200, 403, 403, 403, 403, 403]),
+        ("nobody", [403; 10]),
+        ("elsewhere", [401; 10]),
+        ("forged", [401; 10]),
+    ] {
+        let person = Person(&curfew, who);
+        let create = json!({ "subject": "alice" });
+        let found = [
+            person.asks("POST", "/sessions", Some(create)).await.0,
+            person.sees("GET", "/sessions").await,
+            person.sees("GET", "/sessions?subject=alice").await,
+            person.sees("GET", "/sessions/count?subject=bob").await,
+            person.sees("GET", &alices).await,
+            person.sees("GET", &bobs).await,
+            person.sees("GET", &unknown).await,
+            person
+                .asks("POST", &explain(&bobs), Some(question.clone()))
+                .await
+                .0,
+            person.sees("GET", "/policies").await,
+            person
+                .asks("POST", &format!("{bobs}/age"), Some(age.clone()))
+                .await
+                .0,
+        ];
+        assert_eq!(found, expected, "{who}");
+    }
+    // Who may not is told so, and nothing has happened.
+    let (_, problem) = Person(&curfew, "viewer").asks("DELETE", &bobs, None).await;
+    assert_eq!(
+        problem["detail"],
+        "no role of the cluster allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
+    );
+    assert_eq!(
+        Person(&curfew, "shop")
+            .sees("DELETE", "/sessions?subject=bob")
+            .await,
+        403
+    );
+    assert_eq!(curfew.check(&bob).await, ALLOWED);
+    assert_eq!(Person(&curfew, "shop").sees("DELETE", &alices).await, 200);
+    assert_eq!(curfew.check(&alice).await, denied("revoked"));
+    assert_eq!(
+        Person(&curfew, "operator")
+            .sees("DELETE", "/sessions?subject=bob")
+            .await,
+        200
+    );
+    assert_eq!(curfew.check(&bob).await, denied("revoked"));
+    eventually("it is audited", async || {
+        curfew.audited("admin.refused").len() > 10
+    })
+    .await;
+    let refused = &curfew.audited("admin.refused")[0];
+    assert_eq!(refused["verb"], "create");
+    assert!(
+        !curfew.log().contains(&token("operator")),
+        "no token is logged"
+    );
+    assert!(!curfew.log().contains(REVIEWER));
+    // What is no token of Kubernetes is not asked about.
+    cluster.taken();
+    for strange in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
+        let url = format!("http://{}/api/v1/policies", curfew.admin);
+        let answer = client().get(url).bearer_auth(strange).send().await;
+        assert!(answer.map_or(true, |answer| answer.status().is_client_error()));
+    }
+    assert!(cluster.taken().is_empty());
+}
+
+/// An answer is gone by for a moment; without one nobody is let in, and nobody is told that they may not.
+#[tokio::test]
+async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
+    let certificates = Certificates::generate();
+    let cluster = Cluster::default();
+    let (curfew, token_file) = started(&certificates, &cluster).await;
+    let operator = Person(&curfew, "operator");
+    for _ in 0..20 {
+        assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
+    }
+    let asked = cluster.taken();
+    assert!((2..=6).contains(&asked.len()), "{}", asked.len());
+    // As Kubernetes itself describes them.
+    for mut review in asked {
+        // The tool wants a name; reviews have none.
+        review["metadata"] = json!({ "name": "review" });
+        let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        std::fs::write(file.path(), review.to_string()).unwrap();
+        for version in ["1.29", "1.37"] {
+            let output = Command::new(installed("bin/kubernetes-validate"))
+                .args(["-k", version, "--strict"])
+                .arg(file.path())
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", text(&output.stdout));
+        }
+    }
+    let down = &cluster.down;
+    down.store(true, std::sync::atomic::Ordering::Relaxed);
+    eventually("it is not gone by for long", async || {
+        operator.sees("GET", "/sessions?subject=alice").await == 503
+    })
+    .await;
+    let (_, problem) = operator.asks("GET", "/sessions?subject=alice", None).await;
+    assert!(problem["detail"].as_str().unwrap().contains("is not known"));
+    // Admin tokens still open.
+    assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
+    down.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
+    // Its own token is replaced from time to time; a wrong one is trouble, and no denial.
+    std::fs::write(token_file.path().join("token"), "expired").unwrap();
+    let other = Person(&curfew, "viewer");
+    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 503);
+    std::fs::write(token_file.path().join("token"), REVIEWER).unwrap();
+    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 200);
+}
+
+#[test]
+fn what_kubernetes_needs_is_told() {
+    for (key, value, told) in [
+        (
+            "URL",
+            "http://kubernetes.default.svc",
+            "admin.kubernetes.url",
+        ),
+        ("TOKEN_FILE", "/nowhere", "admin.kubernetes.token_file"),
+        ("CA_FILE", "/nowhere", "admin.kubernetes.ca_file"),
+        ("CACHE", "1h", "admin.kubernetes.cache"),
+    ] {
+        let setup = Setup::memory()
+            .set("ADMIN__KUBERNETES__ENABLED", "true")
+            .set("ADMIN__KUBERNETES__TOKEN_FILE", "/dev/null")
+            .set("ADMIN__KUBERNETES__CA_FILE", "/dev/null")
+            .set(&format!("ADMIN__KUBERNETES__{key}"), value);
+        let output = run(&setup, &["check-config"]);
+        assert!(text(&output.stderr).contains(told), "{key}: {output:?}");
+    }
+}
