@@ -8,6 +8,8 @@ mod ruling;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::clock::Stopwatch;
 use crate::delegate::Delegate;
 use crate::lifecycle::{Adoption, Lifecycle, NotAdopted};
@@ -15,7 +17,7 @@ use crate::policy::{Activity, AddressHeader, Applied, Client, OnStoreFailure, Ru
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
 use crate::sources::{Identified, Presented, Sources, Unidentified};
 use crate::store::{EndOutcome, Ending, Touch};
-use crate::telemetry::{NO_POLICY, audit};
+use crate::telemetry::{NO_POLICY, audit, traces};
 
 pub use original::{MalformedOriginal, OriginalUrl};
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
@@ -71,6 +73,14 @@ impl Asked<'_> {
 impl Checker {
     /// Answers one check; counts and audits the answer.
     pub async fn check(&self, request: &CheckRequest<'_>) -> Outcome {
+        let span = traces::check(request.contract.as_str(), request.headers);
+        if span.is_disabled() {
+            return self.find_answer(request).await;
+        }
+        self.find_answer(request).instrument(span).await
+    }
+
+    async fn find_answer(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
         let ruling = self.ruling(request);
         let (id, outcome) = match &ruling {
@@ -146,6 +156,7 @@ impl Checker {
             outcome.verdict,
             stopwatch.seconds(),
         );
+        traces::answered(policy, outcome.verdict.as_str());
         if let Verdict::Deny(reason) = outcome.verdict {
             let found = outcome.session.as_ref();
             let original = request.original.as_ref().ok();

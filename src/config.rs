@@ -30,6 +30,7 @@ use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
 use crate::session::PolicyName;
 use crate::store::redis::RedisSettings;
+use crate::telemetry::traces::TraceSettings;
 use crate::webhook::WebhookSettings;
 
 pub use load::{Environment, Loaded, load, load_book};
@@ -89,6 +90,8 @@ pub struct Config {
     pub log: LogConfig,
     /// The most time that requests in flight get to finish when the process is told to stop.
     pub shutdown_timeout: Duration,
+    /// Where traces go, if anywhere.
+    pub traces: Option<TraceSettings>,
     /// How long it goes on before that, and only says that it is not ready.
     pub shutdown_delay: Duration,
 }

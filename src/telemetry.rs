@@ -7,6 +7,7 @@ mod metrics;
 mod near_cache;
 mod recent;
 mod replicas;
+pub mod traces;
 
 pub use advice::Advice;
 pub use metrics::{Metrics, NO_POLICY};

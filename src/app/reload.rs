@@ -140,6 +140,7 @@ fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
         ("grpc", before.grpc != now.grpc),
         ("store", before.store != store),
         ("events", before.events != now.events),
+        ("traces", before.traces != now.traces),
         ("log.format", before.log.format != now.log.format),
         (
             "shutdown_delay",

@@ -70,7 +70,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             environment: settings(args, &url).into_iter().collect(),
         };
         let loaded = source.load()?;
-        logging::init(LogFormat::Human, "warn")?;
+        logging::init(LogFormat::Human, "warn", None)?;
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         let contracts = app.contracts();
         let words = [

@@ -12,16 +12,21 @@ use tokio_util::sync::CancellationToken;
 use super::{ConfigArgs, service_manager};
 use crate::app::{Addresses, App, MadeUp};
 use crate::build;
-use crate::clock::SystemClock;
-use crate::telemetry::logging;
+use crate::clock::{Clock, SystemClock};
+use crate::telemetry::traces::Traces;
+use crate::telemetry::{Replica, logging};
 
 /// Runs the service until SIGTERM or Ctrl-C; SIGHUP makes it read its configuration again.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let source = args.source();
     let loaded = source.load()?;
-    let log = &loaded.config.log;
-    logging::init(log.format, &log.filter)?;
     runtime()?.block_on(async {
+        let this = Replica::this(SystemClock.now());
+        let traces = loaded.config.traces.as_ref();
+        let traces = traces.map(|settings| Traces::new(settings, &this));
+        let traces = traces.transpose().context("traces.otlp_url")?;
+        let log = &loaded.config.log;
+        logging::init(log.format, &log.filter, traces.as_ref())?;
         let stop = CancellationToken::new();
         // Before anything is announced, so that no signal is missed.
         let (mut terminate, mut interrupt, mut hang_up) = (
@@ -64,7 +69,11 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
                 service_manager::ready();
             }
         });
-        app.run(wishes, stop).await?;
+        let ran = app.run(wishes, stop).await;
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
+        ran?;
         tracing::info!("stopped");
         Ok(())
     })

@@ -74,6 +74,8 @@ pub struct RawConfig {
     pub events: RawEvents,
     /// Logs.
     pub log: RawLog,
+    /// Traces, for OpenTelemetry.
+    pub traces: RawTraces,
     /// Where the address of a client is found.
     pub client_address: RawClientAddress,
     /// What counts as activity, under every policy.
@@ -357,6 +359,30 @@ pub struct RawLog {
     pub filter: String,
 }
 
+/// Traces, for OpenTelemetry.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawTraces {
+    /// A collector that takes OTLP over gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_url: Option<String>,
+    /// PEM certificates of the authorities to trust, for `https`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// The part of those checks that is traced whose proxy has not decided; 0 to 1.
+    pub ratio: f64,
+}
+
+impl Default for RawTraces {
+    fn default() -> Self {
+        Self {
+            otlp_url: None,
+            ca_file: None,
+            ratio: 0.01,
+        }
+    }
+}
+
 impl Default for RawConfig {
     fn default() -> Self {
         Self {
@@ -381,6 +407,7 @@ impl Default for RawConfig {
             admin: RawAdmin::default(),
             events: RawEvents::default(),
             log: RawLog::default(),
+            traces: RawTraces::default(),
             client_address: RawClientAddress::default(),
             activity: RawActivity::default(),
             policies: BTreeMap::new(),

@@ -180,6 +180,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let shutdown_delay = stopping("shutdown_delay", &raw.shutdown_delay);
     let shutdown_timeout = stopping("shutdown_timeout", &raw.shutdown_timeout);
     let log = log(raw, mistakes);
+    let traces = edge::traces(&raw.traces, mistakes);
     let cookie = cookie?;
     Some(Config {
         listen: listen?,
@@ -208,6 +209,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         end_retention: end_retention?,
         admin: admin?,
         log: log?,
+        traces: traces?,
         shutdown_delay: shutdown_delay?,
         shutdown_timeout: shutdown_timeout?,
     })

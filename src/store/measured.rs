@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
 use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, traces};
 
 /// Measures the store it wraps.
 pub struct MeasuredStore<S> {
@@ -31,8 +32,10 @@ impl<S> MeasuredStore<S> {
         run: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let stopwatch = Stopwatch::start();
-        let outcome = run.await;
+        let span = traces::store(operation);
+        let outcome = run.instrument(span.clone()).await;
         let result = outcome.as_ref().map_or_else(StoreError::kind, |_| "ok");
+        span.record("curfew.result", result);
         self.metrics
             .store_operation(operation, result, stopwatch.seconds());
         if let Err(error) = &outcome {

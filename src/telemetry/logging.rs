@@ -2,24 +2,32 @@
 
 use std::sync::OnceLock;
 
+use tracing::Level;
 use tracing_subscriber::Registry;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
+use super::traces::{self, Traces};
 use crate::config::LogFormat;
+
+/// What logs show, which is never a span of a trace.
+fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
+}
 
 /// The filter of the process, once logging is set up.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Sends logs at or above `filter` (`info`, or directives such as `info,curfew::store=debug`) to
-/// standard error. A second call in one process changes nothing.
+/// standard error, and spans to `traces`. A second call in one process changes nothing.
 ///
 /// # Errors
 /// [`ParseError`] when `filter` can't be understood.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::builder().parse(filter)?);
+pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
     let layer = fmt::layer().with_writer(std::io::stderr);
     let layer = match format {
         LogFormat::Json => layer
@@ -32,8 +40,17 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
             .boxed(),
     };
     // Fails only when logging is set up already, as it is in tests that start several services.
+    let spans = traces.map(|traces| {
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        let ours = Targets::new().with_target(traces::TARGET, Level::INFO);
+        spans
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(ours)
+    });
     let set_up = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
+        .with(spans)
         .try_init();
     if set_up.is_ok() {
         let _ = FILTER.set(handle);
@@ -46,7 +63,7 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), ParseError> {
 /// # Errors
 /// As for [`init`].
 pub fn set_filter(filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let filter = parse(filter)?;
     if let Some(handle) = FILTER.get() {
         // Fails only when the subscriber is gone, as at the end of the process.
         let _ = handle.reload(filter);

@@ -23,6 +23,7 @@ mod readme;
 mod reload;
 mod sessions;
 mod supervision;
+mod traces;
 
 use std::process::Output;
 use std::time::Duration;

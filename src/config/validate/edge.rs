@@ -6,9 +6,10 @@ use http::HeaderValue;
 use url::{Host, Url};
 
 use super::Mistakes;
-use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn};
+use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn, RawTraces};
 use crate::config::{GrpcTls, HostPattern, Listen, SignInConfig};
 use crate::secret::Secret;
+use crate::telemetry::traces::TraceSettings;
 
 /// What is written for a listener that is not wanted.
 const OFF: &str = "off";
@@ -183,4 +184,34 @@ fn pattern(text: &str) -> Option<HostPattern> {
         (host, None) => host.to_owned(),
     };
     (written == text && !text.contains('*')).then_some(HostPattern::Exact(text))
+}
+
+/// Where traces go; `Some(None)` where they go nowhere.
+pub(super) fn traces(raw: &RawTraces, mistakes: &mut Mistakes) -> Option<Option<TraceSettings>> {
+    if !(0.0..=1.0).contains(&raw.ratio) {
+        mistakes.note("traces.ratio", "must be between 0 and 1");
+    }
+    let authorities = match &raw.ca_file {
+        Some(path) => Some(mistakes.read("traces.ca_file", path)?),
+        None => None,
+    };
+    let Some(url) = &raw.otlp_url else {
+        return Some(None);
+    };
+    let url = Url::parse(url).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let wrong = "must be the address of a collector, such as http://127.0.0.1:4317";
+    let url = mistakes.take("traces.otlp_url", url.ok_or(wrong))?;
+    if (url.scheme() == "https") != authorities.is_some() {
+        mistakes.note(
+            "traces.ca_file",
+            "must name the authorities to trust where traces.otlp_url is https://, and nothing else",
+        );
+        return None;
+    }
+    Some(Some(TraceSettings {
+        url,
+        authorities,
+        ratio: raw.ratio,
+    }))
 }

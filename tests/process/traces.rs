@@ -1,0 +1,189 @@
+//! Traces reach a collector by OpenTelemetry's own protocol, below the spans of the proxy.
+
+use std::sync::{Arc, Mutex};
+
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::support::curfew::Curfew;
+use crate::support::local;
+
+/// A collector, which keeps what it gets.
+#[derive(Clone, Default)]
+struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+impl Collector {
+    async fn start(&self) -> std::net::SocketAddr {
+        let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(self.clone()))
+            .serve_with_incoming(TcpIncoming::from(listener));
+        tokio::spawn(server);
+        address
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        let all = self.0.lock().unwrap();
+        let resources = all.iter().flat_map(|request| &request.resource_spans);
+        let scopes = resources.flat_map(|resource| &resource.scope_spans);
+        scopes.flat_map(|scope| scope.spans.clone()).collect()
+    }
+}
+
+fn attribute(span: &Span, name: &str) -> Option<String> {
+    let found = span.attributes.iter().find(|it| it.key == name)?;
+    match found.value.clone()?.value? {
+        Any::StringValue(text) => Some(text),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> u16 {
+    let request = client()
+        .get(format!("http://{}{path}", curfew.check))
+        .header("cookie", cookie)
+        .header("x-original-url", "https://app.example.com/secret-path")
+        .header("x-original-method", "GET")
+        .header("x-forwarded-host", "app.example.com")
+        .header("x-forwarded-uri", "/secret-path")
+        .header("x-forwarded-method", "GET")
+        .header("x-forwarded-proto", "https")
+        .header("traceparent", traceparent);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn checks_are_traced_where_the_proxy_wants_it() {
+    let collector = Collector::default();
+    let address = collector.start().await;
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url())
+        .set("STORE__NEAR_CACHE_SESSIONS", "0")
+        .set("LOG__FILTER", "trace")
+        .set("TRACES__OTLP_URL", &format!("http://{address}"))
+        .set("TRACES__RATIO", "0");
+    let curfew = setup.start();
+    eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    let session = curfew.sign_in("alice").await;
+    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let not_sampled = "00-11111111111111111111111111111111-2222222222222222-00";
+    assert_eq!(
+        check(&curfew, "/auth-request", &session.cookie(), &sampled).await,
+        200
+    );
+    assert_eq!(
+        check(&curfew, "/forward-auth", "__Host-session=forged", &sampled).await,
+        401
+    );
+    for context in [
+        not_sampled,
+        "nonsense",
+        "00-0-0-01",
+        &format!("00-{TRACE}-{PARENT}-01-x"),
+    ] {
+        assert_eq!(
+            check(&curfew, "/auth-request", &session.cookie(), context).await,
+            200
+        );
+    }
+    // What is left is sent when the process stops.
+    let log = curfew.log();
+    curfew.stop().await;
+    let spans = collector.spans();
+    assert!(
+        spans.iter().all(|span| hex(&span.trace_id) == TRACE),
+        "{spans:?}"
+    );
+    let checks: Vec<&Span> = spans.iter().filter(|span| span.name == "check").collect();
+    assert_eq!(checks.len(), 2, "{spans:?}");
+    for (contract, verdict, policy) in [
+        ("auth-request", "allow", "default"),
+        ("forward-auth", "invalid_credential", "none"),
+    ] {
+        let found = checks
+            .iter()
+            .find(|span| attribute(span, "curfew.contract").as_deref() == Some(contract));
+        let found = found.unwrap();
+        assert_eq!(hex(&found.parent_span_id), PARENT);
+        assert_eq!(found.kind, 2, "a server's");
+        assert_eq!(attribute(found, "curfew.verdict").unwrap(), verdict);
+        assert_eq!(attribute(found, "curfew.policy").unwrap(), policy);
+        assert!(found.end_time_unix_nano >= found.start_time_unix_nano);
+    }
+    // A forged token asks the store nothing.
+    let load = spans.iter().find(|span| span.name == "load").unwrap();
+    assert_eq!(load.parent_span_id, checks[0].span_id);
+    assert_eq!(attribute(load, "curfew.result").unwrap(), "ok");
+    let resource = collector.0.lock().unwrap()[0].resource_spans[0]
+        .resource
+        .clone();
+    let resource = format!("{resource:?}");
+    assert!(
+        resource.contains("curfew") && resource.contains("service.instance.id"),
+        "{resource}"
+    );
+    // Neither has a secret, or where people go.
+    let sent = format!("{:?}", collector.0.lock().unwrap());
+    for text in [&*session.token, "secret-path", "alice", "forged"] {
+        assert!(!sent.contains(text), "{text}");
+    }
+    assert!(!log.contains("curfew.contract"), "no log shows spans");
+}
+
+/// A collector that is not there costs nothing but the traces.
+#[tokio::test]
+async fn without_a_collector_checks_go_on() {
+    let setup = Setup::memory()
+        .set("TRACES__OTLP_URL", "http://127.0.0.1:1")
+        .set("TRACES__RATIO", "1");
+    let curfew = setup.start();
+    let session = curfew.sign_in("alice").await;
+    for _ in 0..50 {
+        assert_eq!(curfew.check(&session).await, ALLOWED);
+    }
+    curfew.stop().await;
+}
+
+#[test]
+fn wrong_settings_are_told() {
+    for (settings, told) in [
+        (&[("OTLP_URL", "collector:4317")][..], "traces.otlp_url"),
+        (&[("OTLP_URL", "https://collector:4317")], "traces.ca_file"),
+        (&[("RATIO", "2")], "traces.ratio"),
+    ] {
+        let mut setup = Setup::memory();
+        for (key, value) in settings {
+            setup = setup.set(&format!("TRACES__{key}"), value);
+        }
+        let output = run(&setup, &["check-config"]);
+        assert!(text(&output.stderr).contains(told), "{told}: {output:?}");
+    }
+}
