@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The documentation as a site, in target/book/site, by mdBook; and every link in it is looked at. Installs mdBook, into target/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=0.5.4
+tool=target/tools/bin/mdbook
+[ "$("$tool" --version 2>/dev/null)" = "mdbook v$version" ] ||
+  cargo install --quiet --debug --locked --no-default-features --features search --root target/tools "mdbook@$version"
+
+# The pages as they stand to each other, and the files that they lead to.
+pages=target/book/pages
+rm -rf target/book
+mkdir -p "$pages"
+cp docs/book/book.toml docs/book/SUMMARY.md "$pages"
+cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts "$pages"
+rm -r "$pages/docs/book"
+"$tool" build --dest-dir "$PWD/target/book/site" "$pages"
+# A page that is called README is the first of its folder, and links to it have its own name.
+find target/book/pages -name README.md -printf '%P\n' | while read -r page; do
+  folder="target/book/site/$(dirname "$page")"
+  [ ! -e "$folder/index.html" ] || cp "$folder/index.html" "$folder/README.html"
+done
+scripts/links.py target/book/site

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# A list of what is in the program (SBOM), by CycloneDX: target/curfew.cdx.json. Installs the tool that makes it, into target/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tool=target/tools/bin/cargo-cyclonedx
+[ -x "$tool" ] || cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
+# Beside Cargo.toml, where the tool writes it.
+"$tool" cyclonedx --format json --spec-version 1.5 --override-filename curfew.cdx
+mv curfew.cdx.json target/curfew.cdx.json
+python3 - <<'PYTHON'
+import json
+
+with open("target/curfew.cdx.json") as file:
+    bom = json.load(file)
+licences = {}
+for component in bom["components"]:
+    for licence in component.get("licenses", [{}]):
+        name = licence.get("expression") or licence.get("license", {}).get("id") or "none given"
+        licences[name] = licences.get(name, 0) + 1
+print(f"target/curfew.cdx.json: {len(bom['components'])} components")
+for name, count in sorted(licences.items(), key=lambda item: -item[1]):
+    print(f"  {count:4} {name}")
+PYTHON
