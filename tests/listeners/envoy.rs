@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::deployed::{Server, changed, deployed, in_envoy, installed};
 use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, local};
 
@@ -18,16 +18,15 @@ async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
     })
     .await;
     let address = local(free_port());
-    let port = |of: std::net::SocketAddr| format!("port_value: {}", of.port());
     let fields = ["verdict", "subject", "session", "policy", "idle_remaining"];
     let fields =
         fields.map(|field| format!("%DYNAMIC_METADATA(envoy.filters.http.ext_authz:{field})%"));
     let text = changed(
         &deployed("envoy/grpc.yaml"),
         &[
-            ("port_value: 8080", port(address)),
-            ("port_value: 9181", port(curfew.grpc.unwrap())),
-            ("port_value: 3000", port(backend.address)),
+            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
+            ("address: curfew, port_value: 9181", in_envoy(curfew.grpc.unwrap())),
+            ("address: application, port_value: 3000", in_envoy(backend.address)),
             (
                 "                stat_prefix: web\n",
                 format!(

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::stack::Stack;
 use crate::support::curfew::Curfew;
-use crate::support::deployed::{Server, installed};
+use crate::support::deployed::{Server, in_envoy, installed};
 use crate::support::nginx::Nginx;
 use crate::support::{free_port, local};
 
@@ -25,19 +25,16 @@ impl Stack {
     /// The proxy of this name, which asks this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = local(free_port());
-        let at = |address: SocketAddr| {
-            format!("address: {}, port_value: {}", address.ip(), address.port())
-        };
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
         let places = [
             ("curfew:9180", replica.check.to_string()),
             ("curfew:9182", spoe.to_string()),
             ("application:3000", self.application.to_string()),
-            ("address: curfew, port_value: 9180", at(replica.check)),
-            ("address: curfew, port_value: 9181", at(grpc)),
+            ("address: curfew, port_value: 9180", in_envoy(replica.check)),
+            ("address: curfew, port_value: 9181", in_envoy(grpc)),
             (
                 "address: application, port_value: 3000",
-                at(self.application),
+                in_envoy(self.application),
             ),
             ("address: :8080", format!("address: {address}")),
             ("bind :8080", format!("bind {address}")),
@@ -45,7 +42,7 @@ impl Stack {
                 "\n:8080 {\n",
                 format!("\n:{} {{\n\tbind 127.0.0.1\n", address.port()),
             ),
-            ("address: 0.0.0.0, port_value: 8080", at(address)),
+            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
         ];
         let files = self.compose.files(name).into_iter().map(|(name, text)| {
             let localised = places

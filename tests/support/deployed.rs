@@ -39,6 +39,11 @@ pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     text
 }
 
+/// An address as Envoy's files have it.
+pub fn in_envoy(address: SocketAddr) -> String {
+    format!("address: {}, port_value: {}", address.ip(), address.port())
+}
+
 /// The text with the comment marks taken away from the lines that follow `marker`.
 pub fn uncommented(text: &str, marker: &str) -> String {
     let mut inside = false;

@@ -4,7 +4,7 @@ use std::process::Command;
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
-use crate::support::deployed::{Server, changed, installed, rendered, uncommented};
+use crate::support::deployed::{Server, changed, in_envoy, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
@@ -13,7 +13,10 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             "uri: http://curfew:9180",
             format!("uri: http://{}", upstreams.check),
         ),
-        ("address: curfew, port_value: 9180", at(upstreams.check)),
+        (
+            "address: curfew, port_value: 9180",
+            in_envoy(upstreams.check),
+        ),
     ];
     if let Some(policy) = upstreams.policy {
         replaced.push((
@@ -32,15 +35,16 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
     }
     let replaced = [
-        ("address: curfew, port_value: 9181", at(upstreams.grpc)),
-        ("address: curfew, port_value: 9180", at(upstreams.check)),
+        (
+            "address: curfew, port_value: 9181",
+            in_envoy(upstreams.grpc),
+        ),
+        (
+            "address: curfew, port_value: 9180",
+            in_envoy(upstreams.check),
+        ),
     ];
     start(&changed(&text, &replaced), upstreams)
-}
-
-/// An address as Envoy has it.
-fn at(address: SocketAddr) -> String {
-    format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {
@@ -48,10 +52,10 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let text = changed(
         text,
         &[
-            ("address: 0.0.0.0, port_value: 8080", at(address)),
+            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
             (
                 "address: application, port_value: 3000",
-                at(upstreams.application),
+                in_envoy(upstreams.application),
             ),
         ],
     );
