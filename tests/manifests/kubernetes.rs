@@ -423,3 +423,41 @@ fn is_reachable(rendered: &Rendered) {
     let selector = service["spec"]["selector"].as_object().unwrap();
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
+
+/// What whoever installs the chart reads.
+#[test]
+fn the_notes_say_where_it_is_and_what_is_missing() {
+    let notes = |values: &[&str]| {
+        let sets = values.iter().flat_map(|value| ["--set", *value]);
+        let start = [
+            "install",
+            "curfew",
+            "deploy/helm/curfew",
+            "--dry-run=client",
+            "--namespace",
+            "auth",
+        ];
+        let said = said(run(
+            "helm",
+            &start.into_iter().chain(sets).collect::<Vec<_>>(),
+        ));
+        said.split_once("\nNOTES:\n").unwrap().1.to_owned()
+    };
+    let trying = notes(&["replicas=1"]);
+    assert!(
+        trying.contains("http://curfew.auth.svc.cluster.local:9180/auth-request"),
+        "{trying}"
+    );
+    assert!(trying.contains("Sessions are in memory"), "{trying}");
+    assert!(
+        trying.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
+        "{trying}"
+    );
+    let earnest = notes(&ALL);
+    assert!(!earnest.contains("in memory"), "{earnest}");
+    assert!(
+        earnest.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
+        "{earnest}"
+    );
+    assert!(earnest.contains(":9182"), "{earnest}");
+}

@@ -165,3 +165,24 @@ fn the_dashboard_is_tidy() {
         );
     }
 }
+
+/// Grafana finds its data where Prometheus is, and the dashboard where docker-compose.yml mounts it.
+#[test]
+fn grafana_is_told_where_everything_is() {
+    let compose = super::documents("docker-compose.yml").remove(0);
+    let mounts = compose["services"]["grafana"]["volumes"].to_string();
+    let source = &super::documents("deploy/grafana/datasource.yaml")[0]["datasources"][0];
+    assert_eq!(source["url"], "http://prometheus:9090");
+    let ports = compose["services"]["prometheus"]["ports"].to_string();
+    assert!(ports.contains(":9090\""), "{ports}");
+    let provider = &super::documents("deploy/grafana/dashboards.yaml")[0]["providers"][0];
+    let folder = provider["options"]["path"].as_str().unwrap();
+    assert!(
+        mounts.contains(&format!("dashboard.json:{folder}/curfew.json:ro")),
+        "{mounts}"
+    );
+    // The dashboard's own choice of a data source is the one that there is.
+    let chosen = &dashboard()["templating"]["list"][0]["current"]["value"];
+    assert_eq!(*chosen, source["uid"]);
+    assert_eq!(dashboard()["uid"], "curfew");
+}

@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::process::Command;
 
 use curfew::render::Proxy as Rendered;

@@ -1,0 +1,128 @@
+//! Nothing lies in `deploy/` that no test loads, renders or validates.
+
+use std::path::Path;
+
+/// The tests, and what of `deploy/` each loads.
+const TRIED: [(&str, &[&str]); 9] = [
+    (
+        "tests/proxies runs them in the real proxies",
+        &[
+            "caddy/Caddyfile",
+            "envoy/grpc.yaml",
+            "envoy/http.yaml",
+            "haproxy/curfew-spoe.conf",
+            "haproxy/haproxy.cfg",
+            "nginx/curfew.conf",
+            "nginx/ingress.yaml",
+            "traefik/curfew.yaml",
+            "traefik/traefik.yaml",
+        ],
+    ),
+    (
+        "tests/manifests holds them against the schemas of their kinds, and against the former",
+        &[
+            "gateway-api/envoy-gateway.yaml",
+            "gateway-api/external-auth.yaml",
+            "haproxy/ingress.yaml",
+            "istio/authorization-policy.yaml",
+            "istio/mesh-config.yaml",
+            "traefik/docker-compose.yaml",
+            "traefik/kubernetes.yaml",
+        ],
+    ),
+    (
+        "tests/manifests/configuration.rs and the program read them",
+        &["curfew/curfew.schema.json", "curfew/curfew.yaml"],
+    ),
+    (
+        "tests/stack runs what docker-compose.yml mounts",
+        &["compose/curfew.yaml", "prometheus/prometheus.yaml"],
+    ),
+    (
+        "tests/manifests/monitoring.rs",
+        &[
+            "grafana/dashboards.yaml",
+            "grafana/datasource.yaml",
+            "helm/curfew/files/alerts.yaml",
+            "helm/curfew/files/dashboard.json",
+        ],
+    ),
+    (
+        "tests/manifests/kubernetes.rs renders them with helm",
+        &[
+            "helm/curfew/.helmignore",
+            "helm/curfew/Chart.yaml",
+            "helm/curfew/templates/NOTES.txt",
+            "helm/curfew/templates/_helpers.tpl",
+            "helm/curfew/templates/configmap.yaml",
+            "helm/curfew/templates/deployment.yaml",
+            "helm/curfew/templates/horizontalpodautoscaler.yaml",
+            "helm/curfew/templates/monitoring.yaml",
+            "helm/curfew/templates/networkpolicy.yaml",
+            "helm/curfew/templates/poddisruptionbudget.yaml",
+            "helm/curfew/templates/rbac.yaml",
+            "helm/curfew/templates/service.yaml",
+            "helm/curfew/templates/serviceaccount.yaml",
+            "helm/curfew/templates/tests/ready.yaml",
+            "helm/curfew/values.schema.json",
+            "helm/curfew/values.yaml",
+        ],
+    ),
+    (
+        "tests/manifests/kubernetes.rs renders them with kubectl",
+        &[
+            "kubernetes/base/deployment.yaml",
+            "kubernetes/base/kustomization.yaml",
+            "kubernetes/base/namespace.yaml",
+            "kubernetes/base/networkpolicy.yaml",
+            "kubernetes/base/poddisruptionbudget.yaml",
+            "kubernetes/base/service.yaml",
+            "kubernetes/base/serviceaccount.yaml",
+            "kubernetes/components/admin/kustomization.yaml",
+            "kubernetes/components/admin/networkpolicy.yaml",
+            "kubernetes/components/admin/service.yaml",
+            "kubernetes/components/identity/kustomization.yaml",
+            "kubernetes/components/identity/roles.yaml",
+        ],
+    ),
+    (
+        "and each of the overlays",
+        &[
+            "kubernetes/overlays/cluster/curfew.yaml",
+            "kubernetes/overlays/cluster/kustomization.yaml",
+            "kubernetes/overlays/memory/curfew.yaml",
+            "kubernetes/overlays/memory/kustomization.yaml",
+            "kubernetes/overlays/redis/curfew.yaml",
+            "kubernetes/overlays/redis/kustomization.yaml",
+            "kubernetes/overlays/sentinel/curfew.yaml",
+            "kubernetes/overlays/sentinel/kustomization.yaml",
+        ],
+    ),
+    ("tests/manifests/systemd.rs", &["systemd/curfew.service"]),
+];
+
+#[test]
+fn every_file_of_deploy_is_tried() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let mut found = Vec::new();
+    let mut folders = vec![deploy.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(&deploy).unwrap();
+                found.push(name.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut tried: Vec<&str> = TRIED
+        .iter()
+        .flat_map(|(_, files)| *files)
+        .copied()
+        .collect();
+    found.sort_unstable();
+    tried.sort_unstable();
+    assert_eq!(found, tried, "add a test for a new file, and name it here");
+}
