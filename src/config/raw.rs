@@ -1,5 +1,6 @@
 //! What may be written in a configuration: every key with its default, all values as text.
 
+mod admin;
 mod delegated;
 mod identity;
 mod jwt;
@@ -7,6 +8,7 @@ mod login;
 mod policy;
 mod rule;
 mod shape;
+mod telemetry;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,12 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
+pub use admin::{RawAdmin, RawKubernetes};
 pub use delegated::{RawDelegated, RawService};
 pub use identity::{RawAssertion, RawIdentity};
 pub use jwt::{RawIssuer, RawJwt};
 pub use login::{RawLogin, RawProvider};
 pub use policy::{RawPolicy, RawRemember, RawVariant};
 pub use rule::RawRule;
+pub use telemetry::{RawLog, RawTraces};
 pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
 
 /// The whole configuration.
@@ -266,62 +270,6 @@ pub struct RawCookie {
     pub persistent: bool,
 }
 
-/// The admin API.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawAdmin {
-    /// SHA-256 hashes, in hexadecimal, of the tokens that open it.
-    #[schemars(with = "shape::Texts")]
-    pub token_hashes: TextList<String>,
-    /// A file with more of them, a hash a line; `#` begins a comment.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_hashes_file: Option<String>,
-    /// Kubernetes, whose roles say who may use the API.
-    pub kubernetes: RawKubernetes,
-    /// Whether sessions may be aged.
-    pub allow_ageing: bool,
-    /// Groups whose members may use the console, signed in by one of `login.providers`.
-    #[schemars(with = "shape::Texts")]
-    pub groups: TextList<String>,
-    /// Where browsers find the console; with `https://` its cookie is for TLS only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-}
-
-/// Kubernetes, asked who may use the admin API.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawKubernetes {
-    /// Whether it is asked.
-    pub enabled: bool,
-    /// The API server.
-    pub url: String,
-    /// The token that Curfew shows it.
-    pub token_file: String,
-    /// PEM certificates of the authorities to trust.
-    pub ca_file: String,
-    /// For whom a token must be made.
-    #[schemars(with = "shape::Texts")]
-    pub audiences: TextList<String>,
-    /// How long an answer is gone by.
-    #[schemars(with = "shape::Duration")]
-    pub cache: String,
-}
-
-impl Default for RawKubernetes {
-    fn default() -> Self {
-        let mounted = |name| format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}");
-        Self {
-            enabled: false,
-            url: "https://kubernetes.default.svc".to_owned(),
-            token_file: mounted("token"),
-            ca_file: mounted("ca.crt"),
-            audiences: TextList(vec!["curfew".to_owned()]),
-            cache: "10s".to_owned(),
-        }
-    }
-}
-
 /// The ends of sessions, for other programs.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -346,41 +294,6 @@ pub struct RawEvents {
     pub webhook_timeout: String,
     /// How many wait at the most.
     pub webhook_queue: usize,
-}
-
-/// Logs.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawLog {
-    /// `human` or `json`.
-    #[schemars(extend("enum" = ["human", "json"]))]
-    pub format: String,
-    /// A level, or directives.
-    pub filter: String,
-}
-
-/// Traces, for OpenTelemetry.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct RawTraces {
-    /// A collector that takes OTLP over gRPC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub otlp_url: Option<String>,
-    /// PEM certificates of the authorities to trust, for `https`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca_file: Option<String>,
-    /// The part of those checks that is traced whose proxy has not decided; 0 to 1.
-    pub ratio: f64,
-}
-
-impl Default for RawTraces {
-    fn default() -> Self {
-        Self {
-            otlp_url: None,
-            ca_file: None,
-            ratio: 0.01,
-        }
-    }
 }
 
 impl Default for RawConfig {
@@ -507,15 +420,6 @@ impl Default for RawEvents {
             webhook_secret_file: None,
             webhook_timeout: "5s".to_owned(),
             webhook_queue: 10_000,
-        }
-    }
-}
-
-impl Default for RawLog {
-    fn default() -> Self {
-        Self {
-            format: "human".to_owned(),
-            filter: "info".to_owned(),
         }
     }
 }
