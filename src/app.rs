@@ -237,7 +237,7 @@ impl App {
             let (reporter, health) = tonic_health::server::health_reporter();
             let routes =
                 tonic::service::Routes::new(health).add_service(ExtAuthz::new(contracts.clone()));
-            let server = GrpcServer::new(routes, config.grpc_tls.as_ref())?;
+            let server = GrpcServer::new(routes, in_force.encryption.clone());
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);
             let ops = Arc::clone(&ops);

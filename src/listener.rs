@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use connections::ConnectionHandler;
-pub use grpc::{GrpcServer, GrpcTlsError};
+pub use grpc::{Encryption, GrpcServer, GrpcTlsError, encryption};
 pub use http::{HttpServer, HttpService};
 
 /// The pause after an accept that failed, for example for want of file descriptors.

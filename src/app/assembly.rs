@@ -15,6 +15,7 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::{KnownSessions, Lifecycle};
+use crate::listener::{self, Encryption};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
@@ -56,6 +57,8 @@ pub(super) struct Assembly {
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
     pub(super) logouts: Logouts,
+    /// Of the gRPC listener.
+    pub(super) encryption: Encryption,
 }
 
 /// The assembly in force, for whoever works by a part of it.
@@ -66,6 +69,7 @@ pub(super) struct InForce {
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
     pub(super) logouts: Live<Logouts>,
+    pub(super) encryption: Live<Encryption>,
 }
 
 impl Foundation {
@@ -142,6 +146,7 @@ impl Foundation {
             contracts,
             admin,
             logouts,
+            encryption: listener::encryption(config.grpc_tls.as_ref())?,
         })
     }
 }
@@ -289,6 +294,7 @@ impl InForce {
             contracts: Live::new(assembly.contracts),
             admin: Live::new(assembly.admin),
             logouts: Live::new(assembly.logouts),
+            encryption: Live::new(assembly.encryption),
         }
     }
 
@@ -300,5 +306,6 @@ impl InForce {
         self.contracts.replace(assembly.contracts);
         self.admin.replace(assembly.admin);
         self.logouts.replace(assembly.logouts);
+        self.encryption.replace(assembly.encryption);
     }
 }

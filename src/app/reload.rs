@@ -137,7 +137,6 @@ fn restart_for(before: &RawConfig, now: &RawConfig) -> Vec<&'static str> {
     store.check_timeout.clone_from(&before.store.check_timeout);
     let changed = [
         ("listen", before.listen != now.listen),
-        ("grpc", before.grpc != now.grpc),
         ("store", before.store != store),
         ("events", before.events != now.events),
         ("traces", before.traces != now.traces),

@@ -34,13 +34,16 @@ impl Source {
     }
 
     /// The files whose contents count whenever the configuration is read: its own, the key ring, the hashes of
-    /// admin tokens, and the secrets that identity providers know Curfew by.
+    /// admin tokens, the certificates of the gRPC listener, and the secrets that identity providers know Curfew by.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let effective = &loaded.effective;
         let access = [
             &effective.token.keys_file,
             &effective.admin.token_hashes_file,
+            &effective.grpc.cert_file,
+            &effective.grpc.key_file,
+            &effective.grpc.client_ca_file,
         ];
         let access = access.into_iter().flatten().map(PathBuf::from);
         let providers = effective.login.providers.values();

@@ -1,15 +1,19 @@
+mod tls;
+
 use std::io;
 use std::time::Duration;
 
 use futures_util::stream;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 
 use super::Socket;
-use crate::config::GrpcTls;
+use crate::live::Live;
+
+use tls::Connection;
+pub use tls::{Encryption, GrpcTlsError, encryption};
 
 /// The most bytes of headers of a call itself; the client's are in its message.
 const MAX_HEADERS: u32 = 16 * 1024;
@@ -25,40 +29,23 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub struct GrpcServer {
     server: Server,
     routes: Routes,
+    encryption: Live<Encryption>,
 }
 
-/// The certificate, its key or the authority of client certificates can't be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the certificate, its key or the authority of client certificates can't be used: {0}")]
-pub struct GrpcTlsError(String);
-
 impl GrpcServer {
-    /// Serves `routes`, in the clear without `tls`.
-    ///
-    /// # Errors
-    /// [`GrpcTlsError`] when what `tls` holds can't be used.
-    pub fn new(routes: Routes, tls: Option<&GrpcTls>) -> Result<Self, GrpcTlsError> {
-        let mut server = Server::builder()
+    /// Serves `routes`; new connections are encrypted as is said at that time.
+    #[must_use]
+    pub fn new(routes: Routes, encryption: Live<Encryption>) -> Self {
+        let server = Server::builder()
             .http2_max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS)
             .http2_keepalive_interval(Some(KEEP_ALIVE));
-        if let Some(tls) = tls {
-            let identity = Identity::from_pem(&tls.certificate, tls.key.expose());
-            let mut config = ServerTlsConfig::new().identity(identity);
-            if let Some(authority) = &tls.client_ca {
-                config = config.client_ca_root(Certificate::from_pem(authority));
-            }
-            server = server
-                .tls_config(config)
-                .map_err(|error| GrpcTlsError(innermost(&error)))?;
+        Self {
+            server,
+            routes,
+            encryption,
         }
-        Ok(Self { server, routes })
     }
-}
-
-/// The cause below tonic's own "transport error".
-fn innermost(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), innermost)
 }
 
 /// Serves; says whether all calls in flight have finished in time.
@@ -70,7 +57,7 @@ pub(super) async fn serve(
 ) -> bool {
     let name = socket.name;
     let (speaking, spoken) = mpsc::channel(1);
-    let accepting = tokio::spawn(accept(socket, speaking, stop.clone()));
+    let accepting = tokio::spawn(accept(socket, server.encryption, speaking, stop.clone()));
     let incoming = stream::unfold(spoken, |mut spoken| async {
         let stream = spoken.recv().await?;
         Some((Ok::<_, io::Error>(stream), spoken))
@@ -96,17 +83,33 @@ pub(super) async fn serve(
     finished
 }
 
-/// Hands on the connections whose peers have begun to speak. Others are closed after a while, and
-/// when the listener stops: the server itself would wait for them.
-async fn accept(socket: Socket, speaking: mpsc::Sender<TcpStream>, stop: CancellationToken) {
-    while let Some((stream, _)) = socket.accept(&stop).await {
+/// Hands on the connections whose peers have begun to speak, and with whom it is agreed how to encrypt. Others are closed
+/// after a while, and when the listener stops: the server itself would wait for them.
+async fn accept(
+    socket: Socket,
+    encryption: Live<Encryption>,
+    speaking: mpsc::Sender<Connection>,
+    stop: CancellationToken,
+) {
+    while let Some((stream, peer)) = socket.accept(&stop).await {
         let (speaking, stop) = (speaking.clone(), stop.clone());
-        tokio::spawn(async move {
+        let encryption = encryption.current();
+        let beginning = async move {
             let mut first = [0];
-            let spoken = tokio::time::timeout(SILENCE, stream.peek(&mut first));
-            if let Some(Ok(Ok(1))) = stop.run_until_cancelled(spoken).await {
+            match stream.peek(&mut first).await? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Connection::agree(stream, &encryption).await,
+            }
+        };
+        tokio::spawn(async move {
+            let beginning = tokio::time::timeout(SILENCE, beginning);
+            match stop.run_until_cancelled(beginning).await {
                 // Fails when nothing is served any more.
-                let _ = speaking.send(stream).await;
+                Some(Ok(Ok(connection))) => drop(speaking.send(connection).await),
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(%peer, %error, "a connection did not begin")
+                }
+                Some(Err(_)) | None => {}
             }
         });
     }

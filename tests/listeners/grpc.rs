@@ -209,3 +209,52 @@ async fn files_that_are_no_certificates_start_nothing() {
         assert!(!errors.contains("PRIVATE KEY"), "{errors}");
     }
 }
+
+/// Certificates are replaced while the process runs, as cert-manager does it: new connections get the new one, and those
+/// that there are go on.
+#[tokio::test]
+async fn certificates_are_replaced_while_it_runs() {
+    let (old, new) = (Certificates::generate(), Certificates::generate());
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mount = |certificates: &Certificates| {
+        for name in ["server.pem", "server.key"] {
+            std::fs::copy(certificates.path(name), path(name)).unwrap();
+        }
+    };
+    let trusting = |certificates: &Certificates| {
+        let authority = std::fs::read(certificates.path("ca.pem")).unwrap();
+        ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority))
+    };
+    mount(&old);
+    let curfew = Setup::memory()
+        .set("GRPC__CERT_FILE", path("server.pem").to_str().unwrap())
+        .set("GRPC__KEY_FILE", path("server.key").to_str().unwrap())
+        .start();
+    let session = curfew.sign_in("alice").await;
+    let channel = connect(&curfew, trusting(&old)).await.unwrap();
+    assert_eq!(check(channel.clone(), &session).await, Code::Ok as i32);
+    assert!(is_refused(&curfew, trusting(&new)).await);
+    mount(&new);
+    eventually("the new one is shown", async || {
+        !is_refused(&curfew, trusting(&new)).await
+    })
+    .await;
+    assert!(is_refused(&curfew, trusting(&old)).await);
+    assert_eq!(
+        check(channel, &session).await,
+        Code::Ok as i32,
+        "it goes on"
+    );
+    // One that can't be used is refused, and the one before stays.
+    std::fs::write(path("server.key"), "nonsense").unwrap();
+    eventually("it is told", async || {
+        curfew
+            .ops("/readyz?verbose")
+            .await
+            .1
+            .contains("configuration: refused")
+    })
+    .await;
+    assert!(!is_refused(&curfew, trusting(&new)).await);
+}

@@ -1,0 +1,138 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::config::GrpcTls;
+
+/// How connections are encrypted; not at all where this is `None`.
+pub type Encryption = Option<Arc<ServerConfig>>;
+
+/// The certificate, its key or the authority of client certificates can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the certificate, its key or the authority of client certificates can't be used: {0}")]
+pub struct GrpcTlsError(String);
+
+impl From<rustls::Error> for GrpcTlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<pem::Error> for GrpcTlsError {
+    fn from(error: pem::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<VerifierBuilderError> for GrpcTlsError {
+    fn from(error: VerifierBuilderError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What files of certificates say about new connections.
+///
+/// # Errors
+/// [`GrpcTlsError`] when what they hold can't be used.
+pub fn encryption(tls: Option<&GrpcTls>) -> Result<Encryption, GrpcTlsError> {
+    let Some(tls) = tls else { return Ok(None) };
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&tls.certificate).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(tls.key.expose())?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match &tls.client_ca {
+        Some(authorities) => {
+            let mut roots = RootCertStore::empty();
+            for authority in CertificateDer::pem_slice_iter(authorities) {
+                roots.add(authority?)?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build()?)
+        }
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+/// A connection, encrypted or not.
+pub(super) struct Connection(Either<TcpStream, TlsStream<TcpStream>>);
+
+impl Connection {
+    /// Agrees with the client on how to encrypt.
+    pub(super) async fn agree(stream: TcpStream, encryption: &Encryption) -> io::Result<Self> {
+        let Some(config) = encryption else {
+            return Ok(Self(Either::Left(stream)));
+        };
+        let acceptor = TlsAcceptor::from(Arc::clone(config));
+        Ok(Self(Either::Right(acceptor.accept(stream).await?)))
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        match &self.0 {
+            Either::Left(stream) => stream.connect_info(),
+            Either::Right(stream) => stream.get_ref().0.connect_info(),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}
