@@ -6,7 +6,7 @@
 #   docker run --read-only --cap-drop all --publish 9180:9180 curfew
 #
 # The same sources and base images give the same program: dependencies are those of Cargo.lock, paths of the build
-# are not in it, and the revision is given.
+# are not in it, and the revision and the date are given.
 
 ARG RUST=1.95
 ARG DEBIAN=bookworm
@@ -21,7 +21,10 @@ COPY tests tests
 COPY examples examples
 COPY src src
 ARG REVISION=unknown
+# Of the commit, if you like; the allocator's C code has the date of its compilation in it.
+ARG SOURCE_DATE_EPOCH=0
 ENV CURFEW_REVISION=${REVISION} \
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
     CARGO_INCREMENTAL=0 \
     RUSTFLAGS="--remap-path-prefix=/curfew=. --remap-path-prefix=/usr/local/cargo/registry=registry"
 # Dependencies are downloaded and compiled once, whatever changes in the sources.

@@ -13,6 +13,7 @@ mod support;
 
 mod configuration;
 mod container;
+mod documents;
 mod every_file;
 mod gateways;
 mod haproxy_ingress;

@@ -1,0 +1,53 @@
+//! What the documents claim to be shown by a test is a test.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Every function with an attribute `test` before it.
+fn tests(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter_map(|line| {
+                let (_, rest) = line.trim_start().split_once("fn ")?;
+                Some(rest.split(['(', '<']).next()?.to_owned())
+            });
+            found.extend(lines);
+        }
+    }
+}
+
+#[test]
+fn the_threat_model_names_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut known = BTreeSet::new();
+    tests(&root.join("src"), &mut known);
+    tests(&root.join("tests"), &mut known);
+    let matrix = std::fs::read_to_string(root.join("docs/proxies/README.md")).unwrap();
+    let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let table = page.split("## What went wrong elsewhere").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.contains("| what |"));
+    let mut count = 0;
+    for row in rows {
+        let shown = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut any = false;
+        for word in shown.split(", ").map(str::trim) {
+            any = true;
+            match word.strip_prefix('`') {
+                Some(name) => assert!(known.contains(name.trim_end_matches('`')), "{word}: {row}"),
+                None => assert!(
+                    matrix.contains(&format!("\n| {word} | ")),
+                    "case {word}: {row}"
+                ),
+            }
+        }
+        assert!(any, "{row}");
+        count += 1;
+    }
+    assert!(count > 25, "{count}");
+}
