@@ -25,7 +25,7 @@ use crate::contract::{Contracts, Front, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
-use crate::listener::{GrpcServer, GrpcTlsError, Listener, Service};
+use crate::listener::{GrpcServer, GrpcTlsError, Listener, Room, Service};
 use crate::live::Live;
 use crate::logout::{self, SeenNotices};
 use crate::ops::{self, Ops, grpc_health};
@@ -44,6 +44,9 @@ use store::Shared;
 
 /// The least time to write what must not be lost when the process stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The most connections of listeners that few have to do with.
+const FEW: usize = 256;
 
 /// The service, built and bound, ready to run.
 pub struct App {
@@ -226,8 +229,12 @@ impl App {
         background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
         let contracts = in_force.contracts.clone();
         let admin = admin::router(in_force.admin.clone());
-        let mut listeners = Listeners::default();
         let listen = config.listen;
+        let mut listeners = Listeners {
+            bound: Vec::new(),
+            metrics: Arc::clone(&metrics),
+            most: listen.max_connections,
+        };
         let others = logout::router(in_force.logouts.clone());
         let others = others.merge(browser::router(contracts.clone()));
         let check = Service::http(Front::new(contracts.clone(), others));
@@ -255,7 +262,7 @@ impl App {
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
         let ops = Service::http(ops::router(ops));
-        let ops = bind("ops", listen.ops, ops).await?;
+        let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {
             addresses: Addresses {
                 check,
@@ -265,7 +272,7 @@ impl App {
                 ops: ops.address(),
             },
             made_up,
-            listeners: listeners.0,
+            listeners: listeners.bound,
             ops,
             background: background.tasks,
             stop_background,
@@ -384,24 +391,34 @@ fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunErro
     }
 }
 
-async fn bind(
-    name: &'static str,
-    address: SocketAddr,
-    service: Service,
-) -> Result<Listener, StartError> {
-    let listener = Listener::bind(name, address, service).await;
-    listener.map_err(|error| StartError::Bind {
-        name,
-        address,
-        error,
-    })
+/// Those that are bound.
+struct Listeners {
+    bound: Vec<Listener>,
+    metrics: Arc<Metrics>,
+    /// The most connections of each that proxies ask on.
+    most: usize,
 }
 
-/// Those that are bound.
-#[derive(Default)]
-struct Listeners(Vec<Listener>);
-
 impl Listeners {
+    async fn bind_one(
+        &self,
+        name: &'static str,
+        address: SocketAddr,
+        service: Service,
+    ) -> Result<Listener, StartError> {
+        let most = match name {
+            "admin" | "ops" => FEW.min(self.most),
+            _ => self.most,
+        };
+        let (open, refused) = self.metrics.connections(name);
+        let listener = Listener::bind(name, address, service, Room::new(most, open, refused)).await;
+        listener.map_err(|error| StartError::Bind {
+            name,
+            address,
+            error,
+        })
+    }
+
     /// Binds one more, and says where.
     async fn bind(
         &mut self,
@@ -409,9 +426,9 @@ impl Listeners {
         address: SocketAddr,
         service: Service,
     ) -> Result<SocketAddr, StartError> {
-        let listener = bind(name, address, service).await?;
+        let listener = self.bind_one(name, address, service).await?;
         let address = listener.address();
-        self.0.push(listener);
+        self.bound.push(listener);
         Ok(address)
     }
 }

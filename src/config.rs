@@ -109,6 +109,8 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Metrics and probes.
     pub ops: SocketAddr,
+    /// The most connections at once on each of those that proxies ask on.
+    pub max_connections: usize,
 }
 
 /// TLS on the gRPC listener, all in PEM.

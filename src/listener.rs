@@ -6,6 +6,7 @@
 mod connections;
 mod grpc;
 mod http;
+mod room;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 pub use connections::ConnectionHandler;
 pub use grpc::{Encryption, GrpcServer, GrpcTlsError, encryption};
 pub use http::{HttpServer, HttpService};
+use room::Place;
+pub use room::Room;
 
 /// The pause after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,7 +49,7 @@ impl Service {
 }
 
 impl Listener {
-    /// Binds `address` for `service`.
+    /// Binds `address` for `service`, for as many connections as there is `room` for.
     ///
     /// # Errors
     /// [`io::Error`] when the address can't be bound.
@@ -54,12 +57,14 @@ impl Listener {
         name: &'static str,
         address: SocketAddr,
         service: Service,
+        room: Room,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let socket = Socket {
             name,
             address: listener.local_addr()?,
             listener,
+            room,
         };
         Ok(Self { socket, service })
     }
@@ -92,17 +97,21 @@ pub struct Socket {
     name: &'static str,
     listener: TcpListener,
     address: SocketAddr,
+    room: Room,
 }
 
 impl Socket {
-    /// The next connection; `None` once stopped.
-    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    /// The next connection that there is room for; `None` once stopped.
+    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Place)> {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
+                    let Some(place) = self.room.take(self.name) else {
+                        continue;
+                    };
                     // An answer is one small packet; waiting to fill it would only delay it.
                     let _ = stream.set_nodelay(true);
-                    return Some((stream, peer));
+                    return Some((stream, peer, place));
                 }
                 // One client's failure, or a shortage that may pass: never the end of the loop.
                 Err(error) => {

@@ -133,6 +133,8 @@ pub struct RawListen {
     pub admin: String,
     /// Metrics and probes.
     pub ops: String,
+    /// The most connections at once on each of `check`, `grpc` and `spoe`.
+    pub max_connections: usize,
 }
 
 /// TLS on the gRPC listener.
@@ -337,6 +339,7 @@ impl Default for RawListen {
             spoe: "off".to_owned(),
             admin: "127.0.0.1:9188".to_owned(),
             ops: "0.0.0.0:9189".to_owned(),
+            max_connections: 10_000,
         }
     }
 }

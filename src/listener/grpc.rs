@@ -91,14 +91,14 @@ async fn accept(
     speaking: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
-    while let Some((stream, peer)) = socket.accept(&stop).await {
+    while let Some((stream, peer, place)) = socket.accept(&stop).await {
         let (speaking, stop) = (speaking.clone(), stop.clone());
         let encryption = encryption.current();
         let beginning = async move {
             let mut first = [0];
             match stream.peek(&mut first).await? {
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Connection::agree(stream, &encryption).await,
+                _ => Connection::agree(stream, place, &encryption).await,
             }
         };
         tokio::spawn(async move {

@@ -73,9 +73,10 @@ async fn serve(
     patience: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    while let Some((stream, peer)) = socket.accept(&stop).await {
+    while let Some((stream, peer, place)) = socket.accept(&stop).await {
         let (watcher, service, stop) = (graceful.watcher(), service.clone(), stop.clone());
         tokio::spawn(async move {
+            let _place = place;
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
                 tracing::debug!(%peer, %error, "a connection ended badly");
@@ -183,7 +184,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{Listener, Service};
+    use crate::listener::{Listener, Room, Service};
+    use crate::telemetry::Metrics;
+
+    fn room() -> Room {
+        let (open, refused) = Metrics::new().unwrap().connections("check");
+        Room::new(10, open, refused)
+    }
 
     /// Answers after so long.
     #[derive(Clone)]
@@ -239,7 +246,9 @@ mod tests {
     async fn it_stops_at_once_when_nothing_is_in_flight() {
         let address = "127.0.0.1:0".parse().unwrap();
         let service = Service::http(Slow(Duration::ZERO));
-        let listener = Listener::bind("check", address, service).await.unwrap();
+        let listener = Listener::bind("check", address, service, room())
+            .await
+            .unwrap();
         let address = listener.address();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(60)));

@@ -35,6 +35,8 @@ pub struct Metrics {
     delegate_answers: IntCounterVec,
     delegate_seconds: HistogramVec,
     config_in_force: IntGauge,
+    connections: IntGaugeVec,
+    connections_refused: IntCounterVec,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
     /// Ended sessions that had come back, and were ended again.
@@ -164,6 +166,23 @@ impl Metrics {
                 )?,
             )?,
             config_in_force,
+            connections: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("curfew_connections", "Connections that are open."),
+                    &["listener"],
+                )?,
+            )?,
+            connections_refused: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_connections_refused_total",
+                        "Connections that were closed at once because there were too many.",
+                    ),
+                    &["listener"],
+                )?,
+            )?,
             keys_fetched: register(
                 &registry,
                 IntCounterVec::new(
@@ -250,6 +269,15 @@ impl Metrics {
             near_cache: NearCacheMetrics::new(&registry)?,
             registry,
         })
+    }
+
+    /// The connections of a listener: those that are open, and those that were too many.
+    #[must_use]
+    pub fn connections(&self, listener: &str) -> (IntGauge, IntCounter) {
+        (
+            self.connections.with_label_values(&[listener]),
+            self.connections_refused.with_label_values(&[listener]),
+        )
     }
 
     /// Counts an answered check.

@@ -14,5 +14,6 @@ mod envoy;
 mod grpc;
 mod haproxy;
 mod http;
+mod limits;
 mod spoe;
 mod spop;

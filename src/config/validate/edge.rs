@@ -49,7 +49,11 @@ pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen>
         spoe: spoe?,
         admin: admin?,
         ops: ops?,
+        max_connections: raw.max_connections,
     };
+    if listen.max_connections == 0 {
+        mistakes.note("listen.max_connections", "must be 1 or more");
+    }
     let mut taken = vec![listen.check];
     for (key, address) in [
         ("listen.grpc", listen.grpc),

@@ -17,6 +17,7 @@ use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::config::GrpcTls;
+use crate::listener::room::Place;
 
 /// How connections are encrypted; not at all where this is `None`.
 pub type Encryption = Option<Arc<ServerConfig>>;
@@ -73,16 +74,29 @@ pub fn encryption(tls: Option<&GrpcTls>) -> Result<Encryption, GrpcTlsError> {
 }
 
 /// A connection, encrypted or not.
-pub(super) struct Connection(Either<TcpStream, TlsStream<TcpStream>>);
+pub(super) struct Connection {
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
+    _place: Place,
+}
 
 impl Connection {
     /// Agrees with the client on how to encrypt.
-    pub(super) async fn agree(stream: TcpStream, encryption: &Encryption) -> io::Result<Self> {
-        let Some(config) = encryption else {
-            return Ok(Self(Either::Left(stream)));
+    pub(super) async fn agree(
+        stream: TcpStream,
+        place: Place,
+        encryption: &Encryption,
+    ) -> io::Result<Self> {
+        let stream = match encryption {
+            Some(config) => {
+                let acceptor = TlsAcceptor::from(Arc::clone(config));
+                Either::Right(acceptor.accept(stream).await?)
+            }
+            None => Either::Left(stream),
         };
-        let acceptor = TlsAcceptor::from(Arc::clone(config));
-        Ok(Self(Either::Right(acceptor.accept(stream).await?)))
+        Ok(Self {
+            stream,
+            _place: place,
+        })
     }
 }
 
@@ -90,7 +104,7 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        match &self.0 {
+        match &self.stream {
             Either::Left(stream) => stream.connect_info(),
             Either::Right(stream) => stream.get_ref().0.connect_info(),
         }
@@ -103,7 +117,7 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -113,15 +127,15 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -129,10 +143,10 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 }
