@@ -45,7 +45,7 @@ use store::Shared;
 /// The least time to write what must not be lost when the process stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The most connections of listeners that few have to do with.
+/// The most connections of the listener that few have to do with.
 const FEW: usize = 256;
 
 /// The service, built and bound, ready to run.
@@ -395,7 +395,7 @@ fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunErro
 struct Listeners {
     bound: Vec<Listener>,
     metrics: Arc<Metrics>,
-    /// The most connections of each that proxies ask on.
+    /// The most connections of each other listener.
     most: usize,
 }
 
@@ -407,7 +407,7 @@ impl Listeners {
         service: Service,
     ) -> Result<Listener, StartError> {
         let most = match name {
-            "admin" | "ops" => FEW.min(self.most),
+            "ops" => FEW.min(self.most),
             _ => self.most,
         };
         let (open, refused) = self.metrics.connections(name);

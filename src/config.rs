@@ -109,7 +109,7 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Metrics and probes.
     pub ops: SocketAddr,
-    /// The most connections at once on each of those that proxies ask on.
+    /// The most connections at once on each of them but `ops`, which few have to do with.
     pub max_connections: usize,
 }
 

@@ -133,7 +133,7 @@ pub struct RawListen {
     pub admin: String,
     /// Metrics and probes.
     pub ops: String,
-    /// The most connections at once on each of `check`, `grpc` and `spoe`.
+    /// The most connections at once on each of `check`, `grpc`, `spoe` and `admin`.
     pub max_connections: usize,
 }
 
