@@ -210,7 +210,9 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
         "saying that one asks for something else does not help",
         &answer,
     );
-    let answer = visitor.get(url, None, &[STRIPPED]).await;
+    let (name, listed) = STRIPPED;
+    let listed = format!("{listed}, cookie");
+    let answer = visitor.get(url, None, &[(name, &listed)]).await;
     report.not_served(
         "having headers taken out on the way does not help (Connection)",
         &answer,

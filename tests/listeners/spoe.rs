@@ -4,6 +4,7 @@ use curfew::clock::Stopwatch;
 
 use crate::spop::*;
 use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::eventually;
 
 fn start() -> Curfew {
     Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start()
@@ -268,4 +269,38 @@ async fn stopping_says_goodbye_and_does_not_wait_for_idle_peers() {
     let answer = peer.receive().await.unwrap();
     assert_eq!(answer.kind, AGENT_DISCONNECT);
     assert!(peer.receive().await.is_none());
+}
+
+/// While the process is draining, HAProxy's health checks fail, so that it looks elsewhere; questions are answered as before, and each
+/// connection ends after an answer.
+#[tokio::test]
+async fn draining_fails_health_checks_and_ends_connections_after_an_answer() {
+    let curfew = Setup::memory()
+        .set("LISTEN__SPOE", "127.0.0.1:0")
+        .set("SHUTDOWN_DELAY", "3s")
+        .start();
+    let agent = curfew.spoe.unwrap();
+    let session = curfew.sign_in("alice").await;
+    let mut before = Peer::greeted(agent).await;
+    admits(&mut before, &session).await;
+    curfew.signal("TERM");
+    eventually("it drains", async || curfew.ops("/readyz").await.0 == 503).await;
+    let mut health = Peer::connect(agent).await;
+    let payload = pairs(&[
+        ("supported-versions", text("2.0")),
+        ("max-frame-size", Value::Number(16_380)),
+        ("capabilities", text("")),
+        ("healthcheck", Value::True),
+    ]);
+    health
+        .send(&frame(HAPROXY_HELLO, 1, (0, 0), &payload))
+        .await;
+    assert_eq!(health.receive().await.unwrap().kind, AGENT_DISCONNECT);
+    let mut after = Peer::greeted(agent).await;
+    for peer in [&mut before, &mut after] {
+        admits(peer, &session).await;
+        assert_eq!(peer.receive().await.unwrap().kind, AGENT_DISCONNECT);
+        assert!(peer.receive().await.is_none());
+    }
+    curfew.stop().await;
 }

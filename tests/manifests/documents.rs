@@ -51,3 +51,21 @@ fn the_threat_model_names_tests_that_there_are() {
     }
     assert!(count > 25, "{count}");
 }
+
+/// Whoever looks for a verdict finds it by the word that the metric has.
+#[test]
+fn the_operations_guide_knows_the_verdicts() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let words = std::fs::read_to_string(root.join("src/session/verdict.rs")).unwrap();
+    let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
+    let table = guide.split("### Everyone was logged out").nth(1).unwrap();
+    let table = table.split("### ").next().unwrap();
+    let verdicts = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let verdicts: Vec<&str> = verdicts.collect();
+    assert!(verdicts.len() > 6, "{verdicts:?}");
+    for verdict in verdicts {
+        assert!(words.contains(&format!("\"{verdict}\"")), "{verdict}");
+    }
+}
