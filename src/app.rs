@@ -297,6 +297,24 @@ impl App {
         self.reloader.in_force.contracts.clone()
     }
 
+    /// What the listeners serve, without them.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn served(&self) -> (Front, ExtAuthz, Agent, axum::Router) {
+        let InForce {
+            contracts,
+            logouts,
+            admin,
+            ..
+        } = &self.reloader.in_force;
+        let others = logout::router(logouts.clone()).merge(browser::router(contracts.clone()));
+        (
+            Front::new(contracts.clone(), others),
+            ExtAuthz::new(contracts.clone()),
+            Agent::new(contracts.clone(), Arc::clone(&self.draining)),
+            admin::router(admin.clone()),
+        )
+    }
+
     /// Where it listens; port 0 in the configuration is the one that the system chose here.
     #[must_use]
     pub const fn addresses(&self) -> Addresses {

@@ -33,6 +33,8 @@ use crate::store::redis::RedisSettings;
 use crate::telemetry::traces::TraceSettings;
 use crate::webhook::WebhookSettings;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub use load::load_text;
 pub use load::{Environment, Loaded, load, load_book};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;

@@ -28,6 +28,8 @@ pub mod credential;
 pub mod delegate;
 pub mod events;
 pub mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http_client;
 pub mod identity;
 pub mod jwks;
@@ -36,6 +38,7 @@ pub mod lifecycle;
 pub mod lint;
 pub mod listener;
 pub mod live;
+mod lock;
 pub mod login;
 pub mod logout;
 pub mod ops;

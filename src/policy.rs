@@ -6,6 +6,8 @@ mod bind;
 mod client_address;
 mod contract;
 mod host;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod model;
 mod path;
 mod policies;
 pub mod pollers;

@@ -132,4 +132,6 @@ impl Sweeper {
 }
 
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,8 @@
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
+pub(crate) mod paced;
+pub(crate) mod race;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

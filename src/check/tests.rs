@@ -456,4 +456,5 @@ async fn every_check_is_counted_by_its_verdict() {
 
 mod delegated;
 mod jwt;
+mod model;
 mod rules;

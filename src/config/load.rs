@@ -31,10 +31,21 @@ pub struct Loaded {
 /// # Errors
 /// [`ConfigError`] with every mistake, its key, its place and its value.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
-    let tree = Tree::read(file, environment)?;
-    let mut effective = tree.parse()?;
-    let config = validate::validate(&mut effective).map_err(|mistakes| tree.problems(mistakes))?;
-    Ok(Loaded { config, effective })
+    Tree::read(file, environment)?.load()
+}
+
+/// Reads the text of a configuration file, in YAML, and nothing else.
+///
+/// # Errors
+/// As [`load`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let text = NamedText {
+        origin: "text".to_owned(),
+        text: text.to_owned(),
+        format: FileFormat::Yaml,
+    };
+    Tree::of(Some(text), &Environment::new())?.load()
 }
 
 /// Reads the policies and rules of a configuration, and nothing else of it: what it says of secrets
@@ -48,10 +59,16 @@ pub fn load_book(file: Option<&Path>, environment: &Environment) -> Result<Ruleb
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
-/// Lays the sources over each other.
-fn merge(file: Option<&Path>, environment: &Environment) -> Result<Value, ConfigError> {
-    let mut builder = layers::Config::builder();
-    if let Some(path) = file {
+/// The text of a configuration file that has been read.
+#[derive(Clone, Debug)]
+struct NamedText {
+    origin: String,
+    text: String,
+    format: FileFormat,
+}
+
+impl NamedText {
+    fn read(path: &Path) -> Result<Self, ConfigError> {
         let format = match path.extension().and_then(|extension| extension.to_str()) {
             Some("yaml" | "yml") => FileFormat::Yaml,
             Some("toml") => FileFormat::Toml,
@@ -64,29 +81,13 @@ fn merge(file: Option<&Path>, environment: &Environment) -> Result<Value, Config
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
-        // Parsed here, so that the origin of every value is the path as it was given.
-        builder = builder.add_source(NamedText {
+        // Parsed by us, so that the origin of every value is the path as it was given.
+        Ok(Self {
             origin: path.display().to_string(),
             text,
             format,
-        });
+        })
     }
-    let environment = layers::Environment::with_prefix("CURFEW")
-        .prefix_separator("__")
-        .separator("__")
-        .source(Some(environment.clone().into_iter().collect()));
-    let merged = builder.add_source(environment).build();
-    Ok(merged
-        .map_err(|error| ConfigError::Source(error.to_string()))?
-        .cache)
-}
-
-/// The text of a configuration file that has been read.
-#[derive(Clone, Debug)]
-struct NamedText {
-    origin: String,
-    text: String,
-    format: FileFormat,
 }
 
 impl layers::Source for NamedText {
@@ -112,14 +113,36 @@ struct Tree {
 
 impl Tree {
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
-        let source = file.map_or_else(
-            || "environment".to_owned(),
-            |path| path.display().to_string(),
-        );
+        Self::of(file.map(NamedText::read).transpose()?, environment)
+    }
+
+    /// Lays the sources over each other.
+    fn of(text: Option<NamedText>, environment: &Environment) -> Result<Self, ConfigError> {
+        let source = text
+            .as_ref()
+            .map_or("environment", |text| &text.origin)
+            .to_owned();
+        let mut builder = layers::Config::builder();
+        if let Some(text) = text {
+            builder = builder.add_source(text);
+        }
+        let environment = layers::Environment::with_prefix("CURFEW")
+            .prefix_separator("__")
+            .separator("__")
+            .source(Some(environment.clone().into_iter().collect()));
+        let merged = builder.add_source(environment).build();
+        let merged = merged.map_err(|error| ConfigError::Source(error.to_string()))?;
         Ok(Self {
-            root: merge(file, environment)?,
+            root: merged.cache,
             source,
         })
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        let mut effective = self.parse()?;
+        let config =
+            validate::validate(&mut effective).map_err(|mistakes| self.problems(mistakes))?;
+        Ok(Loaded { config, effective })
     }
 
     /// Mistakes, each with what is written there and where.

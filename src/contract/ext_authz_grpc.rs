@@ -5,7 +5,7 @@
 //! status for "OK", so every answer has one, and a denial is always a whole `denied_response`:
 //! an error of the call itself would be the operator's `failure_mode_allow` to decide.
 
-mod wire;
+pub(crate) mod wire;
 
 use std::convert::Infallible;
 use std::net::IpAddr;

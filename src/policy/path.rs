@@ -114,7 +114,7 @@ impl<'a> NormalPath<'a> {
 
 /// Whether a character stands for `/`, `\\`, `.`, `;`, `#`, `?` or `%` in a compatible form (Unicode
 /// Standard Annex 15, or the best fit of Windows code pages).
-const fn is_lookalike(character: char) -> bool {
+pub(super) const fn is_lookalike(character: char) -> bool {
     matches!(
         character,
         '\u{2044}'

@@ -16,7 +16,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{
@@ -24,6 +23,7 @@ use super::{
     StoreError, Touch,
 };
 use crate::clock::Clock;
+use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::Metrics;
 use near::Near;
@@ -275,5 +275,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     }
 }
 
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,8 @@
 
 mod connect;
 mod ends;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod hasten;
 mod heal;
 mod index;

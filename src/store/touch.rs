@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +18,7 @@ use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
+use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Subject, Timestamp};
 use crate::telemetry::Metrics;
 
@@ -311,5 +311,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 }
 
+#[cfg(test)]
+mod races;
 #[cfg(test)]
 mod tests;

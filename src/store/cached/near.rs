@@ -1,7 +1,6 @@
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
+use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
 /// How long a generation takes in sessions; a session is kept for twice as long at the most.

@@ -87,7 +87,7 @@ impl Message {
     }
 
     /// `None` for what this program does not know.
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {
             END => {

@@ -1,0 +1,279 @@
+//! Random histories of a whole service, beside a model of it: sign-ins, requests with every kind of path, ends on
+//! purpose, other rules, time that passes. The model looks at one rule after the other, reads paths by what all
+//! readers agree on, and keeps a session in three numbers.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::policy::model::first;
+use crate::policy::{
+    Access, Conditions, HostPattern, PathPattern, Rule, RuleActivity, Target, Terms,
+};
+use crate::testing::name;
+
+#[derive(Clone, Debug)]
+enum Step {
+    SignIn,
+    Ask {
+        session: usize,
+        host: usize,
+        path: String,
+        post: bool,
+    },
+    Revoke(usize),
+    /// Other rules: an excerpt of [`all_rules`].
+    Reload(Vec<usize>),
+    Pass(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let path = "(/(open|%6fpen|poll|pay|admin|a|[.][.]|[.]|open;x|%2e%2e|a%2Fb|%5C)){1,3}/?";
+    prop_oneof![
+        1 => Just(Step::SignIn),
+        8 => (any::<usize>(), 0..HOSTS.len(), path, any::<bool>()).prop_map(|(session, host, path, post)| Step::Ask {
+            session,
+            host,
+            path,
+            post
+        }),
+        1 => any::<usize>().prop_map(Step::Revoke),
+        1 => vec(0..all_rules().len(), 0..6).prop_map(Step::Reload),
+        3 => (0..500_u32).prop_map(Step::Pass),
+    ]
+}
+
+const HOSTS: [&str; 3] = ["app.example.com", "Shop.example.com:8443", "other.test"];
+
+/// Rules that say different things, each of an index of its own.
+fn all_rules() -> Vec<Rule> {
+    let at = |host: Option<&str>, paths: Vec<PathPattern>, terms: Terms| Rule {
+        index: 0,
+        conditions: Conditions {
+            hosts: host
+                .map(|host| HostPattern::parse(host).unwrap())
+                .into_iter()
+                .collect(),
+            paths,
+            ..Conditions::default()
+        },
+        terms,
+    };
+    let public = Terms {
+        access: Access::Public,
+        ..Terms::default()
+    };
+    let passive = Terms {
+        activity: RuleActivity::Passive,
+        ..Terms::default()
+    };
+    let of_policy = Terms {
+        policy: Some(name("strict")),
+        ..Terms::default()
+    };
+    let of_group = |group: &str| Terms {
+        groups: vec![group.to_owned()],
+        ..Terms::default()
+    };
+    let prefix = |path: &str| vec![PathPattern::prefix(path).unwrap()];
+    vec![
+        at(None, prefix("/open"), public.clone()),
+        at(
+            Some("*.example.com"),
+            vec![PathPattern::glob("/**/poll").unwrap()],
+            passive.clone(),
+        ),
+        at(Some("shop.example.com"), prefix("/pay"), of_policy.clone()),
+        at(None, prefix("/admin"), of_group("admin")),
+        at(None, prefix("/admin/a"), of_group("nobody")),
+        at(
+            Some("app.example.com"),
+            vec![PathPattern::Ambiguous],
+            of_policy,
+        ),
+        at(
+            Some("other.test"),
+            vec![PathPattern::exact("/a/").unwrap()],
+            public,
+        ),
+        at(Some("shop.example.com"), Vec::new(), passive),
+    ]
+}
+
+/// One session, as the model has it; all times in milliseconds since the beginning.
+struct Known {
+    token: String,
+    id: SessionId,
+    started: u128,
+    seen: u128,
+    ended: Option<DenyReason>,
+}
+
+/// The limits of `default` and `strict`: idle, absolute, and the age of a sign-in.
+const DEFAULT: [u128; 2] = [15 * 60_000, 8 * 3_600_000];
+const STRICT: [u128; 3] = [5 * 60_000, 3_600_000, 30 * 60_000];
+
+struct Model {
+    sessions: Vec<Known>,
+    rules: Vec<Rule>,
+    now: u128,
+}
+
+impl Model {
+    fn expected(&mut self, session: usize, target: &Target<'_>) -> Verdict {
+        let now = self.now;
+        let Ok(found) = first(&self.rules, target) else {
+            return deny(DenyReason::MalformedRequest);
+        };
+        let terms = found.map(|index| self.rules[index].terms.clone());
+        let terms = terms.unwrap_or_default();
+        if terms.access == Access::Public {
+            return Verdict::Allow;
+        }
+        let Some(known) = self.sessions.get_mut(session) else {
+            return deny(DenyReason::NoCredential);
+        };
+        if let Some(reason) = known.ended {
+            return deny(reason);
+        }
+        let over = |[idle, absolute]: [u128; 2], known: &Known| {
+            if now - known.started >= absolute {
+                Some(DenyReason::AbsoluteTimeout)
+            } else {
+                (now - known.seen >= idle).then_some(DenyReason::IdleTimeout)
+            }
+        };
+        if let Some(reason) = over(DEFAULT, known) {
+            known.ended = Some(reason);
+            return deny(reason);
+        }
+        let [idle, absolute, age] = STRICT;
+        if terms.policy.is_some()
+            && (over([idle, absolute], known).is_some() || now - known.started >= age)
+        {
+            return deny(DenyReason::ReauthenticationRequired);
+        }
+        let groups = ["staff", "admin"];
+        if !terms.groups.is_empty()
+            && !terms
+                .groups
+                .iter()
+                .any(|group| groups.contains(&group.as_str()))
+        {
+            return deny(DenyReason::Forbidden);
+        }
+        // Under `strict`, of what is safe only navigation is activity, and nobody navigates here.
+        let counts = terms.policy.is_none() || *target.method == Method::POST;
+        if terms.activity == RuleActivity::Touch && counts {
+            known.seen = now;
+        }
+        Verdict::Allow
+    }
+}
+
+async fn live(steps: Vec<Step>) {
+    let bench = Bench::new();
+    let mut checker = bench.checker(Rules::default(), "session");
+    let mut model = Model {
+        sessions: Vec::new(),
+        rules: Vec::new(),
+        now: 0,
+    };
+    for step in steps {
+        match step {
+            Step::SignIn => {
+                let started = bench.sign_in("default").await;
+                model.sessions.push(Known {
+                    token: started.token.expose(),
+                    id: started.id,
+                    started: model.now,
+                    seen: model.now,
+                    ended: None,
+                });
+            }
+            Step::Pass(seconds) => {
+                model.now += u128::from(seconds) * 1000;
+                bench.at(Duration::from_millis(model.now.try_into().unwrap()));
+            }
+            Step::Revoke(session) => {
+                if model.sessions.is_empty() {
+                    continue;
+                }
+                let known = session % model.sessions.len();
+                let known = &mut model.sessions[known];
+                bench.lifecycle.revoke(known.id).await.unwrap();
+                known.ended.get_or_insert(DenyReason::Revoked);
+            }
+            Step::Reload(chosen) => {
+                let all = all_rules();
+                let chosen = chosen.into_iter().enumerate();
+                model.rules = chosen
+                    .map(|(index, rule)| Rule {
+                        index,
+                        ..all[rule].clone()
+                    })
+                    .collect();
+                let rules = Rules::new(model.rules.clone(), Terms::default()).unwrap();
+                checker.book = Arc::new(bench.book(rules));
+            }
+            Step::Ask {
+                session,
+                host,
+                path,
+                post,
+            } => {
+                // One more than there are: nobody.
+                let session = session % (model.sessions.len() + 1);
+                let cookie = model
+                    .sessions
+                    .get(session)
+                    .map(|known| format!("session={}", known.token));
+                let lines: Vec<_> = cookie
+                    .iter()
+                    .map(|cookie| ("cookie", cookie.as_str()))
+                    .collect();
+                let method = if post { Method::POST } else { Method::GET };
+                let url = OriginalUrl::from_parts(true, HOSTS[host].as_bytes(), path.as_bytes());
+                let url = url.unwrap();
+                let target = Target {
+                    host: url.host,
+                    path: url.path,
+                    method: &method,
+                    contract: Contract::AuthRequest,
+                };
+                let expected = model.expected(session, &target);
+                let request = CheckRequest {
+                    contract: Contract::AuthRequest,
+                    policy: None,
+                    original: Ok(Original {
+                        method: &method,
+                        url,
+                    }),
+                    headers: &headers(&lines),
+                    address: ClientAddress::InHeader,
+                    peer: None,
+                };
+                let verdict = checker.check(&request).await.verdict;
+                assert_eq!(verdict, expected, "{} {path} at {}", url.host, model.now);
+            }
+        }
+    }
+    for known in &model.sessions {
+        let stored = bench.stored(known.id).await;
+        let ended = match stored.state {
+            State::Live => None,
+            State::Ended(end) => Some(end.reason.denial()),
+        };
+        assert_eq!(ended, known.ended);
+        let seen = stored.last_seen.since(START).as_millis();
+        assert_eq!(seen, known.seen);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_service_does_what_its_model_does(steps in vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(live(steps));
+    }
+}

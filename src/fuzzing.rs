@@ -1,0 +1,83 @@
+//! Fuzz targets: every parser of bytes from outside, each with what must hold whatever it is given.
+//!
+//! A target takes bytes and fails by a panic. `cargo test` runs each over its seeds in `fuzz/seeds/`, changed at
+//! random; `scripts/fuzz.sh` runs the same functions for long, guided by coverage (libFuzzer). They are in the
+//! library only with the feature `fuzzing`.
+
+mod credentials;
+mod documents;
+mod requests;
+mod rules;
+mod service;
+mod store;
+
+/// A target: its name, which is also the folder of its seeds, and what is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name.
+    pub name: &'static str,
+    /// Runs it once; panics where something does not hold.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 18] = [
+    target("admin", service::admin),
+    target("check_request", service::check_request),
+    target("claims", credentials::claims),
+    target("configuration", documents::configuration),
+    target("cookies", credentials::cookies),
+    target("delegated_answer", credentials::delegated_answer),
+    target("http", service::http),
+    target("jwks", credentials::jwks),
+    target("jwt", credentials::jwt),
+    target("lint", documents::lint),
+    target("message", store::message),
+    target("original_url", requests::original_url),
+    target("path", rules::path),
+    target("record", store::record),
+    target("redis_reply", store::redis_reply),
+    target("rules", rules::rules),
+    target("spop", service::spop),
+    target("token", credentials::token),
+];
+
+const fn target(name: &'static str, run: fn(&[u8])) -> Target {
+    Target { name, run }
+}
+
+/// Runs the target of this name; nothing where there is none.
+pub fn run(name: &str, data: &[u8]) {
+    if let Some(target) = TARGETS.iter().find(|target| target.name == name) {
+        (target.run)(data);
+    }
+}
+
+/// The lines of an input, up to an empty one, and what is behind that.
+fn head_and_body(data: &[u8]) -> (Vec<&[u8]>, &[u8]) {
+    let (head, body) = match memchr::memmem::find(data, b"\n\n") {
+        Some(end) => (&data[..end], &data[end + 2..]),
+        None => (data, &[][..]),
+    };
+    (head.split(|byte| *byte == b'\n').collect(), body)
+}
+
+/// Headers of lines such as `name: value`; lines that can't be any are left out.
+fn headers<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> http::HeaderMap {
+    let mut headers = http::HeaderMap::new();
+    for line in lines {
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
+        let name = http::HeaderName::from_bytes(&line[..colon]);
+        let value = line[colon + 1..].strip_prefix(b" ");
+        let value = http::HeaderValue::from_bytes(value.unwrap_or(&line[colon + 1..]));
+        if let (Ok(name), Ok(value)) = (name, value) {
+            let _ = headers.try_append(name, value);
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests;

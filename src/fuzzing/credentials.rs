@@ -1,0 +1,233 @@
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderName;
+use http::header::COOKIE;
+use jsonwebtoken::Algorithm;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Map, Value, json};
+
+use super::{head_and_body, headers};
+use crate::credential::delegated::{Delegated, SessionKey};
+use crate::credential::jwt::{Claims, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
+use crate::credential::{
+    CredentialExtractor, Extraction, JwtPlaces, KeyRing, SigningKey, cookie_values,
+};
+use crate::session::Timestamp;
+
+/// 2026-11-27.
+const NOW: Timestamp = Timestamp::from_millis(1_795_780_000_000);
+const ISSUER: &str = "https://id.example.com";
+const AUDIENCE: &str = "app";
+
+/// A cookie's value is what stands between `=` and `;`, and of each line as many as an independent reading finds; and
+/// never are two credentials taken for one.
+pub(super) fn cookies(data: &[u8]) {
+    let (lines, _) = head_and_body(data);
+    let headers = headers(lines);
+    let found: Vec<&[u8]> = cookie_values(&headers, "session").collect();
+    let mut expected = Vec::new();
+    for line in headers.get_all(COOKIE) {
+        for pair in line.as_bytes().split(|byte| *byte == b';') {
+            let mut sides = pair.splitn(2, |byte| *byte == b'=');
+            if let (Some(name), Some(value)) = (sides.next(), sides.next())
+                && trimmed(name) == b"session"
+            {
+                expected.push(trimmed(value));
+            }
+        }
+    }
+    assert_eq!(found, expected);
+    let extractor = CredentialExtractor {
+        cookie: "session".to_owned(),
+        bearer: true,
+        jwt: Some(JwtPlaces {
+            cookie: Some("id".to_owned()),
+            bearer: true,
+        }),
+    };
+    if let Extraction::Token(token) = extractor.extract(&headers)
+        && !found.is_empty()
+    {
+        assert!(found.iter().all(|value| *value == token));
+    }
+}
+
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+static RING: LazyLock<Option<Arc<KeyRing>>> = LazyLock::new(|| {
+    let key = SigningKey::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+    KeyRing::new(vec![key.ok()?]).ok().map(Arc::new)
+});
+/// A token of that ring, and something that it has sealed.
+const TOKEN: &str = include_str!("../../fuzz/seeds/token/issued");
+const SEALED: &str = include_str!("../../fuzz/seeds/token/sealed");
+
+/// Of all texts, one is a token of the ring, and one is sealed by it: what was made by it.
+pub(super) fn token(data: &[u8]) {
+    let Some(ring) = &*RING else { return };
+    assert_eq!(ring.verify(data).is_ok(), data == TOKEN.as_bytes());
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert_eq!(ring.open("fuzzing", text).is_ok(), text == SEALED);
+    }
+}
+
+struct Signer {
+    pair: Ed25519KeyPair,
+    keys: KeySet,
+    issuer: Issuer,
+}
+
+impl Signer {
+    fn sign(&self, head: &Value, claims: &[u8]) -> String {
+        let head = URL_SAFE_NO_PAD.encode(head.to_string());
+        let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(self.pair.sign(text.as_bytes()));
+        format!("{text}.{signature}")
+    }
+}
+
+static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
+    crate::credential::jwt::install_crypto();
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).ok()?;
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key());
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
+    Some(Signer {
+        keys: KeySet::from_json(keys.to_string().as_bytes()).ok()?,
+        pair,
+        issuer: Issuer {
+            issuer: ISSUER.to_owned(),
+            audiences: vec![AUDIENCE.to_owned()],
+            algorithms: vec![Algorithm::EdDSA],
+            typ: None,
+            leeway: Duration::from_secs(60),
+            claims: Claims {
+                session: vec!["sid".to_owned()],
+                subject: "sub".to_owned(),
+                groups: "realm_access.roles".to_owned(),
+                email: "email".to_owned(),
+            },
+        },
+    })
+});
+/// A token that the signer has signed.
+const JWT: &str = include_str!("../../fuzz/seeds/jwt/signed");
+
+/// No text but the one that was signed is taken for a token of the issuer.
+pub(super) fn jwt(data: &[u8]) {
+    let _ = looks_like_a_jwt(data);
+    let (Some(signer), Ok(text)) = (&*SIGNER, std::str::from_utf8(data)) else {
+        return;
+    };
+    let _ = unverified_issuer(text);
+    let verified = signer.issuer.verify(text, &signer.keys, NOW);
+    assert_eq!(verified.is_ok(), text == JWT);
+    if text != JWT {
+        assert!(
+            signer
+                .issuer
+                .verify_logout(text, &signer.keys, NOW)
+                .is_err()
+        );
+        assert!(signer.issuer.verify_event(text, &signer.keys, NOW).is_err());
+    }
+}
+
+/// What an issuer has signed is believed only where it is from it, for us, and now.
+pub(super) fn claims(data: &[u8]) {
+    let Some(signer) = &*SIGNER else { return };
+    let claims: Option<Map<String, Value>> = serde_json::from_slice(data).ok();
+    let is_ours = claims.as_ref().is_some_and(|claims| {
+        let audience = match claims.get("aud") {
+            Some(Value::Array(all)) => all.iter().any(|one| one == AUDIENCE),
+            Some(one) => one == AUDIENCE,
+            None => false,
+        };
+        audience && claims.get("iss").is_some_and(|issuer| issuer == ISSUER)
+    });
+    let lives = claims.as_ref().is_some_and(|claims| {
+        let end = claims.get("exp").and_then(Value::as_f64);
+        end.is_some_and(|end| (end + 60.0) * 1000.0 > NOW.as_millis() as f64)
+    });
+    let Signer { keys, issuer, .. } = signer;
+    let credential = signer.sign(&json!({"alg": "EdDSA", "kid": "1"}), data);
+    if let Ok(verified) = issuer.verify(&credential, keys, NOW) {
+        assert!(is_ours && lives);
+        assert!(verified.started <= NOW);
+    }
+    if let Ok(signed_in) = issuer.signed_in(&credential, Map::new(), NOW) {
+        assert!(is_ours && lives);
+        assert!(signed_in.authenticated.is_none_or(|at| at <= NOW));
+    }
+    let _ = issuer.has_all(&credential);
+    let logout = signer.sign(&json!({"alg": "EdDSA", "typ": "logout+jwt"}), data);
+    if let Ok(notice) = issuer.verify_logout(&logout, keys, NOW) {
+        assert!(is_ours && lives && notice.ended.is_some());
+        assert!(claims.is_some_and(|claims| !claims.contains_key("nonce")));
+    }
+    let event = signer.sign(&json!({"alg": "EdDSA", "typ": "secevent+jwt"}), data);
+    if issuer.verify_event(&event, keys, NOW).is_ok() {
+        assert!(is_ours);
+    }
+    assert!(issuer.verify(&logout, keys, NOW).is_err());
+    assert!(issuer.verify(&event, keys, NOW).is_err());
+}
+
+/// Key sets, and keys in PEM.
+pub(super) fn jwks(data: &[u8]) {
+    crate::credential::jwt::install_crypto();
+    if let Ok(keys) = KeySet::from_json(data) {
+        assert!(
+            KeySet::from_file(data).is_ok(),
+            "a file may hold as much as an answer"
+        );
+        let _ = keys.knows("1");
+    }
+    let _ = KeySet::from_file(data);
+}
+
+static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
+    let named = |name| HeaderName::from_static(name);
+    let by = |key| Delegated {
+        name: "sso".to_owned(),
+        key,
+        user: named("x-auth-request-user"),
+        token: Some(named("authorization")),
+        groups: Some(named("x-auth-request-groups")),
+        groups_separator: ',',
+        email: Some(named("x-auth-request-email")),
+        display_name: None,
+        forward: Vec::new(),
+        pass: Vec::new(),
+        lifetime: Duration::from_secs(3600),
+        cleared_cookie: None,
+    };
+    [
+        by(SessionKey::Header(named("x-auth-request-session"))),
+        by(SessionKey::Claim("sid".to_owned())),
+        by(SessionKey::Cookie {
+            name: "_oauth2_proxy".to_owned(),
+            until: None,
+        }),
+    ]
+});
+
+/// What another authorization service answers.
+pub(super) fn delegated_answer(data: &[u8]) {
+    let (lines, cookie) = head_and_body(data);
+    let headers = headers(lines);
+    for delegated in &*DELEGATED {
+        let cookie = (!cookie.is_empty()).then_some(cookie);
+        if let Ok(allowed) = delegated.read(cookie, &headers, NOW) {
+            assert!(allowed.started <= NOW && NOW < allowed.expires);
+            assert!(!allowed.subject.as_str().is_empty());
+        }
+    }
+}

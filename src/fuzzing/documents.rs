@@ -1,0 +1,39 @@
+use std::time::Duration;
+
+use crate::config::{ConfigError, load_text};
+use crate::lint::{self, Limits};
+
+/// A configuration is taken, or refused with a word on each mistake.
+pub(super) fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match load_text(text) {
+        Ok(_) => {}
+        Err(ConfigError::Problems(problems)) => {
+            assert!(!problems.is_empty());
+            assert!(problems.iter().all(|problem| !problem.message.is_empty()));
+        }
+        Err(other) => assert!(!other.to_string().is_empty()),
+    }
+}
+
+/// Findings are about lines that there are.
+pub(super) fn lint(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let limits = Limits {
+        idle: Some(Duration::from_secs(900)),
+        absolute: Duration::from_secs(8 * 3600),
+        touch_interval: Duration::from_secs(15),
+    };
+    if let Ok(findings) = lint::lint(text, &limits) {
+        let lines = text.lines().count();
+        assert!(
+            findings
+                .iter()
+                .all(|finding| (1..=lines.max(1)).contains(&finding.line))
+        );
+    }
+}

@@ -1,0 +1,109 @@
+use http::Method;
+
+use super::head_and_body;
+use crate::check::OriginalUrl;
+use crate::policy::model::{Disputed, agreed, first};
+use crate::policy::{
+    Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
+};
+
+/// A path has a normal form where all readers read the same, and that is the form.
+pub(super) fn path(data: &[u8]) {
+    let normal = NormalPath::new(data).ok();
+    assert_eq!(
+        normal.as_ref().map(|path| path.as_str().to_owned()),
+        agreed(data)
+    );
+}
+
+/// Compiled rules find what is found by looking at one after the other. The input has lines of rules (`*.example.com
+/// =/a,/b,~/c/*,? GET`, where `-` is for no condition), then of requests (`GET a.example.com /b`).
+pub(super) fn rules(data: &[u8]) {
+    let (lines, requests) = head_and_body(data);
+    let rules: Vec<Rule> = lines
+        .iter()
+        .take(20)
+        .filter_map(|line| rule(line))
+        .collect();
+    let rules: Vec<Rule> = rules
+        .into_iter()
+        .enumerate()
+        .map(|(index, rule)| Rule { index, ..rule })
+        .collect();
+    let Ok(compiled) = Rules::new(rules.clone(), Terms::default()) else {
+        return;
+    };
+    for line in requests.split(|byte| *byte == b'\n').take(20) {
+        let mut parts = line.splitn(3, |byte| *byte == b' ');
+        let (Some(method), Some(host), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (Ok(method), Ok(url)) = (
+            Method::from_bytes(method),
+            OriginalUrl::from_parts(true, host, path),
+        ) else {
+            continue;
+        };
+        let target = Target {
+            host: url.host,
+            path: url.path,
+            method: &method,
+            contract: Contract::AuthRequest,
+        };
+        let found = compiled.find(&target);
+        let found = found.map(|found| found.rule.map(|rule| rule.index));
+        assert_eq!(
+            found.map_err(|_| Disputed),
+            first(&rules, &target),
+            "{target:?}"
+        );
+    }
+}
+
+/// Whether a glob has nothing in it of which there are several ideas: classes, alternatives, half a `**`.
+fn is_simple(glob: &str) -> bool {
+    !glob.contains(['[', ']', '{', '}', '!'])
+        && glob
+            .split('/')
+            .all(|part| part == "**" || !part.contains("**"))
+}
+
+fn rule(line: &[u8]) -> Option<Rule> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut parts = line.split(' ');
+    let mut listed = || {
+        let part = parts.next().unwrap_or("-");
+        part.split(',')
+            .filter(|item| *item != "-")
+            .collect::<Vec<_>>()
+    };
+    let (hosts, paths, methods) = (listed(), listed(), listed());
+    let paths = paths.into_iter().map(|path| {
+        let rest = path.get(1..).unwrap_or_default();
+        match path.as_bytes().first() {
+            Some(b'=') => PathPattern::exact(rest),
+            Some(b'~') if is_simple(rest) => PathPattern::glob(rest),
+            Some(b'?') => Ok(PathPattern::Ambiguous),
+            _ => PathPattern::prefix(path),
+        }
+    });
+    Some(Rule {
+        index: 0,
+        conditions: Conditions {
+            hosts: hosts
+                .into_iter()
+                .map(HostPattern::parse)
+                .collect::<Result<_, _>>()
+                .ok()?,
+            paths: paths.collect::<Result<_, _>>().ok()?,
+            methods: methods
+                .into_iter()
+                .map(|method| Method::from_bytes(method.as_bytes()))
+                .collect::<Result<_, _>>()
+                .ok()?,
+            contracts: Vec::new(),
+        },
+        terms: Terms::default(),
+    })
+}

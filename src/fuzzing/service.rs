@@ -1,0 +1,218 @@
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode};
+use prost::Message;
+use spop::{Action, FramePayload, FrameType, SpopCodec, TypedData};
+use tokio_util::codec::Decoder;
+use tower::ServiceExt;
+
+use super::{head_and_body, headers};
+use crate::app::App;
+use crate::clock::ManualClock;
+use crate::config::Source;
+use crate::contract::Front;
+use crate::contract::ext_authz_grpc::{ExtAuthz, wire};
+use crate::contract::spoe::Agent;
+use crate::session::Timestamp;
+
+/// The largest frame of HAProxy, as the agent has it.
+const MAX_FRAME: u32 = 128 * 1024;
+
+/// The whole service by `fuzz/curfew.yaml`, without its listeners. Nobody is signed in, and what is below `/public`
+/// needs nobody to be.
+struct Service {
+    runtime: tokio::runtime::Runtime,
+    app: App,
+    front: Front,
+    grpc: ExtAuthz,
+    agent: Agent,
+    admin: Router,
+}
+
+thread_local! {
+    static SERVICE: Option<Service> = Service::start();
+}
+
+impl Service {
+    fn start() -> Option<Self> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().ok()?;
+        let source = Source {
+            file: Some(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/curfew.yaml").into()),
+            environment: Default::default(),
+        };
+        let loaded = source.load().inspect_err(|error| eprintln!("{error}"));
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_780_000_000)));
+        let app = runtime.block_on(App::start(source, loaded.ok()?, clock));
+        let app = app.inspect_err(|error| eprintln!("{error}")).ok()?;
+        let (front, grpc, agent, admin) = app.served();
+        Some(Self {
+            runtime,
+            app,
+            front,
+            grpc,
+            agent,
+            admin,
+        })
+    }
+}
+
+fn with(run: impl FnOnce(&Service)) {
+    SERVICE.with(|service| {
+        let Some(service) = service else {
+            // Nothing would be tried.
+            std::process::abort();
+        };
+        run(service);
+    });
+}
+
+/// The first line is a method and an address, then come headers, and behind an empty line the body.
+fn request(data: &[u8]) -> Option<Request<Body>> {
+    let (lines, body) = head_and_body(data);
+    let (first, rest) = lines.split_first()?;
+    let mut parts = first.splitn(2, |byte| *byte == b' ');
+    let mut request = Request::builder().method(parts.next()?);
+    request = request.uri(parts.next()?);
+    let mut request = request.body(Body::from(body.to_vec())).ok()?;
+    *request.headers_mut() = headers(rest.iter().copied());
+    Some(request)
+}
+
+/// Whether there is anything in it that somebody could take for a public path.
+fn names_the_public(data: &[u8]) -> bool {
+    let decoded: Vec<u8> = percent_encoding::percent_decode(data).collect();
+    memchr::memmem::find(&decoded, b"/public").is_some()
+}
+
+/// What is in a body; what it fails with is not asked.
+async fn text<B>(body: B) -> Bytes
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    let read = axum::body::to_bytes(Body::new(body), usize::MAX).await;
+    read.unwrap_or_default()
+}
+
+/// No sub-request that anybody can think of is allowed while nobody is signed in, unless it is for what is public; and
+/// none that is allowed names anybody. What else the listener serves has no inner failures.
+pub(super) fn http(data: &[u8]) {
+    let Some(request) = request(data) else { return };
+    let path = request.uri().path().to_owned();
+    let is_check = !path.starts_with("/.");
+    with(|service| {
+        let asked = service.front.answer(request, None);
+        let response: Response<Body> = service.runtime.block_on(asked);
+        let status = response.status();
+        if is_check && status == StatusCode::OK {
+            assert!(names_the_public(data));
+            assert_nobody(response.headers());
+        }
+        assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
+        service.runtime.block_on(text(response.into_body()));
+    });
+}
+
+fn assert_nobody(headers: &HeaderMap) {
+    for name in ["x-session-user", "x-session-groups", "x-session-id"] {
+        let mut values = headers.get_all(name).into_iter();
+        assert!(values.all(http::HeaderValue::is_empty));
+    }
+}
+
+/// Every message that Envoy could send is answered whole: a status, and what to tell the client; none is allowed.
+pub(super) fn check_request(data: &[u8]) {
+    let mut framed = BytesMut::from(&[0_u8][..]);
+    framed.put_u32(u32::try_from(data.len()).unwrap_or_default());
+    framed.put_slice(data);
+    let request = Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .body(Body::from(framed.freeze()));
+    let Ok(request) = request else { return };
+    with(|service| {
+        let answer = service.grpc.clone().oneshot(request);
+        let answered: Result<_, Infallible> = service.runtime.block_on(answer);
+        let Ok(answered) = answered;
+        let body = service.runtime.block_on(text(answered.into_body()));
+        let Some(message) = body.get(5..) else {
+            // The call itself has failed, which a message that is none deserves.
+            assert!(wire::CheckRequest::decode(data).is_err());
+            return;
+        };
+        let Ok(answer) = wire::CheckResponse::decode(message) else {
+            panic_at("the answer is none");
+            return;
+        };
+        match (
+            answer.status.map(|status| status.code),
+            answer.http_response,
+        ) {
+            (Some(0), Some(wire::HttpResponse::Ok(_))) => assert!(names_the_public(data)),
+            (Some(code), Some(wire::HttpResponse::Denied(denied))) => {
+                assert!(code != 0 && denied.status.is_some_and(|status| status.code >= 300));
+            }
+            _ => panic_at("the answer is not whole"),
+        }
+    });
+}
+
+/// Frames of HAProxy: each message gets a verdict, which is to deny, or none at all.
+pub(super) fn spop(data: &[u8]) {
+    let mut codec = SpopCodec::new(MAX_FRAME);
+    let mut bytes = BytesMut::from(data);
+    while let Ok(Some(frame)) = codec.decode(&mut bytes) {
+        if *frame.frame_type() != FrameType::Notify {
+            continue;
+        }
+        let FramePayload::ListOfMessages(messages) = frame.payload() else {
+            continue;
+        };
+        for message in messages.iter() {
+            with(|service| {
+                let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                let actions = service.runtime.block_on(service.agent.check(message, peer));
+                let verdict = actions.iter().find_map(|action| match action {
+                    Action::SetVar { name, value, .. } if name == "verdict" => Some(value),
+                    _ => None,
+                });
+                let Some(verdict) = verdict else {
+                    assert!(message.name != "check");
+                    return;
+                };
+                let denied = *verdict == TypedData::String("deny".to_owned());
+                assert!(denied || names_the_public(data));
+            });
+        }
+    }
+}
+
+/// What an administrator could send: refused with a reason, or done; never an inner failure.
+pub(super) fn admin(data: &[u8]) {
+    let Some(mut request) = request(data) else {
+        return;
+    };
+    with(|service| {
+        let token = service.app.made_up().admin_token.as_ref();
+        let bearer = token.map(|token| format!("Bearer {}", token.expose()));
+        let bearer = bearer.and_then(|bearer| http::HeaderValue::try_from(bearer).ok());
+        if let Some(bearer) = bearer {
+            request.headers_mut().insert("authorization", bearer);
+        }
+        let Ok(response) = service
+            .runtime
+            .block_on(service.admin.clone().oneshot(request));
+        let status = response.status();
+        assert!(!status.is_server_error() || status == StatusCode::SERVICE_UNAVAILABLE);
+        service.runtime.block_on(text(response.into_body()));
+    });
+}
+
+fn panic_at(what: &str) {
+    assert!(what.is_empty(), "{what}");
+}

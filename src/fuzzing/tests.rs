@@ -1,0 +1,183 @@
+use std::path::Path;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+
+/// How often each target is run.
+const RUNS: u32 = 300;
+
+/// What is put where by chance.
+const WORDS: &[&str] = &[
+    "",
+    "%",
+    "%2e",
+    "%2F",
+    "%252f",
+    "..",
+    "/",
+    "//",
+    "\\",
+    ";",
+    "#",
+    "?",
+    "&",
+    "=",
+    ",",
+    "\"",
+    "'",
+    ":",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\0",
+    "\t",
+    " ",
+    "é",
+    "\u{ff0f}",
+    "\u{feff}",
+    "{",
+    "}",
+    "[",
+    "]",
+    "- ",
+    "null",
+    "-1",
+    "0",
+    "1e999",
+    "18446744073709551616",
+    "session=",
+    "__Host-session=",
+    "; session=",
+    "cookie: ",
+    "Cookie: session=a\n",
+    "authorization: Bearer ",
+    "x-original-url: ",
+    "https://",
+    "/public",
+    "/public/..",
+    "*",
+    "eyJ",
+    ".",
+    "_",
+];
+
+#[derive(Clone, Debug)]
+enum Change {
+    Set(usize, u8),
+    Cut(usize, usize),
+    Insert(usize, usize),
+    Repeat(usize, usize, usize),
+    Join(usize, usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let (place, length) = (any::<usize>(), 0..64_usize);
+    prop_oneof![
+        (place, any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        (place, length.clone()).prop_map(|(at, length)| Change::Cut(at, length)),
+        (place, 0..WORDS.len()).prop_map(|(at, word)| Change::Insert(at, word)),
+        (place, length, 1..20_usize)
+            .prop_map(|(at, length, times)| Change::Repeat(at, length, times)),
+        (place, any::<usize>()).prop_map(|(at, other)| Change::Join(at, other)),
+    ]
+}
+
+/// A seed that was changed.
+fn changed(seeds: &[Vec<u8>], seed: usize, changes: &[Change]) -> Vec<u8> {
+    let mut bytes = seeds[seed % seeds.len()].clone();
+    for change in changes {
+        let end = bytes.len();
+        let at = |at: usize| at % (end + 1);
+        match *change {
+            Change::Set(place, byte) => {
+                if let Some(old) = bytes.get_mut(at(place)) {
+                    *old = byte;
+                }
+            }
+            Change::Cut(place, length) => {
+                bytes.drain(at(place)..(at(place) + length).min(end));
+            }
+            Change::Insert(place, word) => {
+                bytes.splice(at(place)..at(place), WORDS[word].bytes());
+            }
+            Change::Repeat(place, length, times) => {
+                let piece = bytes[at(place)..(at(place) + length).min(end)].repeat(times);
+                bytes.splice(at(place)..at(place), piece);
+            }
+            Change::Join(place, other) => {
+                let other = &seeds[other % seeds.len()];
+                let piece = other[place % (other.len() + 1)..].to_vec();
+                bytes.splice(at(place).., piece);
+            }
+        }
+    }
+    bytes
+}
+
+/// The files of a target's folder, the smallest first.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    let mut seeds: Vec<Vec<u8>> = files
+        .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+        .collect();
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    seeds.sort_by_key(Vec::len);
+    seeds
+}
+
+fn try_out(target: &Target) {
+    let seeds = seeds(target.name);
+    for seed in &seeds {
+        (target.run)(seed);
+    }
+    let mut runner = TestRunner::new(Config {
+        cases: RUNS,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let inputs = (any::<usize>(), vec(change(), 0..8));
+    let tried = runner.run(&inputs, |(seed, changes)| {
+        (target.run)(&changed(&seeds, seed, &changes));
+        Ok(())
+    });
+    if let Err(failure) = tried {
+        panic!("{}: {failure}", target.name);
+    }
+}
+
+#[test]
+fn every_target_stands_its_seeds_and_changes_of_them() {
+    for target in &TARGETS {
+        try_out(target);
+    }
+}
+
+/// What `scripts/fuzz.sh` builds are these targets, by these names.
+#[test]
+fn the_fuzzer_has_the_same_targets() {
+    let manifest = include_str!("../../fuzz/Cargo.toml");
+    let built: Vec<&str> = manifest
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = \"fuzz_targets/"))
+        .collect();
+    let named: Vec<String> = TARGETS
+        .iter()
+        .map(|target| format!("{}.rs\"", target.name))
+        .collect();
+    assert_eq!(built, named);
+    for target in &TARGETS {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("fuzz/fuzz_targets/{}.rs", target.name));
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            text.contains(&format!("curfew::fuzzing::run(\"{}\", data)", target.name)),
+            "{file:?}"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! The lock of what requests share, which the tests of races can see.
+
+#[cfg(not(test))]
+pub(crate) use parking_lot::Mutex;
+
+#[cfg(test)]
+pub(crate) use explored::Mutex;
+
+/// In tests, a scheduler that tries other orders may go on with somebody else before a lock is taken.
+#[cfg(test)]
+mod explored {
+    use parking_lot::MutexGuard;
+
+    use crate::testing::race;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(parking_lot::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(inner: T) -> Self {
+            Self(parking_lot::Mutex::new(inner))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            while race::is_explored() {
+                shuttle::thread::yield_now();
+                if let Some(guard) = self.0.try_lock() {
+                    return guard;
+                }
+            }
+            self.0.lock()
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! How paths and rules would be read by somebody who has not seen how it is done here: what the tests compare with.
+
+use super::host::HostPattern;
+use super::path::is_lookalike;
+use super::rule::{PathPattern, Rule};
+use super::rules::Target;
+
+/// What a path means, where all who may serve it read the same: those who decode it once, twice, or segment by segment;
+/// who merge slashes and resolve dots, as NGINX does; who cut parameters off, as Tomcat does; who take a backslash for
+/// a slash, as IIS does; who cut at a `#` or at a `?`, wherever they find it.
+pub fn agreed(path: &[u8]) -> Option<String> {
+    let strict = |text: &[u8]| decoded(text, false);
+    let once = strict(path)?;
+    let segments = path.split(|byte| *byte == b'/').map(strict);
+    let segments: Vec<Vec<u8>> = segments.collect::<Option<_>>()?;
+    let text = String::from_utf8(once.clone()).ok()?;
+    let cut = |text: &str, at: char| text.split(at).next().unwrap_or_default().to_owned();
+    let without_parameters: Vec<String> = text.split('/').map(|part| cut(part, ';')).collect();
+    let readings = [
+        resolved(&text),
+        without_parameters.join("/"),
+        text.replace('\\', "/"),
+        cut(&text, '#'),
+        cut(&text, '?'),
+        String::from_utf8_lossy(&decoded(&once, true)?).into_owned(),
+    ];
+    let all_agree = readings.iter().all(|reading| *reading == text)
+        && segments == once.split(|byte| *byte == b'/').collect::<Vec<_>>();
+    let strange = |character: char| character.is_control() || is_lookalike(character);
+    (text.starts_with('/') && all_agree && !text.chars().any(strange)).then_some(text)
+}
+
+/// Text without its escapes; what is no escape is kept by who is lenient, and refused by others.
+fn decoded(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
+    let mut bytes = text.iter().copied();
+    let mut decoded = Vec::new();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let mut ahead = bytes.clone();
+        let digits = (ahead.next(), ahead.next());
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        match (digit(digits.0), digit(digits.1)) {
+            (Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).ok()?);
+                bytes = ahead;
+            }
+            _ if lenient => decoded.push(byte),
+            _ => return None,
+        }
+    }
+    Some(decoded)
+}
+
+/// A path with its slashes merged and its dots resolved.
+fn resolved(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut ends_in_slash = false;
+    for segment in path.split('/') {
+        ends_in_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            other => kept.push(other),
+        }
+    }
+    let mut resolved: String = kept.iter().map(|segment| format!("/{segment}")).collect();
+    if ends_in_slash {
+        resolved.push('/');
+    }
+    resolved
+}
+
+/// Not all read the path in the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disputed;
+
+/// The first rule that matches, found by looking at one after the other; an error where that depends on a path that is
+/// not read by all in the same way.
+///
+/// # Errors
+/// [`Disputed`] for such a path.
+pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, Disputed> {
+    let path = agreed(target.path);
+    let host = host(target.host);
+    for rule in rules {
+        let conditions = &rule.conditions;
+        let fits = (conditions.hosts.is_empty()
+            || conditions.hosts.iter().any(|it| is_at(it, &host)))
+            && (conditions.methods.is_empty() || conditions.methods.contains(target.method))
+            && (conditions.contracts.is_empty() || conditions.contracts.contains(&target.contract));
+        if !fits {
+            continue;
+        }
+        let any_path = conditions.paths.is_empty();
+        let ambiguous = |pattern| matches!(pattern, &PathPattern::Ambiguous);
+        let Some(path) = &path else {
+            let named = any_path || conditions.paths.iter().any(ambiguous);
+            return if named {
+                Ok(Some(rule.index))
+            } else {
+                Err(Disputed)
+            };
+        };
+        if any_path || conditions.paths.iter().any(|it| is_for(it, path)) {
+            return Ok(Some(rule.index));
+        }
+    }
+    Ok(None)
+}
+
+fn host(text: &str) -> String {
+    let name = match text.split_once(']') {
+        Some((address, _)) => format!("{address}]"),
+        None => text.split(':').next().unwrap_or_default().to_owned(),
+    };
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    name.to_lowercase()
+}
+
+fn is_at(pattern: &HostPattern, host: &str) -> bool {
+    match pattern {
+        HostPattern::Exact(name) => name == host,
+        HostPattern::Below(domain) => host.ends_with(&**domain),
+    }
+}
+
+fn is_for(pattern: &PathPattern, path: &str) -> bool {
+    match pattern {
+        PathPattern::Exact(exact) => exact == path,
+        PathPattern::Prefix(prefix) => {
+            let wanted: Vec<&str> = prefix.split('/').collect();
+            let found: Vec<&str> = path.split('/').collect();
+            match prefix.as_str() {
+                "" | "/" => true,
+                _ => found.starts_with(&wanted),
+            }
+        }
+        PathPattern::Glob(glob) => {
+            let pattern: Vec<char> = glob.glob().chars().collect();
+            let path: Vec<char> = path.chars().collect();
+            globs(&pattern).iter().any(|glob| matches(glob, &path))
+        }
+        PathPattern::Ambiguous => false,
+    }
+}
+
+/// A glob without its alternatives: one for each.
+fn globs(glob: &[char]) -> Vec<Vec<char>> {
+    let Some(open) = glob.iter().position(|it| *it == '{') else {
+        return vec![glob.to_vec()];
+    };
+    let Some(length) = glob[open..].iter().position(|it| *it == '}') else {
+        return Vec::new();
+    };
+    let close = open + length;
+    let mut all = Vec::new();
+    for alternative in glob[open + 1..close].split(|it| *it == ',') {
+        let whole = [&glob[..open], alternative, &glob[close + 1..]].concat();
+        all.extend(globs(&whole));
+    }
+    all
+}
+
+fn matches(glob: &[char], path: &[char]) -> bool {
+    match glob {
+        [] => path.is_empty(),
+        // Whole segments, none too.
+        ['/', '*', '*'] => path.starts_with(&['/']),
+        ['/', '*', '*', rest @ ..] if rest.starts_with(&['/']) => {
+            let below = (0..path.len()).filter(|at| path[*at] == '/');
+            path.starts_with(&['/']) && below.clone().any(|at| matches(rest, &path[at..]))
+        }
+        ['*', rest @ ..] => {
+            let segment = path.iter().position(|it| *it == '/').unwrap_or(path.len());
+            (0..=segment).any(|end| matches(rest, &path[end..]))
+        }
+        ['?', rest @ ..] => path
+            .split_first()
+            .is_some_and(|(it, path)| *it != '/' && matches(rest, path)),
+        ['[', inside @ ..] => {
+            let Some(end) = inside.iter().position(|it| *it == ']') else {
+                return false;
+            };
+            path.split_first().is_some_and(|(it, path)| {
+                inside[..end].contains(it) && matches(&inside[end + 1..], path)
+            })
+        }
+        [plain, rest @ ..] => path
+            .split_first()
+            .is_some_and(|(it, path)| it == plain && matches(rest, path)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

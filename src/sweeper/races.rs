@@ -1,0 +1,113 @@
+//! Two sweepers, a request and an administrator meet at a session's idle deadline, in whatever order.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::store::Touch;
+use crate::testing::paced::Paced;
+use crate::testing::{Bench, MINUTE, SECOND, START};
+
+/// The idle limit.
+const IDLE: Duration = Duration::from_secs(900);
+
+/// What takes part.
+#[derive(Clone, Copy, Debug)]
+struct Party {
+    /// A request that was let in just before the deadline, and is written down now.
+    request: bool,
+    /// Somebody ends the session on purpose.
+    revoked: bool,
+}
+
+async fn race(party: Party, turns: Vec<u8>) {
+    let bench = Bench::new();
+    let id = bench.sign_in("default").await.id;
+    let paced = Arc::new(Paced::new(Arc::clone(&bench.store.memory), turns));
+    let lifecycle = Lifecycle {
+        store: Arc::clone(&paced) as _,
+        deadlines: paced,
+        ..bench.lifecycle.clone()
+    };
+    bench.at(IDLE);
+    let sweep = || {
+        let sweeper = Sweeper {
+            lifecycle: lifecycle.clone(),
+        };
+        tokio::spawn(async move { sweeper.sweep().await.unwrap() })
+    };
+    let (one, other) = (sweep(), sweep());
+    let store = Arc::clone(&lifecycle.store);
+    let request = tokio::spawn(async move {
+        if party.request {
+            let touch = Touch {
+                at: START.plus(IDLE - SECOND),
+                last_seen: START,
+                retention: 2 * IDLE,
+                interval: SECOND,
+                deadline: START.plus(IDLE),
+            };
+            store.touch(id, touch).await.unwrap();
+        }
+    });
+    let administrator = lifecycle.clone();
+    let administrator = tokio::spawn(async move {
+        if party.revoked {
+            administrator.revoke(id).await.unwrap();
+        }
+    });
+    one.await.unwrap();
+    other.await.unwrap();
+    request.await.unwrap();
+    administrator.await.unwrap();
+    let settled = async || {
+        lifecycle.tasks.close();
+        lifecycle.tasks.wait().await;
+        lifecycle.tasks.reopen();
+    };
+    settled().await;
+    let after = bench.stored(id).await;
+    match after.state {
+        State::Live => assert!(
+            after.last_seen == START.plus(IDLE - SECOND) && !party.revoked,
+            "nobody ended it"
+        ),
+        State::Ended(end) => assert!(
+            end.at >= after.last_seen.plus(IDLE) || party.revoked,
+            "it was timed out although it was used"
+        ),
+    }
+    // Later everything is over, and was told once.
+    for minutes in 16..40 {
+        bench.at(minutes * MINUTE);
+        sweep().await.unwrap();
+        settled().await;
+    }
+    assert!(matches!(bench.stored(id).await.state, State::Ended(_)));
+    let metrics = bench.lifecycle.metrics.render().unwrap();
+    let told = metrics
+        .lines()
+        .filter(|line| line.starts_with("curfew_sessions_ended_total{"));
+    let counts: Vec<&str> = told.filter(|line| !line.ends_with(" 0")).collect();
+    assert_eq!(counts.len(), 1, "{counts:?}");
+    assert!(
+        counts[0].contains("redelivered=\"false\"") && counts[0].ends_with(" 1"),
+        "{counts:?}"
+    );
+    let queue = &bench.lifecycle.deadlines;
+    assert!(
+        queue.upcoming(9).await.unwrap().is_empty(),
+        "it is looked at for ever"
+    );
+}
+
+proptest! {
+    #[test]
+    fn a_session_ends_once_and_is_told_once(
+        request in any::<bool>(),
+        revoked in any::<bool>(),
+        turns in proptest::collection::vec(0..6_u8, 0..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        runtime.unwrap().block_on(race(Party { request, revoked }, turns));
+    }
+}
