@@ -19,6 +19,7 @@ use curfew::contract::{Contracts, Front, SessionCookie};
 use curfew::credential::{CredentialExtractor, Extraction, KeyRing, SigningKey};
 use curfew::identity::IdentityHeaders;
 use curfew::lifecycle::{KnownSessions, Lifecycle, SignIn};
+use curfew::listener::{Room, What};
 use curfew::live::Live;
 use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
@@ -55,6 +56,11 @@ struct Bench {
 }
 
 impl Bench {
+    fn room(&self) -> Room {
+        let shown = Metrics::new().unwrap().requests("check");
+        Room::new("check", What::Requests, 10, shown)
+    }
+
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
@@ -271,7 +277,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = Front::new(bench.contracts.clone(), axum::Router::new());
+    let front = Front::new(bench.contracts.clone(), axum::Router::new(), bench.room());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -303,7 +309,10 @@ fn whole_checks(criterion: &mut Criterion) {
             );
         });
     }
-    let (mut service, call) = (ExtAuthz::new(bench.contracts.clone()), bench.grpc());
+    let (mut service, call) = (
+        ExtAuthz::new(bench.contracts.clone(), bench.room()),
+        bench.grpc(),
+    );
     group.bench_function("ext-authz over gRPC", |bencher| {
         bencher.iter_batched(
             || {
@@ -319,7 +328,7 @@ fn whole_checks(criterion: &mut Criterion) {
         );
     });
     let (agent, message) = (
-        Agent::new(bench.contracts.clone(), Arc::default()),
+        Agent::new(bench.contracts.clone(), Arc::default(), bench.room()),
         bench.spoe(),
     );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);

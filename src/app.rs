@@ -18,14 +18,14 @@ use tokio_util::task::TaskTracker;
 use crate::admin::{self, AdminToken};
 use crate::browser;
 use crate::clock::Clock;
-use crate::config::{Loaded, Source};
+use crate::config::{Listen, Loaded, Source};
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
 use crate::contract::{Contracts, Front, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
-use crate::listener::{GrpcServer, GrpcTlsError, Listener, Room, Service};
+use crate::listener::{GrpcServer, GrpcTlsError, Limited, Listener, Room, Service, What};
 use crate::live::Live;
 use crate::logout::{self, SeenNotices};
 use crate::ops::{self, Ops, grpc_health};
@@ -233,17 +233,19 @@ impl App {
         let mut listeners = Listeners {
             bound: Vec::new(),
             metrics: Arc::clone(&metrics),
-            most: listen.max_connections,
+            listen,
         };
         let others = logout::router(in_force.logouts.clone());
         let others = others.merge(browser::router(contracts.clone()));
-        let check = Service::http(Front::new(contracts.clone(), others));
+        let room = listeners.room("check", What::Requests);
+        let check = Service::http(Front::new(contracts.clone(), others, room));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
-            let routes =
-                tonic::service::Routes::new(health).add_service(ExtAuthz::new(contracts.clone()));
+            let room = listeners.room("grpc", What::Requests);
+            let service = ExtAuthz::new(contracts.clone(), room);
+            let routes = tonic::service::Routes::new(health).add_service(service);
             let server = GrpcServer::new(routes, in_force.encryption.clone());
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);
@@ -252,16 +254,19 @@ impl App {
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
-            let agent = Agent::new(contracts, Arc::clone(&draining));
+            let room = listeners.room("spoe", What::Requests);
+            let agent = Agent::new(contracts, Arc::clone(&draining), room);
             let service = Service::Connections(Box::new(move |stream, peer, stop| {
                 Box::pin(agent.clone().serve(stream, peer, stop))
             }));
             spoe = Some(listeners.bind("spoe", address, service).await?);
         }
+        let admin = Limited::new(admin, listeners.room("admin", What::Requests));
         let admin = listeners
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
-        let ops = Service::http(ops::router(ops));
+        let ops = Limited::new(ops::router(ops), listeners.room("ops", What::Requests));
+        let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {
             addresses: Addresses {
@@ -307,10 +312,12 @@ impl App {
             ..
         } = &self.reloader.in_force;
         let others = logout::router(logouts.clone()).merge(browser::router(contracts.clone()));
+        let shown = self.reloader.foundation.metrics.requests("check");
+        let room = Room::new("check", What::Requests, FEW, shown);
         (
-            Front::new(contracts.clone(), others),
-            ExtAuthz::new(contracts.clone()),
-            Agent::new(contracts.clone(), Arc::clone(&self.draining)),
+            Front::new(contracts.clone(), others, room.clone()),
+            ExtAuthz::new(contracts.clone(), room.clone()),
+            Agent::new(contracts.clone(), Arc::clone(&self.draining), room),
             admin::router(admin.clone()),
         )
     }
@@ -413,8 +420,7 @@ fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunErro
 struct Listeners {
     bound: Vec<Listener>,
     metrics: Arc<Metrics>,
-    /// The most connections of each other listener.
-    most: usize,
+    listen: Listen,
 }
 
 impl Listeners {
@@ -424,17 +430,23 @@ impl Listeners {
         address: SocketAddr,
         service: Service,
     ) -> Result<Listener, StartError> {
-        let most = match name {
-            "ops" => FEW.min(self.most),
-            _ => self.most,
-        };
-        let (open, refused) = self.metrics.connections(name);
-        let listener = Listener::bind(name, address, service, Room::new(most, open, refused)).await;
+        let listener =
+            Listener::bind(name, address, service, self.room(name, What::Connections)).await;
         listener.map_err(|error| StartError::Bind {
             name,
             address,
             error,
         })
+    }
+
+    /// For how much there is room on a listener.
+    fn room(&self, name: &'static str, what: What) -> Room {
+        let (most, shown) = match what {
+            What::Connections => (self.listen.max_connections, self.metrics.connections(name)),
+            What::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
+        };
+        let most = if name == "ops" { FEW.min(most) } else { most };
+        Room::new(name, what, most, shown)
     }
 
     /// Binds one more, and says where.

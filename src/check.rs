@@ -80,6 +80,16 @@ impl Checker {
         self.find_answer(request).instrument(span).await
     }
 
+    /// Answers a check for which there is no time; counts the answer.
+    #[must_use]
+    pub fn turn_away(&self, request: &CheckRequest<'_>) -> Outcome {
+        let outcome = Outcome::deny(DenyReason::Overloaded);
+        let contract = request.contract.as_str();
+        let metrics = &self.lifecycle.metrics;
+        metrics.check(contract, NO_POLICY, outcome.verdict, 0.0);
+        outcome
+    }
+
     async fn find_answer(&self, request: &CheckRequest<'_>) -> Outcome {
         let stopwatch = Stopwatch::start();
         let ruling = self.ruling(request);

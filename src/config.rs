@@ -113,6 +113,8 @@ pub struct Listen {
     pub ops: SocketAddr,
     /// The most connections at once on each of them but `ops`, which few have to do with.
     pub max_connections: usize,
+    /// The most requests that each of them answers at once.
+    pub max_in_flight: usize,
 }
 
 /// TLS on the gRPC listener, all in PEM.

@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::check::{CheckRequest, Checker, Outcome};
 use crate::identity::{AssertionSigner, IdentityHeaders};
+use crate::listener::Place;
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
@@ -51,6 +52,14 @@ pub struct Contracts {
 }
 
 impl Contracts {
+    /// Checks a request if it has a place, which it keeps until it is answered; turns it away otherwise.
+    async fn check_in(&self, place: Option<Place>, request: &CheckRequest<'_>) -> Outcome {
+        match place {
+            Some(_place) => self.checker.check(request).await,
+            None => self.checker.turn_away(request),
+        }
+    }
+
     /// What a client is told whose request is denied: status, reason, body, cookie.
     #[must_use]
     pub fn denial(&self, request: &CheckRequest<'_>, outcome: &Outcome) -> Response<String> {

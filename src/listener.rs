@@ -6,6 +6,7 @@
 mod connections;
 mod grpc;
 mod http;
+mod limited;
 mod room;
 
 use std::io;
@@ -16,10 +17,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use connections::ConnectionHandler;
-pub use grpc::{Encryption, GrpcServer, GrpcTlsError, encryption};
+pub use grpc::{Encryption, GrpcServer, GrpcTlsError, MAX_MESSAGE, encryption};
 pub use http::{HttpServer, HttpService};
-use room::Place;
-pub use room::Room;
+pub use limited::Limited;
+pub(crate) use limited::{answer_in_time, busy};
+pub use room::{Place, Room, What};
 
 /// The pause after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -106,7 +108,7 @@ impl Socket {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
-                    let Some(place) = self.room.take(self.name) else {
+                    let Some(place) = self.room.take() else {
                         continue;
                     };
                     // An answer is one small packet; waiting to fill it would only delay it.

@@ -135,6 +135,8 @@ pub struct RawListen {
     pub ops: String,
     /// The most connections at once on each of `check`, `grpc`, `spoe` and `admin`.
     pub max_connections: usize,
+    /// The most requests that each of `check`, `grpc`, `spoe` and `admin` answers at once.
+    pub max_in_flight: usize,
 }
 
 /// TLS on the gRPC listener.
@@ -340,6 +342,7 @@ impl Default for RawListen {
             admin: "127.0.0.1:9188".to_owned(),
             ops: "0.0.0.0:9189".to_owned(),
             max_connections: 10_000,
+            max_in_flight: 4_096,
         }
     }
 }

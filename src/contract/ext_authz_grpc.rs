@@ -28,6 +28,7 @@ use super::reply::{Form, reply};
 use crate::check::{
     CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
+use crate::listener::{MAX_MESSAGE, Place, Room};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
@@ -39,6 +40,7 @@ const POLICY: &str = "policy";
 #[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
+    room: Room,
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -67,42 +69,45 @@ where
             let unknown = Status::unimplemented("the service has one method, Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        let check = Check(self.clone());
+        // Before the message has come: it may be on its way for long.
+        let check = Check(self.clone(), self.room.take());
         Box::pin(async move {
-            let mut grpc = Grpc::new(ProstCodec::default());
+            let codec = ProstCodec::default();
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
             Ok(grpc.unary(check, request).await)
         })
     }
 }
 
-/// Its one method.
-struct Check(ExtAuthz);
+/// Its one method, and the place of the call.
+struct Check(ExtAuthz, Option<Place>);
 
 impl UnaryService<wire::CheckRequest> for Check {
     type Response = wire::CheckResponse;
     type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
-        let service = self.0.clone();
+        let (service, place) = (self.0.clone(), self.1.take());
         Box::pin(async move {
             let peer = request.remote_addr().map(|address| address.ip());
-            let answer = service.check(request.into_inner(), peer).await;
+            let answer = service.check(request.into_inner(), peer, place).await;
             Ok(tonic::Response::new(answer))
         })
     }
 }
 
 impl ExtAuthz {
-    /// A service that answers by these.
+    /// A service that answers by these, as many calls at once as there is `room` for.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>) -> Self {
-        Self { contracts }
+    pub const fn new(contracts: Live<Contracts>, room: Room) -> Self {
+        Self { contracts, room }
     }
 
     async fn check(
         &self,
         request: wire::CheckRequest,
         peer: Option<IpAddr>,
+        place: Option<Place>,
     ) -> wire::CheckResponse {
         let attributes = request.attributes.unwrap_or_default();
         // Of several entries with one key the last counts, as in every map that is sent.
@@ -131,7 +136,7 @@ impl ExtAuthz {
             peer,
         };
         let contracts = self.contracts.current();
-        let outcome = contracts.checker.check(&request).await;
+        let outcome = contracts.check_in(place, &request).await;
         let reply = reply(&contracts, &request, &outcome, Form::Whole);
         answer(&outcome, reply)
     }

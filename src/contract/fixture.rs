@@ -1,12 +1,16 @@
 //! What the contracts' tests share: the routes, and one session of `alice`.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::Request;
 
+use super::spoe::Agent;
 use super::{Contracts, Front, SessionCookie, SignIn};
 use crate::config::{HostPattern, SignInConfig};
 use crate::identity::IdentityHeaders;
+use crate::listener::{Room, What};
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
@@ -19,6 +23,7 @@ pub(crate) const CLEARED: &str =
 pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
+    pub(crate) room: Room,
     front: Front,
     token: String,
     id: SessionId,
@@ -55,13 +60,21 @@ impl Fixture {
         };
         change(&mut contracts);
         let contracts = Live::new(contracts);
+        let shown = bench.lifecycle.metrics.requests("check");
+        let room = Room::new("check", What::Requests, 2, shown);
         Self {
             bench,
-            front: Front::new(contracts.clone(), axum::Router::new()),
+            front: Front::new(contracts.clone(), axum::Router::new(), room.clone()),
+            room,
             contracts,
             token: started.token.expose(),
             id: started.id,
         }
+    }
+
+    /// An agent of HAProxy's.
+    pub(crate) fn agent(&self) -> Agent {
+        Agent::new(self.contracts.clone(), Arc::default(), self.room.clone())
     }
 
     /// The record as the store has it.

@@ -6,13 +6,12 @@ use axum::routing::get;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
-use tower::ServiceExt;
 
 use super::auth_request::AUTH_REQUEST;
 use super::forward_auth::FORWARD_AUTH;
 use super::sub_request::HeaderContract;
 use super::{Contracts, ext_authz, vouch};
-use crate::listener::HttpService;
+use crate::listener::{HttpService, Room, answer_in_time, busy};
 use crate::live::Live;
 
 /// What is served on the `check` listener. Checks go straight to their contract, by any method: the
@@ -22,6 +21,7 @@ use crate::live::Live;
 pub struct Front {
     contracts: Live<Contracts>,
     others: Router,
+    room: Room,
 }
 
 /// Who answers a path.
@@ -32,13 +32,15 @@ enum Way<'a> {
 }
 
 impl Front {
-    /// Answers checks by these contracts, hands out their keys, and leaves the rest to `others`.
+    /// Answers checks by these contracts, hands out their keys, and leaves the rest to `others`; as many at once as
+    /// there is `room` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, others: Router) -> Self {
+    pub fn new(contracts: Live<Contracts>, others: Router, room: Room) -> Self {
         let keys = Router::new().route("/.well-known/jwks.json", get(vouch::keys));
         Self {
             others: keys.with_state(contracts.clone()).merge(others),
             contracts,
+            room,
         }
     }
 
@@ -48,9 +50,12 @@ impl Front {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
+        let place = self.room.take();
         let Some(way) = Way::of(request.uri()) else {
-            let Ok(response) = self.others.clone().oneshot(request.map(Body::new)).await;
-            return response;
+            return match place {
+                Some(_place) => answer_in_time(&self.others, request.map(Body::new)).await,
+                None => busy(),
+            };
         };
         let contracts = self.contracts.current();
         let headers = request.headers();
@@ -58,13 +63,13 @@ impl Front {
             Way::Headers(contract, policy) => {
                 let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
                 let sub_request = contract.read(policy.as_deref(), peer, headers);
-                sub_request.answer(&contracts).await
+                sub_request.answer(&contracts, place).await
             }
             Way::ExtAuthz(policy, target) => {
                 let method = request.method();
                 let literal = contracts.literal_headers;
                 let sub_request = ext_authz::read(policy, target, method, headers, peer, literal);
-                sub_request.answer(&contracts).await
+                sub_request.answer(&contracts, place).await
             }
         };
         reply.map(|text| match text.is_empty() {

@@ -204,7 +204,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
         DenyReason::Revoked => "Your session was ended. Please sign in again.",
         DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
         DenyReason::Forbidden => "You are not allowed to do this.",
-        DenyReason::StoreUnavailable | DenyReason::SourceUnavailable => {
+        DenyReason::StoreUnavailable | DenyReason::SourceUnavailable | DenyReason::Overloaded => {
             "Your session can not be checked right now. Please try again in a moment."
         }
         DenyReason::MalformedRequest => "This request can not be checked.",

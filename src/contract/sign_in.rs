@@ -271,7 +271,11 @@ mod tests {
             let target = location(&usual(), "GET", url, &NAVIGATE, reason);
             let helps = !matches!(
                 reason.as_str(),
-                "forbidden" | "store_unavailable" | "source_unavailable" | "malformed_request"
+                "forbidden"
+                    | "store_unavailable"
+                    | "source_unavailable"
+                    | "overloaded"
+                    | "malformed_request"
             );
             assert_eq!(target.is_some(), helps, "{reason}");
         }

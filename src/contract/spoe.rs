@@ -22,6 +22,7 @@ use crate::check::{
     CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
 use crate::identity::Identity;
+use crate::listener::Place;
 use crate::policy::Contract;
 
 pub use agent::Agent;
@@ -30,7 +31,12 @@ pub use agent::Agent;
 const MESSAGE: &str = "check";
 
 /// Answers a message with the variables to set; none for a message that is not ours.
-async fn answer(contracts: &Contracts, message: &Message, peer: IpAddr) -> Vec<Action> {
+async fn answer(
+    contracts: &Contracts,
+    message: &Message,
+    peer: IpAddr,
+    place: Option<Place>,
+) -> Vec<Action> {
     if message.name != MESSAGE {
         tracing::warn!(message = ?message.name, "HAProxy sends a message that is not known");
         return Vec::new();
@@ -59,7 +65,7 @@ async fn answer(contracts: &Contracts, message: &Message, peer: IpAddr) -> Vec<A
         address: ClientAddress::Told(source(message)),
         peer: Some(peer),
     };
-    let outcome = contracts.checker.check(&request).await;
+    let outcome = contracts.check_in(place, &request).await;
     let reply = reply(contracts, &request, &outcome, Form::Whole);
     variables(contracts, &outcome, &reply)
 }

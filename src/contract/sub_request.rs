@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use super::Contracts;
 use super::reply::{Form, reply};
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use crate::listener::Place;
 use crate::policy::Contract;
 
 /// The value of a header that must be there once.
@@ -68,8 +69,12 @@ pub(super) struct SubRequest<'a> {
 }
 
 impl SubRequest<'_> {
-    /// Checks it, and answers over HTTP.
-    pub(super) async fn answer(self, contracts: &Contracts) -> Response<String> {
+    /// Checks it if it has a place, and answers over HTTP.
+    pub(super) async fn answer(
+        self,
+        contracts: &Contracts,
+        place: Option<Place>,
+    ) -> Response<String> {
         let original = match (&self.method, self.url) {
             (Ok(method), Ok(url)) => Ok(Original { method, url }),
             _ => Err(MalformedOriginal),
@@ -82,7 +87,7 @@ impl SubRequest<'_> {
             address: ClientAddress::InHeader,
             peer: self.peer.map(|address| address.ip()),
         };
-        let outcome = contracts.checker.check(&request).await;
+        let outcome = contracts.check_in(place, &request).await;
         reply(contracts, &request, &outcome, self.form)
     }
 }

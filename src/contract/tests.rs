@@ -196,6 +196,43 @@ async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
     }
 }
 
+#[tokio::test]
+async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let own = ("cookie", &*cookie);
+    let places = [fixture.room.take().unwrap(), fixture.room.take().unwrap()];
+    for response in [
+        auth_request(&fixture, &[own]).await,
+        forward_auth(&fixture, &[own]).await,
+    ] {
+        assert_eq!(denial(&response), (503, "overloaded", None, None));
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
+    let response = grpc(&fixture, &[own]).await;
+    assert_eq!(
+        response.status.as_ref().unwrap().code,
+        tonic::Code::Unavailable as i32
+    );
+    let Some(HttpResponse::DeniedResponse(denied)) = &response.http_response else {
+        panic!("allowed: {response:?}");
+    };
+    assert_eq!(denied.status.as_ref().unwrap().code, 503);
+    let variables = haproxy(&fixture, &[own]).await;
+    let is = |name: &str, text: &str| {
+        let value = spop::TypedData::String(text.to_owned());
+        variables.contains(&(name.to_owned(), value))
+    };
+    assert!(is("verdict", "deny") && is("reason", "overloaded"));
+    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    let counted = metrics
+        .lines()
+        .filter(|line| line.starts_with("curfew_checks_total") && line.contains("\"overloaded\""));
+    assert_eq!(counted.count(), 4);
+    drop(places);
+    assert_eq!(auth_request(&fixture, &[own]).await.status(), 200);
+}
+
 const KEY: &str = include_str!("../identity/assertion/ed25519-for-tests.pem");
 
 #[tokio::test]

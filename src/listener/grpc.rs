@@ -19,6 +19,10 @@ pub use tls::{Encryption, GrpcTlsError, encryption};
 const MAX_HEADERS: u32 = 16 * 1024;
 /// The most calls at once on one connection. A proxy has few connections and many calls.
 const MAX_STREAMS: u32 = 1024;
+/// The most bytes of a message: 64 KiB of headers, and room for the rest. What Envoy adds of the request's body is not read.
+pub const MAX_MESSAGE: usize = 256 * 1024;
+/// The most time for a call, which includes that its message arrives.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an idle connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -39,6 +43,7 @@ impl GrpcServer {
         let server = Server::builder()
             .http2_max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS)
+            .timeout(PATIENCE)
             .http2_keepalive_interval(Some(KEEP_ALIVE));
         Self {
             server,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -15,7 +14,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::Socket;
 
@@ -43,15 +41,6 @@ pub trait HttpService: Clone + Send + Sync + 'static {
         request: Request<Incoming>,
         peer: SocketAddr,
     ) -> impl Future<Output = Response<Body>> + Send;
-}
-
-/// A router is told the peer in an extension.
-impl HttpService for Router {
-    async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        request.extensions_mut().insert(peer);
-        let Ok(response) = self.clone().oneshot(request.map(Body::new)).await;
-        response
-    }
 }
 
 /// Serves HTTP on a socket until stopped, and lets what is in flight finish; says whether all has
@@ -184,12 +173,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{Listener, Room, Service};
+    use crate::listener::{Listener, Room, Service, What};
     use crate::telemetry::Metrics;
 
     fn room() -> Room {
-        let (open, refused) = Metrics::new().unwrap().connections("check");
-        Room::new(10, open, refused)
+        let shown = Metrics::new().unwrap().connections("check");
+        Room::new("check", What::Connections, 10, shown)
     }
 
     /// Answers after so long.

@@ -1,62 +1,107 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use prometheus::{IntCounter, IntGauge};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many connections a listener has at once, at the most. One more is closed at once: it costs less than to keep it
-/// waiting, and the other listeners nothing.
+/// How many connections a listener has at once, or how many requests it answers at once, at the most. One more is turned
+/// away at once: that costs less than to keep it waiting, and the other listeners nothing.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Room {
-    places: Arc<Semaphore>,
+struct Inner {
+    listener: &'static str,
+    what: What,
+    most: usize,
+    taken: AtomicUsize,
+    /// Shows how many there are.
     open: IntGauge,
+    /// Counts those that were too many.
     refused: IntCounter,
-    is_full: AtomicBool,
+    /// Whether it was full, and has not been half empty since.
+    was_full: AtomicBool,
 }
 
-/// The place of one connection, for as long as it lasts.
-#[derive(Debug)]
-pub(super) struct Place {
-    _place: OwnedSemaphorePermit,
-    open: IntGauge,
+/// What there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Connections.
+    Connections,
+    /// Requests that are being answered.
+    Requests,
 }
+
+/// The place of one of them, for as long as it lasts.
+#[derive(Debug)]
+pub struct Place(Arc<Inner>);
 
 impl Room {
-    /// For so many; `open` shows how many there are, `refused` counts those that were too many.
+    /// On `listener` for so many; `open` shows how many there are, `refused` counts those that were too many.
     #[must_use]
-    pub fn new(most: usize, open: IntGauge, refused: IntCounter) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+    pub fn new(
+        listener: &'static str,
+        what: What,
+        most: usize,
+        (open, refused): (IntGauge, IntCounter),
+    ) -> Self {
+        Self(Arc::new(Inner {
+            listener,
+            what,
+            most,
+            taken: AtomicUsize::new(0),
             open,
             refused,
-            is_full: AtomicBool::new(false),
-        }
+            was_full: AtomicBool::new(false),
+        }))
     }
 
     /// A place, if there is one.
-    pub(super) fn take(&self, listener: &str) -> Option<Place> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            self.refused.inc();
-            if !self.is_full.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    listener,
-                    "there are too many connections: more are closed at once"
-                );
+    #[must_use]
+    pub fn take(&self) -> Option<Place> {
+        let Inner {
+            listener,
+            what,
+            most,
+            taken,
+            open,
+            refused,
+            was_full,
+        } = &*self.0;
+        let before = taken.fetch_add(1, Ordering::Relaxed);
+        if before >= *most {
+            taken.fetch_sub(1, Ordering::Relaxed);
+            refused.inc();
+            // Said once, however long it lasts.
+            if !was_full.swap(true, Ordering::Relaxed) {
+                match what {
+                    What::Connections => {
+                        tracing::warn!(
+                            listener,
+                            "there are too many connections: more are closed at once"
+                        );
+                    }
+                    What::Requests => {
+                        tracing::warn!(
+                            listener,
+                            "there is too much to do: more is answered with 503 at once"
+                        );
+                    }
+                }
             }
             return None;
-        };
-        self.is_full.store(false, Ordering::Relaxed);
-        self.open.inc();
-        Some(Place {
-            _place: place,
-            open: self.open.clone(),
-        })
+        }
+        if before * 2 < *most && was_full.load(Ordering::Relaxed) {
+            was_full.store(false, Ordering::Relaxed);
+        }
+        open.inc();
+        Some(Place(Arc::clone(&self.0)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.open.dec();
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.dec();
     }
 }
 
@@ -69,12 +114,17 @@ mod tests {
     fn one_more_than_there_is_room_for_is_refused() {
         let metrics = Metrics::new().unwrap();
         let (open, refused) = metrics.connections("check");
-        let room = Room::new(2, open.clone(), refused.clone());
-        let (one, two) = (room.take("check").unwrap(), room.take("check").unwrap());
-        assert!(room.take("check").is_none() && room.take("check").is_none());
+        let room = Room::new(
+            "check",
+            What::Connections,
+            2,
+            (open.clone(), refused.clone()),
+        );
+        let (one, two) = (room.take().unwrap(), room.take().unwrap());
+        assert!(room.take().is_none() && room.take().is_none());
         assert_eq!((open.get(), refused.get()), (2, 2));
         drop(one);
-        assert!(room.take("check").is_some());
+        assert!(room.take().is_some());
         drop(two);
         assert_eq!(open.get(), 0);
     }

@@ -43,13 +43,15 @@ pub enum DenyReason {
     StoreUnavailable,
     /// Whoever vouches for the credential could not be asked; nothing is known about the session.
     SourceUnavailable,
+    /// There was too much to do to look at the request; nothing is known about the session.
+    Overloaded,
     /// The sub-request is incomplete or ambiguous.
     MalformedRequest,
 }
 
 impl DenyReason {
     /// Every reason, in the order of design.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoCredential,
         Self::InvalidCredential,
         Self::UnknownSession,
@@ -60,6 +62,7 @@ impl DenyReason {
         Self::Forbidden,
         Self::StoreUnavailable,
         Self::SourceUnavailable,
+        Self::Overloaded,
         Self::MalformedRequest,
     ];
 
@@ -77,6 +80,7 @@ impl DenyReason {
             Self::Forbidden => "forbidden",
             Self::StoreUnavailable => "store_unavailable",
             Self::SourceUnavailable => "source_unavailable",
+            Self::Overloaded => "overloaded",
             Self::MalformedRequest => "malformed_request",
         }
     }
@@ -84,7 +88,10 @@ impl DenyReason {
     /// Whether it says nothing of the session: the same request may be allowed in a moment.
     #[must_use]
     pub const fn is_unavailability(self) -> bool {
-        matches!(self, Self::StoreUnavailable | Self::SourceUnavailable)
+        matches!(
+            self,
+            Self::StoreUnavailable | Self::SourceUnavailable | Self::Overloaded
+        )
     }
 
     /// Whether the session has ended for good, so that the client may drop its cookie.

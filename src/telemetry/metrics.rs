@@ -37,6 +37,8 @@ pub struct Metrics {
     config_in_force: IntGauge,
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
+    requests: IntGaugeVec,
+    requests_refused: IntCounterVec,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
     /// Ended sessions that had come back, and were ended again.
@@ -183,6 +185,26 @@ impl Metrics {
                     &["listener"],
                 )?,
             )?,
+            requests: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "curfew_requests_in_flight",
+                        "Requests that are being answered.",
+                    ),
+                    &["listener"],
+                )?,
+            )?,
+            requests_refused: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_requests_shed_total",
+                        "Requests that were answered with 503 at once because there was too much to do.",
+                    ),
+                    &["listener"],
+                )?,
+            )?,
             keys_fetched: register(
                 &registry,
                 IntCounterVec::new(
@@ -277,6 +299,15 @@ impl Metrics {
         (
             self.connections.with_label_values(&[listener]),
             self.connections_refused.with_label_values(&[listener]),
+        )
+    }
+
+    /// The requests of a listener: those that are being answered, and those that were too many.
+    #[must_use]
+    pub fn requests(&self, listener: &str) -> (IntGauge, IntCounter) {
+        (
+            self.requests.with_label_values(&[listener]),
+            self.requests_refused.with_label_values(&[listener]),
         )
     }
 

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::curfew::{Curfew, Setup, client};
+use crate::support::redis::RedisServer;
+use curfew::clock::Stopwatch;
+
 use crate::support::eventually;
 
 /// Whether a new connection is kept: one that is refused is closed at once.
@@ -19,8 +22,12 @@ async fn is_kept(address: SocketAddr) -> Option<TcpStream> {
 }
 
 async fn refused(curfew: &Curfew, listener: &str) -> u64 {
+    metric(curfew, "curfew_connections_refused_total", listener).await
+}
+
+async fn metric(curfew: &Curfew, name: &str, listener: &str) -> u64 {
     let (_, metrics) = curfew.ops("/metrics").await;
-    let name = format!("curfew_connections_refused_total{{listener=\"{listener}\"}} ");
+    let name = format!("{name}{{listener=\"{listener}\"}} ");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.map_or(0, |count| count.parse().unwrap())
 }
@@ -130,4 +137,112 @@ async fn endless_heads_are_cut_off() {
         }
     }
     assert_eq!(curfew.check(&session).await.0, 200);
+}
+
+/// Where Redis does not answer, what can't be answered in time is told so at once, and not when its time is over.
+#[tokio::test]
+async fn too_much_to_do_is_turned_away_at_once() {
+    let redis = RedisServer::start();
+    let curfew = Setup::redis(&redis.url())
+        .set("STORE__COMMAND_TIMEOUT", "5s")
+        .set("STORE__CHECK_TIMEOUT", "5s")
+        .set("STORE__NEAR_CACHE_SESSIONS", "0")
+        .set("LISTEN__MAX_IN_FLIGHT", "3")
+        .start();
+    let curfew = std::sync::Arc::new(curfew);
+    let session = curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    assert_eq!(curfew.check(&session).await.0, 200);
+    redis.freeze();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let (curfew, cookie) = (std::sync::Arc::clone(&curfew), cookie.clone());
+        held.push(tokio::spawn(async move { curfew.check_by(&cookie).await }));
+    }
+    eventually("three checks wait", async || {
+        metric(&curfew, "curfew_requests_in_flight", "check").await == 3
+    })
+    .await;
+    let waited = Stopwatch::start();
+    let turned_away = (503, "overloaded".to_owned());
+    for cookie in [&*cookie, "session=forged", ""] {
+        assert_eq!(curfew.check_by(cookie).await, turned_away);
+    }
+    let url = format!("http://{}/.curfew/session", curfew.check);
+    let answer = client().get(&url).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    assert!(waited.seconds() < 4.0, "it took {}", waited.seconds());
+    // The other listeners have room of their own.
+    assert_eq!(curfew.ops("/livez").await.0, 200);
+    assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
+    redis.thaw();
+    for check in held {
+        let (status, reason) = check.await.unwrap();
+        assert!(
+            status == 200 || reason == "store_unavailable",
+            "{status} {reason}"
+        );
+    }
+    eventually("all goes on", async || {
+        curfew.check(&session).await.0 == 200
+    })
+    .await;
+    assert_eq!(
+        metric(&curfew, "curfew_requests_in_flight", "check").await,
+        0
+    );
+    assert_eq!(
+        metric(&curfew, "curfew_requests_shed_total", "check").await,
+        4
+    );
+    let said = curfew.log().matches("there is too much to do").count();
+    assert_eq!(said, 1);
+    // Nobody was logged out by it.
+    assert_eq!(curfew.show(&session).await["state"], "live");
+}
+
+/// Large cookies, heads that are never finished and bodies that never come take no more memory than there is room for.
+#[tokio::test]
+async fn memory_stays_bounded() {
+    let curfew = Setup::memory()
+        .set("LISTEN__MAX_CONNECTIONS", "200")
+        .start();
+    let session = curfew.sign_in("alice").await;
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .unwrap()
+    };
+    let before = resident();
+    let large = format!("a={}", "x".repeat(60 << 10));
+    let half = format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large}\r\n");
+    let whole = format!(
+        "POST /oidc/backchannel-logout HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\ncookie: {large}\r\n\r\na=b"
+    );
+    for words in [&half, &whole] {
+        let mut held = Vec::new();
+        for _ in 0..400 {
+            let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+            // Those that there is no room for are closed.
+            let _ = stream.write_all(words.as_bytes()).await;
+            held.push(stream);
+        }
+        let grown = resident().saturating_sub(before);
+        assert!(grown < 96 << 10, "{grown} KiB more for 200 connections");
+        drop(held);
+        eventually("there is room again", async || {
+            curfew.check(&session).await.0 == 200
+        })
+        .await;
+    }
+    for _ in 0..2000 {
+        assert_eq!(curfew.check_by(&large).await.1, "no_credential");
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 96 << 10, "{grown} KiB more after large cookies");
 }

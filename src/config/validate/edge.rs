@@ -50,9 +50,15 @@ pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen>
         admin: admin?,
         ops: ops?,
         max_connections: raw.max_connections,
+        max_in_flight: raw.max_in_flight,
     };
-    if listen.max_connections == 0 {
-        mistakes.note("listen.max_connections", "must be 1 or more");
+    for (key, most) in [
+        ("listen.max_connections", listen.max_connections),
+        ("listen.max_in_flight", listen.max_in_flight),
+    ] {
+        if most == 0 {
+            mistakes.note(key, "must be 1 or more");
+        }
     }
     let mut taken = vec![listen.check];
     for (key, address) in [

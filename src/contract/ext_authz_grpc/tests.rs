@@ -54,9 +54,10 @@ pub(in crate::contract) async fn ask(
 }
 
 async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
-    let service = ExtAuthz::new(fixture.contracts.clone());
+    let service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
     let request = wire::CheckRequest::decode(&*request.encode_to_vec()).unwrap();
-    let answer = service.check(request, None).await;
+    let place = fixture.room.take();
+    let answer = service.check(request, None, place).await;
     CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 

@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use crate::contract::Contracts;
+use crate::listener::Room;
 use crate::live::Live;
 
 /// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
 const MAX_FRAME: u32 = 128 * 1024;
 /// How long HAProxy may take to introduce itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a frame may take to arrive once it has begun, and at the most twice that.
+const HALF_A_FRAME: Duration = Duration::from_secs(10);
 /// How many checks of one connection may be on their way; no more is read until one is answered.
 const MAX_PENDING: usize = 256;
 
@@ -29,19 +32,21 @@ const MAX_PENDING: usize = 256;
 pub struct Agent {
     contracts: Live<Contracts>,
     draining: Arc<AtomicBool>,
+    room: Room,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl Agent {
-    /// An agent that answers by these. While it is `draining` it fails HAProxy's health checks, and ends
+    /// An agent that answers by these, as many messages at once as there is `room` for. While it is `draining` it fails HAProxy's health checks, and ends
     /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
     /// after an answer none is likely to be.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>, draining: Arc<AtomicBool>) -> Self {
+    pub const fn new(contracts: Live<Contracts>, draining: Arc<AtomicBool>, room: Room) -> Self {
         Self {
             contracts,
             draining,
+            room,
         }
     }
 
@@ -72,6 +77,8 @@ impl Agent {
         }
         let mut pending = FuturesUnordered::new();
         let mut leaving = false;
+        let mut look = tokio::time::interval(HALF_A_FRAME);
+        let mut is_half = false;
         let (status, outcome) = loop {
             tokio::select! {
                 biased;
@@ -81,7 +88,7 @@ impl Agent {
                         leaving = true;
                     }
                 }
-                frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
+                frame = socket.next(), if pending.len() < MAX_PENDING => match { is_half = false; frame } {
                     None => return Ok(()),
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         break (StatusCode::Invalid, Err(error));
@@ -99,6 +106,12 @@ impl Agent {
                 () = std::future::ready(()), if leaving && pending.is_empty() => {
                     break (StatusCode::None, Ok(()));
                 }
+                _ = look.tick(), if pending.len() < MAX_PENDING => {
+                    if is_half {
+                        break (StatusCode::Timeout, Err(io::ErrorKind::TimedOut.into()));
+                    }
+                    is_half = !socket.read_buffer().is_empty();
+                }
                 () = stop.cancelled(), if !leaving => leaving = true,
             }
         };
@@ -112,7 +125,8 @@ impl Agent {
 
     /// Answers a message with the variables to set; none for a message that is not ours.
     pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
-        answer(&self.contracts.current(), message, peer).await
+        let place = self.room.take();
+        answer(&self.contracts.current(), message, peer, place).await
     }
 
     /// Answers one NOTIFY frame, which may hold several messages.
@@ -211,14 +225,41 @@ async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     use super::*;
     use crate::contract::fixture::Fixture;
 
+    /// HAProxy keeps connections for as long as it likes, and sends frames whole.
+    #[tokio::test(start_paused = true)]
+    async fn half_a_frame_is_not_waited_for() {
+        let fixture = Fixture::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let hello = include_bytes!("../../../fuzz/seeds/spop/hello");
+        client.write_all(hello).await.unwrap();
+        let stop = CancellationToken::new();
+        let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
+        let quiet = tokio::time::timeout(100 * HALF_A_FRAME, serving.as_mut());
+        assert!(
+            quiet.await.is_err(),
+            "a connection without a question is kept"
+        );
+        let notify = include_bytes!("../../../fuzz/seeds/spop/notify");
+        client.write_all(&notify[..20]).await.unwrap();
+        let served = tokio::time::timeout(3 * HALF_A_FRAME, serving)
+            .await
+            .unwrap();
+        assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_is_not_kept() {
-        let agent = Agent::new(Fixture::new().await.contracts, Arc::default());
+        let agent = Fixture::new().await.agent();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _silent = TcpStream::connect(listener.local_addr().unwrap())
             .await

@@ -50,7 +50,10 @@ pub(in crate::contract) async fn ask(
     fixture: &Fixture,
     message: &Message,
 ) -> Vec<(String, TypedData)> {
-    let actions = answer(&fixture.contracts.current(), message, PEER).await;
+    let actions = {
+        let place = fixture.room.take();
+        answer(&fixture.contracts.current(), message, PEER, place).await
+    };
     let set = actions.into_iter().map(|action| match action {
         Action::SetVar {
             scope: VarScope::Transaction,

@@ -17,7 +17,7 @@ use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::config::GrpcTls;
-use crate::listener::room::Place;
+use crate::listener::Place;
 
 /// How connections are encrypted; not at all where this is `None`.
 pub type Encryption = Option<Arc<ServerConfig>>;
