@@ -88,14 +88,17 @@ impl Agent {
                         leaving = true;
                     }
                 }
-                frame = socket.next(), if pending.len() < MAX_PENDING => match { is_half = false; frame } {
+                frame = socket.next(), if pending.len() < MAX_PENDING => match frame {
                     None => return Ok(()),
                     Some(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         break (StatusCode::Invalid, Err(error));
                     }
                     Some(Err(error)) => return Err(error),
                     Some(Ok(frame)) => match frame.frame_type() {
-                        FrameType::Notify => pending.push(self.answer(frame, peer)),
+                        FrameType::Notify => {
+                            is_half = false;
+                            pending.push(self.answer(frame, peer));
+                        }
                         FrameType::HaproxyDisconnect => {
                             return part(&mut socket, StatusCode::None).await;
                         }
