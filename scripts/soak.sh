@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A crowd of sessions that come and go for long, on two replicas whose Redis fails now and then:
+# scripts/soak.sh [SESSIONS [SECONDS]], 100,000 and ten minutes if not said. Draws what was measured into
+# docs/images/soak.svg. Needs redis-server, which scripts/test.sh installs, and python3 with venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+tools=target/tools/plot
+if [ ! -x "$tools/bin/python" ]; then
+  python3 -m venv "$tools"
+  "$tools/bin/pip" install -q --disable-pip-version-check matplotlib==3.10.8
+fi
+csv=$PWD/target/soak.csv
+CURFEW_SOAK="${1:-100000},${2:-600}" CURFEW_SOAK_CSV=$csv cargo test --release --locked --test soak
+"$tools/bin/python" scripts/soak_plot.py "$csv" docs/images/soak.svg

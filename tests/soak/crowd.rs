@@ -1,0 +1,282 @@
+//! The sessions, and those who use them. Each worker takes a session at random, does with it what is its fate, and judges
+//! the answer by what it knows itself: when the session began, and when it was used.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::pace::{Pace, WORKERS};
+use crate::support::curfew::Curfew;
+
+/// What becomes of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nobody uses it again.
+    LeftAlone,
+    /// It is used until its time is over.
+    Used,
+    /// It is ended on purpose.
+    Revoked,
+}
+
+struct Session {
+    fate: Fate,
+    id: String,
+    cookie: String,
+    started: Instant,
+    /// When it was used at the earliest and at the latest; they differ where an answer says nothing.
+    seen: (Instant, Instant),
+    /// Its last uses. What was written of one in bad weather, the other replica sees late.
+    uses: VecDeque<Instant>,
+    revoked: Option<Instant>,
+}
+
+/// What was asked, and what was answered: the independent count.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Answers by their reasons, `allow` included.
+    pub answers: BTreeMap<String, u64>,
+    pub created: u64,
+    /// Sign-ins that may have succeeded although the answer says nothing.
+    pub perhaps_created: u64,
+    pub revoked: u64,
+}
+
+pub struct Crowd {
+    replicas: Arc<[Curfew; 2]>,
+    pace: Pace,
+    slots: Vec<tokio::sync::Mutex<Option<Session>>>,
+    pub counts: Mutex<Counts>,
+    wrong: Mutex<Vec<String>>,
+    closing: AtomicBool,
+}
+
+impl Crowd {
+    pub fn new(replicas: Arc<[Curfew; 2]>, pace: Pace) -> Arc<Self> {
+        Arc::new(Self {
+            replicas,
+            pace,
+            slots: (0..pace.sessions)
+                .map(|_| tokio::sync::Mutex::new(None))
+                .collect(),
+            counts: Mutex::default(),
+            wrong: Mutex::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins: first everybody signs in, as fast as may be.
+    pub fn work(self: &Arc<Self>) -> JoinSet<()> {
+        let mut workers = JoinSet::new();
+        for worker in 0..WORKERS {
+            let crowd = Arc::clone(self);
+            workers.spawn(async move {
+                for slot in crowd.slots.iter().skip(worker).step_by(WORKERS) {
+                    let mut slot = slot.lock().await;
+                    *slot = crowd.sign_in().await;
+                }
+                while !crowd.closing.load(Ordering::Relaxed) {
+                    if crowd.step().await {
+                        tokio::time::sleep(crowd.pace.pause).await;
+                    }
+                }
+            });
+        }
+        workers
+    }
+
+    /// Everybody goes.
+    pub async fn close(&self, mut workers: JoinSet<()>) {
+        self.closing.store(true, Ordering::Relaxed);
+        while let Some(ended) = workers.join_next().await {
+            ended.unwrap();
+        }
+    }
+
+    pub fn wrong(&self) -> Vec<String> {
+        self.wrong.lock().unwrap().clone()
+    }
+
+    pub fn summary(&self) -> String {
+        let counts = self.counts.lock().unwrap();
+        format!(
+            "{} sessions came, {} were ended on purpose; answers: {:?}",
+            counts.created, counts.revoked, counts.answers
+        )
+    }
+
+    /// A replica, by chance.
+    fn replica(&self) -> &Curfew {
+        &self.replicas[random(2)]
+    }
+
+    /// Takes one session and does something about it; says whether anything was asked.
+    async fn step(&self) -> bool {
+        if random(50) == 0 {
+            let forged = format!("__Host-session=cfw1_{}", "A".repeat(72));
+            let reason = self.check(&forged).await;
+            self.judge(
+                matches!(&*reason, "invalid_credential" | "overloaded"),
+                || format!("a forged token: {reason}"),
+            );
+            return true;
+        }
+        let Ok(mut slot) = self.slots[random(self.slots.len())].try_lock() else {
+            return false;
+        };
+        let Some(session) = slot.as_mut() else {
+            *slot = self.sign_in().await;
+            return true;
+        };
+        match session.fate {
+            Fate::LeftAlone if session.seen.1.elapsed() < self.pace.idle + self.pace.margin => {
+                false
+            }
+            Fate::Revoked if session.revoked.is_none() => {
+                if random(20) == 0 {
+                    self.revoke(session).await;
+                } else {
+                    self.check_session(session).await;
+                }
+                true
+            }
+            // Replicas hear of it within two seconds.
+            Fate::Revoked
+                if session
+                    .revoked
+                    .is_some_and(|at| at.elapsed() < Duration::from_secs(3)) =>
+            {
+                false
+            }
+            _ => {
+                if self.check_session(session).await {
+                    *slot = None;
+                }
+                true
+            }
+        }
+    }
+
+    async fn sign_in(&self) -> Option<Session> {
+        let body = json!({ "subject": format!("user-{}", random(1_000_000)) });
+        let started = Instant::now();
+        let (status, answer) = self
+            .replica()
+            .call("POST", "/api/v1/sessions", Some(body))
+            .await;
+        let mut counts = self.counts.lock().unwrap();
+        if status != 201 {
+            counts.perhaps_created += 1;
+            return None;
+        }
+        counts.created += 1;
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        Some(Session {
+            fate: [Fate::LeftAlone, Fate::Used, Fate::Used, Fate::Revoked][random(4)],
+            id: text(&answer["session"]["id"]),
+            cookie: format!("__Host-session={}", text(&answer["token"])),
+            started,
+            seen: (started, Instant::now()),
+            uses: VecDeque::from([started]),
+            revoked: None,
+        })
+    }
+
+    async fn revoke(&self, session: &mut Session) {
+        let path = format!("/api/v1/sessions/{}", session.id);
+        let (status, answer) = self.replica().call("DELETE", &path, None).await;
+        if status == 200 {
+            session.revoked = Some(Instant::now());
+            if answer["end_reason"] == "revoked" {
+                self.counts.lock().unwrap().revoked += 1;
+            }
+        } else {
+            // It may have been ended all the same.
+            session.fate = Fate::Revoked;
+        }
+    }
+
+    /// Checks a session; says whether it is over.
+    async fn check_session(&self, session: &mut Session) -> bool {
+        let asked = Instant::now();
+        let Pace {
+            idle,
+            absolute,
+            margin,
+            ..
+        } = self.pace;
+        let reason = self.check(&session.cookie).await;
+        let answered = Instant::now();
+        let age = (asked - session.started, answered - session.started);
+        // Since it was used at the latest, and at the earliest.
+        let unused = (asked - session.seen.1, answered - session.seen.0);
+        let lag = self.pace.lag();
+        while session.uses.len() > 1 && asked - session.uses[1] > lag {
+            session.uses.pop_front();
+        }
+        let may_be_idle = answered - session.uses[0] + margin >= idle;
+        let must_be_idle = unused.0 >= idle + margin;
+        let may_be_old = age.1 + margin >= absolute;
+        let must_be_old = age.0 >= absolute + margin;
+        let right = match &*reason {
+            "allow" => !must_be_idle && !must_be_old && session.revoked.is_none(),
+            "idle_timeout" => may_be_idle,
+            "absolute_timeout" => may_be_old,
+            "revoked" => session.fate == Fate::Revoked,
+            // What ended is remembered for a minute.
+            "unknown_session" => {
+                unused.1 > Duration::from_secs(50)
+                    && (may_be_idle || may_be_old || session.revoked.is_some())
+            }
+            "store_unavailable" | "overloaded" => true,
+            _ => false,
+        };
+        self.judge(right, || {
+            format!(
+                "{:?}: {reason}, {:.1} s old, not used for {:.1} to {:.1} s, revoked: {}",
+                session.fate,
+                age.0.as_secs_f32(),
+                unused.0.as_secs_f32(),
+                unused.1.as_secs_f32(),
+                session.revoked.is_some()
+            )
+        });
+        match &*reason {
+            "allow" => {
+                session.seen = (asked, answered);
+                session.uses.push_back(asked);
+            }
+            "store_unavailable" => session.seen.1 = answered,
+            _ => {}
+        }
+        !matches!(&*reason, "allow" | "store_unavailable" | "overloaded")
+    }
+
+    async fn check(&self, cookie: &str) -> String {
+        let (status, reason) = self.replica().check_by(cookie).await;
+        let reason = if status == 200 {
+            "allow".to_owned()
+        } else {
+            reason
+        };
+        let mut counts = self.counts.lock().unwrap();
+        *counts.answers.entry(reason.clone()).or_default() += 1;
+        reason
+    }
+
+    fn judge(&self, right: bool, what: impl FnOnce() -> String) {
+        let mut wrong = self.wrong.lock().unwrap();
+        if !right && wrong.len() < 20 {
+            wrong.push(what());
+        }
+    }
+}
+
+fn random(below: usize) -> usize {
+    usize::try_from(getrandom::u64().unwrap() % below as u64).unwrap()
+}

@@ -1,0 +1,114 @@
+//! What the replicas count, beside what was counted by those who asked.
+
+use std::collections::BTreeMap;
+
+use crate::crowd::Crowd;
+use crate::support::curfew::Curfew;
+
+/// A metric's samples: its labels as they are written, and the number.
+pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
+    let (_, text) = curfew.ops("/metrics").await;
+    of(&text, name)
+}
+
+pub fn of(text: &str, name: &str) -> Vec<(String, u64)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+    let numbered = lines.filter(|line| line.starts_with(['{', ' ']));
+    numbered
+        .map(|line| {
+            let (labels, number) = line.rsplit_once(' ').unwrap();
+            (labels.to_owned(), number.parse::<f64>().unwrap() as u64)
+        })
+        .collect()
+}
+
+/// The sum over both replicas of those samples that have these labels.
+async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
+    let mut sum = 0;
+    for replica in replicas {
+        let samples = samples(replica, name).await;
+        let fitting = samples
+            .iter()
+            .filter(|(found, _)| labels.iter().all(|label| found.contains(label)));
+        sum += fitting.map(|(_, number)| number).sum::<u64>();
+    }
+    sum
+}
+
+/// Compares, once all is over.
+pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
+    let counts = crowd.counts.lock().unwrap().clone();
+    let mut complaints = Vec::new();
+    let mut expect = |right: bool, what: String| {
+        if !right {
+            complaints.push(what);
+        }
+    };
+    let mut counted = BTreeMap::new();
+    for reason in counts.answers.keys() {
+        let label = format!("verdict=\"{reason}\"");
+        counted.insert(
+            reason.clone(),
+            sum(replicas, "curfew_checks_total", &[&label]).await,
+        );
+    }
+    expect(
+        counted == counts.answers,
+        format!("answers: {:?}, counted {counted:?}", counts.answers),
+    );
+    let all = sum(replicas, "curfew_checks_total", &[]).await;
+    let answered: u64 = counts.answers.values().sum();
+    expect(
+        all == answered,
+        format!("{answered} answers, counted {all}"),
+    );
+    let created = sum(replicas, "curfew_sessions_created_total", &[]).await;
+    expect(
+        created == counts.created,
+        format!("{} sessions came, counted {created}", counts.created),
+    );
+    let told = sum(
+        replicas,
+        "curfew_sessions_ended_total",
+        &["redelivered=\"false\""],
+    )
+    .await;
+    let again = sum(
+        replicas,
+        "curfew_sessions_ended_total",
+        &["redelivered=\"true\""],
+    )
+    .await;
+    println!("{told} ends were told, {again} by somebody else than who made them");
+    let most = counts.created + counts.perhaps_created;
+    expect(
+        told <= most,
+        format!("{told} ends were told for the first time, of {most} sessions"),
+    );
+    expect(
+        told + again >= counts.created,
+        format!("{} sessions came, {told} and {again} went", counts.created),
+    );
+    let revoked = ["reason=\"revoked\""];
+    let revoked = sum(replicas, "curfew_sessions_ended_total", &revoked).await;
+    expect(
+        revoked >= counts.revoked,
+        format!(
+            "{} were ended on purpose, counted {revoked}",
+            counts.revoked
+        ),
+    );
+    for left in ["curfew_touches_pending", "curfew_touches_dropped_total"] {
+        let left_over = sum(replicas, left, &[]).await;
+        expect(left_over == 0, format!("{left}: {left_over}"));
+    }
+    for listener in ["check", "admin"] {
+        let label = format!("listener=\"{listener}\"");
+        let open = sum(replicas, "curfew_requests_in_flight", &[&label]).await;
+        expect(
+            open == 0,
+            format!("{open} requests of {listener} are in flight, and nobody asks"),
+        );
+    }
+    complaints
+}

@@ -1,0 +1,75 @@
+//! A crowd of sessions that come and go for long, on two replicas whose Redis fails now and then: every answer is what
+//! it must be, what is counted agrees with what was asked, and neither memory nor descriptors grow.
+//!
+//! Short by default. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws what was measured.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod crowd;
+mod ledger;
+mod measures;
+mod pace;
+mod weather;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crowd::Crowd;
+use measures::Measures;
+use pace::Pace;
+use support::curfew::Setup;
+use support::fault_proxy::{Fault, FaultProxy};
+use support::redis::RedisServer;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let pace = Pace::from_environment();
+    println!("{pace}");
+    let redis = RedisServer::start();
+    let server = format!("127.0.0.1:{}", redis.public_port())
+        .parse()
+        .unwrap();
+    let way = Arc::new(FaultProxy::to(server).await);
+    let setup = pace.configure(Setup::redis(&way.url()));
+    let replicas = Arc::new([setup.start(), setup.start()]);
+    let crowd = Crowd::new(Arc::clone(&replicas), pace);
+    let measuring = Measures::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&crowd));
+    let weather = tokio::spawn(weather::run(Arc::clone(&way), pace));
+    let working = crowd.work();
+    tokio::time::sleep(pace.load).await;
+    weather.abort();
+    way.set(Fault::None);
+    // The last of the sessions are left alone, and end by themselves.
+    crowd.close(working).await;
+    let measures = measuring.end().await;
+    tokio::time::sleep(pace.idle + pace.margin + Duration::from_secs(2)).await;
+    let mut complaints = crowd.wrong();
+    complaints.extend(ledger::compare(&replicas, &crowd).await);
+    complaints.extend(measures.complaints(pace));
+    println!("{}\n{}", crowd.summary(), measures.summary(pace));
+    if let Ok(path) = std::env::var("CURFEW_SOAK_CSV") {
+        std::fs::write(path, measures.csv()).unwrap();
+    }
+    for complaint in &complaints {
+        println!("WRONG: {complaint}");
+    }
+    if complaints.is_empty() {
+        println!("all was well");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

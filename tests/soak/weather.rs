@@ -1,0 +1,24 @@
+//! What happens on the way to Redis.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pace::Pace;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+
+/// One kind after the other, until it is stopped.
+pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
+    let (calm, bad) = pace.weather;
+    let kinds = [
+        Fault::Slow(Duration::from_millis(30)),
+        Fault::Cut,
+        Fault::HalfOpen,
+        Fault::Noise,
+    ];
+    for kind in kinds.into_iter().cycle() {
+        tokio::time::sleep(calm).await;
+        way.set(kind);
+        tokio::time::sleep(bad).await;
+        way.set(Fault::None);
+    }
+}
