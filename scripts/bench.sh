@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares Curfew with handlers that do nothing, and with Redis itself, on this machine and in one
-# run; `--scale` shows instead how it grows. Installs what it needs by package name (Debian, Ubuntu).
+# run; `--scale` shows instead how it grows, and `--flood` what a flood of forged tokens does. Installs what it needs by package name (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,8 +18,10 @@ fi
 
 export PATH="$PATH:/usr/sbin:/sbin"
 script=compare
-if [ "${1:-}" = --scale ]; then
-  script=scale
-  shift
-fi
+case "${1:-}" in
+  --scale | --flood)
+    script=${1#--}
+    shift
+    ;;
+esac
 exec python3 "scripts/bench/$script.py" "$@"

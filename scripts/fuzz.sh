@@ -14,7 +14,7 @@ if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(cargo fuzz lis
 
 cargo fuzz build --sanitizer none
 built=fuzz/target/$(rustc -vV | sed -n 's/^host: //p')/release
-mkdir -p fuzz/artifacts
+mkdir -p fuzz/artifacts target
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 table=$'| target | runs | runs a second | covered edges | inputs kept |\n|---|---|---|---|---|'

@@ -5,7 +5,7 @@
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!
-//! 1. [`session`], the domain; [`secret`]
+//! 1. [`session`], the domain; [`secret`]; [`yaml`], what may be read of it
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`events`]; [`live`]
 //! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
@@ -51,6 +51,7 @@ pub mod store;
 pub mod sweeper;
 pub mod telemetry;
 pub mod webhook;
+pub mod yaml;
 
 pub use contract::layer;
 

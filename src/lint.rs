@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::yaml::DEEPEST;
+
 /// What a finding means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,17 +55,15 @@ pub struct Limits {
 /// Why a file can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no YAML.
-    #[error("line {line}: {message}")]
-    Yaml {
-        /// Where.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// It is no YAML, or too much of it.
+    #[error(transparent)]
+    Yaml(#[from] crate::yaml::Unreadable),
     /// It is no configuration of NGINX.
     #[error("line {0}: braces and quotes don't match")]
     Nginx(usize),
+    /// It is deeper than any that is meant.
+    #[error("line {0}: nested more than {DEEPEST} levels deep")]
+    Deep(usize),
     /// Nothing in it is known.
     #[error(
         "nothing in it is known: not Kubernetes manifests, nor a configuration of NGINX, Traefik, Envoy or \

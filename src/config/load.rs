@@ -10,6 +10,7 @@ use super::raw::{RawConfig, redacted_url};
 use super::validate::{self, Mistake};
 use crate::policy::Rulebook;
 use crate::secret::REDACTED;
+use crate::yaml::{self, Unreadable};
 
 /// The environment variables to read the configuration from.
 pub type Environment = HashMap<String, String>;
@@ -96,6 +97,15 @@ impl layers::Source for NamedText {
     }
 
     fn collect(&self) -> Result<layers::Map<String, Value>, layers::ConfigError> {
+        if self.format == FileFormat::Yaml
+            && let Err(too_much @ (Unreadable::Deep(_) | Unreadable::Large(_))) =
+                yaml::check(&self.text)
+        {
+            return Err(layers::ConfigError::FileParse {
+                uri: Some(self.origin.clone()),
+                cause: Box::new(too_much),
+            });
+        }
         let parsed = layers::Format::parse(&self.format, Some(&self.origin), &self.text);
         parsed.map_err(|cause| layers::ConfigError::FileParse {
             uri: Some(self.origin.clone()),

@@ -455,3 +455,23 @@ fn the_schema_is_kept_up_to_date() {
         "cargo run -- schema > deploy/curfew/curfew.schema.json"
     );
 }
+
+/// Such a file is refused, as at the start so when it is read again, and does not take the process along.
+#[test]
+fn what_is_too_deep_or_too_much_is_refused() {
+    let deep: String = (0..2000)
+        .map(|level| format!("{}a:\n", " ".repeat(level)))
+        .collect();
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let before = format!("*a{}, ", level - 1).repeat(9);
+        laughs += &format!("a{level}: &a{level} [{before}]\n");
+    }
+    for (text, expected) in [
+        (deep, "line 101: nested more than 100"),
+        (laughs, "line 7: aliases make more"),
+    ] {
+        let error = load_text(&text).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

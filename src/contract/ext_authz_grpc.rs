@@ -36,6 +36,9 @@ use crate::session::{DenyReason, Verdict};
 /// The key in `context_extensions` that names a policy.
 const POLICY: &str = "policy";
 
+/// A message with nothing in it: not compressed, and no bytes long.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
 /// The service.
 #[derive(Clone)]
 pub struct ExtAuthz {
@@ -69,12 +72,19 @@ where
             let unknown = Status::unimplemented("the service has one method, Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        // Before the message has come: it may be on its way for long.
-        let check = Check(self.clone(), self.room.take());
+        // Before the message has come: it may be on its way for long. That of who has no place is not read.
+        let place = self.room.take();
+        let turned_away = place.is_none();
+        let check = Check(self.clone(), place);
         Box::pin(async move {
             let codec = ProstCodec::default();
             let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-            Ok(grpc.unary(check, request).await)
+            Ok(if turned_away {
+                let unread = request.map(|_| axum::body::Body::from(EMPTY_MESSAGE));
+                grpc.unary(check, unread).await
+            } else {
+                grpc.unary(check, request).await
+            })
         })
     }
 }

@@ -1,6 +1,7 @@
 //! NGINX: blocks, directives, and what locations inherit.
 
 use super::{Findings, Unreadable, time};
+use crate::yaml::DEEPEST;
 
 /// A directive, with what is in its block.
 #[derive(Debug, Default)]
@@ -241,6 +242,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
                     parent.block.push(done);
                 }
             }
+            '{' if open.len() > DEEPEST => return Err(Unreadable::Deep(line)),
             '{' => open.push(std::mem::take(&mut current)),
             '}' => {
                 let done = open.pop().ok_or(Unreadable::Nginx(line))?;

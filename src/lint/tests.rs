@@ -144,6 +144,22 @@ fn what_can_not_be_read_is_said() {
     }
 }
 
+/// What goes as deep as it likes is refused, and not followed until the stack ends.
+#[test]
+fn what_is_too_deep_is_refused() {
+    let nginx = "server {\n".repeat(50_000);
+    let yaml: String = (0..2000)
+        .map(|level| format!("{}a:\n", " ".repeat(level)))
+        .collect();
+    for text in [&nginx, &yaml, &"- ".repeat(100_000)] {
+        let refused = lint(text, &LIMITS).unwrap_err().to_string();
+        assert!(
+            refused.contains("nested more than 100 levels deep"),
+            "{refused}"
+        );
+    }
+}
+
 #[test]
 fn aliases_are_followed_and_have_an_end() {
     let aliased = "base: &base {forwardAuth: {address: x, trustForwardHeader: true}}\nown: *base\n";
@@ -158,7 +174,8 @@ fn aliases_are_followed_and_have_an_end() {
         let items = vec![before; 10].join(", ");
         laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
-    assert_eq!(lint(&laughs, &LIMITS), Err(Unreadable::Unknown));
+    let refused = lint(&laughs, &LIMITS).unwrap_err().to_string();
+    assert!(refused.contains("aliases make more"), "{refused}");
 }
 
 #[test]

@@ -4,9 +4,8 @@ use yaml_rust2::parser::{Event, MarkedEventReceiver, Parser};
 use yaml_rust2::scanner::Marker;
 
 use super::Unreadable;
-
-/// The most nodes of a file, with those that aliases repeat: there is no end to them otherwise.
-const MOST: usize = 1_000_000;
+use crate::yaml::Unreadable::Malformed;
+use crate::yaml::check;
 
 /// A part of a document, with its line.
 #[derive(Clone, Debug, Default)]
@@ -91,11 +90,6 @@ impl Node {
             item.texts(see);
         }
     }
-
-    fn count(&self) -> usize {
-        let within = self.entries().map(|it| it.2.count()).sum::<usize>();
-        1 + within + self.items().iter().map(Self::count).sum::<usize>()
-    }
 }
 
 /// The documents of a file.
@@ -103,9 +97,10 @@ impl Node {
 /// # Errors
 /// [`Unreadable::Yaml`].
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
+    check(text)?;
     let mut tree = Tree::default();
     let loaded = Parser::new_from_str(text).load(&mut tree, true);
-    loaded.map_err(|error| Unreadable::Yaml {
+    loaded.map_err(|error| Malformed {
         line: error.marker().line(),
         message: error.info().to_owned(),
     })?;
@@ -118,7 +113,6 @@ struct Tree {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
-    count: usize,
 }
 
 /// A list or a map that goes on: its anchor, and the key with its line that waits for its value.
@@ -158,7 +152,6 @@ impl Tree {
 impl MarkedEventReceiver for Tree {
     fn on_event(&mut self, event: Event, mark: Marker) {
         let line = mark.line();
-        self.count += 1;
         match event {
             Event::Scalar(text, _, anchor, _) => {
                 let value = Value::Text(text);
@@ -168,14 +161,8 @@ impl MarkedEventReceiver for Tree {
             Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor, line),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
-                let known = self.anchors.get(&anchor).cloned().unwrap_or_default();
-                self.count += known.count();
-                let node = if self.count > MOST {
-                    Node::default()
-                } else {
-                    known
-                };
-                self.take(node, 0);
+                let known = self.anchors.get(&anchor).cloned();
+                self.take(known.unwrap_or_default(), 0);
             }
             Event::Nothing
             | Event::StreamStart

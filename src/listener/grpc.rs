@@ -20,7 +20,7 @@ const MAX_HEADERS: u32 = 16 * 1024;
 /// The most calls at once on one connection. A proxy has few connections and many calls.
 const MAX_STREAMS: u32 = 1024;
 /// The most bytes of a message: 64 KiB of headers, and room for the rest. What Envoy adds of the request's body is not read.
-pub const MAX_MESSAGE: usize = 256 * 1024;
+pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The most time for a call, which includes that its message arrives.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an idle connection is asked whether it is still there.

@@ -238,3 +238,38 @@ async fn what_is_not_said_is_not_guessed() {
     let response = send(&fixture, GrpcCheckRequest::default()).await;
     assert_eq!(denied(&response).1, 401);
 }
+
+/// Who has no place is told so, and not listened to.
+#[tokio::test]
+async fn the_message_of_who_has_no_place_is_not_waited_for() {
+    let fixture = Fixture::new().await;
+    let _places = [fixture.room.take(), fixture.room.take()];
+    let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .body(axum::body::Body::from_stream(never))
+        .unwrap();
+    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+    let answered = service.call(request).await.unwrap();
+    let body = axum::body::to_bytes(axum::body::Body::new(answered.into_body()), 4096).await;
+    let answer: wire::CheckResponse = prost::Message::decode(&body.unwrap()[5..]).unwrap();
+    let status = answer.status.unwrap();
+    assert_eq!(
+        (status.code, &*status.message),
+        (Code::Unavailable as i32, &b"overloaded"[..])
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_long_is_not_ok() {
+    let fixture = Fixture::new().await;
+    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+    let length = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
+    let message = [&[0][..], &length, &vec![0; MAX_MESSAGE + 1]].concat();
+    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .body(axum::body::Body::from(message))
+        .unwrap();
+    let answered = service.call(request).await.unwrap();
+    assert_eq!(answered.headers()["grpc-status"], "11", "out of range");
+}
