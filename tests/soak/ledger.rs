@@ -35,6 +35,13 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     sum
 }
 
+/// Whether every session that came has gone, and nothing is left to write.
+pub async fn all_were_told(replicas: &[Curfew; 2], crowd: &Crowd) -> bool {
+    let created = crowd.counts.lock().unwrap().created;
+    let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
+    told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
+}
+
 /// Compares, once all is over.
 pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
     let counts = crowd.counts.lock().unwrap().clone();

@@ -55,7 +55,15 @@ async fn main() -> ExitCode {
     // The last of the sessions are left alone, and end by themselves.
     crowd.close(working).await;
     let measures = measuring.end().await;
-    tokio::time::sleep(pace.idle + pace.margin + Duration::from_secs(2)).await;
+    tokio::time::sleep(pace.idle).await;
+    // An end whose answer was lost is told by somebody else, after ten seconds or twenty.
+    let patience = Duration::from_secs(40);
+    let told = async {
+        while !ledger::all_were_told(&replicas, &crowd).await {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let _ = tokio::time::timeout(patience, told).await;
     let mut complaints = crowd.wrong();
     complaints.extend(ledger::compare(&replicas, &crowd).await);
     complaints.extend(measures.complaints(pace));

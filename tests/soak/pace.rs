@@ -45,8 +45,8 @@ impl Pace {
                 Self {
                     sessions: sessions.parse().unwrap(),
                     load: seconds(load.parse().unwrap()),
-                    idle: seconds(60),
-                    absolute: seconds(180),
+                    idle: seconds(180),
+                    absolute: seconds(420),
                     touch_interval: seconds(5),
                     margin: seconds(10),
                     weather: (seconds(20), Duration::from_millis(1500)),
