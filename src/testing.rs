@@ -3,8 +3,8 @@
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
-pub(crate) mod paced;
 pub(crate) mod race;
+pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

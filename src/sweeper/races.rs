@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::Touch;
-use crate::testing::paced::Paced;
+use crate::testing::remote::{Drawn, Remote};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
 /// The idle limit.
@@ -22,10 +22,13 @@ struct Party {
 async fn race(party: Party, turns: Vec<u8>) {
     let bench = Bench::new();
     let id = bench.sign_in("default").await.id;
-    let paced = Arc::new(Paced::new(Arc::clone(&bench.store.memory), turns));
+    let remote = Arc::new(Remote {
+        memory: Arc::clone(&bench.store.memory),
+        way: Drawn::new(turns),
+    });
     let lifecycle = Lifecycle {
-        store: Arc::clone(&paced) as _,
-        deadlines: paced,
+        store: Arc::clone(&remote) as _,
+        deadlines: remote,
         ..bench.lifecycle.clone()
     };
     bench.at(IDLE);

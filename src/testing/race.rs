@@ -2,15 +2,9 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-
-use crate::session::{Session, SessionId, Subject};
+use super::remote::{Remote, Way};
 use crate::store::memory::MemoryStore;
-use crate::store::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
-};
 
 /// How many orders of each race are tried.
 const ORDERS: usize = 2000;
@@ -48,52 +42,21 @@ pub(crate) fn spawn(act: impl Future<Output = ()> + 'static) -> shuttle::future:
     shuttle::future::spawn_local(act)
 }
 
-/// A store that is some way off: each question takes a while to get there, and each answer to come back.
-pub(crate) struct Distant(pub(crate) Arc<MemoryStore>);
+/// A way on which the scheduler may go on with others.
+pub(crate) struct Scheduled;
 
-async fn there_and_back<T>(asked: impl Future<Output = T>) -> T {
-    pause().await;
-    let answer = asked.await;
-    pause().await;
-    answer
+impl Way for Scheduled {
+    async fn pass(&self) {
+        pause().await;
+    }
 }
 
-#[async_trait]
-impl SessionStore for Distant {
-    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        there_and_back(self.0.load(id)).await
-    }
+/// The store at the end of it.
+pub(crate) type Distant = Remote<Scheduled>;
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        there_and_back(self.0.create(id, session)).await
-    }
-
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        there_and_back(self.0.touch(id, touch)).await
-    }
-
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        there_and_back(self.0.end(id, ending)).await
-    }
-
-    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        there_and_back(self.0.age(id, by)).await
-    }
-
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        there_and_back(self.0.list(subject, after, limit)).await
-    }
-
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        there_and_back(self.0.confirm(id)).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        there_and_back(self.0.ready()).await
+pub(crate) fn distant(memory: &Arc<MemoryStore>) -> Distant {
+    Remote {
+        memory: Arc::clone(memory),
+        way: Scheduled,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::clock::ManualClock;
 use crate::store::memory::MemoryStore;
-use crate::testing::race::{Distant, explore, pause, spawn};
+use crate::testing::race::{Distant, distant, explore, pause, spawn};
 use crate::testing::{START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
@@ -19,8 +19,7 @@ async fn cache() -> (Arc<CachedStore<Distant>>, Arc<MemoryStore>) {
         .await
         .unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let distant = Distant(Arc::clone(&memory));
-    let cached = CachedStore::new(distant, 100, Arc::clone(&clock), clock, metrics);
+    let cached = CachedStore::new(distant(&memory), 100, Arc::clone(&clock), clock, metrics);
     cached.whole_until(START);
     (Arc::new(cached), memory)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::session::{EndReason, State};
 use crate::store::memory::MemoryStore;
-use crate::testing::race::{Distant, explore, pause, spawn};
+use crate::testing::race::{Distant, distant, explore, pause, spawn};
 use crate::testing::{HOUR, SECOND, START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
@@ -28,9 +28,8 @@ impl Race {
             .await
             .unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let distant = Distant(Arc::clone(&memory));
         Arc::new(Self {
-            store: CoalescingStore::new(distant, Arc::new(clock.clone()), metrics),
+            store: CoalescingStore::new(distant(&memory), Arc::new(clock.clone()), metrics),
             memory,
             clock,
             latest: AtomicU64::new(0),

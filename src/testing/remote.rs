@@ -1,4 +1,4 @@
-//! A store whose answers take as many turns as was drawn: on a runtime with one thread, that decides who goes first.
+//! A store that is some way off: each question takes a while to get there, and each answer to come back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,37 +15,47 @@ use crate::store::{
     StoreError, Touch,
 };
 
-/// The store, and what its next answers take.
-pub(crate) struct Paced {
-    memory: Arc<MemoryStore>,
-    turns: Mutex<VecDeque<u8>>,
+/// What happens on the way.
+pub(crate) trait Way: Send + Sync + 'static {
+    /// Lets others go first.
+    fn pass(&self) -> impl Future<Output = ()> + Send;
 }
 
-impl Paced {
-    pub(crate) fn new(memory: Arc<MemoryStore>, turns: Vec<u8>) -> Self {
-        Self {
-            memory,
-            turns: Mutex::new(turns.into()),
-        }
-    }
+/// The store at the end of a way.
+pub(crate) struct Remote<W> {
+    pub(crate) memory: Arc<MemoryStore>,
+    pub(crate) way: W,
+}
 
-    async fn turn(&self) {
-        let turns = self.turns.lock().pop_front().unwrap_or_default();
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
-    }
-
+impl<W: Way> Remote<W> {
     async fn asked<T>(&self, asked: impl Future<Output = T>) -> T {
-        self.turn().await;
+        self.way.pass().await;
         let answer = asked.await;
-        self.turn().await;
+        self.way.pass().await;
         answer
     }
 }
 
+/// As many turns as were drawn, one after the other: on a runtime with one thread, that decides who goes first.
+pub(crate) struct Drawn(Mutex<VecDeque<u8>>);
+
+impl Drawn {
+    pub(crate) fn new(turns: Vec<u8>) -> Self {
+        Self(Mutex::new(turns.into()))
+    }
+}
+
+impl Way for Drawn {
+    async fn pass(&self) {
+        let turns = self.0.lock().pop_front().unwrap_or_default();
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 #[async_trait]
-impl SessionStore for Paced {
+impl<W: Way> SessionStore for Remote<W> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.asked(self.memory.load(id)).await
     }
@@ -85,7 +95,7 @@ impl SessionStore for Paced {
 }
 
 #[async_trait]
-impl DeadlineQueue for Paced {
+impl<W: Way> DeadlineQueue for Remote<W> {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         self.asked(self.memory.enqueue(id, at)).await
     }
