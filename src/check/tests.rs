@@ -6,7 +6,7 @@ use http::{HeaderMap, Method};
 use super::*;
 use crate::policy::{Contract, Rules};
 use crate::session::End;
-use crate::session::EndReason;
+use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};
 
 /// A checker and one session of `alice`, which has just begun.

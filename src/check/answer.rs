@@ -1,0 +1,307 @@
+//! The answer to a request on a session: at once by what is at hand, by the store, or without it.
+
+use std::time::Duration;
+
+use super::ruling::Judgement;
+use super::{CheckRequest, Checker, Original, Outcome, Ruling};
+use crate::lifecycle::{Adoption, NotAdopted};
+use crate::policy::{Activity, Applied, OnStoreFailure};
+use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
+use crate::sources::Identified;
+use crate::store::{EndOutcome, Ending, Touch};
+use crate::telemetry::audit;
+
+/// How often a check decides again because the session was used while it was being timed out.
+const ATTEMPTS: usize = 3;
+
+/// The store could not be asked.
+struct NoStore;
+
+/// A request, and what applies to it.
+pub(super) struct Asked<'a> {
+    /// Whether it is activity, where that does not follow from the rules.
+    pub(super) activity: Option<Activity>,
+    pub(super) request: &'a CheckRequest<'a>,
+    pub(super) original: &'a Original<'a>,
+    pub(super) ruling: &'a Ruling<'a>,
+    pub(super) identified: Identified<'a>,
+}
+
+impl Asked<'_> {
+    /// What is to be recorded of the request, once allowed, if it counts as activity.
+    fn touch(&self, session: &Session, home: &Applied<'_>, now: Timestamp) -> Option<Touch> {
+        let (method, headers) = (self.original.method, self.request.headers);
+        let by_rules = || self.ruling.activity(home, method, headers);
+        let activity = self.activity.unwrap_or_else(by_rules);
+        (activity == Activity::Touch).then(|| Touch {
+            at: now,
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: home.policy.touch_interval,
+            deadline: session.idle_deadline(&home.limits),
+        })
+    }
+}
+
+impl Checker {
+    /// Answers by the store, or without it where it takes too long.
+    pub(super) async fn answer(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
+        if let Some(outcome) = self.answer_at_once(asked, id) {
+            return outcome;
+        }
+        let by_store = self.answer_by_store(asked, id);
+        let outcome = match tokio::time::timeout(self.budget, by_store).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(NoStore)) => return self.answer_without_store(asked, id).await,
+            Err(_) => {
+                tracing::warn!("a check could not be answered: the store takes too long");
+                return self.answer_without_store(asked, id).await;
+            }
+        };
+        if let Verdict::Deny(reason) = outcome.verdict
+            && (reason.is_terminal() || reason == DenyReason::UnknownSession)
+        {
+            self.lifecycle.known.forget(id);
+        }
+        outcome
+    }
+
+    /// Allows a request on a session that the store has at hand, where its activity can be
+    /// recorded without waiting, too. Nothing is denied by that: the store may know better.
+    fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
+        let mut session = self.lifecycle.store.recall(id)?;
+        if let Some(credential) = &asked.identified.adoptable
+            && credential.subject != session.subject
+        {
+            return None;
+        }
+        let now = self.lifecycle.clock.now();
+        let home = self.lifecycle.policies.home(&session);
+        let judgement = self.judge(asked, &home, &session, now);
+        if judgement.verdict != Verdict::Allow {
+            return None;
+        }
+        if let Some(touch) = asked.touch(&session, &home, now) {
+            if !self.lifecycle.store.note(id, touch) {
+                return None;
+            }
+            session.touch(now);
+        }
+        if home.policy.on_store_failure != OnStoreFailure::Deny {
+            self.lifecycle.known.verified(id, &session, now);
+        }
+        Some(allowed(id, session, &home, now))
+    }
+
+    /// Loads, decides, and does what follows from the decision.
+    async fn answer_by_store(&self, asked: &Asked<'_>, id: SessionId) -> Result<Outcome, NoStore> {
+        for _ in 0..ATTEMPTS {
+            let session = match self.find(asked, id).await? {
+                Ok(session) => session,
+                Err(reason) => return Ok(Outcome::deny(reason)),
+            };
+            // The time is read after the record, so that no wait for the store is left out.
+            let now = self.lifecycle.clock.now();
+            let home = self.lifecycle.policies.home(&session);
+            let judgement = self.judge(asked, &home, &session, now);
+            self.tell_elsewhere(asked, id, &session, &judgement);
+            match judgement.verdict {
+                Verdict::Allow => {
+                    let session = self.touch(asked, id, session, &home, now).await;
+                    if home.policy.on_store_failure != OnStoreFailure::Deny {
+                        self.lifecycle.known.verified(id, &session, now);
+                    }
+                    return Ok(allowed(id, session, &home, now));
+                }
+                Verdict::Deny(reason) => {
+                    let age = asked.ruling.limits(&home, &session).max_auth_age;
+                    if let Some(outcome) = self.deny(id, session, reason, now).await? {
+                        return Ok(Outcome {
+                            max_auth_age: age.map(|age| age.as_secs()),
+                            ..outcome
+                        });
+                    }
+                }
+            }
+        }
+        // Used faster than it can be looked at; nothing is known for certain.
+        Err(NoStore)
+    }
+
+    /// The session of the request's credential, which may start it; or why there is none.
+    async fn find(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+    ) -> Result<Result<Session, DenyReason>, NoStore> {
+        let unanswered = |error: &dyn std::fmt::Display| {
+            tracing::warn!(%error, "a check could not be answered");
+            NoStore
+        };
+        let known = self.lifecycle.store.load(id).await;
+        let known = known.map_err(|error| unanswered(&error))?;
+        let Some(credential) = &asked.identified.adoptable else {
+            return Ok(known.ok_or(DenyReason::UnknownSession));
+        };
+        let session = match known {
+            Some(session) => session,
+            None => {
+                let adoption = Adoption {
+                    subject: credential.subject.clone(),
+                    attributes: credential.attributes.clone(),
+                    policy: credential
+                        .policy
+                        .unwrap_or_else(|| self.lifecycle.policies.default_name())
+                        .clone(),
+                    started: credential.started,
+                    expires: credential.expires,
+                    client: self.client(asked.request),
+                };
+                match self.lifecycle.adopt(id, adoption).await {
+                    Ok(session) => session,
+                    Err(NotAdopted::TooOld) => return Ok(Err(DenyReason::AbsoluteTimeout)),
+                    Err(NotAdopted::UnknownClient(_)) => {
+                        return Ok(Err(DenyReason::MalformedRequest));
+                    }
+                    Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
+                }
+            }
+        };
+        if session.subject != credential.subject {
+            return Ok(Err(DenyReason::InvalidCredential));
+        }
+        Ok(Ok(session))
+    }
+
+    /// Serves a session that the store had a moment ago, where its policies allow that; counted
+    /// and audited.
+    async fn answer_without_store(&self, asked: &Asked<'_>, id: SessionId) -> Outcome {
+        let now = self.lifecycle.clock.now();
+        let recalled = self
+            .lifecycle
+            .known
+            .recall(id, Duration::MAX, now)
+            .and_then(|session| {
+                let home = self.lifecycle.policies.home(&session);
+                let OnStoreFailure::Known { grace } = asked.ruling.on_store_failure(&home) else {
+                    return None;
+                };
+                let known = self.lifecycle.known.recall(id, grace, now)?;
+                let judgement = self.judge(asked, &home, &known, now);
+                self.tell_elsewhere(asked, id, &known, &judgement);
+                (judgement.verdict == Verdict::Allow).then_some((known, home))
+            });
+        let Some((session, home)) = recalled else {
+            return Outcome::deny(DenyReason::StoreUnavailable);
+        };
+        let seen = session.last_seen;
+        let session = self.touch(asked, id, session, &home, now).await;
+        if session.last_seen > seen {
+            self.lifecycle.known.touched(id, now);
+        }
+        self.lifecycle.metrics.degraded(session.policy.as_str());
+        audit::session_degraded(id, &session, asked.request.contract.as_str());
+        allowed(id, session, &home, now)
+    }
+
+    /// Decides on a request on a session.
+    fn judge(
+        &self,
+        asked: &Asked<'_>,
+        home: &Applied<'_>,
+        session: &Session,
+        now: Timestamp,
+    ) -> Judgement {
+        if self.lifecycle.is_revoked(session) {
+            return Judgement {
+                verdict: Verdict::Deny(DenyReason::Revoked),
+                elsewhere: None,
+            };
+        }
+        let client = || self.client(asked.request);
+        asked.ruling.judge(home, session, client, now)
+    }
+
+    /// Tells of a session that is used from elsewhere.
+    fn tell_elsewhere(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+        session: &Session,
+        judgement: &Judgement,
+    ) {
+        if let Some(elsewhere) = judgement.elsewhere {
+            let address = self.client(asked.request).address;
+            audit::session_elsewhere(id, session, elsewhere.as_str(), address);
+        }
+    }
+
+    /// Records that the session was used, if the request counts as activity; the session as it
+    /// is then.
+    async fn touch(
+        &self,
+        asked: &Asked<'_>,
+        id: SessionId,
+        mut session: Session,
+        home: &Applied<'_>,
+        now: Timestamp,
+    ) -> Session {
+        let Some(touch) = asked.touch(&session, home, now) else {
+            return session;
+        };
+        // The session is alive whether or not this can be written; the store counts its failures.
+        let _ = self.lifecycle.store.touch(id, touch).await;
+        session.touch(now);
+        session
+    }
+
+    /// Denies a request on a session that was found, and ends the session where its time is over;
+    /// `None` when it was used in the meantime and must be looked at again.
+    async fn deny(
+        &self,
+        id: SessionId,
+        session: Session,
+        reason: DenyReason,
+        now: Timestamp,
+    ) -> Result<Option<Outcome>, NoStore> {
+        let denied = |reason, session| {
+            let session = Some((id, session));
+            Ok(Some(Outcome {
+                session,
+                ..Outcome::deny(reason)
+            }))
+        };
+        let Some(ending) = Ending::for_denial(&session, reason, now) else {
+            return denied(reason, session);
+        };
+        let idle = ending.unless_touched_since.is_some();
+        match self.lifecycle.end(id, ending).await {
+            Ok(EndOutcome::Touched(_)) => Ok(None),
+            Ok(EndOutcome::AlreadyEnded(tombstone)) => {
+                let recorded = match tombstone.state {
+                    State::Ended(end) => end.reason.denial(),
+                    State::Live => reason,
+                };
+                denied(recorded, tombstone)
+            }
+            Ok(EndOutcome::Ended(tombstone)) => denied(reason, tombstone),
+            // The store may know better whether it was used in the meantime.
+            Err(_) if idle => Err(NoStore),
+            // The decision stands without its record; the next check makes it again.
+            Ok(EndOutcome::Unknown) | Err(_) => denied(reason, session),
+        }
+    }
+}
+
+/// A request that may pass on a session.
+fn allowed(id: SessionId, session: Session, home: &Applied<'_>, now: Timestamp) -> Outcome {
+    Outcome {
+        verdict: Verdict::Allow,
+        public: false,
+        remaining: Some(session.remaining(&home.limits, now)),
+        session: Some((id, session)),
+        relayed: None,
+        cleared: None,
+        max_auth_age: None,
+    }
+}
