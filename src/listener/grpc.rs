@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often an idle connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How long a new connection may be silent.
+/// How long a new connection may take to begin.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// Services, and how they are served.
@@ -88,7 +88,7 @@ pub(super) async fn serve(
     finished
 }
 
-/// Hands on the connections whose peers have begun to speak, and with whom it is agreed how to encrypt. Others are closed
+/// Hands on the connections with whose peers it is agreed how to encrypt, and who have begun to speak HTTP/2. Others are closed
 /// after a while, and when the listener stops: the server itself would wait for them.
 async fn accept(
     socket: Socket,
@@ -99,13 +99,7 @@ async fn accept(
     while let Some((stream, peer, place)) = socket.accept(&stop).await {
         let (speaking, stop) = (speaking.clone(), stop.clone());
         let encryption = encryption.current();
-        let beginning = async move {
-            let mut first = [0];
-            match stream.peek(&mut first).await? {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Connection::agree(stream, place, &encryption).await,
-            }
-        };
+        let beginning = async move { Connection::begin(stream, place, &encryption).await };
         tokio::spawn(async move {
             let beginning = tokio::time::timeout(SILENCE, beginning);
             match stop.run_until_cancelled(beginning).await {
@@ -117,5 +111,41 @@ async fn accept(
                 Some(Err(_)) | None => {}
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::listener::{Listener, Room, Service, What};
+    use crate::telemetry::Metrics;
+
+    /// It takes a place, and the server behind would wait for it for ever.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_begin_is_not_kept() {
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = GrpcServer::new(Routes::new(health), Live::new(None));
+        let shown = Metrics::new().unwrap().connections("grpc");
+        let room = Room::new("grpc", What::Connections, 10, shown);
+        let address = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), room);
+        let listener = listener.await.unwrap();
+        let address = listener.address();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(listener.serve(stop.clone(), Duration::from_secs(1)));
+        for words in [&b""[..], b"PRI", b"PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
+            let begun = Instant::now();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(words).await.unwrap();
+            let _ = client.read_to_end(&mut Vec::new()).await;
+            let kept = begun.elapsed();
+            assert!(kept >= SILENCE && kept < 2 * SILENCE, "{words:?}: {kept:?}");
+        }
+        stop.cancel();
+        serving.await.unwrap();
     }
 }

@@ -3,13 +3,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -73,28 +74,36 @@ pub fn encryption(tls: Option<&GrpcTls>) -> Result<Encryption, GrpcTlsError> {
     Ok(Some(Arc::new(config)))
 }
 
-/// A connection, encrypted or not.
+/// The bytes that every client of HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: usize = 24;
+
+/// A connection, encrypted or not, whose client has begun.
 pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
+    /// What it began with, to be read again.
+    beginning: Bytes,
     _place: Place,
 }
 
 impl Connection {
-    /// Agrees with the client on how to encrypt.
-    pub(super) async fn agree(
+    /// Agrees with the client on how to encrypt, and waits until it begins: the server itself would wait for ever.
+    pub(super) async fn begin(
         stream: TcpStream,
         place: Place,
         encryption: &Encryption,
     ) -> io::Result<Self> {
-        let stream = match encryption {
+        let mut stream = match encryption {
             Some(config) => {
                 let acceptor = TlsAcceptor::from(Arc::clone(config));
                 Either::Right(acceptor.accept(stream).await?)
             }
             None => Either::Left(stream),
         };
+        let mut beginning = [0; PREFACE];
+        stream.read_exact(&mut beginning).await?;
         Ok(Self {
             stream,
+            beginning: Bytes::copy_from_slice(&beginning),
             _place: place,
         })
     }
@@ -117,6 +126,11 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.beginning.is_empty() {
+            let length = self.beginning.len().min(buffer.remaining());
+            buffer.put_slice(&self.beginning.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
