@@ -45,8 +45,8 @@ impl Pace {
                 Self {
                     sessions: sessions.parse().unwrap(),
                     load: seconds(load.parse().unwrap()),
-                    idle: seconds(180),
-                    absolute: seconds(420),
+                    idle: seconds(90),
+                    absolute: seconds(240),
                     touch_interval: seconds(5),
                     margin: seconds(10),
                     weather: (seconds(20), Duration::from_millis(1500)),
@@ -71,6 +71,8 @@ impl Pace {
                 &text(self.touch_interval),
             )
             .set("END_RETENTION", "1m")
+            // So that what is remembered of ends is as much at the end as in the middle.
+            .set("STORE__END_JOURNAL", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }
 }
