@@ -202,6 +202,55 @@ async fn too_much_to_do_is_turned_away_at_once() {
     assert_eq!(curfew.show(&session).await["state"], "live");
 }
 
+/// The memory that the process has, in KiB.
+fn resident(curfew: &Curfew) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// Calls whose messages stop half way hold a place each, and no others are listened to.
+#[tokio::test]
+async fn half_messages_take_no_more_memory_than_there_are_places() {
+    let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "100").start();
+    let before = resident(&curfew);
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let stream = TcpStream::connect(curfew.grpc.unwrap()).await.unwrap();
+        let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..50 {
+            let request = Request::post("http://a/envoy.service.auth.v3.Authorization/Check")
+                .header("content-type", "application/grpc")
+                .body(())
+                .unwrap();
+            send = send.ready().await.unwrap();
+            let (answer, mut body) = send.send_request(request, false).unwrap();
+            // A message of 100,000 bytes, of which half come.
+            let half = [&[0, 0, 1, 134, 160][..], &[b'x'; 50_000]].concat();
+            // Refused where it was answered before.
+            let _ = body.send_data(half.into(), false);
+            held.push((answer, body));
+        }
+    }
+    eventually("all places are taken", async || {
+        metric(&curfew, "curfew_requests_in_flight", "grpc").await == 100
+            && metric(&curfew, "curfew_requests_shed_total", "grpc").await == 900
+    })
+    .await;
+    let grown = resident(&curfew).saturating_sub(before);
+    assert!(grown < 48 << 10, "{grown} KiB more");
+    drop(held);
+    eventually("all places are free", async || {
+        metric(&curfew, "curfew_requests_in_flight", "grpc").await == 0
+    })
+    .await;
+}
+
 /// Large cookies, heads that are never finished and bodies that never come take no more memory than there is room for.
 #[tokio::test]
 async fn memory_stays_bounded() {
@@ -209,15 +258,7 @@ async fn memory_stays_bounded() {
         .set("LISTEN__MAX_CONNECTIONS", "200")
         .start();
     let session = curfew.sign_in("alice").await;
-    let resident = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse::<u64>()
-            .unwrap()
-    };
+    let resident = || resident(&curfew);
     let before = resident();
     let large = format!("a={}", "x".repeat(60 << 10));
     let half = format!("GET /auth-request HTTP/1.1\r\nhost: a\r\ncookie: {large}\r\n");
