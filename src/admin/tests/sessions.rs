@@ -219,3 +219,20 @@ async fn what_can_not_be_explained_is_refused() {
     let body = json!({ "url": "https://a/" });
     fixture.refused(404, "POST", &nobody, Some(body)).await;
 }
+
+/// Session fixation: who signs in gets a name that nobody could know before, whatever is sent along.
+#[tokio::test]
+async fn no_sign_in_takes_a_name_from_outside() {
+    let fixture = Fixture::new();
+    let before = fixture.create(json!({ "subject": "alice" })).await;
+    let again = fixture.create(json!({ "subject": "alice" })).await;
+    assert_ne!(before["token"], again["token"]);
+    assert_ne!(before["session"]["id"], again["session"]["id"]);
+    for (name, value) in [("token", &before["token"]), ("id", &before["session"]["id"])] {
+        let body = json!({ "subject": "mallory", name: value });
+        let detail = fixture
+            .refused(400, "POST", "/api/v1/sessions", Some(body))
+            .await;
+        assert!(detail.contains(name), "{detail}");
+    }
+}
