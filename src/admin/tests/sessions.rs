@@ -228,7 +228,10 @@ async fn no_sign_in_takes_a_name_from_outside() {
     let again = fixture.create(json!({ "subject": "alice" })).await;
     assert_ne!(before["token"], again["token"]);
     assert_ne!(before["session"]["id"], again["session"]["id"]);
-    for (name, value) in [("token", &before["token"]), ("id", &before["session"]["id"])] {
+    for (name, value) in [
+        ("token", &before["token"]),
+        ("id", &before["session"]["id"]),
+    ] {
         let body = json!({ "subject": "mallory", name: value });
         let detail = fixture
             .refused(400, "POST", "/api/v1/sessions", Some(body))
