@@ -75,13 +75,8 @@ impl Cluster {
     /// Waits until three servers are primaries, each with a replica, and all say that all is well.
     pub async fn settled(&self) {
         eventually("the cluster is whole", async || {
-            let well = |server: &RedisServer| {
-                let info: redis::RedisResult<String> =
-                    command(&server.url(), &[b"CLUSTER", b"INFO"]);
-                info.is_ok_and(|info| info.contains("cluster_state:ok"))
-            };
             let primaries = self.primaries();
-            self.servers.iter().all(well)
+            self.servers.iter().all(is_well)
                 && primaries.len() == 3
                 && primaries
                     .iter()
@@ -90,14 +85,23 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until another server has taken over from this one.
+    /// Waits until another server has taken over from this one, and all that there are have heard so: until then
+    /// one of them may take the cluster for down.
     pub async fn failed_over(&self, before: usize) {
         eventually("another primary", async || {
-            let primaries = self.primaries();
-            primaries.iter().filter(|place| **place != before).count() == 3
+            let primaries = self.primaries().into_iter();
+            let others: Vec<usize> = primaries.filter(|place| *place != before).collect();
+            let mut servers = others.iter().map(|place| &self.servers[*place]);
+            others.len() == 3 && servers.all(is_well)
         })
         .await;
     }
+}
+
+/// Whether a server says that all is well with the cluster.
+fn is_well(server: &RedisServer) -> bool {
+    let info: redis::RedisResult<String> = command(&server.url(), &[b"CLUSTER", b"INFO"]);
+    info.is_ok_and(|info| info.contains("cluster_state:ok"))
 }
 
 fn server(certificates: Option<&Certificates>) -> RedisServer {
