@@ -45,6 +45,9 @@ use store::Shared;
 /// The least time to write what must not be lost when the process stops.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// The most bytes of a question for the health over gRPC, which has a name in it.
+const MAX_QUESTION: usize = 4096;
+
 /// The most connections of the listener that few have to do with.
 const FEW: usize = 256;
 
@@ -243,6 +246,7 @@ impl App {
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
+            let health = health.max_decoding_message_size(MAX_QUESTION);
             let room = listeners.room("grpc", What::Requests);
             let service = ExtAuthz::new(contracts.clone(), room);
             let routes = tonic::service::Routes::new(health).add_service(service);
@@ -265,7 +269,9 @@ impl App {
         let admin = listeners
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
-        let ops = Limited::new(ops::router(ops), listeners.room("ops", What::Requests));
+        let room = listeners.room("ops", What::Requests);
+        // Or Kubernetes would restart what waits for Redis.
+        let ops = Limited::new(ops::router(ops), room).always("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {

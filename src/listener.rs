@@ -20,7 +20,6 @@ pub use connections::ConnectionHandler;
 pub use grpc::{Encryption, GrpcServer, GrpcTlsError, MAX_MESSAGE, encryption};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
-pub(crate) use limited::{answer_in_time, busy};
 pub use room::{Place, Room, What};
 
 /// The pause after an accept that failed, for example for want of file descriptors.

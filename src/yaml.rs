@@ -7,8 +7,10 @@ use yaml_rust2::parser::{Event, Parser};
 
 /// The deepest nesting.
 pub const DEEPEST: usize = 100;
-/// The most nodes of a text, with those that aliases repeat.
-pub const MOST: usize = 1_000_000;
+/// How much memory a text may come to, in bytes and about, with what aliases repeat.
+pub const MOST: usize = 64 << 20;
+/// What a node takes besides its own text, about.
+const NODE: usize = 64;
 
 /// A text that is no YAML, or too much of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,8 +26,8 @@ pub enum Unreadable {
     /// More than [`DEEPEST`] levels.
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
-    /// More than [`MOST`] nodes.
-    #[error("line {0}: aliases make more than {MOST} nodes of it")]
+    /// More than [`MOST`].
+    #[error("line {0}: with what its aliases repeat it is more than 64 MiB")]
     Large(usize),
 }
 
@@ -43,10 +45,10 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
         })?;
         match event {
             Event::StreamEnd => return Ok(()),
-            Event::Scalar(_, _, anchor, _) => count.add(1, anchor),
+            Event::Scalar(text, _, anchor, _) => count.add(NODE + text.len(), anchor),
             Event::Alias(anchor) => count.add(count.of(anchor), 0),
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-                count.open.push((anchor, count.nodes));
+                count.open.push((anchor, count.bytes));
             }
             Event::SequenceEnd | Event::MappingEnd => count.close(),
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
@@ -54,37 +56,40 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
         if count.open.len() > DEEPEST {
             return Err(Unreadable::Deep(mark.line()));
         }
-        if count.nodes > MOST {
+        if count.bytes > MOST {
             return Err(Unreadable::Large(mark.line()));
         }
     }
 }
 
-/// How many nodes there are.
+/// How much there is.
 #[derive(Default)]
 struct Count {
-    nodes: usize,
-    /// The anchor of each collection that goes on, and how many nodes there were before it.
+    bytes: usize,
+    /// The anchor of each collection that goes on, and how much there was before it.
     open: Vec<(usize, usize)>,
-    /// How many nodes each anchor stands for.
+    /// How much each anchor stands for.
     anchored: HashMap<usize, usize>,
 }
 
 impl Count {
-    fn add(&mut self, nodes: usize, anchor: usize) {
-        self.nodes = self.nodes.saturating_add(nodes);
-        self.anchored.insert(anchor, nodes);
+    /// What has an anchor is kept once more, to be repeated.
+    fn add(&mut self, bytes: usize, anchor: usize) {
+        let times = if anchor > 0 { 2 } else { 1 };
+        self.bytes = self.bytes.saturating_add(bytes.saturating_mul(times));
+        self.anchored.insert(anchor, bytes);
     }
 
     fn close(&mut self) {
         if let Some((anchor, before)) = self.open.pop() {
-            self.nodes = self.nodes.saturating_add(1);
-            self.anchored.insert(anchor, self.nodes - before);
+            let bytes = self.bytes - before + NODE;
+            self.bytes = before;
+            self.add(bytes, anchor);
         }
     }
 
     fn of(&self, anchor: usize) -> usize {
-        self.anchored.get(&anchor).copied().unwrap_or(1)
+        self.anchored.get(&anchor).copied().unwrap_or(NODE)
     }
 }
 
@@ -112,7 +117,22 @@ mod tests {
             let before = format!("*a{}, ", level - 1).repeat(9);
             laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
-        assert_eq!(check(&laughs), Err(Unreadable::Large(7)));
+        assert!(matches!(check(&laughs), Err(Unreadable::Large(_))));
+        // A long text many times, and many lists within each other that are kept.
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(10_000),
+            "*a, ".repeat(10_000)
+        );
+        assert_eq!(check(&long), Err(Unreadable::Large(2)));
+        let nested: String = (1..95).map(|level| format!("&a{level} [")).collect();
+        let nested = format!(
+            "b: &b [{}]\na: {nested}{}{}\n",
+            "x, ".repeat(10_000),
+            "*b, ".repeat(5),
+            "]".repeat(94)
+        );
+        assert_eq!(check(&nested), Err(Unreadable::Large(2)));
         assert_eq!(check("a: &a [1, 2]\nb: [*a, *a]\n"), Ok(()));
         assert!(matches!(check("a: [\n"), Err(Unreadable::Malformed { .. })));
     }

@@ -469,7 +469,10 @@ fn what_is_too_deep_or_too_much_is_refused() {
     }
     for (text, expected) in [
         (deep, "line 101: nested more than 100"),
-        (laughs, "line 7: aliases make more"),
+        (
+            laughs,
+            "with what its aliases repeat it is more than 64 MiB",
+        ),
     ] {
         let error = load_text(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

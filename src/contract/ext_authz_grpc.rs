@@ -75,24 +75,42 @@ where
         // Before the message has come: it may be on its way for long. That of who has no place is not read.
         let place = self.room.take();
         let turned_away = place.is_none();
-        let check = Check(self.clone(), place);
+        let mut check = Check(self.clone(), place);
         Box::pin(async move {
             let codec = ProstCodec::default();
             let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-            Ok(if turned_away {
-                let unread = request.map(|_| axum::body::Body::from(EMPTY_MESSAGE));
-                grpc.unary(check, unread).await
+            let unread = unread(&request);
+            if turned_away {
+                return Ok(grpc.unary(&mut check, unread).await);
+            }
+            let answer = grpc.unary(&mut check, request).await;
+            // One that is too long, or none, says as much as an empty one.
+            let failed = answer.headers().contains_key(Status::GRPC_STATUS);
+            Ok(if failed {
+                grpc.unary(&mut check, unread).await
             } else {
-                grpc.unary(check, request).await
+                answer
             })
         })
     }
 }
 
+/// A call like this one, with nothing in its message.
+fn unread<B>(request: &http::Request<B>) -> http::Request<axum::body::Body> {
+    let mut unread = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
+    *unread.method_mut() = request.method().clone();
+    *unread.uri_mut() = request.uri().clone();
+    let kind = HeaderValue::from_static("application/grpc");
+    unread
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, kind);
+    unread
+}
+
 /// Its one method, and the place of the call.
 struct Check(ExtAuthz, Option<Place>);
 
-impl UnaryService<wire::CheckRequest> for Check {
+impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
     type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
 

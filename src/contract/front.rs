@@ -11,8 +11,11 @@ use super::auth_request::AUTH_REQUEST;
 use super::forward_auth::FORWARD_AUTH;
 use super::sub_request::HeaderContract;
 use super::{Contracts, ext_authz, vouch};
-use crate::listener::{HttpService, Room, answer_in_time, busy};
+use crate::listener::{HttpService, Limited, Room};
 use crate::live::Live;
+
+/// One request that is no check, for so many checks.
+const SHARE: usize = 16;
 
 /// What is served on the `check` listener. Checks go straight to their contract, by any method: the
 /// proxy may pass on the original one, which says nothing about the check itself. All else goes to
@@ -20,7 +23,7 @@ use crate::live::Live;
 #[derive(Clone)]
 pub struct Front {
     contracts: Live<Contracts>,
-    others: Router,
+    others: Limited,
     room: Room,
 }
 
@@ -37,8 +40,10 @@ impl Front {
     #[must_use]
     pub fn new(contracts: Live<Contracts>, others: Router, room: Room) -> Self {
         let keys = Router::new().route("/.well-known/jwks.json", get(vouch::keys));
+        let others = keys.with_state(contracts.clone()).merge(others);
         Self {
-            others: keys.with_state(contracts.clone()).merge(others),
+            // Bodies are read there, which may take long.
+            others: Limited::new(others, room.beside(SHARE)),
             contracts,
             room,
         }
@@ -50,13 +55,10 @@ impl Front {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let place = self.room.take();
         let Some(way) = Way::of(request.uri()) else {
-            return match place {
-                Some(_place) => answer_in_time(&self.others, request.map(Body::new)).await,
-                None => busy(),
-            };
+            return self.others.answer(request.map(Body::new)).await;
         };
+        let place = self.room.take();
         let contracts = self.contracts.current();
         let headers = request.headers();
         let reply = match way {

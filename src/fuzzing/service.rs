@@ -140,11 +140,7 @@ pub(super) fn check_request(data: &[u8]) {
         let answered: Result<_, Infallible> = service.runtime.block_on(answer);
         let Ok(answered) = answered;
         let body = service.runtime.block_on(text(answered.into_body()));
-        let Some(message) = body.get(5..) else {
-            // The call itself has failed, which a message that is none deserves.
-            assert!(wire::CheckRequest::decode(data).is_err());
-            return;
-        };
+        let message = body.get(5..).unwrap_or_default();
         let Ok(answer) = wire::CheckResponse::decode(message) else {
             panic_at("the answer is none");
             return;

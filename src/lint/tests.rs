@@ -175,7 +175,10 @@ fn aliases_are_followed_and_have_an_end() {
         laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
     let refused = lint(&laughs, &LIMITS).unwrap_err().to_string();
-    assert!(refused.contains("aliases make more"), "{refused}");
+    assert!(
+        refused.contains("with what its aliases repeat"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -19,10 +19,11 @@ pub use tls::{Encryption, GrpcTlsError, encryption};
 const MAX_HEADERS: u32 = 16 * 1024;
 /// The most calls at once on one connection. A proxy has few connections and many calls.
 const MAX_STREAMS: u32 = 1024;
-/// The most bytes of a message: 64 KiB of headers, and room for the rest. What Envoy adds of the request's body is not read.
+/// The most bytes of a message: 64 KiB of headers, and room for the rest. A request's body (Envoy's `with_request_body`) is
+/// of no use in it.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The most time for a call, which includes that its message arrives.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often an idle connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 

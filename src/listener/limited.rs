@@ -1,14 +1,18 @@
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Request, Response, StatusCode};
+use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{HttpService, Room};
+use super::{HttpService, Place, Room};
 
 /// The most time until an answer begins, which includes that the request's body arrives: one that comes byte by byte
 /// does not hold a place for ever.
@@ -19,29 +23,82 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Limited {
     router: Router,
     room: Room,
+    always: Option<&'static str>,
 }
 
 impl Limited {
     /// A router with as much `room`.
     #[must_use]
     pub const fn new(router: Router, room: Room) -> Self {
-        Self { router, room }
+        Self {
+            router,
+            room,
+            always: None,
+        }
+    }
+
+    /// Answers at this path even if there is no room.
+    #[must_use]
+    pub fn always(self, path: &'static str) -> Self {
+        Self {
+            always: Some(path),
+            ..self
+        }
+    }
+
+    /// Answers, unless there is too much to do or it takes too long. The place is kept until the answer has been read,
+    /// which a client may put off.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let place = self.room.take();
+        if place.is_none() && self.always != Some(request.uri().path()) {
+            return busy();
+        }
+        let answer = answer_in_time(&self.router, request).await;
+        answer.map(|body| {
+            Body::new(Held {
+                body,
+                _place: place,
+            })
+        })
+    }
+}
+
+/// A body, and the place that it takes.
+struct Held {
+    body: Body,
+    _place: Option<Place>,
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 /// The router is told the peer in an extension.
 impl HttpService for Limited {
     async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let Some(_place) = self.room.take() else {
-            return busy();
-        };
         request.extensions_mut().insert(peer);
-        answer_in_time(&self.router, request.map(Body::new)).await
+        self.answer(request.map(Body::new)).await
     }
 }
 
 /// Answers by a router, unless that takes too long.
-pub(crate) async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
+async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
     let answer = router.clone().oneshot(request);
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(Ok(response)) => response,
@@ -53,7 +110,7 @@ pub(crate) async fn answer_in_time(router: &Router, request: Request<Body>) -> R
 }
 
 /// The answer where there is too much to do.
-pub(crate) fn busy() -> Response<Body> {
+fn busy() -> Response<Body> {
     let mut response = plain(
         StatusCode::SERVICE_UNAVAILABLE,
         "There is too much to do. Please try again in a moment.\n",

@@ -55,6 +55,21 @@ impl Room {
         }))
     }
 
+    /// Room of its own for what may take long, so that it takes none of this: one place for each `part` of these.
+    #[must_use]
+    pub fn beside(&self, part: usize) -> Self {
+        let Inner {
+            listener,
+            what,
+            most,
+            open,
+            refused,
+            ..
+        } = &*self.0;
+        let shown = (open.clone(), refused.clone());
+        Self::new(listener, *what, most.div_ceil(part), shown)
+    }
+
     /// A place, if there is one.
     #[must_use]
     pub fn take(&self) -> Option<Place> {

@@ -168,10 +168,9 @@ async fn too_much_to_do_is_turned_away_at_once() {
     for cookie in [&*cookie, "session=forged", ""] {
         assert_eq!(curfew.check_by(cookie).await, turned_away);
     }
-    let url = format!("http://{}/.curfew/session", curfew.check);
-    let answer = client().get(&url).send().await.unwrap();
-    assert_eq!(answer.status(), 503);
-    assert_eq!(answer.headers()["retry-after"], "1");
+    // What is no check has places of its own, and these take none of theirs.
+    let url = format!("http://{}/.curfew/warning.js", curfew.check);
+    assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     assert!(waited.seconds() < 4.0, "it took {}", waited.seconds());
     // The other listeners have room of their own.
     assert_eq!(curfew.ops("/livez").await.0, 200);
@@ -194,12 +193,63 @@ async fn too_much_to_do_is_turned_away_at_once() {
     );
     assert_eq!(
         metric(&curfew, "curfew_requests_shed_total", "check").await,
-        4
+        3
     );
     let said = curfew.log().matches("there is too much to do").count();
     assert_eq!(said, 1);
     // Nobody was logged out by it.
     assert_eq!(curfew.show(&session).await["state"], "live");
+}
+
+/// Bodies that never come take no place of a check, and of those that wait for them only so many are.
+#[tokio::test]
+async fn slow_bodies_take_no_place_of_a_check() {
+    let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
+    let session = curfew.sign_in("alice").await;
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+        let words = b"POST /ssf/events HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
+        stream.write_all(words).await.unwrap();
+        held.push(stream);
+    }
+    eventually("two wait", async || {
+        metric(&curfew, "curfew_requests_shed_total", "check").await == 38
+    })
+    .await;
+    assert_eq!(curfew.check(&session).await.0, 200);
+}
+
+/// An answer that is not read keeps its place.
+#[tokio::test]
+async fn answers_that_nobody_reads_take_places() {
+    let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "20").start();
+    let stream = TcpStream::connect(curfew.ops).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (mut send, connection) = builder
+        .initial_window_size(0)
+        .handshake::<_, bytes::Bytes>(stream)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let mut held = Vec::new();
+    let mut busy = 0;
+    for _ in 0..50 {
+        let request = Request::get("http://a/metrics").body(()).unwrap();
+        send = send.ready().await.unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        let answer = answer.await.unwrap();
+        busy += usize::from(answer.status() == 503);
+        held.push(answer);
+    }
+    assert_eq!(busy, 30);
+    let url = format!("http://{}/livez", curfew.ops);
+    assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
+    drop(held);
+    eventually("it is answered again", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
 }
 
 /// The memory that the process has, in KiB.

@@ -260,16 +260,30 @@ async fn the_message_of_who_has_no_place_is_not_waited_for() {
     );
 }
 
+/// An error of the call would be the operator's `failure_mode_allow` to decide, and the client's to cause.
 #[tokio::test]
-async fn a_message_that_is_too_long_is_not_ok() {
+async fn a_message_that_is_too_long_or_none_is_denied_whole() {
     let fixture = Fixture::new().await;
-    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
-    let length = u32::try_from(MAX_MESSAGE + 1).unwrap().to_be_bytes();
-    let message = [&[0][..], &length, &vec![0; MAX_MESSAGE + 1]].concat();
-    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
-        .header("content-type", "application/grpc")
-        .body(axum::body::Body::from(message))
-        .unwrap();
-    let answered = service.call(request).await.unwrap();
-    assert_eq!(answered.headers()["grpc-status"], "11", "out of range");
+    let long = vec![0; MAX_MESSAGE + 1];
+    for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {
+        let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let framed = [&[0][..], &length, message].concat();
+        let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+            .header("content-type", "application/grpc")
+            .body(axum::body::Body::from(framed))
+            .unwrap();
+        let answered = service.call(request).await.unwrap();
+        let body = axum::body::to_bytes(axum::body::Body::new(answered.into_body()), 4096).await;
+        let answer: wire::CheckResponse = prost::Message::decode(&body.unwrap()[5..]).unwrap();
+        let status = answer.status.unwrap();
+        assert_eq!(
+            (status.code, &*status.message),
+            (Code::Unauthenticated as i32, &b"malformed_request"[..])
+        );
+        assert!(matches!(
+            answer.http_response,
+            Some(wire::HttpResponse::Denied(_))
+        ));
+    }
 }

@@ -10,6 +10,7 @@ use spop::frame::Message;
 use spop::frames::{Ack, AgentDisconnect, AgentHello, FrameCapabilities, HaproxyHello};
 use spop::{Action, FramePayload, FrameType, SpopCodec, SpopFrame, StatusCode};
 use tokio::net::TcpStream;
+use tokio::time::MissedTickBehavior;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ use crate::live::Live;
 const MAX_FRAME: u32 = 128 * 1024;
 /// How long HAProxy may take to introduce itself.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long HAProxy may take to read an answer.
+const READING: Duration = Duration::from_secs(10);
 /// How long a frame may take to arrive once it has begun, and at the most twice that.
 const HALF_A_FRAME: Duration = Duration::from_secs(10);
 /// How many checks of one connection may be on their way; no more is read until one is answered.
@@ -78,6 +81,8 @@ impl Agent {
         let mut pending = FuturesUnordered::new();
         let mut leaving = false;
         let mut look = tokio::time::interval(HALF_A_FRAME);
+        // After a pause of the process the frames that wait are read first.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_half = false;
         let (status, outcome) = loop {
             tokio::select! {
@@ -149,13 +154,18 @@ impl Agent {
 /// other clients' checks are on the same connection, and go on.
 async fn acknowledge(socket: &mut Socket, ack: Ack) -> io::Result<()> {
     let nothing = Ack::new(ack.stream_id, ack.frame_id);
-    match socket.send(Box::new(ack)).await {
+    match send(socket, Box::new(ack)).await {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             tracing::warn!(%error, "an answer is too long for HAProxy: raise tune.bufsize there");
-            socket.send(Box::new(nothing)).await
+            send(socket, Box::new(nothing)).await
         }
         sent => sent,
     }
+}
+
+/// Sends a frame. Who does not read holds the places of all that is answered behind it: not for long.
+async fn send(socket: &mut Socket, frame: Box<dyn SpopFrame>) -> io::Result<()> {
+    tokio::time::timeout(READING, socket.send(frame)).await?
 }
 
 /// What came of the greeting.
@@ -208,7 +218,7 @@ async fn greet(socket: &mut Socket, draining: bool) -> io::Result<Greeting> {
         max_frame_size,
         capabilities: vec![FrameCapabilities::Pipelining],
     };
-    socket.send(Box::new(hello_back)).await?;
+    send(socket, Box::new(hello_back)).await?;
     Ok(if hello.healthcheck == Some(true) {
         Greeting::HealthCheck
     } else {
@@ -222,8 +232,8 @@ async fn part(socket: &mut Socket, status: StatusCode) -> io::Result<()> {
         status_code: status.to_u32(),
         message: status.message().to_owned(),
     };
-    socket.send(Box::new(frame)).await?;
-    socket.close().await
+    send(socket, Box::new(frame)).await?;
+    tokio::time::timeout(READING, socket.close()).await?
 }
 
 #[cfg(test)]
@@ -233,6 +243,27 @@ mod tests {
 
     use super::*;
     use crate::contract::fixture::Fixture;
+
+    /// Who asks and does not read keeps the places of what is behind its answers; not for long.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_is_not_kept() {
+        let fixture = Fixture::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(fixture.agent().serve(stream, peer, stop));
+        let hello = include_bytes!("../../../fuzz/seeds/spop/hello");
+        client.write_all(hello).await.unwrap();
+        let notify = include_bytes!("../../../fuzz/seeds/spop/notify").repeat(1000);
+        // Until nothing more is taken, because nothing of the answers is.
+        while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
+        let served = serving.await.unwrap();
+        assert!(served.is_err(), "it was ended well");
+        assert!(fixture.room.take().is_some());
+    }
 
     /// HAProxy keeps connections for as long as it likes, and sends frames whole.
     #[tokio::test(start_paused = true)]
