@@ -9,7 +9,8 @@ mod documents;
 mod requests;
 mod rules;
 mod service;
-mod store;
+
+use crate::store::redis::fuzzing as redis;
 
 /// A target: its name, which is also the folder of its seeds, and what is run.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +33,11 @@ pub const TARGETS: [Target; 18] = [
     target("jwks", credentials::jwks),
     target("jwt", credentials::jwt),
     target("lint", documents::lint),
-    target("message", store::message),
+    target("message", redis::message),
     target("original_url", requests::original_url),
     target("path", rules::path),
-    target("record", store::record),
-    target("redis_reply", store::redis_reply),
+    target("record", redis::record),
+    target("redis_reply", redis::reply),
     target("rules", rules::rules),
     target("spop", service::spop),
     target("token", credentials::token),

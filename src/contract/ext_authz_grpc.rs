@@ -19,6 +19,7 @@ use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
@@ -79,32 +80,26 @@ where
         Box::pin(async move {
             let codec = ProstCodec::default();
             let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
-            let unread = unread(&request);
-            if turned_away {
-                return Ok(grpc.unary(&mut check, unread).await);
+            let peer = request.extensions().get::<TcpConnectInfo>().cloned();
+            if !turned_away {
+                let answer = grpc.unary(&mut check, request).await;
+                if !answer.headers().contains_key(Status::GRPC_STATUS) {
+                    return Ok(answer);
+                }
             }
-            let answer = grpc.unary(&mut check, request).await;
-            // One that is too long, or none, says as much as an empty one.
-            let failed = answer.headers().contains_key(Status::GRPC_STATUS);
-            Ok(if failed {
-                grpc.unary(&mut check, unread).await
-            } else {
-                answer
-            })
+            // A message that is too long, or none, says as much as an empty one.
+            Ok(grpc.unary(&mut check, empty(peer)).await)
         })
     }
 }
 
-/// A call like this one, with nothing in its message.
-fn unread<B>(request: &http::Request<B>) -> http::Request<axum::body::Body> {
-    let mut unread = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
-    *unread.method_mut() = request.method().clone();
-    *unread.uri_mut() = request.uri().clone();
-    let kind = HeaderValue::from_static("application/grpc");
-    unread
-        .headers_mut()
-        .insert(http::header::CONTENT_TYPE, kind);
-    unread
+/// A call of `peer` with nothing in its message.
+fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
+    let mut call = http::Request::new(axum::body::Body::from(EMPTY_MESSAGE));
+    if let Some(peer) = peer {
+        call.extensions_mut().insert(peer);
+    }
+    call
 }
 
 /// Its one method, and the place of the call.

@@ -239,20 +239,26 @@ async fn what_is_not_said_is_not_guessed() {
     assert_eq!(denied(&response).1, 401);
 }
 
+/// The answer to a call with these bytes, which must be one.
+async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse {
+    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+    let answered = service.call(request).await.unwrap();
+    let body = axum::body::Body::new(answered.into_body());
+    let body = axum::body::to_bytes(body, 4096).await.unwrap();
+    prost::Message::decode(&body[5..]).unwrap()
+}
+
 /// Who has no place is told so, and not listened to.
 #[tokio::test]
 async fn the_message_of_who_has_no_place_is_not_waited_for() {
     let fixture = Fixture::new().await;
     let _places = [fixture.room.take(), fixture.room.take()];
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-    let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
-        .header("content-type", "application/grpc")
-        .body(axum::body::Body::from_stream(never))
-        .unwrap();
-    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
-    let answered = service.call(request).await.unwrap();
-    let body = axum::body::to_bytes(axum::body::Body::new(answered.into_body()), 4096).await;
-    let answer: wire::CheckResponse = prost::Message::decode(&body.unwrap()[5..]).unwrap();
+    let answer = call(&fixture, axum::body::Body::from_stream(never)).await;
     let status = answer.status.unwrap();
     assert_eq!(
         (status.code, &*status.message),
@@ -266,16 +272,9 @@ async fn a_message_that_is_too_long_or_none_is_denied_whole() {
     let fixture = Fixture::new().await;
     let long = vec![0; MAX_MESSAGE + 1];
     for message in [&long[..], b"\xff\xff\xff", b"\x0a\x05"] {
-        let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
         let framed = [&[0][..], &length, message].concat();
-        let request = http::Request::post("/envoy.service.auth.v3.Authorization/Check")
-            .header("content-type", "application/grpc")
-            .body(axum::body::Body::from(framed))
-            .unwrap();
-        let answered = service.call(request).await.unwrap();
-        let body = axum::body::to_bytes(axum::body::Body::new(answered.into_body()), 4096).await;
-        let answer: wire::CheckResponse = prost::Message::decode(&body.unwrap()[5..]).unwrap();
+        let answer = call(&fixture, framed.into()).await;
         let status = answer.status.unwrap();
         assert_eq!(
             (status.code, &*status.message),

@@ -244,20 +244,26 @@ mod tests {
     use super::*;
     use crate::contract::fixture::Fixture;
 
+    const HELLO: &[u8] = include_bytes!("../../../fuzz/seeds/spop/hello");
+    const NOTIFY: &[u8] = include_bytes!("../../../fuzz/seeds/spop/notify");
+
+    /// Both ends of a connection.
+    async fn connected() -> (TcpStream, TcpStream, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (stream, peer) = listener.accept().await.unwrap();
+        (client.unwrap(), stream, peer)
+    }
+
     /// Who asks and does not read keeps the places of what is behind its answers; not for long.
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_is_not_kept() {
         let fixture = Fixture::new().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
+        let (mut client, stream, peer) = connected().await;
         let stop = CancellationToken::new();
         let serving = tokio::spawn(fixture.agent().serve(stream, peer, stop));
-        let hello = include_bytes!("../../../fuzz/seeds/spop/hello");
-        client.write_all(hello).await.unwrap();
-        let notify = include_bytes!("../../../fuzz/seeds/spop/notify").repeat(1000);
+        client.write_all(HELLO).await.unwrap();
+        let notify = NOTIFY.repeat(1000);
         // Until nothing more is taken, because nothing of the answers is.
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
@@ -269,13 +275,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_a_frame_is_not_waited_for() {
         let fixture = Fixture::new().await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
-        let hello = include_bytes!("../../../fuzz/seeds/spop/hello");
-        client.write_all(hello).await.unwrap();
+        let (mut client, stream, peer) = connected().await;
+        client.write_all(HELLO).await.unwrap();
         let stop = CancellationToken::new();
         let mut serving = Box::pin(fixture.agent().serve(stream, peer, stop));
         let quiet = tokio::time::timeout(100 * HALF_A_FRAME, serving.as_mut());
@@ -283,8 +284,7 @@ mod tests {
             quiet.await.is_err(),
             "a connection without a question is kept"
         );
-        let notify = include_bytes!("../../../fuzz/seeds/spop/notify");
-        client.write_all(&notify[..20]).await.unwrap();
+        client.write_all(&NOTIFY[..20]).await.unwrap();
         let served = tokio::time::timeout(3 * HALF_A_FRAME, serving)
             .await
             .unwrap();
@@ -294,11 +294,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_says_nothing_is_not_kept() {
         let agent = Fixture::new().await.agent();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _silent = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (stream, peer) = listener.accept().await.unwrap();
+        let (_silent, stream, peer) = connected().await;
         let served = agent.serve(stream, peer, CancellationToken::new()).await;
         assert_eq!(served.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }

@@ -5,7 +5,7 @@ use crate::session::{SessionId, State, Timestamp};
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// The key's expiry, and the record.
+/// The key's expiry, and the record: one that can be read can be written again, and is read the same then.
 pub fn record(data: &[u8]) {
     let Some((expiry, bytes)) = data.split_first_chunk() else {
         return;
@@ -24,14 +24,14 @@ pub fn record(data: &[u8]) {
     }
 }
 
-/// A message on the channel.
+/// A message on the channel on which ends are told.
 pub fn message(data: &[u8]) {
     if let Some(message) = ends::Message::decode(data) {
         assert_eq!(ends::Message::decode(&message.encode()), Some(message));
     }
 }
 
-/// An answer in Redis' own protocol.
+/// What a server answers to a question for a session, in either version of its protocol.
 pub fn reply(data: &[u8]) {
     let Ok(value) = redis::parse_redis_value(data) else {
         return;
