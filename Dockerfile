@@ -53,8 +53,8 @@ COPY LICENSE /usr/share/doc/curfew/LICENSE
 # For the keys that `curfew keygen --directory` makes, where a volume is mounted.
 COPY --from=build --chown=65532:65532 /out/data /var/lib/curfew
 USER 65532:65532
-# check, grpc, spoe where it is on, and ops. The admin API is on the loopback unless it is told otherwise.
-EXPOSE 9180 9181 9182 9189
+# check, grpc, spoe where it is on, browser, and ops. The admin API is on the loopback unless it is told otherwise.
+EXPOSE 9180 9181 9182 9183 9189
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s --retries=3 \
     CMD ["/usr/local/bin/curfew", "healthcheck"]
 STOPSIGNAL SIGTERM

@@ -98,6 +98,7 @@ impl Bench {
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
         let checker = Checker {
             book: Arc::new(Rulebook {
+                hosts: curfew::policy::NamedHosts::default(),
                 policies,
                 rules: Rules::default(),
                 background: BackgroundHeaders::default(),
@@ -113,6 +114,7 @@ impl Bench {
                 proxies: 1,
             },
             budget: Duration::from_secs(1),
+            observers: Arc::default(),
             lifecycle,
         };
         let cookie = SessionCookie::new(CookieConfig {
@@ -277,7 +279,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = Front::new(bench.contracts.clone(), axum::Router::new(), bench.room());
+    let front = Front::new(bench.contracts.clone(), bench.room());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",

@@ -8,6 +8,7 @@ mod explain;
 mod model;
 mod openapi;
 mod policies;
+mod recording;
 mod sessions;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
+use crate::check::Observers;
 use crate::contract::SessionCookie;
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::Lifecycle;
@@ -47,6 +49,8 @@ pub struct Admin {
     pub login: Option<ConsoleLogin>,
     /// How the process is.
     pub ops: Arc<Ops>,
+    /// Holds the recording of checks.
+    pub observers: Arc<Observers>,
     /// Where sessions live, for people.
     pub store: &'static str,
 }
@@ -85,6 +89,12 @@ pub fn router(admin: Live<Admin>) -> Router {
             post(explain::explain_session),
         )
         .route("/api/v1/policies", get(policies::list))
+        .route(
+            "/api/v1/recording",
+            post(recording::start)
+                .get(recording::read)
+                .delete(recording::stop),
+        )
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .route_layer(middleware::from_fn_with_state(

@@ -14,9 +14,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
 
 use crate::admin::{self, AdminToken};
-use crate::browser;
+use crate::browser::BrowserService;
 use crate::clock::Clock;
 use crate::config::{Listen, Loaded, Source};
 use crate::contract::ext_authz_grpc::ExtAuthz;
@@ -27,7 +28,7 @@ use crate::jwks::KeyCache;
 use crate::lifecycle::KnownSessions;
 use crate::listener::{GrpcServer, GrpcTlsError, Limited, Listener, Room, Service, What};
 use crate::live::Live;
-use crate::logout::{self, SeenNotices};
+use crate::logout::SeenNotices;
 use crate::ops::{self, Ops, grpc_health};
 use crate::policy::{OnStoreFailure, Policies};
 use crate::secret::Secret;
@@ -79,6 +80,8 @@ pub struct Addresses {
     pub grpc: Option<SocketAddr>,
     /// The SPOE agent.
     pub spoe: Option<SocketAddr>,
+    /// What browsers and identity providers ask.
+    pub browser: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
     /// Metrics and probes.
@@ -223,6 +226,7 @@ impl App {
             made_up_token: token.hash,
             key_cache: KeyCache::default(),
             seen_notices: Arc::new(SeenNotices::default()),
+            observers: Arc::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);
@@ -238,10 +242,10 @@ impl App {
             metrics: Arc::clone(&metrics),
             listen,
         };
-        let others = logout::router(in_force.logouts.clone());
-        let others = others.merge(browser::router(contracts.clone()));
+        let observers = Arc::clone(&in_force.observers);
+        background.spawn(async move |stop| observers.denials.run(stop).await);
         let room = listeners.room("check", What::Requests);
-        let check = Service::http(Front::new(contracts.clone(), others, room));
+        let check = Service::http(Front::new(contracts.clone(), room));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
@@ -254,16 +258,26 @@ impl App {
             let service = Service::Grpc(Box::new(server));
             grpc = Some(listeners.bind("grpc", address, service).await?);
             let ops = Arc::clone(&ops);
-            background.spawn(async move |stop| grpc_health::report(ops, reporter, stop).await);
+            let name = <ExtAuthz as NamedService>::NAME;
+            background.spawn(async move |stop| {
+                grpc_health::report(ops, reporter, name, stop).await;
+            });
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
             let room = listeners.room("spoe", What::Requests);
-            let agent = Agent::new(contracts, Arc::clone(&draining), room);
+            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), room);
             let service = Service::Connections(Box::new(move |stream, peer, stop| {
                 Box::pin(agent.clone().serve(stream, peer, stop))
             }));
             spoe = Some(listeners.bind("spoe", address, service).await?);
+        }
+        let mut browser = None;
+        if let Some(address) = listen.browser {
+            let room = listeners.room("browser", What::Requests);
+            let service = BrowserService::new(contracts, in_force.logouts.clone(), &room);
+            let service = Service::http(service);
+            browser = Some(listeners.bind("browser", address, service).await?);
         }
         let admin = Limited::new(admin, listeners.room("admin", What::Requests));
         let admin = listeners
@@ -279,6 +293,7 @@ impl App {
                 check,
                 grpc,
                 spoe,
+                browser,
                 admin,
                 ops: ops.address(),
             },
@@ -310,18 +325,18 @@ impl App {
 
     /// What the listeners serve, without them.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn served(&self) -> (Front, ExtAuthz, Agent, axum::Router) {
+    pub fn served(&self) -> (Front, BrowserService, ExtAuthz, Agent, axum::Router) {
         let InForce {
             contracts,
             logouts,
             admin,
             ..
         } = &self.reloader.in_force;
-        let others = logout::router(logouts.clone()).merge(browser::router(contracts.clone()));
         let shown = self.reloader.foundation.metrics.requests("check");
         let room = Room::new("check", What::Requests, FEW, shown);
         (
-            Front::new(contracts.clone(), others, room.clone()),
+            Front::new(contracts.clone(), room.clone()),
+            BrowserService::new(contracts.clone(), logouts.clone(), &room),
             ExtAuthz::new(contracts.clone(), room.clone()),
             Agent::new(contracts.clone(), Arc::clone(&self.draining), room),
             admin::router(admin.clone()),

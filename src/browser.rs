@@ -1,7 +1,7 @@
 //! What a browser asks of Curfew itself, on the application's own host: how long the session still
 //! lives, to keep it alive, to end it, and the script and the page that tell a person of it.
 //!
-//! The ingress routes `/.curfew/` here, around the check. Nothing here needs a configuration of the
+//! The proxy routes `/.curfew/` to the `browser` listener, around the check. Nothing here needs a configuration of the
 //! application: the session is that of the request's own credential. What changes something is a
 //! `POST` from a page of the same origin.
 
@@ -9,10 +9,12 @@ mod asker;
 mod callback;
 mod cookies;
 mod farewell;
+mod framed;
 mod keep_alive;
 mod login;
 mod origin;
 mod page;
+mod service;
 mod sign_out;
 mod signed_out;
 mod status;
@@ -29,11 +31,12 @@ use crate::live::Live;
 
 pub(crate) use cookies::{gone, passing};
 pub use page::escaped;
+pub use service::BrowserService;
 
 /// What the paths begin with.
 pub const PREFIX: &str = "/.curfew";
 
-/// The routes, for the `check` listener.
+/// The routes, for the `browser` listener.
 pub fn router(contracts: Live<Contracts>) -> Router {
     let routes = Router::new()
         .route("/session", get(status::show))
@@ -42,6 +45,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/signed-out", get(signed_out::show))
         .route("/login", get(login::begin))
         .route("/callback/{provider}", get(callback::finish))
+        .route("/framed", get(framed::show))
         .route("/warning.js", get(warning::script));
     Router::new().nest(PREFIX, routes).with_state(contracts)
 }

@@ -2,7 +2,9 @@
 
 mod answer;
 mod delegated;
+mod detail;
 mod original;
+pub mod recording;
 mod request;
 mod ruling;
 
@@ -14,13 +16,15 @@ use tracing::Instrument;
 use crate::clock::Stopwatch;
 use crate::delegate::Delegate;
 use crate::lifecycle::Lifecycle;
-use crate::policy::{Activity, AddressHeader, Client, Rulebook};
+use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
 use crate::session::{DenyReason, SessionId, Verdict};
 use crate::sources::{Identified, Presented, Sources, Unidentified};
-use crate::telemetry::{NO_POLICY, audit, traces};
+use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
 
 use answer::Asked;
-pub use original::{MalformedOriginal, OriginalUrl};
+pub use detail::Detail;
+pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
+use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
 pub use ruling::{Judgement, Ruling, Undecidable};
 
@@ -37,6 +41,29 @@ pub struct Checker {
     /// The most time that one check spends on the store; it is answered nearly at once after that
     /// when the store has not answered.
     pub budget: Duration,
+    /// What is told of checks, and outlives a change of the configuration.
+    pub observers: Arc<Observers>,
+}
+
+/// What is told of checks besides metrics.
+#[derive(Debug)]
+pub struct Observers {
+    /// Writes denials to the audit log.
+    pub denials: DenialLog,
+    /// Records what proxies send, while an operator wants it.
+    pub recorder: Recorder,
+    /// Bounds the warnings about proxies that are not set up well.
+    warnings: Throttle<(Contract, Detail)>,
+}
+
+impl Default for Observers {
+    fn default() -> Self {
+        Self {
+            denials: DenialLog::default(),
+            recorder: Recorder::default(),
+            warnings: Throttle::new(Duration::from_secs(60)),
+        }
+    }
 }
 
 impl Checker {
@@ -79,7 +106,7 @@ impl Checker {
                 }
                 Err(refused) => (None, *refused),
             },
-            Err(reason) => (None, Outcome::deny(*reason)),
+            Err(detail) => (None, Outcome::malformed(*detail)),
         };
         self.tell(
             request,
@@ -96,7 +123,7 @@ impl Checker {
     pub async fn look(&self, request: &CheckRequest<'_>, activity: Activity) -> Outcome {
         let (ruling, original) = match self.ruling(request) {
             Ok(found) => found,
-            Err(reason) => return Outcome::deny(reason),
+            Err(detail) => return Outcome::malformed(detail),
         };
         let identified = match self.identify(request, &original).await {
             Ok(identified) => identified,
@@ -136,9 +163,15 @@ impl Checker {
             stopwatch.seconds(),
         );
         traces::answered(policy, outcome.verdict.as_str());
+        if self.observers.recorder.is_running() {
+            let now = self.lifecycle.clock.now();
+            self.observers.recorder.note(request, outcome, now);
+        }
         if let Verdict::Deny(reason) = outcome.verdict {
+            self.warn(request.contract, outcome.detail);
             let found = outcome.session.as_ref();
             let original = request.original.as_ref().ok();
+            let detail = outcome.detail.map(|detail| detail.to_string());
             let denied = audit::Denied {
                 contract: request.contract.as_str(),
                 session: id,
@@ -146,8 +179,10 @@ impl Checker {
                 host: original.map(|original| original.url.host),
                 rule: ruling.and_then(|ruling| ruling.rule.map(|rule| rule.index)),
                 peer: request.peer,
+                detail: detail.as_deref(),
             };
-            audit::session_denied(&denied, reason);
+            let now = self.lifecycle.clock.now();
+            self.observers.denials.note(&denied, reason, now);
         }
     }
 
@@ -155,8 +190,8 @@ impl Checker {
     fn ruling<'a>(
         &'a self,
         request: &CheckRequest<'a>,
-    ) -> Result<(Ruling<'a>, Original<'a>), DenyReason> {
-        let original = request.original.map_err(|_| DenyReason::MalformedRequest)?;
+    ) -> Result<(Ruling<'a>, Original<'a>), Detail> {
+        let original = request.original?;
         let CheckRequest {
             contract,
             policy,
@@ -165,14 +200,17 @@ impl Checker {
         } = *request;
         match Ruling::on(&self.book, contract, policy, &original, headers) {
             Ok(ruling) => Ok((ruling, original)),
-            Err(undecidable) => {
-                if undecidable == Undecidable::UnknownPolicy {
-                    tracing::warn!(%contract, "{undecidable}");
-                } else {
-                    tracing::debug!(%contract, "{undecidable}");
-                }
-                Err(DenyReason::MalformedRequest)
-            }
+            Err(undecidable) => Err(undecidable.detail(contract, original.url.path)),
+        }
+    }
+
+    /// Tells the operator what is wrong with a proxy's checks, once a minute.
+    fn warn(&self, contract: Contract, detail: Option<Detail>) {
+        let Some(detail) = detail.filter(|detail| detail.is_set_up()) else {
+            return;
+        };
+        if self.observers.warnings.admits((contract, detail)) {
+            tracing::warn!(%contract, %detail, "a proxy's check can't be judged");
         }
     }
 
@@ -203,9 +241,12 @@ impl Checker {
                 Delegate::of(&self.sources.delegates, original.url.host)
             }
         };
-        match delegate {
-            Some(delegate) => self.ask(delegate, request, original).await,
-            None => Err(Box::new(Outcome::deny(unidentified.into()))),
+        match (delegate, unidentified) {
+            (Some(delegate), _) => self.ask(delegate, request, original).await,
+            (None, Unidentified::Refused(DenyReason::MalformedRequest)) => {
+                Err(Box::new(Outcome::malformed(Detail::TwoCredentials)))
+            }
+            (None, unidentified) => Err(Box::new(Outcome::deny(unidentified.into()))),
         }
     }
 

@@ -107,6 +107,8 @@ pub struct Listen {
     pub grpc: Option<SocketAddr>,
     /// The SPOE agent.
     pub spoe: Option<SocketAddr>,
+    /// What browsers and identity providers ask.
+    pub browser: Option<SocketAddr>,
     /// The admin API.
     pub admin: SocketAddr,
     /// Metrics and probes.

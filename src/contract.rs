@@ -14,6 +14,7 @@ mod reply;
 mod sign_in;
 pub mod spoe;
 mod sub_request;
+mod unknown_path;
 mod vouch;
 
 use std::sync::Arc;
@@ -28,8 +29,9 @@ use crate::session::{DenyReason, Verdict};
 
 pub use cookie::{SessionCookie, UnwritableCookie};
 pub use front::Front;
-pub use reply::message;
-pub use sign_in::SignIn;
+pub use reply::{FRAMED, message};
+pub use sign_in::{SignIn, is_framed, is_navigation};
+pub use vouch::keys;
 
 /// What every contract needs to answer.
 pub struct Contracts {
@@ -69,6 +71,8 @@ impl Contracts {
                 Verdict::Allow => Verdict::Deny(DenyReason::StoreUnavailable),
                 denied @ Verdict::Deny(_) => denied,
             },
+            // What another service says of a check is for the proxy, and may hold tokens.
+            relayed: None,
             ..outcome.clone()
         };
         reply::reply(self, request, &denied, reply::Form::Whole)

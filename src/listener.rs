@@ -4,9 +4,11 @@
 //! time.
 
 mod connections;
+mod drain;
 mod grpc;
 mod http;
 mod limited;
+mod paced;
 mod room;
 
 use std::io;
@@ -17,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 pub use connections::ConnectionHandler;
+pub use drain::drain;
 pub use grpc::{Encryption, GrpcServer, GrpcTlsError, MAX_MESSAGE, encryption};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;

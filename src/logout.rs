@@ -1,6 +1,6 @@
 //! What identity providers tell: that somebody has logged out there.
 //!
-//! Three ways, all of them on the `check` listener: OpenID Connect Back-Channel Logout 1.0 and
+//! Three ways, all of them on the `browser` listener: OpenID Connect Back-Channel Logout 1.0 and
 //! Front-Channel Logout 1.0, and security events that are pushed (RFC 8935).
 
 mod back_channel;
@@ -75,7 +75,7 @@ impl Refusal {
 /// How a kind of notice is verified.
 type Verify = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
 
-/// The routes, for the `check` listener.
+/// The routes, for the `browser` listener.
 pub fn router(logouts: Live<Logouts>) -> Router {
     Router::new()
         .route("/oidc/backchannel-logout", post(back_channel::logout))

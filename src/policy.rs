@@ -8,6 +8,7 @@ mod contract;
 mod host;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
+mod named_hosts;
 mod path;
 mod policies;
 pub mod pollers;
@@ -26,6 +27,7 @@ pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
 pub use host::{HostPattern, HostPatternError, normal_host};
+pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
 pub use policies::{Applied, Policies};
 pub use preset::Preset;

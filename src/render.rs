@@ -37,6 +37,8 @@ pub struct Places {
     pub grpc: String,
     /// Curfew's `listen.spoe`.
     pub spoe: String,
+    /// Curfew's `listen.browser`.
+    pub browser: String,
     /// The application.
     pub application: String,
 }
@@ -49,6 +51,8 @@ pub const CHECK: &str = "curfew:9180";
 pub const GRPC: &str = "curfew:9181";
 /// Where its listener `spoe` is.
 pub const SPOE: &str = "curfew:9182";
+/// Where its listener `browser` is.
+pub const BROWSER: &str = "curfew:9183";
 /// Where the application is.
 pub const APPLICATION: &str = "application:3000";
 
@@ -60,6 +64,7 @@ impl Default for Places {
             check: CHECK.to_owned(),
             grpc: GRPC.to_owned(),
             spoe: SPOE.to_owned(),
+            browser: BROWSER.to_owned(),
             application: APPLICATION.to_owned(),
         }
     }
@@ -150,7 +155,7 @@ fn time_limits(
     let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
     let changes: Vec<(&'static str, String)> = match (proxy, name) {
         (Proxy::Nginx, _) => {
-            const PLACE: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $http_host;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
+            const PLACE: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host$request_port;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
             let own = format!(
                 "{PLACE}\n        # A stream is asked for once: it lasts no longer without a word than a session.\n        \
                  proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
@@ -213,6 +218,7 @@ fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
         (CHECK, &*places.check),
         (GRPC, &*places.grpc),
         (SPOE, &*places.spoe),
+        (BROWSER, &*places.browser),
         (APPLICATION, &*places.application),
     ];
     let mut text = text.to_owned();
@@ -274,6 +280,7 @@ mod tests {
             check: place("guard:1"),
             grpc: place("guard:2"),
             spoe: place("guard:3"),
+            browser: place("guard:5"),
             application: place("shop:4"),
         }
     }
@@ -287,10 +294,10 @@ mod tests {
                     .lines()
                     .filter(|line| !line.trim_start().starts_with('#'));
                 for line in lines {
-                    for place in [CHECK, GRPC, SPOE, APPLICATION, "address: curfew"] {
+                    for place in [CHECK, GRPC, SPOE, BROWSER, APPLICATION, "address: curfew"] {
                         assert!(!line.contains(place), "{proxy:?} {name}: {line}");
                     }
-                    for port in ["9180", "9181", "9182", "3000", "8080"] {
+                    for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
                         // The service of the manifests has its own.
                         let manifest = *proxy == Proxy::IngressNginx;
                         assert!(manifest || !line.contains(port), "{name}: {line}");

@@ -23,8 +23,8 @@ use crate::config::CookieConfig;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
 use crate::policy::{
-    ActivityKind, AddressHeader, BackgroundHeaders, Client, OnStoreFailure, Policies, Policy,
-    Rulebook, Rules,
+    ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
+    Policy, Rulebook, Rules,
 };
 use crate::session::{
     Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
@@ -258,12 +258,14 @@ impl Bench {
                 proxies: 1,
             },
             budget: SECOND,
+            observers: Arc::default(),
         }
     }
 
     /// The policies, with `rules`.
     pub(crate) fn book(&self, rules: Rules) -> Rulebook {
         Rulebook {
+            hosts: NamedHosts::default(),
             policies: Arc::clone(&self.lifecycle.policies),
             rules,
             background: BackgroundHeaders::default(),

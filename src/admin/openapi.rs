@@ -1,8 +1,12 @@
-use axum::Json;
+use std::sync::LazyLock;
+
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{explain, policies, sessions};
+use super::{explain, policies, recording, sessions};
 
 /// The description of the admin API.
 #[derive(OpenApi)]
@@ -21,6 +25,9 @@ use super::{explain, policies, sessions};
         sessions::age,
         explain::explain_session,
         policies::list,
+        recording::start,
+        recording::read,
+        recording::stop,
     ),
     modifiers(&BearerToken),
 )]
@@ -42,7 +49,14 @@ pub fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
+/// The text of the document. It is the same for every request, so that a client that asks for it many times and does
+/// not read takes no memory.
+static TEXT: LazyLock<Bytes> = LazyLock::new(|| {
+    let text = serde_json::to_vec(&document());
+    text.map_or_else(|_| Bytes::new(), Bytes::from)
+});
+
 /// `/api/v1/openapi.json`: public, as this documentation is.
-pub(super) async fn serve() -> Json<utoipa::openapi::OpenApi> {
-    Json(document())
+pub(super) async fn serve() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], TEXT.clone())
 }

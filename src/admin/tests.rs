@@ -37,6 +37,7 @@ impl Fixture {
             ..cookie_config()
         };
         let admin = Admin {
+            observers: Arc::default(),
             book: Arc::new(bench.book(Rules::default())),
             lifecycle: bench.lifecycle.clone(),
             cookie: SessionCookie::new(cookie).unwrap(),
@@ -479,7 +480,7 @@ async fn without_the_token_nothing_is_done() {
 async fn the_document_describes_what_is_served() {
     let fixture = Fixture::new();
     let described = described();
-    assert_eq!(described.len(), 9);
+    assert_eq!(described.len(), 12);
     let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::StartError;
 use crate::admin::{self, Admin, AdminTokens, ConsoleLogin};
-use crate::check::Checker;
+use crate::check::{Checker, Observers};
 use crate::clock::Clock;
 use crate::config::{Config, IssuerConfig, KeysFrom, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignIn};
@@ -47,6 +47,8 @@ pub(super) struct Foundation {
     pub(super) key_cache: KeyCache,
     /// What identity providers told a moment ago.
     pub(super) seen_notices: Arc<SeenNotices>,
+    /// What is told of checks.
+    pub(super) observers: Arc<Observers>,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
@@ -70,6 +72,7 @@ pub(super) struct InForce {
     pub(super) admin: Live<Admin>,
     pub(super) logouts: Live<Logouts>,
     pub(super) encryption: Live<Encryption>,
+    pub(super) observers: Arc<Observers>,
 }
 
 impl Foundation {
@@ -104,12 +107,14 @@ impl Foundation {
             sources,
             address: config.address.clone(),
             budget: config.check_timeout,
+            observers: Arc::clone(&self.observers),
         };
         let cookie = SessionCookie::new(config.cookie.clone())?;
+        let sign_in = config.sign_in.clone();
         let contracts = Contracts {
             checker,
             cookie: cookie.clone(),
-            sign_in: config.sign_in.clone().map(SignIn::new),
+            sign_in: sign_in.map(|it| SignIn::new(it, config.cookie.secure)),
             login: self.login(config, &lifecycle.key_ring)?.map(Arc::new),
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),
@@ -136,6 +141,7 @@ impl Foundation {
                 .is_some_and(|url| url.scheme() == "https"),
             login: Self::console(config, &lifecycle.key_ring)?,
             ops: Arc::clone(&self.ops),
+            observers: Arc::clone(&self.observers),
             store: match config.store {
                 StoreConfig::Memory { .. } => "memory",
                 StoreConfig::Redis { .. } => "Redis",
@@ -288,7 +294,9 @@ fn providers(
 
 impl InForce {
     pub(super) fn new(policies: Live<Policies>, assembly: Assembly) -> Self {
+        let observers = Arc::clone(&assembly.contracts.checker.observers);
         Self {
+            observers,
             policies,
             lifecycle: Live::new(assembly.lifecycle),
             contracts: Live::new(assembly.contracts),

@@ -13,7 +13,7 @@ pub(super) struct Asker {
     pub(super) headers: HeaderMap,
     /// The host, with its port where the request has one.
     pub(super) host: String,
-    method: Method,
+    pub(super) method: Method,
     uri: Uri,
     peer: Option<SocketAddr>,
     address: ClientAddress,

@@ -3,17 +3,19 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use url::Url;
 use url::form_urlencoded::{Serializer, parse};
 
 use super::asker::Asker;
 use super::cookies::{gone, passing};
 use super::page::page;
-use super::{PREFIX, private, signed_out};
-use crate::contract::Contracts;
+use super::{PREFIX, framed, private, signed_out};
+use crate::check::{Original, OriginalUrl, Outcome};
+use crate::contract::{Contracts, is_framed};
 use crate::login::{Attempt, Login, LoginError, Provider};
-use crate::session::{Attributes, DenyReason};
+use crate::policy::{Activity, Passivity};
+use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// How many attempts a browser has at once; beyond that, the others are given up.
@@ -70,24 +72,80 @@ pub(super) async fn begin(
     asker: Asker,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    // A script can't follow to another host, and would only collect cookies.
+    // Providers let nobody frame their pages.
+    if is_framed(&asker.method, &asker.headers) {
+        return Ok(framed::page());
+    }
+    let asked = Asked::new(query.as_deref().unwrap_or(""));
+    let target = target(&contracts, login, asked.rd.as_deref());
+    let denial = denial(&contracts, &asker, target.as_deref()).await;
+    // A script can't follow to another host, and would only collect cookies. ingress-nginx redirects scripts, too.
     let by_script = asker
         .headers
         .get(SEC_FETCH_MODE)
         .is_some_and(|mode| mode != "navigate");
     if by_script {
-        return Err(StatusCode::FORBIDDEN);
+        let request = asker.request()?;
+        let denial = Outcome {
+            verdict: match denial.verdict {
+                // The check goes by a policy that is not known here.
+                Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
+                denied @ Verdict::Deny(_) => denied,
+            },
+            ..denial
+        };
+        return Ok(private(contracts.denial(&request, &denial)));
     }
-    let asked = Asked::new(query.as_deref().unwrap_or(""));
-    let Some(target) = target(&contracts, login, asked.rd.as_deref()) else {
+    let Some(target) = target else {
         let text = "The address to go on to is not one of those that are allowed.";
         return Ok(failed(StatusCode::BAD_REQUEST, text, None));
     };
     let Some(provider) = login.meant(asked.provider.as_deref()) else {
         return Ok(choice(login, &asked));
     };
-    let again = asked.reason.as_deref() == Some(DenyReason::ReauthenticationRequired.as_str());
+    let reason = DenyReason::ReauthenticationRequired;
+    let again =
+        asked.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
     Ok(send(&contracts, login, provider, &target, again, &asker.headers).await)
+}
+
+/// Why the session that a browser presents does not open the page that it wants: as a check of that page would say,
+/// and where that is allowed, `reauthentication_required` if a policy of any name asks for a more recent sign-in.
+/// A proxy that does not hand on the reason of a denial (ingress-nginx) leaves it to be found here, and the policy that
+/// it names in the path of its checks is not known here.
+async fn denial(contracts: &Contracts, asker: &Asker, target: Option<&str>) -> Outcome {
+    let passive = Activity::Passive(Passivity::Rule);
+    let checker = &contracts.checker;
+    let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
+    let Ok(mut request) = asker.request() else {
+        return Outcome::denied(DenyReason::MalformedRequest);
+    };
+    if let Some(url) = url {
+        request.original = Ok(Original {
+            method: &Method::GET,
+            url,
+        });
+    }
+    let outcome = checker.look(&request, passive).await;
+    let (Verdict::Allow, Some((_, session))) = (outcome.verdict, &outcome.session) else {
+        return outcome;
+    };
+    let policies = &checker.lifecycle.policies;
+    let ages = policies
+        .iter()
+        .filter_map(|(_, policy)| policy.limits_for(session).max_auth_age);
+    let Some(shortest) = ages.min() else {
+        return outcome;
+    };
+    let age = checker.lifecycle.clock.now().since(session.started);
+    if age < shortest {
+        return outcome;
+    }
+    Outcome {
+        verdict: Verdict::Deny(DenyReason::ReauthenticationRequired),
+        max_auth_age: Some(shortest.as_secs()),
+        ..outcome
+    }
 }
 
 /// Sends a browser to a provider.
@@ -175,7 +233,9 @@ fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<S
     } else {
         Url::parse(asked).ok()?
     };
-    if !contracts.sign_in.as_ref()?.may_go_to(&url) {
+    let sign_in = contracts.sign_in.as_ref()?;
+    let url = sign_in.raise(url);
+    if !sign_in.may_go_to(&url) {
         return None;
     }
     // Signing in to sign in would never end.

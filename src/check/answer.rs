@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ruling::Judgement;
-use super::{CheckRequest, Checker, Original, Outcome, Ruling};
+use super::{CheckRequest, Checker, Detail, Original, Outcome, Ruling};
 use crate::lifecycle::{Adoption, NotAdopted};
 use crate::policy::{Activity, Applied, OnStoreFailure};
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
@@ -98,6 +98,9 @@ impl Checker {
         for _ in 0..ATTEMPTS {
             let session = match self.find(asked, id).await? {
                 Ok(session) => session,
+                Err(DenyReason::MalformedRequest) => {
+                    return Ok(Outcome::malformed(Detail::UnknownClient));
+                }
                 Err(reason) => return Ok(Outcome::deny(reason)),
             };
             // The time is read after the record, so that no wait for the store is left out.
@@ -266,8 +269,10 @@ impl Checker {
     ) -> Result<Option<Outcome>, NoStore> {
         let denied = |reason, session| {
             let session = Some((id, session));
+            let unknown_client = reason == DenyReason::MalformedRequest;
             Ok(Some(Outcome {
                 session,
+                detail: unknown_client.then_some(Detail::UnknownClient),
                 ..Outcome::deny(reason)
             }))
         };
@@ -303,5 +308,6 @@ fn allowed(id: SessionId, session: Session, home: &Applied<'_>, now: Timestamp) 
         relayed: None,
         cleared: None,
         max_auth_age: None,
+        detail: None,
     }
 }

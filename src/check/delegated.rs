@@ -1,9 +1,9 @@
 //! What another authorization service says of a request.
 
-use super::{CheckRequest, Checker, Original, Outcome};
+use super::{CheckRequest, Checker, Detail, Original, Outcome};
 use crate::credential::delegated::Question;
 use crate::delegate::{Advice, Delegate};
-use crate::session::{DenyReason, SessionId, State, Verdict};
+use crate::session::{SessionId, State, Verdict};
 use crate::sources::{Adoptable, Identified};
 
 impl Checker {
@@ -18,9 +18,8 @@ impl Checker {
         original: &Original<'_>,
     ) -> Result<Identified<'a>, Box<Outcome>> {
         let delegated = delegate.delegated();
-        let refuse = |reason| Err(Box::new(Outcome::deny(reason)));
         let Ok(cookie) = delegated.key.presented(request.headers) else {
-            return refuse(DenyReason::MalformedRequest);
+            return Err(Box::new(Outcome::malformed(Detail::TwoCredentials)));
         };
         let cleared = delegated.cleared_cookie.as_ref();
         if let Some(id) = cookie.map(|cookie| delegated.named_by(cookie))
@@ -49,7 +48,7 @@ impl Checker {
                     ..Outcome::deny(reason)
                 }));
             }
-            Err(reason) => return refuse(reason),
+            Err(reason) => return Err(Box::new(Outcome::deny(reason))),
         };
         Ok(Identified {
             id: allowed.session,

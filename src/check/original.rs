@@ -11,24 +11,77 @@ pub struct OriginalUrl<'a> {
     pub query: Option<&'a [u8]>,
 }
 
-/// The sub-request does not say properly which request it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sub-request does not name the original method and URL, once each and well-formed")]
-pub struct MalformedOriginal;
+/// The sub-request does not name the original request: which input is wrong, and how. Both texts are fixed,
+/// so they can be shown in a header and in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{input} {problem}")]
+pub struct MalformedOriginal {
+    /// The input of the contract, such as `X-Original-URL`.
+    pub input: &'static str,
+    /// What is wrong with it, such as `is missing`.
+    pub problem: &'static str,
+}
+
+impl MalformedOriginal {
+    /// An input that the proxy does not send.
+    #[must_use]
+    pub const fn missing(input: &'static str) -> Self {
+        Self {
+            input,
+            problem: "is missing",
+        }
+    }
+
+    /// An input that contradicts itself, because it comes more than once.
+    #[must_use]
+    pub const fn repeated(input: &'static str) -> Self {
+        Self {
+            input,
+            problem: "comes more than once",
+        }
+    }
+}
+
+/// The part of a URL that is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum InvalidUrl {
+    /// Not `http`, `https`, `ws` or `wss`.
+    #[error("does not begin with http:// or https://")]
+    Scheme,
+    /// No host, or not a host.
+    #[error("has no valid host")]
+    Host,
+    /// No path, or one with white space or control characters.
+    #[error("has no valid path")]
+    Target,
+}
+
+impl InvalidUrl {
+    /// The same, as an error of the input that holds the URL or its part.
+    #[must_use]
+    pub const fn of(self, input: &'static str) -> MalformedOriginal {
+        let problem = match self {
+            Self::Scheme => "does not begin with http:// or https://",
+            Self::Host => "has no valid host",
+            Self::Target => "has no valid path",
+        };
+        MalformedOriginal { input, problem }
+    }
+}
 
 impl<'a> OriginalUrl<'a> {
     /// Reads an absolute URL.
     ///
     /// # Errors
-    /// [`MalformedOriginal`] for a scheme other than `http`, `https`, `ws` or `wss`, a host that is
+    /// [`InvalidUrl`] for a scheme other than `http`, `https`, `ws` or `wss`, a host that is
     /// missing, holds user information or anything that is not part of a host, a path that does not
     /// begin with a slash, or a blank or control byte anywhere.
-    pub fn parse(url: &'a [u8]) -> Result<Self, MalformedOriginal> {
-        let (secure, rest) = scheme(url).ok_or(MalformedOriginal)?;
+    pub fn parse(url: &'a [u8]) -> Result<Self, InvalidUrl> {
+        let (secure, rest) = scheme(url).ok_or(InvalidUrl::Scheme)?;
         let slash = rest
             .iter()
             .position(|byte| *byte == b'/')
-            .ok_or(MalformedOriginal)?;
+            .ok_or(InvalidUrl::Target)?;
         let (host, target) = rest.split_at(slash);
         Self::from_parts(secure, host, target)
     }
@@ -36,19 +89,18 @@ impl<'a> OriginalUrl<'a> {
     /// Reads a host and a request target (a path with or without a query) that came apart.
     ///
     /// # Errors
-    /// [`MalformedOriginal`] as for [`OriginalUrl::parse`].
-    pub fn from_parts(
-        secure: bool,
-        host: &'a [u8],
-        target: &'a [u8],
-    ) -> Result<Self, MalformedOriginal> {
+    /// [`InvalidUrl`] as for [`OriginalUrl::parse`].
+    pub fn from_parts(secure: bool, host: &'a [u8], target: &'a [u8]) -> Result<Self, InvalidUrl> {
         let blank = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
-        if !is_host(host) || !target.starts_with(b"/") || target.iter().any(blank) {
-            return Err(MalformedOriginal);
+        if !is_host(host) {
+            return Err(InvalidUrl::Host);
         }
-        let host = std::str::from_utf8(host).map_err(|_| MalformedOriginal)?;
+        if !target.starts_with(b"/") || target.iter().any(blank) {
+            return Err(InvalidUrl::Target);
+        }
+        let host = std::str::from_utf8(host).map_err(|_| InvalidUrl::Host)?;
         let mut parts = target.splitn(2, |byte| *byte == b'?');
-        let path = parts.next().ok_or(MalformedOriginal)?;
+        let path = parts.next().ok_or(InvalidUrl::Target)?;
         Ok(Self {
             secure,
             host,
@@ -60,12 +112,12 @@ impl<'a> OriginalUrl<'a> {
     /// Whether a scheme (`http`, `https`, `ws`, `wss`, in any case) is a secure one.
     ///
     /// # Errors
-    /// [`MalformedOriginal`] for any other.
-    pub fn is_secure(scheme: &[u8]) -> Result<bool, MalformedOriginal> {
+    /// [`InvalidUrl::Scheme`] for any other.
+    pub fn is_secure(scheme: &[u8]) -> Result<bool, InvalidUrl> {
         let known = SCHEMES
             .into_iter()
             .find(|(known, _)| scheme.eq_ignore_ascii_case(known));
-        known.map(|(_, secure)| secure).ok_or(MalformedOriginal)
+        known.map(|(_, secure)| secure).ok_or(InvalidUrl::Scheme)
     }
 
     /// The path and the query, byte for byte as they were asked for.
@@ -169,7 +221,7 @@ mod tests {
         assert_eq!(parts.to_bytes(), b"https://a:8443/x%2Fy?z=1");
         for (host, target) in [("a/b", "/"), ("a", ""), ("a", "x"), ("", "/"), ("a", "*")] {
             let parts = OriginalUrl::from_parts(true, host.as_bytes(), target.as_bytes());
-            assert_eq!(parts, Err(MalformedOriginal), "{host} {target}");
+            assert!(parts.is_err(), "{host} {target}");
         }
         for (scheme, secure) in [("https", Ok(true)), ("WS", Ok(false))] {
             assert_eq!(OriginalUrl::is_secure(scheme.as_bytes()), secure);
@@ -177,7 +229,7 @@ mod tests {
         for scheme in ["", "ftp", "https,http", "https:"] {
             assert_eq!(
                 OriginalUrl::is_secure(scheme.as_bytes()),
-                Err(MalformedOriginal)
+                Err(InvalidUrl::Scheme)
             );
         }
     }
@@ -215,12 +267,8 @@ mod tests {
             b"https://a#/",
             b"https://a,b/",
         ] {
-            assert_eq!(
-                OriginalUrl::parse(url),
-                Err(MalformedOriginal),
-                "{}",
-                url.escape_ascii()
-            );
+            let parsed = OriginalUrl::parse(url);
+            assert!(parsed.is_err(), "{}", url.escape_ascii());
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::Detail;
 use super::original::{MalformedOriginal, OriginalUrl};
 use crate::delegate::Relayed;
 use crate::policy::Contract;
@@ -62,6 +63,8 @@ pub struct Outcome {
     /// For `reauthentication_required`: how recent the sign-in must be, in seconds, where a
     /// policy says so.
     pub max_auth_age: Option<u64>,
+    /// For `malformed_request` and `unknown_host`: which input is wrong.
+    pub detail: Option<Detail>,
 }
 
 impl Outcome {
@@ -74,7 +77,25 @@ impl Outcome {
             relayed: None,
             cleared: None,
             max_auth_age: None,
+            detail: None,
         }
+    }
+
+    /// A denial without a session.
+    #[must_use]
+    pub const fn denied(reason: DenyReason) -> Self {
+        Self::deny(reason)
+    }
+
+    /// Denies a request because of what it or the proxy says.
+    pub(super) fn malformed(detail: Detail) -> Self {
+        let reason = match detail {
+            Detail::UnknownHost => DenyReason::UnknownHost,
+            _ => DenyReason::MalformedRequest,
+        };
+        let mut outcome = Self::deny(reason);
+        outcome.detail = Some(detail);
+        outcome
     }
 
     /// The answer to a request that needs no session.
@@ -86,5 +107,6 @@ impl Outcome {
         relayed: None,
         cleared: None,
         max_auth_age: None,
+        detail: None,
     };
 }

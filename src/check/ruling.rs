@@ -1,6 +1,6 @@
 use http::{HeaderMap, Method};
 
-use super::Original;
+use super::{Detail, Original};
 use crate::policy::{
     Access, Activity, AmbiguousPath, Applied, Client, Contract, Elsewhere, OnStoreFailure,
     Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify, is_preflight,
@@ -30,9 +30,38 @@ pub enum Undecidable {
     /// The proxy asks for a policy that is not configured.
     #[error("the proxy asks for a policy that is not configured")]
     UnknownPolicy,
+    /// The configuration names hosts, and the request is for another.
+    #[error("the configuration names hosts, and the request is for another")]
+    UnknownHost,
     /// The rules depend on its path, and that could be read in two ways.
     #[error("its path can be read in two ways, and a rule depends on it: {0}")]
     Path(#[from] AmbiguousPath),
+}
+
+impl Undecidable {
+    /// The reason of the denial.
+    #[must_use]
+    pub const fn reason(self) -> DenyReason {
+        match self {
+            Self::UnknownHost => DenyReason::UnknownHost,
+            Self::UnknownPolicy | Self::Path(_) => DenyReason::MalformedRequest,
+        }
+    }
+
+    /// The same for the operator, with what to look at for this contract.
+    #[must_use]
+    pub fn detail(self, contract: Contract, path: &[u8]) -> Detail {
+        match self {
+            Self::UnknownPolicy => Detail::UnknownPolicy,
+            Self::UnknownHost => Detail::UnknownHost,
+            Self::Path(AmbiguousPath::DoubleSlash)
+                if contract == Contract::ExtAuthz && path.starts_with(b"//") =>
+            {
+                Detail::PrefixSlash
+            }
+            Self::Path(ambiguous) => Detail::Path(ambiguous),
+        }
+    }
 }
 
 /// What is said of a request on a session.
@@ -56,6 +85,9 @@ impl<'a> Ruling<'a> {
         original: &Original<'_>,
         headers: &HeaderMap,
     ) -> Result<Self, Undecidable> {
+        if !book.hosts.admit(original.url.host) {
+            return Err(Undecidable::UnknownHost);
+        }
         let named = |name: &str| book.policies.get(name);
         let by_proxy = match policy {
             Some(name) => Some(named(name).ok_or(Undecidable::UnknownPolicy)?),

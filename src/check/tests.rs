@@ -197,7 +197,10 @@ async fn a_session_that_nobody_knows_is_unknown() {
 async fn a_request_that_is_not_understood_is_denied() {
     let fixture = Fixture::new().await;
     let headers = fixture.headers();
-    let outcome = fixture.ask(None, Err(MalformedOriginal), &headers).await;
+    let missing = MalformedOriginal::missing("X-Original-URL");
+    let outcome = fixture.ask(None, Err(missing), &headers).await;
+    let detail = outcome.detail.unwrap().to_string();
+    assert_eq!(detail, "X-Original-URL is missing");
     assert_eq!(outcome.verdict, deny(DenyReason::MalformedRequest));
     let outcome = fixture
         .check(Some("nonesuch"), &Method::GET, &headers)

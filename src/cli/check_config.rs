@@ -12,6 +12,8 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         "# The configuration is good. In force:\n\n{}",
         text.trim_end()
     )?;
+    let hosts = loaded.config.book.hosts.describe();
+    writeln!(out, "\n# Hosts that are named: {hosts}.")?;
     for (name, policy) in loaded.config.book.policies.iter() {
         let Some(preset) = policy.preset else {
             continue;

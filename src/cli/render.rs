@@ -5,7 +5,9 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::ConfigArgs;
-use crate::render::{APPLICATION, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render};
+use crate::render::{
+    APPLICATION, BROWSER, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render,
+};
 
 #[derive(Args, Debug)]
 pub(super) struct RenderArgs {
@@ -29,6 +31,9 @@ pub(super) struct RenderArgs {
     /// Where Curfew's listener `spoe` is.
     #[arg(long, value_name = "HOST:PORT", default_value = SPOE, value_parser = place)]
     spoe: String,
+    /// Where Curfew's listener `browser` is.
+    #[arg(long, value_name = "HOST:PORT", default_value = BROWSER, value_parser = place)]
+    browser: String,
     /// Where the application is.
     #[arg(long, value_name = "HOST:PORT", default_value = APPLICATION, value_parser = place)]
     application: String,
@@ -64,6 +69,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         check: args.check.clone(),
         grpc: args.grpc.clone(),
         spoe: args.spoe.clone(),
+        browser: args.browser.clone(),
         application: args.application.clone(),
     };
     let files = render(args.proxy, &places, &limits)?;

@@ -106,6 +106,11 @@ fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
         ("grpc", addresses.grpc, "Envoy asks here"),
         ("spoe", addresses.spoe, "HAProxy asks here"),
         (
+            "browser",
+            addresses.browser,
+            "browsers and identity providers ask here",
+        ),
+        (
             "admin",
             Some(addresses.admin),
             "sessions are started and ended here",
@@ -115,7 +120,7 @@ fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
         let Some(address) = address else { continue };
         let scheme = if name == "spoe" { "" } else { "http://" };
         let url = format!("{scheme}{}", reachable(address));
-        writeln!(out, "  {name:<6} {url:<29} {what}")?;
+        writeln!(out, "  {name:<7} {url:<29} {what}")?;
     }
     if let Some(token) = &made_up.admin_token {
         writeln!(

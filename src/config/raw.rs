@@ -34,6 +34,14 @@ pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
 pub struct RawConfig {
     /// The policy of a session that names none.
     pub default_policy: String,
+    /// Hosts that requests are judged for, besides those that are named elsewhere: `app.example.com`, or
+    /// `*.example.com` for all below.
+    #[serde(skip_serializing_if = "TextList::is_empty")]
+    #[schemars(with = "shape::Texts")]
+    pub hosts: TextList<String>,
+    /// `deny` or `allow`: what becomes of requests for other hosts, once a host is named anywhere.
+    #[schemars(extend("enum" = ["deny", "allow"]))]
+    pub unknown_hosts: String,
     /// `protected` or `public`: whether CORS preflights need a session where no rule says more.
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: String,
@@ -129,13 +137,16 @@ pub struct RawListen {
     pub grpc: String,
     /// The SPOE agent, for HAProxy; `off` for none.
     pub spoe: String,
+    /// What browsers and identity providers ask: `/.curfew/`, `/oidc/`, `/ssf/`, the keys of assertions; `off` for
+    /// none.
+    pub browser: String,
     /// The admin API.
     pub admin: String,
     /// Metrics and probes.
     pub ops: String,
-    /// The most connections at once on each of `check`, `grpc`, `spoe` and `admin`.
+    /// The most connections at once on each of `check`, `grpc`, `spoe`, `browser` and `admin`.
     pub max_connections: usize,
-    /// The most requests that each of `check`, `grpc`, `spoe` and `admin` answers at once.
+    /// The most requests that each of `check`, `grpc`, `spoe`, `browser` and `admin` answers at once.
     pub max_in_flight: usize,
 }
 
@@ -304,6 +315,8 @@ impl Default for RawConfig {
     fn default() -> Self {
         Self {
             default_policy: "default".to_owned(),
+            hosts: TextList::default(),
+            unknown_hosts: "deny".to_owned(),
             cors_preflight: "protected".to_owned(),
             end_retention: "1h".to_owned(),
             shutdown_delay: "0s".to_owned(),
@@ -339,6 +352,7 @@ impl Default for RawListen {
             check: "0.0.0.0:9180".to_owned(),
             grpc: "0.0.0.0:9181".to_owned(),
             spoe: "off".to_owned(),
+            browser: "0.0.0.0:9183".to_owned(),
             admin: "127.0.0.1:9188".to_owned(),
             ops: "0.0.0.0:9189".to_owned(),
             max_connections: 10_000,

@@ -147,7 +147,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "policies: {default: {activity: all}}",
-            r#"curfew.yaml: policies.default.activity = "all": must be `any` or `navigation`"#,
+            r#"curfew.yaml: policies.default.activity = "all": must be `any`, `navigation` or `explicit`"#,
         ),
         (
             "policies: {Strict: {}}",

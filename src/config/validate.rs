@@ -5,6 +5,7 @@ mod access;
 mod delegated;
 mod edge;
 mod events;
+mod hosts;
 mod identity;
 mod jwt;
 mod login;
@@ -125,7 +126,11 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> 
     let policies = policies::parse(raw, mistakes);
     let rules = rules::parse(raw, policies.as_ref(), mistakes);
     let background = rules::background(&raw.activity, mistakes);
+    let hosts = rules
+        .as_ref()
+        .map(|rules| hosts::parse(raw, rules, mistakes));
     Some(Rulebook {
+        hosts: hosts??,
         policies: Arc::new(policies?),
         rules: rules?,
         background: background?,

@@ -44,6 +44,12 @@ impl SessionCookie {
         cookie.to_string()
     }
 
+    /// Whether browsers send it over TLS only.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.config.secure
+    }
+
     /// The value that makes the client drop its cookie, with the same name, path and domain.
     #[must_use]
     pub fn cleared(&self) -> HeaderValue {

@@ -9,53 +9,73 @@
 
 use std::net::SocketAddr;
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderName, Method};
+use http::request::Parts;
 
 use super::reply::Form;
-use super::sub_request::{SubRequest, method, only};
-use crate::check::{MalformedOriginal, OriginalUrl};
+use super::sub_request::{FORWARDED_PROTO, Input, SubRequest};
+use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
 
 /// What the sub-request's path begins with, after the policy.
 pub(super) const PREFIX: &str = "ext-authz";
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const LITERAL_METHOD: HeaderName = HeaderName::from_static("method");
-const LITERAL_PATH: HeaderName = HeaderName::from_static("path");
+const HOST: Input = Input::new("host", "Host");
+const LITERAL_METHOD: Input = Input::new("method", "Method");
+const LITERAL_PATH: Input = Input::new("path", "Path");
 
 /// `/ext-authz/…` and `/policy/{name}/ext-authz/…`: `target` is what follows the prefix, and
-/// `literal` whether the headers `Method` and `Path` count instead.
+/// `literal` whether the headers `Method` and `Path` count instead. Where the proxy does not hand on
+/// `X-Forwarded-Proto`, clients come over TLS if `secure`.
 pub(super) fn read<'a>(
     policy: Option<&'a str>,
     target: &'a str,
-    asked_by: &Method,
-    headers: &'a HeaderMap,
+    head: &'a Parts,
     peer: Option<SocketAddr>,
-    literal: bool,
+    (literal, secure): (bool, bool),
 ) -> SubRequest<'a> {
+    let headers = &head.headers;
     let (method, target) = if literal {
-        let target = only(headers, &LITERAL_PATH).map(|path| path.as_bytes());
-        (method(headers, &LITERAL_METHOD), target)
+        let target = LITERAL_PATH.value(headers).map(|path| path.as_bytes());
+        (LITERAL_METHOD.method(headers), target)
     } else {
-        (Ok(asked_by.clone()), Ok(target.as_bytes()))
+        (Ok(head.method.clone()), Ok(target.as_bytes()))
     };
     SubRequest {
         contract: Contract::ExtAuthz,
         form: Form::Whole,
         policy,
         method,
-        url: target.and_then(|target| original_url(headers, target)),
+        url: target.and_then(|target| original_url(head, target, secure)),
         headers,
         peer,
     }
 }
 
 fn original_url<'a>(
-    headers: &'a HeaderMap,
+    head: &'a Parts,
     target: &'a [u8],
+    secure: bool,
 ) -> Result<OriginalUrl<'a>, MalformedOriginal> {
-    let secure = OriginalUrl::is_secure(only(headers, &FORWARDED_PROTO)?.as_bytes())?;
-    OriginalUrl::from_parts(secure, only(headers, &HOST)?.as_bytes(), target)
+    let host = host(head)?;
+    let secure = FORWARDED_PROTO.is_secure(&head.headers, secure)?;
+    OriginalUrl::from_parts(secure, host, target).map_err(|invalid| match invalid {
+        InvalidUrl::Host => invalid.of(HOST.label),
+        _ => invalid.of("the path after the prefix"),
+    })
+}
+
+/// The host: over HTTP/2 it is `:authority` (RFC 9113, section 8.3.1), which `Host` must not contradict.
+fn host(head: &Parts) -> Result<&[u8], MalformedOriginal> {
+    let Some(authority) = head.uri.authority() else {
+        return Ok(HOST.value(&head.headers)?.as_bytes());
+    };
+    let authority = authority.as_str().as_bytes();
+    match HOST.optional(&head.headers)? {
+        Some(host) if !host.as_bytes().eq_ignore_ascii_case(authority) => Err(MalformedOriginal {
+            input: HOST.label,
+            problem: "contradicts :authority",
+        }),
+        _ => Ok(authority),
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use tower::Service;
 use super::Contracts;
 use super::reply::{Form, reply};
 use crate::check::{
-    CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
+    CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
 use crate::listener::{MAX_MESSAGE, Place, Room};
 use crate::live::Live;
@@ -76,12 +76,13 @@ where
         // Before the message has come: it may be on its way for long. That of who has no place is not read.
         let place = self.room.take();
         let turned_away = place.is_none();
-        let mut check = Check(self.clone(), place);
+        let mut check = Check(self.clone(), place, false);
         Box::pin(async move {
             let codec = ProstCodec::default();
             let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
             let peer = request.extensions().get::<TcpConnectInfo>().cloned();
-            if !turned_away {
+            check.2 = compressed(request.headers());
+            if !turned_away && !check.2 {
                 let answer = grpc.unary(&mut check, request).await;
                 if !answer.headers().contains_key(Status::GRPC_STATUS) {
                     return Ok(answer);
@@ -102,18 +103,26 @@ fn empty(peer: Option<TcpConnectInfo>) -> http::Request<axum::body::Body> {
     call
 }
 
-/// Its one method, and the place of the call.
-struct Check(ExtAuthz, Option<Place>);
+/// Whether the message of a call is compressed, which no Envoy does by itself.
+fn compressed(headers: &HeaderMap) -> bool {
+    headers
+        .get("grpc-encoding")
+        .is_some_and(|encoding| encoding != "identity")
+}
+
+/// Its one method, the place of the call, and whether its message is compressed.
+struct Check(ExtAuthz, Option<Place>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
     type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
-        let (service, place) = (self.0.clone(), self.1.take());
+        let (service, place, compressed) = (self.0.clone(), self.1.take(), self.2);
         Box::pin(async move {
             let peer = request.remote_addr().map(|address| address.ip());
-            let answer = service.check(request.into_inner(), peer, place).await;
+            let message = (!compressed).then(|| request.into_inner());
+            let answer = service.check(message, peer, place).await;
             Ok(tonic::Response::new(answer))
         })
     }
@@ -128,11 +137,13 @@ impl ExtAuthz {
 
     async fn check(
         &self,
-        request: wire::CheckRequest,
+        request: Option<wire::CheckRequest>,
         peer: Option<IpAddr>,
         place: Option<Place>,
     ) -> wire::CheckResponse {
-        let attributes = request.attributes.unwrap_or_default();
+        let compressed = request.is_none();
+        let attributes = request.and_then(|request| request.attributes);
+        let attributes = attributes.unwrap_or_default();
         // Of several entries with one key the last counts, as in every map that is sent.
         let mut extensions = attributes.context_extensions.iter().rev();
         let policy = extensions.find(|entry| entry.key == POLICY);
@@ -140,16 +151,17 @@ impl ExtAuthz {
         let policy = policy.map(|entry| std::str::from_utf8(&entry.value).unwrap_or_default());
         let http = attributes.request.and_then(|request| request.http);
         let http = http.unwrap_or_default();
-        let method = Method::from_bytes(&http.method).map_err(|_| MalformedOriginal);
-        let url = original_url(&http);
-        let (headers, headers_fit) = match client_headers(&http) {
-            Ok(headers) => (headers, true),
-            Err(MalformedOriginal) => (HeaderMap::new(), false),
+        let method = Method::from_bytes(&http.method).map_err(|_| MISSING);
+        let contracts = self.contracts.current();
+        let url = original_url(&http, contracts.cookie.is_secure());
+        let headers = client_headers(&http);
+        let original = match (&method, url, &headers) {
+            _ if compressed => Err(COMPRESSED),
+            (_, Err(malformed), _) => Err(malformed),
+            (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
+            (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
         };
-        let original = match (&method, url) {
-            (Ok(method), Ok(url)) if headers_fit => Ok(Original { method, url }),
-            _ => Err(MalformedOriginal),
-        };
+        let headers = headers.unwrap_or_default();
         let request = CheckRequest {
             contract: Contract::ExtAuthzGrpc,
             policy,
@@ -158,16 +170,44 @@ impl ExtAuthz {
             address: ClientAddress::InHeader,
             peer,
         };
-        let contracts = self.contracts.current();
         let outcome = contracts.check_in(place, &request).await;
         let reply = reply(&contracts, &request, &outcome, Form::Whole);
         answer(&outcome, reply)
     }
 }
 
-fn original_url(http: &wire::HttpRequest) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    let secure = OriginalUrl::is_secure(&http.scheme)?;
-    OriginalUrl::from_parts(secure, &http.host, &http.path)
+/// A message without attributes, or one that could not be read.
+const MISSING: MalformedOriginal = MalformedOriginal::missing(
+    "attributes.request.http.method (is the message of more than 128 KiB, with_request_body?)",
+);
+const COMPRESSED: MalformedOriginal = MalformedOriginal {
+    input: "the message",
+    problem: "is compressed, which this service does not accept",
+};
+const HEADERS: MalformedOriginal = MalformedOriginal {
+    input: "attributes.request.http.headers",
+    problem: "has a line that is not a header",
+};
+
+fn original_url(
+    http: &wire::HttpRequest,
+    secure: bool,
+) -> Result<OriginalUrl<'_>, MalformedOriginal> {
+    if http.method.is_empty() {
+        return Err(MISSING);
+    }
+    let secure = match http.scheme.is_empty() {
+        true => Ok(secure),
+        false => OriginalUrl::is_secure(&http.scheme),
+    };
+    let secure = secure.map_err(|_| MalformedOriginal {
+        input: "attributes.request.http.scheme",
+        problem: "is none of http, https, ws and wss",
+    })?;
+    OriginalUrl::from_parts(secure, &http.host, &http.path).map_err(|invalid| match invalid {
+        InvalidUrl::Host => invalid.of("attributes.request.http.host"),
+        _ => invalid.of("attributes.request.http.path"),
+    })
 }
 
 /// The client's headers: line by line where the proxy sends them so (`encode_raw_headers`),
@@ -175,16 +215,16 @@ fn original_url(http: &wire::HttpRequest) -> Result<OriginalUrl<'_>, MalformedOr
 fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOriginal> {
     let lines = http.header_map.as_ref();
     let count = lines.map_or(http.headers.len(), |map| map.headers.len());
-    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| MalformedOriginal)?;
+    let mut headers = HeaderMap::try_with_capacity(count).map_err(|_| HEADERS)?;
     let mut append = |name: &Bytes, value: &Bytes| {
         // What HTTP/2 calls pseudo-headers is in fields of its own.
         if name.starts_with(b":") {
             return Ok(());
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| MalformedOriginal)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| HEADERS)?;
         let value = HeaderValue::from_maybe_shared(value.clone());
-        let appended = headers.try_append(name, value.map_err(|_| MalformedOriginal)?);
-        appended.map(drop).map_err(|_| MalformedOriginal)
+        let appended = headers.try_append(name, value.map_err(|_| HEADERS)?);
+        appended.map(drop).map_err(|_| HEADERS)
     };
     match lines {
         Some(map) => {

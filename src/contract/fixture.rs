@@ -43,11 +43,12 @@ impl Fixture {
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
         let checker = bench.checker(Rules::default(), &cookie.name);
-        let sign_in = SignIn::new(SignInConfig {
+        let config = SignInConfig {
             url: "https://login.example.com/".parse().unwrap(),
             return_parameter: "rd".to_owned(),
             allowed_hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
-        });
+        };
+        let sign_in = SignIn::new(config, true);
         let mut contracts = Contracts {
             checker,
             cookie: SessionCookie::new(cookie).unwrap(),
@@ -64,7 +65,7 @@ impl Fixture {
         let room = Room::new("check", What::Requests, 2, shown);
         Self {
             bench,
-            front: Front::new(contracts.clone(), axum::Router::new(), room.clone()),
+            front: Front::new(contracts.clone(), room.clone()),
             room,
             contracts,
             token: started.token.expose(),

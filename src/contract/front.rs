@@ -1,33 +1,29 @@
 use std::net::SocketAddr;
 
-use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
-use http::{Request, Response};
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::auth_request::AUTH_REQUEST;
 use super::forward_auth::FORWARD_AUTH;
 use super::sub_request::HeaderContract;
-use super::{Contracts, ext_authz, vouch};
-use crate::listener::{HttpService, Limited, Room};
+use super::unknown_path::UnknownPaths;
+use super::{Contracts, ext_authz};
+use crate::listener::{HttpService, Room, drain};
 use crate::live::Live;
 
-/// One request that is no check, for so many checks.
-const SHARE: usize = 16;
-
-/// What is served on the `check` listener. Checks go straight to their contract, by any method: the
-/// proxy may pass on the original one, which says nothing about the check itself. All else goes to
-/// a router.
+/// What is served on the `check` listener: contracts, by any method: the
+/// proxy may pass on the original one, which says nothing about the check itself. All else is 404.
 #[derive(Clone)]
 pub struct Front {
     contracts: Live<Contracts>,
-    others: Limited,
+    unknown: UnknownPaths,
     room: Room,
 }
 
-/// Who answers a path.
+/// The contract of a path.
 #[derive(Clone, Copy)]
 enum Way<'a> {
     Headers(&'static HeaderContract, Option<&'a str>),
@@ -35,53 +31,76 @@ enum Way<'a> {
 }
 
 impl Front {
-    /// Answers checks by these contracts, hands out their keys, and leaves the rest to `others`; as many at once as
-    /// there is `room` for.
+    /// Answers checks by these contracts, as many at once as there is `room` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, others: Router, room: Room) -> Self {
-        let keys = Router::new().route("/.well-known/jwks.json", get(vouch::keys));
-        let others = keys.with_state(contracts.clone()).merge(others);
+    pub fn new(contracts: Live<Contracts>, room: Room) -> Self {
         Self {
-            // Bodies are read there, which may take long.
-            others: Limited::new(others, room.beside(SHARE)),
             contracts,
+            unknown: UnknownPaths::default(),
             room,
         }
     }
 
-    /// Answers a request that `peer` has sent; its body is read by `others` alone.
+    /// Answers a request that `peer` has sent. A body says nothing about the check, and is read to its end, up to a
+    /// bound: a proxy takes a connection that closes while it sends for an error.
     pub async fn answer<B>(&self, request: Request<B>, peer: Option<SocketAddr>) -> Response<Body>
     where
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
-        let Some(way) = Way::of(request.uri()) else {
-            return self.others.answer(request.map(Body::new)).await;
+        let (head, body) = request.into_parts();
+        let mut response = match Way::of(&head.uri) {
+            Some(way) => self.check(way, &head, peer).await,
+            None => self.not_found(&head),
         };
-        let place = self.room.take();
-        let contracts = self.contracts.current();
-        let headers = request.headers();
-        let reply = match way {
-            Way::Headers(contract, policy) => {
-                let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
-                let sub_request = contract.read(policy.as_deref(), peer, headers);
-                sub_request.answer(&contracts, place).await
-            }
-            Way::ExtAuthz(policy, target) => {
-                let method = request.method();
-                let literal = contracts.literal_headers;
-                let sub_request = ext_authz::read(policy, target, method, headers, peer, literal);
-                sub_request.answer(&contracts, place).await
-            }
-        };
-        reply.map(|text| match text.is_empty() {
+        if !drain(body).await {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response.map(|text| match text.is_empty() {
             true => Body::empty(),
             false => Body::from(text),
         })
     }
+
+    async fn check(
+        &self,
+        way: Way<'_>,
+        head: &http::request::Parts,
+        peer: Option<SocketAddr>,
+    ) -> Response<String> {
+        let place = self.room.take();
+        let contracts = self.contracts.current();
+        let secure = contracts.cookie.is_secure();
+        match way {
+            Way::Headers(contract, policy) => {
+                let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
+                let sub_request = contract.read(policy.as_deref(), peer, &head.headers, secure);
+                sub_request.answer(&contracts, place).await
+            }
+            Way::ExtAuthz(policy, target) => {
+                let defaults = (contracts.literal_headers, secure);
+                let sub_request = ext_authz::read(policy, target, head, peer, defaults);
+                sub_request.answer(&contracts, place).await
+            }
+        }
+    }
+
+    fn not_found(&self, head: &http::request::Parts) -> Response<String> {
+        let contracts = self.contracts.current();
+        let metrics = &contracts.checker.lifecycle.metrics;
+        let mut response = Response::new(self.unknown.answer(head.uri.path(), metrics));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
 }
 
 impl HttpService for Front {
+    /// A proxy has few connections and many checks, and the answers are small.
+    const MAX_STREAMS: u32 = 1024;
+
     async fn call(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.answer(request, Some(peer)).await
     }
@@ -112,7 +131,6 @@ impl<'a> Way<'a> {
         Some(Self::ExtAuthz(policy, &asked[path.len() - target.len()..]))
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

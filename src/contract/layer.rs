@@ -108,8 +108,10 @@ impl CurfewLayer {
         let (host, method) = (host(&request), request.method().clone());
         let target = request.uri().path_and_query().map_or("/", |it| it.as_str());
         let target = target.to_owned();
-        let url = host.as_deref().ok_or(MalformedOriginal).and_then(|host| {
-            OriginalUrl::from_parts(self.secure, host.as_bytes(), target.as_bytes())
+        let missing = MalformedOriginal::missing("Host");
+        let url = host.as_deref().ok_or(missing).and_then(|host| {
+            let url = OriginalUrl::from_parts(self.secure, host.as_bytes(), target.as_bytes());
+            url.map_err(|invalid| invalid.of("the request"))
         });
         let check = CheckRequest {
             contract: Contract::Layer,

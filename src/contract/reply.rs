@@ -6,12 +6,23 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Contracts;
-use super::sign_in::wants_html;
-use crate::check::{CheckRequest, Outcome};
+use super::sign_in::{is_framed, wants_html};
+use crate::check::{CheckRequest, Detail, Outcome};
 use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
 
 pub(super) const SESSION_REASON: HeaderName = HeaderName::from_static("x-session-reason");
+/// Which input was wrong, for `malformed_request` and `unknown_host`.
+pub(super) const SESSION_DETAIL: HeaderName = HeaderName::from_static("x-session-detail");
+
+/// Says that a frame asks, and that signing in would help: for proxies that make pages of denials themselves.
+const SESSION_FRAME: HeaderName = HeaderName::from_static("x-session-frame");
+
+/// What a frame shows instead of a sign-in page, which identity providers let nobody frame. The link has the address
+/// of the frame itself: in the whole window the check denies it as a navigation, and sends the browser to sign in.
+pub const FRAMED: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+    <title>Not signed in</title></head><body><p>You are not signed in.</p>\
+    <p><a href=\"\" target=\"_top\">Sign in</a></p></body></html>\n";
 
 /// About how many headers an answer has.
 const HEADERS: usize = 12;
@@ -90,6 +101,8 @@ fn deny(
 ) {
     let relayed = outcome.relayed.as_deref();
     let told = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
+    let framed = framed_sign_in(contracts, request, reason, told.is_some());
+    let told = told.filter(|_| !framed);
     let location = match (told, &contracts.sign_in, &request.original) {
         (Some(told), ..) => Some(told.clone()).filter(|it| it.len() <= form.room_for_location()),
         (None, Some(sign_in), Ok(original)) => {
@@ -99,7 +112,7 @@ fn deny(
     };
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {
-        DenyReason::Forbidden => StatusCode::FORBIDDEN,
+        DenyReason::Forbidden | DenyReason::UnknownHost => StatusCode::FORBIDDEN,
         _ if reason.is_unavailability() => StatusCode::SERVICE_UNAVAILABLE,
         _ if redirect => StatusCode::FOUND,
         _ => StatusCode::UNAUTHORIZED,
@@ -107,8 +120,16 @@ fn deny(
     let status = response.status();
     let headers = response.headers_mut();
     headers.insert(SESSION_REASON, HeaderValue::from_static(reason.as_str()));
+    if framed {
+        headers.insert(SESSION_FRAME, HeaderValue::from_static("sign-in"));
+    }
+    let detail = outcome.detail;
+    if let Some(text) = detail.and_then(|it| HeaderValue::try_from(it.to_string()).ok()) {
+        headers.insert(SESSION_DETAIL, text);
+    }
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, challenge(reason, outcome.max_auth_age));
+        let challenge = challenge(reason, outcome.max_auth_age, detail);
+        headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -130,12 +151,29 @@ fn deny(
     }
     if form == Form::Whole && !redirect && !is_grpc(request.headers) {
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
+            _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
             Some(relayed) => relayed,
             None => body(reason, wants_html(request.headers)),
         };
         headers.insert(CONTENT_TYPE, content_type);
         *response.body_mut() = body;
     }
+}
+
+/// Whether a frame asks for a page that signing in would open: here, or where another service sends browsers.
+fn framed_sign_in(
+    contracts: &Contracts,
+    request: &CheckRequest<'_>,
+    reason: DenyReason,
+    elsewhere: bool,
+) -> bool {
+    let sign_in = contracts.sign_in.as_ref();
+    let helps = elsewhere || sign_in.is_some_and(|sign_in| sign_in.helps(reason));
+    let framed = |method| is_framed(method, request.headers);
+    helps
+        && request
+            .original
+            .is_ok_and(|original| framed(original.method))
 }
 
 /// Hands on what another service says, instead of what is there under its names.
@@ -158,9 +196,15 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The challenge of a 401: RFC 6750 section 3, which wants no error code where no credential came,
 /// and RFC 9470 for step-up.
-fn challenge(reason: DenyReason, max_auth_age: Option<u64>) -> HeaderValue {
+fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detail>) -> HeaderValue {
     let text = match (reason, max_auth_age) {
-        (DenyReason::NoCredential | DenyReason::MalformedRequest, _) => "Bearer".to_owned(),
+        (DenyReason::NoCredential, _) => "Bearer".to_owned(),
+        (DenyReason::MalformedRequest, _) => match detail {
+            Some(detail) => {
+                format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
+            }
+            None => "Bearer error=\"invalid_request\"".to_owned(),
+        },
         (DenyReason::ReauthenticationRequired, Some(age)) => {
             format!("Bearer error=\"insufficient_user_authentication\", max_age={age}")
         }
@@ -172,6 +216,8 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("Bearer"))
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+
 /// The content type and the text of a denial. Nothing of the request is in it.
 fn body(reason: DenyReason, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
@@ -180,8 +226,7 @@ fn body(reason: DenyReason, html: bool) -> (HeaderValue, String) {
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <title>Not signed in</title></head><body><p>{message}</p></body></html>"
         );
-        let kind = HeaderValue::from_static("text/html; charset=utf-8");
-        return (kind, page);
+        return (HeaderValue::from_static(HTML), page);
     }
     let object = format!("{{\"error\":\"{reason}\",\"message\":\"{message}\"}}");
     (HeaderValue::from_static("application/json"), object)
@@ -208,6 +253,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
             "Your session can not be checked right now. Please try again in a moment."
         }
         DenyReason::MalformedRequest => "This request can not be checked.",
+        DenyReason::UnknownHost => "This host is not known here.",
     }
 }
 

@@ -9,22 +9,62 @@ use crate::session::DenyReason;
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
 /// The way to the sign-in page.
 #[derive(Clone, Debug)]
-pub struct SignIn(SignInConfig);
+pub struct SignIn {
+    config: SignInConfig,
+    /// Whether the session cookie is sent over TLS only; then browsers are never sent back over `http`, where they
+    /// would not send it, and be sent to sign in again, for ever.
+    secure: bool,
+}
 
 impl SignIn {
-    /// To the configured page.
+    /// To the configured page; `secure` where the session cookie is sent over TLS only.
     #[must_use]
-    pub const fn new(config: SignInConfig) -> Self {
-        Self(config)
+    pub const fn new(config: SignInConfig, secure: bool) -> Self {
+        Self { config, secure }
+    }
+
+    /// Whether a denial for this reason is one that signing in ends.
+    #[must_use]
+    pub const fn helps(&self, reason: DenyReason) -> bool {
+        !reason.is_unavailability()
+            && !matches!(
+                reason,
+                DenyReason::Forbidden | DenyReason::MalformedRequest | DenyReason::UnknownHost
+            )
+    }
+
+    /// An address to return to, over TLS where the session cookie needs it.
+    fn raised<'a>(&self, original: &OriginalUrl<'a>) -> OriginalUrl<'a> {
+        if original.secure || !self.secure {
+            return *original;
+        }
+        let host = original.host.strip_suffix(":80");
+        OriginalUrl {
+            secure: true,
+            host: host.unwrap_or(original.host),
+            ..*original
+        }
+    }
+
+    /// The same for an address that a browser brings.
+    #[must_use]
+    pub fn raise(&self, mut url: url::Url) -> url::Url {
+        if self.secure && url.scheme() == "http" {
+            // It can't fail: both schemes are special ones with a host.
+            let _ = url.set_scheme("https");
+        }
+        url
     }
 
     /// Where to send the client of a request that was denied for `reason`: the sign-in page, with
     /// the exact address that was asked for, and the reason.
     ///
-    /// `None` where signing in would not help; where the request is not a browser's navigation,
-    /// which is the only kind that can be repeated after it; where the address is not of an
+    /// `None` where signing in would not help; where the request is not a browser's navigation of the whole
+    /// window, which is the only kind that can be repeated after it; where the address is not of an
     /// allowed host (an open redirect, CWE-601, otherwise); where it is the sign-in page's own; or
     /// where all of it would have more than `room` bytes.
     pub(super) fn location(
@@ -34,24 +74,23 @@ impl SignIn {
         reason: DenyReason,
         room: usize,
     ) -> Option<HeaderValue> {
-        let helps = !reason.is_unavailability()
-            && !matches!(reason, DenyReason::Forbidden | DenyReason::MalformedRequest);
-        let wanted = helps
+        let url = self.raised(&original.url);
+        let wanted = self.helps(reason)
             && is_navigation(original.method, headers)
-            && self.may_return_to(&original.url)
-            && !self.is_own(&original.url);
+            && self.may_return_to(&url)
+            && !self.is_own(&url);
         if !wanted {
             return None;
         }
-        let mut target = self.0.url.to_string();
-        target.push(if self.0.url.query().is_some() {
+        let mut target = self.config.url.to_string();
+        target.push(if self.config.url.query().is_some() {
             '&'
         } else {
             '?'
         });
-        target.push_str(&self.0.return_parameter);
+        target.push_str(&self.config.return_parameter);
         target.push('=');
-        target.extend(byte_serialize(&original.url.to_bytes()));
+        target.extend(byte_serialize(&url.to_bytes()));
         target.push_str("&reason=");
         target.push_str(reason.as_str());
         if target.len() > room {
@@ -77,18 +116,21 @@ impl SignIn {
 
     /// Whether a host is one of the allowed; in lower case, with a port that is not the usual one.
     fn is_allowed(&self, host: &str) -> bool {
-        self.0.allowed_hosts.iter().any(|pattern| match pattern {
-            HostPattern::Exact(allowed) => *allowed == host,
-            HostPattern::Below(domain) => {
-                !host.contains(':') && host.len() > domain.len() && host.ends_with(&**domain)
-            }
-        })
+        self.config
+            .allowed_hosts
+            .iter()
+            .any(|pattern| match pattern {
+                HostPattern::Exact(allowed) => *allowed == host,
+                HostPattern::Below(domain) => {
+                    !host.contains(':') && host.len() > domain.len() && host.ends_with(&**domain)
+                }
+            })
     }
 
     /// Whether the sign-in page itself was asked for: it is protected by mistake, and sending the
     /// browser there again would never end.
     fn is_own(&self, original: &OriginalUrl<'_>) -> bool {
-        let page = &self.0.url;
+        let page = &self.config.url;
         let host = match (page.host_str(), page.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}"),
             (host, _) => host.unwrap_or_default().to_owned(),
@@ -104,16 +146,36 @@ fn usual_port_left_out(original: &OriginalUrl<'_>) -> String {
     host.unwrap_or(original.host).to_ascii_lowercase()
 }
 
-/// Whether a browser asks for a page to show: by its own word (Fetch Metadata), or, for one that
+/// Whether a browser asks for a page that a frame shows, by its own word (Fetch Metadata).
+#[must_use]
+pub fn is_framed(method: &Method, headers: &HeaderMap) -> bool {
+    let is = |name: HeaderName, values: &[&str]| {
+        headers
+            .get(name)
+            .is_some_and(|value| values.iter().any(|known| value == known))
+    };
+    *method == Method::GET
+        && is(SEC_FETCH_MODE, &["navigate"])
+        && is(
+            SEC_FETCH_DEST,
+            &["iframe", "frame", "embed", "object", "fencedframe"],
+        )
+}
+
+/// Whether a browser asks for a page to show in the whole window: by its own word (Fetch Metadata), or, for one that
 /// does not say, because it wants HTML and no script asks.
-fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     // Some proxies leave `Upgrade` out of what they ask.
     let opens_socket = headers.contains_key(UPGRADE) || headers.contains_key(SEC_WEBSOCKET_KEY);
     if *method != Method::GET || opens_socket {
         return false;
     }
     if let Some(mode) = headers.get(SEC_FETCH_MODE) {
-        return mode == "navigate";
+        let whole = headers
+            .get(SEC_FETCH_DEST)
+            .is_none_or(|dest| dest == "document");
+        return mode == "navigate" && whole;
     }
     let by_script = headers
         .get(REQUESTED_WITH)
@@ -140,11 +202,12 @@ mod tests {
     use super::*;
 
     fn sign_in(url: &str, hosts: Vec<HostPattern>) -> SignIn {
-        SignIn::new(SignInConfig {
+        let config = SignInConfig {
             url: url.parse().unwrap(),
             return_parameter: "rd".to_owned(),
             allowed_hosts: hosts,
-        })
+        };
+        SignIn::new(config, false)
     }
 
     fn usual() -> SignIn {
@@ -250,6 +313,13 @@ mod tests {
             ("GET", &[plain], false),
             ("GET", &[("accept", "*/*")], false),
             ("GET", &[HTML, script], false),
+            ("GET", &[NAVIGATE[0], ("sec-fetch-dest", "document")], true),
+            ("GET", &[NAVIGATE[0], ("sec-fetch-dest", "iframe")], false),
+            (
+                "GET",
+                &[NAVIGATE[0], HTML, ("sec-fetch-dest", "frame")],
+                false,
+            ),
             ("GET", &[HTML, ("sec-fetch-mode", "cors")], false),
             ("GET", &[HTML, ("sec-fetch-mode", "websocket")], false),
             ("GET", &[HTML, upgrade], false),
@@ -261,6 +331,55 @@ mod tests {
             let url = "https://app.example.com/";
             let target = location(&usual(), method, url, lines, DenyReason::NoCredential);
             assert_eq!(target.is_some(), redirected, "{method} {lines:?}");
+        }
+    }
+
+    /// A cookie that is sent over TLS only would not be there after a return over HTTP.
+    #[test]
+    fn while_the_cookie_is_secure_the_way_back_is_https() {
+        let secure = SignIn {
+            secure: true,
+            ..usual()
+        };
+        for (url, back) in [
+            ("http://app.example.com/a", "https://app.example.com/a"),
+            ("http://app.example.com:80/a", "https://app.example.com/a"),
+            ("https://app.example.com/a", "https://app.example.com/a"),
+            (
+                "http://dev.example.com:8443/",
+                "https://dev.example.com:8443/",
+            ),
+        ] {
+            let target = location(&secure, "GET", url, &NAVIGATE, DenyReason::NoCredential);
+            let query = target.unwrap().parse::<url::Url>().unwrap();
+            let (_, found) = query.query_pairs().next().unwrap();
+            assert_eq!(found, back);
+            let url = secure.raise(url.parse().unwrap());
+            assert_eq!(url.as_str(), back);
+        }
+        let plain = usual().raise("http://app.example.com/".parse().unwrap());
+        assert_eq!(plain.scheme(), "http");
+    }
+
+    #[test]
+    fn frames_are_told_apart() {
+        let framed = |method: &str, lines: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+            }
+            is_framed(&method.parse().unwrap(), &headers)
+        };
+        for dest in ["iframe", "frame", "embed", "object", "fencedframe"] {
+            assert!(framed("GET", &[NAVIGATE[0], ("sec-fetch-dest", dest)]));
+        }
+        for (method, lines) in [
+            ("GET", &[NAVIGATE[0], ("sec-fetch-dest", "document")][..]),
+            ("GET", &[NAVIGATE[0]]),
+            ("POST", &[NAVIGATE[0], ("sec-fetch-dest", "iframe")]),
+            ("GET", &[("sec-fetch-dest", "iframe")]),
+        ] {
+            assert!(!framed(method, lines), "{method} {lines:?}");
         }
     }
 
@@ -276,6 +395,7 @@ mod tests {
                     | "source_unavailable"
                     | "overloaded"
                     | "malformed_request"
+                    | "unknown_host"
             );
             assert_eq!(target.is_some(), helps, "{reason}");
         }

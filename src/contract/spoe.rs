@@ -11,15 +11,15 @@ mod headers;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use spop::frame::Message;
 use spop::{Action, TypedData, VarScope};
 
 use super::Contracts;
-use super::reply::{Form, SESSION_REASON, reply};
+use super::reply::{Form, SESSION_DETAIL, SESSION_REASON, reply};
 use super::vouch::ASSERTION;
 use crate::check::{
-    CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl, Outcome,
+    CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
 use crate::identity::Identity;
 use crate::listener::Place;
@@ -41,16 +41,20 @@ async fn answer(
         tracing::warn!(message = ?message.name, "HAProxy sends a message that is not known");
         return Vec::new();
     }
-    let (headers, headers_fit) = match client_headers(message) {
-        Ok(headers) => (headers, true),
-        Err(MalformedOriginal) => (HeaderMap::new(), false),
+    let headers = text(message, "headers").and_then(headers::parse);
+    let method = text(message, "method").and_then(|method| {
+        Method::from_bytes(method).map_err(|_| MalformedOriginal {
+            input: "the argument method",
+            problem: "is not a method",
+        })
+    });
+    let url = original_url(message, contracts.cookie.is_secure());
+    let original = match (&method, url, &headers) {
+        (_, Err(malformed), _) => Err(malformed),
+        (Err(malformed), ..) | (.., Err(malformed)) => Err(*malformed),
+        (Ok(method), Ok(url), Ok(_)) => Ok(Original { method, url }),
     };
-    let method = text(message, "method")
-        .and_then(|method| Method::from_bytes(method).map_err(|_| MalformedOriginal));
-    let original = match (&method, original_url(message)) {
-        (Ok(method), Ok(url)) if headers_fit => Ok(Original { method, url }),
-        _ => Err(MalformedOriginal),
-    };
+    let headers = headers.unwrap_or_default();
     let policy = match message.get("policy") {
         None | Some(TypedData::Null) => None,
         // What is no name is not the name of a policy either, and denied as such.
@@ -75,13 +79,32 @@ fn text<'a>(message: &'a Message, name: &str) -> Result<&'a [u8], MalformedOrigi
     match message.get(name) {
         Some(TypedData::String(text)) => Ok(text.as_bytes()),
         Some(TypedData::Binary(bytes)) => Ok(bytes),
-        _ => Err(MalformedOriginal),
+        _ => Err(MalformedOriginal::missing(match name {
+            "method" => "the argument method",
+            "host" => "the argument host",
+            "path" => "the argument path",
+            "scheme" => "the argument scheme",
+            "headers" => "the argument headers",
+            _ => "an argument",
+        })),
     }
 }
 
-fn original_url(message: &Message) -> Result<OriginalUrl<'_>, MalformedOriginal> {
-    let secure = OriginalUrl::is_secure(text(message, "scheme")?)?;
-    OriginalUrl::from_parts(secure, text(message, "host")?, text(message, "path")?)
+fn original_url(message: &Message, secure: bool) -> Result<OriginalUrl<'_>, MalformedOriginal> {
+    let secure = match message.get("scheme") {
+        None | Some(TypedData::Null) => secure,
+        Some(_) => {
+            OriginalUrl::is_secure(text(message, "scheme")?).map_err(|_| MalformedOriginal {
+                input: "the argument scheme",
+                problem: "is none of http, https, ws and wss",
+            })?
+        }
+    };
+    let (host, path) = (text(message, "host")?, text(message, "path")?);
+    OriginalUrl::from_parts(secure, host, path).map_err(|invalid| match invalid {
+        InvalidUrl::Host => invalid.of("the argument host"),
+        _ => invalid.of("the argument path"),
+    })
 }
 
 /// The address of the client, where HAProxy sends it.
@@ -93,13 +116,10 @@ fn source(message: &Message) -> Option<IpAddr> {
     }
 }
 
-fn client_headers(message: &Message) -> Result<HeaderMap, MalformedOriginal> {
-    headers::parse(text(message, "headers")?)
-}
-
 /// Which header of the answer is in which variable.
-const VARIABLES: [(HeaderName, &str); 6] = [
+const VARIABLES: [(HeaderName, &str); 7] = [
     (SESSION_REASON, "reason"),
+    (SESSION_DETAIL, "detail"),
     (WWW_AUTHENTICATE, "challenge"),
     (SET_COOKIE, "set_cookie"),
     (LOCATION, "location"),

@@ -10,31 +10,81 @@ use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, Ori
 use crate::listener::Place;
 use crate::policy::Contract;
 
-/// The value of a header that must be there once.
-pub(super) fn only<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> Result<&'a HeaderValue, MalformedOriginal> {
-    let mut values = headers.get_all(name).into_iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(MalformedOriginal),
+/// A header that is an input of a contract.
+pub(super) struct Input {
+    pub(super) name: HeaderName,
+    /// The name as people write it, for messages.
+    pub(super) label: &'static str,
+}
+
+impl Input {
+    pub(super) const fn new(name: &'static str, label: &'static str) -> Self {
+        Self {
+            name: HeaderName::from_static(name),
+            label,
+        }
+    }
+
+    /// The value, which must be there once.
+    pub(super) fn value<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<&'a HeaderValue, MalformedOriginal> {
+        self.optional(headers)?
+            .ok_or(MalformedOriginal::missing(self.label))
+    }
+
+    /// The value, which must not be there twice.
+    pub(super) fn optional<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<&'a HeaderValue>, MalformedOriginal> {
+        let mut values = headers.get_all(&self.name).into_iter();
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(MalformedOriginal::repeated(self.label)),
+        }
+    }
+
+    /// The method that the header names.
+    pub(super) fn method(&self, headers: &HeaderMap) -> Result<Method, MalformedOriginal> {
+        let value = self.value(headers)?;
+        Method::from_bytes(value.as_bytes()).map_err(|_| MalformedOriginal {
+            input: self.label,
+            problem: "is not a method",
+        })
+    }
+
+    /// Whether the header names a scheme over TLS; `otherwise` where it is missing.
+    pub(super) fn is_secure(
+        &self,
+        headers: &HeaderMap,
+        otherwise: bool,
+    ) -> Result<bool, MalformedOriginal> {
+        let Some(scheme) = self.optional(headers)? else {
+            return Ok(otherwise);
+        };
+        OriginalUrl::is_secure(scheme.as_bytes()).map_err(|_| MalformedOriginal {
+            input: self.label,
+            problem: "is none of http, https, ws and wss",
+        })
     }
 }
 
-/// The method that a header names.
-pub(super) fn method(headers: &HeaderMap, name: &HeaderName) -> Result<Method, MalformedOriginal> {
-    let value = only(headers, name)?;
-    Method::from_bytes(value.as_bytes()).map_err(|_| MalformedOriginal)
-}
+/// `X-Forwarded-Proto`: it says only with which scheme a return address begins.
+pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-Forwarded-Proto");
+
+/// Reads the URL of the original request; the flag is whether clients come over TLS where no input says so.
+type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
 /// A contract whose sub-requests say everything in headers.
 pub(super) struct HeaderContract {
     pub(super) contract: Contract,
-    pub(super) form: Form,
+    /// How much of the answer the proxy that sends these headers hands on.
+    pub(super) form: fn(&HeaderMap) -> Form,
     /// The header that names the original method.
-    pub(super) method: HeaderName,
-    pub(super) url: fn(&HeaderMap) -> Result<OriginalUrl<'_>, MalformedOriginal>,
+    pub(super) method: Input,
+    pub(super) url: ReadUrl,
 }
 
 impl HeaderContract {
@@ -44,13 +94,14 @@ impl HeaderContract {
         policy: Option<&'a str>,
         peer: Option<SocketAddr>,
         headers: &'a HeaderMap,
+        secure: bool,
     ) -> SubRequest<'a> {
         SubRequest {
             contract: self.contract,
-            form: self.form,
+            form: (self.form)(headers),
             policy,
-            method: method(headers, &self.method),
-            url: (self.url)(headers),
+            method: self.method.method(headers),
+            url: (self.url)(headers, secure),
             headers,
             peer,
         }
@@ -75,9 +126,11 @@ impl SubRequest<'_> {
         contracts: &Contracts,
         place: Option<Place>,
     ) -> Response<String> {
+        // Of two wrong inputs the URL is named: it says more about the proxy.
         let original = match (&self.method, self.url) {
+            (_, Err(malformed)) => Err(malformed),
+            (Err(malformed), _) => Err(*malformed),
             (Ok(method), Ok(url)) => Ok(Original { method, url }),
-            _ => Err(MalformedOriginal),
         };
         let request = CheckRequest {
             contract: self.contract,

@@ -256,14 +256,17 @@ async fn who_is_there_is_signed() {
     assert!(matches!(variable, TypedData::String(text) if text.split('.').count() == 3));
     let denied = auth_request(&fixture, &[]).await;
     assert!(!denied.headers().contains_key("x-curfew-assertion"));
-    let keys = fixture.send("GET", "/.well-known/jwks.json", &[]).await;
+    let served = async |fixture: &Fixture| {
+        let contracts = axum::extract::State(fixture.contracts.current());
+        super::keys(contracts).await
+    };
+    let keys = served(&fixture).await;
     assert_eq!(keys.headers()["cache-control"], "public, max-age=300");
     let keys: serde_json::Value = serde_json::from_slice(&body(keys).await).unwrap();
     assert_eq!(keys["keys"][0]["crv"], "Ed25519");
     assert!(keys["keys"][0].get("d").is_none());
     let without = Fixture::new().await;
-    let none = without.send("GET", "/.well-known/jwks.json", &[]).await;
-    assert_eq!(none.status(), 404);
+    assert_eq!(served(&without).await.status(), 404);
 }
 
 /// One line for each group, where the backend wants that.

@@ -39,7 +39,7 @@ impl Contracts {
 }
 
 /// `GET /.well-known/jwks.json`: the keys to verify assertions with; 404 where none are signed.
-pub(super) async fn keys(State(contracts): State<Arc<Contracts>>) -> Response {
+pub async fn keys(State(contracts): State<Arc<Contracts>>) -> Response {
     match &contracts.assertion {
         Some(signer) => ([(CACHE_CONTROL, KEPT)], Json(signer.published())).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

@@ -16,13 +16,12 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Socket;
+use super::paced::{Outflow, Paced};
 
 /// The most bytes that the head of a request may have: 64 KiB of headers, and room for the rest. There
 /// may be 100 headers, as many as Envoy, Apache and Tomcat let pass; for more the library would make
 /// room at every request, which for 1024 was a fifth of what a check costs.
 const MAX_HEAD: usize = 80 * 1024;
-/// The most requests at once on one HTTP/2 connection. A proxy has few connections and many checks.
-const MAX_STREAMS: u32 = 1024;
 /// How long a connection may be without a request: it is closed when that has passed once or, at
 /// the latest, twice. Longer than NGINX keeps an idle connection (60 s) and Traefik (90 s), so that
 /// it is never us who close one that it is about to use.
@@ -35,6 +34,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Answers the requests of a listener.
 pub trait HttpService: Clone + Send + Sync + 'static {
+    /// The most requests at once on one HTTP/2 connection. Their answers are in memory until the client reads them.
+    const MAX_STREAMS: u32 = 64;
+
     /// Answers a request that `peer` has sent.
     fn call(
         &self,
@@ -89,30 +91,41 @@ async fn serve_connection(
     let Some(Ok(Ok(http2))) = stop.run_until_cancelled(beginning).await else {
         return Ok(());
     };
-    let progress = Arc::new(Progress::default());
-    let counted = Arc::clone(&progress);
+    let max_streams = max_streams(&service);
     let service = Arc::new(service);
+    let progress = Arc::new(Progress::default());
+    let (counted, outflow) = (Arc::clone(&progress), Arc::new(Outflow::default()));
+    let stream = TokioIo::new(Paced::new(stream, Arc::clone(&outflow)));
     let service = service_fn(move |request: Request<Incoming>| {
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
+        let outflow = Arc::clone(&outflow);
         async move {
             let _ended_in_any_case = counted.begin();
-            Ok::<_, Infallible>(service.call(request, peer).await)
+            // HTTP/2 has windows for this, and answers to several requests at once.
+            if !http2 {
+                outflow.empty().await;
+            }
+            let response = service.call(request, peer).await;
+            outflow.begin();
+            Ok::<_, Infallible>(response)
         }
     });
-    let stream = TokioIo::new(stream);
     if http2 {
         let connection = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(MAX_HEAD as u32)
-            .max_concurrent_streams(MAX_STREAMS)
+            .max_concurrent_streams(max_streams)
             .serve_connection(stream, service);
         progress.unless_silent(watcher.watch(connection)).await
     } else {
         let connection = http1::Builder::new()
-            .pipeline_flush(true)
             .max_buf_size(MAX_HEAD)
             .serve_connection(stream, service);
         progress.unless_silent(watcher.watch(connection)).await
     }
+}
+
+const fn max_streams<S: HttpService>(_: &S) -> u32 {
+    S::MAX_STREAMS
 }
 
 /// Whether the client begins as HTTP/2 does.

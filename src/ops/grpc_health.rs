@@ -12,21 +12,30 @@ use crate::ops::Ops;
 /// How often the health of the gRPC service is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Keeps the health that gRPC clients see (`grpc.health.v1`, for the server as a whole) the same as
-/// `/readyz`.
-pub async fn report(ops: Arc<Ops>, reporter: HealthReporter, stop: CancellationToken) {
+/// Keeps the health that gRPC clients see (`grpc.health.v1`) the same as `/readyz`: of the server as a whole, whose name
+/// is empty, and of a service.
+pub async fn report(
+    ops: Arc<Ops>,
+    reporter: HealthReporter,
+    service: &'static str,
+    stop: CancellationToken,
+) {
+    let services = ["", service];
     loop {
         let status = match ops.ready().await {
             Ok(()) => ServingStatus::Serving,
             Err(_) => ServingStatus::NotServing,
         };
-        reporter.set_service_status("", status).await;
+        for service in services {
+            reporter.set_service_status(service, status).await;
+        }
         let pause = stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
         if pause.is_none() {
             break;
         }
     }
-    reporter
-        .set_service_status("", ServingStatus::NotServing)
-        .await;
+    for service in services {
+        let stopping = ServingStatus::NotServing;
+        reporter.set_service_status(service, stopping).await;
+    }
 }

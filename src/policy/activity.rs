@@ -10,6 +10,11 @@ pub enum ActivityKind {
     /// Of these, only top-level navigations and unsafe methods: what a person does, and not what a
     /// page does on its own.
     Navigation,
+    /// Of those of `Any`, only unsafe methods and navigations that a person has started (`Sec-Fetch-User: ?1`):
+    /// for proxies that withhold the headers with which background requests are marked.
+    Explicit,
+    /// What both `Navigation` and `Explicit` count, where one policy says the one and another the other.
+    NavigationAndExplicit,
 }
 
 impl ActivityKind {
@@ -19,15 +24,33 @@ impl ActivityKind {
         match self {
             Self::Any => "any",
             Self::Navigation => "navigation",
+            Self::Explicit => "explicit",
+            Self::NavigationAndExplicit => "navigation and explicit",
         }
     }
 
-    /// The one under which fewer requests count.
+    /// The kind under which only those requests count that count under both.
     #[must_use]
     pub const fn strictest(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Any, Self::Any) => Self::Any,
-            _ => Self::Navigation,
+            (Self::Any, kind) | (kind, Self::Any) => kind,
+            (Self::Navigation, Self::Navigation) => Self::Navigation,
+            (Self::Explicit, Self::Explicit) => Self::Explicit,
+            _ => Self::NavigationAndExplicit,
+        }
+    }
+
+    /// Why a request is no activity, where this kind says so.
+    fn refuses(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
+        let navigation = !method.is_safe() || is_navigation(headers);
+        let explicit = changes_something(method) || is_started_by_a_person(headers);
+        let not_navigation = || (!navigation).then_some(Passivity::NotNavigation);
+        let not_explicit = || (!explicit).then_some(Passivity::NotExplicit);
+        match self {
+            Self::Any => None,
+            Self::Navigation => not_navigation(),
+            Self::Explicit => not_explicit(),
+            Self::NavigationAndExplicit => not_navigation().or_else(not_explicit),
         }
     }
 }
@@ -56,6 +79,8 @@ pub enum Passivity {
     Background,
     /// It is no navigation of the whole page and changes nothing, and a policy counts only those.
     NotNavigation,
+    /// It is no navigation that a person has started and changes nothing, and a policy counts only those.
+    NotExplicit,
 }
 
 impl Passivity {
@@ -70,6 +95,9 @@ impl Passivity {
             Self::Background => "a header says that it happens in the background",
             Self::NotNavigation => {
                 "a policy says `activity: navigation`, and it is no navigation of the whole page and changes nothing"
+            }
+            Self::NotExplicit => {
+                "a policy says `activity: explicit`, and it changes nothing and is no navigation that a person has started (Sec-Fetch-User)"
             }
         }
     }
@@ -115,6 +143,7 @@ impl Default for BackgroundHeaders {
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
 /// Says whether a request, by its original method and the client's headers, counts as activity.
 #[must_use]
@@ -132,8 +161,8 @@ pub fn classify(
         Passivity::Prefetch
     } else if background.say_so(headers) {
         Passivity::Background
-    } else if kind == ActivityKind::Navigation && method.is_safe() && !is_navigation(headers) {
-        Passivity::NotNavigation
+    } else if let Some(refused) = kind.refuses(method, headers) {
+        refused
     } else {
         return Activity::Touch;
     };
@@ -165,6 +194,19 @@ fn is_navigation(headers: &HeaderMap) -> bool {
         .get(SEC_FETCH_DEST)
         .is_none_or(|dest| dest == "document");
     whole_page && any_is(headers, &SEC_FETCH_MODE, "navigate")
+}
+
+/// Methods that are defined as safe, besides those of HTTP itself (RFC 9110, section 9.2.1): of WebDAV (RFC 4918,
+/// RFC 3253, RFC 5323), and QUERY.
+const MORE_SAFE: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
+
+fn changes_something(method: &Method) -> bool {
+    !method.is_safe() && !MORE_SAFE.contains(&method.as_str())
+}
+
+/// A navigation that a person has started, by the browser's own word (Fetch Metadata, `Sec-Fetch-User`).
+fn is_started_by_a_person(headers: &HeaderMap) -> bool {
+    any_is(headers, &SEC_FETCH_MODE, "navigate") && any_is(headers, &SEC_FETCH_USER, "?1")
 }
 
 fn any_is(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
@@ -275,7 +317,7 @@ mod tests {
 
     /// Any headers that this module looks at, and some that it does not.
     fn any_headers() -> impl Strategy<Value = HeaderMap> {
-        let names = "x-session-passive|kbn-system-request|sec-purpose|sec-fetch-mode|sec-fetch-dest|origin|access-control-request-method|cookie|x-poll";
+        let names = "x-session-passive|kbn-system-request|sec-purpose|sec-fetch-mode|sec-fetch-dest|sec-fetch-user|origin|access-control-request-method|cookie|x-poll";
         let values = "1|true|prefetch|navigate|document|https://a|PUT|";
         proptest::collection::vec((names, values), 0..6).prop_map(|lines| {
             let mut map = HeaderMap::new();
@@ -291,8 +333,45 @@ mod tests {
             Just(Method::GET),
             Just(Method::POST),
             Just(Method::HEAD),
-            Just(Method::OPTIONS)
+            Just(Method::OPTIONS),
+            Just("PROPFIND".parse().unwrap()),
         ]
+    }
+
+    const KINDS: [ActivityKind; 4] = [
+        ActivityKind::Any,
+        ActivityKind::Navigation,
+        ActivityKind::Explicit,
+        ActivityKind::NavigationAndExplicit,
+    ];
+
+    #[test]
+    fn explicit_counts_changes_and_what_a_person_has_started() {
+        let navigate = ("sec-fetch-mode", "navigate");
+        let person = ("sec-fetch-user", "?1");
+        for (method, lines, touches) in [
+            (Method::GET, &[navigate, person][..], true),
+            (
+                Method::GET,
+                &[navigate, person, ("sec-fetch-dest", "iframe")],
+                true,
+            ),
+            (Method::GET, &[navigate], false),
+            (Method::GET, &[person], false),
+            (Method::GET, &[], false),
+            (Method::GET, &[("sec-fetch-mode", "cors"), person], false),
+            (Method::GET, &[navigate, ("sec-fetch-user", "?0")], false),
+            (Method::HEAD, &[navigate, person], false),
+            (Method::POST, &[], true),
+            (Method::DELETE, &[], true),
+            (Method::POST, &[("x-session-passive", "1")], false),
+            ("PROPFIND".parse().unwrap(), &[], false),
+            ("MKCOL".parse().unwrap(), &[], true),
+        ] {
+            let known = BackgroundHeaders::default();
+            let found = classify(ActivityKind::Explicit, &known, &method, &headers(lines));
+            assert_eq!(found == Activity::Touch, touches, "{method} {lines:?}");
+        }
     }
 
     proptest! {
@@ -304,7 +383,7 @@ mod tests {
             method in any_method(),
             lines in any_headers(),
         ) {
-            for kind in [ActivityKind::Any, ActivityKind::Navigation] {
+            for kind in KINDS {
                 let mut lines = lines.clone();
                 let (name, value) = &BackgroundHeaders::KNOWN[which];
                 lines.append(name, value.parse().unwrap());
@@ -321,8 +400,24 @@ mod tests {
             let bare = classify(ActivityKind::Any, &known, &method, &HeaderMap::new());
             let any = classify(ActivityKind::Any, &known, &method, &lines);
             prop_assert!(bare == Activity::Touch || any != Activity::Touch);
-            let strict = classify(ActivityKind::Navigation, &known, &method, &lines);
-            prop_assert!(any == Activity::Touch || strict != Activity::Touch);
+            for kind in KINDS {
+                let strict = classify(kind, &known, &method, &lines);
+                prop_assert!(any == Activity::Touch || strict != Activity::Touch);
+            }
+        }
+
+        /// Of two kinds the strictest counts exactly what both count.
+        #[test]
+        fn the_strictest_kind_counts_what_both_count(
+            one in 0..KINDS.len(),
+            other in 0..KINDS.len(),
+            method in any_method(),
+            lines in any_headers(),
+        ) {
+            let known = BackgroundHeaders::default();
+            let touches = |kind| classify(kind, &known, &method, &lines) == Activity::Touch;
+            let both = KINDS[one].strictest(KINDS[other]);
+            prop_assert_eq!(touches(both), touches(KINDS[one]) && touches(KINDS[other]));
         }
     }
 }

@@ -12,7 +12,7 @@ use percent_encoding::percent_decode;
 pub struct NormalPath<'a>(Cow<'a, str>);
 
 /// What makes a path ambiguous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AmbiguousPath {
     /// It does not begin with a slash.
     #[error("it does not begin with /")]

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{BackgroundHeaders, Policies, Rules};
+use super::{BackgroundHeaders, NamedHosts, Policies, Rules};
 
 /// Everything that says what applies to a request.
 #[derive(Clone, Debug)]
@@ -9,6 +9,8 @@ pub struct Rulebook {
     pub policies: Arc<Policies>,
     /// Which of them, and what else, applies to which request.
     pub rules: Rules,
+    /// The hosts that the configuration names.
+    pub hosts: NamedHosts,
     /// How clients say that a request happens in the background.
     pub background: BackgroundHeaders,
 }

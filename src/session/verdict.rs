@@ -47,11 +47,13 @@ pub enum DenyReason {
     Overloaded,
     /// The sub-request is incomplete or ambiguous.
     MalformedRequest,
+    /// The configuration names hosts, and the request is for another.
+    UnknownHost,
 }
 
 impl DenyReason {
     /// Every reason, in the order of design.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoCredential,
         Self::InvalidCredential,
         Self::UnknownSession,
@@ -64,6 +66,7 @@ impl DenyReason {
         Self::SourceUnavailable,
         Self::Overloaded,
         Self::MalformedRequest,
+        Self::UnknownHost,
     ];
 
     /// The word for this reason in metrics, audit events and `X-Session-Reason`.
@@ -82,6 +85,7 @@ impl DenyReason {
             Self::SourceUnavailable => "source_unavailable",
             Self::Overloaded => "overloaded",
             Self::MalformedRequest => "malformed_request",
+            Self::UnknownHost => "unknown_host",
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use tracing::{debug, info, warn};
 
+use super::denials::More;
 use crate::credential::jwt::Whom;
 use crate::events::SessionEnded;
 use crate::session::{DenyReason, Session, SessionId, Subject, Timestamp};
@@ -174,6 +175,8 @@ pub struct Denied<'a> {
     pub rule: Option<usize>,
     /// The proxy that asked.
     pub peer: Option<IpAddr>,
+    /// Which input was wrong, for `malformed_request` and `unknown_host`.
+    pub detail: Option<&'a str>,
 }
 
 /// A request was denied. One that presents no credential concerns no session and is told at
@@ -191,6 +194,7 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
                 host = denied.host,
                 rule = denied.rule,
                 peer = denied.peer.map(tracing::field::display),
+                detail = denied.detail,
                 "request denied"
             )
         };
@@ -200,4 +204,40 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
     } else {
         event!(info);
     }
+}
+
+/// More requests were denied in a second, for one reason, than are written one by one. The fields besides
+/// `count`, `first` and `last` are those of the first.
+pub(super) fn denials_aggregated(more: &More, reason: DenyReason) {
+    macro_rules! event {
+        ($level:ident) => {
+            $level!(
+                target: TARGET,
+                event = "denials.aggregated",
+                reason = %reason,
+                count = more.count,
+                first = %more.first,
+                last = %more.last,
+                contract = more.contract,
+                host = more.host,
+                peer = more.peer.map(tracing::field::display),
+                "further requests denied"
+            )
+        };
+    }
+    if reason == DenyReason::NoCredential {
+        event!(debug);
+    } else {
+        event!(info);
+    }
+}
+
+/// Somebody began to record what proxies send.
+pub fn recording_started(actor: &str, until: &str) {
+    warn!(target: TARGET, event = "recording.started", actor, until, "recording of checks started");
+}
+
+/// Somebody read what was recorded, or stopped the recording.
+pub fn recording_used(actor: &str, what: &'static str) {
+    info!(target: TARGET, event = "recording.used", actor, what, "recording of checks used");
 }

@@ -39,6 +39,7 @@ pub struct Metrics {
     connections_refused: IntCounterVec,
     requests: IntGaugeVec,
     requests_refused: IntCounterVec,
+    unknown_paths: IntCounterVec,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
     /// Ended sessions that had come back, and were ended again.
@@ -205,6 +206,16 @@ impl Metrics {
                     &["listener"],
                 )?,
             )?,
+            unknown_paths: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_unknown_paths_total",
+                        "Requests for a path that the check listener does not serve.",
+                    ),
+                    &["class"],
+                )?,
+            )?,
             keys_fetched: register(
                 &registry,
                 IntCounterVec::new(
@@ -319,6 +330,11 @@ impl Metrics {
         self.check_seconds
             .with_label_values(&[contract])
             .observe(seconds);
+    }
+
+    /// Counts a request for a path that the `check` listener does not serve.
+    pub fn unknown_path(&self, class: &str) {
+        self.unknown_paths.with_label_values(&[class]).inc();
     }
 
     /// Counts an operation on the store; `result` is `ok` or the kind of error.

@@ -34,7 +34,7 @@ async fn the_warning() {
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false");
     let curfew = setup.start();
-    let nginx = Nginx::start(curfew.check, application);
+    let nginx = Nginx::start(curfew.listeners(), application);
     people(
         "warning.mjs",
         json!({

@@ -9,35 +9,35 @@ use crate::people;
 use crate::support::curfew::Setup;
 use crate::support::deployed::{Server, installed};
 use crate::support::nginx::Nginx;
-use crate::support::{free_port, local, traefik};
+use crate::support::{Listeners, free_port, local, traefik};
 
 #[tokio::test]
 async fn sign_in_through_nginx() {
-    let (check, application) = (local(free_port()), local(free_port()));
-    let nginx = Nginx::start(check, application);
-    sign_in("nginx", nginx.address, check, application).await;
+    let (curfew, application) = (Listeners::free(), local(free_port()));
+    let nginx = Nginx::start(curfew, application);
+    sign_in("nginx", nginx.address, curfew, application).await;
 }
 
 #[tokio::test]
 async fn sign_in_through_traefik() {
-    let (check, application) = (local(free_port()), local(free_port()));
-    let (address, _traefik) = traefik::start(check, "/forward-auth", application);
-    sign_in("traefik", address, check, application).await;
+    let (curfew, application) = (Listeners::free(), local(free_port()));
+    let (address, _traefik) = traefik::start(curfew, "/forward-auth", application);
+    sign_in("traefik", address, curfew, application).await;
 }
 
-/// What people do at `proxy`, behind which are Curfew at `check` and an application.
-async fn sign_in(name: &str, proxy: SocketAddr, check: SocketAddr, application: SocketAddr) {
+/// What people do at `proxy`, behind which are Curfew at these listeners and an application.
+async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: SocketAddr) {
     let url = format!("http://{proxy}");
     // One tells all there is in its ID tokens; the other only where it is asked for it.
     let admin = local(free_port());
-    let main = Provider::start("127.0.0.1", "main", false, &url, check, admin);
-    let other = Provider::start("localhost", "other", true, &url, check, admin);
+    let main = Provider::start("127.0.0.1", "main", false, &url, curfew.browser, admin);
+    let other = Provider::start("localhost", "other", true, &url, curfew.browser, admin);
     let setup = Setup::memory()
         .limits("8s", "5m")
         .set("POLICIES__FRESH__MAX_AUTH_AGE", "4s")
         .set("POLICIES__FRESH__IDLE", "8s")
         .set("POLICIES__FRESH__ABSOLUTE", "5m")
-        .set("LISTEN__CHECK", &check.to_string())
+        .listening(curfew)
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false")
         .set("LISTEN__ADMIN", &admin.to_string())
@@ -99,7 +99,7 @@ impl Provider {
         name: &str,
         conforms: bool,
         url: &str,
-        check: SocketAddr,
+        browser: SocketAddr,
         admin: SocketAddr,
     ) -> Self {
         let (port, control) = (free_port(), free_port());
@@ -111,7 +111,7 @@ impl Provider {
                 format!("http://{admin}/console/callback/{name}"),
             ],
             "post_logout_redirect_uris": [format!("{url}/.curfew/signed-out")],
-            "backchannel_logout_uri": format!("http://{check}/oidc/backchannel-logout"),
+            "backchannel_logout_uri": format!("http://{browser}/oidc/backchannel-logout"),
             "backchannel_logout_session_required": true,
         }]);
         let settings = json!({

@@ -26,7 +26,7 @@ use support::backend::Backend;
 use support::curfew::{Curfew, Setup};
 use support::nginx::Nginx;
 use support::redis::RedisServer;
-use support::{eventually, free_port, local};
+use support::{Listeners, eventually, free_port, local};
 
 /// Everything between a person and an application.
 struct Stack {
@@ -42,14 +42,14 @@ impl Stack {
     /// With the tokens of the provider as credentials, and these limits.
     async fn start(idle: &str, absolute: &str) -> Self {
         // The provider must know where to tell of logouts, and Curfew where the provider is.
-        let check = local(free_port());
+        let listeners = Listeners::free();
         let backend = Backend::start().await;
-        let nginx = Nginx::start(check, backend.address);
+        let nginx = Nginx::start(listeners, backend.address);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, absolute)
-            .set("LISTEN__CHECK", &check.to_string())
+            .listening(listeners)
             .set("JWT__ISSUERS__MAIN__ISSUER", &provider.issuer)
             .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
             .set("JWT__FRONT_CHANNEL_LOGOUT", "true")

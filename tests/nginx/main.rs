@@ -50,7 +50,7 @@ impl Stack {
         let setup = Setup::redis(&redis.url()).limits(idle, absolute);
         let curfew = setup.start();
         let backend = Backend::start().await;
-        let nginx = Nginx::start(curfew.check, backend.address);
+        let nginx = Nginx::start(curfew.listeners(), backend.address);
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200
         })

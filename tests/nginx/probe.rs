@@ -8,7 +8,7 @@ impl Stack {
     /// The same, with something else in NGINX's file.
     async fn with_nginx(replaced: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
-        stack.nginx = Nginx::changed(stack.curfew.check, stack.backend.address, replaced);
+        stack.nginx = Nginx::changed(stack.curfew.listeners(), stack.backend.address, replaced);
         stack
     }
 
@@ -145,8 +145,8 @@ async fn where_clients_name_the_address_it_fails() {
     // A client's word stands for the address; and a path is public.
     let stack = Stack::start().await;
     let believed = (
-        "proxy_set_header X-Original-URL $scheme://$http_host$request_uri;",
-        "set $original $scheme://$http_host$request_uri;\n        if ($http_x_original_url) { set $original \
+        "proxy_set_header X-Original-URL $scheme://$host$request_port$request_uri;",
+        "set $original $scheme://$host$request_port$request_uri;\n        if ($http_x_original_url) { set $original \
          $http_x_original_url; }\n        proxy_set_header X-Original-URL $original;"
             .to_owned(),
     );
@@ -155,7 +155,7 @@ async fn where_clients_name_the_address_it_fails() {
     std::fs::write(rules.path(), text).unwrap();
     let setup = stack.setup.clone().file(rules.path());
     let curfew = setup.start();
-    let nginx = Nginx::changed(curfew.check, stack.backend.address, &[believed]);
+    let nginx = Nginx::changed(curfew.listeners(), stack.backend.address, &[believed]);
     let stack = Stack {
         setup,
         curfew,
@@ -171,10 +171,12 @@ async fn where_clients_name_the_address_it_fails() {
 #[tokio::test]
 async fn what_is_rendered_passes() {
     let mut stack = Stack::start().await;
-    let (check, application) = (stack.curfew.check, stack.backend.address);
+    let Listeners { check, browser } = stack.curfew.listeners();
+    let application = stack.backend.address;
     let output = stack
         .setup
         .command(&["render", "nginx", "--check", &check.to_string()])
+        .args(["--browser", &browser.to_string()])
         .args(["--application", &application.to_string()])
         .output()
         .unwrap();

@@ -94,6 +94,7 @@ impl Bench {
         let tap = Tap::to(asked).await;
         let proxy = (kind.start)(&Upstreams {
             check: tap.address,
+            browser: curfew.browser,
             grpc: tap.address,
             spoe: tap.address,
             application: backend.address,
@@ -158,6 +159,7 @@ impl Bench {
     fn upstreams(&self, broken: Replaced) -> Upstreams {
         Upstreams {
             check: self.curfew.check,
+            browser: self.curfew.browser,
             grpc: self.curfew.grpc.unwrap(),
             spoe: self.curfew.spoe.unwrap(),
             application: self.backend.address,

@@ -10,6 +10,7 @@ mod traefik;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::Listeners;
 use crate::support::deployed::{Server, changed};
 use crate::support::nginx::Nginx;
 
@@ -39,6 +40,7 @@ pub struct Kind {
 #[derive(Clone, Copy)]
 pub struct Upstreams {
     pub check: SocketAddr,
+    pub browser: SocketAddr,
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
@@ -52,6 +54,13 @@ pub struct Upstreams {
 pub type Replaced = &'static [(&'static str, &'static str)];
 
 impl Upstreams {
+    fn listeners(&self) -> Listeners {
+        Listeners {
+            check: self.check,
+            browser: self.browser,
+        }
+    }
+
     /// Of two files that belong together.
     fn break_either(&self, texts: [&str; 2]) -> [String; 2] {
         let [first, second] = texts;

@@ -29,8 +29,13 @@ impl Stack {
         let places = [
             ("curfew:9180", replica.check.to_string()),
             ("curfew:9182", spoe.to_string()),
+            ("curfew:9183", replica.browser.to_string()),
             ("application:3000", self.application.to_string()),
             ("address: curfew, port_value: 9180", in_envoy(replica.check)),
+            (
+                "address: curfew, port_value: 9183",
+                in_envoy(replica.browser),
+            ),
             ("address: curfew, port_value: 9181", in_envoy(grpc)),
             (
                 "address: application, port_value: 3000",

@@ -112,13 +112,13 @@ impl Proxy {
         if name == "NGINX" {
             let second = (
                 // Not to be left out for longer than it is away (NGINX's own: 10 s).
-                ";\n    keepalive 32;\n}\n\nupstream application",
+                ";\n    keepalive 32;\n}\n\n# Curfew's listener",
                 format!(
-                    " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\nupstream application",
+                    " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\n# Curfew's listener",
                     two.check
                 ),
             );
-            return Self::Nginx(Nginx::changed(one.check, application, &[second]));
+            return Self::Nginx(Nginx::changed(one.listeners(), application, &[second]));
         }
         let address = local(free_port());
         let server = "server curfew curfew:9182 check inter 2s fall 3 rise 1";
@@ -134,7 +134,7 @@ impl Proxy {
                         two.spoe.unwrap()
                     ),
                 ),
-                ("curfew:9180", one.check.to_string()),
+                ("curfew:9183", one.browser.to_string()),
                 ("application:3000", application.to_string()),
                 ("bind :8080", format!("bind {address}")),
             ],

@@ -11,7 +11,7 @@ use curfew::credential::SigningKey;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::signal;
+use super::{Listeners, signal};
 
 /// What a Curfew is started with.
 #[derive(Clone)]
@@ -36,6 +36,7 @@ impl Setup {
         setup
             .set("LISTEN__CHECK", "127.0.0.1:0")
             .set("LISTEN__GRPC", "127.0.0.1:0")
+            .set("LISTEN__BROWSER", "127.0.0.1:0")
             .set("LISTEN__ADMIN", "127.0.0.1:0")
             .set("LISTEN__OPS", "127.0.0.1:0")
             .set("ADMIN__TOKEN_HASHES", &admin.hash_text())
@@ -67,6 +68,12 @@ impl Setup {
     pub fn on_a_single_core(mut self) -> Self {
         self.single_core = true;
         self
+    }
+
+    /// Listens there.
+    pub fn listening(self, listeners: Listeners) -> Self {
+        self.set("LISTEN__CHECK", &listeners.check.to_string())
+            .set("LISTEN__BROWSER", &listeners.browser.to_string())
     }
 
     /// Reads this file first.
@@ -133,6 +140,7 @@ impl Setup {
             check: address("check").unwrap(),
             grpc: address("grpc"),
             spoe: address("spoe"),
+            browser: address("browser").unwrap(),
             admin: address("admin").unwrap(),
             ops: address("ops").unwrap(),
             process,
@@ -169,6 +177,7 @@ pub struct Curfew {
     pub check: SocketAddr,
     pub grpc: Option<SocketAddr>,
     pub spoe: Option<SocketAddr>,
+    pub browser: SocketAddr,
     pub admin: SocketAddr,
     pub ops: SocketAddr,
     process: Child,
@@ -193,6 +202,13 @@ impl SignedIn {
 }
 
 impl Curfew {
+    pub const fn listeners(&self) -> Listeners {
+        Listeners {
+            check: self.check,
+            browser: self.browser,
+        }
+    }
+
     /// Sends a request to the admin API.
     pub async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let method = method.parse().unwrap();

@@ -43,6 +43,23 @@ pub const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
+/// The two listeners of Curfew that proxies route to.
+#[derive(Clone, Copy, Debug)]
+pub struct Listeners {
+    pub check: SocketAddr,
+    pub browser: SocketAddr,
+}
+
+impl Listeners {
+    /// For a Curfew that is started later.
+    pub fn free() -> Self {
+        Self {
+            check: local(free_port()),
+            browser: local(free_port()),
+        }
+    }
+}
+
 /// Waits until `condition` holds; `what` says what was waited for in vain.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::deployed::{Server, changed, deployed};
-use super::{free_port, local};
+use super::{Listeners, free_port, local};
 
 pub struct Nginx {
     server: Server,
@@ -15,13 +15,13 @@ pub struct Nginx {
 
 impl Nginx {
     /// Runs `deploy/nginx/curfew.conf`, with nothing changed but its addresses.
-    pub fn start(curfew: SocketAddr, application: SocketAddr) -> Self {
+    pub fn start(curfew: Listeners, application: SocketAddr) -> Self {
         Self::changed(curfew, application, &[])
     }
 
     /// The same, with something else changed too.
     pub fn changed(
-        curfew: SocketAddr,
+        curfew: Listeners,
         application: SocketAddr,
         replaced: &[(&str, String)],
     ) -> Self {
@@ -36,12 +36,13 @@ impl Nginx {
     /// The same with another text of that file.
     pub fn of(
         file: &str,
-        curfew: SocketAddr,
+        curfew: Listeners,
         application: SocketAddr,
         replaced: &[(&str, String)],
     ) -> Self {
         let replaced: Vec<_> = [
-            ("curfew:9180", curfew.to_string()),
+            ("curfew:9180", curfew.check.to_string()),
+            ("curfew:9183", curfew.browser.to_string()),
             ("application:3000", application.to_string()),
         ]
         .into_iter()

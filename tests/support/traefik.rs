@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::deployed::{Server, changed, deployed, installed};
-use super::{free_port, local};
+use super::{Listeners, free_port, local};
 
 /// Runs `deploy/traefik`, with nothing changed but its addresses; `path` is where Curfew is asked.
-pub fn start(check: SocketAddr, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
+pub fn start(curfew: Listeners, path: &str, application: SocketAddr) -> (SocketAddr, Server) {
     let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
-    with(&files, check, path, application)
+    with(&files, curfew, path, application)
 }
 
 /// The same with other texts of Traefik's own and of the dynamic configuration.
 pub fn with(
     [own, dynamic]: &[String; 2],
-    check: SocketAddr,
+    curfew: Listeners,
     path: &str,
     application: SocketAddr,
 ) -> (SocketAddr, Server) {
@@ -26,9 +26,12 @@ pub fn with(
         &[
             (
                 "address: http://curfew:9180/forward-auth",
-                format!("address: http://{check}{path}"),
+                format!("address: http://{}{path}", curfew.check),
             ),
-            ("url: http://curfew:9180", format!("url: http://{check}")),
+            (
+                "url: http://curfew:9183",
+                format!("url: http://{}", curfew.browser),
+            ),
             ("application:3000", application.to_string()),
         ],
     );

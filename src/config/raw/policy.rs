@@ -29,7 +29,7 @@ pub struct RawPolicy {
     #[schemars(with = "Option<shape::Duration>")]
     pub touch_interval: Option<String>,
     /// `any` or `navigation`.
-    #[schemars(extend("enum" = ["any", "navigation"]))]
+    #[schemars(extend("enum" = ["any", "navigation", "explicit"]))]
     pub activity: Option<String>,
     /// How many sessions a subject can have at once.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -41,12 +41,14 @@ pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen>
     let check = address("listen.check", &raw.check, mistakes);
     let grpc = address_or_off("listen.grpc", &raw.grpc, mistakes);
     let spoe = address_or_off("listen.spoe", &raw.spoe, mistakes);
+    let browser = address_or_off("listen.browser", &raw.browser, mistakes);
     let admin = address("listen.admin", &raw.admin, mistakes);
     let ops = address("listen.ops", &raw.ops, mistakes);
     let listen = Listen {
         check: check?,
         grpc: grpc?,
         spoe: spoe?,
+        browser: browser?,
         admin: admin?,
         ops: ops?,
         max_connections: raw.max_connections,
@@ -64,6 +66,7 @@ pub(super) fn listen(raw: &RawListen, mistakes: &mut Mistakes) -> Option<Listen>
     for (key, address) in [
         ("listen.grpc", listen.grpc),
         ("listen.spoe", listen.spoe),
+        ("listen.browser", listen.browser),
         ("listen.admin", Some(listen.admin)),
         ("listen.ops", Some(listen.ops)),
     ] {

@@ -61,7 +61,8 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     let activity = match activity_text.as_str() {
         "any" => Ok(ActivityKind::Any),
         "navigation" => Ok(ActivityKind::Navigation),
-        _ => Err("must be `any` or `navigation`"),
+        "explicit" => Ok(ActivityKind::Explicit),
+        _ => Err("must be `any`, `navigation` or `explicit`"),
     };
     let activity = mistakes.take(&format!("{key}.activity"), activity);
     let max_sessions = sessions::max_sessions(key, raw, mistakes);

@@ -17,6 +17,10 @@ async fn ask(fixture: &Fixture, path: &str, lines: &[(&str, &str)]) -> axum::res
     fixture.send("GET", path, &all).await
 }
 
+fn invalid_request(detail: &str) -> String {
+    format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
+}
+
 /// The session's own request, so long after it began.
 async fn get(fixture: &Fixture, after: std::time::Duration) -> axum::response::Response {
     fixture.bench.at(after);
@@ -99,7 +103,11 @@ async fn other_denials_leave_the_cookie_alone() {
             "invalid_credential",
             invalid("invalid_credential"),
         ),
-        (&*twice, "malformed_request", "Bearer".to_owned()),
+        (
+            &*twice,
+            "malformed_request",
+            invalid_request("the request carries two different session credentials"),
+        ),
     ] {
         let response = ask(&fixture, "/auth-request", &[("cookie", cookie)]).await;
         assert_eq!(denial(&response), (401, reason, Some(&*challenge), None));
@@ -134,37 +142,81 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
     let cookie = fixture.cookie();
     let url = ("x-original-url", "https://app.example.com/");
     let method = ("x-original-method", "GET");
-    for lines in [
-        &[][..],
-        &[url],
-        &[method],
-        &[url, url, method],
-        &[url, method, method],
-        &[
-            url,
-            method,
-            ("x-original-url", "https://other.example.com/"),
-        ],
-        &[("x-original-url", "/only/a/path"), method],
-        &[("x-original-url", "https://u:p@app.example.com/"), method],
-        &[url, ("x-original-method", "GET /")],
-        &[url, ("x-original-method", "")],
-        &[
-            method,
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "app.example.com"),
-            ("x-forwarded-uri", "/"),
-            ("x-forwarded-method", "GET"),
-        ],
+    let foreign =
+        "is not an input of /auth-request: use /forward-auth, or clear the header in the proxy";
+    for (lines, detail) in [
+        (&[][..], "X-Original-URL is missing".to_owned()),
+        (&[url], "X-Original-Method is missing".to_owned()),
+        (&[method], "X-Original-URL is missing".to_owned()),
+        (
+            &[url, url, method],
+            "X-Original-URL comes more than once".to_owned(),
+        ),
+        (
+            &[url, method, method],
+            "X-Original-Method comes more than once".to_owned(),
+        ),
+        (
+            &[
+                url,
+                method,
+                ("x-original-url", "https://other.example.com/"),
+            ],
+            "X-Original-URL comes more than once".to_owned(),
+        ),
+        (
+            &[("x-original-url", "/only/a/path"), method],
+            "X-Original-URL does not begin with http:// or https://".to_owned(),
+        ),
+        (
+            &[("x-original-url", "https://u:p@app.example.com/"), method],
+            "X-Original-URL has no valid host".to_owned(),
+        ),
+        (
+            &[("x-original-url", "https://app.example.com/a b"), method],
+            "X-Original-URL has no valid path".to_owned(),
+        ),
+        (
+            &[url, ("x-original-method", "GET /")],
+            "X-Original-Method is not a method".to_owned(),
+        ),
+        (
+            &[url, ("x-original-method", "")],
+            "X-Original-Method is not a method".to_owned(),
+        ),
+        (
+            &[
+                method,
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "app.example.com"),
+                ("x-forwarded-uri", "/"),
+            ],
+            format!("X-Forwarded-Uri {foreign}"),
+        ),
+        // Traefik's provider for ingress-nginx hands on a client's own X-Original-*.
+        (
+            &[url, method, ("x-forwarded-method", "GET")],
+            format!("X-Forwarded-Method {foreign}"),
+        ),
+        (
+            &[url, method, ("x-forwarded-uri", "/")],
+            format!("X-Forwarded-Uri {foreign}"),
+        ),
+        (
+            &[url, method, ("x-forwarded-uri", "")],
+            format!("X-Forwarded-Uri {foreign}"),
+        ),
     ] {
         let mut all = lines.to_vec();
         all.push(("cookie", &*cookie));
         let response = fixture.send("GET", "/auth-request", &all).await;
+        let challenge = invalid_request(&detail);
         assert_eq!(
             denial(&response),
-            (401, "malformed_request", Some("Bearer"), None),
+            (401, "malformed_request", Some(&*challenge), None),
             "{lines:?}"
         );
+        assert_eq!(response.headers()["x-session-detail"], detail);
     }
     let response = ask(
         &fixture,
@@ -173,6 +225,10 @@ async fn the_original_request_comes_from_two_headers_and_from_nothing_else() {
     )
     .await;
     assert_eq!(denial(&response).1, "malformed_request");
+    assert_eq!(
+        response.headers()["x-session-detail"],
+        "the policy that the proxy names is not configured"
+    );
 }
 
 #[tokio::test]
@@ -204,6 +260,8 @@ async fn nothing_else_is_served() {
     ] {
         let response = ask(&fixture, path, &[("cookie", &fixture.cookie())]).await;
         assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+        let text = String::from_utf8(body(response).await).unwrap();
+        assert!(text.contains("/auth-request       NGINX"), "{text}");
     }
 }
 
@@ -221,4 +279,10 @@ async fn a_browser_is_told_where_to_sign_in() {
     assert!(body(response).await.is_empty());
     let response = ask(&fixture, "/auth-request", &[("sec-fetch-mode", "cors")]).await;
     assert!(!response.headers().contains_key(LOCATION));
+    // A provider lets nobody frame its pages.
+    let frame = ("sec-fetch-dest", "iframe");
+    let response = ask(&fixture, "/auth-request", &[navigate, frame]).await;
+    assert_eq!(denial(&response).0, 401);
+    assert!(!response.headers().contains_key(LOCATION));
+    assert_eq!(response.headers()["x-session-frame"], "sign-in");
 }

@@ -54,8 +54,7 @@ async fn what_is_not_said_is_not_guessed() {
     let forwarded = ("x-forwarded-host", "app.example.com");
     let literal = [("method", "GET"), ("path", "/")];
     for (path, lines) in [
-        ("/ext-authz/", &[HOST, cookie][..]),
-        ("/ext-authz/", &[PROTO, cookie]),
+        ("/ext-authz/", &[PROTO, cookie][..]),
         ("/ext-authz/", &[PROTO, forwarded, cookie]),
         ("/ext-authz/", &[PROTO, HOST, HOST, cookie]),
         ("/ext-authz/", &[PROTO, PROTO, HOST, cookie]),
@@ -65,12 +64,42 @@ async fn what_is_not_said_is_not_guessed() {
         ("/policy/nonesuch/ext-authz/", &[PROTO, HOST, cookie]),
     ] {
         let response = fixture.send("GET", path, lines).await;
+        let (status, reason, challenge, cookie) = denial(&response);
         assert_eq!(
-            denial(&response),
-            (401, "malformed_request", Some("Bearer"), None),
+            (status, reason, cookie),
+            (401, "malformed_request", None),
             "{path} {lines:?}"
         );
+        let detail = response.headers()["x-session-detail"].to_str().unwrap();
+        assert!(challenge.unwrap().contains(detail), "{detail}");
     }
+    // The scheme only says with what a return address begins.
+    let response = fixture.send("GET", "/ext-authz/", &[HOST, cookie]).await;
+    assert_eq!(response.status(), 200);
+}
+
+/// Over HTTP/2 the host is in `:authority`, which the library puts into the address.
+#[tokio::test]
+async fn the_authority_of_http_2_is_the_host() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let cookie = ("cookie", &*cookie);
+    let url = "http://app.example.com/ext-authz/a";
+    for (lines, status) in [
+        (&[cookie][..], 200),
+        (&[cookie, HOST], 200),
+        (&[cookie, ("host", "public.example.com")], 401),
+    ] {
+        let response = fixture.send("GET", url, lines).await;
+        assert_eq!(response.status(), status, "{lines:?}");
+    }
+    let lines = [("sec-fetch-mode", "navigate")];
+    let response = fixture.send("GET", url, &lines).await;
+    let location = response.headers()[LOCATION].to_str().unwrap();
+    assert!(
+        location.contains("rd=https%3A%2F%2Fapp.example.com%2Fa"),
+        "{location}"
+    );
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
     let service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
     let request = wire::CheckRequest::decode(&*request.encode_to_vec()).unwrap();
     let place = fixture.room.take();
-    let answer = service.check(request, None, place).await;
+    let answer = service.check(Some(request), None, place).await;
     CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 
@@ -207,7 +207,7 @@ async fn what_is_not_said_is_not_guessed() {
             ..whole.clone()
         },
         HttpRequest {
-            scheme: String::new(),
+            scheme: "gopher".to_owned(),
             ..whole.clone()
         },
         HttpRequest {
@@ -234,7 +234,16 @@ async fn what_is_not_said_is_not_guessed() {
         let (code, status, headers, _) = denied(&response);
         assert_eq!((code, status), (Code::Unauthenticated, 401), "{http:?}");
         assert_eq!(headers["x-session-reason"], "malformed_request");
+        let detail = headers["x-session-detail"];
+        assert!(detail.starts_with("attributes.request.http."), "{detail}");
     }
+    // The scheme only says with what a return address begins.
+    let without_scheme = HttpRequest {
+        scheme: String::new(),
+        ..whole.clone()
+    };
+    let response = ask(&fixture, without_scheme, None).await;
+    assert_eq!(response.status.unwrap().code, 0);
     let response = send(&fixture, GrpcCheckRequest::default()).await;
     assert_eq!(denied(&response).1, 401);
 }

@@ -91,7 +91,6 @@ async fn the_original_request_comes_from_four_headers_once_each() {
     for lines in [
         &[][..],
         &original,
-        &[HOST, URI, METHOD],
         &[PROTO, URI, METHOD],
         &[PROTO, HOST, METHOD],
         &[PROTO, HOST, URI],
@@ -114,12 +113,86 @@ async fn the_original_request_comes_from_four_headers_once_each() {
     ] {
         let all = [lines, &[("cookie", &*cookie)]].concat();
         let response = fixture.send("GET", "/forward-auth", &all).await;
+        let detail = response.headers()["x-session-detail"].to_str().unwrap();
         assert_eq!(
             denial(&response),
-            (401, "malformed_request", Some("Bearer"), None),
+            (
+                401,
+                "malformed_request",
+                Some(&*format!(
+                    "Bearer error=\"invalid_request\", error_description=\"{detail}\""
+                )),
+                None
+            ),
             "{lines:?}"
         );
+        assert!(detail.starts_with("X-Forwarded-"), "{detail}");
     }
+}
+
+/// It only says with which scheme a return address begins.
+#[tokio::test]
+async fn the_scheme_may_be_missing() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let lines = [HOST, URI, METHOD, ("cookie", &*cookie)];
+    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    assert_eq!(response.status(), 200);
+    let lines = [HOST, URI, METHOD, ("sec-fetch-mode", "navigate")];
+    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    let location = response.headers()[LOCATION].to_str().unwrap();
+    assert!(
+        location.contains("rd=https%3A%2F%2Fapp.example.com"),
+        "{location}"
+    );
+}
+
+/// It asks with `auth_request`, which makes an error of a redirect.
+#[tokio::test]
+async fn ingress_nginx_gets_a_status_that_it_understands() {
+    let fixture = Fixture::new().await;
+    let sent_from = ("x-sent-from", "nginx-ingress-controller");
+    let navigate = ("sec-fetch-mode", "navigate");
+    let response = ask(&fixture, "/forward-auth", &[sent_from, navigate]).await;
+    assert_eq!(response.status(), 401);
+    assert!(response.headers().contains_key(LOCATION));
+    let response = ask(&fixture, "/forward-auth", &[navigate]).await;
+    assert_eq!(response.status(), 302);
+}
+
+/// The inputs of another contract say nothing here.
+#[tokio::test]
+async fn what_auth_request_reads_is_ignored() {
+    let fixture = Fixture::new().await;
+    let forged = [
+        ("x-original-url", "https://evil.example/open"),
+        ("x-original-method", "OPTIONS"),
+        ("sec-fetch-mode", "navigate"),
+    ];
+    let response = ask(&fixture, "/forward-auth", &forged).await;
+    let location = response.headers()[LOCATION].to_str().unwrap();
+    assert!(
+        location.contains("rd=https%3A%2F%2Fapp.example.com%2Fa"),
+        "{location}"
+    );
+}
+
+#[tokio::test]
+async fn a_frame_gets_a_page_with_a_link_for_the_whole_window() {
+    let fixture = Fixture::new().await;
+    let navigate = ("sec-fetch-mode", "navigate");
+    for dest in ["iframe", "frame", "embed", "object"] {
+        let lines = [navigate, ("sec-fetch-dest", dest)];
+        let response = ask(&fixture, "/forward-auth", &lines).await;
+        assert_eq!(response.status(), 401, "{dest}");
+        assert!(!response.headers().contains_key(LOCATION));
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/html; charset=utf-8");
+        let page = String::from_utf8(body(response).await).unwrap();
+        assert!(page.contains("target=\"_top\""), "{page}");
+    }
+    let lines = [navigate, ("sec-fetch-dest", "document")];
+    let response = ask(&fixture, "/forward-auth", &lines).await;
+    assert_eq!(response.status(), 302);
 }
 
 #[tokio::test]

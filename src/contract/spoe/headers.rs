@@ -3,6 +3,11 @@ use spop::decode_varint;
 
 use crate::check::MalformedOriginal;
 
+const BROKEN: MalformedOriginal = MalformedOriginal {
+    input: "the argument headers",
+    problem: "is not what req.hdrs_bin gives",
+};
+
 /// Reads what HAProxy's `req.hdrs_bin` gives: the headers one after the other, each a name and a
 /// value with their lengths in front, and two empty texts at the end.
 pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
@@ -12,23 +17,19 @@ pub(super) fn parse(mut rest: &[u8]) -> Result<HeaderMap, MalformedOriginal> {
         let value = text(&mut rest)?;
         if name.is_empty() {
             let ends_here = value.is_empty() && rest.is_empty();
-            return if ends_here {
-                Ok(headers)
-            } else {
-                Err(MalformedOriginal)
-            };
+            return if ends_here { Ok(headers) } else { Err(BROKEN) };
         }
-        let name = HeaderName::from_bytes(name).map_err(|_| MalformedOriginal)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| MalformedOriginal)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| BROKEN)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| BROKEN)?;
         let appended = headers.try_append(name, value);
-        appended.map_err(|_| MalformedOriginal)?;
+        appended.map_err(|_| BROKEN)?;
     }
 }
 
 fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], MalformedOriginal> {
-    let (after, length) = decode_varint(rest).map_err(|_| MalformedOriginal)?;
-    let length = usize::try_from(length).map_err(|_| MalformedOriginal)?;
-    let (text, after) = after.split_at_checked(length).ok_or(MalformedOriginal)?;
+    let (after, length) = decode_varint(rest).map_err(|_| BROKEN)?;
+    let length = usize::try_from(length).map_err(|_| BROKEN)?;
+    let (text, after) = after.split_at_checked(length).ok_or(BROKEN)?;
     *rest = after;
     Ok(text)
 }

@@ -26,8 +26,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
             format!("forward_auth {}", upstreams.check),
         ),
         (
-            "reverse_proxy curfew:9180",
-            format!("reverse_proxy {}", upstreams.check),
+            "reverse_proxy curfew:9183",
+            format!("reverse_proxy {}", upstreams.browser),
         ),
     ];
     if let Some(policy) = upstreams.policy {

@@ -16,6 +16,10 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             "address: curfew, port_value: 9180",
             in_envoy(upstreams.check),
         ),
+        (
+            "address: curfew, port_value: 9183",
+            in_envoy(upstreams.browser),
+        ),
     ];
     if let Some(policy) = upstreams.policy {
         replaced.push((
@@ -39,8 +43,8 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
             in_envoy(upstreams.grpc),
         ),
         (
-            "address: curfew, port_value: 9180",
-            in_envoy(upstreams.check),
+            "address: curfew, port_value: 9183",
+            in_envoy(upstreams.browser),
         ),
     ];
     start(&changed(&text, &replaced), upstreams)

@@ -29,7 +29,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
         &text,
         &[
             ("bind :8080", format!("bind {address}")),
-            ("curfew:9180", upstreams.check.to_string()),
+            ("curfew:9183", upstreams.browser.to_string()),
             ("curfew:9182", upstreams.spoe.to_string()),
             ("application:3000", upstreams.application.to_string()),
         ],

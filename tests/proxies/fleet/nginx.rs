@@ -13,7 +13,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     });
     let policy: Vec<_> = policy.into_iter().collect();
     let file = upstreams.break_(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
-    let nginx = Nginx::of(&file, upstreams.check, upstreams.application, &policy);
+    let nginx = Nginx::of(&file, upstreams.listeners(), upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,

@@ -13,7 +13,8 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &deployed("traefik/curfew.yaml"),
     ];
     let files = upstreams.break_either(files);
-    let (address, server) = traefik::with(&files, upstreams.check, &path, upstreams.application);
+    let (address, server) =
+        traefik::with(&files, upstreams.listeners(), &path, upstreams.application);
     Proxy {
         address,
         http2: address,

@@ -1,0 +1,114 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::{Extension, Json};
+use http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::Admin;
+use super::caller::Caller;
+use super::error::{ApiError, Problem};
+use crate::check::recording::{MAX_DURATION, Recording};
+use crate::telemetry::audit;
+
+/// How long to record.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordingRequest {
+    /// The time after which the recording ends by itself, at most `10m`.
+    #[schema(example = "5m")]
+    duration: String,
+}
+
+/// Records what proxies send in their checks, without secrets, instead of any recording before.
+#[utoipa::path(
+    post,
+    path = "/api/v1/recording",
+    tag = "recording",
+    security(("token" = [])),
+    request_body = RecordingRequest,
+    responses(
+        (status = 201, body = Recording),
+        (status = 400, body = Problem),
+        (status = 401, body = Problem),
+        (status = 403, description = "not an admin token", body = Problem),
+    ),
+)]
+pub(super) async fn start(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+    body: Result<Json<RecordingRequest>, JsonRejection>,
+) -> Result<(StatusCode, Json<Recording>), ApiError> {
+    let actor = actor(&caller)?;
+    let Json(request) = body?;
+    let duration = humantime::parse_duration(&request.duration).ok();
+    let allowed = Duration::from_secs(1)..=MAX_DURATION;
+    let duration = duration.filter(|duration| allowed.contains(duration));
+    let duration = duration
+        .ok_or_else(|| ApiError::Invalid("duration: between 1s and 10m, such as 5m".to_owned()))?;
+    let now = admin.lifecycle.clock.now();
+    let recording = admin.observers.recorder.start(now, duration);
+    audit::recording_started(actor, &recording.until);
+    Ok((StatusCode::CREATED, Json(recording)))
+}
+
+/// What was recorded so far; `curfew explain --recording` reads it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/recording",
+    tag = "recording",
+    security(("token" = [])),
+    responses(
+        (status = 200, body = Recording),
+        (status = 401, body = Problem),
+        (status = 403, description = "not an admin token", body = Problem),
+        (status = 404, description = "nothing was started", body = Problem),
+    ),
+)]
+pub(super) async fn read(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Recording>, ApiError> {
+    let actor = actor(&caller)?;
+    let recording = admin.observers.recorder.read().ok_or(ApiError::NotFound)?;
+    audit::recording_used(actor, "read");
+    Ok(Json(recording))
+}
+
+/// Stops recording, and forgets what was recorded.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/recording",
+    tag = "recording",
+    security(("token" = [])),
+    responses(
+        (status = 204),
+        (status = 401, body = Problem),
+        (status = 403, description = "not an admin token", body = Problem),
+        (status = 404, description = "nothing was started", body = Problem),
+    ),
+)]
+pub(super) async fn stop(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<StatusCode, ApiError> {
+    let actor = actor(&caller)?;
+    if !admin.observers.recorder.stop() {
+        return Err(ApiError::NotFound);
+    }
+    audit::recording_used(actor, "stopped");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who works with recordings: they show what everybody asks for, which no role of a cluster is about.
+fn actor(caller: &Caller) -> Result<&'static str, ApiError> {
+    match caller {
+        Caller::Token => Ok("admin token"),
+        Caller::Kubernetes(..) => Err(ApiError::Forbidden(
+            "recordings need an admin token (admin.token_hashes)".to_owned(),
+        )),
+    }
+}

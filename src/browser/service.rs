@@ -1,0 +1,54 @@
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::routing::get;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::router;
+use crate::contract::{Contracts, keys};
+use crate::listener::{HttpService, Limited, Room};
+use crate::live::Live;
+use crate::logout::{self, Logouts};
+
+/// One request with a body for so many without.
+const NOTICES_DIVISOR: usize = 16;
+
+/// What is served on the `browser` listener: the pages and scripts for browsers, and the notices of identity
+/// providers. These have bodies, which can take long, so they have permits of their own.
+#[derive(Clone)]
+pub struct BrowserService {
+    pages: Limited,
+    notices: Limited,
+}
+
+impl BrowserService {
+    /// Answers as many requests at once as there is `room` for.
+    #[must_use]
+    pub fn new(contracts: Live<Contracts>, logouts: Live<Logouts>, room: &Room) -> Self {
+        let assertion_keys = axum::Router::new()
+            .route("/.well-known/jwks.json", get(keys))
+            .with_state(contracts.clone());
+        Self {
+            pages: Limited::new(router(contracts).merge(assertion_keys), room.clone()),
+            notices: Limited::new(logout::router(logouts), room.beside(NOTICES_DIVISOR)),
+        }
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        if path.starts_with("/oidc/") || path.starts_with("/ssf/") {
+            self.notices.answer(request).await
+        } else {
+            self.pages.answer(request).await
+        }
+    }
+}
+
+impl HttpService for BrowserService {
+    async fn call(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        request.extensions_mut().insert(peer);
+        self.answer(request.map(Body::new)).await
+    }
+}

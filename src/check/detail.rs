@@ -1,0 +1,69 @@
+use super::original::MalformedOriginal;
+use crate::policy::AmbiguousPath;
+
+/// What is wrong with a request that is denied as `malformed_request` or `unknown_host`. It names the input that
+/// is missing or contradictory, and holds nothing of the request, so that it can be shown to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Detail {
+    /// The sub-request does not name the original request.
+    #[error(transparent)]
+    Original(#[from] MalformedOriginal),
+    /// The proxy names a policy that is not configured.
+    #[error("the policy that the proxy names is not configured")]
+    UnknownPolicy,
+    /// The configuration names hosts, and this one is not among them.
+    #[error("the configuration does not name this host (hosts, unknown_hosts)")]
+    UnknownHost,
+    /// A rule depends on the path, and programs disagree about what it means.
+    #[error("a rule depends on the path, and the path is ambiguous: {0}")]
+    Path(#[from] AmbiguousPath),
+    /// The same for a path that begins with two slashes, behind a prefix.
+    #[error(
+        "a rule depends on the path, and the path begins with two slashes: a path prefix of the proxy must not \
+         end in /"
+    )]
+    PrefixSlash,
+    /// Two different session cookies or tokens.
+    #[error("the request carries two different session credentials")]
+    TwoCredentials,
+    /// The session is bound to the client, and the proxy does not say who that is.
+    #[error(
+        "the session is bound to its client, and the client's address or User-Agent is missing"
+    )]
+    UnknownClient,
+}
+
+impl Detail {
+    /// Whether the proxy's configuration is the cause, and not the client.
+    #[must_use]
+    pub const fn is_set_up(self) -> bool {
+        matches!(
+            self,
+            Self::Original(_) | Self::UnknownPolicy | Self::PrefixSlash | Self::UnknownClient
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They stand between quotes in a challenge (RFC 6750, section 3).
+    #[test]
+    fn details_can_stand_in_a_header() {
+        for detail in [
+            Detail::Original(MalformedOriginal::missing("X-Original-URL")),
+            Detail::UnknownPolicy,
+            Detail::UnknownHost,
+            Detail::Path(AmbiguousPath::Fragment),
+            Detail::Path(AmbiguousPath::Backslash),
+            Detail::PrefixSlash,
+            Detail::TwoCredentials,
+            Detail::UnknownClient,
+        ] {
+            let text = detail.to_string();
+            let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+            assert!(text.bytes().all(plain), "{text}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A recording of what proxies send, for an operator who sets one up: the checks of the next minutes, without secrets.
+//!
+//! Off unless an operator starts it. It is bounded in time, in entries and in bytes, and it holds no cookie value, no
+//! token and no query value.
+
+mod redact;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CheckRequest, Outcome};
+use crate::session::Timestamp;
+
+/// The longest recording.
+pub const MAX_DURATION: Duration = Duration::from_secs(600);
+/// The most checks in a recording; beyond that the oldest are dropped.
+const MAX_CHECKS: usize = 200;
+/// The most header lines of one check.
+const MAX_LINES: usize = 100;
+
+/// Records checks while an operator wants it.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// Read on each check, so that a recorder that is off costs one load.
+    running: AtomicBool,
+    recording: Mutex<Option<Recording>>,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct Recording {
+    /// When it was started, RFC 3339.
+    pub started: String,
+    /// When it ends by itself, RFC 3339.
+    pub until: String,
+    /// How many older checks were dropped, because a recording holds 200.
+    pub dropped: u64,
+    /// The checks, oldest first.
+    pub checks: Vec<RecordedCheck>,
+    #[serde(skip)]
+    end: Timestamp,
+    #[serde(skip)]
+    newest: VecDeque<RecordedCheck>,
+}
+
+/// One check, as the proxy sent it, and the answer. Secrets are replaced.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct RecordedCheck {
+    /// When it was answered, RFC 3339.
+    pub at: String,
+    /// The contract.
+    pub contract: String,
+    /// The policy that the proxy named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The address of the proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// The method of the original request, where it was understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The URL of the original request, where it was understood, without the values of its query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The headers of the sub-request: each line a name and a value.
+    pub headers: Vec<(String, String)>,
+    /// `allow`, or the reason of the denial.
+    pub verdict: String,
+    /// Which input was wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Recorder {
+    /// Starts a recording, instead of any before it. It ends by itself after `duration`, at most [`MAX_DURATION`].
+    pub fn start(&self, now: Timestamp, duration: Duration) -> Recording {
+        let end = now.plus(duration.min(MAX_DURATION));
+        let recording = Recording {
+            started: now.to_string(),
+            until: end.to_string(),
+            end,
+            ..Recording::default()
+        };
+        *self.recording.lock() = Some(recording.clone());
+        self.running.store(true, Ordering::Relaxed);
+        recording
+    }
+
+    /// Stops recording and forgets what was recorded; whether there was anything.
+    pub fn stop(&self) -> bool {
+        self.running.store(false, Ordering::Relaxed);
+        self.recording.lock().take().is_some()
+    }
+
+    /// What was recorded; `None` where nothing was started.
+    #[must_use]
+    pub fn read(&self) -> Option<Recording> {
+        let recording = self.recording.lock();
+        recording.as_ref().map(|recording| Recording {
+            checks: recording.newest.iter().cloned().collect(),
+            newest: VecDeque::new(),
+            started: recording.started.clone(),
+            until: recording.until.clone(),
+            ..*recording
+        })
+    }
+
+    /// Whether checks are to be noted.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    /// Records a check, if a recording runs.
+    pub fn note(&self, request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) {
+        let mut recording = self.recording.lock();
+        let Some(recording) = recording.as_mut() else {
+            return;
+        };
+        if now >= recording.end {
+            self.running.store(false, Ordering::Relaxed);
+            return;
+        }
+        if recording.newest.len() == MAX_CHECKS {
+            recording.newest.pop_front();
+            recording.dropped += 1;
+        }
+        recording.newest.push_back(recorded(request, outcome, now));
+    }
+}
+
+fn recorded(request: &CheckRequest<'_>, outcome: &Outcome, now: Timestamp) -> RecordedCheck {
+    let original = request.original.as_ref().ok();
+    let lines = request.headers.iter().take(MAX_LINES);
+    RecordedCheck {
+        at: now.to_string(),
+        contract: request.contract.to_string(),
+        policy: request.policy.map(redact::bounded),
+        peer: request.peer.map(|peer| peer.to_string()),
+        method: original.map(|original| original.method.to_string()),
+        url: original.map(|original| redact::url(&original.url.to_bytes())),
+        headers: lines
+            .map(|(name, value)| (name.to_string(), redact::header(name, value)))
+            .collect(),
+        verdict: outcome.verdict.as_str().to_owned(),
+        detail: outcome.detail.map(|detail| detail.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::check::{ClientAddress, Original, OriginalUrl};
+    use crate::policy::Contract;
+    use crate::session::{DenyReason, Verdict};
+    use crate::testing::{MINUTE, SECOND, START};
+
+    fn note(recorder: &Recorder, now: Timestamp) {
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", "session=geheim; theme=dark".parse().unwrap());
+        headers.insert("authorization", "Bearer geheim".parse().unwrap());
+        headers.insert("x-api-key", "geheim".parse().unwrap());
+        headers.insert(
+            "x-original-url",
+            "https://a/b?token=geheim".parse().unwrap(),
+        );
+        let url = OriginalUrl::parse(b"https://app.example.com/a?code=geheim&geheim").unwrap();
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::GET,
+                url,
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        let outcome = Outcome {
+            verdict: Verdict::Deny(DenyReason::NoCredential),
+            ..Outcome::PUBLIC
+        };
+        recorder.note(&request, &outcome, now);
+    }
+
+    #[test]
+    fn a_recording_holds_no_secret() {
+        let recorder = Recorder::default();
+        recorder.start(START, MINUTE);
+        note(&recorder, START);
+        let text = serde_json::to_string(&recorder.read().unwrap()).unwrap();
+        assert!(!text.contains("geheim"), "{text}");
+        for shown in [
+            "https://app.example.com/a?code=",
+            "theme=",
+            "Bearer",
+            "no_credential",
+        ] {
+            assert!(text.contains(shown), "{shown} is not in {text}");
+        }
+        let again: Recording = serde_json::from_str(&text).unwrap();
+        assert_eq!(again.checks[0].method.as_deref(), Some("GET"));
+    }
+
+    #[test]
+    fn a_recording_is_bounded_in_time_and_in_size() {
+        let recorder = Recorder::default();
+        note(&recorder, START);
+        assert!(recorder.read().is_none(), "it was not started");
+        let recording = recorder.start(START, 100 * MINUTE);
+        assert_eq!(recording.end, START.plus(MAX_DURATION));
+        for _ in 0..MAX_CHECKS + 5 {
+            note(&recorder, START.plus(SECOND));
+        }
+        note(&recorder, recording.end);
+        assert!(!recorder.is_running(), "its time is over");
+        let recording = recorder.read().unwrap();
+        assert_eq!((recording.checks.len(), recording.dropped), (MAX_CHECKS, 5));
+        assert!(recorder.stop() && recorder.read().is_none() && !recorder.stop());
+    }
+}

@@ -1,0 +1,166 @@
+//! What a recording may show of a header or a URL. Everything that is not known to be harmless is replaced with its
+//! length.
+
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::{HeaderName, HeaderValue};
+
+/// The most bytes of one value.
+const MAX_BYTES: usize = 512;
+
+/// Headers whose values are shown: they name the request, or say what kind of client asks.
+const SHOWN: [&str; 34] = [
+    "accept",
+    "access-control-request-headers",
+    "access-control-request-method",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "kbn-system-api",
+    "kbn-system-request",
+    "method",
+    "origin",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+    "sec-purpose",
+    "traceparent",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-method",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-scheme",
+    "x-graylog-no-session-extension",
+    "x-original-method",
+    "x-real-ip",
+    "x-requested-with",
+    "x-scheme",
+    "x-sent-from",
+    "x-session-passive",
+];
+
+/// Headers that hold a URL or a part of one: shown without the values of the query.
+const URLS: [&str; 7] = [
+    "path",
+    "referer",
+    "x-auth-request-redirect",
+    "x-forwarded-uri",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// A header's value without secrets.
+pub(super) fn header(name: &HeaderName, value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    if *name == COOKIE {
+        return cookies(bytes);
+    }
+    if *name == AUTHORIZATION || *name == PROXY_AUTHORIZATION {
+        let scheme = bytes.split(|byte| *byte == b' ').next();
+        let scheme = scheme.filter(|scheme| scheme.len() < bytes.len());
+        let scheme = text(scheme.unwrap_or_default());
+        return format!("{scheme} {}", hidden(bytes.len() - scheme.len()));
+    }
+    if SHOWN.contains(&name.as_str()) {
+        return text(bytes);
+    }
+    if URLS.contains(&name.as_str()) {
+        return url(bytes);
+    }
+    hidden(bytes.len())
+}
+
+/// A URL without the values of its query, and without what follows `#`.
+pub(super) fn url(bytes: &[u8]) -> String {
+    let (address, query) = match bytes.iter().position(|byte| *byte == b'?') {
+        Some(mark) => (&bytes[..mark], Some(&bytes[mark + 1..])),
+        None => (bytes, None),
+    };
+    let address = address.split(|byte| *byte == b'#').next();
+    let address = text(address.unwrap_or_default());
+    let Some(query) = query else {
+        return address;
+    };
+    let parts = query.split(|byte| *byte == b'&').take(32);
+    let parts = parts.map(|part| match part.iter().position(|byte| *byte == b'=') {
+        Some(equals) => format!(
+            "{}={}",
+            text(&part[..equals]),
+            hidden(part.len() - equals - 1)
+        ),
+        // A name without a value can itself be the secret.
+        None => hidden(part.len()),
+    });
+    let parts: Vec<String> = parts.collect();
+    format!("{address}?{}", parts.join("&"))
+}
+
+/// A text of bounded length.
+pub(super) fn bounded(text: &str) -> String {
+    self::text(text.as_bytes())
+}
+
+/// The names of cookies, with the lengths of their values.
+fn cookies(line: &[u8]) -> String {
+    let pairs = line.split(|byte| *byte == b';').take(50);
+    let pairs = pairs.map(|pair| {
+        let pair = pair.trim_ascii();
+        match pair.iter().position(|byte| *byte == b'=') {
+            Some(equals) => format!(
+                "{}={}",
+                text(&pair[..equals]),
+                hidden(pair.len() - equals - 1)
+            ),
+            None => hidden(pair.len()),
+        }
+    });
+    let pairs: Vec<String> = pairs.collect();
+    pairs.join("; ")
+}
+
+fn hidden(length: usize) -> String {
+    format!("({length} bytes)")
+}
+
+fn text(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(MAX_BYTES)];
+    let more = bytes.len() - shown.len();
+    let shown = shown.escape_ascii().to_string();
+    match more {
+        0 => shown,
+        more => format!("{shown}… ({more} bytes more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_parts_are_shown() {
+        for (name, value, shown) in [
+            (
+                "cookie",
+                "a=12345; b; c=",
+                "a=(5 bytes); (1 bytes); c=(0 bytes)",
+            ),
+            ("authorization", "Bearer abc", "Bearer (4 bytes)"),
+            ("authorization", "abc", " (3 bytes)"),
+            ("x-api-key", "abc", "(3 bytes)"),
+            ("x-forwarded-host", "app.example.com", "app.example.com"),
+            ("x-forwarded-uri", "/a?b=c&d", "/a?b=(1 bytes)&(1 bytes)"),
+            ("referer", "https://a/b?c#d", "https://a/b?(3 bytes)"),
+        ] {
+            let name: HeaderName = name.parse().unwrap();
+            let value = HeaderValue::from_str(value).unwrap();
+            assert_eq!(header(&name, &value), shown, "{name}");
+        }
+    }
+}

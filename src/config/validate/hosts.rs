@@ -1,0 +1,41 @@
+//! The hosts that the configuration names, anywhere.
+
+use url::Url;
+
+use super::Mistakes;
+use crate::config::raw::RawConfig;
+use crate::policy::{HostPattern, NamedHosts, Rules};
+
+/// Collects the hosts: of `hosts`, of rules, of the sign-in, and of other authorization services. What is no host
+/// there is a mistake that the part it belongs to tells.
+pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> Option<NamedHosts> {
+    let admit_unknown = match &*raw.unknown_hosts {
+        "deny" => Some(false),
+        "allow" => Some(true),
+        _ => {
+            mistakes.note("unknown_hosts", "must be `deny` or `allow`");
+            None
+        }
+    };
+    let mut named = Vec::new();
+    for (index, text) in raw.hosts.0.iter().enumerate() {
+        let parsed = HostPattern::parse(text);
+        named.extend(mistakes.take(&format!("hosts.{index}"), parsed));
+    }
+    let of_rules = rules.as_slice().iter();
+    named.extend(of_rules.flat_map(|rule| rule.conditions.hosts.iter().cloned()));
+    let login = raw.login.url.iter().filter_map(|url| Url::parse(url).ok());
+    named.extend(login.filter_map(|url| HostPattern::parse(url.host_str()?).ok()));
+    let services = raw.delegated.services.values();
+    let of_services = services.flat_map(|service| service.hosts.0.iter());
+    let others = raw.sign_in.allowed_hosts.0.iter().chain(of_services);
+    named.extend(others.filter_map(|text| HostPattern::parse(without_port(text)).ok()));
+    Some(NamedHosts::new(named, admit_unknown?))
+}
+
+fn without_port(text: &str) -> &str {
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => text,
+    }
+}

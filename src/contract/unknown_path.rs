@@ -1,0 +1,154 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::telemetry::{Metrics, Throttle};
+
+/// The paths of the `check` listener.
+const SERVED: &str = "\
+This is the check listener of Curfew. It serves:
+
+  /auth-request       NGINX
+  /forward-auth       Traefik, Caddy, APISIX, haproxy-ingress, ingress-nginx
+  /ext-authz/...      Envoy, Istio, Envoy Gateway, Gateway API, over HTTP
+  /policy/NAME/...    each of these, with the policy NAME
+";
+
+/// What a path that is not served looks like: the label of the metric, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Class {
+    Browser,
+    Admin,
+    Ops,
+    Authelia,
+    OAuth2Proxy,
+    Contract,
+    Other,
+}
+
+/// Answers requests for paths that the `check` listener does not serve, and tells the operator: once a minute for
+/// each class of path.
+#[derive(Clone, Debug)]
+pub(super) struct UnknownPaths(Arc<Throttle<Class>>);
+
+impl Default for UnknownPaths {
+    fn default() -> Self {
+        Self(Arc::new(Throttle::new(Duration::from_secs(60))))
+    }
+}
+
+impl UnknownPaths {
+    /// The text of the 404. Nothing of the request is in it.
+    pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
+        let class = Class::of(path);
+        metrics.unknown_path(class.as_str());
+        let hint = class.hint();
+        if self.0.admits(class) {
+            // A path can hold a token; its class can't.
+            tracing::warn!(
+                listener = "check",
+                class = class.as_str(),
+                served = "/auth-request, /forward-auth, /ext-authz/…, /policy/NAME/…",
+                hint,
+                "a request for a path that is not served"
+            );
+        }
+        match hint {
+            "" => SERVED.to_owned(),
+            hint => format!("{SERVED}\n{hint}\n"),
+        }
+    }
+}
+
+impl Class {
+    fn of(path: &str) -> Self {
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        let names = |names: &[&str]| names.iter().any(|name| path.contains(name));
+        if starts(&["/.curfew", "/oidc/", "/ssf/", "/.well-known/jwks.json"]) {
+            Self::Browser
+        } else if starts(&["/api/authz", "/api/verify"]) {
+            Self::Authelia
+        } else if starts(&["/api/v1/", "/console"]) {
+            Self::Admin
+        } else if starts(&["/metrics", "/livez", "/readyz", "/healthz"]) {
+            Self::Ops
+        } else if starts(&["/oauth2/"]) {
+            Self::OAuth2Proxy
+        } else if names(&["auth-request", "forward-auth", "ext-authz", "/policy"]) {
+            Self::Contract
+        } else {
+            Self::Other
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Admin => "admin",
+            Self::Ops => "ops",
+            Self::Authelia => "authelia",
+            Self::OAuth2Proxy => "oauth2_proxy",
+            Self::Contract => "contract",
+            Self::Other => "other",
+        }
+    }
+
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Browser => {
+                "Route /.curfew/, /oidc/, /ssf/ and /.well-known/jwks.json to the browser listener \
+                 (listen.browser, port 9183)."
+            }
+            Self::Admin => "The admin API and the console are on the admin listener (port 9188).",
+            Self::Ops => "Probes and metrics are on the ops listener (port 9189).",
+            Self::Authelia => {
+                "This is a path of Authelia. Use /auth-request for /api/authz/auth-request, /forward-auth for \
+                 /api/authz/forward-auth and /api/verify, /ext-authz for /api/authz/ext-authz/."
+            }
+            Self::OAuth2Proxy => {
+                "This is a path of oauth2-proxy. Use /auth-request with NGINX, /forward-auth with Traefik and \
+                 Caddy, in place of /oauth2/auth; the sign-in page is /.curfew/login on the browser listener \
+                 (port 9183)."
+            }
+            Self::Contract => "The path must be one of these exactly.",
+            Self::Other => "",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_404_lists_what_is_served_and_says_where_the_rest_is() {
+        let (paths, metrics) = (UnknownPaths::default(), Metrics::new().unwrap());
+        for (path, class, hint) in [
+            ("/", "other", ""),
+            ("/.curfew/session", "browser", "port 9183"),
+            ("/.curfew", "browser", "port 9183"),
+            ("/oidc/backchannel-logout", "browser", "port 9183"),
+            ("/ssf/events", "browser", "port 9183"),
+            ("/.well-known/jwks.json", "browser", "port 9183"),
+            ("/api/v1/sessions", "admin", "port 9188"),
+            ("/console/", "admin", "port 9188"),
+            ("/metrics", "ops", "port 9189"),
+            ("/api/authz/auth-request", "authelia", "/auth-request"),
+            ("/api/verify", "authelia", "/forward-auth"),
+            ("/oauth2/auth", "oauth2_proxy", "/auth-request"),
+            ("/auth-request/", "contract", "exactly"),
+            ("/policy/forward-auth", "contract", "exactly"),
+        ] {
+            let text = paths.answer(path, &metrics);
+            assert!(
+                text.starts_with(SERVED) && text.contains(hint),
+                "{path}: {text}"
+            );
+            assert_eq!(Class::of(path).as_str(), class, "{path}");
+        }
+        let text = metrics.render().unwrap();
+        assert!(
+            text.contains("curfew_unknown_paths_total{class=\"browser\"} 5"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,65 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+/// The most bytes that are read of a body that nobody wants.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The longest time for that.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Reads a body and throws it away; whether it ended within 8 MiB and 10 s, and without an error. Nothing of it is
+/// kept, so it takes no memory.
+pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
+    if body.is_end_stream() {
+        return true;
+    }
+    let mut body = pin!(body);
+    let reading = async {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return false };
+            read += frame.data_ref().map_or(0, Buf::remaining);
+            if read > MAX_BYTES {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(MAX_TIME, reading)
+        .await
+        .unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as AxumBody;
+    use futures_util::stream;
+
+    use super::*;
+
+    fn chunks(count: usize, pause: Duration) -> AxumBody {
+        let chunk = Bytes::from_static(&[0; 64 * 1024]);
+        AxumBody::from_stream(stream::unfold(count, move |left| {
+            let chunk = chunk.clone();
+            async move {
+                tokio::time::sleep(pause).await;
+                let next = left.checked_sub(1)?;
+                Some((Ok::<_, std::io::Error>(chunk), next))
+            }
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_read_to_their_end_within_bounds() {
+        assert!(drain(AxumBody::empty()).await);
+        assert!(drain(chunks(128, Duration::ZERO)).await);
+        assert!(!drain(chunks(129, Duration::ZERO)).await, "it is too long");
+        assert!(
+            !drain(chunks(20, Duration::from_secs(1))).await,
+            "it is too slow"
+        );
+    }
+}

@@ -1,0 +1,205 @@
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// How long a client may be silent before a connection that is being closed is dropped.
+const LINGER_IDLE: Duration = Duration::from_secs(1);
+/// How long a connection that is being closed is kept at the most.
+const LINGER_TIME: Duration = Duration::from_secs(5);
+/// The most bytes that are read and thrown away meanwhile.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+
+/// Whether the answers of a connection have left the process. The next request waits for it: a client that sends
+/// requests and does not read the answers would otherwise have all of them kept in memory.
+#[derive(Debug, Default)]
+pub(super) struct Outflow {
+    /// An answer was given, and it is not known to have left.
+    waiting: AtomicBool,
+    reader: AtomicWaker,
+}
+
+impl Outflow {
+    /// An answer is on its way.
+    pub(super) fn begin(&self) {
+        self.waiting.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the answers before have left.
+    pub(super) async fn empty(&self) {
+        if !self.waiting.load(Ordering::Relaxed) {
+            return;
+        }
+        poll_fn(|context| {
+            self.reader.register(context.waker());
+            match self.waiting.load(Ordering::Acquire) {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    fn emptied(&self) {
+        if self.waiting.swap(false, Ordering::Release) {
+            self.reader.wake();
+        }
+    }
+}
+
+/// The socket of an HTTP connection. It tells when everything that was written has left, and it closes so that the
+/// last answer reaches the client: it stops writing, and reads what the client still sends. A socket that is
+/// closed with unread bytes is reset instead, and the answer is lost (RFC 9112, section 9.6).
+pub(super) struct Paced<S> {
+    stream: S,
+    outflow: Arc<Outflow>,
+    closing: Option<Closing>,
+}
+
+/// The writing side is closed.
+struct Closing {
+    until: Instant,
+    idle: Pin<Box<Sleep>>,
+    read: usize,
+}
+
+impl<S> Paced<S> {
+    pub(super) fn new(stream: S, outflow: Arc<Outflow>) -> Self {
+        Self {
+            stream,
+            outflow,
+            closing: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// The library flushes once all that it holds was written.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.outflow.emptied();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self {
+            stream, closing, ..
+        } = &mut *self;
+        if closing.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        let closing = closing.get_or_insert_with(|| {
+            let idle = tokio::time::sleep(LINGER_IDLE);
+            Closing {
+                until: idle.deadline() - LINGER_IDLE + LINGER_TIME,
+                idle: Box::pin(idle),
+                read: 0,
+            }
+        });
+        let mut bytes = [0; 8 * 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    closing.read += buffer.filled().len();
+                    if closing.read > LINGER_BYTES {
+                        return Poll::Ready(Ok(()));
+                    }
+                    let idle = tokio::time::sleep(LINGER_IDLE).deadline();
+                    closing.idle.as_mut().reset(idle.min(closing.until));
+                }
+                // The client has closed its side, too, or is gone.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => return closing.idle.as_mut().poll(context).map(Ok),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_next_request_waits_until_the_answer_has_left() {
+        let outflow = Arc::new(Outflow::default());
+        let (mut client, server) = tokio::io::duplex(4);
+        let mut paced = Paced::new(server, Arc::clone(&outflow));
+        outflow.empty().await;
+        outflow.begin();
+        let waiting = tokio::spawn({
+            let outflow = Arc::clone(&outflow);
+            async move { outflow.empty().await }
+        });
+        let writing = tokio::spawn(async move {
+            paced.write_all(b"answer").await.unwrap();
+            paced.flush().await.unwrap();
+            paced
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        client.read_exact(&mut [0; 6]).await.unwrap();
+        waiting.await.unwrap();
+        drop(writing.await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_still_sends_is_read_for_a_while() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut paced = Paced::new(server, Arc::default());
+        let closing = tokio::spawn(async move { paced.shutdown().await });
+        let begun = tokio::time::Instant::now();
+        while client.write_all(b"more").await.is_ok() && begun.elapsed() < 2 * LINGER_TIME {
+            tokio::time::sleep(LINGER_IDLE / 2).await;
+        }
+        closing.await.unwrap().unwrap();
+        assert!(
+            begun.elapsed() <= LINGER_TIME + LINGER_IDLE,
+            "{:?}",
+            begun.elapsed()
+        );
+        let (_silent, server) = tokio::io::duplex(64);
+        let begun = tokio::time::Instant::now();
+        Paced::new(server, Arc::default()).shutdown().await.unwrap();
+        assert_eq!(begun.elapsed(), LINGER_IDLE);
+    }
+}

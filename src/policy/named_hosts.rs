@@ -1,0 +1,109 @@
+use std::collections::BTreeSet;
+
+use super::host::{HostPattern, domains_above, normal_host};
+
+/// The hosts that the configuration names. As soon as it names one, requests for any other host are denied: a rule
+/// for a host would otherwise be open to every client that writes another name in `Host`.
+#[derive(Clone, Debug, Default)]
+pub struct NamedHosts {
+    exact: BTreeSet<String>,
+    /// Each begins with a dot.
+    domains: BTreeSet<String>,
+    admit_unknown: bool,
+}
+
+impl NamedHosts {
+    /// Hosts by these patterns. Others are admitted too if `admit_unknown`.
+    #[must_use]
+    pub fn new(patterns: impl IntoIterator<Item = HostPattern>, admit_unknown: bool) -> Self {
+        let mut named = Self {
+            admit_unknown,
+            ..Self::default()
+        };
+        for pattern in patterns {
+            match pattern {
+                HostPattern::Exact(host) => named.exact.insert(host),
+                HostPattern::Below(domain) => named.domains.insert(domain),
+            };
+        }
+        named
+    }
+
+    /// Whether a request for the host of a URL, which may have a port, may be judged at all.
+    #[must_use]
+    pub fn admit(&self, host: &str) -> bool {
+        if self.admit_unknown || (self.exact.is_empty() && self.domains.is_empty()) {
+            return true;
+        }
+        let host = normal_host(host);
+        self.exact.contains(&*host)
+            || domains_above(&host).any(|domain| self.domains.contains(domain))
+    }
+
+    /// Whether requests for hosts that are not named are denied.
+    #[must_use]
+    pub fn denies_others(&self) -> bool {
+        !self.admit_unknown && !(self.exact.is_empty() && self.domains.is_empty())
+    }
+
+    /// The hosts, as the configuration writes them: `app.example.com`, `*.example.com`.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        let domains = self.domains.iter().map(|domain| format!("*{domain}"));
+        self.exact.iter().cloned().chain(domains)
+    }
+
+    /// What becomes of requests for the hosts of this list and for others, for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let named: Vec<String> = self.patterns().collect();
+        match (named.is_empty(), self.admit_unknown) {
+            (true, _) => "none; requests for every host are judged".to_owned(),
+            (false, true) => format!(
+                "{}; others are judged, too (unknown_hosts: allow)",
+                named.join(", ")
+            ),
+            (false, false) => format!("{}; others are denied (unknown_host)", named.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(patterns: &[&str], admit_unknown: bool) -> NamedHosts {
+        let patterns = patterns
+            .iter()
+            .map(|text| HostPattern::parse(text).unwrap());
+        NamedHosts::new(patterns, admit_unknown)
+    }
+
+    #[test]
+    fn other_hosts_are_denied_once_one_is_named() {
+        let hosts = named(&["app.example.com", "*.apps.example.com", "[::1]"], false);
+        for host in [
+            "app.example.com",
+            "APP.example.com",
+            "app.example.com:8443",
+            "app.example.com.",
+            "a.apps.example.com",
+            "b.a.apps.example.com:80",
+            "[::1]:9000",
+        ] {
+            assert!(hosts.admit(host), "{host}");
+        }
+        for host in [
+            "x",
+            "example.com",
+            "apps.example.com",
+            "evilapps.example.com",
+            "app.example.com.evil.example",
+            "127.0.0.1",
+            "app.example.com..",
+        ] {
+            assert!(!hosts.admit(host), "{host}");
+        }
+        assert!(named(&[], false).admit("x"));
+        assert!(named(&["app.example.com"], true).admit("x"));
+    }
+}

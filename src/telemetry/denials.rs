@@ -1,0 +1,126 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::{self, Denied};
+use crate::session::{DenyReason, Timestamp};
+
+/// How many denials for one reason are written one by one in a second, where no session is known: anybody can cause
+/// them.
+const MAX_ANONYMOUS: u64 = 10;
+/// The same for denials of requests with a genuine credential.
+const MAX_KNOWN: u64 = 100;
+/// How often the bound begins anew.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Writes denials to the audit log, a bounded number in a second: the others of a second become one event for each
+/// reason, with their count and one of them as a sample. A client that sends forged credentials would otherwise fill
+/// the log.
+#[derive(Debug, Default)]
+pub struct DenialLog(Mutex<HashMap<(DenyReason, bool), Window>>);
+
+/// The denials of the current second, for one reason.
+#[derive(Debug, Default)]
+struct Window {
+    written: u64,
+    more: Option<More>,
+}
+
+/// The denials that were not written one by one.
+#[derive(Clone, Debug)]
+pub(super) struct More {
+    pub(super) count: u64,
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) contract: &'static str,
+    pub(super) host: Option<String>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl DenialLog {
+    /// Writes a denial, or counts it.
+    pub fn note(&self, denied: &Denied<'_>, reason: DenyReason, now: Timestamp) {
+        let known = denied.session.is_some();
+        let most = if known { MAX_KNOWN } else { MAX_ANONYMOUS };
+        let mut windows = self.0.lock();
+        let window = windows.entry((reason, known)).or_default();
+        if window.written < most {
+            window.written += 1;
+            drop(windows);
+            audit::session_denied(denied, reason);
+            return;
+        }
+        let more = window.more.get_or_insert_with(|| More {
+            count: 0,
+            first: now,
+            last: now,
+            contract: denied.contract,
+            host: denied.host.map(str::to_owned),
+            peer: denied.peer,
+        });
+        more.count += 1;
+        more.last = now;
+    }
+
+    /// Writes what was counted, and begins the next second.
+    pub fn flush(&self) {
+        let windows = std::mem::take(&mut *self.0.lock());
+        for ((reason, _), window) in windows {
+            if let Some(more) = window.more {
+                audit::denials_aggregated(&more, reason);
+            }
+        }
+    }
+
+    /// Flushes every second until told to stop, and once more then.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut seconds = tokio::time::interval(WINDOW);
+        while stop.run_until_cancelled(seconds.tick()).await.is_some() {
+            self.flush();
+        }
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::START;
+
+    fn denied() -> Denied<'static> {
+        Denied {
+            contract: "auth-request",
+            session: None,
+            subject: None,
+            host: Some("app.example.com"),
+            rule: None,
+            peer: None,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn denials_beyond_the_bound_are_counted() {
+        let log = DenialLog::default();
+        for second in 0..3 {
+            for _ in 0..1000 {
+                let now = START.plus(Duration::from_secs(second));
+                log.note(&denied(), DenyReason::InvalidCredential, now);
+            }
+            log.note(&denied(), DenyReason::MalformedRequest, START);
+            let windows = log.0.lock();
+            let window = &windows[&(DenyReason::InvalidCredential, false)];
+            let more = window.more.as_ref().unwrap();
+            assert_eq!((window.written, more.count), (MAX_ANONYMOUS, 990));
+            assert_eq!(more.host.as_deref(), Some("app.example.com"));
+            let other = &windows[&(DenyReason::MalformedRequest, false)];
+            assert!(other.more.is_none());
+            drop(windows);
+            log.flush();
+            assert!(log.0.lock().is_empty());
+        }
+    }
+}
