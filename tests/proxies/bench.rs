@@ -79,6 +79,7 @@ impl Bench {
             .set("LISTEN__SPOE", "127.0.0.1:0")
             .set("SIGN_IN__URL", "https://login.example.com/")
             .set("SIGN_IN__ALLOWED_HOSTS", HOST)
+            .set("HOSTS", crate::fleet::REDIRECTING_HOST)
             .set("POLICIES__BOUND__BIND", "address,user_agent")
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .file(&rules())
@@ -98,6 +99,7 @@ impl Bench {
             grpc: tap.address,
             spoe: tap.address,
             application: backend.address,
+            public: None,
             policy: None,
             broken: &[],
         });
@@ -114,7 +116,11 @@ impl Bench {
             tap,
             key: setup.key,
             client: client().build().unwrap(),
-            client_http2: client().http2_prior_knowledge().build().unwrap(),
+            client_http2: client()
+                .http2_prior_knowledge()
+                .resolve(HOST, local(0))
+                .build()
+                .unwrap(),
         };
         bench.ready().await;
         bench
@@ -163,6 +169,7 @@ impl Bench {
             grpc: self.curfew.grpc.unwrap(),
             spoe: self.curfew.spoe.unwrap(),
             application: self.backend.address,
+            public: None,
             policy: None,
             broken,
         }
@@ -213,13 +220,20 @@ impl Bench {
 
     /// Sends a GET over HTTP/2.
     pub async fn get_http2(&self, path: &str, lines: &Lines<'_>) -> Answer {
-        let url = format!("http://{}{path}", self.proxy.http2);
+        let url = format!("http://{HOST}:{}{path}", self.proxy.http2.port());
         let request = self.client_http2.get(url).headers(headers(lines));
         answer(request.send().await.unwrap()).await
     }
 
     /// Sends bytes as they are; the status of the answer, 0 when there is none.
     pub async fn raw(&self, text: &str) -> u16 {
+        let answer = self.raw_answer(text).await;
+        let status = answer.get(9..12).unwrap_or("0");
+        status.parse().unwrap_or(0)
+    }
+
+    /// The same; all that comes back.
+    pub async fn raw_answer(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
@@ -228,8 +242,7 @@ impl Bench {
         let _ = tokio::time::timeout(Duration::from_secs(10), reading)
             .await
             .expect("the proxy answers and closes");
-        let status = bytes.get(9..12).unwrap_or(b"0");
-        String::from_utf8_lossy(status).parse().unwrap_or(0)
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     pub async fn connect(&self) -> TcpStream {
@@ -253,7 +266,7 @@ impl Bench {
         assert_eq!(answer.one("x-session-reason"), said);
         let challenge = answer.one("www-authenticate").unwrap();
         let expected = match reason {
-            "no_credential" | "malformed_request" => "Bearer".to_owned(),
+            "no_credential" => "Bearer".to_owned(),
             "reauthentication_required" => {
                 "Bearer error=\"insufficient_user_authentication\", max_age=600".to_owned()
             }

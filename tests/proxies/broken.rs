@@ -43,7 +43,7 @@ const fn open(proxies: &'static [&'static str], what: &'static str, replaced: Re
     }
 }
 
-pub static BROKEN: [Broken; 16] = [
+pub static BROKEN: [Broken; 18] = [
     broken(
         &["NGINX"],
         "no auth_request",
@@ -105,10 +105,7 @@ pub static BROKEN: [Broken; 16] = [
         &["Traefik"],
         "trustForwardHeader, at an entry point that believes everybody",
         &[
-            (
-                "forwardAuth:\n",
-                "forwardAuth:\n        trustForwardHeader: true\n",
-            ),
+            ("trustForwardHeader: false", "trustForwardHeader: true"),
             (
                 "    http:\n      # Some",
                 "    forwardedHeaders:\n      insecure: true\n    http:\n      # Some",
@@ -128,6 +125,34 @@ pub static BROKEN: [Broken; 16] = [
                 "    # No client says who it is.\n",
                 "    pages:\n      errors:\n        status: \"401\"\n        statusRewrites: { \"401\": 200 }\n        \
                  service: application\n        query: /\n\n    # No client says who it is.\n",
+            ),
+        ],
+        UNGUARDED,
+    ),
+    broken(
+        &["Traefik ingress-nginx"],
+        "an empty auth-url",
+        &[(
+            "auth-url: http://curfew.curfew.svc.cluster.local:9180/forward-auth",
+            "auth-url: \"\"",
+        )],
+        UNGUARDED,
+    ),
+    broken(
+        &["haproxy-ingress"],
+        "no auth-url",
+        &[
+            (
+                "http-request lua.auth-intercept",
+                "# http-request lua.auth-intercept",
+            ),
+            (
+                "http-request deny if !{ var(txn.auth_response_successful) -m bool } {",
+                "# http-request deny if {",
+            ),
+            (
+                "http-request deny if !{ path /sign-in }",
+                "# http-request deny if {",
             ),
         ],
         UNGUARDED,

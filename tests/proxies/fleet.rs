@@ -3,9 +3,11 @@
 mod caddy;
 mod envoy;
 mod haproxy;
+mod haproxy_ingress;
 mod ingress_nginx;
 mod nginx;
 mod traefik;
+mod traefik_ingress;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,6 +38,17 @@ pub struct Kind {
     pub redirecting_host: &'static str,
 }
 
+impl Kind {
+    /// With what an address to return to begins. Curfew says `https` while its cookie is for TLS only; ingress-nginx
+    /// makes redirects itself.
+    pub fn scheme_of_return(&self) -> &'static str {
+        match self.name {
+            "ingress-nginx" => "http",
+            _ => "https",
+        }
+    }
+}
+
 /// Where a proxy finds the others.
 #[derive(Clone, Copy)]
 pub struct Upstreams {
@@ -44,6 +57,8 @@ pub struct Upstreams {
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
+    /// Another application, which has the host [`PUBLIC`](crate::router::PUBLIC); the file is made for two hosts then.
+    pub public: Option<SocketAddr>,
     /// The policy that is asked for, instead of none, by the comment in the file that says how.
     pub policy: Option<&'static str>,
     /// What is changed in the file besides, to break it.
@@ -106,6 +121,8 @@ impl Proxy {
     }
 }
 
+pub use ingress_nginx::REDIRECTING_HOST;
+
 /// The host of the application in the tests.
 pub const HOST: &str = "app.example.com";
 
@@ -121,7 +138,7 @@ const USUAL: Kind = Kind {
     redirecting_host: HOST,
 };
 
-pub const FLEET: [Kind; 8] = [
+pub const FLEET: [Kind; 10] = [
     Kind {
         name: "NGINX",
         start: nginx::start,
@@ -134,7 +151,7 @@ pub const FLEET: [Kind; 8] = [
     Kind {
         name: "ingress-nginx",
         start: ingress_nginx::start,
-        contract: "auth-request",
+        contract: "forward-auth",
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
@@ -144,6 +161,15 @@ pub const FLEET: [Kind; 8] = [
     Kind {
         name: "Traefik",
         start: traefik::start,
+        contract: "forward-auth",
+        no_answer: 500,
+        silence: 500,
+        patience: 35.0,
+        ..USUAL
+    },
+    Kind {
+        name: "Traefik ingress-nginx",
+        start: traefik_ingress::start,
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
@@ -180,6 +206,14 @@ pub const FLEET: [Kind; 8] = [
         name: "HAProxy 2.8",
         start: haproxy::start_2_8,
         contract: "spoe",
+        ..USUAL
+    },
+    Kind {
+        name: "haproxy-ingress",
+        start: haproxy_ingress::start,
+        contract: "forward-auth",
+        silence: 500,
+        patience: 8.0,
         ..USUAL
     },
 ];

@@ -14,12 +14,18 @@ pub fn impossible(case: &str, proxy: &str) -> Option<&'static Impossible> {
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static IMPOSSIBLE: [Impossible; 3] = [
+pub static IMPOSSIBLE: [Impossible; 4] = [
     Impossible {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
         fails_with: "the body is not Curfew's",
         reason: "NGINX drops the body of a denial, and shows a page of its own.",
+    },
+    Impossible {
+        case: "8e",
+        proxies: &["ingress-nginx"],
+        fails_with: "no link for the whole window",
+        reason: "ingress-nginx shows a page of its own; with `auth-signin` a frame gets the page from `/.curfew/login`.",
     },
     Impossible {
         case: "17c",

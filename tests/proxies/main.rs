@@ -20,6 +20,7 @@ mod cases;
 mod fleet;
 mod impossible;
 mod matrix;
+mod router;
 mod runner;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let table = matrix::table(&cells);
     println!("{table}");
     let mut failures: Vec<String> = cells.iter().filter_map(runner::Cell::failure).collect();
+    failures.extend(router::run(&words));
     if words.is_empty() {
         failures.extend(matrix::differs_from_the_documented(&table));
     }

@@ -11,12 +11,16 @@ pub mod cluster;
 pub mod curfew;
 pub mod deployed;
 pub mod fault_proxy;
+pub mod ingress_nginx;
+pub mod kube_api;
 pub mod nginx;
 pub mod redis;
 pub mod sentinel;
+pub mod shim;
 pub mod tap;
 pub mod tls;
 pub mod traefik;
+pub mod traefik_ingress;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};

@@ -71,3 +71,49 @@ pub async fn endpoints(bench: &mut Bench) {
 fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
 }
+
+/// However a browser writes an address, it gets nothing of a check: no identity, no assertion, no token.
+pub async fn no_answer_of_a_check(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    for target in [
+        "/ext-authz/..%2f.curfew/session",
+        "/ext-authz/../.curfew/session",
+        "/ext-authz/%2e%2e/.curfew/session",
+        "/ext-authz/",
+        "/.curfew/session",
+        "/.curfew/../auth-request",
+        "/.curfew/..%2fauth-request",
+        "/.curfew/..%2fforward-auth",
+        "/.curfew/..%2fext-authz/",
+        "/.curfew/%2e%2e/forward-auth",
+        "/.curfew/..;/forward-auth",
+        "//.curfew/session",
+        "/.curfew//../forward-auth",
+        "/auth-request",
+        "/forward-auth",
+        "/policy/default/forward-auth",
+        "/.well-known/jwks.json",
+    ] {
+        for more in ["", "X-Forwarded-Proto: https\r\n"] {
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: app.example.com\r\nCookie: {}\r\n{more}\
+                 X-Forwarded-Method: GET\r\nX-Forwarded-Uri: /\r\nX-Forwarded-Host: app.example.com\r\n\
+                 X-Original-URL: https://app.example.com/\r\nX-Original-Method: GET\r\n\
+                 Connection: close\r\n\r\n",
+                session.cookie()
+            );
+            let answer = bench.raw_answer(&request).await.to_ascii_lowercase();
+            for told in [
+                "\nx-session-user:",
+                "\nx-session-id:",
+                "\nx-session-groups:",
+                "\nx-curfew-assertion:",
+                "\nx-access-token:",
+                "\nauthorization:",
+            ] {
+                assert!(!answer.contains(told), "{target}: {answer}");
+            }
+            bench.backend.take();
+        }
+    }
+}

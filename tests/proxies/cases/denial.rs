@@ -84,7 +84,9 @@ pub async fn navigation(bench: &mut Bench) {
             let (page, why) = location(&answer);
             // What follows `#` stays in the browser.
             let target = target.trim_end_matches('#');
-            assert_eq!(page, format!("http://{host}{target}"));
+            // The session cookie is sent over TLS only, so nobody returns without.
+            let scheme = bench.kind.scheme_of_return();
+            assert_eq!(page, format!("{scheme}://{host}{target}"));
             // ingress-nginx makes the redirect itself, and knows no reasons.
             assert!(why == reason || host != HOST, "{why:?}");
             bench.unreached();
@@ -101,7 +103,10 @@ pub async fn long_navigation(bench: &mut Bench) {
         lines.extend(NAVIGATION);
         let answer = bench.send("GET", &target, &lines).await;
         match answer.status {
-            302 => assert_eq!(location(&answer).0, format!("http://{host}{target}")),
+            302 => {
+                let scheme = bench.kind.scheme_of_return();
+                assert_eq!(location(&answer).0, format!("{scheme}://{host}{target}"));
+            }
             400 | 401 | 414 => assert!(length > 1_000, "{answer:?}"),
             status => panic!("{length}: {status}"),
         }
@@ -129,14 +134,7 @@ pub async fn no_navigation(bench: &mut Bench) {
         ("OPTIONS", NAVIGATION),
         (
             "GET",
-            &[("host", "evil.example"), ("sec-fetch-mode", "navigate")],
-        ),
-        (
-            "GET",
-            &[
-                ("host", "app.example.com.evil.example"),
-                ("sec-fetch-mode", "navigate"),
-            ],
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")],
         ),
     ] {
         let answer = bench.send(method, "/", lines).await;
@@ -163,4 +161,48 @@ pub async fn body(bench: &mut Bench) {
     let object: serde_json::Value = serde_json::from_str(&json.body).unwrap();
     assert_eq!(object["error"], "no_credential");
     assert!(html.body.contains("You are not signed in."), "{html:?}");
+}
+
+/// The configuration names hosts: no other is judged, with a session or without.
+pub async fn unknown_host(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    for host in [
+        "evil.example",
+        "app.example.com.evil.example",
+        "x",
+        "127.0.0.1",
+    ] {
+        for cookie in [&*cookie, "a=1"] {
+            let lines = [
+                ("host", host),
+                ("cookie", cookie),
+                ("sec-fetch-mode", "navigate"),
+            ];
+            let answer = bench.send("GET", "/open", &lines).await;
+            assert_eq!(answer.status, 403, "{host}: {answer:?}");
+            assert_eq!(answer.one("location"), None);
+            bench.unreached();
+        }
+    }
+    bench.admitted(&bench.get(&session, "/").await, "alice");
+    let (_, metrics) = bench.curfew.ops("/metrics").await;
+    assert!(metrics.contains("verdict=\"unknown_host\""), "{metrics}");
+}
+
+/// A frame is not sent to a page that nobody may frame.
+pub async fn frame(bench: &mut Bench) {
+    for dest in ["iframe", "frame", "embed"] {
+        let lines = [
+            ("accept", "text/html"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", dest),
+        ];
+        let answer = bench.send("GET", "/page?x=1", &lines).await;
+        assert_eq!(answer.status, 401, "{answer:?}");
+        assert_eq!(answer.one("location"), None);
+        bench.unreached();
+        let link = answer.body.contains("target=\"_top\"");
+        assert!(link, "no link for the whole window: {answer:?}");
+    }
 }

@@ -101,6 +101,7 @@ pub async fn grpc(bench: &mut Bench) {
     let url = format!("http://{}", bench.proxy.http2);
     let channel = tonic::transport::Endpoint::from_shared(url)
         .unwrap()
+        .origin("http://app.example.com".parse().unwrap())
         .connect()
         .await
         .unwrap();

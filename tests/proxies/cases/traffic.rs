@@ -174,3 +174,31 @@ pub async fn no_smuggling(bench: &mut Bench) {
         }
     }
 }
+
+/// The check has no limit of its own for what the application takes.
+pub async fn upload(bench: &mut Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    let cookie = session.cookie();
+    for size in [50_000, 900_000] {
+        let body = Bytes::from("x".repeat(size));
+        let lines = [("cookie", &*cookie), ("content-type", "text/plain")];
+        let answer = bench.send_body("POST", "/", &lines, body.clone()).await;
+        let seen = bench.admitted(&answer, "alice");
+        assert_eq!(seen.body.len(), size);
+        let answer = bench.send_body("POST", "/", &lines[1..], body).await;
+        bench.refused(&answer, "no_credential");
+    }
+}
+
+/// Somebody in many groups.
+pub async fn large_identity(bench: &mut Bench) {
+    let groups: Vec<String> = (0..38).map(|number| format!("{number:0>100}")).collect();
+    let subject = "a".repeat(200);
+    let session = bench
+        .curfew
+        .sign_in_with(&subject, serde_json::json!({ "groups": groups }))
+        .await;
+    let seen = bench.admitted(&bench.get(&session, "/").await, &subject);
+    let groups = seen.all("x-session-groups").join(",");
+    assert!(groups.len() + subject.len() > 4_000);
+}

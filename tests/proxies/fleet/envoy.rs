@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
 use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
+use crate::router::{PRIVATE, PUBLIC};
 use crate::support::deployed::{Server, changed, in_envoy, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
@@ -52,8 +54,12 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
 
 fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
+    let text = match upstreams.public {
+        None => text.to_owned(),
+        Some(public) => two_hosts(text, public),
+    };
     let text = changed(
-        text,
+        &text,
         &[
             ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
             (
@@ -79,4 +85,25 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
         http2: address,
         server: Running::Server(server),
     }
+}
+
+/// A virtual host for each.
+fn two_hosts(text: &str, public: SocketAddr) -> String {
+    let start = text
+        .find("                    - name: application\n")
+        .unwrap();
+    let end = text.find("\n  clusters:\n").unwrap();
+    let of = |name: &str, host: &str| {
+        text[start..end]
+            .replace("name: application", &format!("name: {name}"))
+            .replace("cluster: application", &format!("cluster: {name}"))
+            .replace("[\"*\"]", &format!("[\"{host}\", \"{host}:*\"]"))
+    };
+    let clusters = text[end..].to_owned();
+    let start_of_own = clusters.find("    - name: application\n").unwrap();
+    let of_the_public = clusters[start_of_own..]
+        .replace("name: application", "name: public")
+        .replace("address: application, port_value: 3000", &in_envoy(public));
+    let hosts = [of("application", PRIVATE), of("public", PUBLIC)].concat();
+    format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 use curfew::render::Proxy as Rendered;
 
 use super::{HOST, IDLE, Proxy, Running, Upstreams};
+use crate::router::PUBLIC;
 use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
@@ -24,6 +25,18 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
         text = uncommented(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))
             .replace("payments.example.com", HOST);
+    }
+    if let Some(public) = upstreams.public {
+        text = changed(
+            &text,
+            &[(
+                "    default_backend application\n",
+                format!(
+                    "    use_backend public if {{ req.hdr(host),host_only -i {PUBLIC} }}\n    \
+                     default_backend application\n\nbackend public\n    server public {public}\n"
+                ),
+            )],
+        );
     }
     let text = changed(
         &text,

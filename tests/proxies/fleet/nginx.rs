@@ -1,6 +1,9 @@
+use std::net::SocketAddr;
+
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
+use crate::router::{PRIVATE, PUBLIC};
 use crate::support::deployed::rendered;
 use crate::support::nginx::Nginx;
 
@@ -12,11 +15,31 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         )
     });
     let policy: Vec<_> = policy.into_iter().collect();
-    let file = upstreams.break_(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
+    let mut file = upstreams.break_(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
+    if let Some(public) = upstreams.public {
+        file = two_hosts(&file, public);
+    }
     let nginx = Nginx::of(&file, upstreams.listeners(), upstreams.application, &policy);
     Proxy {
         address: nginx.address,
         http2: nginx.http2,
         server: Running::Nginx(nginx),
     }
+}
+
+/// The block `server` twice, each with a name and an application of its own.
+fn two_hosts(file: &str, public: SocketAddr) -> String {
+    let (http, server) = file.split_once("\nserver {\n").unwrap();
+    let server = |name: &str, application: &str| {
+        let server = server.replace(
+            "server_name app.example.com;",
+            &format!("server_name {name};"),
+        );
+        server.replace("http://application", &format!("http://{application}"))
+    };
+    format!(
+        "{http}\nupstream application_public {{\n    server {public};\n}}\n\nserver {{\n{}\nserver {{\n{}",
+        server(PRIVATE, "application"),
+        server(PUBLIC, "application_public"),
+    )
 }

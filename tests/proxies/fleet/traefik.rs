@@ -1,5 +1,8 @@
+use std::net::SocketAddr;
+
 use super::{Proxy, Running, Upstreams};
-use crate::support::deployed::deployed;
+use crate::router::{PRIVATE, PUBLIC};
+use crate::support::deployed::{changed, deployed};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -12,7 +15,10 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &*deployed("traefik/traefik.yaml"),
         &deployed("traefik/curfew.yaml"),
     ];
-    let files = upstreams.break_either(files);
+    let mut files = upstreams.break_either(files);
+    if let Some(public) = upstreams.public {
+        files[1] = two_hosts(&files[1], public);
+    }
     let (address, server) =
         traefik::with(&files, upstreams.listeners(), &path, upstreams.application);
     Proxy {
@@ -20,4 +26,27 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         http2: address,
         server: Running::Server(server),
     }
+}
+
+/// A router for each host.
+fn two_hosts(file: &str, public: SocketAddr) -> String {
+    let router = "    application:\n      rule: PathPrefix(`/`)\n      middlewares: [no-identity, curfew]\n      \
+                  service: application\n";
+    let of = |name: &str, host: &str| {
+        router
+            .replace("application", name)
+            .replace("PathPrefix(`/`)", &format!("Host(`{host}`)"))
+    };
+    changed(
+        file,
+        &[
+            (router, of("application", PRIVATE) + &of("public", PUBLIC)),
+            (
+                "  services:\n",
+                format!(
+                    "  services:\n    public:\n      loadBalancer:\n        servers:\n          - url: http://{public}\n"
+                ),
+            ),
+        ],
+    )
 }

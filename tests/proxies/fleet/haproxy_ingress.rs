@@ -1,0 +1,127 @@
+//! HAProxy with the configuration that haproxy-ingress renders for `deploy/haproxy/ingress.yaml`, and with the
+//! controller's own Lua script, which asks Curfew; there is no cluster to run the controller itself.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::{Proxy, Running, Upstreams};
+use crate::router::PUBLIC;
+use crate::support::deployed::{Server, deployed, installed};
+use crate::support::{free_port, local};
+
+/// The controller's maps: of a path to its backend, and to what the backend calls it.
+const MAPS: [(&str, &str); 4] = [
+    (
+        "_front_defaulthost__exact.map",
+        include_str!("haproxy-ingress-maps/_front_defaulthost__exact.map"),
+    ),
+    (
+        "_front_defaulthost__prefix.map",
+        include_str!("haproxy-ingress-maps/_front_defaulthost__prefix.map"),
+    ),
+    (
+        "_back_default_application_80_idpathdef__exact.map",
+        include_str!("haproxy-ingress-maps/_back_default_application_80_idpathdef__exact.map"),
+    ),
+    (
+        "_back_default_application_80_idpathdef__prefix.map",
+        include_str!("haproxy-ingress-maps/_back_default_application_80_idpathdef__prefix.map"),
+    ),
+];
+
+pub fn start(upstreams: &Upstreams) -> Proxy {
+    let ingress = deployed("haproxy/ingress.yaml");
+    let url = reqwest::Url::parse(annotation(&ingress, "auth-url")).unwrap();
+    let path = upstreams.policy.map_or(url.path().to_owned(), |policy| {
+        format!("/policy/{policy}{}", url.path())
+    });
+    let list = |name: &str| annotation(&ingress, name);
+    let (address, proxy) = (local(free_port()), local(free_port()));
+    let lua = installed("haproxy-ingress");
+    let template = match upstreams.public {
+        None => include_str!("haproxy-ingress.cfg").to_owned(),
+        Some(public) => two_hosts(include_str!("haproxy-ingress.cfg"), public),
+    };
+    let text = template
+        .replace("LISTEN", &address.to_string())
+        .replace("AUTH_PROXY", &proxy.to_string())
+        .replace("CURFEW_CHECK", &upstreams.check.to_string())
+        .replace("CURFEW_BROWSER", &upstreams.browser.to_string())
+        .replace("APPLICATION", &upstreams.application.to_string())
+        .replace("LUA", lua.to_str().unwrap())
+        .replace("CONFIG_GLOBAL", &block(&ingress, "  config-global: |\n"))
+        .replace(
+            "EARLY",
+            &block(
+                &ingress,
+                "haproxy-ingress.github.io/config-backend-early: |\n",
+            ),
+        )
+        .replace(
+            "LATE",
+            &block(
+                &ingress,
+                "haproxy-ingress.github.io/config-backend-late: |\n",
+            ),
+        )
+        .replace("AUTH_PATH", &path)
+        .replace("AUTH_METHOD", "GET")
+        .replace("HEADERS_REQUEST", list("auth-headers-request"))
+        .replace("HEADERS_SUCCEED", list("auth-headers-succeed"))
+        .replace("HEADERS_FAIL", list("auth-headers-fail"));
+    let text = upstreams.break_(&text);
+    let mut files = vec![("haproxy.cfg", &*text)];
+    files.extend(MAPS);
+    let of_the_public = format!("{PUBLIC}#/ default_public_80\n");
+    files.push(("_front_http_host__prefix.map", &*of_the_public));
+    let server = Server::start(
+        Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
+        &files,
+        &[address],
+    );
+    Proxy {
+        address,
+        http2: address,
+        server: Running::Server(server),
+    }
+}
+
+fn annotation<'a>(ingress: &'a str, name: &str) -> &'a str {
+    let key = format!("haproxy-ingress.github.io/{name}: ");
+    let mut lines = ingress.lines().map(str::trim);
+    let value = lines.find_map(|line| line.strip_prefix(&*key));
+    value.unwrap_or_else(|| panic!("{name} is not set"))
+}
+
+/// The lines of a block of YAML, as the controller puts them into a section.
+fn block(ingress: &str, key: &str) -> String {
+    let (before, rest) = ingress.split_once(key).unwrap();
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let key = key.len() - key.trim_start().len();
+    let depth = line.len() + key;
+    let lines = rest.lines().take_while(|line| {
+        let indentation = line.len() - line.trim_start().len();
+        indentation > depth
+    });
+    let lines: Vec<&str> = lines.map(str::trim).collect();
+    lines.join("\n    ")
+}
+
+/// A backend for each host, which the controller finds by a map.
+fn two_hosts(template: &str, public: SocketAddr) -> String {
+    let (start, end) = (
+        template.find("backend default_application_80").unwrap(),
+        template.find("backend _error404").unwrap(),
+    );
+    let backend = template[start..end]
+        .replace(
+            "backend default_application_80",
+            "backend default_public_80",
+        )
+        .replace("APPLICATION", &public.to_string());
+    let own =
+        "    http-request set-var(req.defaultbackend) str(<default>\\#),concat(,req.path),map_str(";
+    let by_host = "    http-request set-var(req.backend) var(req.base),map_dir(_front_http_host__prefix.map)\n";
+    let frontend = template[end..].replacen(own, &format!("{by_host}{own}"), 1);
+    format!("{}{backend}{frontend}", &template[..end])
+}

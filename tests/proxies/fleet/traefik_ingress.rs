@@ -1,0 +1,42 @@
+//! Traefik's provider for the annotations of ingress-nginx, with `deploy/traefik/ingress-nginx.yaml` in a stand-in for
+//! the API server.
+
+use super::{Proxy, Running, Upstreams};
+use crate::router::{PRIVATE, PUBLIC};
+use crate::support::deployed::deployed;
+use crate::support::traefik_ingress;
+
+pub fn start(upstreams: &Upstreams) -> Proxy {
+    // For every host.
+    let manifest = deployed("traefik/ingress-nginx.yaml");
+    let manifest = upstreams.break_(&manifest);
+    let for_every_host = manifest.replace("- host: app.example.com\n      http:", "- http:");
+    let manifest = match upstreams.public {
+        None => for_every_host,
+        Some(_) => two_hosts(&manifest),
+    };
+    let policy = upstreams
+        .policy
+        .map_or(String::new(), |policy| format!("/policy/{policy}"));
+    let path = format!("{policy}/forward-auth");
+    let mut backends = vec![("application", upstreams.application)];
+    backends.extend(upstreams.public.map(|public| ("public", public)));
+    let (address, server) =
+        traefik_ingress::start(&manifest, upstreams.listeners(), &path, &backends);
+    Proxy {
+        address,
+        http2: address,
+        server: Running::Server(server),
+    }
+}
+
+/// An Ingress for each host.
+fn two_hosts(manifest: &str) -> String {
+    let (first, rest) = manifest.split_once("\n---\n").unwrap();
+    let of = |name: &str, host: &str| {
+        first
+            .replace("name: application", &format!("name: {name}"))
+            .replace("app.example.com", host)
+    };
+    [&*of("application", PRIVATE), &of("public", PUBLIC), rest].join("\n---\n")
+}

@@ -1,0 +1,410 @@
+//! What a proxy routes to the protected application was judged as the protected application's: requests in every form that
+//! HTTP has for a host and a path, through every proxy, to two applications behind it. The one is public by a rule of
+//! Curfew that names its host, the other needs a session, and for a part of it a group.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+
+use crate::fleet::{FLEET, Kind, Proxy, Replaced, Upstreams};
+use crate::support::backend::Backend;
+use crate::support::curfew::{Curfew, Setup, SignedIn};
+use crate::support::eventually;
+use crate::support::shim::Shim;
+
+pub const PUBLIC: &str = "public.example.com";
+pub const PRIVATE: &str = "private.example.com";
+
+const RULES: &str = "
+hosts: [private.example.com]
+rules:
+  - { host: public.example.com, access: public }
+  - { host: private.example.com, path_prefix: /admin, groups: operators }
+";
+
+/// What came of the requests through one proxy.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub name: &'static str,
+    pub sent: usize,
+    pub public: usize,
+    pub private: usize,
+    pub refused: usize,
+    /// Requests that the protected application served and should not have.
+    pub wrong: Vec<String>,
+}
+
+/// Something that is put back as it was, for which the property must not hold.
+struct Mutant {
+    what: &'static str,
+    proxy: &'static str,
+    broken: Replaced,
+    setting: Option<(&'static str, &'static str)>,
+    /// Between the proxy and Curfew, so that `/auth-request` does not see who asks.
+    shim: bool,
+}
+
+const MUTANTS: [Mutant; 5] = [
+    Mutant {
+        what: "NGINX: the host that the client wrote",
+        proxy: "NGINX",
+        broken: &[(
+            "X-Original-URL $scheme://$host$request_port$request_uri",
+            "X-Original-URL $scheme://$http_host$request_uri",
+        )],
+        setting: None,
+        shim: false,
+    },
+    Mutant {
+        what: "ingress-nginx: the host that the client wrote",
+        proxy: "ingress-nginx",
+        broken: &[(
+            "        AUTH_PROXY_SET_HEADERS\n",
+            "        proxy_set_header X-Forwarded-Host $http_host;\n        \
+             proxy_set_header X-Forwarded-Uri $request_uri;\n        \
+             proxy_set_header X-Forwarded-Method $request_method;\n",
+        )],
+        setting: None,
+        shim: false,
+    },
+    Mutant {
+        what: "Traefik's provider for ingress-nginx asks /auth-request",
+        proxy: "Traefik ingress-nginx",
+        broken: &[],
+        setting: None,
+        shim: true,
+    },
+    Mutant {
+        what: "a rule for a host, and other hosts are judged",
+        proxy: "Caddy",
+        broken: &[],
+        setting: Some(("UNKNOWN_HOSTS", "allow")),
+        shim: false,
+    },
+    Mutant {
+        what: "a rule for a host, and other hosts are judged",
+        proxy: "HAProxy 2.6",
+        broken: &[],
+        setting: Some(("UNKNOWN_HOSTS", "allow")),
+        shim: false,
+    },
+];
+
+/// Tries all proxies that `words` name, or all; prints the counts, and returns what went wrong.
+pub fn run(words: &[String]) -> Vec<String> {
+    let wanted = |kind: &Kind| {
+        let name = format!("{}/router", kind.name);
+        words.is_empty() || words.iter().any(|word| name.contains(word))
+    };
+    let mut failures = Vec::new();
+    println!("| proxy | requests | reached the public one | reached the protected one | refused |");
+    println!("|---|--:|--:|--:|--:|");
+    for kind in FLEET.into_iter().filter(wanted) {
+        let counts = try_one(kind, None);
+        let Counts {
+            name,
+            sent,
+            public,
+            private,
+            refused,
+            ..
+        } = counts;
+        println!("| {name} | {sent} | {public} | {private} | {refused} |");
+        // Nothing would be shown otherwise.
+        if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
+            failures.push(format!(
+                "FAILED {name}/router: too little was tried: {counts:?}"
+            ));
+        }
+        for wrong in counts.wrong.iter().take(5) {
+            failures.push(format!("FAILED {name}/router: {wrong}"));
+        }
+    }
+    for mutant in &MUTANTS {
+        let Some(kind) = FLEET
+            .into_iter()
+            .find(|kind| kind.name == mutant.proxy && wanted(kind))
+        else {
+            continue;
+        };
+        let counts = try_one(kind, Some(mutant));
+        if counts.wrong.is_empty() {
+            failures.push(format!("FAILED router: not found: {}", mutant.what));
+        } else {
+            println!("found, {} times: {}", counts.wrong.len(), mutant.what);
+        }
+    }
+    failures
+}
+
+fn try_one(kind: Kind, mutant: Option<&Mutant>) -> Counts {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stage = Stage::start(kind, mutant).await;
+        stage.run(kind.name).await
+    })
+}
+
+struct Stage {
+    curfew: Curfew,
+    proxy: Proxy,
+    public: Backend,
+    private: Backend,
+    _shim: Option<Shim>,
+}
+
+impl Stage {
+    async fn start(kind: Kind, mutant: Option<&Mutant>) -> Self {
+        let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
+        std::fs::write(rules.path(), RULES).unwrap();
+        let mut setup = Setup::memory()
+            .set("LISTEN__SPOE", "127.0.0.1:0")
+            .set("LOG__FILTER", "warn")
+            .file(rules.path());
+        if let Some((key, value)) = mutant.and_then(|mutant| mutant.setting) {
+            setup = setup.set(key, value);
+        }
+        let curfew = setup.start();
+        let (public, private) = (Backend::start().await, Backend::start().await);
+        let shim = match mutant {
+            Some(Mutant { shim: true, .. }) => Some(Shim::start(curfew.check).await),
+            _ => None,
+        };
+        let upstreams = Upstreams {
+            check: shim.as_ref().map_or(curfew.check, |shim| shim.address),
+            browser: curfew.browser,
+            grpc: curfew.grpc.unwrap(),
+            spoe: curfew.spoe.unwrap(),
+            application: private.address,
+            public: Some(public.address),
+            policy: None,
+            broken: mutant.map_or(&[], |mutant| mutant.broken),
+        };
+        // Proxies are started by blocking code.
+        let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
+        let stage = Self {
+            curfew,
+            proxy,
+            public,
+            private,
+            _shim: shim,
+        };
+        let session = stage.curfew.sign_in("nobody").await;
+        let cookie = format!("Cookie: {}\r\n", session.cookie());
+        eventually("the proxy is ready", async || {
+            let mut ready = true;
+            for host in [PUBLIC, PRIVATE] {
+                let request =
+                    format!("GET / HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n");
+                let answer = stage.send(&request).await;
+                ready &=
+                    mutant.is_some_and(|mutant| mutant.shim) || answer.starts_with("HTTP/1.1 200");
+            }
+            ready
+        })
+        .await;
+        stage.public.take();
+        stage.private.take();
+        stage
+    }
+
+    async fn run(&self, name: &'static str) -> Counts {
+        let mut counts = Counts {
+            name,
+            ..Counts::default()
+        };
+        let alice = self.curfew.sign_in("alice").await;
+        for request in requests() {
+            for session in [None, Some(&alice)] {
+                let cookie = session.map(|alice| format!("Cookie: {}\r\n", alice.cookie()));
+                let text = request.replace("COOKIE", cookie.as_deref().unwrap_or(""));
+                self.send(&text).await;
+                self.count(&mut counts, &request, session);
+            }
+        }
+        for (authority, host, path) in http_2() {
+            for session in [None, Some(&alice)] {
+                self.send_http_2(authority, host, path, session).await;
+                let request = format!(":authority {authority}, host {host:?}, :path {path}");
+                self.count(&mut counts, &request, session);
+            }
+        }
+        counts
+    }
+
+    /// Who was reached, and whether that is right.
+    fn count(&self, counts: &mut Counts, request: &str, session: Option<&SignedIn>) {
+        let (public, private) = (self.public.take(), self.private.take());
+        counts.sent += 1;
+        counts.public += public.len();
+        counts.private += private.len();
+        counts.refused += usize::from(public.is_empty() && private.is_empty());
+        for seen in private {
+            let path = seen.uri.path();
+            let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+            // Alice is in no group.
+            let allowed = session.is_some() && !decoded.starts_with("/admin");
+            if !allowed {
+                counts.wrong.push(format!("{path} was served: {request}"));
+            }
+        }
+    }
+
+    /// Sends bytes as they are; the head of the answer, if there is one. Some proxies keep the connection for a second.
+    async fn send(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
+        let mut head = Vec::new();
+        let reading = async {
+            stream.write_all(text.as_bytes()).await?;
+            let mut bytes = [0; 4096];
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut bytes).await? {
+                    0 => break,
+                    length => head.extend_from_slice(&bytes[..length]),
+                }
+            }
+            std::io::Result::Ok(())
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(10), reading).await;
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    async fn send_http_2(
+        &self,
+        authority: &str,
+        host: Option<&str>,
+        path: &str,
+        session: Option<&SignedIn>,
+    ) {
+        let Ok(uri) = format!("http://{authority}{path}").parse::<http::Uri>() else {
+            return;
+        };
+        let stream = TcpStream::connect(self.proxy.http2).await.unwrap();
+        let Ok((send, connection)) = h2::client::Builder::new()
+            .handshake::<_, Bytes>(stream)
+            .await
+        else {
+            return;
+        };
+        let connection = tokio::spawn(connection);
+        let mut request = Request::builder().uri(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        if let Some(session) = session {
+            request = request.header("cookie", session.cookie());
+        }
+        let asking = async {
+            let mut send = send.ready().await.ok()?;
+            let (answer, _) = send.send_request(request.body(()).ok()?, true).ok()?;
+            answer.await.ok()
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(10), asking).await;
+        connection.abort();
+    }
+}
+
+/// The paths: what is in the protected application, and tricks around it.
+const PATHS: [&str; 12] = [
+    "/",
+    "/secret",
+    "/admin/x",
+    "/open/../admin/x",
+    "/open/%2e%2e/admin/x",
+    "/open/..%2fadmin/x",
+    "//admin/x",
+    "/admin;x",
+    "/%61dmin/x",
+    "/admin%2fx",
+    "/secret?x=http://public.example.com/",
+    "/secret#@public.example.com",
+];
+
+/// Requests over HTTP/1, with COOKIE where the cookie goes: every form of the target with every set of hosts.
+fn requests() -> Vec<String> {
+    let targets = [
+        "",
+        "http://public.example.com",
+        "http://private.example.com",
+        "http://PRIVATE.example.com",
+        "http://private.example.com.",
+        "http://private.example.com:80",
+        "http://public.example.com@private.example.com",
+        "http://private.example.com:80@public.example.com",
+        "https://private.example.com",
+    ];
+    let hosts = [
+        "Host: public.example.com\r\n",
+        "Host: private.example.com\r\n",
+        "Host: PRIVATE.EXAMPLE.COM\r\n",
+        "Host: private.example.com.\r\n",
+        "Host: private.example.com:8443\r\n",
+        "Host: public.example.com:443\r\n",
+        "Host: x\r\n",
+        "",
+        "Host:\r\n",
+        "Host: public.example.com@private.example.com\r\n",
+        "Host: private.example.com@public.example.com\r\n",
+        "Host: public.example.com\r\nHost: private.example.com\r\n",
+        "Host: private.example.com\r\nHost: public.example.com\r\n",
+        "Host: public.example.com,private.example.com\r\n",
+        "Host: private.example.com,public.example.com\r\n",
+        "Host: private.example.com#public.example.com\r\n",
+        "Host: private.example.com/public.example.com\r\n",
+        "Host: private.example.com\r\n\
+         X-Forwarded-Host: public.example.com\r\nX-Forwarded-Uri: /\r\nX-Forwarded-Method: GET\r\n",
+        "Host: private.example.com\r\n\
+         X-Original-URL: http://public.example.com/\r\nX-Original-Method: GET\r\n",
+        "Host: private.example.com\r\n\
+         X-Original-Host: public.example.com\r\nX-Rewrite-Url: /\r\nForwarded: host=public.example.com\r\n",
+        "Host: private.example.com\r\nX_Forwarded_Host: public.example.com\r\n\
+         Connection: X-Forwarded-Host, X-Forwarded-Uri, X-Original-URL\r\n",
+    ];
+    let mut all = Vec::new();
+    let mut number = 0_usize;
+    for target in targets {
+        for hosts in hosts {
+            for version in ["1.1", "1.0"] {
+                // Not every path with every host: that would be five thousand.
+                for step in 0..2 {
+                    number += 1;
+                    let path = PATHS[(number * 5 + step * 7) % PATHS.len()];
+                    all.push(format!(
+                        "GET {target}{path} HTTP/{version}\r\n{hosts}COOKIEConnection: close\r\n\r\n"
+                    ));
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Requests over HTTP/2: `:authority`, `host`, `:path`.
+fn http_2() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
+    let authorities = [
+        "public.example.com",
+        "private.example.com",
+        "PRIVATE.example.com",
+        "private.example.com:8443",
+        "private.example.com.",
+        "x",
+    ];
+    let hosts = [None, Some(PUBLIC), Some(PRIVATE), Some("x")];
+    let mut all = Vec::new();
+    for authority in authorities {
+        for host in hosts {
+            for path in ["/secret", "/admin/x", "/open/..%2fadmin/x"] {
+                all.push((authority, host, path));
+            }
+        }
+    }
+    all
+}

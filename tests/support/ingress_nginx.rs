@@ -1,0 +1,137 @@
+//! NGINX with the directives that ingress-nginx renders for the annotations of
+//! `deploy/nginx/ingress.yaml`; there is no cluster to run the controller itself.
+
+use std::net::SocketAddr;
+
+use super::Listeners;
+use super::deployed::{changed, deployed};
+use super::nginx::Nginx;
+
+/// What the controller's own image has built in, and Debian has as modules.
+const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+";
+
+/// What the annotation `auth-signin` adds to a protected location.
+const SIGN_IN: &str = "set_escape_uri $escaped_request_uri $request_uri;
+error_page 401 = @sign-in;";
+
+/// One Ingress for a host: where its application is, and its `auth-signin`.
+#[derive(Clone)]
+pub struct Host<'a> {
+    /// `_` for every host that has no Ingress of its own.
+    pub name: &'a str,
+    pub application: SocketAddr,
+    pub sign_in: Option<String>,
+}
+
+/// The value of an annotation of the file, or of one that its comments name.
+pub fn annotation(name: &str) -> String {
+    value(&format!("nginx.ingress.kubernetes.io/{name}"))
+}
+
+fn value(key: &str) -> String {
+    let ingress = deployed("nginx/ingress.yaml");
+    let key = format!("{key}: ");
+    let value = ingress.lines().find_map(|line| line.split_once(&*key));
+    value
+        .unwrap_or_else(|| panic!("{key} is not there"))
+        .1
+        .to_owned()
+}
+
+/// The data of a ConfigMap of the file.
+fn config_map(name: &str) -> Vec<(String, String)> {
+    let ingress = deployed("nginx/ingress.yaml");
+    let mut documents = ingress.split("\n---\n");
+    let name = format!("\n  name: {name}\n");
+    let document = documents.find(|text| text.contains("kind: ConfigMap") && text.contains(&name));
+    let (_, data) = document.unwrap().split_once("\ndata:\n").unwrap();
+    let lines = data
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    lines
+        .map(|line| line.trim().split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}
+
+/// As the controller prints the ConfigMaps of `auth-proxy-set-headers` and `proxy-set-headers`.
+fn set_headers(name: &str) -> String {
+    let headers = config_map(name).into_iter();
+    headers
+        .map(|(name, value)| format!("proxy_set_header \"{name}\" \"{value}\";\n"))
+        .collect()
+}
+
+/// Runs it for these hosts, with `change` made to the template; `policy` is asked for instead of none.
+pub fn start(
+    curfew: Listeners,
+    policy: Option<&str>,
+    hosts: &[Host<'_>],
+    change: impl FnOnce(&str) -> String,
+) -> Nginx {
+    let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
+    let path = policy.map_or(url.path().to_owned(), |policy| {
+        format!("/policy/{policy}{}", url.path())
+    });
+    assert_eq!(annotation("auth-always-set-cookie"), "\"true\"");
+    assert_eq!(
+        annotation("auth-proxy-set-headers"),
+        "default/curfew-request"
+    );
+    assert_eq!(value("  proxy-set-headers"), "ingress-nginx/no-identity");
+    let buffer = annotation("proxy-buffer-size");
+    let response_headers: String = annotation("auth-response-headers")
+        .split(',')
+        .enumerate()
+        .map(|(index, name)| {
+            let variable = name.to_lowercase().replace('-', "_");
+            format!(
+                "auth_request_set $authHeader{index} $upstream_http_{variable};\n\
+                 proxy_set_header '{name}' $authHeader{index};\n"
+            )
+        })
+        .collect();
+    let proxied = changed(
+        include_str!("ingress-nginx-proxied.conf"),
+        &[("PROXY_SET_HEADERS", set_headers("no-identity"))],
+    );
+    let template = change(include_str!("ingress-nginx.conf"));
+    let (http, server) = template.split_once("server {").unwrap();
+    let http = changed(
+        http,
+        &[("HEADER_BUFFERS", value("large-client-header-buffers"))],
+    );
+    let (http, upstream) = http.split_once("upstream upstream_balancer").unwrap();
+    let mut text = http.to_owned();
+    for (index, host) in hosts.iter().enumerate() {
+        let upstream = upstream.replace("127.0.0.1:3000", &host.application.to_string());
+        text += &format!("upstream upstream_balancer_{index}{upstream}");
+    }
+    for (index, host) in hosts.iter().enumerate() {
+        let sign_in = host.sign_in.as_deref();
+        text += &format!("server {{{}", with_sign_in(server, sign_in.is_some()))
+            .replace("SERVER_NAME", host.name)
+            .replace("AUTH_URL", &format!("http://{}{path}", curfew.check))
+            .replace("AUTH_PROXY_SET_HEADERS", &set_headers("curfew-request"))
+            .replace("CURFEW", &curfew.browser.to_string())
+            .replace("AUTH_RESPONSE_HEADERS", &response_headers)
+            .replace("SIGN_IN_URL", sign_in.unwrap_or("https://unused.example/"))
+            .replace("SIGN_IN", if sign_in.is_some() { SIGN_IN } else { "" })
+            .replace("include proxied.conf;", &proxied)
+            .replace("BUFFER_SIZE", &buffer)
+            .replace("upstream_balancer", &format!("upstream_balancer_{index}"));
+    }
+    Nginx::with(&text, MODULES)
+}
+
+/// The template of a server, with the location that only `auth-signin` adds, or without it.
+fn with_sign_in(server: &str, wanted: bool) -> String {
+    let (before, rest) = server.split_once("    location @sign-in {").unwrap();
+    let (_, after) = rest.split_once("\n    }\n").unwrap();
+    match wanted {
+        true => server.to_owned(),
+        false => format!("{before}{after}"),
+    }
+}

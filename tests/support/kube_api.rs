@@ -1,0 +1,399 @@
+//! A small stand-in for the API server of Kubernetes: LIST in pages, WATCH with bookmarks and 410, and the status of
+//! objects. It knows no schemas, checks nothing, and lets everybody in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::Response;
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, mpsc};
+use url::form_urlencoded::parse;
+use yaml_rust2::{Yaml, YamlLoader};
+
+/// The kinds that are served: the plural, the group and version, the kind.
+const KINDS: [(&str, &str, &str); 6] = [
+    ("ingresses", "networking.k8s.io/v1", "Ingress"),
+    ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
+    ("endpointslices", "discovery.k8s.io/v1", "EndpointSlice"),
+    ("services", "v1", "Service"),
+    ("secrets", "v1", "Secret"),
+    ("configmaps", "v1", "ConfigMap"),
+];
+
+/// How often a watch that asks for bookmarks gets one.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct KubeApi {
+    pub address: SocketAddr,
+    cluster: Arc<Cluster>,
+}
+
+struct Cluster {
+    state: Mutex<Store>,
+    events: broadcast::Sender<Event>,
+}
+
+#[derive(Default)]
+struct Store {
+    version: u64,
+    /// By plural, namespace and name.
+    objects: BTreeMap<(String, String, String), Value>,
+    log: Vec<Event>,
+    /// Events up to this version are forgotten: a watch from there gets 410.
+    compacted: u64,
+    /// The bodies of writes to a status, with their content types.
+    statuses: Vec<(String, String, Bytes)>,
+    requests: Vec<String>,
+}
+
+#[derive(Clone)]
+struct Event {
+    version: u64,
+    plural: String,
+    kind: &'static str,
+    object: Value,
+}
+
+impl KubeApi {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cluster = Arc::new(Cluster {
+            state: Mutex::default(),
+            events: broadcast::channel(1024).0,
+        });
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&cluster));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, cluster }
+    }
+
+    /// Creates or replaces the objects of a manifest.
+    pub fn apply(&self, manifest: &str) {
+        for document in YamlLoader::load_from_str(manifest).unwrap() {
+            let object = json_of(&document);
+            if KINDS.iter().any(|kind| object["kind"] == kind.2) {
+                self.put(object);
+            }
+        }
+    }
+
+    pub fn put(&self, object: Value) {
+        let plural = plural(&object);
+        self.cluster.change(plural, object, "ADDED");
+    }
+
+    pub fn delete(&self, plural: &str, namespace: &str, name: &str) {
+        let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+        let object = self.cluster.state.lock().unwrap().objects.remove(&key);
+        self.cluster
+            .change(plural.to_owned(), object.unwrap(), "DELETED");
+    }
+
+    /// Forgets all events so far: a watch from an older version gets 410.
+    pub fn compact(&self) {
+        let mut state = self.cluster.state.lock().unwrap();
+        state.version += 1;
+        state.compacted = state.version;
+        state.log.clear();
+    }
+
+    /// What was written to statuses: the path, the content type, the body.
+    pub fn statuses(&self) -> Vec<(String, String, Bytes)> {
+        self.cluster.state.lock().unwrap().statuses.clone()
+    }
+
+    /// The requests so far, each a method, a path and a query.
+    pub fn requests(&self) -> Vec<String> {
+        self.cluster.state.lock().unwrap().requests.clone()
+    }
+}
+
+impl Cluster {
+    fn change(&self, plural: String, mut object: Value, kind: &'static str) {
+        let mut state = self.state.lock().unwrap();
+        state.version += 1;
+        let version = state.version;
+        if object["metadata"]["namespace"].is_null() && plural != "ingressclasses" {
+            object["metadata"]["namespace"] = json!("default");
+        }
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let key = (
+            plural.clone(),
+            text(&object["metadata"]["namespace"]),
+            text(&object["metadata"]["name"]),
+        );
+        let mut kind = kind;
+        if kind != "DELETED" && state.objects.insert(key, object.clone()).is_some() {
+            kind = "MODIFIED";
+        }
+        let event = Event {
+            version,
+            plural,
+            kind,
+            object,
+        };
+        state.log.push(event.clone());
+        let _ = self.events.send(event);
+    }
+}
+
+async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let (path, query) = (head.uri.path().to_owned(), head.uri.query().unwrap_or(""));
+    let line = format!("{} {path}?{query}", head.method);
+    cluster.state.lock().unwrap().requests.push(line);
+    let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // api/v1/…, or apis/GROUP/VERSION/….
+    let rest = match parts.as_slice() {
+        ["api", "v1", rest @ ..] => rest,
+        ["apis", _, _, rest @ ..] => rest,
+        _ => return failure(StatusCode::NOT_FOUND),
+    };
+    let (namespace, rest) = match rest {
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
+        rest => (None, rest),
+    };
+    let known = |plural: &str| KINDS.into_iter().find(|kind| kind.0 == plural);
+    match (head.method, rest) {
+        (Method::GET, [plural]) => match known(plural) {
+            Some(kind) if query.contains_key("watch") => watch(&cluster, kind, namespace, &query),
+            Some(kind) => list(&cluster, kind, namespace, &query),
+            None => failure(StatusCode::NOT_FOUND),
+        },
+        (Method::PATCH | Method::PUT, [plural, name, "status"]) => {
+            let kind = head.headers.get("content-type");
+            let kind = kind.map_or("", |kind| kind.to_str().unwrap()).to_owned();
+            let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+            write_status(
+                &cluster,
+                plural,
+                namespace.unwrap_or(""),
+                name,
+                &path,
+                &kind,
+                body,
+            )
+        }
+        _ => failure(StatusCode::NOT_FOUND),
+    }
+}
+
+type Kind = (&'static str, &'static str, &'static str);
+
+/// A page: `limit` objects behind the one that `continue` names.
+fn list(
+    cluster: &Cluster,
+    (plural, version, kind): Kind,
+    namespace: Option<&str>,
+    query: &BTreeMap<String, String>,
+) -> Response {
+    let state = cluster.state.lock().unwrap();
+    let skipped: usize = query
+        .get("continue")
+        .map_or(0, |token| token.parse().unwrap());
+    let limit = query.get("limit").and_then(|limit| limit.parse().ok());
+    let limit: usize = limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let mut all = state.objects.iter().filter(|((of, within, _), _)| {
+        of == plural && namespace.is_none_or(|namespace| within == namespace)
+    });
+    let items: Vec<&Value> = all
+        .by_ref()
+        .skip(skipped)
+        .take(limit)
+        .map(|(_, it)| it)
+        .collect();
+    let left = all.count();
+    let mut metadata = json!({ "resourceVersion": state.version.to_string() });
+    if left > 0 {
+        metadata["continue"] = json!((skipped + items.len()).to_string());
+        metadata["remainingItemCount"] = json!(left);
+    }
+    answer(
+        StatusCode::OK,
+        &json!({ "kind": format!("{kind}List"), "apiVersion": version, "metadata": metadata, "items": items }),
+    )
+}
+
+/// A stream of events: all objects first where the client wants them, then what changes.
+fn watch(
+    cluster: &Arc<Cluster>,
+    kind: Kind,
+    namespace: Option<&str>,
+    query: &BTreeMap<String, String>,
+) -> Response {
+    let says = |name: &str| query.get(name).is_some_and(|value| value == "true");
+    let (initial, bookmarks) = (says("sendInitialEvents"), says("allowWatchBookmarks"));
+    let from: Option<u64> = query.get("resourceVersion").and_then(|it| it.parse().ok());
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let within = namespace.map(str::to_owned);
+    let of_this = move |plural: &str, object: &Value| {
+        let namespaced = |wanted: &String| object["metadata"]["namespace"] == **wanted;
+        plural == kind.0 && within.as_ref().is_none_or(namespaced)
+    };
+    let state = cluster.state.lock().unwrap();
+    if !initial && from.is_some_and(|from| from > 0 && from < state.compacted) {
+        return failure(StatusCode::GONE);
+    }
+    let mut events = cluster.events.subscribe();
+    if initial {
+        for ((plural, ..), object) in &state.objects {
+            if of_this(plural, object) {
+                let _ = sender.send(line("ADDED", object));
+            }
+        }
+        let end = json!({ "k8s.io/initial-events-end": "true" });
+        let _ = sender.send(line("BOOKMARK", &bookmark(kind, state.version, end)));
+    } else if let Some(from) = from {
+        for event in state.log.iter().filter(|event| event.version > from) {
+            if of_this(&event.plural, &event.object) {
+                let _ = sender.send(line(event.kind, &event.object));
+            }
+        }
+    }
+    drop(state);
+    let cluster = Arc::clone(cluster);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(BOOKMARK_INTERVAL);
+        ticks.tick().await;
+        loop {
+            let sent = tokio::select! {
+                event = events.recv() => match event {
+                    Ok(event) if of_this(&event.plural, &event.object) => {
+                        sender.send(line(event.kind, &event.object))
+                    }
+                    Ok(_) => Ok(()),
+                    Err(_) => break,
+                },
+                _ = ticks.tick(), if bookmarks => {
+                    let version = cluster.state.lock().unwrap().version;
+                    sender.send(line("BOOKMARK", &bookmark(kind, version, json!({}))))
+                }
+                () = sender.closed() => break,
+            };
+            if sent.is_err() {
+                break;
+            }
+        }
+    });
+    let lines = futures_util::stream::unfold(receiver, |mut receiver| async {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), receiver))
+    });
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(Body::from_stream(lines))
+        .unwrap()
+}
+
+fn bookmark((_, version, kind): Kind, resource_version: u64, annotations: Value) -> Value {
+    let metadata =
+        json!({ "resourceVersion": resource_version.to_string(), "annotations": annotations });
+    json!({ "kind": kind, "apiVersion": version, "metadata": metadata })
+}
+
+fn line(kind: &str, object: &Value) -> Bytes {
+    format!("{}\n", json!({ "type": kind, "object": object })).into()
+}
+
+/// Merges a status (RFC 7386), or replaces it. A body that is not JSON is kept and changes nothing.
+fn write_status(
+    cluster: &Cluster,
+    plural: &str,
+    namespace: &str,
+    name: &str,
+    path: &str,
+    content_type: &str,
+    body: Bytes,
+) -> Response {
+    let written = (path.to_owned(), content_type.to_owned(), body.clone());
+    let key = (plural.to_owned(), namespace.to_owned(), name.to_owned());
+    let object = {
+        let mut state = cluster.state.lock().unwrap();
+        state.statuses.push(written);
+        state.objects.get(&key).cloned()
+    };
+    let Some(mut object) = object else {
+        return failure(StatusCode::NOT_FOUND);
+    };
+    if let Ok(change) = serde_json::from_slice::<Value>(&body) {
+        merge(&mut object["status"], &change["status"]);
+        cluster.change(plural.to_owned(), object.clone(), "MODIFIED");
+    }
+    answer(StatusCode::OK, &object)
+}
+
+fn merge(target: &mut Value, change: &Value) {
+    let Some(fields) = change.as_object() else {
+        *target = change.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (name, value) in fields {
+        if value.is_null() {
+            target.as_object_mut().unwrap().remove(name);
+        } else {
+            merge(&mut target[name], value);
+        }
+    }
+}
+
+fn failure(status: StatusCode) -> Response {
+    let reason = match status {
+        StatusCode::GONE => "Expired",
+        _ => "NotFound",
+    };
+    answer(
+        status,
+        &json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
+            "code": status.as_u16(), "metadata": {},
+        }),
+    )
+}
+
+fn answer(status: StatusCode, object: &Value) -> Response {
+    Response::builder()
+        .status(status)
+        .header("content-type", "application/json")
+        .body(Body::from(object.to_string()))
+        .unwrap()
+}
+
+fn plural(object: &Value) -> String {
+    let kind = KINDS.iter().find(|kind| object["kind"] == kind.2);
+    kind.unwrap_or_else(|| panic!("{object}")).0.to_owned()
+}
+
+/// YAML as JSON.
+pub fn json_of(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Real(text) => json!(text.parse::<f64>().unwrap()),
+        Yaml::Integer(number) => json!(number),
+        Yaml::String(text) => json!(text),
+        Yaml::Boolean(value) => json!(value),
+        Yaml::Array(items) => items.iter().map(json_of).collect(),
+        Yaml::Hash(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| {
+                let key = json_of(key);
+                (
+                    key.as_str().map_or(key.to_string(), str::to_owned),
+                    json_of(value),
+                )
+            });
+            Value::Object(pairs.collect())
+        }
+        _ => Value::Null,
+    }
+}

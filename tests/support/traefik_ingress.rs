@@ -1,0 +1,112 @@
+//! A real Traefik with its provider `kubernetesIngressNGINX`, and a stand-in for the API server.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::deployed::{Server, deployed, installed};
+use super::kube_api::{KubeApi, json_of};
+use super::{Listeners, free_port, local};
+
+/// The flags that the file names in its comments.
+fn flags() -> Vec<String> {
+    let file = deployed("traefik/ingress-nginx.yaml");
+    let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
+    flags.map(|flag| format!("--{flag}")).collect()
+}
+
+/// Runs Traefik with the Ingresses of `manifest`, whose check is at `path`. `backends` are the services besides Curfew's,
+/// by name.
+pub fn start(
+    manifest: &str,
+    curfew: Listeners,
+    path: &str,
+    backends: &[(&str, SocketAddr)],
+) -> (SocketAddr, Server) {
+    let address = local(free_port());
+    let url = "http://curfew.curfew.svc.cluster.local:9180/forward-auth";
+    let manifest = manifest.replace(url, &format!("http://{}{path}", curfew.check));
+    let api = api(&manifest, curfew, backends);
+    let mut arguments: Vec<String> = flags();
+    let middlewares = arguments
+        .iter_mut()
+        .find(|it| it.contains("file.filename="));
+    *middlewares.unwrap() = "--providers.file.filename=no-identity.yaml".to_owned();
+    arguments.push(format!("--entryPoints.web.address={address}"));
+    arguments.push(format!(
+        "--providers.kubernetesIngressNGINX.endpoint=http://{api}"
+    ));
+    let server = Server::start(
+        Command::new(installed("bin/traefik"))
+            .args(arguments)
+            .env_remove("KUBECONFIG")
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env_remove("KUBERNETES_SERVICE_PORT"),
+        &[("no-identity.yaml", &no_identity(&manifest))],
+        &[address],
+    );
+    (address, server)
+}
+
+/// The API server with the objects. It runs on a thread of its own: Traefik asks while the test waits for Traefik.
+fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
+    let objects = manifest.to_owned();
+    let mut services: Vec<(String, String, u16, SocketAddr)> = backends
+        .iter()
+        .map(|(name, address)| ("default".to_owned(), (*name).to_owned(), 80, *address))
+        .collect();
+    services.push((
+        "curfew".to_owned(),
+        "curfew".to_owned(),
+        9183,
+        curfew.browser,
+    ));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let api = KubeApi::start().await;
+            api.put(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+                "metadata": { "name": "nginx" }, "spec": { "controller": "k8s.io/ingress-nginx" },
+            }));
+            for (namespace, name, port, address) in services {
+                api.put(json!({
+                    "apiVersion": "v1", "kind": "Service",
+                    "metadata": { "name": name, "namespace": namespace },
+                    "spec": { "ports": [{ "port": port }] },
+                }));
+                api.put(json!({
+                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                    "metadata": {
+                        "name": format!("{name}-1"), "namespace": namespace,
+                        "labels": { "kubernetes.io/service-name": name },
+                    },
+                    "addressType": "IPv4",
+                    "ports": [{ "name": "", "port": address.port() }],
+                    "endpoints": [{ "addresses": [address.ip().to_string()] }],
+                }));
+            }
+            api.apply(&objects);
+            sender.send(api.address).unwrap();
+            // For as long as the test runs.
+            std::future::pending::<()>().await;
+        });
+    });
+    receiver.recv().unwrap()
+}
+
+/// The file with the middleware, out of the ConfigMap.
+fn no_identity(manifest: &str) -> String {
+    let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
+    let mut maps = documents
+        .iter()
+        .map(json_of)
+        .filter(|it| it["kind"] == "ConfigMap");
+    let map = maps
+        .find(|it| it["metadata"]["name"] == "no-identity")
+        .unwrap();
+    map["data"]["no-identity.yaml"].as_str().unwrap().to_owned()
+}
