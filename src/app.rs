@@ -30,7 +30,7 @@ use crate::listener::{GrpcServer, GrpcTlsError, Limited, Listener, Room, Service
 use crate::live::Live;
 use crate::logout::SeenNotices;
 use crate::ops::{self, Ops, grpc_health};
-use crate::policy::{OnStoreFailure, Policies};
+use crate::policy::{Contract, OnStoreFailure, Policies};
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
@@ -425,7 +425,8 @@ fn tell_known(metrics: &Metrics, policies: &Policies) {
     let known = policies
         .iter()
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
-    metrics.begin(known.map(|(name, _)| name.as_str()));
+    let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
+    metrics.begin(contracts, known.map(|(name, _)| name.as_str()));
 }
 
 /// What it means that a part which must run for ever has ended.

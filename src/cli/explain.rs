@@ -1,5 +1,8 @@
+mod recorded;
+
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -17,8 +20,11 @@ pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The address that the client asks for.
-    #[arg(long, value_name = "URL")]
-    url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "recording")]
+    url: Option<String>,
+    /// Explain the checks of a recording instead: what `GET /api/v1/recording` answers. `-` reads standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers"])]
+    recording: Option<PathBuf>,
     /// The method.
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     method: Method,
@@ -48,7 +54,11 @@ pub(super) struct ExplainArgs {
 /// Says which rule and policies a request meets, whether it is activity, and which limits apply.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let book = args.config.source().load_book()?;
-    let url = OriginalUrl::parse(args.url.as_bytes())
+    if let Some(path) = &args.recording {
+        return recorded::explain_all(path, &book, args.json);
+    }
+    let url = args.url.as_deref().unwrap_or_default();
+    let url = OriginalUrl::parse(url.as_bytes())
         .context("--url: not an absolute address such as https://app.example.com/orders?page=2")?;
     let Some(contract) = Contract::from_name(&args.contract) else {
         let names = Contract::ALL.map(Contract::as_str);
@@ -84,6 +94,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?;
     } else {
+        writeln!(out, "{:<10} {}", "hosts", book.hosts.describe())?;
         write!(out, "{}", text(&explanation))?;
     }
     Ok(())

@@ -34,9 +34,11 @@ impl Front {
     /// Answers checks by these contracts, as many at once as there is `room` for.
     #[must_use]
     pub fn new(contracts: Live<Contracts>, room: Room) -> Self {
+        let unknown = UnknownPaths::default();
+        unknown.begin(&contracts.current().checker.lifecycle.metrics);
         Self {
             contracts,
-            unknown: UnknownPaths::default(),
+            unknown,
             room,
         }
     }

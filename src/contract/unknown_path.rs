@@ -37,6 +37,11 @@ impl Default for UnknownPaths {
 }
 
 impl UnknownPaths {
+    /// Shows the count of each class as zero.
+    pub(super) fn begin(&self, metrics: &Metrics) {
+        metrics.begin_unknown_paths(Class::ALL.iter().map(|class| class.as_str()));
+    }
+
     /// The text of the 404. Nothing of the request is in it.
     pub(super) fn answer(&self, path: &str, metrics: &Metrics) -> String {
         let class = Class::of(path);
@@ -60,6 +65,16 @@ impl UnknownPaths {
 }
 
 impl Class {
+    const ALL: [Self; 7] = [
+        Self::Browser,
+        Self::Admin,
+        Self::Ops,
+        Self::Authelia,
+        Self::OAuth2Proxy,
+        Self::Contract,
+        Self::Other,
+    ];
+
     fn of(path: &str) -> Self {
         let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
         let names = |names: &[&str]| names.iter().any(|name| path.contains(name));

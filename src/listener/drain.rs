@@ -6,11 +6,11 @@ use http_body::Body;
 use http_body_util::BodyExt;
 
 /// The most bytes that are read of a body that nobody wants.
-const MAX_BYTES: usize = 8 * 1024 * 1024;
+const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The longest time for that.
 const MAX_TIME: Duration = Duration::from_secs(10);
 
-/// Reads a body and throws it away; whether it ended within 8 MiB and 10 s, and without an error. Nothing of it is
+/// Reads a body and throws it away; whether it ended within 32 MiB and 10 s, and without an error. Nothing of it is
 /// kept, so it takes no memory.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
@@ -55,8 +55,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn bodies_are_read_to_their_end_within_bounds() {
         assert!(drain(AxumBody::empty()).await);
-        assert!(drain(chunks(128, Duration::ZERO)).await);
-        assert!(!drain(chunks(129, Duration::ZERO)).await, "it is too long");
+        assert!(drain(chunks(512, Duration::ZERO)).await);
+        assert!(!drain(chunks(513, Duration::ZERO)).await, "it is too long");
         assert!(
             !drain(chunks(20, Duration::from_secs(1))).await,
             "it is too slow"

@@ -15,7 +15,7 @@ const LINGER_IDLE: Duration = Duration::from_secs(1);
 /// How long a connection that is being closed is kept at the most.
 const LINGER_TIME: Duration = Duration::from_secs(5);
 /// The most bytes that are read and thrown away meanwhile.
-const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER_BYTES: usize = 1024 * 1024;
 
 /// Whether the answers of a connection have left the process. The next request waits for it: a client that sends
 /// requests and does not read the answers would otherwise have all of them kept in memory.

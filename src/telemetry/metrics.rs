@@ -6,7 +6,7 @@ use prometheus::{
 
 use super::NearCacheMetrics;
 use crate::build;
-use crate::session::Verdict;
+use crate::session::{DenyReason, Verdict};
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
 const SECONDS: &[f64] = &[
@@ -332,6 +332,13 @@ impl Metrics {
             .observe(seconds);
     }
 
+    /// Shows the counts of these classes as zero.
+    pub fn begin_unknown_paths<'a>(&self, classes: impl Iterator<Item = &'a str>) {
+        for class in classes {
+            self.unknown_paths.with_label_values(&[class]);
+        }
+    }
+
     /// Counts a request for a path that the `check` listener does not serve.
     pub fn unknown_path(&self, class: &str) {
         self.unknown_paths.with_label_values(&[class]).inc();
@@ -403,8 +410,18 @@ impl Metrics {
     }
 
     /// Shows the counts of what is seldom as zero until it happens, so that a rule on their growth
-    /// sees the first time, too; `known` are the policies that allow checks without the store.
-    pub fn begin<'a>(&self, known: impl Iterator<Item = &'a str>) {
+    /// sees the first time, too; `contracts` are all of them, and `known` are the policies that allow checks without the store.
+    pub fn begin<'a>(
+        &self,
+        contracts: impl Iterator<Item = &'a str>,
+        known: impl Iterator<Item = &'a str>,
+    ) {
+        // A host that the configuration does not name is a reason for an alert.
+        for contract in contracts {
+            let verdict = DenyReason::UnknownHost.as_str();
+            self.checks
+                .with_label_values(&[contract, NO_POLICY, verdict]);
+        }
         for result in ["sent", "given_up", "dropped"] {
             self.webhooks.with_label_values(&[result]);
         }
@@ -438,7 +455,6 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::DenyReason;
 
     #[test]
     fn counts_what_it_is_told() {

@@ -21,9 +21,9 @@ export function watch(page) {
 
 export const dialog = (page) => page.getByRole("alertdialog");
 export const button = (page, name) => dialog(page).getByRole("button", { name });
-export const shown = (page, timeout = 8000) => dialog(page).waitFor({ state: "visible", timeout });
-export const hidden = (page) => dialog(page).waitFor({ state: "hidden", timeout: 3000 });
-export const ended = (page, reason, timeout = 12000) =>
+export const shown = (page, timeout = 60000) => dialog(page).waitFor({ state: "visible", timeout });
+export const hidden = (page) => dialog(page).waitFor({ state: "hidden", timeout: 30000 });
+export const ended = (page, reason, timeout = 60000) =>
   page.waitForURL((url) => url.pathname === "/.curfew/signed-out" && url.searchParams.get("reason") === reason, { timeout });
 
 export async function accessible(page, what) {

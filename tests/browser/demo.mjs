@@ -36,7 +36,7 @@ await run({
 
   async "it warns, and signs out who does nothing"() {
     await shown(page, 15000);
-    await ended(page, "idle_timeout", 15000);
+    await ended(page, "idle_timeout", 60000);
     await page.getByRole("link", { name: "Sign in again" }).click();
     await signIn();
     assert.equal(page.url(), `${given.url}/?order=7`);

@@ -78,8 +78,13 @@ async fn health_is_that_of_readyz() {
     let curfew = Setup::redis(&redis.url()).start();
     let mut client = HealthClient::new(channel(&curfew).await);
     let mut is = async |expected: ServingStatus| {
-        let answer = client.check(HealthCheckRequest::default()).await.unwrap();
-        answer.into_inner().status == expected as i32
+        let mut all = true;
+        for service in ["", "envoy.service.auth.v3.Authorization"] {
+            let service = service.to_owned();
+            let answer = client.check(HealthCheckRequest { service }).await.unwrap();
+            all &= answer.into_inner().status == expected as i32;
+        }
+        all
     };
     eventually("it serves", async || is(ServingStatus::Serving).await).await;
     redis.stop();
@@ -257,4 +262,64 @@ async fn certificates_are_replaced_while_it_runs() {
     })
     .await;
     assert!(!is_refused(&curfew, trusting(&new)).await);
+}
+
+/// Envoy compresses nothing by itself. Who does is told.
+#[tokio::test]
+async fn compressed_messages_are_denied_with_a_reason() {
+    let curfew = Setup::memory().start();
+    let stream = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
+        .await
+        .unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://a/envoy.service.auth.v3.Authorization/Check")
+        .header("content-type", "application/grpc")
+        .header("grpc-encoding", "gzip")
+        .body(())
+        .unwrap();
+    let (answer, mut body) = send.send_request(request, false).unwrap();
+    let message: &[u8] = &[1, 0, 0, 0, 4, 0x1f, 0x8b, 8, 0];
+    body.send_data(message.into(), true).unwrap();
+    let mut answer = answer.await.unwrap().into_body();
+    let mut bytes = Vec::new();
+    while let Some(Ok(data)) = answer.data().await {
+        bytes.extend_from_slice(&data);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("malformed_request"), "{text}");
+    assert!(text.contains("the message is compressed"), "{text}");
+}
+
+/// Something else than a call is answered, and others go on.
+#[tokio::test]
+async fn what_is_no_call_is_answered() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    for (method, uri) in [
+        ("CONNECT", "app.example.com:443"),
+        ("BREW", "http://a/"),
+        ("GET", "http://a/envoy.service.auth.v3.Authorization/Check"),
+        ("POST", "http://a/nonesuch"),
+    ] {
+        let stream = tokio::net::TcpStream::connect(curfew.grpc.unwrap())
+            .await
+            .unwrap();
+        let (mut send, connection) = h2::client::handshake::<_>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(())
+            .unwrap();
+        let (answer, _): (_, h2::SendStream<bytes::Bytes>) =
+            send.send_request(request, true).unwrap();
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(10), answer).await;
+        // A status of gRPC or of HTTP, or the reset of a stream that is none.
+        assert!(answer.is_ok(), "{method} {uri} is not answered");
+    }
+    assert_eq!(
+        check(channel(&curfew).await, &session).await,
+        Code::Ok as i32
+    );
 }

@@ -16,7 +16,7 @@ async fn the_health_check_of_the_deployed_file_sees_curfew_go() {
         &[
             ("bind :8080", format!("bind {address}")),
             ("curfew:9182", curfew.spoe.unwrap().to_string()),
-            ("curfew:9180", curfew.check.to_string()),
+            ("curfew:9183", curfew.browser.to_string()),
             ("application:3000", local(free_port()).to_string()),
             ("inter 2s", "inter 100ms".to_owned()),
         ],

@@ -168,8 +168,8 @@ async fn too_much_to_do_is_turned_away_at_once() {
     for cookie in [&*cookie, "session=forged", ""] {
         assert_eq!(curfew.check_by(cookie).await, turned_away);
     }
-    // What is no check has places of its own, and these take none of theirs.
-    let url = format!("http://{}/.curfew/warning.js", curfew.check);
+    // Browsers have a listener of their own.
+    let url = format!("http://{}/.curfew/warning.js", curfew.browser);
     assert_eq!(client().get(&url).send().await.unwrap().status(), 200);
     assert!(waited.seconds() < 4.0, "it took {}", waited.seconds());
     // The other listeners have room of their own.
@@ -201,23 +201,32 @@ async fn too_much_to_do_is_turned_away_at_once() {
     assert_eq!(curfew.show(&session).await["state"], "live");
 }
 
-/// Bodies that never come take no place of a check, and of those that wait for them only so many are.
+/// Bodies that never come take no permit of a page, and only so many of them are waited for.
 #[tokio::test]
-async fn slow_bodies_take_no_place_of_a_check() {
+async fn slow_bodies_take_no_permit_of_a_page() {
     let curfew = Setup::memory().set("LISTEN__MAX_IN_FLIGHT", "32").start();
     let session = curfew.sign_in("alice").await;
     let mut held = Vec::new();
-    for _ in 0..40 {
-        let mut stream = TcpStream::connect(curfew.check).await.unwrap();
-        let words = b"POST /ssf/events HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n";
-        stream.write_all(words).await.unwrap();
+    for path in ["/oidc/backchannel-logout", "/ssf/events"]
+        .iter()
+        .cycle()
+        .take(40)
+    {
+        let mut stream = TcpStream::connect(curfew.browser).await.unwrap();
+        let words = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n");
+        stream.write_all(words.as_bytes()).await.unwrap();
         held.push(stream);
     }
     eventually("two wait", async || {
-        metric(&curfew, "curfew_requests_shed_total", "check").await == 38
+        metric(&curfew, "curfew_requests_shed_total", "browser").await == 38
     })
     .await;
     assert_eq!(curfew.check(&session).await.0, 200);
+    for _ in 0..40 {
+        let request = client().get(format!("http://{}/.curfew/session", curfew.browser));
+        let answer = request.header("cookie", session.cookie()).send().await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
 }
 
 /// An answer that is not read keeps its place.
@@ -253,7 +262,7 @@ async fn answers_that_nobody_reads_take_places() {
 }
 
 /// The memory that the process has, in KiB.
-fn resident(curfew: &Curfew) -> u64 {
+pub fn resident(curfew: &Curfew) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", curfew.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.unwrap()
@@ -315,10 +324,13 @@ async fn memory_stays_bounded() {
     let whole = format!(
         "POST /oidc/backchannel-logout HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\ncookie: {large}\r\n\r\na=b"
     );
-    for words in [&half, &whole] {
+    for (listener, address, words) in [
+        ("check", curfew.check, &half),
+        ("browser", curfew.browser, &whole),
+    ] {
         let mut held = Vec::new();
         for _ in 0..400 {
-            let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+            let mut stream = TcpStream::connect(address).await.unwrap();
             // Those that there is no room for are closed.
             let _ = stream.write_all(words.as_bytes()).await;
             held.push(stream);
@@ -327,9 +339,10 @@ async fn memory_stays_bounded() {
         assert!(grown < 96 << 10, "{grown} KiB more for 200 connections");
         drop(held);
         eventually("there is room again", async || {
-            curfew.check(&session).await.0 == 200
+            metric(&curfew, "curfew_connections", listener).await < 20
         })
         .await;
+        assert_eq!(curfew.check(&session).await.0, 200);
     }
     for _ in 0..2000 {
         assert_eq!(curfew.check_by(&large).await.1, "no_credential");

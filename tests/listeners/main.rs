@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abuse;
 mod envoy;
 mod grpc;
 mod haproxy;

@@ -87,7 +87,7 @@ fn it_says_what_the_program_is_and_how_it_is() {
     assert!(text.contains("USER 65532:65532"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
     assert!(text.contains(r#"CMD ["serve"]"#));
-    assert!(text.contains("EXPOSE 9180 9181 9182 9189"));
+    assert!(text.contains("EXPOSE 9180 9181 9182 9183 9189"));
     let nothing = curfew::config::Source {
         file: None,
         environment: curfew::config::Environment::default(),

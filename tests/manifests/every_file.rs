@@ -27,6 +27,7 @@ const TRIED: [(&str, &[&str]); 9] = [
             "istio/authorization-policy.yaml",
             "istio/mesh-config.yaml",
             "traefik/docker-compose.yaml",
+            "traefik/ingress-nginx.yaml",
             "traefik/kubernetes.yaml",
         ],
     ),

@@ -77,6 +77,7 @@ fn istio_asks_as_envoy_does() {
         "set-cookie",
         "www-authenticate",
         "x-session-reason",
+        "x-session-detail",
         "content-type",
     ] {
         assert!(on_deny.contains(&header.to_owned()), "{header}");

@@ -445,7 +445,11 @@ fn the_notes_say_where_it_is_and_what_is_missing() {
     };
     let trying = notes(&["replicas=1"]);
     assert!(
-        trying.contains("http://curfew.auth.svc.cluster.local:9180/auth-request"),
+        trying.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
+        "{trying}"
+    );
+    assert!(
+        trying.contains("http://curfew.auth.svc.cluster.local:9183"),
         "{trying}"
     );
     assert!(trying.contains("Sessions are in memory"), "{trying}");

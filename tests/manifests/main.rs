@@ -27,8 +27,9 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 use support::deployed::installed;
 
-const MANIFESTS: [&str; 7] = [
+const MANIFESTS: [&str; 8] = [
     "deploy/nginx/ingress.yaml",
+    "deploy/traefik/ingress-nginx.yaml",
     "deploy/traefik/kubernetes.yaml",
     "deploy/istio/mesh-config.yaml",
     "deploy/istio/authorization-policy.yaml",

@@ -48,10 +48,8 @@ fn the_labels_say_the_same_as_the_file() {
         assert_eq!(json!(middlewares), router["middlewares"]);
     }
     assert_eq!(said["routers"].as_object().unwrap().len(), 3);
-    assert_eq!(
-        said["services"]["curfew"]["loadbalancer"]["server"]["port"],
-        "9180"
-    );
+    let port = &said["services"]["curfew-browser"]["loadbalancer"]["server"]["port"];
+    assert_eq!(*port, "9183");
     let (label, asked) = (
         &said["middlewares"]["curfew"]["forwardauth"],
         &file["middlewares"]["curfew"]["forwardAuth"],
@@ -60,6 +58,12 @@ fn the_labels_say_the_same_as_the_file() {
         path_and_port(&label["address"]),
         path_and_port(&asked["address"])
     );
+    for (name, option) in [
+        ("trustforwardheader", "trustForwardHeader"),
+        ("maxresponsebodysize", "maxResponseBodySize"),
+    ] {
+        assert_eq!(label[name], asked[option].to_string(), "{name}");
+    }
     let headers: Vec<&str> = label["authresponseheaders"]
         .as_str()
         .unwrap()
@@ -125,5 +129,45 @@ fn the_custom_resources_say_the_same_as_the_file() {
     let rule = file["routers"]["browser"]["rule"].as_str().unwrap();
     assert_eq!(route["match"], format!("Host(`app.example.com`) && {rule}"));
     assert!(route["middlewares"].is_null() && file["routers"]["browser"]["middlewares"].is_null());
-    assert_eq!(route["services"][0]["port"], 9180);
+    assert_eq!(route["services"][0]["port"], 9183);
+}
+
+/// The annotations for Traefik's provider are those for ingress-nginx, but for what Traefik does not read.
+#[test]
+fn the_annotations_say_the_same_as_those_for_ingress_nginx() {
+    let annotations = |file: &str| {
+        let ingress = document(file, "Ingress", "application");
+        ingress["metadata"]["annotations"].clone()
+    };
+    let (traefik, nginx) = (
+        annotations("deploy/traefik/ingress-nginx.yaml"),
+        annotations("deploy/nginx/ingress.yaml"),
+    );
+    for (name, value) in traefik.as_object().unwrap() {
+        assert_eq!(*value, nginx[name], "{name}");
+    }
+    let middleware = document(
+        "deploy/traefik/ingress-nginx.yaml",
+        "ConfigMap",
+        "no-identity",
+    );
+    let text = middleware["data"]["no-identity.yaml"].as_str().unwrap();
+    for name in identity() {
+        assert!(
+            text.to_lowercase().contains(&format!("{name}: \"\"")),
+            "{text}"
+        );
+    }
+}
+
+/// Without it a tenant replaces the Middleware of another namespace.
+#[test]
+fn every_static_configuration_keeps_namespaces_apart() {
+    let kubernetes = std::fs::read_to_string(KUBERNETES).unwrap();
+    assert!(kubernetes.contains("--providers.kubernetescrd.safenaming=true"));
+    for file in ["deploy/traefik/traefik.yaml", COMPOSE] {
+        let text = std::fs::read_to_string(file).unwrap().to_lowercase();
+        let crd = text.contains("kubernetescrd");
+        assert_eq!(crd, text.contains("safenaming"), "{file}");
+    }
 }

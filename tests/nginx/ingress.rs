@@ -25,8 +25,12 @@ async fn the_ingress_asks_a_check_and_hands_on_the_whole_identity() {
     // As the controller renders it.
     let response = crate::client()
         .get(format!("http://{}{}", curfew.check, url.path()))
-        .header("x-original-url", "https://app.example.com/")
-        .header("x-original-method", "GET")
+        .header("x-sent-from", "nginx-ingress-controller")
+        .header("x-original-url", "https://evil.example/")
+        .header("x-forwarded-host", "app.example.com")
+        .header("x-forwarded-uri", "/")
+        .header("x-forwarded-method", "GET")
+        .header("x-forwarded-proto", "https")
         .header("cookie", session.cookie())
         .send()
         .await

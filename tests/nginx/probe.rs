@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use super::*;
+use crate::support::Listeners;
 
 impl Stack {
     /// The same, with something else in NGINX's file.

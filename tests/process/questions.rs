@@ -36,6 +36,7 @@ fn explain_answers_why() {
     assert_eq!(
         answered("explain", &arguments),
         "\
+hosts      grafana.example.com, intranet.example.com, shop.example.com, *.example.com; others are denied (unknown_host)
 path       /payments/cards
 rule       rules.5 (host shop.example.com; path /payments/…)
 access     protected
@@ -51,6 +52,7 @@ verdict    allow, on a session that has just begun
     assert_eq!(
         answered("explain", &arguments),
         "\
+hosts      grafana.example.com, intranet.example.com, shop.example.com, *.example.com; others are denied (unknown_host)
 path       /
 rule       none
 access     protected

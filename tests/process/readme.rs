@@ -83,9 +83,9 @@ async fn the_readme_tells_the_truth() {
         let url = words(name).split_whitespace().nth(1).unwrap();
         url.strip_prefix("http://").unwrap()
     };
-    let addresses = ["check ", "grpc ", "admin ", "ops "].map(address);
+    let addresses = ["check ", "grpc ", "browser ", "admin ", "ops "].map(address);
     let admin_token = words("admin token").rsplit(' ').next().unwrap();
-    let documented = [9180, 9181, 9188, 9189].map(|port| format!("127.0.0.1:{port}"));
+    let documented = [9180, 9181, 9183, 9188, 9189].map(|port| format!("127.0.0.1:{port}"));
     let ours = |text: &str| {
         let pairs = documented.iter().zip(addresses);
         pairs.fold(text.to_owned(), |text, (from, to)| text.replace(from, to))

@@ -70,13 +70,17 @@ async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> 
     let request = client()
         .get(format!("http://{}{path}", curfew.check))
         .header("cookie", cookie)
-        .header("x-original-url", "https://app.example.com/secret-path")
-        .header("x-original-method", "GET")
-        .header("x-forwarded-host", "app.example.com")
-        .header("x-forwarded-uri", "/secret-path")
-        .header("x-forwarded-method", "GET")
-        .header("x-forwarded-proto", "https")
         .header("traceparent", traceparent);
+    let request = match path {
+        "/auth-request" => request
+            .header("x-original-url", "https://app.example.com/secret-path")
+            .header("x-original-method", "GET"),
+        _ => request
+            .header("x-forwarded-host", "app.example.com")
+            .header("x-forwarded-uri", "/secret-path")
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-proto", "https"),
+    };
     request.send().await.unwrap().status().as_u16()
 }
 

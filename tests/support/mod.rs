@@ -68,7 +68,8 @@ impl Listeners {
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();
     while !condition().await {
-        assert!(waited.seconds() < 20.0, "in vain: {what}");
+        // On a machine with other work to do it takes longer, and waiting costs nothing.
+        assert!(waited.seconds() < 90.0, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -80,7 +81,7 @@ pub fn wait_for_listener(process: &mut Child, address: SocketAddr, log: impl Fn(
         if let Some(status) = process.try_wait().unwrap() {
             panic!("the server for {address} has ended: {status}\n{}", log());
         }
-        assert!(waited.seconds() < 20.0, "nothing listens at {address}");
+        assert!(waited.seconds() < 90.0, "nothing listens at {address}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -107,7 +108,7 @@ pub fn freeze(process: &Child) {
     };
     let waited = Stopwatch::start();
     while !stopped() {
-        assert!(waited.seconds() < 20.0, "it does not stop");
+        assert!(waited.seconds() < 90.0, "it does not stop");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,0 +1,97 @@
+//! What proxies sent, and what Curfew makes of it.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::check::recording::{RecordedCheck, Recording};
+use crate::check::{Original, OriginalUrl};
+use crate::explain::{Question, explain, imagine};
+use crate::policy::{Client, Contract, Rulebook};
+use crate::session::{Attributes, Timestamp};
+
+/// Prints each check of a recording: what the proxy sent, how it was answered, and why a request like it is answered so on
+/// a session that has just begun. A JSON recording is printed as it is.
+pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::Result<()> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+    } else {
+        text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    }
+    let recording: Recording = serde_json::from_str(&text)
+        .context("--recording: not what GET /api/v1/recording answers")?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&recording)?)?;
+        return Ok(());
+    }
+    let (count, dropped) = (recording.checks.len(), recording.dropped);
+    writeln!(
+        out,
+        "{count} checks from {} on; {dropped} older ones were dropped",
+        recording.started
+    )?;
+    for check in &recording.checks {
+        writeln!(out)?;
+        for (name, text) in lines(check, book) {
+            writeln!(out, "{name:<10} {text}")?;
+        }
+    }
+    Ok(())
+}
+
+fn lines(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("at", check.at.clone()),
+        ("contract", check.contract.clone()),
+    ];
+    lines.extend(check.policy.clone().map(|policy| ("policy", policy)));
+    lines.extend(check.peer.clone().map(|peer| ("peer", peer)));
+    let request = check.method.as_deref().zip(check.url.as_deref());
+    lines.extend(request.map(|(method, url)| ("request", format!("{method} {url}"))));
+    for (name, value) in &check.headers {
+        lines.push(("header", format!("{name}: {value}")));
+    }
+    let answer = match &check.detail {
+        Some(detail) => format!("{}: {detail}", check.verdict),
+        None => check.verdict.clone(),
+    };
+    lines.push(("answer", answer));
+    if let Some(explained) = explained(check, book) {
+        lines.extend(explained);
+    }
+    lines
+}
+
+/// How the request is judged by the configuration, where the proxy named it.
+fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
+    let contract = Contract::from_name(&check.contract)?;
+    let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
+    // The values of the query are not recorded, and no rule looks at them.
+    let url = check.url.as_deref()?.split('?').next()?;
+    let url = OriginalUrl::parse(url.as_bytes()).ok()?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in &check.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_str(value).ok()?);
+    }
+    let now = Timestamp::default();
+    let name = book.policies.default_name().as_str();
+    let session = imagine(&book.policies, name, false, Attributes::default(), now)?;
+    let question = Question {
+        contract,
+        policy: check.policy.as_deref(),
+        original: Original {
+            method: &method,
+            url,
+        },
+        headers: &headers,
+        client: Client::default(),
+    };
+    let mut lines = explain(book, &question, &session, now).lines();
+    lines.pop();
+    Some(lines)
+}

@@ -1,0 +1,273 @@
+//! One client that does not read, or sends what nobody wants: memory stays bounded on every listener, and each refusal
+//! reaches the client.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::limits::resident;
+use crate::support::curfew::{Curfew, Setup, client};
+use crate::support::eventually;
+
+const CHECK: &str = "GET /auth-request HTTP/1.1\r\nhost: a\r\nx-original-url: https://app.example.com/\r\n\
+                     x-original-method: GET\r\n\r\n";
+
+/// The listeners that speak HTTP/1.1, with the request whose answer is the largest.
+fn listeners(curfew: &Curfew) -> [(&'static str, SocketAddr, &'static str); 4] {
+    [
+        ("check", curfew.check, CHECK),
+        (
+            "browser",
+            curfew.browser,
+            "GET /.curfew/warning.js HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        (
+            "admin",
+            curfew.admin,
+            "GET /api/v1/openapi.json HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+        (
+            "ops",
+            curfew.ops,
+            "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n",
+        ),
+    ]
+}
+
+/// A client that pipelines requests and reads no answer is pushed back.
+#[tokio::test]
+async fn a_client_that_does_not_read_takes_no_memory() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    for (name, address, request) in listeners(&curfew) {
+        let before = resident(&curfew);
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let chunk = request.repeat(500);
+        let mut sent = 0;
+        // Until nothing more is taken.
+        while sent < 100 << 20 {
+            let writing = stream.write_all(chunk.as_bytes());
+            match tokio::time::timeout(Duration::from_secs(2), writing).await {
+                Ok(Ok(())) => sent += chunk.len(),
+                _ => break,
+            }
+        }
+        let grown = resident(&curfew).saturating_sub(before);
+        println!(
+            "{name}: {} KiB of requests taken, {grown} KiB more",
+            sent >> 10
+        );
+        assert!(sent < 32 << 20, "{name}: {sent} bytes were taken");
+        assert!(grown < 16 << 10, "{name}: {grown} KiB more");
+        assert_eq!(curfew.check(&session).await.0, 200);
+    }
+}
+
+/// Over HTTP/2 a client has as many streams as the listener allows, and reads none.
+#[tokio::test]
+async fn a_client_of_http_2_that_does_not_read_takes_no_memory() {
+    let curfew = Setup::memory().start();
+    for (name, address, request) in listeners(&curfew) {
+        let before = resident(&curfew);
+        let path = request.split(' ').nth(1).unwrap();
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut builder = h2::client::Builder::new();
+            let (mut send, connection) = builder
+                .initial_window_size(0)
+                .handshake::<_, bytes::Bytes>(stream)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            for _ in 0..200 {
+                let request = http::Request::get(format!("http://a{path}"))
+                    .body(())
+                    .unwrap();
+                let ready = tokio::time::timeout(Duration::from_millis(200), send.ready()).await;
+                let Ok(Ok(ready)) = ready else { break };
+                send = ready;
+                let Ok((answer, _)) = send.send_request(request, true) else {
+                    break;
+                };
+                held.push(answer);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let grown = resident(&curfew).saturating_sub(before);
+        println!("{name}: {} requests, {grown} KiB more", held.len());
+        assert!(
+            grown < 96 << 10,
+            "{name}: {grown} KiB more for 20 connections"
+        );
+    }
+}
+
+/// What a client reads to the end that sends `request`, and goes on sending.
+async fn answer_to(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn every_refusal_reaches_the_client() {
+    let curfew = Setup::memory().start();
+    let many: String = (0..200)
+        .map(|number| format!("x-{number}: x\r\n"))
+        .collect();
+    let large = format!("x: {}\r\n", "y".repeat(200_000));
+    for (name, address, good) in listeners(&curfew) {
+        for (head, status) in [
+            (format!("GET / HTTP/1.1\r\nhost: a\r\n{many}\r\n"), "431"),
+            (format!("GET / HTTP/1.1\r\nhost: a\r\n{large}\r\n"), "431"),
+            ("GET / HTTP/1.1\r\nhost a\r\n\r\n".to_owned(), "400"),
+            ("nonsense\r\n\r\n".to_owned(), "400"),
+        ] {
+            let answer = answer_to(address, head.as_bytes()).await;
+            let expected = format!("HTTP/1.1 {status} ");
+            assert!(answer.starts_with(&expected), "{name} {head:.40}: {answer}");
+            // An answer that is finished is not held back because another request has begun.
+            let both = format!("{good}{head}");
+            let answer = answer_to(address, both.as_bytes()).await;
+            assert!(answer.contains(&expected), "{name} {head:.40}: {answer}");
+        }
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream
+            .write_all(format!("{good}G").as_bytes())
+            .await
+            .unwrap();
+        let mut bytes = [0; 9];
+        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut bytes));
+        reading.await.unwrap().unwrap();
+        assert_eq!(&bytes, b"HTTP/1.1 ", "{name}");
+    }
+}
+
+/// Proxies can be told to send the client's body with the check. It says nothing, and does no harm.
+#[tokio::test]
+async fn the_body_of_a_check_is_read_and_ignored() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    let client = client();
+    for size in [50_000, 2_000_000, 20_000_000] {
+        for (path, cookie, status) in [
+            ("/auth-request", session.cookie(), 200),
+            ("/forward-auth", session.cookie(), 200),
+            ("/ext-authz/a", session.cookie(), 200),
+            ("/auth-request", "a=b".to_owned(), 401),
+            ("/nonesuch", "a=b".to_owned(), 404),
+        ] {
+            let prefix = if path.starts_with("/auth") {
+                "original"
+            } else {
+                "forwarded"
+            };
+            let request = client
+                .post(format!("http://{}{path}", curfew.check))
+                .header("cookie", cookie)
+                .header(format!("x-{prefix}-method"), "POST")
+                .header("x-original-url", "https://app.example.com/")
+                .header("host", "app.example.com")
+                .body("x".repeat(size));
+            let request = match prefix {
+                "forwarded" => request
+                    .header("x-forwarded-host", "app.example.com")
+                    .header("x-forwarded-uri", "/"),
+                _ => request,
+            };
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), status, "{path} {size}");
+        }
+    }
+    // One that is longer than what is read: the answer comes, and the connection ends.
+    let head = CHECK.replace("\r\n\r\n", "\r\ncontent-length: 100000000\r\n\r\n");
+    let mut stream = TcpStream::connect(curfew.check).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut reader, mut writer) = stream.split();
+    let sending = async {
+        let chunk = vec![b'x'; 1 << 20];
+        for _ in 0..100 {
+            if writer.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+    };
+    let mut answer = [0; 13];
+    let (_, read) = tokio::join!(
+        tokio::time::timeout(Duration::from_secs(20), sending),
+        reader.read_exact(&mut answer)
+    );
+    read.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401 ");
+}
+
+#[tokio::test]
+async fn methods_that_no_listener_knows_are_answered() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    for (name, address, _) in listeners(&curfew) {
+        for request in [
+            "CONNECT app.example.com:443 HTTP/1.1\r\nhost: app.example.com:443\r\n\r\n",
+            "BREW / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n",
+            "TRACE / HTTP/1.1\r\nhost: a\r\n\r\n",
+        ] {
+            let request = request.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+            let answer = answer_to(address, request.as_bytes()).await;
+            let status = answer.get(9..12).unwrap_or_default();
+            assert!(
+                ["303", "400", "401", "404", "405"].contains(&status),
+                "{name} {request}: {answer}"
+            );
+        }
+    }
+    // The method of the sub-request says nothing.
+    let request = CHECK.replace("GET /", "BREW /").replace(
+        "\r\n\r\n",
+        &format!(
+            "\r\ncookie: {}\r\nconnection: close\r\n\r\n",
+            session.cookie()
+        ),
+    );
+    let answer = answer_to(curfew.check, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Whoever sends forged tokens does not fill the log.
+#[tokio::test]
+async fn forged_tokens_do_not_fill_the_log() {
+    let curfew = Setup::memory().set("LOG__FILTER", "info").start();
+    for _ in 0..3_000 {
+        let (status, reason) = curfew.check_by("__Host-session=cfw1_forged").await;
+        assert_eq!((status, &*reason), (401, "invalid_credential"));
+    }
+    let counted = || {
+        let aggregated = curfew.audited("denials.aggregated");
+        aggregated
+            .iter()
+            .map(|event| event["count"].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    let one_by_one = || curfew.audited("session.denied").len() as u64;
+    eventually("all are counted", async || {
+        counted() + one_by_one() == 3_000
+    })
+    .await;
+    let (events, single) = (curfew.audited("denials.aggregated"), one_by_one());
+    // Ten a second at the most.
+    assert!(
+        single <= 10 * (events.len() as u64 + 2),
+        "{single} lines, {} events",
+        events.len()
+    );
+    let event = &events[0];
+    assert_eq!(event["reason"], "invalid_credential");
+    assert_eq!(event["host"], "app.example.com");
+    assert!(event["first"].as_str() <= event["last"].as_str());
+}

@@ -1,0 +1,190 @@
+//! A client, a proxy with one of the snippets, Curfew, and the two servers behind the proxy.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::proxies::Proxy;
+use crate::snippet::Snippet;
+use crate::support::backend::{Backend, Seen};
+use crate::support::curfew::{Curfew, Setup, SignedIn, client};
+use crate::support::eventually;
+
+/// Where Curfew sends browsers to sign in.
+pub const SIGN_IN: &str = "https://login.example.com/";
+
+/// A public host, a public path, and a path for a group that the session of the tests is not in.
+const RULES: &str = "rules:
+  - { host: public.example.com, access: public }
+  - { path_prefix: /public, access: public }
+  - { path_prefix: /admin, groups: operators }
+";
+
+/// Where a proxy finds the other servers.
+#[derive(Clone, Copy)]
+pub struct Upstreams {
+    pub check: SocketAddr,
+    pub browser: SocketAddr,
+    pub application: SocketAddr,
+    /// Authelia's portal, or oauth2-proxy.
+    pub login: SocketAddr,
+}
+
+pub struct Bench {
+    pub snippet: Snippet,
+    pub curfew: Curfew,
+    pub application: Backend,
+    pub login: Backend,
+    pub proxy: Proxy,
+    client: reqwest::Client,
+    _rules: TempDir,
+}
+
+/// What a client gets.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    /// The value of a header, which must not be there twice.
+    pub fn one(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).into_iter();
+        let value = values.next().map(|value| value.to_str().unwrap());
+        assert!(values.next().is_none(), "{name} twice: {self:?}");
+        value
+    }
+
+    /// The value of a header, or nothing.
+    pub fn header(&self, name: &str) -> &str {
+        self.one(name).unwrap_or_default()
+    }
+}
+
+pub type Lines<'a> = [(&'a str, &'a str)];
+
+impl Bench {
+    /// With the rules above.
+    pub async fn start(snippet: &Snippet, text: &str) -> Self {
+        Self::with(snippet, text, RULES).await
+    }
+
+    /// Without rules, so that no decision depends on a path.
+    pub async fn without_rules(snippet: &Snippet, text: &str) -> Self {
+        Self::with(snippet, text, "rules: []\n").await
+    }
+
+    async fn with(snippet: &Snippet, text: &str, rules: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rules.yaml");
+        std::fs::write(&path, rules).unwrap();
+        let curfew = Setup::memory()
+            .file(&path)
+            .set("HOSTS", snippet.host)
+            .set("IDENTITY__PRESETS", snippet.names.preset)
+            .set("SIGN_IN__URL", SIGN_IN)
+            .set("SIGN_IN__ALLOWED_HOSTS", snippet.host)
+            .start();
+        let (application, login) = (Backend::start().await, Backend::start().await);
+        let proxy = (snippet.start)(
+            text,
+            &Upstreams {
+                check: curfew.check,
+                browser: curfew.browser,
+                application: application.address,
+                login: login.address,
+            },
+        );
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        Self {
+            snippet: *snippet,
+            curfew,
+            application,
+            login,
+            proxy,
+            client: client(),
+            _rules: directory,
+        }
+    }
+
+    /// Waits until a request with this session gets an answer that fits, and so the proxy has read its configuration.
+    pub async fn ready(&self, session: &SignedIn, fits: impl Fn(&Answer) -> bool) {
+        eventually("the proxy is ready", async || {
+            fits(&self.get(session, "/").await)
+        })
+        .await;
+        self.application.take();
+        self.login.take();
+    }
+
+    /// Sends a request for the host of the snippet, unless `lines` name another.
+    pub async fn send(&self, method: &str, target: &str, lines: &Lines<'_>) -> Answer {
+        self.send_body(method, target, lines, Bytes::new()).await
+    }
+
+    pub async fn send_body(
+        &self,
+        method: &str,
+        target: &str,
+        lines: &Lines<'_>,
+        body: Bytes,
+    ) -> Answer {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let host = HeaderValue::from_static(self.snippet.host);
+        headers.entry("host").or_insert(host);
+        let url = format!("http://{}{target}", self.proxy.address);
+        let mut request = self.client.request(method.parse().unwrap(), url);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        let response = request.headers(headers).send().await.unwrap();
+        Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    pub async fn get(&self, session: &SignedIn, target: &str) -> Answer {
+        let cookie = session.cookie();
+        self.send("GET", target, &[("cookie", &cookie)]).await
+    }
+
+    /// Sends bytes as they are; the whole answer.
+    pub async fn raw(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let reading = stream.read_to_end(&mut bytes);
+        // A connection that is reset is an answer as well.
+        let _ = tokio::time::timeout(Duration::from_secs(15), reading)
+            .await
+            .expect("the proxy answers and closes");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The client is let in: the application was reached once.
+    pub fn admitted(&self, answer: &Answer) -> Seen {
+        assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
+        self.application.take_one()
+    }
+
+    pub fn unreached(&self) {
+        let seen = self.application.take();
+        assert!(seen.is_empty(), "the application was reached: {seen:?}");
+    }
+}

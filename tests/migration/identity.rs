@@ -1,0 +1,92 @@
+//! Identity headers: the names that applications expect, and the names that clients forge.
+
+use crate::support::backend::Seen;
+
+/// The headers that tell an application who is there.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// `identity.presets` of Curfew.
+    pub preset: &'static str,
+    /// What the application gets for the session of the tests.
+    pub known: &'static [(&'static str, &'static str)],
+    /// A header about which Curfew knows nothing for that session.
+    pub unknown: &'static str,
+}
+
+/// The headers of Authelia.
+pub const AUTHELIA: Names = Names {
+    preset: "remote",
+    known: &[
+        ("remote-user", "alice"),
+        ("remote-groups", "staff,admin"),
+        ("remote-email", "alice@example.com"),
+    ],
+    unknown: "remote-name",
+};
+
+/// The headers of oauth2-proxy.
+pub const OAUTH2_PROXY: Names = Names {
+    preset: "x-auth-request",
+    known: &[
+        ("x-auth-request-user", "alice"),
+        ("x-auth-request-groups", "staff,admin"),
+        ("x-auth-request-email", "alice@example.com"),
+    ],
+    unknown: "x-auth-request-preferred-username",
+};
+
+/// The headers that oauth2-proxy's page makes of them with NGINX.
+pub const OAUTH2_PROXY_NGINX: Names = Names {
+    preset: "x-auth-request",
+    known: &[("x-user", "alice"), ("x-email", "alice@example.com")],
+    unknown: "x-access-token",
+};
+
+impl Names {
+    fn all(&self) -> impl Iterator<Item = &'static str> {
+        let known = self.known.iter().map(|(name, _)| *name);
+        known.chain([self.unknown])
+    }
+
+    /// Each name in every spelling that some application reads as that name.
+    pub fn spelled(&self) -> Vec<String> {
+        let mut spelled = Vec::new();
+        for name in self.all() {
+            spelled.push(name.to_owned());
+            let others = "!#$%&'*+.^_`|~".chars();
+            spelled.extend(others.map(|other| name.replace('-', &other.to_string())));
+        }
+        spelled
+    }
+
+    /// The application gets the identity of the session, and no other under any spelling.
+    pub fn assert_only_alice(&self, seen: &Seen) {
+        for (name, value) in self.known {
+            assert_eq!(seen.all(name), [*value], "{name}");
+        }
+        assert_eq!(
+            seen.all(self.unknown).concat(),
+            "",
+            "nobody knows {}",
+            self.unknown
+        );
+        let names: Vec<String> = self.all().map(read).collect();
+        for (name, value) in &seen.headers {
+            let is_identity = names.contains(&read(name.as_str()));
+            assert!(!is_identity || value != "root", "{name} is forged");
+        }
+    }
+
+    /// The application gets no identity.
+    pub fn assert_nobody(&self, seen: &Seen) {
+        for name in self.all() {
+            assert_eq!(seen.all(name).concat(), "", "{name}");
+        }
+    }
+}
+
+/// A name as many applications read it: any character but a letter or a digit is an underscore.
+fn read(name: &str) -> String {
+    let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.chars().map(underscore).collect()
+}

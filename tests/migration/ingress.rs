@@ -1,0 +1,140 @@
+//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. There is no cluster to run the
+//! controller itself.
+
+use crate::bench::Upstreams;
+use crate::proxies::Proxy;
+use crate::snippet::replaced;
+use crate::support::nginx::Nginx;
+
+/// The controller's image has these built in; Debian has them as modules.
+const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+";
+
+/// The template is for `deploy/nginx/ingress.yaml`; this is its redirect to `auth-signin`.
+const RETURN: &str = "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
+
+pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
+    let manifest = Manifest(text);
+    let url = reqwest::Url::parse(manifest.annotation("auth-url").unwrap()).unwrap();
+    let path = url.path();
+    let names = manifest.annotation("auth-response-headers").unwrap();
+    let names: String = names.split(',').enumerate().map(response_header).collect();
+    let proxied = replaced(
+        include_str!("../support/ingress-nginx-proxied.conf"),
+        &[("PROXY_SET_HEADERS", "")],
+    );
+    let text = replaced(
+        &manifest.locations(include_str!("../support/ingress-nginx.conf")),
+        &[
+            ("HEADER_BUFFERS", "4 8k"),
+            ("SERVER_NAME", manifest.host()),
+            ("AUTH_URL", &format!("http://{}{path}", upstreams.check)),
+            ("AUTH_PROXY_SET_HEADERS", &manifest.check_headers()),
+            ("AUTH_RESPONSE_HEADERS", &names),
+            (RETURN, &manifest.sign_in()),
+            (
+                "SIGN_IN",
+                "set_escape_uri $escaped_request_uri $request_uri;\nerror_page 401 = @sign-in;",
+            ),
+            ("include proxied.conf;", &proxied),
+            (
+                "BUFFER_SIZE",
+                manifest.annotation("proxy-buffer-size").unwrap_or("4k"),
+            ),
+            ("127.0.0.1:3000", &upstreams.application.to_string()),
+        ],
+    );
+    // Only the changed manifest has a route to it.
+    let text = text.replace("CURFEW", &upstreams.browser.to_string());
+    Proxy::of(Nginx::with(&text, MODULES))
+}
+
+fn response_header((index, name): (usize, &str)) -> String {
+    let variable = name.to_lowercase().replace('-', "_");
+    format!(
+        "auth_request_set $authHeader{index} $upstream_http_{variable};\n\
+         proxy_set_header '{name}' $authHeader{index};\n"
+    )
+}
+
+/// A manifest: the Ingress of the application, and what follows it.
+struct Manifest<'a>(&'a str);
+
+impl<'a> Manifest<'a> {
+    fn annotation(&self, name: &str) -> Option<&'a str> {
+        let key = format!("nginx.ingress.kubernetes.io/{name}: ");
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| line.trim_start().strip_prefix(&*key))?;
+        let value = value.split("  # ").next().unwrap_or_default();
+        Some(value.trim().trim_matches(['\'', '"']))
+    }
+
+    fn host(&self) -> &'a str {
+        let (_, rest) = self.0.split_once("- host: ").unwrap();
+        rest.lines().next().unwrap()
+    }
+
+    /// The locations of the server: none for the way in, and one for `/.curfew/` where the manifest routes it.
+    fn locations(&self, template: &str) -> String {
+        let mut text = without_location(template, "    location ~* \"^/sign-in$\" {");
+        if !self.0.contains("path: /.curfew/") {
+            text = without_location(&text, "    location ~* \"^/.curfew/\" {");
+        }
+        // Patterns are for a host with the annotation `rewrite-target`.
+        text = text
+            .replace("location ~* \"^/.curfew/\"", "location /.curfew/")
+            .replace("location ~* \"^/\"", "location /");
+        if self.annotation("auth-always-set-cookie") == Some("true") {
+            return text;
+        }
+        let always = "add_header Set-Cookie $auth_cookie always;";
+        replaced(&text, &[(always, "add_header Set-Cookie $auth_cookie;")])
+    }
+
+    /// What `auth-method` and `auth-proxy-set-headers` add to the check.
+    fn check_headers(&self) -> String {
+        let mut text = String::new();
+        if let Some(method) = self.annotation("auth-method") {
+            text += &format!(
+                "proxy_method {method};\nproxy_set_header X-Original-URI $request_uri;\n\
+                 proxy_set_header X-Scheme $pass_access_scheme;\n"
+            );
+        }
+        if let Some(reference) = self.annotation("auth-proxy-set-headers") {
+            for (name, value) in self.config_map(reference) {
+                text += &format!("proxy_set_header \"{name}\" \"{value}\";\n");
+            }
+        }
+        text
+    }
+
+    /// The data of the ConfigMap `namespace/name`.
+    fn config_map(&self, reference: &str) -> Vec<(&'a str, &'a str)> {
+        let (namespace, name) = reference.split_once('/').unwrap();
+        let metadata = format!("kind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n");
+        let mut documents = self.0.split("\n---\n");
+        let data = documents.find_map(|document| Some(document.split_once(&*metadata)?.1));
+        let lines = data.unwrap().lines();
+        lines
+            .map(|line| line.trim().split_once(": ").unwrap())
+            .collect()
+    }
+
+    /// As the controller completes `auth-signin`.
+    fn sign_in(&self) -> String {
+        let url = self.annotation("auth-signin").unwrap();
+        if url.contains("rd=") {
+            return url.to_owned();
+        }
+        let separator = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{separator}rd=$pass_access_scheme://$http_host$escaped_request_uri")
+    }
+}
+
+/// The template without the location that begins so.
+fn without_location(template: &str, head: &str) -> String {
+    let (before, rest) = template.split_once(head).unwrap();
+    let (_, after) = rest.split_once("\n    }\n").unwrap();
+    format!("{before}{after}")
+}

@@ -1,0 +1,24 @@
+//! Black box: the files that Authelia and oauth2-proxy document for proxies, as `snippets/` has them, with the changes for
+//! Curfew and without, in the real proxies, with a real Curfew and a backend that remembers every request.
+//!
+//! `docs/coming-from-authelia.md` and `docs/coming-from-oauth2-proxy.md` describe what is asserted here.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bench;
+mod changed;
+mod from_authelia;
+mod from_oauth2_proxy;
+mod identity;
+mod ingress;
+mod pages;
+mod proxies;
+mod snippet;

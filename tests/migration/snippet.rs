@@ -1,0 +1,164 @@
+//! The files in `snippets/`, and what is known about each.
+
+use std::path::{Path, PathBuf};
+
+use crate::bench::Upstreams;
+use crate::identity::{AUTHELIA, Names, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
+use crate::ingress;
+use crate::proxies::{self, Proxy};
+
+/// A documented file, and the same file with the changes for Curfew.
+#[derive(Clone, Copy)]
+pub struct Snippet {
+    /// The name of the unchanged file.
+    pub file: &'static str,
+    /// A host that the file protects.
+    pub host: &'static str,
+    /// Starts the proxy with the text of such a file.
+    pub start: fn(&str, &Upstreams) -> Proxy,
+    /// The identity headers that the application expects.
+    pub names: Names,
+    /// A host and a path that the changed file leaves with the sign-in service.
+    pub login: Option<(&'static str, &'static str)>,
+    /// Where the proxy itself sends every client that is denied, up to the escaped target.
+    pub sign_in: Option<&'static str>,
+    /// The status that clients see while Curfew is down.
+    pub down: u16,
+}
+
+const NEXTCLOUD: Snippet = Snippet {
+    file: "authelia-nginx.conf",
+    host: "nextcloud.example.com",
+    start: proxies::nginx,
+    names: AUTHELIA,
+    login: Some(("auth.example.com", "/")),
+    sign_in: None,
+    down: 500,
+};
+
+pub const AUTHELIA_NGINX: Snippet = Snippet {
+    login: None,
+    ..NEXTCLOUD
+};
+
+pub const AUTHELIA_TRAEFIK: Snippet = Snippet {
+    file: "authelia-traefik-file.yaml",
+    start: proxies::traefik,
+    ..NEXTCLOUD
+};
+
+pub const AUTHELIA_CADDY: Snippet = Snippet {
+    file: "authelia-caddy.caddyfile",
+    start: proxies::caddy,
+    down: 502,
+    ..NEXTCLOUD
+};
+
+pub const AUTHELIA_ENVOY: Snippet = Snippet {
+    file: "authelia-envoy.yaml",
+    start: proxies::envoy,
+    down: 503,
+    ..NEXTCLOUD
+};
+
+pub const AUTHELIA_HAPROXY_2_6: Snippet = Snippet {
+    file: "authelia-haproxy.cfg",
+    start: proxies::haproxy_2_6,
+    ..NEXTCLOUD
+};
+
+pub const AUTHELIA_HAPROXY_2_8: Snippet = Snippet {
+    start: proxies::haproxy_2_8,
+    ..AUTHELIA_HAPROXY_2_6
+};
+
+pub const AUTHELIA_INGRESS_NGINX: Snippet = Snippet {
+    file: "authelia-ingress-nginx.yaml",
+    host: "app.example.com",
+    start: ingress::start,
+    login: None,
+    sign_in: Some("https://auth.example.com?rm=GET&rd=http://app.example.com"),
+    ..NEXTCLOUD
+};
+
+pub const OAUTH2_PROXY_ON_NGINX: Snippet = Snippet {
+    file: "oauth2-proxy-nginx.conf",
+    host: "app.example.com",
+    names: OAUTH2_PROXY_NGINX,
+    login: Some(("app.example.com", "/oauth2/start")),
+    ..NEXTCLOUD
+};
+
+pub const OAUTH2_PROXY_TRAEFIK: Snippet = Snippet {
+    file: "oauth2-proxy-traefik-file.yaml",
+    host: "a-service.example.com",
+    start: proxies::traefik,
+    names: OAUTH2_PROXY,
+    login: Some(("a-service.example.com", "/oauth2/start")),
+    ..NEXTCLOUD
+};
+
+pub const OAUTH2_PROXY_TRAEFIK_STATIC: Snippet = Snippet {
+    file: "oauth2-proxy-traefik-static.yaml",
+    ..OAUTH2_PROXY_TRAEFIK
+};
+
+pub const OAUTH2_PROXY_CADDY: Snippet = Snippet {
+    file: "oauth2-proxy-caddy.caddyfile",
+    host: "example.com",
+    start: proxies::caddy,
+    names: OAUTH2_PROXY,
+    login: Some(("example.com", "/oauth2/start")),
+    down: 502,
+    ..NEXTCLOUD
+};
+
+pub const OAUTH2_PROXY_INGRESS_NGINX: Snippet = Snippet {
+    file: "oauth2-proxy-ingress-nginx.yaml",
+    names: OAUTH2_PROXY,
+    sign_in: Some("https://oauth2-proxy.example.com/oauth2/start?rd="),
+    ..AUTHELIA_INGRESS_NGINX
+};
+
+impl Snippet {
+    /// The file as it is documented.
+    pub fn unchanged(&self) -> String {
+        text(self.file)
+    }
+
+    /// The file with the changes for Curfew.
+    pub fn for_curfew(&self) -> String {
+        text(&for_curfew(self.file))
+    }
+}
+
+/// The name of the changed file.
+fn for_curfew(file: &str) -> String {
+    let (name, kind) = file.rsplit_once('.').unwrap();
+    format!("{name}.curfew.{kind}")
+}
+
+/// The name of the unchanged file.
+pub fn unchanged(file: &str) -> String {
+    file.replace(".curfew.", ".")
+}
+
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migration/snippets")
+}
+
+/// The text of a file.
+pub fn text(file: &str) -> String {
+    let path = folder().join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The text with each of these replaced, wherever it stands; it must be there.
+pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (from, to) in pairs {
+        assert!(text.contains(from), "{from} is not in the file");
+        text = text.replace(from, to);
+    }
+    text
+}
