@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use http::Request;
@@ -5,8 +8,13 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use super::*;
+use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
 use crate::contract::fixture::{CLEARED, Fixture};
-use crate::session::State;
+use crate::delegate::Relayed;
+use crate::identity::{AssertionKey, AssertionSigner};
+use crate::login::{Login, MaxAge};
+use crate::policy::Contract;
+use crate::session::{DenyReason, State};
 use crate::testing::{MINUTE, SECOND};
 
 struct Browser {
@@ -202,6 +210,116 @@ async fn the_page_says_why_and_runs_nothing() {
     let back = "/.curfew/signed-out?rd=%2Forders%3Fa%3D1%26b%3D%22";
     let page = text(browser.send("GET", back, &[]).await).await;
     assert!(page.contains("href=\"/orders?a=1&amp;b=&quot;\""), "{page}");
+}
+
+/// A browser must not see what a check tells the application, whatever another service handed on.
+#[tokio::test]
+async fn no_page_has_anything_of_a_check_in_it() {
+    let fixture = Fixture::with(|contracts| {
+        let key = include_str!("../identity/assertion/ed25519-for-tests.pem");
+        contracts.assertion = Some(Arc::new(AssertionSigner {
+            issuer: "curfew".to_owned(),
+            lifetime: MINUTE,
+            key: AssertionKey::from_pem(key.as_bytes()).unwrap(),
+            others: Vec::new(),
+        }));
+    });
+    let browser = Browser::of(fixture.await);
+    let assert_nothing = |headers: &HeaderMap, what: &str| {
+        for name in headers.keys() {
+            let known = name == "x-session-reason" || name == "x-session-detail";
+            let told = name.as_str().starts_with("x-session-") && !known;
+            assert!(!told && name != "x-curfew-assertion", "{what}: {name}");
+            assert!(!name.as_str().contains("token"), "{what}: {name}");
+        }
+    };
+    for path in [
+        "session",
+        "signed-out",
+        "login",
+        "framed",
+        "warning.js",
+        "nonesuch",
+    ] {
+        let path = format!("/.curfew/{path}");
+        for method in ["GET", "POST", "HEAD"] {
+            let response = browser.ask(method, &path, &[SAME]).await;
+            assert_nothing(response.headers(), &path);
+        }
+    }
+    let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
+    assert_eq!(response.status(), 200);
+    assert_nothing(response.headers(), "keep-alive");
+    // A service that is asked hands on tokens with its answer.
+    let mut headers = HeaderMap::new();
+    headers.insert("x-access-token", HeaderValue::from_static("secret"));
+    let outcome = Outcome {
+        relayed: Some(Box::new(Relayed {
+            status: None,
+            headers,
+            body: None,
+        })),
+        ..Outcome::denied(DenyReason::SourceUnavailable)
+    };
+    let contracts = browser.fixture.contracts.current();
+    let empty = HeaderMap::new();
+    let request = CheckRequest {
+        contract: Contract::ForwardAuth,
+        policy: None,
+        original: Err(MalformedOriginal::missing("Host")),
+        headers: &empty,
+        address: ClientAddress::InHeader,
+        peer: None,
+    };
+    let response = contracts.denial(&request, &outcome);
+    assert_eq!(response.status(), 503);
+    assert_nothing(response.headers(), "a denial");
+}
+
+/// ingress-nginx hands on no reason, so the page finds it itself.
+#[tokio::test]
+async fn the_sign_in_page_finds_the_reason_itself() {
+    let with_login = |contracts: &mut Contracts| {
+        contracts.login = Some(Arc::new(Login {
+            url: "https://app.example.com/".parse().unwrap(),
+            purpose: "sign-in",
+            max_age: MaxAge::Idle,
+            providers: BTreeMap::new(),
+            key_ring: Arc::clone(&contracts.checker.lifecycle.key_ring),
+            secure: true,
+            domain: None,
+        }));
+    };
+    let browser = Browser::of(Fixture::with(with_login).await);
+    let script = ("sec-fetch-mode", "cors");
+    let rd = "/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa";
+    let reason = async |minutes: u32| {
+        browser.fixture.bench.at(minutes * MINUTE);
+        let response = browser.ask("GET", rd, &[script]).await;
+        let reason = response.headers()["x-session-reason"].to_str().unwrap();
+        (response.status().as_u16(), reason.to_owned())
+    };
+    // The session opens the page: the check went by a policy that its path names.
+    assert_eq!(
+        reason(0).await,
+        (401, "reauthentication_required".to_owned())
+    );
+    assert_eq!(
+        reason(14).await,
+        (401, "reauthentication_required".to_owned())
+    );
+    assert_eq!(reason(15).await, (401, "idle_timeout".to_owned()));
+    let response = browser.send("GET", rd, &[script]).await;
+    assert_eq!(response.headers()["x-session-reason"], "no_credential");
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    // A frame gets a link, and a document the choice of a provider.
+    let navigate = ("sec-fetch-mode", "navigate");
+    let frame = [navigate, ("sec-fetch-dest", "iframe")];
+    let response = browser.send("GET", rd, &frame).await;
+    assert_eq!(response.status(), 401);
+    assert!(text(response).await.contains("target=\"_top\""));
+    let response = browser.send("GET", rd, &[navigate]).await;
+    assert_eq!(response.status(), 200);
 }
 
 #[tokio::test]

@@ -37,6 +37,14 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             known = true;
             filters(line, node, findings);
         }
+        "path_prefix" | "pathPrefix" => {
+            let prefix = node.text().unwrap_or_default();
+            if prefix.contains("ext-authz") && prefix.ends_with('/') {
+                let message =
+                    format!("{key} ends in /, so each path of the check begins with two slashes");
+                findings.error(line, "prefix-slash", message, "take the last slash out");
+            }
+        }
         "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => known = true,
         "envoy.filters.http.ext_authz" if node.get("disabled").is_some_and(|it| it.is("true")) => {
             findings.public(line, "a route");

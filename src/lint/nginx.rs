@@ -150,6 +150,33 @@ fn check(location: &Directive, findings: &mut Findings) {
             findings.error(location.line, "forgeable-original", message, remedy);
         }
     }
+    inputs(location, findings);
+}
+
+/// What the check is told must be what NGINX routes by, and a client's own words must not reach it.
+fn inputs(location: &Directive, findings: &mut Findings) {
+    let headers = || {
+        let own = location.block.iter();
+        own.filter(|it| it.name() == "proxy_set_header")
+    };
+    for header in headers() {
+        let told = header.argument(0).eq_ignore_ascii_case("x-original-url");
+        if told && header.words.iter().any(|word| word.contains("$http_host")) {
+            let message = "the check is told the host that the client wrote ($http_host), and NGINX routes by $host: \
+                           an absolute request line is judged as another host's";
+            let remedy =
+                "use $scheme://$host$request_port$request_uri, as deploy/nginx/curfew.conf does";
+            findings.error(header.line, "other-host", message.to_owned(), remedy);
+        }
+    }
+    for name in ["X-Forwarded-Method", "X-Forwarded-Uri"] {
+        if !headers().any(|it| it.argument(0).eq_ignore_ascii_case(name)) {
+            let message = format!("a client's own {name} reaches the check, which refuses it then");
+            let remedy =
+                "clear it: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
+            findings.notice(location.line, "foreign-input", message, remedy);
+        }
+    }
 }
 
 /// A location that is served after Curfew said so.

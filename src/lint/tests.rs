@@ -85,13 +85,19 @@ fn what_would_defeat_the_limits_is_found_at_its_line() {
             &[
                 (7, "forgeable-original"),
                 (10, "cached-auth"),
+                (12, "other-host"),
                 (16, "fail-open"),
                 (18, "stream-outlives-idle"),
                 (19, "fail-open"),
                 (20, "fail-open"),
                 (42, "missing-auth"),
             ],
-            &[(29, "public"), (35, "shared-cache")],
+            &[
+                (7, "foreign-input"),
+                (7, "foreign-input"),
+                (29, "public"),
+                (35, "shared-cache"),
+            ],
         ),
         (
             "oauth2-proxy.cfg",
@@ -197,5 +203,51 @@ proptest::proptest! {
     #[test]
     fn noise_does_no_harm(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
         let _ = lint(&text, &LIMITS);
+    }
+}
+
+/// Each of these makes Curfew judge another request than the proxy routes, or asks another than Curfew.
+#[test]
+fn inputs_that_the_router_does_not_go_by_are_found() {
+    let asks = |url: &str| {
+        format!(
+            "server {{\n  location = /check {{\n    internal;\n    proxy_pass http://curfew/auth-request;\n    \
+             proxy_set_header X-Original-URL {url};\n    proxy_set_header X-Original-Method $request_method;\n    \
+             proxy_set_header X-Forwarded-Method \"\";\n    proxy_set_header X-Forwarded-Uri \"\";\n  }}\n  \
+             location / {{\n    auth_request /check;\n    proxy_pass http://app;\n  }}\n}}\n"
+        )
+    };
+    for (text, rule) in [
+        (asks("$scheme://$http_host$request_uri"), Some("other-host")),
+        (asks("$scheme://$host$request_uri"), None),
+        (
+            "providers:\n  kubernetesCRD: {}\n".to_owned(),
+            Some("shared-names"),
+        ),
+        (
+            "providers:\n  kubernetesCRD:\n    safeNaming: true\nentryPoints: {}\n".to_owned(),
+            None,
+        ),
+        (
+            "entryPoints: {}\nargs:\n  - --providers.kubernetescrd\n".to_owned(),
+            Some("shared-names"),
+        ),
+        (
+            "entryPoints: {}\nargs:\n  - --providers.kubernetescrd\n  - --providers.kubernetescrd.safenaming=true\n"
+                .to_owned(),
+            None,
+        ),
+        (
+            "static_resources:\n  http_service: { path_prefix: /ext-authz/ }\n".to_owned(),
+            Some("prefix-slash"),
+        ),
+        (
+            "static_resources:\n  http_service: { path_prefix: /ext-authz }\n".to_owned(),
+            None,
+        ),
+    ] {
+        let findings = lint(&text, &LIMITS).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let mut errors = findings.iter().filter(|it| it.severity == Severity::Error);
+        assert_eq!(errors.next().map(|it| it.rule), rule, "{text}");
     }
 }

@@ -21,6 +21,12 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             }
         }
         "entryPoints" => known = true,
+        provider if provider.eq_ignore_ascii_case("kubernetesCRD") => {
+            known = true;
+            if !node.get("safeNaming").is_some_and(|it| it.is("true")) {
+                shared_names(line, findings);
+            }
+        }
         label if label.starts_with("traefik.http.") => {
             known = true;
             let label = label.to_ascii_lowercase();
@@ -30,8 +36,13 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         }
         _ => {}
     });
+    let mut command_line = Vec::new();
     document.texts(&mut |line, text| {
         let label = text.to_ascii_lowercase();
+        if label.starts_with("--providers.kubernetescrd") {
+            known = true;
+            command_line.push((line, label.clone()));
+        }
         if label.starts_with("traefik.http.") {
             known = true;
             if label.ends_with(".forwardauth.trustforwardheader=true") {
@@ -39,11 +50,34 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             }
         }
     });
+    flags(&command_line, findings);
     if let Some(routers) = document.at(&["http", "routers"]) {
         known = true;
         file(document, routers, findings);
     }
     known
+}
+
+/// Names of Middlewares are `NAMESPACE-NAME`, which two namespaces can share.
+fn shared_names(line: usize, findings: &mut Findings) {
+    let message = "without safeNaming a Middleware is known as NAMESPACE-NAME: another namespace can replace the one \
+                   that asks Curfew";
+    let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
+    findings.error(line, "shared-names", message.to_owned(), remedy);
+}
+
+/// The flags of a command line, each with its line.
+fn flags(flags: &[(usize, String)], findings: &mut Findings) {
+    let crd = |flag: &str| flag.starts_with("--providers.kubernetescrd");
+    let safe = flags.iter().any(|(_, flag)| {
+        flag == "--providers.kubernetescrd.safenaming=true"
+            || flag == "--providers.kubernetescrd.safenaming"
+    });
+    if let Some((line, _)) = flags.iter().find(|(_, flag)| crd(flag))
+        && !safe
+    {
+        shared_names(*line, findings);
+    }
 }
 
 fn middleware(line: usize, node: &Node, findings: &mut Findings) {

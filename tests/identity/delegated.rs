@@ -19,21 +19,21 @@ struct Behind {
 
 impl Behind {
     async fn start(idle: &str) -> Self {
-        let (check, place) = (local(free_port()), Apache::place());
+        let (listeners, place) = (Listeners::free(), Apache::place());
         let backend = Backend::start().await;
         // Apache's own pages are not behind Curfew.
         let pages = format!(
             "location /auth/ {{\n        proxy_pass http://{place};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
         );
-        let nginx = Nginx::changed(check, backend.address, &[("location / {", pages)]);
+        let nginx = Nginx::changed(listeners, backend.address, &[("location / {", pages)]);
         let callback = nginx.url("/auth/callback");
         let provider = Provider::start(&nginx.url(""), &callback);
         let apache = Apache::start(place, &provider.issuer, &nginx.url(""));
         let redis = RedisServer::start();
         let setup = Setup::redis(&redis.url())
             .limits(idle, "1h")
-            .set("LISTEN__CHECK", &check.to_string())
+            .listening(listeners)
             .set(
                 "DELEGATED__SERVICES__APACHE__URL",
                 &format!("http://{place}/auth/check"),

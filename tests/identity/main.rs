@@ -26,7 +26,7 @@ use support::backend::Backend;
 use support::curfew::{Curfew, Setup};
 use support::nginx::Nginx;
 use support::redis::RedisServer;
-use support::{Listeners, eventually, free_port, local};
+use support::{Listeners, eventually};
 
 /// Everything between a person and an application.
 struct Stack {

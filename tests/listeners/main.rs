@@ -15,6 +15,7 @@ mod envoy;
 mod grpc;
 mod haproxy;
 mod http;
+mod kube_api;
 mod limits;
 mod spoe;
 mod spop;

@@ -112,7 +112,9 @@ impl<'a> Manifest<'a> {
     /// The data of the ConfigMap `namespace/name`.
     fn config_map(&self, reference: &str) -> Vec<(&'a str, &'a str)> {
         let (namespace, name) = reference.split_once('/').unwrap();
-        let metadata = format!("kind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n");
+        let metadata = format!(
+            "kind: ConfigMap\nmetadata:\n  name: {name}\n  namespace: {namespace}\ndata:\n"
+        );
         let mut documents = self.0.split("\n---\n");
         let data = documents.find_map(|document| Some(document.split_once(&*metadata)?.1));
         let lines = data.unwrap().lines();

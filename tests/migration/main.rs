@@ -15,10 +15,9 @@ mod support;
 
 mod bench;
 mod changed;
-mod from_authelia;
-mod from_oauth2_proxy;
 mod identity;
 mod ingress;
 mod pages;
 mod proxies;
 mod snippet;
+mod unchanged;

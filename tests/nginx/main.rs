@@ -14,6 +14,7 @@ mod support;
 mod failure;
 mod forgery;
 mod ingress;
+mod old_files;
 mod probe;
 mod sessions;
 

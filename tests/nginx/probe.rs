@@ -57,7 +57,9 @@ async fn what_we_deliver_passes() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("ok    after the idle limit, the API is refused: refused, 401\n"),
+        said.contains(
+            "ok    after the idle limit, the API is refused: refused, 401 (idle_timeout)\n"
+        ),
         "{said}"
     );
     assert!(said.ends_with("sessions end on time here\n"), "{said}");

@@ -20,6 +20,7 @@ mod operation;
 mod probe;
 mod questions;
 mod readme;
+mod recording;
 mod reload;
 mod sessions;
 mod supervision;

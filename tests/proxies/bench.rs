@@ -100,6 +100,7 @@ impl Bench {
             spoe: tap.address,
             application: backend.address,
             public: None,
+            certificate: None,
             policy: None,
             broken: &[],
         });
@@ -170,6 +171,7 @@ impl Bench {
             spoe: self.curfew.spoe.unwrap(),
             application: self.backend.address,
             public: None,
+            certificate: None,
             policy: None,
             broken,
         }

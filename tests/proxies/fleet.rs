@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::support::Listeners;
 use crate::support::deployed::{Server, changed};
 use crate::support::nginx::Nginx;
+use crate::support::tls::Certificates;
 
 /// The idle limit that the files are rendered for.
 const IDLE: Duration = Duration::from_secs(15 * 60);
@@ -59,6 +60,8 @@ pub struct Upstreams {
     pub application: SocketAddr,
     /// Another application, which has the host [`PUBLIC`](crate::router::PUBLIC); the file is made for two hosts then.
     pub public: Option<SocketAddr>,
+    /// With TLS, and so with HTTP/3: the certificate and its key. For the proxies that [`HTTP_3`] names.
+    pub certificate: Option<&'static Certificates>,
     /// The policy that is asked for, instead of none, by the comment in the file that says how.
     pub policy: Option<&'static str>,
     /// What is changed in the file besides, to break it.
@@ -137,6 +140,9 @@ const USUAL: Kind = Kind {
     patience: 5.0,
     redirecting_host: HOST,
 };
+
+/// The proxies that speak HTTP/3, in the versions that the tests run.
+pub const HTTP_3: [&str; 2] = ["Traefik", "Caddy"];
 
 pub const FLEET: [Kind; 10] = [
     Kind {

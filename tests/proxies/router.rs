@@ -2,6 +2,8 @@
 //! HTTP has for a host and a path, through every proxy, to two applications behind it. The one is public by a rule of
 //! Curfew that names its host, the other needs a session, and for a part of it a group.
 
+mod http_3;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +12,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 
-use crate::fleet::{FLEET, Kind, Proxy, Replaced, Upstreams};
+use crate::fleet::{FLEET, HTTP_3, Kind, Proxy, Replaced, Upstreams};
 use crate::support::backend::Backend;
 use crate::support::curfew::{Curfew, Setup, SignedIn};
 use crate::support::eventually;
 use crate::support::shim::Shim;
+use crate::support::tls::Certificates;
 
 pub const PUBLIC: &str = "public.example.com";
 pub const PRIVATE: &str = "private.example.com";
@@ -124,6 +127,24 @@ pub fn run(words: &[String]) -> Vec<String> {
             failures.push(format!("FAILED {name}/router: {wrong}"));
         }
     }
+    for kind in FLEET
+        .into_iter()
+        .filter(wanted)
+        .filter(|kind| HTTP_3.contains(&kind.name))
+    {
+        let counts = http_3::try_one(kind);
+        let (sent, public, private) = (counts.sent, counts.public, counts.private);
+        println!(
+            "| {}, HTTP/3 | {sent} | {public} | {private} | {} |",
+            kind.name, counts.refused
+        );
+        if public == 0 || private == 0 || counts.refused == 0 || !counts.wrong.is_empty() {
+            failures.push(format!(
+                "FAILED {}/router over HTTP/3: {counts:?}",
+                kind.name
+            ));
+        }
+    }
     for mutant in &MUTANTS {
         let Some(kind) = FLEET
             .into_iter()
@@ -148,7 +169,8 @@ fn try_one(kind: Kind, mutant: Option<&Mutant>) -> Counts {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let stage = Stage::start(kind, mutant).await;
+        let stage = Stage::start(kind, mutant, None).await;
+        stage.ready(mutant.is_some_and(|mutant| mutant.shim)).await;
         stage.run(kind.name).await
     })
 }
@@ -162,7 +184,11 @@ struct Stage {
 }
 
 impl Stage {
-    async fn start(kind: Kind, mutant: Option<&Mutant>) -> Self {
+    async fn start(
+        kind: Kind,
+        mutant: Option<&Mutant>,
+        certificate: Option<&'static Certificates>,
+    ) -> Self {
         let rules = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(rules.path(), RULES).unwrap();
         let mut setup = Setup::memory()
@@ -185,35 +211,38 @@ impl Stage {
             spoe: curfew.spoe.unwrap(),
             application: private.address,
             public: Some(public.address),
+            certificate,
             policy: None,
             broken: mutant.map_or(&[], |mutant| mutant.broken),
         };
         // Proxies are started by blocking code.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
-        let stage = Self {
+        Self {
             curfew,
             proxy,
             public,
             private,
             _shim: shim,
-        };
-        let session = stage.curfew.sign_in("nobody").await;
+        }
+    }
+
+    /// Waits until both applications are reached; `anyhow`, any answer will do.
+    async fn ready(&self, anyhow: bool) {
+        let session = self.curfew.sign_in("nobody").await;
         let cookie = format!("Cookie: {}\r\n", session.cookie());
         eventually("the proxy is ready", async || {
             let mut ready = true;
             for host in [PUBLIC, PRIVATE] {
                 let request =
                     format!("GET / HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n");
-                let answer = stage.send(&request).await;
-                ready &=
-                    mutant.is_some_and(|mutant| mutant.shim) || answer.starts_with("HTTP/1.1 200");
+                let answer = self.send(&request).await;
+                ready &= anyhow || answer.starts_with("HTTP/1.1 200");
             }
             ready
         })
         .await;
-        stage.public.take();
-        stage.private.take();
-        stage
+        self.public.take();
+        self.private.take();
     }
 
     async fn run(&self, name: &'static str) -> Counts {

@@ -47,7 +47,7 @@ async fn prometheus_has_what_the_dashboard_shows() {
     let both_are_counted = async || {
         for (replica, session) in [(one, &alice), (two, &bob)] {
             let cookie = format!("session={}", session.token);
-            assert_eq!(replica.check_by(&cookie).await.0, 200);
+            assert_eq!(replica.check_at("localhost:8081", &cookie).await.0, 200);
         }
         let query = [(
             "query",

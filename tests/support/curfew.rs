@@ -272,10 +272,15 @@ impl Curfew {
 
     /// The same, with this line of cookies.
     pub async fn check_by(&self, cookie: &str) -> (u16, String) {
+        self.check_at("app.example.com", cookie).await
+    }
+
+    /// The same, for another host.
+    pub async fn check_at(&self, host: &str, cookie: &str) -> (u16, String) {
         let response = self
             .client
             .get(format!("http://{}/auth-request", self.check))
-            .header("x-original-url", "https://app.example.com/")
+            .header("x-original-url", format!("https://{host}/"))
             .header("x-original-method", "GET")
             .header("cookie", cookie)
             .send()

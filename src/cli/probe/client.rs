@@ -125,10 +125,20 @@ impl Visitor {
     }
 }
 
+/// Why Curfew refused, where the proxy hands that on: a proxy that is not set up well names an input here.
+fn why(answer: &Response) -> String {
+    let told = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
+    match told.map(|value| value.and_then(|value| value.to_str().ok())) {
+        [Some(reason), Some(detail)] => format!(" ({reason}: {detail})"),
+        [Some(reason), None] => format!(" ({reason})"),
+        _ => String::new(),
+    }
+}
+
 fn judged(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
-        (code @ (401 | 403), _) => Answer::Refused(code.to_string()),
+        (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", why(answer))),
         (code @ 300..=399, Some(location)) => {
             let location = String::from_utf8_lossy(location.as_bytes());
             Answer::Refused(format!("{code} to {location}"))

@@ -242,3 +242,42 @@ fn the_example_is_a_good_configuration() {
     assert_eq!(toml::to_string(&again.effective).unwrap(), text);
     assert!(loaded.config.book.rules.as_slice().len() >= 7);
 }
+
+#[test]
+fn a_host_that_is_named_anywhere_denies_the_others() {
+    let provider =
+        "providers: {main: {issuer: 'https://id.example.com', client_id: a, client_secret: b}}";
+    for (text, named) in [
+        ("rules: [{path: /a, access: public}]".to_owned(), &[][..]),
+        ("hosts: [app.example.com, '*.shop.example.com']".to_owned(), &["app.example.com", "*.shop.example.com"]),
+        ("rules: [{host: a.example.com, access: public}]".to_owned(), &["a.example.com"]),
+        (
+            "sign_in: {url: 'https://login.example.com/', allowed_hosts: ['b.example.com:8443', '*.c.example.com']}"
+                .to_owned(),
+            &["b.example.com", "*.c.example.com"],
+        ),
+        (
+            format!("login: {{url: 'https://d.example.com', {provider}}}"),
+            &["d.example.com"],
+        ),
+        (
+            "delegated: {services: {it: {preset: authelia, url: 'http://e/', hosts: [f.example.com], lifetime: 1d}}}"
+                .to_owned(),
+            &["f.example.com"],
+        ),
+    ] {
+        let loaded = yaml(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let hosts = loaded.config.book.hosts;
+        let found: Vec<String> = hosts.patterns().collect();
+        assert_eq!(found, named, "{text}");
+        assert_eq!(hosts.admit("other.example"), named.is_empty(), "{text}");
+        let allowing = yaml(&format!("{text}\nunknown_hosts: allow")).unwrap();
+        assert!(allowing.config.book.hosts.admit("other.example"), "{text}");
+    }
+    assert_eq!(
+        problems("unknown_hosts: never"),
+        "curfew.yaml: unknown_hosts = \"never\": must be `deny` or `allow`"
+    );
+    let wrong = problems("hosts: ['https://app.example.com']");
+    assert!(wrong.starts_with("curfew.yaml: hosts.0"), "{wrong}");
+}

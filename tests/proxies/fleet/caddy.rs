@@ -30,11 +30,23 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         // Several of them run at once, and speak HTTP/2 without TLS.
         (
             "\tservers {",
-            "\tadmin off\n\tservers {\n\t\tprotocols h1 h2c".to_owned(),
+            match upstreams.certificate {
+                None => "\tadmin off\n\tservers {\n\t\tprotocols h1 h2c".to_owned(),
+                Some(_) => "\tadmin off\n\tauto_https off\n\tfallback_sni 127.0.0.1\n\tservers {"
+                    .to_owned(),
+            },
         ),
         (
             ":8080 {",
-            format!(":{} {{\n\tbind 127.0.0.1", address.port()),
+            match upstreams.certificate {
+                None => format!(":{} {{\n\tbind 127.0.0.1", address.port()),
+                Some(own) => format!(
+                    "https://:{} {{\n\tbind 127.0.0.1\n\ttls {} {}",
+                    address.port(),
+                    own.text("server.pem"),
+                    own.text("server.key")
+                ),
+            },
         ),
         (
             "forward_auth curfew:9180",

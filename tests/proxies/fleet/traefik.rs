@@ -19,6 +19,21 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     if let Some(public) = upstreams.public {
         files[1] = two_hosts(&files[1], public);
     }
+    if let Some(own) = upstreams.certificate {
+        files[0] = changed(
+            &files[0],
+            &[(
+                "    address: :8080\n",
+                "    address: :8080\n    http3: {}\n".to_owned(),
+            )],
+        );
+        files[1] = files[1].replace("      service: ", "      tls: {}\n      service: ");
+        files[1] += &format!(
+            "\ntls:\n  stores:\n    default:\n      defaultCertificate:\n        certFile: {}\n        keyFile: {}\n",
+            own.text("server.pem"),
+            own.text("server.key")
+        );
+    }
     let (address, server) =
         traefik::with(&files, upstreams.listeners(), &path, upstreams.application);
     Proxy {

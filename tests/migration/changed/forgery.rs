@@ -1,0 +1,55 @@
+use super::denial::{denied, redirected};
+use super::{ESCAPED, NAVIGATION, TARGET};
+use crate::bench::{Bench, Lines};
+use crate::support::curfew::SignedIn;
+
+/// Headers that name the public path, a public host, or a method that is no activity.
+const ORIGINALS: &Lines<'static> = &[
+    ("x-forwarded-uri", "/public"),
+    ("x-forwarded-method", "OPTIONS"),
+    ("x-forwarded-host", "public.example.com"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-for", "127.0.0.1"),
+    ("x_forwarded_uri", "/public"),
+    ("x_forwarded_host", "public.example.com"),
+    ("x-original-url", "https://public.example.com/public"),
+    ("x-original-uri", "/public"),
+    ("x-original-method", "OPTIONS"),
+    ("x-rewrite-url", "/public"),
+    ("x-auth-request-redirect", "/public"),
+];
+
+/// A client's own identity headers are replaced, in every spelling; `Connection` removes none of Curfew's.
+pub async fn identity(bench: &Bench, session: &SignedIn) {
+    let names = &bench.snippet.names;
+    let cookie = session.cookie();
+    let spelled = names.spelled();
+    let forged = spelled.iter().map(|name| (&**name, "root"));
+    let lines: Vec<_> = forged.chain([("cookie", &*cookie)]).collect();
+    let seen = bench.admitted(&bench.send("GET", "/", &lines).await);
+    names.assert_only_alice(&seen);
+
+    let listed = format!("close, cookie, {}", names.known[0].0);
+    let lines = [("cookie", &*cookie), ("connection", &*listed)];
+    let answer = bench.send("GET", "/", &lines).await;
+    match answer.status {
+        400 | 401 => bench.unreached(),
+        _ => names.assert_only_alice(&bench.admitted(&answer)),
+    }
+}
+
+/// A client does not choose the request that Curfew judges.
+pub async fn originals(bench: &Bench, session: &SignedIn) {
+    let answer = bench.send("GET", "/private", ORIGINALS).await;
+    denied(bench, "GET", &answer, "%2Fprivate");
+    let lines = [NAVIGATION, ORIGINALS].concat();
+    let answer = bench.send("GET", TARGET, &lines).await;
+    redirected(bench, &answer, ESCAPED, "no_credential");
+    let cookie = session.cookie();
+    let lines = [ORIGINALS, &[("cookie", &*cookie)][..]].concat();
+    let seen = bench.admitted(&bench.send("GET", "/private", &lines).await);
+    bench.snippet.names.assert_only_alice(&seen);
+    let answer = bench.send("GET", "/admin", &lines).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    bench.unreached();
+}

@@ -1,0 +1,71 @@
+use bytes::Bytes;
+
+use super::denial::{denied, redirected};
+use super::{ESCAPED, NAVIGATION, TARGET};
+use crate::bench::Bench;
+use crate::support::curfew::SignedIn;
+use crate::support::eventually;
+
+/// The application gets the request as it was written, and the identity of the session.
+pub async fn live(bench: &Bench, session: &SignedIn) {
+    let answer = bench.get(session, TARGET).await;
+    assert_eq!(answer.header("set-cookie"), "app=1; Path=/");
+    let seen = bench.admitted(&answer);
+    assert_eq!(seen.uri.to_string(), TARGET);
+    bench.snippet.names.assert_only_alice(&seen);
+}
+
+/// Bodies reach the application whole, with a length and in chunks.
+pub async fn bodies(bench: &Bench, session: &SignedIn) {
+    let body = format!(r#"{{"long":"{}"}}"#, "x".repeat(200_000));
+    let cookie = session.cookie();
+    let lines = [("cookie", &*cookie), ("content-type", "application/json")];
+    let bytes = Bytes::from(body.clone());
+    let answer = bench
+        .send_body("POST", "/post", &lines, bytes.clone())
+        .await;
+    let seen = bench.admitted(&answer);
+    assert_eq!(seen.all("content-type"), ["application/json"]);
+    assert_eq!(seen.body, body);
+    let answer = bench.send_body("POST", "/post", &lines[1..], bytes).await;
+    denied(bench, "POST", &answer, "%2Fpost");
+
+    let host = bench.snippet.host;
+    let chunked = format!(
+        "POST /post HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    );
+    let answer = bench.raw(&chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(bench.application.take_one().body, body);
+}
+
+/// The browser is told to drop the cookie.
+pub async fn ended(bench: &Bench) {
+    let session = bench.curfew.sign_in("alice").await;
+    bench.curfew.revoke(&session).await;
+    let cookie = session.cookie();
+    let lines = [NAVIGATION, &[("cookie", &*cookie)][..]].concat();
+    let answer = bench.send("GET", TARGET, &lines).await;
+    redirected(bench, &answer, ESCAPED, "revoked");
+    let cleared = answer.header("set-cookie");
+    assert!(cleared.starts_with("__Host-session=;"), "{answer:?}");
+    assert!(cleared.contains("Max-Age=0"), "{answer:?}");
+}
+
+/// Nobody is let in while Curfew is down.
+pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
+    bench.curfew.signal("KILL");
+    eventually("Curfew is gone", async || {
+        tokio::net::TcpStream::connect(bench.curfew.check)
+            .await
+            .is_err()
+    })
+    .await;
+    for target in ["/private", "/public"] {
+        let answer = bench.get(session, target).await;
+        assert_eq!(answer.status, bench.snippet.down, "{answer:?}");
+        bench.unreached();
+    }
+}

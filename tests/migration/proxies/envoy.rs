@@ -1,0 +1,41 @@
+use std::process::Command;
+
+use super::Proxy;
+use crate::bench::Upstreams;
+use crate::snippet::replaced;
+use crate::support::deployed::installed;
+use crate::support::{free_port, local};
+
+/// What stands between an address and its port in the clusters.
+pub const PORT: &str = "\n                      port_value: ";
+
+pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let listener = "address: '0.0.0.0'\n          port_value: 8443";
+    let own = format!(
+        "address: '127.0.0.1'\n          port_value: {}",
+        address.port()
+    );
+    let mut text = replaced(text, &[(listener, &own)]);
+    for (name, port, upstream) in [
+        ("nextcloud", 80, upstreams.application),
+        ("authelia", 9091, upstreams.login),
+        ("curfew", 9180, upstreams.check),
+        ("curfew", 9183, upstreams.browser),
+    ] {
+        let from = format!("address: '{name}'{PORT}{port}\n");
+        let to = format!("address: '{}'{PORT}{}\n", upstream.ip(), upstream.port());
+        text = text.replace(&from, &to);
+    }
+    Proxy::start(
+        address,
+        Command::new(installed("envoy")).args([
+            "--config-path",
+            "envoy.yaml",
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+        ]),
+        &[("envoy.yaml", &text)],
+    )
+}

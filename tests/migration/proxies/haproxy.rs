@@ -1,0 +1,41 @@
+use std::path::Path;
+use std::process::Command;
+
+use super::{Proxy, with_addresses};
+use crate::bench::Upstreams;
+use crate::snippet::replaced;
+use crate::support::deployed::installed;
+use crate::support::{free_port, local};
+
+/// Debian's.
+pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
+    haproxy(Path::new("haproxy"), text, upstreams)
+}
+
+/// A newer one.
+pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
+    haproxy(&installed("haproxy"), text, upstreams)
+}
+
+/// With haproxy-auth-request as haproxy-ingress ships it; its action `auth-intercept` is the same.
+fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let folder = installed("haproxy-ingress");
+    let lua = folder.to_str().unwrap();
+    let text = replaced(
+        &with_addresses(text, upstreams),
+        &[
+            ("*:443 ssl crt example.com.pem", &address.to_string()),
+            ("/usr/local/etc/haproxy/?/http.lua", &format!("{lua}/?.lua")),
+            (
+                "/usr/local/etc/haproxy/auth-request.lua",
+                &format!("{lua}/auth-request.lua"),
+            ),
+        ],
+    );
+    Proxy::start(
+        address,
+        Command::new(program).args(["-db", "-f", "haproxy.cfg"]),
+        &[("haproxy.cfg", &text)],
+    )
+}

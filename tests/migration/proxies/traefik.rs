@@ -1,0 +1,47 @@
+use std::process::Command;
+
+use super::{Proxy, with_addresses};
+use crate::bench::Upstreams;
+use crate::support::deployed::installed;
+use crate::support::{free_port, local};
+
+/// A file for Traefik's file provider. The snippet names in a comment what belongs in Traefik's own configuration.
+pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
+    let address = local(free_port());
+    let alias = match text.contains("aliasHeadersStrategy: delete") {
+        true => "    http:\n      aliasHeadersStrategy: delete\n",
+        false => "",
+    };
+    let own = format!(
+        "entryPoints:\n  websecure:\n    address: {address}\n{alias}\
+         providers:\n  file:\n    filename: dynamic.yaml\n"
+    );
+    let service = format!(
+        "  services:\n    nextcloud-net:\n      loadBalancer:\n        servers:\n          - url: http://{}\n",
+        upstreams.application
+    );
+    let dynamic = with_addresses(&without_tls(text), upstreams)
+        .replace("'nextcloud-net@docker'", "nextcloud-net")
+        .replacen("  services:\n", &service, 1);
+    Proxy::start(
+        address,
+        Command::new(installed("bin/traefik")).arg("--configFile=traefik.yaml"),
+        &[("traefik.yaml", &own), ("dynamic.yaml", &dynamic)],
+    )
+}
+
+/// The file without `tls`, and without the certificates for servers behind Traefik.
+fn without_tls(text: &str) -> String {
+    let mut inside: Option<usize> = None;
+    let kept = text.lines().filter(|line| {
+        let key = line.trim_start();
+        let depth = line.len() - key.len();
+        if inside.is_some_and(|outer| depth > outer) {
+            return false;
+        }
+        let is_tls = ["tls:", "serversTransports:"].contains(&key);
+        inside = is_tls.then_some(depth);
+        !is_tls && !key.starts_with("serversTransport:")
+    });
+    kept.map(|line| format!("{line}\n")).collect()
+}

@@ -1,0 +1,121 @@
+//! Only the address of the check is changed, or also its path, and nothing else: what people see, and what tells the
+//! operator why. The pages have a table of it.
+
+mod authelia;
+mod authelia_envoy;
+mod authelia_haproxy;
+mod ingress_nginx;
+mod oauth2_proxy;
+mod oauth2_proxy_traefik;
+
+use crate::bench::{Answer, Bench, Lines};
+use crate::changed::{ESCAPED, NAVIGATION, SCRIPT, TARGET, redirected};
+use crate::snippet::Snippet;
+use crate::support::curfew::SignedIn;
+use crate::support::eventually;
+
+/// How Curfew's 404 begins.
+const SERVED: &str = "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
+
+/// What Curfew says of an input of `/forward-auth` that it gets on `/auth-request`.
+fn foreign(header: &str) -> String {
+    format!(
+        "{header} is not an input of /auth-request: use /forward-auth, or clear the header in the proxy"
+    )
+}
+
+/// A challenge that names what is wrong with the check.
+fn challenge(detail: &str) -> String {
+    format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
+}
+
+/// A proxy with this text, and a session. It is ready when a request with the session gets an answer that fits.
+async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, SignedIn) {
+    let bench = Bench::start(snippet, text).await;
+    let session = bench.curfew.sign_in("alice").await;
+    bench.ready(&session, fits).await;
+    (bench, session)
+}
+
+fn is_admitted(answer: &Answer) -> bool {
+    answer.status == 200
+}
+
+fn is_the_list(answer: &Answer) -> bool {
+    answer.body.starts_with(SERVED)
+}
+
+/// What a person with a session gets, a browser without one, and a script. The application is not reached.
+async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
+    let answers = [
+        bench.get(session, "/p").await,
+        bench.send("GET", "/p", NAVIGATION).await,
+        bench.send("GET", "/p", SCRIPT).await,
+    ];
+    bench.unreached();
+    answers
+}
+
+/// Everybody gets Curfew's 404, which lists its paths and says which one is right.
+async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
+    for answer in everybody(bench, session).await {
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert!(is_the_list(&answer), "{answer:?}");
+        assert!(answer.body.contains(hint), "{answer:?}");
+        assert!(answer.header("content-type").starts_with("text/plain"));
+    }
+}
+
+/// Everybody gets NGINX's 500, and the logs of both say why.
+async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
+    for answer in everybody(bench, session).await {
+        assert_eq!(answer.status, 500, "{answer:?}");
+        assert!(!answer.body.contains("Curfew"), "{answer:?}");
+    }
+    let log = bench.proxy.log();
+    assert!(log.contains("auth request unexpected status: 404"), "{log}");
+}
+
+/// Curfew's log has the warning, with a class of paths and what to do.
+async fn warned(bench: &Bench, class: &str, hint: &str) {
+    let class = format!("\"class\":\"{class}\"");
+    let is_it = |line: &str| {
+        let message = line.contains("\"a request for a path that is not served\"");
+        message && line.contains(&class) && line.contains(hint) && line.contains("\"WARN\"")
+    };
+    eventually("Curfew warns", async || {
+        bench.curfew.log().lines().any(is_it)
+    })
+    .await;
+}
+
+/// Sessions are live, page navigations are redirected, and people without the group are denied.
+async fn people_can_use_it(bench: &Bench, session: &SignedIn) {
+    let seen = bench.admitted(&bench.get(session, TARGET).await);
+    assert_eq!(seen.uri.to_string(), TARGET);
+    let answer = bench.send("GET", TARGET, NAVIGATION).await;
+    redirected(bench, &answer, ESCAPED, "no_credential");
+    assert_eq!(bench.get(session, "/admin").await.status, 403);
+    bench.unreached();
+}
+
+/// Requests for `/.curfew/` are checked and then reach the application, which knows nothing of them.
+async fn browser_endpoints_are_the_applications(bench: &Bench, session: &SignedIn) {
+    let seen = bench.admitted(&bench.get(session, "/.curfew/session").await);
+    assert_eq!(seen.uri.path(), "/.curfew/session");
+}
+
+/// A redirect that leads nowhere.
+fn is_sent_nowhere(answer: &Answer) {
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(answer.one("location"), Some(""), "{answer:?}");
+}
+
+/// A script gets Curfew's 401.
+async fn scripts_get_401(bench: &Bench, lines: &Lines<'_>) -> Answer {
+    let answer = bench.send("GET", "/p", lines).await;
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert_eq!(answer.one("location"), None);
+    bench.unreached();
+    answer
+}

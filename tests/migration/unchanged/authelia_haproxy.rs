@@ -1,0 +1,68 @@
+//! Authelia's file for HAProxy.
+
+use super::*;
+use crate::changed::for_two_hosts;
+use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replaced};
+
+/// Asks Curfew instead of Authelia, at this path.
+fn asks(curfews: &str) -> String {
+    replaced(
+        &AUTHELIA_HAPROXY_2_6.unchanged(),
+        &[
+            ("authelia:9091", "curfew:9180"),
+            ("/api/authz/forward-auth", curfews),
+        ],
+    )
+}
+
+#[tokio::test]
+async fn with_the_address_alone() {
+    for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
+        let text = asks("/api/authz/forward-auth");
+        let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
+        for answer in everybody(&bench, &session).await {
+            is_sent_nowhere(&answer);
+        }
+        let hint = "/forward-auth for /api/authz/forward-auth";
+        warned(&bench, "authelia", hint).await;
+    }
+}
+
+async fn with_the_path(snippet: &Snippet) -> Bench {
+    let (bench, session) = start(snippet, &asks("/forward-auth"), is_admitted).await;
+    people_can_use_it(&bench, &session).await;
+    let seen = bench.admitted(&bench.get(&session, "/p").await);
+    bench.snippet.names.assert_only_alice(&seen);
+    is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
+    bench.unreached();
+    browser_endpoints_are_the_applications(&bench, &session).await;
+    // The check gets `Transfer-Encoding`, and no chunks.
+    let upload = format!(
+        "POST /post HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        snippet.host,
+        session.cookie()
+    );
+    let answer = bench.raw(&upload).await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 302 "), "{answer}");
+    assert!(answer.contains("\r\nlocation: \r\n"), "{answer}");
+    bench.unreached();
+    bench
+}
+
+/// HAProxy 2.6 routes by any host of a list, and `req.hdr` names the last one to Curfew.
+#[tokio::test]
+async fn haproxy_2_6_with_the_path() {
+    let bench = with_the_path(&AUTHELIA_HAPROXY_2_6).await;
+    let answer = bench.raw(&for_two_hosts(bench.snippet.host)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    bench.application.take_one();
+}
+
+#[tokio::test]
+async fn haproxy_2_8_with_the_path() {
+    let bench = with_the_path(&AUTHELIA_HAPROXY_2_8).await;
+    let answer = bench.raw(&for_two_hosts(bench.snippet.host)).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    bench.unreached();
+}

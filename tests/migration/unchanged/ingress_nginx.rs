@@ -1,0 +1,58 @@
+//! The annotations of both for ingress-nginx.
+
+use super::*;
+use crate::changed::with_another_host;
+use crate::snippet::{AUTHELIA_INGRESS_NGINX, OAUTH2_PROXY_INGRESS_NGINX, Snippet, replaced, text};
+
+const BOTH: [(Snippet, &str, &str); 2] = [
+    (
+        AUTHELIA_INGRESS_NGINX,
+        "/api/authz/auth-request",
+        "authelia",
+    ),
+    (OAUTH2_PROXY_INGRESS_NGINX, "/oauth2/auth", "oauth2_proxy"),
+];
+
+#[tokio::test]
+async fn with_the_address_alone() {
+    for (snippet, _, class) in BOTH {
+        let (bench, session) = start(&snippet, &snippet.unchanged(), |it| it.status == 500).await;
+        everybody_gets_500(&bench, &session).await;
+        warned(&bench, class, "Use /auth-request").await;
+    }
+}
+
+#[tokio::test]
+async fn with_the_path_of_auth_request() {
+    for (snippet, path, _) in BOTH {
+        let text = replaced(&snippet.unchanged(), &[(path, "/auth-request")]);
+        let (bench, session) = start(&snippet, &text, is_admitted).await;
+        people_can_use_it(&bench, &session).await;
+        browser_endpoints_are_the_applications(&bench, &session).await;
+        // A client, or a load balancer, that sends this header is sent to sign in.
+        let cookie = session.cookie();
+        let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
+        let answer = bench.send("GET", TARGET, &lines).await;
+        redirected(&bench, &answer, ESCAPED, "malformed_request");
+        let named = challenge(&foreign("X-Forwarded-Uri"));
+        assert_eq!(answer.header("www-authenticate"), named);
+        // The check is for the host in `Host`, and NGINX routes by the other.
+        let answer = bench.raw(&with_another_host(snippet.host)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        bench.application.take_one();
+    }
+}
+
+/// `/forward-auth` needs the ConfigMap: without it nothing names the request.
+#[tokio::test]
+async fn with_the_path_of_forward_auth_and_without_the_config_map() {
+    for (snippet, path, _) in BOTH {
+        let text = replaced(&snippet.unchanged(), &[(path, "/forward-auth")]);
+        let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
+        for answer in everybody(&bench, &session).await {
+            assert_eq!(answer.status, 302, "{answer:?}");
+            let missing = challenge("X-Forwarded-Host is missing");
+            assert_eq!(answer.header("www-authenticate"), missing);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! oauth2-proxy's files for NGINX and Caddy.
+
+use super::*;
+use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
+
+/// The check, and the address that it has.
+const CHECK: &str = "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:4180;";
+
+/// The check with Curfew's address and path.
+const CURFEWS: &str =
+    "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:9180/auth-request;";
+
+const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
+
+#[tokio::test]
+async fn nginx_with_the_address_alone() {
+    let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
+    let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
+    let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
+    everybody_gets_500(&bench, &session).await;
+    warned(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
+    let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
+    assert_eq!(answer.status, 404);
+    assert!(is_the_list(&answer), "{answer:?}");
+    let hint = "the sign-in page is /.curfew/login on the browser listener";
+    assert!(answer.body.contains(hint), "{answer:?}");
+}
+
+/// People sign in, come back, and are sent to sign in again.
+#[tokio::test]
+async fn nginx_with_the_path_and_other_headers() {
+    let unchanged = OAUTH2_PROXY_ON_NGINX.unchanged();
+    let with_originals = format!(
+        "{FORWARDED_URI}\n    proxy_set_header X-Original-URL $scheme://$host$request_uri;\n    \
+         proxy_set_header X-Original-Method $request_method;"
+    );
+    for (headers, detail) in [
+        (FORWARDED_URI, foreign("X-Forwarded-Uri")),
+        (&*with_originals, foreign("X-Forwarded-Uri")),
+        ("", "X-Original-URL is missing".to_owned()),
+    ] {
+        let text = replaced(&unchanged, &[(CHECK, CURFEWS), (FORWARDED_URI, headers)]);
+        let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
+        for answer in everybody(&bench, &session).await {
+            assert_eq!(answer.status, 302, "{answer:?}");
+            let location = answer.header("location");
+            let page = "/oauth2/sign_in?rd=http://app.example.com/p";
+            assert!(location.ends_with(page), "{answer:?}");
+            assert_eq!(answer.header("www-authenticate"), challenge(&detail));
+        }
+    }
+}
+
+#[tokio::test]
+async fn caddy_with_the_address_alone() {
+    let address = [(
+        "forward_auth oauth2-proxy.internal:4180",
+        "forward_auth curfew:9180",
+    )];
+    let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &address);
+    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_the_list).await;
+    let hint = "/forward-auth with Traefik and Caddy";
+    everybody_gets_the_list(&bench, &session, hint).await;
+    warned(&bench, "oauth2_proxy", hint).await;
+}
+
+/// `handle_response` takes the 401 of scripts, and no identity is copied.
+#[tokio::test]
+async fn caddy_with_the_path() {
+    let pairs = [
+        (
+            "forward_auth oauth2-proxy.internal:4180",
+            "forward_auth curfew:9180",
+        ),
+        ("uri /oauth2/auth", "uri /forward-auth"),
+    ];
+    let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &pairs);
+    let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_admitted).await;
+    people_can_use_it(&bench, &session).await;
+    let seen = bench.admitted(&bench.get(&session, "/p").await);
+    bench.snippet.names.assert_nobody(&seen);
+    browser_endpoints_are_the_applications(&bench, &session).await;
+    for target in ["/p", "/.curfew/session"] {
+        let answer = bench.send("GET", target, SCRIPT).await;
+        assert_eq!(answer.status, 302, "{answer:?}");
+        let page = format!("/oauth2/sign_in?rd=http://example.com{target}");
+        assert_eq!(answer.header("location"), page);
+        bench.unreached();
+    }
+}

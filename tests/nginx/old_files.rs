@@ -1,0 +1,171 @@
+//! The proxies' files of version 0.1 with this version: what is still judged, and what an operator sees.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::*;
+use crate::support::deployed::{Server, changed, in_envoy, installed};
+use crate::support::{eventually, free_port, local};
+
+const TOLD: &str =
+    "Route /.curfew/, /oidc/, /ssf/ and /.well-known/jwks.json to the browser listener";
+
+/// A proxy with its file of version 0.1.
+enum Old {
+    Nginx(Nginx),
+    Server(
+        SocketAddr,
+        #[expect(dead_code, reason = "runs while it is held")] Server,
+    ),
+}
+
+fn old(name: &str) -> String {
+    let path = format!("{}/tests/old/0.1/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+impl Old {
+    fn start(name: &str, curfew: &Curfew, application: SocketAddr) -> Self {
+        let address = local(free_port());
+        let check = curfew.check.to_string();
+        let app = ("application:3000", application.to_string());
+        match name {
+            "NGINX" => {
+                let file = changed(&old("nginx-curfew.conf"), &[("curfew:9180", check), app]);
+                Self::Nginx(Nginx::with(&file, ""))
+            }
+            "Traefik" => {
+                let own = changed(
+                    &old("traefik-traefik.yaml"),
+                    &[("address: :8080", format!("address: {address}"))],
+                );
+                let dynamic = old("traefik-curfew.yaml").replace("curfew:9180", &check);
+                let dynamic = changed(&dynamic, &[app]);
+                let files = [("traefik.yaml", &*own), ("curfew.yaml", &*dynamic)];
+                let mut command = Command::new(installed("bin/traefik"));
+                command.arg("--configFile=traefik.yaml");
+                Self::Server(address, Server::start(&mut command, &files, &[address]))
+            }
+            "Caddy" => {
+                let file = old("caddy-Caddyfile")
+                    .replace("curfew:9180", &check)
+                    .replace(app.0, &app.1)
+                    .replace("\tservers {", "\tadmin off\n\tservers {")
+                    .replace(
+                        ":8080 {",
+                        &format!(":{} {{\n\tbind 127.0.0.1", address.port()),
+                    );
+                let mut command = Command::new(installed("bin/caddy"));
+                command.args(["run", "--config", "Caddyfile"]);
+                Self::Server(
+                    address,
+                    Server::start(&mut command, &[("Caddyfile", &file)], &[address]),
+                )
+            }
+            "Envoy" => {
+                let file = old("envoy-http.yaml")
+                    .replace("address: curfew, port_value: 9180", &in_envoy(curfew.check))
+                    .replace(
+                        "address: application, port_value: 3000",
+                        &in_envoy(application),
+                    )
+                    .replace("address: 0.0.0.0, port_value: 8080", &in_envoy(address));
+                let mut command = Command::new(installed("envoy"));
+                command.args([
+                    "--config-path",
+                    "envoy.yaml",
+                    "--use-dynamic-base-id",
+                    "--concurrency",
+                    "1",
+                ]);
+                Self::Server(
+                    address,
+                    Server::start(&mut command, &[("envoy.yaml", &file)], &[address]),
+                )
+            }
+            _ => {
+                let file = old("haproxy-haproxy.cfg")
+                    .replace("curfew:9180", &check)
+                    .replace("curfew:9182", &curfew.spoe.unwrap().to_string())
+                    .replace(app.0, &app.1)
+                    .replace("bind :8080", &format!("bind {address}"));
+                let spoe = old("haproxy-curfew-spoe.conf");
+                let files = [("haproxy.cfg", &*file), ("curfew-spoe.conf", &*spoe)];
+                let mut command = Command::new("haproxy");
+                command.args(["-db", "-f", "haproxy.cfg"]);
+                Self::Server(address, Server::start(&mut command, &files, &[address]))
+            }
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        match self {
+            Self::Nginx(nginx) => nginx.address,
+            Self::Server(address, _) => *address,
+        }
+    }
+}
+
+/// Requests are judged as before, and the pages for browsers are gone until they are routed to their listener: the log says
+/// so, with the port.
+#[tokio::test]
+async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
+    for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
+        let curfew = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start();
+        let backend = Backend::start().await;
+        let proxy = Old::start(name, &curfew, backend.address);
+        let session = curfew.sign_in("alice").await;
+        let get = async |path: &str, cookie: &str| {
+            let request = client().get(format!("http://{}{path}", proxy.address()));
+            let request = request
+                .header("host", "app.example.com")
+                .header("cookie", cookie);
+            request.send().await.unwrap()
+        };
+        eventually("the proxy is ready", async || {
+            get("/", &session.cookie()).await.status() == 200
+        })
+        .await;
+        assert_eq!(get("/", "a=b").await.status(), 401, "{name}");
+        let page = get("/.curfew/session", &session.cookie()).await;
+        assert_eq!(page.status(), 404, "{name}");
+        let told = page.text().await.unwrap();
+        assert!(
+            told.contains(TOLD) && told.contains("port 9183"),
+            "{name}: {told}"
+        );
+        let log = curfew.log();
+        assert!(
+            log.contains("a request for a path that is not served"),
+            "{name}: {log}"
+        );
+        assert!(log.contains("listen.browser, port 9183"), "{name}: {log}");
+        let (_, metrics) = curfew.ops("/metrics").await;
+        assert!(
+            metrics.contains("curfew_unknown_paths_total{class=\"browser\"} 1"),
+            "{name}"
+        );
+    }
+}
+
+/// A client's own header is refused where the file does not clear it: nobody is let in, and the log says what to do.
+#[tokio::test]
+async fn the_old_file_of_nginx_hands_on_what_clients_forge() {
+    let curfew = Setup::memory().start();
+    let backend = Backend::start().await;
+    let nginx = Old::start("NGINX", &curfew, backend.address);
+    let session = curfew.sign_in("alice").await;
+    let request = client()
+        .get(format!("http://{}/", nginx.address()))
+        .header("cookie", session.cookie())
+        .header("x-forwarded-uri", "/");
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.headers()["x-session-reason"], "malformed_request");
+    let log = curfew.log();
+    assert!(log.contains("a proxy's check can't be judged"), "{log}");
+    assert!(
+        log.contains("use /forward-auth, or clear the header in the proxy"),
+        "{log}"
+    );
+}

@@ -1,0 +1,61 @@
+"""Sends requests over HTTP/3: a line of JSON with the headers in, a line with the status out (0 without an answer)."""
+
+import asyncio
+import json
+import ssl
+import sys
+
+from aioquic.asyncio.client import connect
+from aioquic.asyncio.protocol import QuicConnectionProtocol
+from aioquic.h3.connection import H3_ALPN, H3Connection
+from aioquic.h3.events import HeadersReceived
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated, StreamReset
+
+
+class Client(QuicConnectionProtocol):
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.http = H3Connection(self._quic)
+        self.status = asyncio.get_running_loop().create_future()
+
+    def answer(self, status):
+        if not self.status.done():
+            self.status.set_result(status)
+
+    def quic_event_received(self, event):
+        if isinstance(event, (ConnectionTerminated, StreamReset)):
+            self.answer(0)
+        for event in self.http.handle_event(event):
+            if isinstance(event, HeadersReceived):
+                self.answer(int(dict(event.headers)[b":status"]))
+
+    async def ask(self, headers):
+        stream = self._quic.get_next_available_stream_id()
+        self.http.send_headers(stream, headers, end_stream=True)
+        self.transmit()
+        return await self.status
+
+
+async def ask(port, headers):
+    configuration = QuicConfiguration(is_client=True, alpn_protocols=H3_ALPN, server_name="localhost")
+    configuration.verify_mode = ssl.CERT_NONE
+    try:
+        async with connect("127.0.0.1", port, configuration=configuration, create_protocol=Client) as client:
+            return await client.ask(headers)
+    except (ConnectionError, ValueError):
+        return 0
+
+
+def main():
+    port = int(sys.argv[1])
+    for line in sys.stdin:
+        headers = [(name.encode(), value.encode()) for name, value in json.loads(line)]
+        try:
+            status = asyncio.run(asyncio.wait_for(ask(port, headers), 10))
+        except TimeoutError:
+            status = 0
+        print(status, flush=True)
+
+
+main()

@@ -1,0 +1,120 @@
+//! The same over HTTP/3, where a proxy speaks it: there is no `Host` line, and the proxy needs TLS.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::json;
+use tokio::runtime::Builder;
+
+use super::{Counts, PRIVATE, PUBLIC, Stage};
+use crate::fleet::Kind;
+use crate::support::deployed::installed;
+use crate::support::eventually;
+use crate::support::tls::Certificates;
+
+pub fn try_one(kind: Kind) -> Counts {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        // For as long as the process runs.
+        let certificates: &'static Certificates = Box::leak(Box::new(Certificates::generate()));
+        let stage = Stage::start(kind, None, Some(certificates)).await;
+        let mut client = Client::start(stage.proxy.address.port());
+        let alice = stage.curfew.sign_in("alice").await;
+        let cookie = alice.cookie();
+        eventually("the proxy speaks HTTP/3", async || {
+            client.ask(PRIVATE, None, "/", Some(&cookie)) == 200
+        })
+        .await;
+        stage.public.take();
+        stage.private.take();
+        let mut counts = Counts {
+            name: kind.name,
+            ..Counts::default()
+        };
+        for (authority, host, path) in super::http_2() {
+            for session in [None, Some(&alice)] {
+                client.ask(authority, host, path, session.map(|_| &*cookie));
+                let request = format!(":authority {authority}, host {host:?}, :path {path}");
+                stage.count(&mut counts, &request, session);
+            }
+        }
+        // What no library of HTTP/1 or 2 would send.
+        for authority in [
+            "public.example.com@private.example.com",
+            "",
+            "public.example.com,x",
+        ] {
+            for session in [None, Some(&alice)] {
+                client.ask(
+                    authority,
+                    Some(PUBLIC),
+                    "/admin/x",
+                    session.map(|_| &*cookie),
+                );
+                stage.count(&mut counts, authority, session);
+            }
+        }
+        counts
+    })
+}
+
+/// `http_3.py`.
+struct Client {
+    process: Child,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn start(port: u16) -> Self {
+        let script = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/proxies/router/http_3.py"
+        );
+        let mut process = Command::new(installed("bin/python"))
+            .args([script, &port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            requests: process.stdin.take().unwrap(),
+            answers: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
+    }
+
+    /// The status of the answer; 0 when there is none.
+    fn ask(
+        &mut self,
+        authority: &str,
+        host: Option<&str>,
+        path: &str,
+        cookie: Option<&str>,
+    ) -> u16 {
+        let mut headers = vec![
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", authority),
+            (":path", path),
+        ];
+        headers.extend(host.map(|host| ("host", host)));
+        headers.extend(cookie.map(|cookie| ("cookie", cookie)));
+        writeln!(self.requests, "{}", json!(headers)).unwrap();
+        let mut line = String::new();
+        // The runtime has another thread, which answers meanwhile.
+        tokio::task::block_in_place(|| self.answers.read_line(&mut line)).unwrap();
+        line.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
