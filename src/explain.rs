@@ -172,7 +172,7 @@ pub fn imagine(
 
 fn unexplained(path: Option<String>, undecidable: Undecidable) -> Explanation {
     Explanation {
-        verdict: crate::session::DenyReason::MalformedRequest.as_str(),
+        verdict: undecidable.reason().as_str(),
         path,
         undecidable: Some(undecidable.to_string()),
         terms: None,

@@ -32,7 +32,7 @@ impl NamedHosts {
     /// Whether a request for the host of a URL, which may have a port, may be judged at all.
     #[must_use]
     pub fn admit(&self, host: &str) -> bool {
-        if self.admit_unknown || (self.exact.is_empty() && self.domains.is_empty()) {
+        if !self.denies_others() {
             return true;
         }
         let host = normal_host(host);
@@ -43,7 +43,8 @@ impl NamedHosts {
     /// Whether requests for hosts that are not named are denied.
     #[must_use]
     pub fn denies_others(&self) -> bool {
-        !self.admit_unknown && !(self.exact.is_empty() && self.domains.is_empty())
+        let names_one = !self.exact.is_empty() || !self.domains.is_empty();
+        names_one && !self.admit_unknown
     }
 
     /// The hosts, as the configuration writes them: `app.example.com`, `*.example.com`.

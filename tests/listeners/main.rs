@@ -11,6 +11,7 @@
 mod support;
 
 mod abuse;
+mod bodies;
 mod envoy;
 mod grpc;
 mod haproxy;

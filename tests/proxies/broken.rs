@@ -16,6 +16,8 @@ const UNGUARDED: &str = "FAIL  without a session, the page is refused: served, 2
 const STRIPPED: &str = "FAIL  having the identity taken out on the way does not help (Connection): served, 200, as if to nobody";
 const KEPT: &str = "FAIL  after the idle limit, the page is refused: served, 200";
 const BELIEVED: &str = "FAIL  saying that one asks for something else does not help: served, 200";
+const PREFIX: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \
+                      and the path begins with two slashes: a path prefix of the proxy must not end in /)";
 const OPEN: &str = "FAIL  while Curfew is down, the page is refused: served, 200";
 
 const fn broken(
@@ -43,7 +45,7 @@ const fn open(proxies: &'static [&'static str], what: &'static str, replaced: Re
     }
 }
 
-pub static BROKEN: [Broken; 18] = [
+pub static BROKEN: [Broken; 19] = [
     broken(
         &["NGINX"],
         "no auth_request",
@@ -192,6 +194,12 @@ pub static BROKEN: [Broken; 18] = [
              disabled: true\n",
         )],
         UNGUARDED,
+    ),
+    broken(
+        &["Envoy HTTP"],
+        "a prefix that ends in a slash",
+        &[("path_prefix: /ext-authz\n", "path_prefix: /ext-authz/\n")],
+        PREFIX,
     ),
     open(
         &["Envoy HTTP", "Envoy gRPC"],

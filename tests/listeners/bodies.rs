@@ -1,0 +1,106 @@
+//! Proxies that are told to send the client's body with the check: no upload is refused by that.
+
+use std::process::Command;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::support::backend::Backend;
+use crate::support::curfew::{Setup, client};
+use crate::support::deployed::{Server, changed, deployed, in_envoy, installed};
+use crate::support::{eventually, free_port, local, traefik};
+
+/// Uploads of this size, several at once; how many were not answered with 200.
+async fn refused(url: &str, cookie: &str, size: usize, count: usize) -> Vec<u16> {
+    let client = client();
+    let body = Bytes::from(vec![b'x'; size]);
+    let mut refused = Vec::new();
+    for _ in 0..count / 10 {
+        let uploads = (0..10).map(|_| {
+            let request = client.post(url).header("cookie", cookie);
+            request.body(body.clone()).send()
+        });
+        let statuses = join_all(uploads).await.into_iter();
+        let statuses = statuses.map(|answer| answer.map_or(0, |answer| answer.status().as_u16()));
+        refused.extend(statuses.filter(|status| *status != 200));
+    }
+    refused
+}
+
+#[tokio::test]
+async fn traefik_forwards_bodies() {
+    let curfew = Setup::memory().start();
+    let backend = Backend::start().await;
+    let files = ["traefik.yaml", "curfew.yaml"].map(|name| deployed(&format!("traefik/{name}")));
+    let asking = "        trustForwardHeader: false\n";
+    let with_bodies =
+        format!("{asking}        forwardBody: true\n        preserveRequestMethod: true\n");
+    let [own, dynamic] = files;
+    let dynamic = changed(&dynamic, &[(asking, with_bodies)]);
+    let (address, _traefik) = traefik::with(
+        &[own, dynamic],
+        curfew.listeners(),
+        "/forward-auth",
+        backend.address,
+    );
+    let cookie = curfew.sign_in("alice").await.cookie();
+    let url = format!("http://{address}/");
+    eventually("Traefik is ready", async || {
+        refused(&url, &cookie, 10, 10).await.is_empty()
+    })
+    .await;
+    for (size, count) in [(50_000, 500), (2_000_000, 50)] {
+        let answers = refused(&url, &cookie, size, count).await;
+        assert!(answers.is_empty(), "{size}: {answers:?}");
+    }
+    let denied = refused(&url, "a=b", 2_000_000, 20).await;
+    assert_eq!(denied, [401; 20]);
+}
+
+#[tokio::test]
+async fn envoy_sends_bodies() {
+    let curfew = Setup::memory().start();
+    let backend = Backend::start().await;
+    let address = local(free_port());
+    let text = changed(
+        &deployed("envoy/http.yaml"),
+        &[
+            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
+            ("address: curfew, port_value: 9180", in_envoy(curfew.check)),
+            (
+                "address: curfew, port_value: 9183",
+                in_envoy(curfew.browser),
+            ),
+            (
+                "address: application, port_value: 3000",
+                in_envoy(backend.address),
+            ),
+            (
+                "                      failure_mode_allow: false\n",
+                "                      failure_mode_allow: false\n                      \
+                 with_request_body: { max_request_bytes: 200000, allow_partial_message: true }\n"
+                    .to_owned(),
+            ),
+        ],
+    );
+    let _envoy = Server::start(
+        Command::new(installed("envoy")).args([
+            "--config-path",
+            "envoy.yaml",
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+        ]),
+        &[("envoy.yaml", &text)],
+        &[address],
+    );
+    let cookie = curfew.sign_in("alice").await.cookie();
+    let url = format!("http://{address}/");
+    eventually("Envoy is ready", async || {
+        refused(&url, &cookie, 10, 10).await.is_empty()
+    })
+    .await;
+    let answers = refused(&url, &cookie, 100_000, 1_000).await;
+    assert!(answers.is_empty(), "{answers:?}");
+    assert_eq!(refused(&url, "a=b", 100_000, 100).await, [401; 100]);
+}
