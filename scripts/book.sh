@@ -13,7 +13,7 @@ pages=target/book/pages
 rm -rf target/book
 mkdir -p "$pages"
 cp docs/book/book.toml docs/book/SUMMARY.md "$pages"
-cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts "$pages"
+cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts tests/migration/snippets "$pages"
 rm -r "$pages/docs/book"
 "$tool" build --dest-dir "$PWD/target/book/site" "$pages"
 # A page that is called README is the first of its folder, and links to it have its own name.

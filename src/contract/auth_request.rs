@@ -11,11 +11,9 @@
 use http::HeaderMap;
 
 use super::reply::Form;
-use super::sub_request::{HeaderContract, Input};
+use super::sub_request::{HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{MalformedOriginal, OriginalUrl};
 use crate::policy::Contract;
-
-const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
 /// Inputs of `/forward-auth`.
 const FOREIGN: [Input; 2] = [
@@ -27,7 +25,7 @@ const FOREIGN: [Input; 2] = [
 pub(super) static AUTH_REQUEST: HeaderContract = HeaderContract {
     contract: Contract::AuthRequest,
     form: |_| Form::Status,
-    method: Input::new("x-original-method", "X-Original-Method"),
+    method: ORIGINAL_METHOD,
     url: original_url,
 };
 

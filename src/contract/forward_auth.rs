@@ -4,14 +4,18 @@
 //! itself, and the scheme in `-Proto`; the sub-request's own method, path and query say nothing (Caddy appends
 //! the client's query to it). 2xx lets the request pass, everything else is handed to the client
 //! whole; by ingress-nginx the status alone.
+//!
+//! ingress-nginx sets these headers only where a ConfigMap says so (`auth-proxy-set-headers`); without it they are the
+//! client's. It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request.
 
 use http::{HeaderMap, HeaderName};
 
 use super::reply::Form;
-use super::sub_request::{FORWARDED_PROTO, HeaderContract, Input};
+use super::sub_request::{FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
-use crate::policy::Contract;
+use crate::policy::{Contract, normal_host};
 
+const FORWARDED_METHOD: Input = Input::new("x-forwarded-method", "X-Forwarded-Method");
 const FORWARDED_HOST: Input = Input::new("x-forwarded-host", "X-Forwarded-Host");
 const FORWARDED_URI: Input = Input::new("x-forwarded-uri", "X-Forwarded-Uri");
 
@@ -23,7 +27,7 @@ const SENT_FROM: HeaderName = HeaderName::from_static("x-sent-from");
 pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
     contract: Contract::ForwardAuth,
     form,
-    method: Input::new("x-forwarded-method", "X-Forwarded-Method"),
+    method: FORWARDED_METHOD,
     url: original_url,
 };
 
@@ -38,10 +42,43 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
     let host = FORWARDED_HOST.value(headers)?.as_bytes();
     let uri = FORWARDED_URI.value(headers)?.as_bytes();
     let secure = FORWARDED_PROTO.is_secure(headers, secure)?;
-    OriginalUrl::from_parts(secure, host, uri).map_err(|invalid| match invalid {
+    let url = OriginalUrl::from_parts(secure, host, uri).map_err(|invalid| match invalid {
         InvalidUrl::Host => invalid.of(FORWARDED_HOST.label),
         _ => invalid.of(FORWARDED_URI.label),
-    })
+    })?;
+    if form(headers) == Form::Status {
+        agree(headers, &url)?;
+    }
+    Ok(url)
+}
+
+/// Compares `url` and the method with what ingress-nginx itself says about the request, in `$request_method` and
+/// `$scheme://$http_host$request_uri`.
+fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
+    let method = ORIGINAL_METHOD.value(headers)?;
+    let own = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())
+        .map_err(|invalid| invalid.of(ORIGINAL_URL.label))?;
+    let compared = [
+        (
+            FORWARDED_HOST.label,
+            normal_host(own.host) == normal_host(url.host),
+        ),
+        (
+            FORWARDED_URI.label,
+            (own.path, own.query) == (url.path, url.query),
+        ),
+        (
+            FORWARDED_METHOD.label,
+            FORWARDED_METHOD.optional(headers)? == Some(method),
+        ),
+    ];
+    match compared.into_iter().find(|(_, same)| !same) {
+        Some((input, _)) => Err(MalformedOriginal {
+            input,
+            problem: "is not what ingress-nginx says itself: set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does",
+        }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,10 @@ impl Input {
 /// `X-Forwarded-Proto`: it says only with which scheme a return address begins.
 pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-Forwarded-Proto");
 
+/// The request as NGINX names it. Every NGINX of ingress-nginx sends both, on whichever contract.
+pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Original-Method");
+pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
+
 /// Reads the URL of the original request; the flag is whether clients come over TLS where no input says so.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 

@@ -35,6 +35,7 @@ fn what_would_defeat_the_limits_is_found_at_its_line() {
             "ingress.yaml",
             &[
                 (3, "missing-auth"),
+                (19, "other-host"),
                 (21, "cached-auth"),
                 (22, "stream-outlives-idle"),
                 (24, "swallowed-denial"),
@@ -204,6 +205,20 @@ proptest::proptest! {
     fn noise_does_no_harm(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
         let _ = lint(&text, &LIMITS);
     }
+}
+
+/// It is right behind Traefik, and a lockout behind ingress-nginx.
+#[test]
+fn an_ingress_that_names_no_request_is_noticed() {
+    let ingress = read("deploy/nginx/ingress.yaml");
+    let notices = |text: &str| -> Vec<(usize, &str)> {
+        let findings = lint(text, &LIMITS).unwrap();
+        let own = findings.iter().filter(|it| it.rule == "foreign-input");
+        own.map(|it| (it.line, it.rule)).collect()
+    };
+    assert_eq!(notices(&ingress), []);
+    let without = ingress.replace("auth-proxy-set-headers:", "other-annotation:");
+    assert_eq!(notices(&without), [(14, "foreign-input")]);
 }
 
 /// Each of these makes Curfew judge another request than the proxy routes, or asks another than Curfew.

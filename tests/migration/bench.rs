@@ -45,7 +45,7 @@ pub struct Bench {
     _rules: TempDir,
 }
 
-/// What a client gets.
+/// The answer to a client.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,

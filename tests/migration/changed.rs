@@ -1,4 +1,5 @@
-//! With the documented changes: sessions, denials, identity and browser endpoints work as behind the files of `deploy/`.
+//! With the documented changes, sessions, denials, identity and browser endpoints work as behind the files of
+//! `deploy/`.
 
 mod browser;
 mod denial;
@@ -11,7 +12,7 @@ use crate::snippet::*;
 pub use browser::checks;
 pub use denial::{for_two_hosts, redirected, with_another_host};
 
-/// A page with characters that must come back as they are, and the same as a part of a query.
+/// A page with characters that must come back unchanged, and the same page inside a query.
 pub const TARGET: &str = "/p%20q?x=1&y=%2F";
 pub const ESCAPED: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
 

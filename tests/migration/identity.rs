@@ -2,14 +2,14 @@
 
 use crate::support::backend::Seen;
 
-/// The headers that tell an application who is there.
+/// The headers that name the subject to an application.
 #[derive(Clone, Copy)]
 pub struct Names {
     /// `identity.presets` of Curfew.
     pub preset: &'static str,
-    /// What the application gets for the session of the tests.
+    /// Headers that Curfew fills for the session of the tests, with their values.
     pub known: &'static [(&'static str, &'static str)],
-    /// A header about which Curfew knows nothing for that session.
+    /// A header that Curfew leaves empty for that session.
     pub unknown: &'static str,
 }
 
@@ -35,7 +35,7 @@ pub const OAUTH2_PROXY: Names = Names {
     unknown: "x-auth-request-preferred-username",
 };
 
-/// The headers that oauth2-proxy's page makes of them with NGINX.
+/// The headers that oauth2-proxy's file for NGINX sends instead.
 pub const OAUTH2_PROXY_NGINX: Names = Names {
     preset: "x-auth-request",
     known: &[("x-user", "alice"), ("x-email", "alice@example.com")],

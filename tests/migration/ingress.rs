@@ -1,5 +1,5 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. There is no cluster to run the
-//! controller itself.
+//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. There is no cluster to run
+//! the controller itself.
 
 use crate::bench::Upstreams;
 use crate::proxies::Proxy;
@@ -45,7 +45,7 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             ("127.0.0.1:3000", &upstreams.application.to_string()),
         ],
     );
-    // Only the changed manifest has a route to it.
+    // The unchanged manifest has no route to the browser listener.
     let text = text.replace("CURFEW", &upstreams.browser.to_string());
     Proxy::of(Nginx::with(&text, MODULES))
 }
@@ -58,7 +58,7 @@ fn response_header((index, name): (usize, &str)) -> String {
     )
 }
 
-/// A manifest: the Ingress of the application, and what follows it.
+/// A manifest: the Ingress of the application, then the other objects.
 struct Manifest<'a>(&'a str);
 
 impl<'a> Manifest<'a> {
@@ -75,7 +75,8 @@ impl<'a> Manifest<'a> {
         rest.lines().next().unwrap()
     }
 
-    /// The locations of the server: none for the way in, and one for `/.curfew/` where the manifest routes it.
+    /// The template with the locations of this manifest: none for `/sign-in`, and one for `/.curfew/` if it routes
+    /// that path.
     fn locations(&self, template: &str) -> String {
         let mut text = without_location(template, "    location ~* \"^/sign-in$\" {");
         if !self.0.contains("path: /.curfew/") {
@@ -92,7 +93,7 @@ impl<'a> Manifest<'a> {
         replaced(&text, &[(always, "add_header Set-Cookie $auth_cookie;")])
     }
 
-    /// What `auth-method` and `auth-proxy-set-headers` add to the check.
+    /// The directives that `auth-method` and `auth-proxy-set-headers` add to the check.
     fn check_headers(&self) -> String {
         let mut text = String::new();
         if let Some(method) = self.annotation("auth-method") {

@@ -1,7 +1,7 @@
-//! Black box: the files that Authelia and oauth2-proxy document for proxies, as `snippets/` has them, with the changes for
-//! Curfew and without, in the real proxies, with a real Curfew and a backend that remembers every request.
+//! Black box: the proxy files that Authelia and oauth2-proxy document, with the changes for Curfew and without them.
+//! They run in the real proxies, with a real Curfew and a backend that remembers every request.
 //!
-//! `docs/coming-from-authelia.md` and `docs/coming-from-oauth2-proxy.md` describe what is asserted here.
+//! `docs/coming-from-authelia.md` and `docs/coming-from-oauth2-proxy.md` describe the same behaviour for operators.
 
 #![expect(
     clippy::unwrap_used,

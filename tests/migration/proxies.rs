@@ -1,5 +1,5 @@
-//! The real proxies, each with the text of a snippet. Changed are only the addresses, the hosts that the snippet leaves
-//! open, and TLS, which is taken out.
+//! The real proxies, each with the text of a snippet. Addresses are replaced, a host is filled in where the snippet has
+//! `...`, and TLS is removed.
 
 mod envoy;
 mod haproxy;
@@ -44,7 +44,7 @@ impl Proxy {
         }
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
@@ -61,7 +61,7 @@ fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
         application,
         login,
     } = upstreams;
-    // First those that could be a part of a new address.
+    // Addresses of 127.0.0.1 come first: a new address could contain one of them.
     let pairs = [
         ("127.0.0.1:4180", login),
         ("127.0.0.1:9180", check),

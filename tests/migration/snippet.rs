@@ -1,4 +1,4 @@
-//! The files in `snippets/`, and what is known about each.
+//! The files in `snippets/`, and the behaviour that the tests expect of each.
 
 use std::path::{Path, PathBuf};
 

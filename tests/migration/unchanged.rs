@@ -1,5 +1,5 @@
-//! Only the address of the check is changed, or also its path, and nothing else: what people see, and what tells the
-//! operator why. The pages have a table of it.
+//! Only the address of the check is changed, or the address and the path. The tests assert the answers that people
+//! get, and the log lines that name the cause. Each page has a table of both.
 
 mod authelia;
 mod authelia_envoy;
@@ -17,14 +17,14 @@ use crate::support::eventually;
 /// How Curfew's 404 begins.
 const SERVED: &str = "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
 
-/// What Curfew says of an input of `/forward-auth` that it gets on `/auth-request`.
+/// The detail for an input of `/forward-auth` that arrives on `/auth-request`.
 fn foreign(header: &str) -> String {
     format!(
         "{header} is not an input of /auth-request: use /forward-auth, or clear the header in the proxy"
     )
 }
 
-/// A challenge that names what is wrong with the check.
+/// The challenge with this detail.
 fn challenge(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
@@ -45,7 +45,7 @@ fn is_the_list(answer: &Answer) -> bool {
     answer.body.starts_with(SERVED)
 }
 
-/// What a person with a session gets, a browser without one, and a script. The application is not reached.
+/// The answers to a client with a session, a navigation without one, and a script. The application is not reached.
 async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     let answers = [
         bench.get(session, "/p").await,
@@ -56,7 +56,7 @@ async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     answers
 }
 
-/// Everybody gets Curfew's 404, which lists its paths and says which one is right.
+/// Everybody gets Curfew's 404. It lists the paths and names the right one.
 async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
     for answer in everybody(bench, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
@@ -76,7 +76,7 @@ async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
     assert!(log.contains("auth request unexpected status: 404"), "{log}");
 }
 
-/// Curfew's log has the warning, with a class of paths and what to do.
+/// Waits until Curfew's log has the warning, with this class of paths and this hint.
 async fn warned(bench: &Bench, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
     let is_it = |line: &str| {
@@ -99,7 +99,7 @@ async fn people_can_use_it(bench: &Bench, session: &SignedIn) {
     bench.unreached();
 }
 
-/// Requests for `/.curfew/` are checked and then reach the application, which knows nothing of them.
+/// Requests for `/.curfew/` are checked, and reach the application instead of the browser listener.
 async fn browser_endpoints_are_the_applications(bench: &Bench, session: &SignedIn) {
     let seen = bench.admitted(&bench.get(session, "/.curfew/session").await);
     assert_eq!(seen.uri.path(), "/.curfew/session");

@@ -147,17 +147,77 @@ async fn the_scheme_may_be_missing() {
     );
 }
 
+const SENT_FROM: (&str, &str) = ("x-sent-from", "nginx-ingress-controller");
+const OWN_METHOD: (&str, &str) = ("x-original-method", "GET");
+const OWN_URL: (&str, &str) = ("x-original-url", "https://App.example.com.:443/a%2Fb?c=d");
+const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
+
 /// It asks with `auth_request`, which makes an error of a redirect.
 #[tokio::test]
 async fn ingress_nginx_gets_a_status_that_it_understands() {
     let fixture = Fixture::new().await;
-    let sent_from = ("x-sent-from", "nginx-ingress-controller");
-    let navigate = ("sec-fetch-mode", "navigate");
-    let response = ask(&fixture, "/forward-auth", &[sent_from, navigate]).await;
+    let lines = [SENT_FROM, OWN_METHOD, OWN_URL, NAVIGATE];
+    let response = ask(&fixture, "/forward-auth", &lines).await;
     assert_eq!(response.status(), 401);
     assert!(response.headers().contains_key(LOCATION));
-    let response = ask(&fixture, "/forward-auth", &[navigate]).await;
+    let response = ask(&fixture, "/forward-auth", &[NAVIGATE]).await;
     assert_eq!(response.status(), 302);
+}
+
+/// Without the ConfigMap, ingress-nginx hands on a client's own `X-Forwarded-` headers.
+#[tokio::test]
+async fn a_client_of_ingress_nginx_does_not_name_the_request() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let differs = "is not what ingress-nginx says itself";
+    for (own, problem) in [
+        (vec![OWN_METHOD, OWN_URL], None),
+        (vec![OWN_METHOD], Some("X-Original-URL is missing")),
+        (vec![OWN_URL], Some("X-Original-Method is missing")),
+        (
+            vec![OWN_METHOD, OWN_URL, OWN_URL],
+            Some("X-Original-URL comes more than once"),
+        ),
+        (
+            vec![("x-original-method", "POST"), OWN_URL],
+            Some("X-Forwarded-Method"),
+        ),
+        (
+            vec![
+                OWN_METHOD,
+                ("x-original-url", "https://app.example.com/a/b?c=d"),
+            ],
+            Some("X-Forwarded-Uri"),
+        ),
+        (
+            vec![
+                OWN_METHOD,
+                ("x-original-url", "https://app.example.com/a%2Fb"),
+            ],
+            Some("X-Forwarded-Uri"),
+        ),
+        (
+            vec![
+                OWN_METHOD,
+                ("x-original-url", "https://shop.example.com/a%2Fb?c=d"),
+            ],
+            Some("X-Forwarded-Host"),
+        ),
+    ] {
+        let lines = [&own[..], &[SENT_FROM, ("cookie", &*cookie)]].concat();
+        let response = ask(&fixture, "/forward-auth", &lines).await;
+        let Some(problem) = problem else {
+            assert_eq!(response.status(), 200);
+            continue;
+        };
+        assert_eq!(response.status(), 401, "{problem}");
+        let detail = response.headers()["x-session-detail"].to_str().unwrap();
+        assert!(detail.starts_with(problem), "{detail}");
+        assert!(
+            problem.contains(' ') || detail.contains(differs),
+            "{detail}"
+        );
+    }
 }
 
 /// The inputs of another contract say nothing here.

@@ -6,7 +6,7 @@ use crate::snippet::replaced;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// What stands between an address and its port in the clusters.
+/// The text between the address and the port of a cluster.
 pub const PORT: &str = "\n                      port_value: ";
 
 pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {

@@ -5,7 +5,7 @@ use crate::bench::Upstreams;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// A file for Traefik's file provider. The snippet names in a comment what belongs in Traefik's own configuration.
+/// Runs a file of Traefik's file provider. A comment in the snippet has the option for Traefik's own configuration.
 pub fn traefik(text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let alias = match text.contains("aliasHeadersStrategy: delete") {

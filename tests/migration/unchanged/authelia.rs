@@ -69,7 +69,7 @@ async fn nginx_with_the_basic_snippet() {
 
 const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 
-/// What is the same for Traefik and Caddy, which hand on the whole answer.
+/// Traefik and Caddy behave alike: both pass on the whole answer.
 async fn forward_auth(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
     let text = asks(snippet, FORWARD_AUTH, FORWARD_AUTH);

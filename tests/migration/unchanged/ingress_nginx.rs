@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::changed::with_another_host;
-use crate::snippet::{AUTHELIA_INGRESS_NGINX, OAUTH2_PROXY_INGRESS_NGINX, Snippet, replaced, text};
+use crate::snippet::{AUTHELIA_INGRESS_NGINX, OAUTH2_PROXY_INGRESS_NGINX, Snippet, replaced};
 
 const BOTH: [(Snippet, &str, &str); 2] = [
     (
@@ -54,5 +54,27 @@ async fn with_the_path_of_forward_auth_and_without_the_config_map() {
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header("www-authenticate"), missing);
         }
+        // Nor does a client: what it writes is compared with what the controller says itself.
+        let cookie = session.cookie();
+        for (host, uri, method) in [
+            (snippet.host, "/public", "GET"),
+            ("public.example.com", TARGET, "GET"),
+            (snippet.host, TARGET, "OPTIONS"),
+        ] {
+            let lines = [
+                ("cookie", &*cookie),
+                ("x-forwarded-host", host),
+                ("x-forwarded-uri", uri),
+                ("x-forwarded-method", method),
+            ];
+            let answer = bench.send("GET", TARGET, &lines).await;
+            assert_eq!(answer.status, 302, "{answer:?}");
+            let detail = answer.header("www-authenticate");
+            assert!(
+                detail.contains("is not what ingress-nginx says itself"),
+                "{detail}"
+            );
+        }
+        assert!(bench.application.take().is_empty());
     }
 }

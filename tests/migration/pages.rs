@@ -1,0 +1,113 @@
+//! The two pages name snippets that there are, and lines that the snippets have; their configuration is valid.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::snippet::{folder, text, unchanged};
+use crate::support::curfew::Setup;
+
+const PAGES: [&str; 2] = ["coming-from-authelia.md", "coming-from-oauth2-proxy.md"];
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The snippets that a text links to.
+fn linked(text: &str) -> BTreeSet<String> {
+    let links = text.split("](../tests/migration/snippets/").skip(1);
+    links
+        .map(|rest| rest.split(')').next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_snippet_is_linked_and_every_link_leads_to_one() {
+    let files = std::fs::read_dir(folder()).unwrap();
+    let files: BTreeSet<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let named: BTreeSet<String> = PAGES.iter().flat_map(|name| linked(&page(name))).collect();
+    assert_eq!(named, files);
+    for file in files.iter().filter(|file| file.contains(".curfew.")) {
+        assert!(files.contains(&unchanged(file)), "{file} has no other half");
+    }
+}
+
+/// One space where there is white space of any length.
+fn normalized(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The cells of a row of a table.
+fn cells(row: &str) -> Vec<String> {
+    let row = row.replace("\\|", "\u{1}");
+    let cells = row.trim().trim_matches('|').split('|');
+    cells
+        .map(|cell| cell.trim().replace('\u{1}', "|"))
+        .collect()
+}
+
+/// The code in a cell that is literal: `…` stands for something that is left out.
+fn literal(cell: &str) -> Vec<String> {
+    let mark = if cell.contains("``") { "``" } else { "`" };
+    let code = cell.split(mark).skip(1).step_by(2);
+    code.filter(|code| !code.contains('…'))
+        .map(normalized)
+        .collect()
+}
+
+const HEAD: &str = "| line you have | line with Curfew | why |";
+
+#[test]
+fn the_lines_of_the_tables_are_in_the_snippets() {
+    let mut rows = 0;
+    for name in PAGES {
+        let page = page(name);
+        for section in page.split("\n### ").skip(1) {
+            let Some((before, table)) = section.split_once(HEAD) else {
+                continue;
+            };
+            let title = section.lines().next().unwrap();
+            let files = linked(before);
+            let (for_curfew, documented): (Vec<_>, Vec<_>) = files
+                .iter()
+                .map(|file| (file.contains(".curfew."), normalized(&text(file))))
+                .partition(|(for_curfew, _)| *for_curfew);
+            assert!(!for_curfew.is_empty(), "{name}, {title}: no snippets");
+            // Without the rest of the line with the head, and the line below it.
+            let table = table.lines().skip(2);
+            for row in table.take_while(|row| row.starts_with('|')) {
+                let cells = cells(row);
+                assert_eq!(cells.len(), 3, "{row}");
+                for (cell, files) in [(&cells[0], &documented), (&cells[1], &for_curfew)] {
+                    for code in literal(cell) {
+                        let found = files.iter().any(|(_, text)| text.contains(&code));
+                        assert!(found, "{name}, {title}: `{code}` is in no snippet");
+                    }
+                }
+                rows += 1;
+            }
+        }
+    }
+    assert!(rows > 60, "{rows} rows");
+}
+
+/// The first block of each page is a whole configuration.
+#[test]
+fn the_configuration_is_valid() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in PAGES {
+        let page = page(name);
+        let block = page.split("```yaml\n").nth(1).unwrap();
+        let (block, _) = block.split_once("```").unwrap();
+        let path = directory.path().join("curfew.yaml");
+        std::fs::write(&path, block).unwrap();
+        let setup = Setup::memory().file(&path);
+        let output = setup.command(&["check-config"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+    }
+}
