@@ -142,7 +142,7 @@ const USUAL: Kind = Kind {
 };
 
 /// The proxies that speak HTTP/3, in the versions that the tests run.
-pub const HTTP_3: [&str; 2] = ["Traefik", "Caddy"];
+pub const HTTP_3: [&str; 4] = ["Traefik", "Caddy", "Envoy HTTP", "Envoy gRPC"];
 
 pub const FLEET: [Kind; 10] = [
     Kind {

@@ -6,6 +6,7 @@ use curfew::render::Proxy as Rendered;
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE, PUBLIC};
 use crate::support::deployed::{Server, changed, in_envoy, installed, rendered, uncommented};
+use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
 
 pub fn start_http(upstreams: &Upstreams) -> Proxy {
@@ -58,6 +59,10 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
         None => text.to_owned(),
         Some(public) => two_hosts(text, public),
     };
+    let (text, tcp) = match upstreams.certificate {
+        None => (text, &[address][..]),
+        Some(own) => (over_http_3(&text, own), &[][..]),
+    };
     let text = changed(
         &text,
         &[
@@ -78,13 +83,40 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             "1",
         ]),
         &[("envoy.yaml", &text)],
-        &[address],
+        tcp,
     );
     Proxy {
         address,
         http2: address,
         server: Running::Server(server),
     }
+}
+
+/// The same listener for HTTP/3 alone.
+fn over_http_3(text: &str, own: &Certificates) -> String {
+    let filters = "      filter_chains:\n        - filters:\n";
+    let quic = format!(
+        "      udp_listener_config: {{ quic_options: {{}} }}
+      filter_chains:
+        - transport_socket:
+            name: envoy.transport_sockets.quic
+            typed_config:
+              \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport
+              downstream_tls_context:
+                common_tls_context:
+                  tls_certificates:
+                    - certificate_chain: {{ filename: {} }}
+                      private_key: {{ filename: {} }}
+          filters:
+",
+        own.text("server.pem"),
+        own.text("server.key")
+    );
+    let prefix = "                stat_prefix: web\n";
+    let codec = format!("{prefix}                codec_type: HTTP3\n");
+    let address = "socket_address: { address: 0.0.0.0";
+    let udp = "socket_address: { protocol: UDP, address: 0.0.0.0".to_owned();
+    changed(text, &[(filters, quic), (prefix, codec), (address, udp)])
 }
 
 /// A virtual host for each.
