@@ -41,11 +41,11 @@ pub struct Checker {
     /// The most time that one check spends on the store; it is answered nearly at once after that
     /// when the store has not answered.
     pub budget: Duration,
-    /// What is told of checks, and outlives a change of the configuration.
+    /// The audit log, the recorder and the warnings. A change of the configuration keeps them.
     pub observers: Arc<Observers>,
 }
 
-/// What is told of checks besides metrics.
+/// The records of checks besides metrics.
 #[derive(Debug)]
 pub struct Observers {
     /// Writes denials to the audit log.

@@ -47,7 +47,7 @@ pub(super) struct Foundation {
     pub(super) key_cache: KeyCache,
     /// What identity providers told a moment ago.
     pub(super) seen_notices: Arc<SeenNotices>,
-    /// What is told of checks.
+    /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],

@@ -118,18 +118,18 @@ fn nginx_ingress(
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
-            let message = "ingress-nginx tells the check the host that the client wrote ($http_host), and NGINX routes by \
+            let message = "ingress-nginx sends the check the host that the client wrote ($http_host), and NGINX routes by \
                            $host: an absolute request line is judged as another host's";
             let remedy = "ask /forward-auth and set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.error(line, "other-host", message.to_owned(), remedy);
         }
-        Some((line, url)) if url.ends_with("/forward-auth") => {
-            if find("auth-proxy-set-headers").is_none() {
-                let message = "ingress-nginx hands a client's own X-Forwarded- headers to the check, which refuses \
-                               every request then; Traefik sets them itself";
-                let remedy = "behind ingress-nginx, set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
-                findings.notice(line, "foreign-input", message.to_owned(), remedy);
-            }
+        Some((line, url))
+            if url.ends_with("/forward-auth") && find("auth-proxy-set-headers").is_none() =>
+        {
+            let message = "ingress-nginx hands a client's own X-Forwarded- headers to the check, which refuses every \
+                           request then; Traefik sets them itself";
+            let remedy = "behind ingress-nginx, set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
+            findings.notice(line, "foreign-input", message.to_owned(), remedy);
         }
         _ => {}
     }

@@ -153,7 +153,7 @@ fn check(location: &Directive, findings: &mut Findings) {
     inputs(location, findings);
 }
 
-/// What the check is told must be what NGINX routes by, and a client's own words must not reach it.
+/// The check must get the values that NGINX routes by, and none of the client's own.
 fn inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let own = location.block.iter();
@@ -162,7 +162,7 @@ fn inputs(location: &Directive, findings: &mut Findings) {
     for header in headers() {
         let told = header.argument(0).eq_ignore_ascii_case("x-original-url");
         if told && header.words.iter().any(|word| word.contains("$http_host")) {
-            let message = "the check is told the host that the client wrote ($http_host), and NGINX routes by $host: \
+            let message = "the check gets the host that the client wrote ($http_host), and NGINX routes by $host: \
                            an absolute request line is judged as another host's";
             let remedy =
                 "use $scheme://$host$request_port$request_uri, as deploy/nginx/curfew.conf does";

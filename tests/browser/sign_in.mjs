@@ -362,7 +362,7 @@ await run({
     await refused(answer, 403);
     assert.doesNotMatch(await page.content(), /evil/);
     await accessible(page, "the page that says that nobody was signed in");
-    // A script can't begin anything, and is told why it was sent here.
+    // A script can't begin a sign-in. The answer names the reason.
     const headers = { "sec-fetch-mode": "cors" };
     const script = await context.request.get(here("/.curfew/login"), { headers, maxRedirects: 0 });
     assert.deepEqual([script.status(), script.headers()["x-session-reason"]], [401, "no_credential"]);

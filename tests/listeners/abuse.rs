@@ -239,7 +239,7 @@ async fn methods_that_no_listener_knows_are_answered() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
-/// Whoever sends forged tokens does not fill the log.
+/// A client that sends forged tokens does not fill the log.
 #[tokio::test]
 async fn forged_tokens_do_not_fill_the_log() {
     let curfew = Setup::memory().set("LOG__FILTER", "info").start();

@@ -1,4 +1,4 @@
-//! Proxies that are told to send the client's body with the check: no upload is refused by that.
+//! Proxies that send the client's body with the check. No upload fails because of it.
 
 use std::process::Command;
 

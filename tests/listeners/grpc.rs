@@ -264,7 +264,7 @@ async fn certificates_are_replaced_while_it_runs() {
     assert!(!is_refused(&curfew, trusting(&new)).await);
 }
 
-/// Envoy compresses nothing by itself. Who does is told.
+/// Envoy compresses no message by itself. Another client gets a denial with the reason.
 #[tokio::test]
 async fn compressed_messages_are_denied_with_a_reason() {
     let curfew = Setup::memory().start();

@@ -41,7 +41,7 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
     assert_eq!(bench.application.take_one().body, body);
 }
 
-/// The browser is told to drop the cookie.
+/// The answer deletes the cookie in the browser.
 pub async fn ended(bench: &Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.revoke(&session).await;
