@@ -3,6 +3,9 @@
 //! A fail-over can bring back a session whose end was acknowledged: the replica that became the
 //! primary had not heard of it. Each process remembers what it has ended for a while. It refuses
 //! such a session itself, at once, and ends it again for all the others when the store has changed.
+//!
+//! A store can also lose the record of an end (`DEL`, `FLUSHALL`, an older copy). A credential that another party
+//! issued would then start its session again. So the journal answers for a record that is absent, too.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -129,6 +132,13 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
+    /// The tombstone of a session whose record the store does not have, while it should have it.
+    fn lost(&self, id: SessionId) -> Option<Session> {
+        let entries = self.entries.lock();
+        let tombstone = entries.tombstones.get(&id)?;
+        (self.clock.now() < tombstone.expires()).then(|| tombstone.clone())
+    }
+
     /// The record as it is in force: a session that has come back has ended all the same.
     fn in_force(&self, id: SessionId, session: Session) -> Session {
         if session.state != State::Live {
@@ -155,8 +165,10 @@ impl Entries {
 #[async_trait]
 impl<S: SessionStore> SessionStore for JournaledStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        let session = self.inner.load(id).await?;
-        Ok(session.map(|session| self.in_force(id, session)))
+        Ok(match self.inner.load(id).await? {
+            Some(session) => Some(self.in_force(id, session)),
+            None => self.lost(id),
+        })
     }
 
     fn recall(&self, id: SessionId) -> Option<Session> {
@@ -169,6 +181,10 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        // Only a session with a name of its own, such as that of a JSON Web Token, can have ended before it begins.
+        if self.lost(id).is_some() {
+            return Ok(Creation::Exists);
+        }
         self.inner.create(id, session).await
     }
 

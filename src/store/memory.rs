@@ -84,6 +84,12 @@ impl MemoryStore {
         self.tables.write().sessions.insert(id, session);
     }
 
+    /// Loses a record, as `DEL` does.
+    #[cfg(test)]
+    pub(crate) fn remove(&self, id: SessionId) {
+        self.tables.write().sessions.remove(&id);
+    }
+
     /// Ends a session as a process does that dies before it has told the end.
     #[cfg(test)]
     pub(crate) async fn end_quietly(&self, id: SessionId, ending: Ending) {

@@ -98,6 +98,25 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
     assert_eq!(fixture.journal.replay().await, Ok(1));
 }
 
+/// `DEL`, `FLUSHALL`, or a copy from before the session.
+#[tokio::test]
+async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    fixture.memory.remove(ID);
+    assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
+    let here = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(here.as_ref(), Some(&tombstone));
+    let session = session_of("alice", START);
+    let again = fixture.journal.create(ID, &session).await;
+    assert_eq!(again.unwrap(), Creation::Exists);
+    assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
+    // For as long as the record would have been kept, and no longer than any end is remembered here.
+    fixture.clock.advance(5 * MINUTE);
+    fixture.journal.replay().await.unwrap();
+    assert_eq!(fixture.journal.load(ID).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn it_forgets_after_a_while() {
     let fixture = Fixture::new();
