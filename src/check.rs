@@ -236,7 +236,7 @@ impl Checker {
             Err(unidentified) => unidentified,
         };
         let delegate = match unidentified {
-            Unidentified::Refused(_) => None,
+            Unidentified::Refused(_) | Unidentified::NoAuthTime => None,
             Unidentified::Nothing | Unidentified::Foreign => {
                 Delegate::of(&self.sources.delegates, original.url.host)
             }
@@ -245,6 +245,9 @@ impl Checker {
             (Some(delegate), _) => self.ask(delegate, request, original).await,
             (None, Unidentified::Refused(DenyReason::MalformedRequest)) => {
                 Err(Box::new(Outcome::malformed(Detail::TwoCredentials)))
+            }
+            (None, Unidentified::NoAuthTime) => {
+                Err(Box::new(Outcome::malformed(Detail::NoAuthTime)))
             }
             (None, unidentified) => Err(Box::new(Outcome::deny(unidentified.into()))),
         }

@@ -137,7 +137,9 @@ impl Policy {
             _ => self.limits,
         };
         self.variants_for(attributes)
-            .fold(limits, |limits, variant| limits.strictest(variant.limits))
+            .fold(limits, |limits, (_, variant)| {
+                limits.strictest(variant.limits)
+            })
     }
 
     /// What limits a session under this policy.
@@ -146,10 +148,12 @@ impl Policy {
         self.limits_of(session.remembered, &session.attributes)
     }
 
-    /// The variants that are for someone with these attributes.
-    pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = &Variant> {
-        let variants = self.variants.iter();
-        variants.filter(|variant| attributes.in_any_of(&variant.groups))
+    /// The variants that are for someone with these attributes, with their indexes. All of them, where the groups of
+    /// the subject are not known: variants only tighten.
+    pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = (usize, &Variant)> {
+        let unknown = attributes.has_unknown_groups();
+        let variants = self.variants.iter().enumerate();
+        variants.filter(move |(_, variant)| unknown || attributes.in_any_of(&variant.groups))
     }
 }
 

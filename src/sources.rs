@@ -84,13 +84,15 @@ pub enum Unidentified {
     Foreign,
     /// It has one that is no good, or that can't be verified now.
     Refused(DenyReason),
+    /// It is a token that does not say when its user signed in.
+    NoAuthTime,
 }
 
 impl From<Unidentified> for DenyReason {
     fn from(unidentified: Unidentified) -> Self {
         match unidentified {
             Unidentified::Nothing => Self::NoCredential,
-            Unidentified::Foreign => Self::InvalidCredential,
+            Unidentified::Foreign | Unidentified::NoAuthTime => Self::InvalidCredential,
             Unidentified::Refused(reason) => reason,
         }
     }
@@ -153,6 +155,7 @@ impl Sources {
                 }),
                 ..Identified::ours(verified.session)
             }),
+            Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(Unidentified::NoAuthTime),
             Err(Unverified::Invalid(why)) => {
                 tracing::debug!(%why, "a JWT was refused");
                 Err(Unidentified::Refused(DenyReason::InvalidCredential))

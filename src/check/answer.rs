@@ -118,9 +118,10 @@ impl Checker {
                 }
                 Verdict::Deny(reason) => {
                     let age = asked.ruling.limits(&home, &session).max_auth_age;
+                    let again = reason == DenyReason::ReauthenticationRequired;
                     if let Some(outcome) = self.deny(id, session, reason, now).await? {
                         return Ok(Outcome {
-                            max_auth_age: age.map(|age| age.as_secs()),
+                            max_auth_age: age.map(|age| age.as_secs()).filter(|_| again),
                             ..outcome
                         });
                     }
@@ -166,6 +167,7 @@ impl Checker {
                     Err(NotAdopted::UnknownClient(_)) => {
                         return Ok(Err(DenyReason::MalformedRequest));
                     }
+                    Err(NotAdopted::TooMany(_)) => return Ok(Err(DenyReason::TooManySessions)),
                     Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
                 }
             }

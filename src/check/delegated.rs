@@ -78,11 +78,18 @@ impl Checker {
 impl Identified<'_> {
     /// Adds to an answer what the service has to say: all of it where the request may pass, and else
     /// nothing, least of all a cookie that prolongs what we have ended.
+    ///
+    /// A credential that another party issued can still be valid when its session has ended, and a client that takes
+    /// it for an invalid token refreshes it and tries again. Only a sign-in from now on helps (RFC 9470, section 3:
+    /// `max_age` is the age of the last authentication).
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
+        let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
+        let sign_in_again = (ended && self.adoptable.is_some()).then_some(0);
         Outcome {
             relayed: self.relayed.filter(|_| allowed),
             cleared: self.cleared.cloned(),
+            max_auth_age: outcome.max_auth_age.or(sign_in_again),
             ..outcome
         }
     }

@@ -1,7 +1,7 @@
 use super::original::MalformedOriginal;
 use crate::policy::AmbiguousPath;
 
-/// What is wrong with a request that is denied as `malformed_request` or `unknown_host`. It names the input that
+/// What is wrong with a request that is denied as `malformed_request`, `unknown_host` or `invalid_credential`. It names the input that
 /// is missing or contradictory, and holds nothing of the request, so that it can be shown to everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Detail {
@@ -26,6 +26,12 @@ pub enum Detail {
     /// Two different session cookies or tokens.
     #[error("the request carries two different session credentials")]
     TwoCredentials,
+    /// The token does not say when its user signed in.
+    #[error(
+        "the token has no auth_time: a session would begin again with every refreshed token \
+         (jwt.issuers.NAME.accept_iat)"
+    )]
+    NoAuthTime,
     /// The session is bound to the client, and the proxy does not say who that is.
     #[error(
         "the session is bound to its client, and the client's address or User-Agent is missing"
@@ -39,7 +45,11 @@ impl Detail {
     pub const fn is_set_up(self) -> bool {
         matches!(
             self,
-            Self::Original(_) | Self::UnknownPolicy | Self::PrefixSlash | Self::UnknownClient
+            Self::Original(_)
+                | Self::UnknownPolicy
+                | Self::PrefixSlash
+                | Self::NoAuthTime
+                | Self::UnknownClient
         )
     }
 }
@@ -59,6 +69,7 @@ mod tests {
             Detail::Path(AmbiguousPath::Backslash),
             Detail::PrefixSlash,
             Detail::TwoCredentials,
+            Detail::NoAuthTime,
             Detail::UnknownClient,
         ] {
             let text = detail.to_string();

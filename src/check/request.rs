@@ -60,8 +60,8 @@ pub struct Outcome {
     pub relayed: Option<Box<Relayed>>,
     /// What makes the client drop its credential, where that is not the session cookie.
     pub cleared: Option<HeaderValue>,
-    /// For `reauthentication_required`: how recent the sign-in must be, in seconds, where a
-    /// policy says so.
+    /// How recent the sign-in must be, in seconds: for `reauthentication_required`, where a policy says so; and 0
+    /// where the session of another party's credential has ended.
     pub max_auth_age: Option<u64>,
     /// For `malformed_request` and `unknown_host`: which input is wrong.
     pub detail: Option<Detail>,
@@ -91,6 +91,7 @@ impl Outcome {
     pub(super) fn malformed(detail: Detail) -> Self {
         let reason = match detail {
             Detail::UnknownHost => DenyReason::UnknownHost,
+            Detail::NoAuthTime => DenyReason::InvalidCredential,
             _ => DenyReason::MalformedRequest,
         };
         let mut outcome = Self::deny(reason);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::policy::{Contract, Rules};
+use crate::policy::{Beyond, Contract, MaxSessions, Rules};
 use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};

@@ -112,7 +112,9 @@ fn deny(
     };
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {
-        DenyReason::Forbidden | DenyReason::UnknownHost => StatusCode::FORBIDDEN,
+        DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
+            StatusCode::FORBIDDEN
+        }
         _ if reason.is_unavailability() => StatusCode::SERVICE_UNAVAILABLE,
         _ if redirect => StatusCode::FOUND,
         _ => StatusCode::UNAUTHORIZED,
@@ -208,6 +210,9 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
         (DenyReason::ReauthenticationRequired, Some(age)) => {
             format!("Bearer error=\"insufficient_user_authentication\", max_age={age}")
         }
+        (ended, Some(age)) if ended.is_terminal() => format!(
+            "Bearer error=\"insufficient_user_authentication\", error_description=\"{reason}\", max_age={age}"
+        ),
         (DenyReason::ReauthenticationRequired, None) => {
             "Bearer error=\"insufficient_user_authentication\"".to_owned()
         }
@@ -254,12 +259,27 @@ pub const fn message(reason: DenyReason) -> &'static str {
         }
         DenyReason::MalformedRequest => "This request can not be checked.",
         DenyReason::UnknownHost => "This host is not known here.",
+        DenyReason::TooManySessions => {
+            "You are signed in at as many places as you may be. Please sign out at one of them."
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 9470: a client refreshes an invalid token, and signs in again where the authentication is insufficient.
+    #[test]
+    fn an_ended_session_of_a_credential_that_is_still_valid_asks_for_a_sign_in() {
+        for reason in DenyReason::ALL {
+            let text = challenge(reason, Some(0), None);
+            let text = text.to_str().unwrap();
+            let asks = reason.is_terminal() || reason == DenyReason::ReauthenticationRequired;
+            let found = text.contains("insufficient_user_authentication");
+            assert_eq!(found && text.ends_with("max_age=0"), asks, "{text}");
+        }
+    }
 
     #[test]
     fn bodies_are_what_they_say() {

@@ -33,7 +33,10 @@ impl SignIn {
         !reason.is_unavailability()
             && !matches!(
                 reason,
-                DenyReason::Forbidden | DenyReason::MalformedRequest | DenyReason::UnknownHost
+                DenyReason::Forbidden
+                    | DenyReason::MalformedRequest
+                    | DenyReason::UnknownHost
+                    | DenyReason::TooManySessions
             )
     }
 
@@ -396,6 +399,7 @@ mod tests {
                     | "overloaded"
                     | "malformed_request"
                     | "unknown_host"
+                    | "too_many_sessions"
             );
             assert_eq!(target.is_some(), helps, "{reason}");
         }

@@ -79,9 +79,8 @@ fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
         Some(remember) if session.remembered => (format!("{key}.remember"), remember),
         _ => (key.clone(), policy.limits),
     };
-    let variants = policy.variants.iter().enumerate();
-    let variants = variants
-        .filter(|(_, variant)| session.attributes.in_any_of(&variant.groups))
+    let variants = policy
+        .variants_for(&session.attributes)
         .map(|(index, variant)| (format!("{key}.variants.{index}"), variant.limits));
     std::iter::once(own).chain(variants).collect()
 }

@@ -108,6 +108,7 @@ static SIGNER: LazyLock<Option<Signer>> = LazyLock::new(|| {
             algorithms: vec![Algorithm::EdDSA],
             typ: None,
             leeway: Duration::from_secs(60),
+            accepts_iat: true,
             claims: Claims {
                 session: vec!["sid".to_owned()],
                 subject: "sub".to_owned(),

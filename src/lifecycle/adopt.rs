@@ -1,7 +1,8 @@
 //! How a session begins that somebody else has signed in: by the first credential of it.
 
+use super::start::StartError;
 use super::{Lifecycle, to_the_end};
-use crate::policy::{Client, UnknownClient};
+use crate::policy::{Client, MaxSessions, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{Creation, StoreError};
 use crate::telemetry::audit;
@@ -32,9 +33,22 @@ pub enum NotAdopted {
     /// The policy binds sessions to something about the client that is not known.
     #[error("the policy binds sessions to something about the client that the proxy does not tell")]
     UnknownClient(UnknownClient),
+    /// The subject has as many sessions as its policy allows.
+    #[error("the subject has {0} sessions, and can have no more")]
+    TooMany(usize),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<StartError> for NotAdopted {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::TooMany(count) => Self::TooMany(count),
+            StartError::Store(error) => Self::Store(error),
+            other => Self::Store(StoreError::Unavailable(other.to_string())),
+        }
+    }
 }
 
 impl Lifecycle {
@@ -49,6 +63,11 @@ impl Lifecycle {
 
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let session = self.of(adoption)?;
+        let policy = self.policies.get(session.policy.as_str());
+        let most = policy.and_then(|(_, policy)| policy.max_sessions);
+        if let Some(most) = most {
+            self.refuse_beyond(most, &session.subject).await?;
+        }
         let deadline = self.policies.deadline(&session);
         self.deadlines.enqueue(id, deadline).await?;
         match self.store.create(id, &session).await {
@@ -56,7 +75,10 @@ impl Lifecycle {
                 self.metrics.session_created(session.policy.as_str());
                 audit::session_created(id, &session);
                 self.recent.created(id, &session, self.clock.now());
-                Ok(session)
+                match most {
+                    Some(most) => self.one_of(most, id, session).await,
+                    None => Ok(session),
+                }
             }
             // By another request, or by one whose answer was lost.
             Ok(Creation::Exists) => {
@@ -73,6 +95,21 @@ impl Lifecycle {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A session that was just created, within the number that its subject can have. It can be the one to end: its
+    /// sign-in can be older than those of the others.
+    async fn one_of(
+        &self,
+        most: MaxSessions,
+        id: SessionId,
+        session: Session,
+    ) -> Result<Session, NotAdopted> {
+        if let Err(error) = self.make_room(most, id, &session.subject).await {
+            self.take_back(id).await;
+            return Err(error.into());
+        }
+        Ok(self.store.load(id).await?.unwrap_or(session))
     }
 
     /// The session that a credential starts now.

@@ -175,7 +175,11 @@ impl Lifecycle {
     }
 
     /// Refuses a sign-in early where there is certainly no room for it.
-    async fn refuse_beyond(&self, most: MaxSessions, subject: &Subject) -> Result<(), StartError> {
+    pub(super) async fn refuse_beyond(
+        &self,
+        most: MaxSessions,
+        subject: &Subject,
+    ) -> Result<(), StartError> {
         if most.beyond == Beyond::Deny && self.living(subject).await?.len() >= most.count {
             return Err(StartError::TooMany(most.count));
         }
@@ -187,7 +191,7 @@ impl Lifecycle {
     /// Several sign-ins can happen at once, each of which has seen room for itself. So each looks
     /// again once its own session is written: whichever looks last sees all of them, and stays only
     /// if there are not too many.
-    async fn make_room(
+    pub(super) async fn make_room(
         &self,
         most: MaxSessions,
         id: SessionId,
@@ -236,7 +240,7 @@ impl Lifecycle {
 
     /// Ends a session that nobody was told of, and tells nobody. If this fails it ends by its idle
     /// limit: nobody has its token.
-    async fn take_back(&self, id: SessionId) {
+    pub(super) async fn take_back(&self, id: SessionId) {
         if self
             .store
             .end(id, Ending::revoked(self.clock.now()))

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::session::PolicyName;
+use crate::session::{Attributes, PolicyName};
 use crate::testing::{MINUTE, START, name, session_of};
 
 fn limits(idle: Option<u32>, absolute: u32, max_auth_age: Option<u32>) -> Limits {
@@ -91,6 +91,11 @@ fn the_strictest_variant_that_matches_wins() {
         let found = policy.limits_of(remembered, &in_groups(groups));
         assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
     }
+    // The provider did not say which groups these are: they may be any.
+    let state = [vec![Attributes::UNKNOWN]];
+    let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
+    let found = policy.limits_of(false, &unknown);
+    assert_eq!(found, limits(Some(5), 60, Some(10)));
     let nobody_is_remembered = Policy {
         remember: None,
         ..policy

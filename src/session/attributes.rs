@@ -43,6 +43,11 @@ impl Attributes {
     /// The attribute that holds the groups that the subject is in.
     pub const GROUPS: &'static str = "groups";
 
+    /// The attribute that holds [`Attributes::UNKNOWN`] where the provider did not name the groups of the subject.
+    pub const GROUPS_STATE: &'static str = "curfew_groups";
+    /// The provider refers to the groups, or writes them in a form that Curfew does not know.
+    pub const UNKNOWN: &'static str = "unknown";
+
     /// The most bytes that all names and values may have together.
     pub const MAX_BYTES: usize = 4096;
 
@@ -110,6 +115,14 @@ impl Attributes {
     pub fn in_any_of(&self, groups: &[String]) -> bool {
         let mut own = self.get(Self::GROUPS);
         own.any(|group| groups.iter().any(|other| other == group))
+    }
+
+    /// Whether the subject may be in groups that are not named here. Then whatever tightens limits for a group must
+    /// apply, and no group may open anything.
+    #[must_use]
+    pub fn has_unknown_groups(&self) -> bool {
+        self.get(Self::GROUPS_STATE)
+            .any(|state| state == Self::UNKNOWN)
     }
 
     /// The names and values, sorted by name.

@@ -49,11 +49,13 @@ pub enum DenyReason {
     MalformedRequest,
     /// The configuration names hosts, and the request is for another.
     UnknownHost,
+    /// The credential would start a session, and the subject has as many as its policy allows.
+    TooManySessions,
 }
 
 impl DenyReason {
     /// Every reason, in the order of design.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoCredential,
         Self::InvalidCredential,
         Self::UnknownSession,
@@ -67,6 +69,7 @@ impl DenyReason {
         Self::Overloaded,
         Self::MalformedRequest,
         Self::UnknownHost,
+        Self::TooManySessions,
     ];
 
     /// The word for this reason in metrics, audit events and `X-Session-Reason`.
@@ -86,6 +89,7 @@ impl DenyReason {
             Self::Overloaded => "overloaded",
             Self::MalformedRequest => "malformed_request",
             Self::UnknownHost => "unknown_host",
+            Self::TooManySessions => "too_many_sessions",
         }
     }
 

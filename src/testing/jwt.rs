@@ -140,6 +140,7 @@ pub(crate) fn issuer() -> Issuer {
         algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
         typ: None,
         leeway: Duration::ZERO,
+        accepts_iat: false,
         claims: Claims {
             session: vec!["sid".to_owned(), "jti".to_owned()],
             subject: "sub".to_owned(),

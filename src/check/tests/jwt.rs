@@ -1,11 +1,14 @@
 //! Sessions that an identity provider has started.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::credential::JwtPlaces;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
+use crate::testing::name;
 
 /// A service that takes the tokens of one issuer.
 struct Adopting {
@@ -21,13 +24,17 @@ fn seconds(after: Duration) -> u64 {
 
 impl Adopting {
     fn new(policy: &str) -> Self {
-        let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+        Self::on(Bench::new(), policy)
+    }
+
+    fn on(bench: Bench, policy: &str) -> Self {
+        let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtPlaces {
             cookie: Some("id".to_owned()),
             bearer: true,
         });
-        let policy = Some(crate::testing::name(policy));
+        let policy = Some(name(policy));
         checker.sources.jwt.push(source(&[&key], policy));
         Self {
             bench,
@@ -98,7 +105,13 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
     let service = Adopting::new("default");
     let first = service.token("s", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
-    assert_eq!(service.verdict(&first, 16 * MINUTE).await, IDLE);
+    let ended = service.present(&first, 16 * MINUTE).await;
+    assert_eq!(ended.verdict, IDLE);
+    assert_eq!(
+        ended.max_auth_age,
+        Some(0),
+        "a refreshed token does not help"
+    );
     // Nor does it when it is refreshed, for as long as it can be; the end is remembered.
     for minutes in [17, 60, 120, 400, 479] {
         let now = minutes * MINUTE;
@@ -118,6 +131,46 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
     }
     let fresh = service.token("s", 23 * HOUR, 23 * HOUR);
     assert_eq!(service.verdict(&fresh, 23 * HOUR).await, Verdict::Allow);
+}
+
+/// The limit counts sign-ins, whichever source they come from.
+#[tokio::test]
+async fn no_subject_has_more_sessions_than_its_policy_allows() {
+    let too_many = deny(DenyReason::TooManySessions);
+    for beyond in [Beyond::Deny, Beyond::EndOldest] {
+        let mut bench = Bench::new();
+        let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+        let mut default = default.clone();
+        default.max_sessions = Some(MaxSessions { count: 2, beyond });
+        bench.set_policies(BTreeMap::from([(name("default"), default)]));
+        let service = Adopting::on(bench, "default");
+        let tokens = ["a", "b", "c"].map(|sid| {
+            let minute = u32::from(sid.as_bytes()[0] - b'a');
+            service.token(sid, minute * SECOND, minute * SECOND)
+        });
+        for token in &tokens[..2] {
+            assert_eq!(service.verdict(token, MINUTE).await, Verdict::Allow);
+        }
+        // A refreshed token is no other session.
+        let refreshed = service.token("a", Duration::ZERO, MINUTE);
+        assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
+        let third = service.present(&tokens[2], MINUTE).await;
+        let first = service.verdict(&tokens[0], MINUTE).await;
+        if beyond == Beyond::Deny {
+            assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
+            // It is no end: once there is room, the same credential is good.
+            let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
+            service.bench.lifecycle.revoke(id).await.unwrap();
+            assert_eq!(service.verdict(&tokens[2], MINUTE).await, Verdict::Allow);
+        } else {
+            let revoked = deny(DenyReason::Revoked);
+            assert_eq!((third.verdict, first), (Verdict::Allow, revoked));
+            // An older sign-in that comes late is the oldest itself.
+            let late = service.token("z", Duration::ZERO, MINUTE);
+            assert_eq!(service.verdict(&late, MINUTE).await, revoked);
+            assert_eq!(service.verdict(&tokens[1], MINUTE).await, Verdict::Allow);
+        }
+    }
 }
 
 #[tokio::test]
@@ -178,7 +231,7 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
     let claims = |subject: &str| -> Value {
         json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": subject, "sid": "s",
-            "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
+            "auth_time": seconds(Duration::ZERO), "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
         })
     };
     let alice = service.key.token(&claims("alice"));
@@ -186,6 +239,19 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
     let bob = service.key.token(&claims("bob"));
     let refused = deny(DenyReason::InvalidCredential);
     assert_eq!(service.verdict(&bob, MINUTE).await, refused);
+}
+
+/// A refreshed token has a newer `iat`, so a session that began with one would begin again after its end.
+#[tokio::test]
+async fn a_token_without_the_time_of_the_sign_in_starts_nothing() {
+    let service = Adopting::new("default");
+    let token = service.key.token(&json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
+        "iat": seconds(Duration::ZERO), "exp": seconds(HOUR),
+    }));
+    let outcome = service.present(&token, MINUTE).await;
+    assert_eq!(outcome.verdict, deny(DenyReason::InvalidCredential));
+    assert_eq!(outcome.detail, Some(Detail::NoAuthTime));
 }
 
 #[tokio::test]

@@ -60,6 +60,9 @@ pub struct RawIssuer {
     /// The claims that name a session; the first that is there.
     #[schemars(with = "shape::Texts")]
     pub session_claims: TextList<String>,
+    /// Why a session may begin with the `iat` of a token without `auth_time`. Without a reason, such tokens are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_iat: Option<String>,
     /// The claim that is the subject.
     pub subject_claim: String,
     /// The claim that holds its groups.
@@ -98,6 +101,7 @@ impl Default for RawIssuer {
             typ: None,
             leeway: "30s".to_owned(),
             session_claims: texts(&["sid", "jti"]),
+            accept_iat: None,
             subject_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),
             email_claim: "email".to_owned(),

@@ -35,6 +35,14 @@ fn an_issuer_is_what_it_says() {
     assert_eq!(main.issuer.audiences, ["app"]);
     assert_eq!(main.issuer.algorithms.len(), 2);
     assert_eq!(main.issuer.claims.session, ["sid", "jti"]);
+    assert!(
+        !main.issuer.accepts_iat,
+        "unless the configuration says why"
+    );
+    let accepting = jwt(&format!(
+        "{{issuers: {{main: {{{MAIN}, accept_iat: tokens are never refreshed}}}}}}"
+    ));
+    assert!(accepting.issuers[0].issuer.accepts_iat);
     assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
     let KeysFrom::Fetched(settings) = &main.keys else {
         panic!("fetched");
@@ -65,6 +73,10 @@ fn mistakes_are_told() {
         (
             &format!("{{issuers: {{m: {{{MAIN}, policy: nothing}}}}}}"),
             "jwt.issuers.m.policy = \"nothing\": is not one of the policies",
+        ),
+        (
+            &format!("{{issuers: {{m: {{{MAIN}, accept_iat: ' '}}}}}}"),
+            "jwt.issuers.m.accept_iat = \" \": must say why a session may begin again",
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}, jwks_url: /jwks}}}}}}"),

@@ -128,6 +128,16 @@ fn issuer(
             mistakes.note(key(part), "is missing");
         }
     }
+    if raw
+        .accept_iat
+        .as_deref()
+        .is_some_and(|why| why.trim().is_empty())
+    {
+        mistakes.note(
+            key("accept_iat"),
+            "must say why a session may begin again with every refreshed token of this issuer",
+        );
+    }
     let least = Duration::ZERO;
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
@@ -140,6 +150,7 @@ fn issuer(
             algorithms,
             typ: raw.typ.clone(),
             leeway: leeway?,
+            accepts_iat: raw.accept_iat.is_some(),
             claims: Claims {
                 session: raw.session_claims.0.clone(),
                 subject: raw.subject_claim.clone(),

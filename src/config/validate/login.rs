@@ -133,6 +133,8 @@ fn provider(
                 algorithms,
                 typ: None,
                 leeway: leeway?,
+                // Of credentials only; a sign-in has rules of its own.
+                accepts_iat: false,
                 claims: Claims {
                     session: vec!["sid".to_owned()],
                     subject: raw.subject_claim.clone(),

@@ -102,7 +102,12 @@ impl Delegated {
             .flat_map(|line| line.split(self.groups_separator))
             .map(|group| group.trim().to_owned())
             .filter(|group| !group.is_empty());
-        add("groups", groups.collect());
+        let groups: Vec<String> = groups.collect();
+        if groups.is_empty() && said.unknown_groups {
+            let mark = vec![Attributes::UNKNOWN.to_owned()];
+            add(Attributes::GROUPS_STATE, mark);
+        }
+        add(Attributes::GROUPS, groups);
         add(Attributes::PROVIDER, said.provider_names.clone());
         add(Attributes::SOURCE, vec!["delegated".to_owned()]);
         Attributes::new(attributes).map_err(|_| Unusable::Attributes)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::invalid::InvalidJwt;
 use crate::credential::name::name;
-use crate::session::{Subject, Timestamp};
+use crate::session::{Attributes, Subject, Timestamp};
 
 /// The most bytes of a token: more than any provider makes, and little enough to verify.
 pub(super) const MAX_LEN: usize = 16 * 1024;
@@ -48,6 +48,40 @@ pub(in crate::credential) fn find<'a>(
     names.try_fold(first, |value, name| value.get(name))
 }
 
+/// Whether the provider says that it has not verified the email address (OpenID Connect Core 1.0, section 5.1). Some
+/// providers write the flag as a text; anything but a clear yes is a no. A provider without the flag says nothing.
+pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
+    match claims.get("email_verified") {
+        None | Some(Value::Null | Value::Bool(true)) => false,
+        Some(Value::String(text)) => !text.eq_ignore_ascii_case("true"),
+        Some(_) => true,
+    }
+}
+
+/// The texts of a claim: one, or a list. `None` where the claim holds anything else.
+pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        _ => None,
+    }
+}
+
+/// Whether the value of a claim is elsewhere: OpenID Connect Core 1.0, section 5.6.2 (`_claim_names`), as Microsoft
+/// Entra ID writes it for a user in more than 200 groups; in the implicit flow it writes `hasgroups` instead.
+pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
+    let first = path.split('.').next().unwrap_or(path);
+    let named = claims.get("_claim_names").and_then(Value::as_object);
+    let named = named.is_some_and(|names| names.contains_key(path) || names.contains_key(first));
+    let flag = claims.get("hasgroups");
+    let flagged = flag.is_some_and(|flag| *flag != Value::Bool(false) && !flag.is_null());
+    named || (flagged && path == "groups")
+}
+
 /// A time in seconds since 1970, whole or not.
 pub(super) fn time(
     claims: &Map<String, Value>,
@@ -82,6 +116,8 @@ pub(in crate::credential) struct Said {
     pub(in crate::credential) signed_in: Option<Timestamp>,
     /// What stands for the session and the subject at the provider.
     pub(in crate::credential) provider_names: Vec<String>,
+    /// Whether the groups are elsewhere.
+    pub(in crate::credential) unknown_groups: bool,
 }
 
 impl Said {
@@ -96,6 +132,7 @@ impl Said {
         Self {
             signed_in: time(claims, "auth_time").ok().flatten(),
             provider_names: names.iter().flatten().map(Subject::to_string).collect(),
+            unknown_groups: is_by_reference(claims, Attributes::GROUPS),
         }
     }
 }

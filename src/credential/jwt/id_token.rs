@@ -60,16 +60,19 @@ impl Issuer {
         }
         let authenticated = time(&own, "auth_time")?;
         let mut claims = more;
+        // Either of them may leave groups out and refer to another place.
+        let references = claims.remove("_claim_names");
         claims.extend(own);
-        // An address that anybody can claim to have names nobody.
-        let unverified = claims.get("email_verified") == Some(&Value::Bool(false));
-        if unverified && self.claims.subject == "email" {
-            return Err(InvalidJwt::Subject);
+        if let Some(Value::Object(others)) = references {
+            match claims.get_mut("_claim_names") {
+                Some(Value::Object(names)) => names.extend(others),
+                _ => {
+                    claims.insert("_claim_names".to_owned(), Value::Object(others));
+                }
+            }
         }
-        let subject = find(&claims, &self.claims.subject).and_then(Value::as_str);
-        let subject = subject.and_then(|subject| Subject::new(subject).ok());
         Ok(SignedIn {
-            subject: subject.ok_or(InvalidJwt::Subject)?,
+            subject: self.subject(&claims)?,
             attributes: self.attributes(&claims, "login")?,
             authenticated: authenticated.map(|at| at.min(now)),
             issued: times.issued.unwrap_or(now).min(now),
@@ -97,6 +100,7 @@ mod tests {
             algorithms: vec![jsonwebtoken::Algorithm::RS256],
             typ: None,
             leeway: Duration::from_secs(30),
+            accepts_iat: false,
             claims: Claims {
                 session: vec!["sid".to_owned()],
                 subject: subject.to_owned(),
@@ -155,11 +159,69 @@ mod tests {
     }
 
     #[test]
-    fn an_unverified_address_is_nobody() {
-        let with = |verified: Value| {
+    fn an_unverified_address_is_nobody_and_no_attribute() {
+        for (verified, counts) in [
+            (json!(true), true),
+            (json!("true"), true),
+            (json!("True"), true),
+            (json!(null), true),
+            (json!(false), false),
+            (json!("false"), false),
+            (json!("no"), false),
+            (json!(0), false),
+            (json!([]), false),
+        ] {
             let claims = json!({ "email": "a@example.com", "email_verified": verified });
-            read("email", claims, json!({})).is_ok()
-        };
-        assert!(with(json!(true)) && with(json!(null)) && !with(json!(false)));
+            let by_email = read("email", claims.clone(), json!({}));
+            let refusal = (!counts).then_some(InvalidJwt::UnverifiedEmail);
+            assert_eq!(by_email.err(), refusal, "{claims}");
+            let by_sub = read("sub", claims.clone(), json!({})).unwrap();
+            let emails = usize::from(counts);
+            assert_eq!(by_sub.attributes.get("email").count(), emails, "{claims}");
+        }
+        // The flag of UserInfo counts where the token has none.
+        let claims = json!({ "email": "a@example.com" });
+        let more = json!({ "email_verified": "false" });
+        let refused = read("email", claims, more).err();
+        assert_eq!(refused, Some(InvalidJwt::UnverifiedEmail));
+    }
+
+    #[test]
+    fn groups_that_are_elsewhere_are_unknown() {
+        let entra = json!({ "groups": "src1" });
+        for (own, more, unknown) in [
+            (json!({}), json!({}), false),
+            (json!({ "groups": [] }), json!({}), false),
+            (json!({ "groups": null }), json!({}), false),
+            (json!({ "groups": ["staff"] }), json!({}), false),
+            (json!({ "_claim_names": entra }), json!({}), true),
+            (json!({}), json!({ "_claim_names": entra }), true),
+            (
+                json!({ "_claim_names": { "address": "src1" } }),
+                json!({ "_claim_names": entra }),
+                true,
+            ),
+            (
+                json!({ "_claim_names": { "address": "src1" } }),
+                json!({}),
+                false,
+            ),
+            (json!({ "hasgroups": true }), json!({}), true),
+            (json!({ "hasgroups": "true" }), json!({}), true),
+            (json!({ "hasgroups": false }), json!({}), false),
+            // UserInfo had them.
+            (
+                json!({ "_claim_names": entra }),
+                json!({ "groups": ["staff"] }),
+                false,
+            ),
+            (json!({ "groups": { "name": "staff" } }), json!({}), true),
+            (json!({ "groups": [{ "name": "staff" }] }), json!({}), true),
+            (json!({ "groups": 7 }), json!({}), true),
+        ] {
+            let case = format!("{own} {more}");
+            let read = read("sub", own, more).unwrap();
+            assert_eq!(read.attributes.has_unknown_groups(), unknown, "{case}");
+        }
     }
 }

@@ -31,6 +31,12 @@ pub enum InvalidJwt {
     /// It is not good yet, or was issued in the future.
     #[error("it is not good yet")]
     NotYet,
+    /// It does not say when its user signed in, and its issuer is not one whose `iat` counts.
+    #[error("it has no auth_time")]
+    NoAuthTime,
+    /// The email address is the subject, and the provider has not verified it.
+    #[error("its subject is an email address that the provider has not verified")]
+    UnverifiedEmail,
     /// It does not say whose it is, or something that can't be a subject or an attribute.
     #[error("it does not properly say whose it is")]
     Subject,

@@ -4,7 +4,9 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
-use super::claims::{self, MAX_LEN, Said, find, part, time};
+use super::claims::{
+    self, MAX_LEN, Said, find, is_by_reference, is_unverified_email, part, texts, time,
+};
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
 use crate::credential::name::name;
@@ -23,6 +25,9 @@ pub struct Issuer {
     pub typ: Option<String>,
     /// By how much clocks may differ.
     pub leeway: Duration,
+    /// Whether a credential without `auth_time` counts, as of a sign-in at its `iat`. A refreshed token has a newer
+    /// `iat`, so the absolute limit then begins again with each.
+    pub accepts_iat: bool,
     /// Which claims hold what.
     pub claims: Claims,
 }
@@ -175,14 +180,16 @@ impl Issuer {
         }
         let times = self.check(claims, now)?;
         let signed_in = time(claims, "auth_time")?;
-        let started = signed_in.or(times.issued).unwrap_or(now).min(now);
-        let subject = find(claims, &self.claims.subject).and_then(Value::as_str);
-        let subject = subject.and_then(|subject| Subject::new(subject).ok());
+        let started = match signed_in {
+            Some(at) => at,
+            None if self.accepts_iat => times.issued.unwrap_or(now),
+            None => return Err(InvalidJwt::NoAuthTime),
+        };
         Ok(VerifiedJwt {
             session: self.session(token, claims, signed_in),
-            subject: subject.ok_or(InvalidJwt::Subject)?,
+            subject: self.subject(claims)?,
             attributes: self.attributes(claims, "jwt")?,
-            started,
+            started: started.min(now),
             expires: times.expires,
         })
     }
@@ -280,6 +287,18 @@ impl Issuer {
         claims::provider_subject(&self.issuer, sub)
     }
 
+    /// The subject. An email address that the provider has not verified is nobody's: anybody can claim to have it.
+    pub(super) fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, InvalidJwt> {
+        let subject = &self.claims.subject;
+        let is_email = *subject == "email" || *subject == self.claims.email;
+        if is_email && is_unverified_email(claims) {
+            return Err(InvalidJwt::UnverifiedEmail);
+        }
+        let subject = find(claims, subject).and_then(Value::as_str);
+        let subject = subject.and_then(|subject| Subject::new(subject).ok());
+        subject.ok_or(InvalidJwt::Subject)
+    }
+
     /// What else is known of the subject.
     pub(super) fn attributes(
         &self,
@@ -292,22 +311,21 @@ impl Issuer {
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
-        let texts = |value: &Value| match value {
-            Value::Array(items) => items
-                .iter()
-                .filter_map(|item| item.as_str().map(str::to_owned))
-                .collect(),
-            Value::String(text) => vec![text.clone()],
-            _ => Vec::new(),
-        };
-        for (name, claim) in [
-            ("groups", &self.claims.groups),
-            ("email", &self.claims.email),
-        ] {
-            let values: Vec<String> = find(claims, claim).map(texts).unwrap_or_default();
-            if !values.is_empty() {
-                attributes.insert(name.to_owned(), values);
+        let groups = find(claims, &self.claims.groups).map_or(Some(Vec::new()), texts);
+        match groups {
+            Some(groups) if !groups.is_empty() => {
+                attributes.insert(Attributes::GROUPS.to_owned(), groups);
             }
+            Some(_) if !is_by_reference(claims, &self.claims.groups) => {}
+            _ => {
+                let mark = vec![Attributes::UNKNOWN.to_owned()];
+                attributes.insert(Attributes::GROUPS_STATE.to_owned(), mark);
+            }
+        }
+        let email = find(claims, &self.claims.email).and_then(texts);
+        let email = email.filter(|email| !email.is_empty() && !is_unverified_email(claims));
+        if let Some(email) = email {
+            attributes.insert("email".to_owned(), email);
         }
         // Nobody is kept out for a name that can't be passed on.
         for name in ["name", "preferred_username"] {

@@ -23,6 +23,7 @@ fn issuer() -> Issuer {
         ],
         typ: None,
         leeway: Duration::from_secs(30),
+        accepts_iat: true,
         claims: Claims {
             session: vec!["sid".to_owned(), "jti".to_owned()],
             subject: "sub".to_owned(),
@@ -322,6 +323,23 @@ fn times() {
     ] {
         let verified = verify(&key.token(&with(changes)), &key).unwrap();
         assert_eq!(verified.started, started);
+    }
+    // Unless the configuration accepts it, a token must say when its user signed in: its `iat` is that of a refresh.
+    let strict = Issuer {
+        accepts_iat: false,
+        ..issuer()
+    };
+    for (changes, refused) in [
+        (json!({}), None),
+        (json!({ "auth_time": null }), Some(InvalidJwt::NoAuthTime)),
+        (
+            json!({ "auth_time": null, "iat": null }),
+            Some(InvalidJwt::NoAuthTime),
+        ),
+    ] {
+        let token = key.token(&with(changes.clone()));
+        let found = strict.verify(&token, &key_set(&[&key]), START);
+        assert_eq!(found.err(), refused, "{changes}");
     }
 }
 
