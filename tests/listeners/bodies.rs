@@ -1,13 +1,11 @@
 //! Proxies that send the client's body with the check. No upload fails because of it.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, in_envoy, installed};
+use crate::support::deployed::{Server, changed, deployed, in_envoy};
 use crate::support::{eventually, free_port, local, traefik};
 
 /// Uploads of this size, several at once; how many were not answered with 200.
@@ -83,17 +81,7 @@ async fn envoy_sends_bodies() {
             ),
         ],
     );
-    let _envoy = Server::start(
-        Command::new(installed("envoy")).args([
-            "--config-path",
-            "envoy.yaml",
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-        ]),
-        &[("envoy.yaml", &text)],
-        &[address],
-    );
+    let _envoy = Server::envoy(&text, &[address]);
     let cookie = curfew.sign_in("alice").await.cookie();
     let url = format!("http://{address}/");
     eventually("Envoy is ready", async || {

@@ -1,10 +1,8 @@
 //! What Envoy itself makes of what gRPC tells it besides the answer.
 
-use std::process::Command;
-
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, in_envoy, installed};
+use crate::support::deployed::{Server, changed, deployed, in_envoy};
 use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, local};
 
@@ -57,19 +55,7 @@ async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
             ),
         ],
     );
-    let envoy = Server::start(
-        Command::new(installed("envoy")).args([
-            "--config-path",
-            "envoy.yaml",
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-            "--file-flush-interval-msec",
-            "50",
-        ]),
-        &[("envoy.yaml", &text)],
-        &[address],
-    );
+    let envoy = Server::envoy(&text, &[address]);
     let session = curfew.sign_in("alice").await;
     let status = async |cookie: &str| {
         let request = client().get(format!("http://{address}/"));

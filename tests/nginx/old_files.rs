@@ -70,18 +70,7 @@ impl Old {
                         &in_envoy(application),
                     )
                     .replace("address: 0.0.0.0, port_value: 8080", &in_envoy(address));
-                let mut command = Command::new(installed("envoy"));
-                command.args([
-                    "--config-path",
-                    "envoy.yaml",
-                    "--use-dynamic-base-id",
-                    "--concurrency",
-                    "1",
-                ]);
-                Self::Server(
-                    address,
-                    Server::start(&mut command, &[("envoy.yaml", &file)], &[address]),
-                )
+                Self::Server(address, Server::envoy(&file, &[address]))
             }
             _ => {
                 let file = old("haproxy-haproxy.cfg")

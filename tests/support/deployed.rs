@@ -71,6 +71,14 @@ pub struct Server {
 }
 
 impl Server {
+    /// Starts Envoy with this configuration.
+    pub fn envoy(text: &str, addresses: &[SocketAddr]) -> Self {
+        let mut command = Command::new(installed("envoy"));
+        command.args(["--config-path", "envoy.yaml", "--use-dynamic-base-id"]);
+        command.args(["--concurrency", "1", "--file-flush-interval-msec", "50"]);
+        Self::start(&mut command, &[("envoy.yaml", text)], addresses)
+    }
+
     /// Starts `command` in a new directory that holds `files`, and waits until it listens at all
     /// of `addresses`.
     pub fn start(command: &mut Command, files: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {

@@ -1,9 +1,7 @@
-use std::process::Command;
-
-use super::Proxy;
+use super::{Proxy, Running};
 use crate::bench::Upstreams;
 use crate::snippet::replaced;
-use crate::support::deployed::installed;
+use crate::support::deployed::Server;
 use crate::support::{free_port, local};
 
 /// The text between the address and the port of a cluster.
@@ -27,15 +25,8 @@ pub fn envoy(text: &str, upstreams: &Upstreams) -> Proxy {
         let to = format!("address: '{}'{PORT}{}\n", upstream.ip(), upstream.port());
         text = text.replace(&from, &to);
     }
-    Proxy::start(
+    Proxy {
         address,
-        Command::new(installed("envoy")).args([
-            "--config-path",
-            "envoy.yaml",
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-        ]),
-        &[("envoy.yaml", &text)],
-    )
+        server: Running::Server(Server::envoy(&text, &[address])),
+    }
 }

@@ -1,11 +1,10 @@
 use std::net::SocketAddr;
-use std::process::Command;
 
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE, PUBLIC};
-use crate::support::deployed::{Server, changed, in_envoy, installed, rendered, uncommented};
+use crate::support::deployed::{Server, changed, in_envoy, rendered, uncommented};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
 
@@ -73,18 +72,7 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             ),
         ],
     );
-    let program = installed("envoy");
-    let server = Server::start(
-        Command::new(program).args([
-            "--config-path",
-            "envoy.yaml",
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-        ]),
-        &[("envoy.yaml", &text)],
-        tcp,
-    );
+    let server = Server::envoy(&text, tcp);
     Proxy {
         address,
         http2: address,
