@@ -205,12 +205,12 @@ impl Checker {
     }
 
     /// Tells the operator what is wrong with a proxy's checks, once a minute.
-    fn warn(&self, contract: Contract, detail: Option<Detail>) {
+    pub(crate) fn warn(&self, contract: Contract, detail: Option<Detail>) {
         let Some(detail) = detail.filter(|detail| detail.is_set_up()) else {
             return;
         };
         if self.observers.warnings.admits((contract, detail)) {
-            tracing::warn!(%contract, %detail, "a proxy's check can't be judged");
+            tracing::warn!(%contract, %detail, "a proxy is not set up well");
         }
     }
 

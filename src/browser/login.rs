@@ -116,6 +116,8 @@ pub(super) async fn begin(
 async fn denial(contracts: &Contracts, asker: &Asker, target: Option<&str>) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
+    // A browser sends no fragment, so no check sees one.
+    let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
     let Ok(mut request) = asker.request() else {
         return Outcome::denied(DenyReason::MalformedRequest);

@@ -32,6 +32,12 @@ pub enum Detail {
          (jwt.issuers.NAME.accept_iat)"
     )]
     NoAuthTime,
+    /// A warning alone, which denies nothing.
+    #[error(
+        "ingress-nginx names the host that the client wrote, and routes by another: use /forward-auth with \
+         auth-proxy-set-headers"
+    )]
+    HostOfClient,
     /// The session is bound to the client, and the proxy does not say who that is.
     #[error(
         "the session is bound to its client, and the client's address or User-Agent is missing"
@@ -49,6 +55,7 @@ impl Detail {
                 | Self::UnknownPolicy
                 | Self::PrefixSlash
                 | Self::NoAuthTime
+                | Self::HostOfClient
                 | Self::UnknownClient
         )
     }
@@ -70,6 +77,7 @@ mod tests {
             Detail::PrefixSlash,
             Detail::TwoCredentials,
             Detail::NoAuthTime,
+            Detail::HostOfClient,
             Detail::UnknownClient,
         ] {
             let text = detail.to_string();

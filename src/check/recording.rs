@@ -1,7 +1,7 @@
 //! A recording of what proxies send, for an operator who sets one up: the checks of the next minutes, without secrets.
 //!
-//! Off unless an operator starts it. It is bounded in time, in entries and in bytes, and it holds no cookie value, no
-//! token and no query value.
+//! Off unless an operator starts it. It is bounded in time, in entries and in bytes, and it holds no value of a
+//! cookie, a query or a path parameter, and no credential of a header. Paths are shown.
 
 mod redact;
 

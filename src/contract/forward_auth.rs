@@ -6,22 +6,21 @@
 //! whole; by ingress-nginx the status alone.
 //!
 //! ingress-nginx sets these headers only where a ConfigMap says so (`auth-proxy-set-headers`); without it they are the
-//! client's. It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request.
+//! client's. It always sets `X-Original-Method` and `X-Original-URL`, so both must name the same request; and it clears
+//! a client's `X-Forwarded-Proto`, so that header shows that the ConfigMap is there, which names the host that NGINX routes by.
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use super::reply::Form;
-use super::sub_request::{FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL};
+use super::sub_request::{
+    FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL, is_ingress_nginx,
+};
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use crate::policy::{Contract, normal_host};
 
 const FORWARDED_METHOD: Input = Input::new("x-forwarded-method", "X-Forwarded-Method");
 const FORWARDED_HOST: Input = Input::new("x-forwarded-host", "X-Forwarded-Host");
 const FORWARDED_URI: Input = Input::new("x-forwarded-uri", "X-Forwarded-Uri");
-
-/// How ingress-nginx says who it is (its template, `nginx.tmpl`). It asks with `auth_request`, which makes an error
-/// of a redirect.
-const SENT_FROM: HeaderName = HeaderName::from_static("x-sent-from");
 
 /// `/forward-auth` and `/policy/{name}/forward-auth`.
 pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
@@ -32,9 +31,10 @@ pub(super) static FORWARD_AUTH: HeaderContract = HeaderContract {
 };
 
 fn form(headers: &HeaderMap) -> Form {
-    match headers.get(SENT_FROM) {
-        Some(name) if name == "nginx-ingress-controller" => Form::Status,
-        _ => Form::Whole,
+    // It asks with `auth_request`, which makes an error of a redirect.
+    match is_ingress_nginx(headers) {
+        true => Form::Status,
+        false => Form::Whole,
     }
 }
 
@@ -55,6 +55,8 @@ fn original_url(headers: &HeaderMap, secure: bool) -> Result<OriginalUrl<'_>, Ma
 /// Compares `url` and the method with what ingress-nginx itself says about the request, in `$request_method` and
 /// `$scheme://$http_host$request_uri`.
 fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOriginal> {
+    // The controller clears a client's own, so this one is of the ConfigMap, and the others are, too.
+    FORWARDED_PROTO.value(headers)?;
     let method = ORIGINAL_METHOD.value(headers)?;
     let own = OriginalUrl::parse(ORIGINAL_URL.value(headers)?.as_bytes())
         .map_err(|invalid| invalid.of(ORIGINAL_URL.label))?;

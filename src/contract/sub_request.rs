@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 
 use super::Contracts;
 use super::reply::{Form, reply};
-use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Original, OriginalUrl};
+use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
 use crate::listener::Place;
 use crate::policy::Contract;
 
@@ -78,6 +78,13 @@ pub(super) const FORWARDED_PROTO: Input = Input::new("x-forwarded-proto", "X-For
 pub(super) const ORIGINAL_METHOD: Input = Input::new("x-original-method", "X-Original-Method");
 pub(super) const ORIGINAL_URL: Input = Input::new("x-original-url", "X-Original-URL");
 
+/// Whether ingress-nginx asks, which sets this header itself (its template, `nginx.tmpl`). A client of another proxy can
+/// send it, so it must only ever make an answer stricter.
+pub(super) fn is_ingress_nginx(headers: &HeaderMap) -> bool {
+    let sent_from = headers.get(HeaderName::from_static("x-sent-from"));
+    sent_from.is_some_and(|name| name == "nginx-ingress-controller")
+}
+
 /// Reads the URL of the original request; the flag is whether clients come over TLS where no input says so.
 type ReadUrl = fn(&HeaderMap, bool) -> Result<OriginalUrl<'_>, MalformedOriginal>;
 
@@ -144,6 +151,12 @@ impl SubRequest<'_> {
             address: ClientAddress::InHeader,
             peer: self.peer.map(|address| address.ip()),
         };
+        // The controller's own header names `$http_host`, and NGINX routes by `$host`.
+        if self.contract == Contract::AuthRequest && is_ingress_nginx(self.headers) {
+            contracts
+                .checker
+                .warn(self.contract, Some(Detail::HostOfClient));
+        }
         let outcome = contracts.check_in(place, &request).await;
         reply(contracts, &request, &outcome, self.form)
     }

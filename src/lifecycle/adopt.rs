@@ -2,10 +2,9 @@
 
 use super::start::StartError;
 use super::{Lifecycle, to_the_end};
-use crate::policy::{Client, MaxSessions, UnknownClient};
+use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{Creation, StoreError};
-use crate::telemetry::audit;
 
 /// A credential whose session may not be known yet.
 #[derive(Clone, Debug)]
@@ -66,19 +65,27 @@ impl Lifecycle {
         let policy = self.policies.get(session.policy.as_str());
         let most = policy.and_then(|(_, policy)| policy.max_sessions);
         if let Some(most) = most {
-            self.refuse_beyond(most, &session.subject).await?;
+            self.refuse_beyond(most, id, &session.subject).await?;
         }
         let deadline = self.policies.deadline(&session);
         self.deadlines.enqueue(id, deadline).await?;
         match self.store.create(id, &session).await {
             Ok(Creation::Created) => {
-                self.metrics.session_created(session.policy.as_str());
-                audit::session_created(id, &session);
-                self.recent.created(id, &session, self.clock.now());
-                match most {
-                    Some(most) => self.one_of(most, id, session).await,
-                    None => Ok(session),
+                if let Some(most) = most
+                    && let Err(error) = self.make_room(most, id, &session.subject).await
+                {
+                    // Trouble with the store ends nothing: the client has the credential of this session.
+                    if matches!(error, StartError::TooMany(_)) {
+                        self.take_back(id).await;
+                    }
+                    return Err(error.into());
                 }
+                self.tell_created(id, &session);
+                if most.is_none() {
+                    return Ok(session);
+                }
+                // It can be the one that was ended: its sign-in can be older than those of the others.
+                Ok(self.store.load(id).await?.unwrap_or(session))
             }
             // By another request, or by one whose answer was lost.
             Ok(Creation::Exists) => {
@@ -95,21 +102,6 @@ impl Lifecycle {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// A session that was just created, within the number that its subject can have. It can be the one to end: its
-    /// sign-in can be older than those of the others.
-    async fn one_of(
-        &self,
-        most: MaxSessions,
-        id: SessionId,
-        session: Session,
-    ) -> Result<Session, NotAdopted> {
-        if let Err(error) = self.make_room(most, id, &session.subject).await {
-            self.take_back(id).await;
-            return Err(error.into());
-        }
-        Ok(self.store.load(id).await?.unwrap_or(session))
     }
 
     /// The session that a credential starts now.

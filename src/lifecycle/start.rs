@@ -117,7 +117,7 @@ impl Lifecycle {
             return Err(StartError::TooOld);
         }
         if let Some(most) = policy.max_sessions {
-            self.refuse_beyond(most, &session.subject).await?;
+            self.refuse_beyond(most, id, &session.subject).await?;
         }
         self.keep(id, &session).await?;
         if let Some(most) = policy.max_sessions
@@ -126,9 +126,7 @@ impl Lifecycle {
             self.take_back(id).await;
             return Err(error);
         }
-        self.metrics.session_created(session.policy.as_str());
-        audit::session_created(id, &session);
-        self.recent.created(id, &session, self.clock.now());
+        self.tell_created(id, &session);
         let replication = self.confirmation(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {
@@ -178,12 +176,25 @@ impl Lifecycle {
     pub(super) async fn refuse_beyond(
         &self,
         most: MaxSessions,
+        id: SessionId,
         subject: &Subject,
     ) -> Result<(), StartError> {
-        if most.beyond == Beyond::Deny && self.living(subject).await?.len() >= most.count {
+        if most.beyond != Beyond::Deny {
+            return Ok(());
+        }
+        let living = self.living(subject).await?;
+        // Of several first requests with one credential, another can have started the session.
+        if living.len() >= most.count && living.iter().all(|(_, known)| *known != id) {
             return Err(StartError::TooMany(most.count));
         }
         Ok(())
+    }
+
+    /// Counts, audits and remembers a session that has started.
+    pub(super) fn tell_created(&self, id: SessionId, session: &Session) {
+        self.metrics.session_created(session.policy.as_str());
+        audit::session_created(id, session);
+        self.recent.created(id, session, self.clock.now());
     }
 
     /// Sees to it that the subject has no more sessions than it can have, the new one included.
@@ -238,9 +249,10 @@ impl Lifecycle {
         Ok(living)
     }
 
-    /// Ends a session that nobody was told of, and tells nobody. If this fails it ends by its idle
-    /// limit: nobody has its token.
+    /// Ends a session that was just created, and publishes no end. If this fails it ends at its idle limit: no client
+    /// has its token, unless the session was adopted.
     pub(super) async fn take_back(&self, id: SessionId) {
+        self.known.forget(id);
         if self
             .store
             .end(id, Ending::revoked(self.clock.now()))

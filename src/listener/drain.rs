@@ -9,8 +9,11 @@ use http_body_util::BodyExt;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The longest time for that.
 const MAX_TIME: Duration = Duration::from_secs(10);
+/// The longest time without a byte: some proxies announce a body that they do not send.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
-/// Reads a body and throws it away; whether it ended within 32 MiB and 10 s, and without an error. Nothing of it is
+/// Reads a body and throws it away; whether it ended within 32 MiB and 10 s, without a
+/// pause of 3 s, and without an error. Nothing of it is
 /// kept, so it takes no memory.
 pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     if body.is_end_stream() {
@@ -19,14 +22,15 @@ pub async fn drain<B: Body<Data = Bytes>>(body: B) -> bool {
     let mut body = pin!(body);
     let reading = async {
         let mut read = 0;
-        while let Some(frame) = body.frame().await {
+        while let Ok(next) = tokio::time::timeout(MAX_PAUSE, body.frame()).await {
+            let Some(frame) = next else { return true };
             let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, Buf::remaining);
             if read > MAX_BYTES {
                 return false;
             }
         }
-        true
+        false
     };
     tokio::time::timeout(MAX_TIME, reading)
         .await
@@ -61,5 +65,8 @@ mod tests {
             !drain(chunks(20, Duration::from_secs(1))).await,
             "it is too slow"
         );
+        let begun = tokio::time::Instant::now();
+        assert!(!drain(chunks(1, Duration::from_secs(9))).await);
+        assert_eq!(begun.elapsed(), MAX_PAUSE, "nothing comes");
     }
 }

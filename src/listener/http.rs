@@ -100,11 +100,12 @@ async fn serve_connection(
         let (service, counted) = (Arc::clone(&service), Arc::clone(&counted));
         let outflow = Arc::clone(&outflow);
         async move {
-            let _ended_in_any_case = counted.begin();
-            // HTTP/2 has windows for this, and answers to several requests at once.
+            // HTTP/2 has windows for this, and answers to several requests at once. A request that waits here has not
+            // begun: a client that never reads is silent, and its connection is closed.
             if !http2 {
                 outflow.empty().await;
             }
+            let _ended_in_any_case = counted.begin();
             let response = service.call(request, peer).await;
             outflow.begin();
             Ok::<_, Infallible>(response)
@@ -241,6 +242,26 @@ mod tests {
         let (text, waited) = read(Slow(5 * SILENCE), words).await;
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
         assert!(waited >= 5 * SILENCE);
+    }
+
+    /// Each of its requests waits until the answer before has left, which it never does.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_and_does_not_read_is_not_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let sending = tokio::spawn(async move {
+            let requests = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
+            while client.write_all(&requests).await.is_ok() {}
+        });
+        let graceful = GracefulShutdown::new();
+        let stop = CancellationToken::new();
+        let service = Slow(Duration::ZERO);
+        let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
+        let served = tokio::time::timeout(10 * SILENCE, serving).await;
+        assert!(served.is_ok(), "its place is free again");
+        sending.await.unwrap();
     }
 
     /// Those that have said nothing yet are not waited for.

@@ -152,7 +152,7 @@ async fn the_old_file_of_nginx_hands_on_what_clients_forge() {
     assert_eq!(answer.status(), 401);
     assert_eq!(answer.headers()["x-session-reason"], "malformed_request");
     let log = curfew.log();
-    assert!(log.contains("a proxy's check can't be judged"), "{log}");
+    assert!(log.contains("a proxy is not set up well"), "{log}");
     assert!(
         log.contains("use /forward-auth, or clear the header in the proxy"),
         "{log}"

@@ -84,7 +84,7 @@ pub(super) fn url(bytes: &[u8]) -> String {
         None => (bytes, None),
     };
     let address = address.split(|byte| *byte == b'#').next();
-    let address = text(address.unwrap_or_default());
+    let address = without_parameters(address.unwrap_or_default());
     let Some(query) = query else {
         return address;
     };
@@ -100,6 +100,29 @@ pub(super) fn url(bytes: &[u8]) -> String {
     });
     let parts: Vec<String> = parts.collect();
     format!("{address}?{}", parts.join("&"))
+}
+
+/// An address without user information and without the parameters of its path's segments (`;jsessionid=…`).
+fn without_parameters(address: &[u8]) -> String {
+    let segments = address.split(|byte| *byte == b'/').enumerate().take(64);
+    let segments = segments.map(|(index, segment)| {
+        // `https:`, nothing, and the authority.
+        let authority = index == 2 && address.contains(&b':');
+        let user = segment.iter().rposition(|byte| *byte == b'@');
+        let (user, segment) = match user.filter(|_| authority) {
+            Some(at) => (format!("{}@", hidden(at)), &segment[at + 1..]),
+            None => (String::new(), segment),
+        };
+        match segment.iter().position(|byte| *byte == b';') {
+            Some(mark) => format!(
+                "{user}{};{}",
+                text(&segment[..mark]),
+                hidden(segment.len() - mark - 1)
+            ),
+            None => user + &text(segment),
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// A text of bounded length.
@@ -157,6 +180,16 @@ mod tests {
             ("x-forwarded-host", "app.example.com", "app.example.com"),
             ("x-forwarded-uri", "/a?b=c&d", "/a?b=(1 bytes)&(1 bytes)"),
             ("referer", "https://a/b?c#d", "https://a/b?(3 bytes)"),
+            (
+                "referer",
+                "https://u:geheim@a/b@c",
+                "https://(8 bytes)@a/b@c",
+            ),
+            (
+                "x-forwarded-uri",
+                "/a;jsessionid=geheim/b;c",
+                "/a;(17 bytes)/b;(1 bytes)",
+            ),
         ] {
             let name: HeaderName = name.parse().unwrap();
             let value = HeaderValue::from_str(value).unwrap();

@@ -81,6 +81,16 @@ impl Adopting {
     }
 }
 
+/// A service whose default policy lets a subject have `count` sessions.
+fn limited(count: usize, beyond: Beyond) -> Bench {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let mut default = default.clone();
+    default.max_sessions = Some(MaxSessions { count, beyond });
+    bench.set_policies(BTreeMap::from([(name("default"), default)]));
+    bench
+}
+
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
 
@@ -138,12 +148,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
     for beyond in [Beyond::Deny, Beyond::EndOldest] {
-        let mut bench = Bench::new();
-        let (_, default) = bench.lifecycle.policies.get("default").unwrap();
-        let mut default = default.clone();
-        default.max_sessions = Some(MaxSessions { count: 2, beyond });
-        bench.set_policies(BTreeMap::from([(name("default"), default)]));
-        let service = Adopting::on(bench, "default");
+        let service = Adopting::on(limited(2, beyond), "default");
         let tokens = ["a", "b", "c"].map(|sid| {
             let minute = u32::from(sid.as_bytes()[0] - b'a');
             service.token(sid, minute * SECOND, minute * SECOND)
@@ -239,6 +244,32 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
     let bob = service.key.token(&claims("bob"));
     let refused = deny(DenyReason::InvalidCredential);
     assert_eq!(service.verdict(&bob, MINUTE).await, refused);
+}
+
+/// A page sends many requests at once with a new credential.
+#[tokio::test]
+async fn many_first_requests_count_as_one_session() {
+    let service = Adopting::on(limited(1, Beyond::Deny), "default");
+    let token = service.token("s", Duration::ZERO, Duration::ZERO);
+    let all = (0..8).map(|_| service.verdict(&token, MINUTE));
+    for verdict in futures_util::future::join_all(all).await {
+        assert_eq!(verdict, Verdict::Allow);
+    }
+}
+
+/// A failure of the store is no end of a session.
+#[tokio::test]
+async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
+    let service = Adopting::on(limited(1, Beyond::EndOldest), "default");
+    let first = service.token("a", Duration::ZERO, Duration::ZERO);
+    assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
+    let second = service.token("b", SECOND, SECOND);
+    let ends_fail = &service.bench.store.ends_fail;
+    ends_fail.store(true, Ordering::SeqCst);
+    let unavailable = deny(DenyReason::StoreUnavailable);
+    assert_eq!(service.verdict(&second, MINUTE).await, unavailable);
+    ends_fail.store(false, Ordering::SeqCst);
+    assert_eq!(service.verdict(&second, MINUTE).await, Verdict::Allow);
 }
 
 /// A refreshed token has a newer `iat`, so a session that began with one would begin again after its end.

@@ -220,6 +220,19 @@ async fn a_client_of_ingress_nginx_does_not_name_the_request() {
     }
 }
 
+/// The controller clears this header, and the ConfigMap sets it again.
+#[tokio::test]
+async fn ingress_nginx_without_the_config_map_is_denied() {
+    let fixture = Fixture::new().await;
+    let cookie = fixture.cookie();
+    let lines = [HOST, URI, METHOD, SENT_FROM, OWN_METHOD, OWN_URL];
+    let lines = [&lines[..], &[("cookie", &*cookie)]].concat();
+    let response = fixture.send("GET", "/forward-auth", &lines).await;
+    assert_eq!(response.status(), 401);
+    let detail = &response.headers()["x-session-detail"];
+    assert_eq!(detail, "X-Forwarded-Proto is missing");
+}
+
 /// The inputs of another contract say nothing here.
 #[tokio::test]
 async fn what_auth_request_reads_is_ignored() {
