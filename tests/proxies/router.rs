@@ -69,7 +69,8 @@ const MUTANTS: [Mutant; 5] = [
             "        AUTH_PROXY_SET_HEADERS\n",
             "        proxy_set_header X-Forwarded-Host $http_host;\n        \
              proxy_set_header X-Forwarded-Uri $request_uri;\n        \
-             proxy_set_header X-Forwarded-Method $request_method;\n",
+             proxy_set_header X-Forwarded-Method $request_method;\n        \
+             proxy_set_header X-Forwarded-Proto $pass_access_scheme;\n",
         )],
         setting: None,
         shim: false,
