@@ -16,7 +16,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew::clock::{StoreClock, SystemClock};
+use curfew::clock::StoreClock;
+use curfew::credential::{KeyRing, SigningKey};
+use curfew::live::Live;
 use curfew::session::{
     Attributes, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
 };
@@ -75,8 +77,10 @@ async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
         command_timeout: Duration::from_secs(30),
         ..RedisSettings::new(Target::parse(&server.url()).unwrap())
     };
-    let clock = StoreClock::new(Arc::new(SystemClock));
-    let store = Arc::new(RedisStore::new(settings, Arc::new(clock)));
+    let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+    let key_ring = Live::new(KeyRing::new(vec![key]).unwrap());
+    let clock = Arc::new(StoreClock::new());
+    let store = Arc::new(RedisStore::new(settings, clock, key_ring));
     let kept = Arc::clone(&store);
     tokio::spawn(async move { kept.run(Default::default()).await });
     let now = support::now();

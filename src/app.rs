@@ -177,6 +177,11 @@ impl App {
         let replicas = Arc::new(Replicas::new(Replica::this(clock.now())));
         tell_known(&metrics, &config.book.policies);
         let policies = Live::new(Arc::clone(&config.book.policies));
+        let key_ring = match &config.key_ring {
+            Some(key_ring) => key_ring.clone(),
+            None => KeyRing::new(vec![SigningKey::parse(&SigningKey::generate()?)?])?,
+        };
+        let key_ring = Live::new(key_ring);
         let stop_background = CancellationToken::new();
         let mut background = Background::new(stop_background.clone());
         let shared = Shared {
@@ -185,6 +190,7 @@ impl App {
             replicas: &replicas,
             policies: &policies,
             end_journal: config.end_journal,
+            key_ring: &key_ring,
         };
         let store = store::build(&config.store, clock, &shared, &mut background);
         let token = AdminToken::generate()?;
@@ -220,9 +226,8 @@ impl App {
             recent: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
-            made_up_key_ring: Arc::new(KeyRing::new(vec![SigningKey::parse(
-                &SigningKey::generate()?,
-            )?])?),
+            made_up_key_ring: key_ring.current(),
+            store_key_ring: key_ring,
             made_up_token: token.hash,
             key_cache: KeyCache::default(),
             seen_notices: Arc::new(SeenNotices::default()),

@@ -2,7 +2,11 @@
 //!
 //! Everything else takes `now` as an argument or holds a [`Clock`]; `clippy.toml` forbids the rest.
 
+mod boot;
+mod samples;
+mod slew;
 mod store_clock;
+mod timeline;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::session::Timestamp;
 
+pub use boot::BootClock;
 pub use store_clock::StoreClock;
+pub use timeline::{Accepted, Action, BootId, Disagreement, TimelineRecord};
 
 /// Tells the time that decisions are made by.
 pub trait Clock: Send + Sync + 'static {
@@ -29,22 +35,21 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time at which it was made, and the monotonic clock from there on: setting the machine's clock
-/// does not move it.
+/// The time at which it was made, and the boot-time clock from there on: setting the machine's clock
+/// does not move it, and it counts while the machine is suspended.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     made_at: Timestamp,
-    made: Instant,
+    made: Timestamp,
 }
 
 impl SteadyClock {
     /// A clock that shows the machine's time now.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     #[must_use]
     pub fn new() -> Self {
         Self {
             made_at: SystemClock.now(),
-            made: Instant::now(),
+            made: BootClock.now(),
         }
     }
 }
@@ -57,7 +62,7 @@ impl Default for SteadyClock {
 
 impl Clock for SteadyClock {
     fn now(&self) -> Timestamp {
-        self.made_at.plus(self.made.elapsed())
+        self.made_at.plus(BootClock.now().since(self.made))
     }
 }
 

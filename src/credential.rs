@@ -13,5 +13,7 @@ mod token;
 
 pub use cookies::cookie_values;
 pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
-pub use key_ring::{InvalidToken, KeyError, KeyRing, SigningKey, random};
+pub use key_ring::{
+    InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealedFor, SigningKey, Unsealable, random,
+};
 pub use token::Token;

@@ -53,6 +53,9 @@ async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Respo
         for line in ops.advice.lines() {
             text = text + "advice: " + &line + "\n";
         }
+        for line in ops.advice.facts() {
+            text = text + "info: " + &line + "\n";
+        }
     }
     (status, text).into_response()
 }

@@ -7,6 +7,7 @@
 mod attributes;
 mod binding;
 mod decide;
+mod details;
 mod id;
 mod limits;
 mod names;
@@ -20,8 +21,9 @@ mod tests;
 pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
+pub use details::Details;
 pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
-pub use limits::{LONGEST_LIFE, Limits, MIN_TELLING};
+pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};
 pub use record::{End, NewSession, Remaining, Session, State};

@@ -28,7 +28,7 @@ use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, 
 
 pub use cursor::{Cursor, ParseCursorError};
 pub use deadline_queue::DeadlineQueue;
-pub use ends::EndsListener;
+pub use ends::{Deaf, EndsListener};
 pub use error::StoreError;
 pub use not_before::NotBefore;
 

@@ -43,6 +43,8 @@ pub(super) struct Foundation {
     pub(super) tasks: TaskTracker,
     /// Signs tokens where no key ring is configured.
     pub(super) made_up_key_ring: Arc<KeyRing>,
+    /// Encrypts what is kept in the store.
+    pub(super) store_key_ring: Live<KeyRing>,
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
     /// What identity providers told a moment ago.

@@ -91,6 +91,8 @@ impl Reloader {
         let assembly = assembly.map_err(|error| error.to_string())?;
         tell_known(&self.foundation.metrics, &loaded.config.book.policies);
         logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
+        let key_ring = Arc::clone(&assembly.lifecycle.key_ring);
+        self.foundation.store_key_ring.replace(key_ring);
         self.in_force.replace(assembly);
         Ok(loaded)
     }

@@ -7,6 +7,7 @@ use super::RunError;
 use super::background::Background;
 use crate::clock::{Clock, SteadyClock, StoreClock};
 use crate::config::StoreConfig;
+use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::store::cached::CachedStore;
@@ -15,7 +16,7 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{DeadlineQueue, NotBefore, SessionStore};
+use crate::store::{Deaf, DeadlineQueue, EndsListener, NotBefore, SessionStore};
 use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.
@@ -28,6 +29,7 @@ pub(super) struct Shared<'a> {
     pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
     pub(super) end_journal: Duration,
+    pub(super) key_ring: &'a Live<KeyRing>,
 }
 
 /// The store, with what it keeps beside the sessions, and the time that it goes by.
@@ -62,18 +64,23 @@ pub(super) fn build(
             settings,
             near_cache_sessions,
         } => {
-            let store_clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
+            let store_clock = Arc::new(StoreClock::new());
             let clock: Arc<dyn Clock> = Arc::clone(&store_clock) as Arc<dyn Clock>;
-            let redis = Arc::new(RedisStore::new((**settings).clone(), store_clock));
+            let redis = Arc::new(RedisStore::new(
+                (**settings).clone(),
+                store_clock,
+                shared.key_ring.clone(),
+            ));
             let (kept, stop) = (Arc::clone(&redis), background.stop.clone());
             background
                 .tasks
                 .spawn(async move { kept.run(stop).await.map_err(RunError::from) });
             let kept = Arc::clone(&redis);
             let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
-            let measures = metrics();
+            let (measures, replicas) = (metrics(), Arc::clone(shared.replicas));
             background.spawn(async move |stop| {
-                kept.upkeep(&policies, &advice, &measures, stop).await;
+                kept.upkeep(&policies, &advice, &measures, &replicas, stop)
+                    .await;
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
             let bound = shared.end_journal;
@@ -83,26 +90,28 @@ pub(super) fn build(
             let journal = Arc::new(journal);
             let replayed = Arc::clone(&journal);
             background.spawn(async move |stop| replayed.run(stop).await);
-            let near: Arc<dyn SessionStore> = if *near_cache_sessions == 0 {
-                journal
-            } else {
-                let steady: Arc<dyn Clock> = Arc::new(SteadyClock::new());
-                let near = Arc::new(CachedStore::new(
+            let steady = Arc::new(SteadyClock::new());
+            // Without the near cache the channel still tells the replicas of each other.
+            let mut listener: Arc<dyn EndsListener> = Arc::new(Deaf);
+            let mut near: Arc<dyn SessionStore> = journal.clone();
+            if *near_cache_sessions > 0 {
+                let cached = Arc::new(CachedStore::new(
                     journal,
                     *near_cache_sessions,
                     Arc::clone(&clock),
-                    Arc::clone(&steady),
+                    Arc::clone(&steady) as Arc<dyn Clock>,
                     metrics(),
                 ));
-                let (listener, redis) = (Arc::clone(&near), Arc::clone(&redis));
-                let (advice, replicas) = (Arc::clone(shared.advice), Arc::clone(shared.replicas));
-                background.spawn(async move |stop| {
-                    redis
-                        .follow_ends(&*listener, &*steady, &advice, &replicas, stop)
-                        .await;
-                });
-                near
-            };
+                listener = Arc::clone(&cached) as Arc<dyn EndsListener>;
+                near = cached;
+            }
+            let followed = Arc::clone(&redis);
+            let (advice, replicas) = (Arc::clone(shared.advice), Arc::clone(shared.replicas));
+            background.spawn(async move |stop| {
+                followed
+                    .follow_ends(&*listener, &*steady, &advice, &replicas, stop)
+                    .await;
+            });
             let sessions = CoalescingStore::new(near, Arc::clone(&clock), metrics());
             let sessions = Arc::new(sessions);
             let flushed = Arc::clone(&sessions);

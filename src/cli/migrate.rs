@@ -6,7 +6,8 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
-use crate::clock::{SteadyClock, StoreClock};
+use crate::clock::StoreClock;
+use crate::live::Live;
 use crate::config::{Config, StoreConfig};
 use crate::store::redis::{Migration, Progress, RedisStore};
 
@@ -25,8 +26,11 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let StoreConfig::Redis { settings, .. } = &config.store else {
         bail!("store.url is `memory:`: there is nothing to migrate");
     };
-    let clock = Arc::new(StoreClock::new(Arc::new(SteadyClock::new())));
-    let store = RedisStore::new((**settings).clone(), clock);
+    let Some(key_ring) = &config.key_ring else {
+        bail!("token.keys is missing: the records are encrypted with it");
+    };
+    let clock = Arc::new(StoreClock::new());
+    let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring.clone()));
     let migration = if args.dry_run {
         Migration::DryRun
     } else {
@@ -79,5 +83,8 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
         "{} looked at, {} {verb}, {} left as they are because they can't be read",
         done.seen, done.upgraded, done.unreadable
     )?;
+    let count = store.seal_all(migration == Migration::Upgrade).await;
+    let count = count.context("the records could not be counted")?;
+    writeln!(out, "records under each key: {}", count.summary())?;
     Ok(())
 }

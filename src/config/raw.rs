@@ -244,6 +244,9 @@ pub struct RawStore {
     pub end_journal: String,
     /// Whether `serve` upgrades older records.
     pub migrate: bool,
+    /// With Redis: refuse records that are not encrypted from the start, even while Redis says that an upgrade is not
+    /// finished.
+    pub sealed_only: bool,
     /// The most sessions that `memory:` holds.
     pub max_sessions: usize,
     /// About how many sessions are kept in this process for a moment, with Redis; 0 for none.
@@ -392,6 +395,7 @@ impl Default for RawStore {
             wait_timeout: "100ms".to_owned(),
             end_journal: "5m".to_owned(),
             migrate: true,
+            sealed_only: false,
             max_sessions: 100_000,
             near_cache_sessions: 100_000,
         }

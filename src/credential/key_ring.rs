@@ -1,3 +1,4 @@
+mod aead;
 mod seal;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use subtle::ConstantTimeEq;
 
 use super::Token;
 use crate::session::SessionId;
+
+pub use aead::{SEAL_BYTES, SealedFor, Unsealable};
 
 /// The keys that tokens are signed with: the first one signs, all of them verify.
 ///
@@ -25,6 +28,8 @@ pub struct KeyRing {
 pub struct SigningKey {
     id: [u8; Token::KEY_ID],
     mac: Hmac<Sha256>,
+    /// What the keys for encryption are derived from.
+    encryption: ring::hmac::Key,
 }
 
 /// The token is no token, or not one of this ring's.
@@ -84,7 +89,11 @@ impl SigningKey {
         let mut id = [0; Token::KEY_ID];
         id.copy_from_slice(&digest[..Token::KEY_ID]);
         let mac = Hmac::new_from_slice(bytes).map_err(|_| KeyError::NotAKey)?;
-        Ok(Self { id, mac })
+        Ok(Self {
+            id,
+            mac,
+            encryption: aead::root(bytes),
+        })
     }
 
     /// The key's public name, as in `3f9c01d2a4b6`: a hash that says nothing about the key.

@@ -4,6 +4,10 @@ use std::time::Duration;
 /// its end can still be told.
 pub const MIN_TELLING: Duration = Duration::from_secs(60);
 
+/// How much longer the record of a live session is kept than it has to be: while the store's own clock is ahead by less,
+/// the store forgets no session too early.
+pub const CLOCK_MARGIN: Duration = Duration::from_secs(86_400);
+
 /// The longest that a session can be allowed to live: browsers keep no cookie for longer
 /// (RFC 6265bis section 5.5).
 pub const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);

@@ -1,6 +1,10 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Attributes, Binding, EndReason, Limits, MIN_TELLING, PolicyName, Subject, Timestamp};
+use super::{
+    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TELLING, PolicyName, Subject,
+    Timestamp,
+};
 
 /// The server-side record of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +26,13 @@ pub struct Session {
     /// When the session ends whatever happens; fixed at sign-in, so that lengthening the policy
     /// later never extends it.
     pub deadline: Timestamp,
-    /// How long after the last activity (after the end, for an ended session) the record is kept.
+    /// How long after the last activity the record of a live session is kept. After the end it is kept for that less
+    /// the margin.
     pub retention: Duration,
+    /// The part of the retention that only a wrong clock of the store uses up.
+    pub margin: Duration,
+    /// What few sessions have, and no decision needs.
+    pub details: Option<Arc<Details>>,
     /// Whether it lives.
     pub state: State,
 }
@@ -83,7 +92,9 @@ impl Session {
             started: now,
             last_seen: now,
             deadline: now.plus(limits.absolute),
-            retention: limits.retention(telling),
+            retention: limits.retention(telling).saturating_add(CLOCK_MARGIN),
+            margin: CLOCK_MARGIN,
+            details: None,
             state: State::Live,
         }
     }
@@ -145,7 +156,7 @@ impl Session {
     /// that the store's clean-up never decides.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
-        let told = self.retention.saturating_sub(MIN_TELLING);
+        let told = self.tombstone_retention().saturating_sub(MIN_TELLING);
         self.last_seen
             .plus(limits.idle.map_or(told, |idle| idle.min(told)))
     }
@@ -167,12 +178,18 @@ impl Session {
         }
     }
 
+    /// How long after its end the record is kept.
+    #[must_use]
+    pub fn tombstone_retention(&self) -> Duration {
+        self.retention.saturating_sub(self.margin)
+    }
+
     /// The instant from which the store may forget the record.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         match self.state {
             State::Live => self.last_seen.plus(self.retention),
-            State::Ended(end) => end.at.plus(self.retention),
+            State::Ended(end) => end.at.plus(self.tombstone_retention()),
         }
     }
 
@@ -180,6 +197,7 @@ impl Session {
     /// last possible activity, and the retention twice (once alive, once as a tombstone).
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
-        self.deadline.plus(self.retention).plus(self.retention)
+        let retention = self.tombstone_retention();
+        self.deadline.plus(retention).plus(retention)
     }
 }

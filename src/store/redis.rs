@@ -7,6 +7,7 @@
 
 mod connect;
 mod ends;
+mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod hasten;
@@ -21,11 +22,13 @@ mod open;
 mod queue;
 mod record;
 mod replication;
+mod reseal;
 mod request;
 mod scan;
 mod script;
 mod sentinel;
 mod settings;
+mod timekeeping;
 mod upkeep;
 mod wire;
 
@@ -40,17 +43,22 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
-use crate::clock::{Clock, StoreClock};
+use crate::clock::{Accepted, Clock, StoreClock};
+use crate::credential::KeyRing;
+use crate::live::Live;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 
 pub use migrate::{Migration, Progress, Schema};
 pub use open::ConnectError;
+pub use reseal::SealCount;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
+use format::Upgrade;
 use keys::Keys;
 use link::{Link, Prepare};
 use request::Request;
 use script::{Replacement, Scripts};
+use timekeeping::Timekeeping;
 use wire::Wire;
 
 /// How often a change is tried again when the record changed in between.
@@ -67,6 +75,8 @@ pub struct RedisStore {
     /// wait behind it.
     waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
     keys: Arc<Keys>,
+    key_ring: Live<KeyRing>,
+    upgrade: Arc<Upgrade>,
     scripts: Arc<Scripts>,
     not_before: Arc<not_before::LocalCopy>,
     /// The most time for one operation, waiting for a connection included.
@@ -82,13 +92,17 @@ struct Stored {
 
 impl RedisStore {
     /// A store on the servers that `settings` name. Nothing works until [`RedisStore::run`] runs;
-    /// it keeps `clock` at the store's time.
+    /// it keeps `clock` at the time of all replicas. What is kept is encrypted with `key_ring`.
     #[must_use]
-    pub fn new(settings: RedisSettings, clock: Arc<StoreClock>) -> Self {
+    pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
+        let keys = Keys::new(&settings.prefix);
+        let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys);
         Self {
-            keys: Arc::new(Keys::new(&settings.prefix)),
+            keys: Arc::new(keys),
+            key_ring,
+            upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            link: Arc::new(Link::new(settings, clock)),
+            link: Arc::new(Link::new(settings, timekeeping)),
             waiting: Arc::default(),
             scripts: Arc::new(Scripts::new()),
             not_before: Arc::default(),
@@ -101,13 +115,29 @@ impl RedisStore {
             link: Arc::clone(&self.link),
             waiting: Arc::clone(&self.waiting),
             keys: Arc::clone(&self.keys),
+            key_ring: self.key_ring.clone(),
+            upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
             not_before: Arc::clone(&self.not_before),
             budget: self.budget.max(PATIENCE),
         }
     }
 
-    /// The time that is kept at the store's.
+    /// Applies an operator's word on the clocks, on all replicas; `false` while the clocks are being
+    /// compared, which takes a few seconds, or where another replica wrote at the same time.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not keep it.
+    pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
+        let mut wire = self.link.wire(self.budget).await?;
+        let accepting = self.link.timekeeping().accept(&mut wire, accepted);
+        match tokio::time::timeout(self.budget, accepting).await {
+            Ok(accepted) => Ok(accepted?),
+            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+        }
+    }
+
+    /// The time that all replicas agree on.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
         self.link.clock()
@@ -139,7 +169,10 @@ impl RedisStore {
         let mut pipeline = redis::pipe();
         pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
         let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
-        let stored = stored(id, expiry, bytes);
+        let stored = stored(expiry, bytes, |bytes, expiry| {
+            let key_ring = self.key_ring.current();
+            record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
+        });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
             tracing::error!(
                 "Redis answered with another session's record: the connection is given up"
@@ -157,14 +190,15 @@ impl RedisStore {
         even_if_touched: bool,
         session: &Session,
     ) -> Result<bool, StoreError> {
-        let (key, record) = (self.keys.session(id), record::encode(id, session));
+        let (key, session) = (self.keys.session(id), self.fitted(session));
+        let record = self.encode(id, &session)?;
         let changed = ends::Message::End(id, self.clock().now());
         let replacement = Replacement {
             key: &key,
             expected: &stored.bytes,
             expected_expiry: (!even_if_touched).then_some(stored.expiry),
             record: &record,
-            expiry: session.expires(),
+            expiry: self.expiry(&session),
             channel: &self.keys.ends(),
             message: &changed.encode(),
         };
@@ -176,9 +210,35 @@ impl RedisStore {
     }
 }
 
+impl RedisStore {
+    /// The session as it can be written now.
+    fn fitted(&self, session: &Session) -> Session {
+        record::fitted(session, self.upgrade.format())
+    }
+
+    /// The record of a session that is fitted.
+    fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
+        // The upgrade can go on between the two: a session without a margin can be sealed, too.
+        let format = match session.margin.is_zero() {
+            true => self.upgrade.format(),
+            false => format::Format::Sealed,
+        };
+        record::encode(id, session, format, &self.key_ring.current())
+    }
+
+    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. A
+    /// tombstone has to be there for a time that Redis measures.
+    fn expiry(&self, session: &Session) -> Timestamp {
+        match session.state {
+            State::Live => session.expires(),
+            State::Ended(_) => self.clock().at_store(session.expires()),
+        }
+    }
+}
+
 impl Prepare for RedisStore {
     async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
-        migrate::check_schema(&self.keys, wire.clone()).await?;
+        self.check_schema(wire.clone()).await?;
         Ok(self.not_before.refresh(&self.keys, wire).await?)
     }
 }
@@ -200,9 +260,9 @@ impl From<RedisError> for StoreError {
 
 /// Puts together what `PEXPIRETIME` and `GET` answered.
 fn stored(
-    id: SessionId,
     expiry: i64,
     bytes: Option<Vec<u8>>,
+    decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
 ) -> Result<Option<Stored>, StoreError> {
     /// What `PEXPIRETIME` says of a key that does not exist.
     const MISSING: i64 = -2;
@@ -214,7 +274,7 @@ fn stored(
     let expiry = u64::try_from(expiry)
         .map(Timestamp::from_millis)
         .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
-    let session = record::decode(id, &bytes, expiry)?;
+    let session = decode(&bytes, expiry)?;
     Ok(Some(Stored {
         session,
         bytes,
@@ -232,12 +292,13 @@ impl SessionStore for RedisStore {
         // First the index, so that no session exists that it does not know; a place in it for a
         // session that was not made after all is given up when somebody looks.
         self.put_into_index(id, session).await?;
+        let session = self.fitted(session);
         let mut keep = redis::cmd("SET");
         keep.arg(self.keys.session(id))
-            .arg(record::encode(id, session));
+            .arg(self.encode(id, &session)?);
         keep.arg("NX")
             .arg("PXAT")
-            .arg(session.expires().as_millis());
+            .arg(self.expiry(&session).as_millis());
         let created: Option<String> = self.once(&keep).await?;
         Ok(if created.is_some() {
             Creation::Created

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 #[derive(Debug, Default)]
 pub struct Advice {
     lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
+    facts: Mutex<BTreeMap<&'static str, Vec<String>>>,
 }
 
 impl Advice {
@@ -23,14 +24,28 @@ impl Advice {
         *before = lines;
     }
 
+    /// Replaces what a source reports that needs no action.
+    pub fn inform(&self, source: &'static str, lines: Vec<String>) {
+        self.facts.lock().insert(source, lines);
+    }
+
+    /// What needs no action, each line with its source in front.
+    #[must_use]
+    pub fn facts(&self) -> Vec<String> {
+        with_sources(&self.facts.lock())
+    }
+
     /// All lines, each with its source in front.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let all = self.lines.lock();
-        all.iter()
-            .flat_map(|(source, lines)| lines.iter().map(move |line| format!("{source}: {line}")))
-            .collect()
+        with_sources(&self.lines.lock())
     }
+}
+
+fn with_sources(all: &BTreeMap<&'static str, Vec<String>>) -> Vec<String> {
+    all.iter()
+        .flat_map(|(source, lines)| lines.iter().map(move |line| format!("{source}: {line}")))
+        .collect()
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub ends_replayed: IntCounter,
     /// How far the store's clock is ahead of this machine's, in seconds.
     pub clock_offset: Gauge,
+    /// How far the store's clock is ahead of decision time, in seconds.
+    pub clock_disagreement: Gauge,
     /// Touches that have been written to the store.
     pub touches_written: IntCounter,
     /// Touches that were given up because the store stayed away for too long.
@@ -276,6 +278,13 @@ impl Metrics {
                 Gauge::new(
                     "curfew_clock_offset_seconds",
                     "How far the session store's clock is ahead of this machine's.",
+                )?,
+            )?,
+            clock_disagreement: register(
+                &registry,
+                Gauge::new(
+                    "curfew_clock_disagreement_seconds",
+                    "How far the session store's clock is ahead of decision time.",
                 )?,
             )?,
             touches_written: register(

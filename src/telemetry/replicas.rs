@@ -23,9 +23,15 @@ pub struct Replica {
     pub version: String,
     /// When it started, RFC 3339, by its own clock.
     pub started: String,
+    /// The version of records that it reads; 0 for a program that does not say it.
+    #[serde(default)]
+    pub records: u8,
 }
 
 impl Replica {
+    /// The version of records that this program reads.
+    pub const RECORDS: u8 = 3;
+
     /// This process.
     #[must_use]
     pub fn this(started: Timestamp) -> Self {
@@ -34,6 +40,7 @@ impl Replica {
             name: format!("{host}[{}]", std::process::id()),
             version: build::VERSION.to_owned(),
             started: started.to_string(),
+            records: Self::RECORDS,
         }
     }
 }
@@ -78,6 +85,14 @@ impl Replicas {
         }
     }
 
+    /// The names of those that do not read the records that this program writes.
+    #[must_use]
+    pub fn older(&self) -> Vec<String> {
+        let all = self.all().into_iter();
+        let older = all.filter(|replica| replica.records < Replica::RECORDS);
+        older.map(|replica| replica.name).collect()
+    }
+
     /// Those that were heard of lately, by name; this process among them in any case.
     #[must_use]
     pub fn all(&self) -> Vec<Replica> {
@@ -101,6 +116,7 @@ mod tests {
             name: name.to_owned(),
             version: "1.0".to_owned(),
             started: START.to_string(),
+            records: Replica::RECORDS,
         }
     }
 

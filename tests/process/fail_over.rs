@@ -132,6 +132,8 @@ async fn readyz_tells_what_should_be_changed() {
 #[tokio::test]
 async fn records_are_migrated_by_a_command_of_its_own() {
     let redis = RedisServer::start();
+    // Programs run that know no encrypted records.
+    redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
     let setup = Setup::redis(&redis.url()).set("STORE__MIGRATE", "false");
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
@@ -145,15 +147,18 @@ async fn records_are_migrated_by_a_command_of_its_own() {
     let dry = run(&setup, &["migrate", "--dry-run"]);
     let told = text(&dry.stdout);
     assert!(
-        told.contains("follow schema 1; this program writes 2"),
+        told.contains("follow schema 1; this program writes 3"),
         "{told}"
     );
     assert!(told.contains("1 looked at, 1 to upgrade"), "{told}");
+    assert!(told.contains("records under each key: not encrypted: 1"), "{told}");
     let told = text(&run(&setup, &["migrate"]).stdout);
     assert!(told.contains("1 upgraded"), "{told}");
     let upgraded: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
-    assert_eq!(upgraded, record);
-    assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
+    assert_eq!((record[0], upgraded[0]), (2, 3));
+    let readable = upgraded.windows(5).any(|part| part == b"alice");
+    assert!(!readable, "it is encrypted");
+    assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 3);
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let memory = run(&Setup::memory(), &["migrate"]);
     assert!(!memory.status.success());

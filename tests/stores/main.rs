@@ -22,7 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew::clock::{Stopwatch, StoreClock, SystemClock};
+use curfew::clock::{Stopwatch, StoreClock};
+use curfew::credential::{KeyRing, SigningKey};
 use curfew::live::Live;
 use curfew::secret::Secret;
 use curfew::session::{
@@ -30,6 +31,7 @@ use curfew::session::{
 };
 use curfew::store::redis::{ConnectError, Password, RedisSettings, RedisStore, Target, Tls};
 use curfew::store::{SessionStore, Touch, conformance};
+use curfew::telemetry::{Replica, Replicas};
 use support::tls::Certificates;
 use support::{eventually, now};
 use tokio::task::JoinHandle;
@@ -58,6 +60,17 @@ fn trust(certificates: &Certificates) -> Tls {
     }
 }
 
+/// The keys that every store of a test has.
+fn key_ring() -> Live<KeyRing> {
+    let key = SigningKey::parse(&"A".repeat(43)).unwrap();
+    Live::new(KeyRing::new(vec![key]).unwrap())
+}
+
+/// A process that knows of no other.
+fn alone() -> Replicas {
+    Replicas::new(Replica::this(now()))
+}
+
 /// A store with its connection kept, until this is dropped.
 struct Running {
     store: Arc<RedisStore>,
@@ -66,11 +79,11 @@ struct Running {
 
 impl Running {
     fn on(settings: RedisSettings) -> Self {
-        Self::by_clock(settings, StoreClock::new(Arc::new(SystemClock)))
+        Self::by_clock(settings, StoreClock::new())
     }
 
     fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
-        let store = Arc::new(RedisStore::new(settings, Arc::new(clock)));
+        let store = Arc::new(RedisStore::new(settings, Arc::new(clock), key_ring()));
         let kept = Arc::clone(&store);
         let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
         Self { store, keeping }

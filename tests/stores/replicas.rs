@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use curfew::clock::Clock;
+use curfew::clock::{BootClock, Clock};
 use curfew::session::{DenyReason, State, Verdict, decide};
 use curfew::store::{EndOutcome, Ending, NotBefore, Replication};
 use curfew::telemetry::{Advice, Metrics};
@@ -29,7 +29,8 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
     let (metrics, advice) = (Metrics::new().unwrap(), Advice::default());
     let policies = Live::new(super::migrations::policies());
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
-        let clock = StoreClock::new(Arc::new(WrongClock(wrong)));
+        let wall = Arc::new(WrongClock(wrong));
+        let clock = StoreClock::of(Arc::new(BootClock), wall, BootClock::id());
         let store = Running::by_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());
@@ -43,7 +44,8 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);
         assert_eq!(verdict(later), Verdict::Deny(DenyReason::IdleTimeout));
-        let upkeep = store.upkeep(&policies, &advice, &metrics, CancellationToken::new());
+        let replicas = alone();
+        let upkeep = store.upkeep(&policies, &advice, &metrics, &replicas, CancellationToken::new());
         let looking = async {
             let told = || {
                 advice
@@ -155,7 +157,8 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
     let advice = Advice::default();
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
-    let upkeep = two.upkeep(&policies, &advice, &metrics, CancellationToken::new());
+    let replicas = alone();
+    let upkeep = two.upkeep(&policies, &advice, &metrics, &replicas, CancellationToken::new());
     let looking = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);

@@ -57,8 +57,9 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let whole = async || -> bool { server.command(&[b"EXISTS", b"test:progress:healed"]) };
+    let replicas = alone();
     tokio::select! {
-        () = store.upkeep(&policies, &advice, &metrics, stop) => unreachable!("it goes on"),
+        () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it goes on"),
         () = eventually("the indexes are whole", whole) => {}
     }
     store
@@ -306,7 +307,8 @@ async fn a_newer_schema_is_refused() {
     server.command::<()>(&[b"SET", b"test:schema", b"3"]);
     let store = RedisStore::new(
         settings(&server.url()),
-        Arc::new(StoreClock::new(Arc::new(SystemClock))),
+        Arc::new(StoreClock::new()),
+        key_ring(),
     );
     let error = store.run(Default::default()).await.unwrap_err();
     assert!(

@@ -21,7 +21,7 @@ use crate::support::sentinel::SentinelGroup;
 async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
     everything(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
-    let clock = || Arc::new(SystemClock);
+    let clock = || Arc::new(SteadyClock::new());
     let bare = || Arc::clone(store);
     let measured = MeasuredStore::new(bare(), metrics());
     conformance::run(&measured, now()).await;

@@ -103,6 +103,7 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         wait_timeout: wait_timeout?,
         stream_length: raw.events.stream.then_some(raw.events.stream_length),
         migrate: store.migrate,
+        sealed_only: store.sealed_only,
         topology: from_url.topology,
         database: from_url.database,
     });

@@ -1,24 +1,47 @@
 //! What must hold of bytes that Redis sends, for the fuzz targets.
 
+use std::sync::LazyLock;
+
+use super::format::Format;
 use super::{ends, info, record, stored};
+use crate::credential::{KeyRing, SealedFor, SigningKey};
 use crate::session::{SessionId, State, Timestamp};
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// The key's expiry, and the record: one that can be read can be written again, and is read the same then.
+/// A key that everybody knows.
+static KEY_RING: LazyLock<Option<KeyRing>> = LazyLock::new(|| {
+    let key = SigningKey::parse(&"A".repeat(43)).ok()?;
+    KeyRing::new(vec![key]).ok()
+});
+
+/// The key's expiry, and the record: as it is, and as the content of a sealed one. One that can be read can be written
+/// again, and is read the same then.
 pub fn record(data: &[u8]) {
-    let Some((expiry, bytes)) = data.split_first_chunk() else {
+    let (Some((expiry, bytes)), Some(key_ring)) = (data.split_first_chunk(), &*KEY_RING) else {
         return;
     };
     let expiry = Timestamp::from_millis(u64::from_be_bytes(*expiry));
-    let Ok(session) = record::decode(ID, bytes, expiry) else {
+    one_record(bytes, expiry, Format::Plain, key_ring);
+    let of = SealedFor {
+        purpose: "record 3",
+        name: ID.as_bytes(),
+    };
+    let sealed = key_ring.encrypt(of, b"\x0301", bytes);
+    one_record(&sealed.unwrap_or_default(), expiry, Format::Sealed, key_ring);
+}
+
+fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
+    let decode = |id, bytes: &[u8]| record::decode(id, bytes, expiry, true, key_ring);
+    let Ok(session) = decode(ID, bytes) else {
         return;
     };
-    let again = record::decode(ID, &record::encode(ID, &session), expiry);
-    assert_eq!(again.as_ref(), Ok(&session));
+    let again = record::encode(ID, &session, format, key_ring);
+    assert_eq!(decode(ID, &again.unwrap_or_default()).as_ref(), Ok(&session));
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     let version = record::version(bytes);
-    assert!(version == Some(1) || record::decode(other, bytes, expiry).is_err());
+    assert!(version == Some(1) || decode(other, bytes).is_err());
+    assert!(record::decode(ID, bytes, expiry, false, key_ring).is_err() || version == Some(3));
     if session.state == State::Live {
         assert!(session.last_seen <= expiry);
     }
@@ -43,7 +66,9 @@ pub fn reply(data: &[u8]) {
     let answer = redis::from_redis_value::<(i64, Option<Vec<u8>>)>(value);
     if let Ok((expiry, bytes)) = answer {
         let missing = bytes.is_none();
-        if let Ok(found) = stored(ID, expiry, bytes) {
+        let Some(key_ring) = &*KEY_RING else { return };
+        let decode = |bytes: &[u8], expiry| record::decode(ID, bytes, expiry, true, key_ring);
+        if let Ok(found) = stored(expiry, bytes, decode) {
             assert!(found.is_none() || (!missing && expiry >= 0));
         }
     }

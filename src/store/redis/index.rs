@@ -11,7 +11,7 @@ use redis::{Cmd, Pipeline};
 
 use super::RedisStore;
 use super::keys::subject_name;
-use crate::session::{Session, SessionId, Subject, Timestamp};
+use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, Page, StoreError};
 
 /// How long after it was put into an index a session that is not there never comes any more: who
@@ -54,12 +54,14 @@ impl RedisStore {
     fn add_place(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
+        // By the clock of Redis, which may be ahead.
+        let kept = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
         let member = member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
         add.arg(forgotten).arg(member);
         for condition in ["NX", "GT"] {
             let expire = pipeline.cmd("PEXPIREAT").arg(&index);
-            expire.arg(forgotten).arg(condition);
+            expire.arg(kept).arg(condition);
         }
     }
 

@@ -72,6 +72,11 @@ impl Keys {
         self.key(b"progress:", of.as_bytes())
     }
 
+    /// The time that the replicas agree on.
+    pub(super) fn timeline(&self) -> Vec<u8> {
+        self.key(b"timeline", b"")
+    }
+
     /// The version of the schema that the records follow.
     pub(super) fn schema(&self) -> Vec<u8> {
         self.key(b"schema", b"")

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Connected, Connector};
 use super::open::is_primary;
 use super::request::Request;
+use super::timekeeping::Timekeeping;
 use super::settings::{Address, Password, RedisSettings, Topology};
 use super::wire::Wire;
 use super::{ConnectError, info};
@@ -27,6 +28,10 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long nobody in a cluster may answer before it is connected to anew.
 const CLUSTER_PATIENCE: f64 = 2.0;
+/// How often a replica that starts asks for the time until it has joined the timeline.
+const JOIN_POLL: Duration = Duration::from_millis(250);
+/// After how long it says that it can't.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// Heartbeats between two looks at the password file.
 const PASSWORD_BEATS: u32 = 10;
 /// Pauses between attempts to connect: the first, and the longest.
@@ -42,7 +47,7 @@ pub(super) trait Prepare: Sync {
 /// server that is not the primary any more.
 pub(super) struct Link {
     settings: RedisSettings,
-    clock: Arc<StoreClock>,
+    timekeeping: Timekeeping,
     wire: watch::Sender<Option<Wire>>,
     /// Set when an operation failed in a way that may be the connection's fault.
     suspicion: Notify,
@@ -63,10 +68,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(settings: RedisSettings, clock: Arc<StoreClock>) -> Self {
+    pub(super) fn new(settings: RedisSettings, timekeeping: Timekeeping) -> Self {
         Self {
             settings,
-            clock,
+            timekeeping,
             wire: watch::Sender::new(None),
             suspicion: Notify::new(),
             distrusted: Notify::new(),
@@ -84,7 +89,11 @@ impl Link {
     }
 
     pub(super) const fn clock(&self) -> &Arc<StoreClock> {
-        &self.clock
+        self.timekeeping.clock()
+    }
+
+    pub(super) const fn timekeeping(&self) -> &Timekeeping {
+        &self.timekeeping
     }
 
     /// Counts up whenever what was written last may be lost.
@@ -261,9 +270,32 @@ impl Link {
                 )));
             }
         }
+        self.join_timeline(&mut wire).await?;
         self.server.lock().clone_from(&connected.server);
         self.wire.send_replace(Some(wire));
         Ok(connected)
+    }
+
+    /// Waits until the time is known that the other replicas go by. That takes a moment where the clocks
+    /// agree, and a few seconds where they have to be compared.
+    async fn join_timeline(&self, wire: &mut Wire) -> Result<(), ConnectError> {
+        let joining = async {
+            while !self.clock().has_joined() {
+                self.timekeeping.sync(wire).await?;
+                if !self.clock().has_joined() {
+                    tokio::time::sleep(JOIN_POLL).await;
+                    self.ask_time(wire).await?;
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
+            Ok(joined) => joined,
+            Err(_) => {
+                let why = "the clock of Redis jumps: its answers differ from one another".to_owned();
+                Err(ConnectError::Server(why))
+            }
+        }
     }
 
     /// Looks after a connection until it must be given up; says why.
@@ -337,7 +369,7 @@ impl Link {
     /// Whether the connection is good; says why not.
     async fn beat(&self, wire: &mut Wire) -> Result<(), String> {
         let beat = async {
-            let time = self.ask_time(wire).await;
+            let time = self.keep_time(wire).await;
             match wire {
                 Wire::Single(connection) => {
                     time?;
@@ -367,17 +399,22 @@ impl Link {
         join_all(asked).await.contains(&true)
     }
 
+    async fn keep_time(&self, wire: &mut Wire) -> Result<(), ConnectError> {
+        self.ask_time(wire).await?;
+        Ok(self.timekeeping.sync(wire).await?)
+    }
+
     /// Asks for the store's time. In a cluster one server keeps it, and no other is asked in its
     /// place: another one's clock may be another.
     async fn ask_time(&self, wire: &mut Wire) -> Result<(), ConnectError> {
         let timekeeper = self.timekeeper.lock().clone();
-        let sent = self.clock.local();
+        let sent = self.clock().boot();
         let answer = wire.ask(timekeeper.as_ref(), &redis::cmd("TIME")).await?;
-        let received = self.clock.local();
+        let received = self.clock().boot();
         let (seconds, micros): (u64, u64) =
             redis::from_redis_value(answer).map_err(RedisError::from)?;
         let millis = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-        self.clock
+        self.clock()
             .sample(sent, Timestamp::from_millis(millis), received);
         Ok(())
     }

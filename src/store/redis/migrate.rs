@@ -3,9 +3,11 @@
 //! A step is made record by record, each by one script, and may be made twice; so two processes
 //! can be at it at once, and one that was stopped half-way goes on where it was.
 
-use futures_util::future::join_all;
+use std::time::Duration;
 
-use super::keys::Keys;
+use futures_util::future::join_all;
+use redis::RedisResult;
+
 use super::scan::{self, Server, Walk};
 use super::wire::Wire;
 use super::{ConnectError, RedisStore, record};
@@ -44,47 +46,115 @@ pub struct Schema {
     pub found: u64,
     /// What this program writes.
     pub known: u8,
+    /// Whether an upgrade to it has begun, and has not finished.
+    pub is_unfinished: bool,
 }
 
-/// The schema in Redis; ours is written where there is none.
-///
-/// # Errors
-/// [`ConnectError::NewerSchema`] for one that is newer than this program.
-pub(super) async fn check_schema(keys: &Keys, mut wire: Wire) -> Result<Schema, ConnectError> {
-    let known = record::VERSION;
-    let mut get = redis::cmd("GET");
-    get.arg(keys.schema());
-    let found: Option<u64> = get.query_async(&mut wire).await?;
-    let found = match found {
-        Some(found) => found,
-        None => {
+impl Schema {
+    /// Whether records of an older version may be left.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.found < u64::from(self.known) || self.is_unfinished
+    }
+}
+
+/// How long replicas may take to see that an upgrade has begun: then all of them write the new version.
+const NOTICED: Duration = Duration::from_secs(3);
+
+impl RedisStore {
+    /// Looks at the schema in Redis; ours is written where there is none.
+    ///
+    /// # Errors
+    /// [`ConnectError::NewerSchema`] for one that is newer than this program.
+    pub(super) async fn check_schema(&self, mut wire: Wire) -> Result<(), ConnectError> {
+        let known = record::VERSION;
+        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
+        if found.is_none() {
             let mut set = redis::cmd("SET");
-            set.arg(keys.schema()).arg(known).arg("NX");
+            set.arg(self.keys.schema()).arg(known).arg("NX");
             // A server that takes no writes now, because it is full or lacks replicas, still
             // answers checks.
             if let Err(error) = set.exec_async(&mut wire).await {
                 tracing::warn!(%error, "the schema could not be written");
             }
-            u64::from(known)
         }
-    };
-    if found > u64::from(known) {
-        return Err(ConnectError::NewerSchema { found, known });
+        let found = found.unwrap_or_else(|| u64::from(known));
+        if found > u64::from(known) {
+            return Err(ConnectError::NewerSchema { found, known });
+        }
+        self.follow_schema(found, is_unfinished);
+        Ok(())
     }
-    Ok(Schema { found, known })
-}
 
-impl RedisStore {
+    /// Looks whether another replica has begun or finished the upgrade.
+    pub(super) async fn look_at_schema(&self) -> Result<(), StoreError> {
+        let mut wire = self.link.wire(self.budget).await?;
+        let reading = self.read_schema(&mut wire);
+        let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
+            Ok(read) => read?,
+            Err(_) => return Err(StoreError::Unavailable("no answer".to_owned())),
+        };
+        if let Some(found) = found {
+            self.follow_schema(found, is_unfinished);
+        }
+        Ok(())
+    }
+
+    fn follow_schema(&self, found: u64, is_unfinished: bool) {
+        match (found >= u64::from(record::VERSION), is_unfinished) {
+            (true, false) => self.upgrade.finish(),
+            (true, true) => self.upgrade.begin(),
+            (false, _) => {}
+        }
+    }
+
+    /// The schema, and whether an upgrade to ours is under way.
+    async fn read_schema(&self, wire: &mut Wire) -> RedisResult<(Option<u64>, bool)> {
+        // The other way round, an upgrade that finishes in between would look like one that has not begun.
+        let mut ask = redis::cmd("EXISTS");
+        let is_unfinished: bool = ask.arg(self.progress()).query_async(wire).await?;
+        let mut get = redis::cmd("GET");
+        let found = get.arg(self.keys.schema()).query_async(wire).await?;
+        Ok((found, is_unfinished))
+    }
+
     /// The schema that the records follow.
     ///
     /// # Errors
     /// [`StoreError`] when Redis could not say.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         let known = record::VERSION;
-        let mut get = redis::cmd("GET");
-        let found: Option<u64> = self.repeat(get.arg(self.keys.schema())).await?;
+        let mut wire = self.link.wire(self.budget).await?;
+        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
         let found = found.unwrap_or(u64::from(known));
-        Ok(Schema { found, known })
+        Ok(Schema {
+            found,
+            known,
+            is_unfinished,
+        })
+    }
+
+    /// Says to all replicas that they write the new version from now on, and waits until they have seen it. No older
+    /// program starts from now on.
+    async fn begin(&self) -> Result<(), StoreError> {
+        let schema = self.schema().await?;
+        if schema.found < u64::from(record::VERSION) {
+            self.note_begun().await?;
+            let mut note = self.scripts.schema.key(self.keys.schema());
+            note.arg(record::VERSION);
+            self.once::<()>(&note).await?;
+            self.upgrade.begin();
+            tokio::time::sleep(NOTICED).await;
+        }
+        self.upgrade.begin();
+        Ok(())
+    }
+
+    /// Before the schema says it, so that no replica takes the upgrade for finished.
+    async fn note_begun(&self) -> Result<(), StoreError> {
+        let mut note = redis::cmd("HSET");
+        note.arg(self.progress()).arg("begun").arg(1);
+        self.repeat(&note).await
     }
 
     /// Upgrades all records to the version that this program writes. Sessions go into the deadline
@@ -99,6 +169,9 @@ impl RedisStore {
         mut report: impl FnMut(Progress),
     ) -> Result<Progress, StoreError> {
         let this = self.patiently();
+        if migration == Migration::Upgrade {
+            this.begin().await?;
+        }
         let (mut all, mut resumed) = (Progress::default(), true);
         let mut wire = this.link.wire(this.budget).await?;
         // Until a whole walk finds nothing: an older program may have written meanwhile, and a
@@ -168,10 +241,23 @@ impl RedisStore {
             self.enqueue(id, policies.deadline(&stored.session)).await?;
         }
         self.keep_in_index(id, &stored.session).await?;
-        let key = self.keys.session(id);
-        let mut upgrade = self.scripts.upgrade.key(key);
-        upgrade.arg(record::tag(&id));
-        self.once(&upgrade).await
+        let record = self.encode(id, &stored.session)?;
+        // Where a check has changed it in between, the next walk finds it.
+        self.swap(id, &stored.bytes, &record).await?;
+        Ok(true)
+    }
+
+    /// Replaces the bytes of a record; the expiry, which holds the last activity, stays. Says whether the record
+    /// was still the same.
+    pub(super) async fn swap(
+        &self,
+        id: SessionId,
+        expected: &[u8],
+        record: &[u8],
+    ) -> Result<bool, StoreError> {
+        let mut swap = self.scripts.swap.key(self.keys.session(id));
+        swap.arg(expected).arg(record);
+        self.once(&swap).await
     }
 
     /// Where a migration stopped on a server, if its process is still the same.
@@ -189,10 +275,10 @@ impl RedisStore {
 
     /// Notes that all records are of this version.
     async fn finish(&self) -> Result<(), StoreError> {
-        let mut note = self.scripts.schema.key(self.keys.schema());
-        note.arg(record::VERSION);
-        self.once::<()>(&note).await?;
-        self.repeat(redis::cmd("DEL").arg(self.progress())).await
+        self.repeat::<()>(redis::cmd("DEL").arg(self.progress()))
+            .await?;
+        self.upgrade.finish();
+        Ok(())
     }
 
     fn progress(&self) -> Vec<u8> {

@@ -8,7 +8,7 @@ use crate::session::Timestamp;
 /// more).
 pub(super) struct Scripts {
     pub(super) replace: Script,
-    pub(super) upgrade: Script,
+    pub(super) swap: Script,
     pub(super) claim: Script,
     pub(super) settle: Script,
     pub(super) not_before: Script,
@@ -21,7 +21,7 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             replace: Script::new(include_str!("../../../migrations/0001_replace.lua")),
-            upgrade: Script::new(include_str!("../../../migrations/0002_record_2.lua")),
+            swap: Script::new(include_str!("../../../migrations/0009_swap.lua")),
             claim: Script::new(include_str!("../../../migrations/0003_claim.lua")),
             settle: Script::new(include_str!("../../../migrations/0004_settle.lua")),
             not_before: Script::new(include_str!("../../../migrations/0005_not_before.lua")),

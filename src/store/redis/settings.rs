@@ -39,6 +39,8 @@ pub struct RedisSettings {
     pub stream_length: Option<u64>,
     /// Whether older records are upgraded without being asked to.
     pub migrate: bool,
+    /// Whether records that are not encrypted are refused from the start.
+    pub sealed_only: bool,
 }
 
 impl RedisSettings {
@@ -60,6 +62,7 @@ impl RedisSettings {
             wait_timeout: Duration::from_millis(100),
             stream_length: None,
             migrate: true,
+            sealed_only: false,
         }
     }
 }

@@ -8,15 +8,25 @@ use super::{Migration, RedisStore, info};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::store::StoreError;
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the times before which subjects' sessions have ended are read, and the clock is
 /// looked at.
 const QUICK: Duration = Duration::from_secs(1);
 /// How often the rest is looked at, and tried again.
 const SLOW: Duration = Duration::from_secs(10);
-/// How far the local clock may be from the store's before the operator is told, in milliseconds.
-const CLOCK_TOLERANCE: u64 = 1_000;
+/// How far this machine's wall clock may be from decision time before the operator is told, in milliseconds.
+const WALL_TOLERANCE: u64 = 1_000;
+
+/// In so many rounds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
+const ROUNDS_ALONE: u32 = 2;
+
+/// Whether an older program still runs.
+struct UpgradeWatch<'a> {
+    replicas: &'a Replicas,
+    /// In how many rounds, one after the other, none was heard of.
+    alone_for: u32,
+}
 
 impl RedisStore {
     /// Does it until stopped.
@@ -25,6 +35,7 @@ impl RedisStore {
         policies: &Live<Policies>,
         advice: &Advice,
         metrics: &Metrics,
+        replicas: &Replicas,
         stop: CancellationToken,
     ) {
         let patient = self.patiently();
@@ -35,14 +46,23 @@ impl RedisStore {
                     format!("what was revoked elsewhere in the last seconds is not known: {error}")
                 });
                 advice.set("revocations", unknown.into_iter().collect());
+                if let Err(error) = patient.look_at_schema().await {
+                    tracing::debug!(%error, "could not read the schema");
+                }
                 tokio::time::sleep(QUICK).await;
             }
         };
         let slow = async {
             let mut incarnation = self.link.incarnation();
+            let mut upgrade = UpgradeWatch {
+                replicas,
+                alone_for: 0,
+            };
             loop {
                 incarnation.mark_unchanged();
-                if let Err(error) = patient.set_to_rights(&policies.current(), advice).await {
+                let current = policies.current();
+                let done = patient.set_to_rights(&current, advice, &mut upgrade);
+                if let Err(error) = done.await {
                     tracing::debug!(%error, "upkeep of Redis has to be tried again");
                 }
                 tokio::select! {
@@ -51,7 +71,8 @@ impl RedisStore {
                 }
             }
         };
-        stop.run_until_cancelled(async { tokio::join!(quick, slow) })
+        let sealing = patient.keep_sealed(advice);
+        stop.run_until_cancelled(async { tokio::join!(quick, slow, sealing) })
             .await;
     }
 
@@ -64,29 +85,58 @@ impl RedisStore {
         }
     }
 
-    async fn set_to_rights(&self, policies: &Policies, advice: &Advice) -> Result<(), StoreError> {
+    async fn set_to_rights(
+        &self,
+        policies: &Policies,
+        advice: &Advice,
+        upgrade: &mut UpgradeWatch<'_>,
+    ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
-        let schema = self.schema().await?;
-        if schema.found < u64::from(schema.known) {
-            if !self.link.settings().migrate {
-                let line = format!(
-                    "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
-                    schema.found
-                );
-                advice.set("schema", vec![line]);
-            } else {
-                tracing::info!(from = schema.found, to = schema.known, "upgrading records");
-                let done = self.migrate(Migration::Upgrade, policies, |_| {}).await?;
-                tracing::info!(
-                    upgraded = done.upgraded,
-                    unreadable = done.unreadable,
-                    "records are upgraded"
-                );
-            }
-        } else {
-            advice.set("schema", Vec::new());
-        }
+        self.upgrade_records(policies, advice, upgrade).await?;
         self.heal(policies).await.map(drop)
+    }
+
+    /// Upgrades older records once no older program runs any more.
+    async fn upgrade_records(
+        &self,
+        policies: &Policies,
+        advice: &Advice,
+        upgrade: &mut UpgradeWatch<'_>,
+    ) -> Result<(), StoreError> {
+        let schema = self.schema().await?;
+        if !schema.is_outdated() {
+            advice.set("schema", Vec::new());
+            return Ok(());
+        }
+        let older = upgrade.replicas.older();
+        let begins = schema.found < u64::from(schema.known);
+        let line = if !self.link.settings().migrate {
+            Some(format!(
+                "the records follow schema {}, and this replica writes it: run `curfew migrate` when no older \
+                 curfew runs any more",
+                schema.found
+            ))
+        } else if begins && !older.is_empty() {
+            upgrade.alone_for = 0;
+            Some(format!(
+                "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
+                older.join(", ")
+            ))
+        } else if begins && upgrade.alone_for < ROUNDS_ALONE {
+            upgrade.alone_for += 1;
+            None
+        } else {
+            tracing::info!(from = schema.found, to = schema.known, "upgrading records");
+            let done = self.migrate(Migration::Upgrade, policies, |_| {}).await?;
+            tracing::info!(
+                upgraded = done.upgraded,
+                unreadable = done.unreadable,
+                "records are upgraded"
+            );
+            None
+        };
+        advice.set("schema", line.into_iter().collect());
+        Ok(())
     }
 
     /// What each server's operator should change.
@@ -108,18 +158,44 @@ impl RedisStore {
     }
 
     fn look_at_clock(&self, advice: &Advice, metrics: &Metrics) {
-        let offset = self.link.clock().offset();
-        metrics.clock_offset.set(offset as f64 / 1000.0);
-        let lines = if offset.unsigned_abs() > CLOCK_TOLERANCE {
-            let seconds = offset.unsigned_abs() as f64 / 1000.0;
-            let side = if offset > 0 { "behind" } else { "ahead of" };
-            vec![format!(
-                "this machine's clock was {seconds:.1} s {side} that of Redis when this process started: \
-                 decisions go by Redis, logs by this machine; set it by NTP"
-            )]
-        } else {
-            Vec::new()
-        };
+        let clock = self.link.clock();
+        let (offset, ahead) = (clock.offset(), clock.store_ahead());
+        metrics.clock_offset.set(seconds(offset));
+        metrics.clock_disagreement.set(seconds(ahead));
+        let mut lines = Vec::new();
+        let disagreement = clock.disagreement();
+        if let Some(ahead) = disagreement.store_ahead
+            && !disagreement.is_accepted
+        {
+            lines.push(format!(
+                "the clock of Redis is {} decision time, which goes on by the boot-time clock: set the clock of Redis \
+                 by NTP, or say with `curfew clock --accept` which one is right",
+                side(ahead, "ahead of", "behind")
+            ));
+        }
+        if let Some(ahead) = disagreement.replicas_ahead {
+            lines.push(format!(
+                "the time of this replica is {} that of the other replicas: restart it",
+                side(-ahead, "ahead of", "behind")
+            ));
+        }
+        let wall = offset - ahead;
+        if wall.unsigned_abs() > WALL_TOLERANCE {
+            lines.push(format!(
+                "this machine's clock is {} decision time; logs go by this machine: set it by NTP",
+                side(-wall, "ahead of", "behind")
+            ));
+        }
         advice.set("clock", lines);
     }
+}
+
+/// `1.5 s ahead of`.
+fn side(millis: i64, ahead: &str, behind: &str) -> String {
+    let which = if millis > 0 { ahead } else { behind };
+    format!("{:.1} s {which}", seconds(millis).abs())
+}
+
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
 }

@@ -1,0 +1,52 @@
+use rustix::time::{ClockId, clock_gettime};
+use sha2::{Digest, Sha256};
+
+use super::{BootId, Clock};
+use crate::session::Timestamp;
+
+/// Milliseconds since the machine was booted, suspends included (`CLOCK_BOOTTIME` of Linux). Setting the
+/// machine's clock does not move it. [`std::time::Instant`] stands still while the machine is suspended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BootClock;
+
+/// On macOS the monotonic clock counts suspends.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const CLOCK: ClockId = ClockId::Monotonic;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CLOCK: ClockId = ClockId::Boottime;
+
+impl Clock for BootClock {
+    fn now(&self) -> Timestamp {
+        let time = clock_gettime(CLOCK);
+        let millis = time.tv_sec * 1000 + time.tv_nsec / 1_000_000;
+        Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+impl BootClock {
+    /// What tells this boot of this machine from all others; `None` where the system does not say. A time
+    /// namespace (`time_namespaces(7)`) has a boot-time clock of its own, so it counts as another machine.
+    #[must_use]
+    pub fn id() -> Option<BootId> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let namespace = std::fs::read_link("/proc/self/ns/time").ok();
+        let mut hash = Sha256::new();
+        hash.update(b"curfew boot 1\0");
+        hash.update(boot.trim());
+        hash.update(namespace.map_or_else(Vec::new, |path| path.into_os_string().into_encoded_bytes()));
+        hash.finalize().first_chunk().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_on_and_the_boot_has_one_name() {
+        let before = BootClock.now();
+        assert!(before > Timestamp::default());
+        assert!(BootClock.now() >= before);
+        assert_eq!(BootClock::id(), BootClock::id());
+    }
+}

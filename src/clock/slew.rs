@@ -1,0 +1,100 @@
+use crate::session::Timestamp;
+
+/// How fast decision time may run against the boot-time clock: 1 µs in 1 ms, which is 0.1 %.
+pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
+
+/// Decision time as a function of the boot-time clock: an offset that moves to its target at a
+/// limited rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slew {
+    /// The boot time, in milliseconds, from which the offset moves.
+    since: i64,
+    /// Decision time less boot time at `since`, in microseconds.
+    offset: i64,
+    /// Where the offset moves to, in microseconds.
+    target: i64,
+    /// The most that it moves in a millisecond, in microseconds.
+    rate: i64,
+}
+
+impl Slew {
+    /// A clock that is ahead of the boot-time clock by `offset` microseconds.
+    pub(super) const fn at(boot: i64, offset: i64, rate: i64) -> Self {
+        Self {
+            since: boot,
+            offset,
+            target: offset,
+            rate,
+        }
+    }
+
+    /// Decision time less boot time, in microseconds, at a boot time in milliseconds.
+    pub(super) fn offset(&self, boot: i64) -> i64 {
+        let most = boot
+            .saturating_sub(self.since)
+            .max(0)
+            .saturating_mul(self.rate);
+        let rest = self.target.saturating_sub(self.offset);
+        self.offset.saturating_add(rest.clamp(-most, most))
+    }
+
+    /// Decision time in milliseconds.
+    pub(super) fn now(&self, boot: i64) -> i64 {
+        boot.saturating_add(self.offset(boot).div_euclid(1000))
+    }
+
+    /// The same clock, on its way to another offset.
+    pub(super) fn aimed_at(&self, boot: i64, target: i64) -> Self {
+        Self {
+            since: boot,
+            offset: self.offset(boot),
+            target,
+            rate: self.rate,
+        }
+    }
+}
+
+/// A time in milliseconds with a sign, for differences.
+pub(super) fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The time that so many milliseconds stand for; the epoch for a negative number.
+pub(super) fn timestamp(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn it_moves_by_a_thousandth_and_stops_at_the_target() {
+        let clock = Slew::at(1_000, 5_000, 1).aimed_at(1_000, 9_000);
+        assert_eq!(clock.offset(1_000), 5_000);
+        assert_eq!(clock.offset(2_000), 6_000, "1 ms in a second");
+        assert_eq!(clock.offset(5_000), 9_000);
+        assert_eq!(clock.offset(500_000), 9_000);
+        let back = clock.aimed_at(2_000, 0);
+        assert_eq!(back.offset(4_000), 4_000);
+        assert_eq!(back.now(4_000), 4_004);
+    }
+
+    proptest! {
+        #[test]
+        fn its_rate_is_bounded_however_often_it_is_aimed(
+            aims in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
+        ) {
+            let (start, mut boot) = (Slew::at(0, 0, 1), 0);
+            let mut clock = start;
+            for (pause, target) in aims {
+                boot += pause;
+                clock = clock.aimed_at(boot, target);
+            }
+            let moved = clock.offset(boot) - start.offset(0);
+            prop_assert!(moved.abs() <= boot, "{moved} µs in {boot} ms");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How a replica that starts finds the time that the others go by.
+
+use super::super::slew::Slew;
+use super::{Action, DISPUTED_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
+
+/// A record that running replicas keep is not older, in milliseconds: a refresh and a heartbeat.
+const FRESH_MILLIS: i64 = REFRESH_MILLIS + 1_000;
+/// Two clocks that are set by NTP differ by less, in milliseconds.
+const WALL_TOLERANCE: i64 = 1_000;
+
+impl Timeline {
+    /// Joins the timeline where its time can be told. `was_refreshed`: another replica has just written the record.
+    pub(super) fn join(&mut self, boot: i64, was_refreshed: bool, wall: i64) -> Action {
+        let Some((ahead, uncertainty)) = self.samples.ahead() else {
+            return Action::Keep;
+        };
+        let offset = match self.record {
+            None => self.join_first(ahead, wall),
+            Some(record) if !self.tuning.joins_with_care => Some(ahead + record.offset / 1000),
+            Some(record) => self
+                .join_same_boot(boot, record)
+                .or_else(|| self.join_fresh(boot, record, ahead, uncertainty))
+                .or_else(|| was_refreshed.then(|| record.at - boot))
+                .or_else(|| self.join_abandoned(boot, record, ahead, wall)),
+        };
+        let Some(offset) = offset else {
+            return Action::Keep;
+        };
+        let slew = Slew::at(boot, offset * 1000, self.tuning.rate);
+        self.slew = Some(slew);
+        self.steps = self.record.map_or(0, |record| record.steps);
+        self.maintain(boot)
+    }
+
+    /// Nobody has been here before, or the store has lost the record.
+    fn join_first(&self, ahead: i64, wall: i64) -> Option<i64> {
+        let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE;
+        (agree || self.samples.is_settled(self.tuning.settling)).then_some(ahead)
+    }
+
+    /// A process on this machine wrote the record, and the machine has been up since: the boot-time
+    /// clock says how long ago that was, whatever happened to the other clocks.
+    fn join_same_boot(&self, boot: i64, record: TimelineRecord) -> Option<i64> {
+        let (id, at) = record.boot?;
+        (Some(id) == self.boot_id && boot >= at).then_some(record.at - at)
+    }
+
+    /// By the store's clock the record was refreshed just now: that clock goes on as it did.
+    fn join_fresh(
+        &self,
+        boot: i64,
+        record: TimelineRecord,
+        ahead: i64,
+        uncertainty: i64,
+    ) -> Option<i64> {
+        let time = boot + ahead + record.offset.div_euclid(1000);
+        let tolerance = self.tuning.tolerance + uncertainty;
+        let age = time - record.at;
+        let fresh = -tolerance..=FRESH_MILLIS;
+        (self.samples.is_undisputed() && fresh.contains(&age)).then_some(time - boot)
+    }
+
+    /// No replica runs. The recorded offset may be outdated: the wall clock of this machine decides
+    /// between the store's time with it and without it. Decision time never goes back before the
+    /// time in the record.
+    fn join_abandoned(
+        &self,
+        boot: i64,
+        record: TimelineRecord,
+        ahead: i64,
+        wall: i64,
+    ) -> Option<i64> {
+        let is_abandoned = boot - self.record_since >= self.tuning.abandoned_after + DISPUTED_MILLIS;
+        if !is_abandoned || !self.samples.is_settled(self.tuning.settling) {
+            return None;
+        }
+        let with_offset = ahead + record.offset.div_euclid(1000);
+        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE;
+        let chosen = match (trusts(with_offset), trusts(ahead)) {
+            (false, true) => ahead,
+            (true, _) => with_offset,
+            // The later one: a session may end early, and never late.
+            (false, false) => with_offset.max(ahead),
+        };
+        Some(chosen.max(record.at - boot))
+    }
+}

@@ -1,0 +1,172 @@
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::super::samples::Settling;
+use super::model::{Event, World};
+use super::*;
+
+/// The slew, and the drift of a boot-time clock that nobody corrects: 0.1 % and 0.0127 %.
+const RATE_MILLIONTHS: i64 = 1_130;
+/// Rounding, and the asymmetry of the answers, in milliseconds.
+const ROUNDING: i64 = 10;
+/// How far a replica may be from the others after it has joined them: the tolerance and a poll. During a
+/// jump of the store's clock by less than what makes a record outdated, that is added.
+const JOIN_ERROR: i64 = 900;
+const JOIN_ERROR_DURING_JUMP: i64 = 3_500;
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let jumps = || prop_oneof![
+        -90_000_000_i64..90_000_000,
+        -10_000_i64..10_000,
+        Just(3_600_000),
+        Just(-60_000),
+    ];
+    let event = prop_oneof![
+        6 => (1_u8..120).prop_map(Event::Run),
+        2 => jumps().prop_map(Event::Jump),
+        2 => (1_u8..4, jumps()).prop_map(|(beats, by)| Event::Blip(beats, by)),
+        1 => (0_u16..200, 0_u16..200).prop_map(|(there, back)| Event::Network(there, back)),
+        2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall)),
+        1 => Just(Event::Stop),
+        1 => Just(Event::Lose),
+    ];
+    proptest::collection::vec(event, 1..60)
+}
+
+/// Runs a history; says what is wrong.
+fn judge(tuning: Tuning, events: &[Event]) -> Result<(), String> {
+    let mut world = World::new(tuning);
+    for event in events {
+        world.apply(*event, |world| {
+            let recently = world.micros / 1000 - world.jumped < 60_000;
+            let most_apart = if recently || world.jumped > i64::MIN / 4 {
+                JOIN_ERROR_DURING_JUMP
+            } else {
+                JOIN_ERROR
+            };
+            let mut errors = Vec::new();
+            for machine in &world.machines {
+                let Some((elapsed, more)) = machine.counted(world.micros) else {
+                    continue;
+                };
+                let bound = elapsed * RATE_MILLIONTHS / 1_000_000 + ROUNDING;
+                if more.abs() > bound {
+                    return Err(format!(
+                        "{elapsed} ms passed, and decision time counted {more} ms more, after {event:?}"
+                    ));
+                }
+                errors.extend(machine.error(world.micros));
+            }
+            let (first, last) = (errors.iter().min(), errors.iter().max());
+            match (first, last) {
+                (Some(first), Some(last)) if last - first > most_apart => {
+                    Err(format!("replicas are {} ms apart after {event:?}", last - first))
+                }
+                _ => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn run(tuning: Tuning, cases: u32) -> Result<(), String> {
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&events(), |events| {
+            judge(tuning, &events).map_err(TestCaseError::fail)
+        })
+        .map_err(|error| error.to_string())
+}
+
+/// Whatever the store's clock does: elapsed time is counted within 0.113 %, no jump moves decision
+/// time, and the replicas agree.
+#[test]
+fn elapsed_time_is_counted_right_whatever_the_clocks_do() {
+    run(Tuning::DEFAULT, 3000).unwrap();
+}
+
+/// The property notices each of these faults.
+#[test]
+fn the_property_fails_when_a_rule_is_left_out() {
+    let settling = |samples, over| Settling { samples, over };
+    for (fault, tuning) in [
+        (
+            "a difference of an hour is followed at once",
+            Tuning {
+                tolerance: 200_000_000,
+                rate: 1_000_000,
+                ..Tuning::DEFAULT
+            },
+        ),
+        (
+            "decision time runs 1 % fast",
+            Tuning {
+                rate: 10,
+                ..Tuning::DEFAULT
+            },
+        ),
+        (
+            "one answer is believed, and the record is corrected at once",
+            Tuning {
+                settling: settling(1, 0),
+                abandoned_after: 0,
+                ..Tuning::DEFAULT
+            },
+        ),
+        (
+            "a replica that starts believes the store's clock",
+            Tuning {
+                joins_with_care: false,
+                ..Tuning::DEFAULT
+            },
+        ),
+    ] {
+        assert!(run(tuning, 600).is_err(), "unnoticed: {fault}");
+    }
+}
+
+fn world(events: &[Event]) -> World {
+    let mut world = World::new(Tuning::DEFAULT);
+    for event in events {
+        world.apply(*event, |_| Ok::<_, ()>(())).unwrap();
+    }
+    world
+}
+
+#[test]
+fn an_hour_ahead_and_back_changes_nothing() {
+    let hour = 3_600_000;
+    for beats in [1, 4, 40, 200] {
+        let world = world(&[
+            Event::Run(10),
+            Event::Jump(hour),
+            Event::Run(beats),
+            Event::Jump(-hour),
+            Event::Run(200),
+        ]);
+        let error = world.machines[0].error(world.micros).unwrap();
+        assert!(error.abs() < 200, "{error} ms after {beats} beats");
+    }
+}
+
+#[test]
+fn a_replica_that_starts_during_a_disagreement_joins_it() {
+    for when in [1, 3, 5, 8, 20] {
+        let world = world(&[
+            Event::Run(10),
+            Event::Jump(-60_000),
+            Event::Run(when),
+            Event::Start(0, 0),
+            Event::Run(30),
+        ]);
+        assert_eq!(world.machines.len(), 2);
+        for machine in &world.machines {
+            let error = machine.error(world.micros).unwrap();
+            assert!(error.abs() < JOIN_ERROR, "{error} ms, started after {when} beats");
+        }
+    }
+}

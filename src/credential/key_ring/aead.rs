@@ -1,0 +1,195 @@
+//! Encryption of what is kept in a store that others may read or write.
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac::{HMAC_SHA256, Key, sign};
+
+use super::{KeyError, KeyRing, SigningKey, random};
+
+/// Bytes of a key's name in a sealed text.
+const KEY_ID: usize = 2;
+/// Random bytes of the nonce. The key is of one context, under which few texts are sealed.
+const RANDOM: usize = 8;
+/// Bytes of the authentication tag.
+const TAG: usize = 16;
+
+/// How many bytes a sealed text is longer than the plain one.
+pub const SEAL_BYTES: usize = KEY_ID + RANDOM + TAG;
+
+/// Why a sealed text could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsealable {
+    /// No key of the ring has the name that the text was sealed under.
+    #[error("it is sealed under a key that is not in the key ring")]
+    UnknownKey,
+    /// The text was changed, or was sealed for something else.
+    #[error("it was changed, or belongs to something else")]
+    Forged,
+}
+
+/// What a text is sealed for: a text that was sealed for another purpose or name does not open.
+#[derive(Clone, Copy, Debug)]
+pub struct SealedFor<'a> {
+    /// The kind of the text, such as `record 3`.
+    pub purpose: &'a str,
+    /// Whose text it is: the session ID, or the key in the store.
+    pub name: &'a [u8],
+}
+
+/// The short name of a key, as it stands in sealed texts.
+pub type ShortKeyId = [u8; KEY_ID];
+
+impl KeyRing {
+    /// Encrypts and authenticates `plain` under the first key (AES-256-GCM, NIST SP 800-38D), behind `head`, which is
+    /// authenticated. Each name has a key of its own (HMAC-SHA-256), so a random nonce of 64 bits is enough for the few
+    /// texts of one name.
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] when there is no key, [`KeyError::Random`] when the operating system gives no
+    /// random numbers.
+    pub fn encrypt(&self, of: SealedFor<'_>, head: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let key = self.keys.first().ok_or(KeyError::Empty)?;
+        let nonce = random::<RANDOM>()?;
+        let mut text = Vec::with_capacity(head.len() + plain.len() + SEAL_BYTES);
+        text.extend_from_slice(head);
+        text.extend_from_slice(&key.id[..KEY_ID]);
+        text.extend_from_slice(&nonce);
+        let start = text.len();
+        text.extend_from_slice(plain);
+        let (authenticated, secret) = text.split_at_mut(start);
+        let tag = key
+            .of(of)?
+            .seal_in_place_separate_tag(padded(&nonce), Aad::from(&*authenticated), secret)
+            .map_err(|_| KeyError::NotAKey)?;
+        text.extend_from_slice(tag.as_ref());
+        Ok(text)
+    }
+
+    /// What was encrypted for the same purpose and name behind `head` bytes, under any key of this ring.
+    ///
+    /// # Errors
+    /// [`Unsealable`].
+    pub fn decrypt(&self, of: SealedFor<'_>, head: usize, text: &[u8]) -> Result<Vec<u8>, Unsealable> {
+        let start = head + KEY_ID + RANDOM;
+        let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
+        let (id, nonce) = authenticated[head..].split_at(KEY_ID);
+        let mut outcome = Err(Unsealable::UnknownKey);
+        // Two keys may have the same short name.
+        for key in self.keys.iter().filter(|key| key.id[..KEY_ID] == *id) {
+            let mut secret = secret.to_vec();
+            let key = key.of(of).map_err(|_| Unsealable::Forged)?;
+            let opened = key.open_in_place(padded(nonce), Aad::from(authenticated), &mut secret);
+            match opened.map(|plain| plain.len()) {
+                Ok(length) => {
+                    secret.truncate(length);
+                    return Ok(secret);
+                }
+                Err(_) => outcome = Err(Unsealable::Forged),
+            }
+        }
+        outcome
+    }
+
+    /// Whether a text was sealed under the first key, behind `head` bytes.
+    #[must_use]
+    pub fn is_current(&self, head: usize, text: &[u8]) -> bool {
+        short_id(head, text).is_some_and(|id| {
+            let first = self.keys.first();
+            first.is_some_and(|key| key.id[..KEY_ID] == id)
+        })
+    }
+
+    /// The name of the key that a text was sealed under, behind `head` bytes: in full where the ring has
+    /// it, otherwise what the text says of it.
+    #[must_use]
+    pub fn sealed_under(&self, head: usize, text: &[u8]) -> Option<String> {
+        let id = short_id(head, text)?;
+        let known = self.keys.iter().find(|key| key.id[..KEY_ID] == id);
+        Some(known.map_or_else(
+            || format!("{:02x}{:02x} (unknown)", id[0], id[1]),
+            SigningKey::name,
+        ))
+    }
+}
+
+fn short_id(head: usize, text: &[u8]) -> Option<ShortKeyId> {
+    text.get(head..)?.first_chunk().copied()
+}
+
+fn padded(nonce: &[u8]) -> Nonce {
+    let mut all = [0; NONCE_LEN];
+    all[..nonce.len().min(NONCE_LEN)].copy_from_slice(&nonce[..nonce.len().min(NONCE_LEN)]);
+    Nonce::assume_unique_for_key(all)
+}
+
+/// The key that the keys for encryption are derived from.
+pub(super) fn root(key: &[u8; SigningKey::LEN]) -> Key {
+    let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
+    Key::new(HMAC_SHA256, derived.as_ref())
+}
+
+impl SigningKey {
+    /// The key for one purpose and name.
+    fn of(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
+        let mut context = ring::hmac::Context::with_key(&self.encryption);
+        context.update(of.purpose.as_bytes());
+        context.update(b"\0");
+        context.update(of.name);
+        let key = UnboundKey::new(&AES_256_GCM, context.sign().as_ref());
+        key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> SigningKey {
+        SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
+    }
+
+    const RECORD: SealedFor<'_> = SealedFor {
+        purpose: "record 3",
+        name: b"0123456789abcdef",
+    };
+
+    #[test]
+    fn a_text_opens_for_its_purpose_its_name_and_under_its_key() {
+        let (old, new) = (key(), key());
+        let ring = KeyRing::new(vec![old.clone()]).unwrap();
+        let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
+        assert_eq!(text.len(), 1 + 5 + SEAL_BYTES);
+        assert!(!text.windows(5).any(|window| window == b"alice"));
+        assert_eq!(ring.decrypt(RECORD, 1, &text).unwrap(), b"alice");
+        assert!(ring.is_current(1, &text));
+        let rotated = KeyRing::new(vec![new.clone(), old.clone()]).unwrap();
+        assert_eq!(rotated.decrypt(RECORD, 1, &text).unwrap(), b"alice");
+        assert!(!rotated.is_current(1, &text));
+        assert_eq!(rotated.sealed_under(1, &text), Some(old.name()));
+        let removed = KeyRing::new(vec![new]).unwrap();
+        assert_eq!(removed.decrypt(RECORD, 1, &text), Err(Unsealable::UnknownKey));
+        assert!(removed.sealed_under(1, &text).unwrap().ends_with("(unknown)"));
+        for other in [
+            SealedFor { purpose: "record 4", ..RECORD },
+            SealedFor { name: b"fedcba9876543210", ..RECORD },
+        ] {
+            assert_eq!(ring.decrypt(other, 1, &text), Err(Unsealable::Forged));
+        }
+        assert_ne!(ring.encrypt(RECORD, b"\x03", b"alice").unwrap(), text, "a nonce each");
+    }
+
+    proptest! {
+        /// No changed byte, and no changed length, opens.
+        #[test]
+        fn a_changed_text_does_not_open(at in 0..32_usize, bit in 0..8_u8, cut in 0..32_usize) {
+            let ring = KeyRing::new(vec![key()]).unwrap();
+            let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
+            let mut changed = text.clone();
+            changed[at] ^= 1 << bit;
+            prop_assert!(ring.decrypt(RECORD, 1, &changed).is_err());
+            prop_assert!(ring.decrypt(RECORD, 1, &text[..cut]).is_err());
+            prop_assert!(ring.decrypt(RECORD, 1, &[&text[..], b"x"].concat()).is_err());
+        }
+    }
+}

@@ -1,0 +1,30 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::Timestamp;
+use crate::secret::Secret;
+
+/// What is known of a session beside what decisions need; each part only where it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// The client's address at the sign-in.
+    pub address: Option<IpAddr>,
+    /// The client's `User-Agent` at the sign-in.
+    pub user_agent: Option<Arc<str>>,
+    /// The host that the sign-in was for.
+    pub host: Option<Arc<str>>,
+    /// When the subject authenticated at the identity provider (`auth_time`, OpenID Connect Core 1.0 section 2).
+    pub auth_time: Option<Timestamp>,
+    /// The provider's own session: `sid` of OpenID Connect Front-Channel Logout 1.0.
+    pub provider_session: Option<Arc<str>>,
+    /// The kind of a service token.
+    pub service_kind: Option<Arc<str>>,
+    /// The name of a service token.
+    pub service_name: Option<Arc<str>>,
+    /// The region that the session belongs to.
+    pub home_region: Option<Arc<str>>,
+    /// With which Curfew asks the provider whether the subject may still be signed in.
+    pub refresh_token: Option<Secret<String>>,
+    /// Who ended the session: a kind and a name, such as `token:ci`.
+    pub ended_by: Option<Arc<str>>,
+}

@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::credential::{SEAL_BYTES, SigningKey};
+
+const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
+
+fn ring(letter: u8) -> KeyRing {
+    // The last of 43 characters of base64 holds four bits only.
+    let text = char::from(letter).to_string().repeat(42) + "A";
+    KeyRing::new(vec![SigningKey::parse(&text).unwrap()]).unwrap()
+}
+
+fn session() -> Session {
+    Session {
+        subject: Subject::new("alice").unwrap(),
+        attributes: Attributes::default(),
+        policy: PolicyName::new("default").unwrap(),
+        remembered: false,
+        binding: Binding::default(),
+        started: Timestamp::from_millis(1_795_426_200_000),
+        last_seen: Timestamp::from_millis(1_795_426_200_000),
+        deadline: Timestamp::from_millis(1_795_426_200_000 + 43_200_000),
+        retention: Duration::from_secs(4500) + CLOCK_MARGIN,
+        margin: CLOCK_MARGIN,
+        details: None,
+        state: State::Live,
+    }
+}
+
+fn any_details() -> impl Strategy<Value = Option<Arc<Details>>> {
+    let text = || proptest::option::of("[ -~]{0,20}".prop_map(Arc::from));
+    let details = (
+        proptest::option::of(any::<IpAddr>()),
+        (text(), text(), text()),
+        proptest::option::of((0_u64..1 << 43).prop_map(Timestamp::from_millis)),
+        (text(), text(), text(), text()),
+        proptest::option::of("[ -~]{0,20}".prop_map(Secret::new)),
+    );
+    proptest::option::of(details.prop_map(|(address, texts, auth_time, others, token)| {
+        Arc::new(Details {
+            address,
+            user_agent: texts.0,
+            host: texts.1,
+            auth_time,
+            provider_session: texts.2,
+            service_kind: others.0,
+            service_name: others.1,
+            home_region: others.2,
+            ended_by: others.3,
+            refresh_token: token,
+        })
+    }))
+}
+
+fn any_session() -> impl Strategy<Value = Session> {
+    (
+        0_u64..4_000_000_000_000,
+        0_u64..43_200_000,
+        proptest::collection::vec("[a-z]{1,8}", 0..4),
+        proptest::option::of((0..EndReason::ALL.len(), 0_u64..43_200_000)),
+        (any::<bool>(), any::<bool>()),
+        proptest::option::of((any::<IpAddr>(), 1_u8..=128)),
+        proptest::option::of(any::<[u8; UserAgentHash::LEN]>()),
+        any_details(),
+    )
+        .prop_map(
+            |(started, seen, groups, end, (remembered, margin), network, user_agent, details)| {
+                let started = Timestamp::from_millis(started);
+                let groups = groups.iter().map(String::as_str);
+                let mut session = Session {
+                    attributes: Attributes::sorted([("groups", groups)]).unwrap(),
+                    remembered,
+                    binding: Binding {
+                        network: network.map(|(address, bits)| Network::of(address, bits)),
+                        user_agent: user_agent.map(UserAgentHash::from_bytes),
+                    },
+                    started,
+                    last_seen: started.plus(Duration::from_millis(seen)),
+                    deadline: started.plus(Duration::from_millis(43_200_000)),
+                    margin: if margin { CLOCK_MARGIN } else { Duration::ZERO },
+                    details: details.filter(|details| **details != Details::default()),
+                    ..session()
+                };
+                if let Some((reason, after)) = end {
+                    let at = session.started.plus(Duration::from_millis(after));
+                    session.end(EndReason::ALL[reason], at);
+                }
+                session
+            },
+        )
+}
+
+#[test]
+fn a_record_without_attributes_is_small() {
+    let record = encode(ID, &session(), &ring(b'A')).unwrap();
+    // With the four bytes that Redis adds, it stays in an allocation of 80.
+    assert!(record.len() <= 76, "{} bytes", record.len());
+}
+
+#[test]
+fn nothing_of_a_session_can_be_read() {
+    let mut session = session();
+    session.attributes =
+        Attributes::sorted([("email", ["alice@example.com"]), ("groups", ["admins"])]).unwrap();
+    let record = encode(ID, &session, &ring(b'A')).unwrap();
+    for word in ["alice", "admins", "email", "default"] {
+        let found = record.windows(word.len()).any(|part| part == word.as_bytes());
+        assert!(!found, "{word}");
+    }
+}
+
+#[test]
+fn a_record_of_another_session_is_refused() {
+    let record = encode(ID, &session(), &ring(b'A')).unwrap();
+    let expiry = session().expires();
+    let other = SessionId::from_bytes(*b"fedcba9876543210");
+    assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
+    // Somebody has moved it, and made it look like the other's.
+    let mut moved = record;
+    moved[1..HEAD].copy_from_slice(&other.as_bytes()[..TAG]);
+    let refused = decode(other, &moved, expiry, &ring(b'A')).unwrap_err();
+    assert!(refused.to_string().contains("changed outside"), "{refused}");
+}
+
+/// What a later version of this program may write.
+#[test]
+fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
+    let ring = ring(b'A');
+    let record = encode(ID, &session(), &ring).unwrap();
+    let plain = ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap();
+    let with = |number: u8| {
+        let mut body: Body<'_> = postcard::from_bytes(&plain).unwrap();
+        body.fields.push((number, b"?"));
+        let plain = postcard::to_stdvec(&body).unwrap();
+        let head = &record[..HEAD];
+        let record = ring.encrypt(sealed_for(&ID), head, &plain).unwrap();
+        decode(ID, &record, session().expires(), &ring)
+    };
+    assert_eq!(with(201).unwrap(), session());
+    assert!(with(200).is_err());
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(session in any_session()) {
+        let record = encode(ID, &session, &ring(b'A')).unwrap();
+        prop_assert!(record.len() > SEAL_BYTES);
+        let read = decode(ID, &record, session.expires(), &ring(b'A'));
+        prop_assert_eq!(read.unwrap(), session);
+        prop_assert!(decode(ID, &record, Timestamp::default(), &ring(b'B')).is_err());
+    }
+
+    /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+    #[test]
+    fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
+        prop_assume!(session.state != State::Live);
+        let record = encode(ID, &session, &ring(b'A')).unwrap();
+        let read = decode(ID, &record, Timestamp::from_millis(expiry), &ring(b'A'));
+        prop_assert_eq!(read.unwrap(), session);
+    }
+
+    /// Nobody without a key makes a record, and no byte of one can be changed.
+    #[test]
+    fn a_changed_record_is_refused(session in any_session(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
+        let mut record = encode(ID, &session, &ring(b'A')).unwrap();
+        let at = at.index(record.len());
+        record[at] ^= 1 << bit;
+        prop_assert!(decode(ID, &record, session.expires(), &ring(b'A')).is_err());
+    }
+
+    #[test]
+    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+        let _ = decode(ID, &bytes, Timestamp::from_millis(expiry), &ring(b'A'));
+        let head = [&[VERSION][..], &ID.as_bytes()[..TAG], &bytes].concat();
+        prop_assert!(decode(ID, &head, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
+    }
+}
