@@ -178,18 +178,28 @@ impl Session {
         }
     }
 
-    /// How long after its end the record is kept.
+    /// How long the record is kept after the end, and of use after the last activity.
     #[must_use]
     pub fn tombstone_retention(&self) -> Duration {
         self.retention.saturating_sub(self.margin)
     }
 
-    /// The instant from which the store may forget the record.
+    /// The instant from which the record is of no use.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
+        let last = match self.state {
+            State::Live => self.last_seen,
+            State::Ended(end) => end.at,
+        };
+        last.plus(self.tombstone_retention())
+    }
+
+    /// The instant until which a store keeps the record whose clock may be ahead.
+    #[must_use]
+    pub fn kept_until(&self) -> Timestamp {
         match self.state {
             State::Live => self.last_seen.plus(self.retention),
-            State::Ended(end) => end.at.plus(self.tombstone_retention()),
+            State::Ended(_) => self.expires(),
         }
     }
 

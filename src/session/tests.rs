@@ -413,7 +413,7 @@ proptest! {
         telling in 0_u32..200,
     ) {
         let mut session = session(&at_start);
-        session.retention = at_start.retention(telling * SECOND);
+        session.retention = at_start.retention(telling * SECOND) + session.margin;
         touches.iter().for_each(|at| session.touch(*at));
         let kept_for = session.expires().minus(MIN_TELLING);
         if now >= kept_for {

@@ -230,7 +230,7 @@ impl RedisStore {
     /// tombstone has to be there for a time that Redis measures.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
-            State::Live => session.expires(),
+            State::Live => session.kept_until(),
             State::Ended(_) => self.clock().at_store(session.expires()),
         }
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::lock::Mutex;
-use crate::session::{Session, SessionId, SessionMap, Subject, Timestamp};
+use crate::session::{CLOCK_MARGIN, Session, SessionId, SessionMap, Subject, Timestamp};
 use crate::telemetry::Metrics;
 
 /// The most sessions whose activity is kept in memory; a further one is written at once.
@@ -108,7 +108,7 @@ impl Pending {
     /// `touch` could not be written: it is due again soon, for as long as it is of use. Says
     /// whether it was given up.
     fn failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
-        let of_use = now < touch.at.plus(touch.retention);
+        let of_use = now < touch.at.plus(exact(touch.retention));
         if of_use {
             self.reschedule(id, now.plus(touch.interval.min(RETRY)));
         } else {
@@ -313,5 +313,10 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
 
 #[cfg(test)]
 mod races;
+/// The retention without the margin for the store's clock, where it has one.
+fn exact(retention: Duration) -> Duration {
+    retention.checked_sub(CLOCK_MARGIN).unwrap_or(retention)
+}
+
 #[cfg(test)]
 mod tests;

@@ -192,7 +192,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
     store.create(ID, &session).await.unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let expiry = |key: &[u8]| -> u64 { server.command(&[b"PEXPIRETIME", key]) };
-    assert_eq!(expiry(&key), session.expires().as_millis());
+    assert_eq!(expiry(&key), session.kept_until().as_millis());
     let later = session.started.plus(5 * MINUTE);
     store.touch(ID, touch(&session, later)).await.unwrap();
     assert_eq!(expiry(&key), later.plus(session.retention).as_millis());

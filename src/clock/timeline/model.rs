@@ -109,7 +109,10 @@ impl World {
                 self.store_error += by;
                 self.jumped = self.micros / 1000;
             }
-            Event::Blip(beats, by) => self.blip = (beats, by),
+            Event::Blip(beats, by) => {
+                self.blip = (beats, by);
+                self.jumped = self.micros / 1000;
+            }
             Event::Network(there, back) => self.way = (i64::from(there), i64::from(back)),
             Event::Start(drift, wall) => self.start(i64::from(drift), wall),
             Event::Stop if self.joined() > 1 => {

@@ -47,7 +47,7 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
         "a live session is never given up"
     );
 
-    let retention = session(START).retention;
+    let retention = session(START).tombstone_retention();
     let touch = Touch {
         at: START.plus(MINUTE / 2),
         last_seen: START,
@@ -73,7 +73,7 @@ async fn what_is_forgotten_leaves_nothing_behind() {
         store.create(id(number), &session(START)).await.unwrap();
     }
     assert_eq!(store.reclaim(), 0);
-    clock.advance(session(START).retention);
+    clock.advance(session(START).tombstone_retention());
     assert_eq!(store.reclaim(), 5);
     assert!(store.is_empty());
     assert!(store.tables.read().subjects.is_empty());

@@ -113,7 +113,7 @@ fn nothing_of_a_session_can_be_read() {
 #[test]
 fn a_record_of_another_session_is_refused() {
     let record = encode(ID, &session(), &ring(b'A')).unwrap();
-    let expiry = session().expires();
+    let expiry = session().kept_until();
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
     // Somebody has moved it, and made it look like the other's.
@@ -135,7 +135,7 @@ fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
         let plain = postcard::to_stdvec(&body).unwrap();
         let head = &record[..HEAD];
         let record = ring.encrypt(sealed_for(&ID), head, &plain).unwrap();
-        decode(ID, &record, session().expires(), &ring)
+        decode(ID, &record, session().kept_until(), &ring)
     };
     assert_eq!(with(201).unwrap(), session());
     assert!(with(200).is_err());
@@ -146,7 +146,7 @@ proptest! {
     fn what_is_written_is_read(session in any_session()) {
         let record = encode(ID, &session, &ring(b'A')).unwrap();
         prop_assert!(record.len() > SEAL_BYTES);
-        let read = decode(ID, &record, session.expires(), &ring(b'A'));
+        let read = decode(ID, &record, session.kept_until(), &ring(b'A'));
         prop_assert_eq!(read.unwrap(), session);
         prop_assert!(decode(ID, &record, Timestamp::default(), &ring(b'B')).is_err());
     }
@@ -166,7 +166,7 @@ proptest! {
         let mut record = encode(ID, &session, &ring(b'A')).unwrap();
         let at = at.index(record.len());
         record[at] ^= 1 << bit;
-        prop_assert!(decode(ID, &record, session.expires(), &ring(b'A')).is_err());
+        prop_assert!(decode(ID, &record, session.kept_until(), &ring(b'A')).is_err());
     }
 
     #[test]
