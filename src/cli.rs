@@ -2,6 +2,7 @@
 
 mod admin_api;
 mod check_config;
+mod clock;
 mod colour;
 mod compliance;
 mod demo;
@@ -55,6 +56,8 @@ enum Command {
     Schema,
     /// Upgrade the records in Redis to the version that this program writes, while checks go on.
     Migrate(migrate::MigrateArgs),
+    /// Compare the clocks of Redis, of the replicas and of this machine, and say which one is right.
+    Clock(clock::ClockArgs),
     /// Make a key for token.keys, or an admin token.
     Keygen(keygen::KeygenArgs),
     /// List, show, end and watch sessions, over the admin API.
@@ -110,6 +113,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Schema => schema::run(),
             Command::Migrate(args) => migrate::run(&args),
+            Command::Clock(args) => clock::run(&args),
             Command::Keygen(args) => keygen::run(&args),
             Command::Probe(args) => probe::run(&args),
             Command::Lint(args) => lint::run(&args),

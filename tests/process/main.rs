@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clocks;
 mod commands;
 mod continuity;
 mod events;

@@ -162,6 +162,7 @@ Commands:
   explain       Say which rule and which policies a request meets, whether it is activity, and which limits apply
   schema        Print the JSON Schema of the configuration file, for editors
   migrate       Upgrade the records in Redis to the version that this program writes, while checks go on
+  clock         Compare the clocks of Redis, of the replicas and of this machine, and say which one is right
   keygen        Make a key for token.keys, or an admin token
   sessions      List, show, end and watch sessions, over the admin API
   probe         Try whether idle sessions end, at a page behind a proxy, as a client sees it

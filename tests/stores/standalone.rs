@@ -304,7 +304,7 @@ async fn a_server_that_is_not_there_is_an_error() {
 async fn a_newer_schema_is_refused() {
     let server = RedisServer::start();
     drop(Running::connected(settings(&server.url())).await);
-    server.command::<()>(&[b"SET", b"test:schema", b"3"]);
+    server.command::<()>(&[b"SET", b"test:schema", b"4"]);
     let store = RedisStore::new(
         settings(&server.url()),
         Arc::new(StoreClock::new()),
@@ -312,7 +312,7 @@ async fn a_newer_schema_is_refused() {
     );
     let error = store.run(Default::default()).await.unwrap_err();
     assert!(
-        matches!(error, ConnectError::NewerSchema { found: 3, known: 2 }),
+        matches!(error, ConnectError::NewerSchema { found: 4, known: 3 }),
         "{error}"
     );
 }

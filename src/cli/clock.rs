@@ -1,0 +1,97 @@
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use super::ConfigArgs;
+use crate::clock::{Accepted, Clock, Stopwatch, StoreClock};
+use crate::config::StoreConfig;
+use crate::live::Live;
+use crate::store::SessionStore;
+use crate::store::redis::RedisStore;
+
+/// How long the clocks are compared before anything is said of them.
+const COMPARING: Duration = Duration::from_secs(3);
+/// How long to wait for Redis, and for the clocks to agree with themselves, in seconds.
+const TIMEOUT_SECONDS: f64 = 20.0;
+
+/// What can be given to `curfew clock`.
+#[derive(Args, Debug)]
+pub(super) struct ClockArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Say which clock is right: `store` sets decision time to the clock of Redis on all replicas, forward or back;
+    /// `timeline` keeps decision time as it is, and ends the warning.
+    #[arg(long, value_name = "CLOCK")]
+    accept: Option<AcceptArg>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AcceptArg {
+    Store,
+    Timeline,
+}
+
+/// Compares the clocks, and applies the operator's word.
+pub(super) fn run(args: &ClockArgs) -> anyhow::Result<()> {
+    let config = args.config.load()?.config;
+    let StoreConfig::Redis { settings, .. } = &config.store else {
+        bail!("store.url is `memory:`: decision time is the boot-time clock of the process alone");
+    };
+    let Some(key_ring) = config.key_ring.clone() else {
+        bail!("token.keys is missing: the time that replicas agree on is encrypted with it");
+    };
+    let clock = Arc::new(StoreClock::new());
+    let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let accept = args.accept;
+    runtime.block_on(async {
+        tokio::select! {
+            ended = store.run(CancellationToken::new()) => ended.context("store"),
+            done = compare(&store, accept) => done,
+        }
+    })
+}
+
+async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Result<()> {
+    let waited = Stopwatch::start();
+    while let Err(error) = store.ready().await {
+        if waited.seconds() > TIMEOUT_SECONDS {
+            return Err(error).context("store.url");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(COMPARING).await;
+    let mut out = std::io::stdout();
+    let clock = store.clock();
+    writeln!(out, "decision time: {}", clock.now())?;
+    writeln!(out, "the clock of Redis is ahead of it by {:+.3} s", seconds(clock.store_ahead()))?;
+    let wall = clock.store_ahead() - clock.offset();
+    writeln!(out, "the clock of this machine is ahead of it by {:+.3} s", seconds(wall))?;
+    let Some(accept) = accept else { return Ok(()) };
+    let accepted = match accept {
+        AcceptArg::Store => Accepted::Store,
+        AcceptArg::Timeline => Accepted::Timeline,
+    };
+    // Another replica may write at the same moment.
+    while !store.accept_clock(accepted).await.context("store.url")? {
+        if waited.seconds() > TIMEOUT_SECONDS {
+            bail!("the clock of Redis jumps: its answers differ from one another; try again");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    match accept {
+        AcceptArg::Store => writeln!(out, "accepted: decision time is the clock of Redis now, on all replicas")?,
+        AcceptArg::Timeline => writeln!(out, "accepted: decision time stays as it is")?,
+    }
+    Ok(())
+}
+
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}

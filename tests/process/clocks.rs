@@ -1,0 +1,124 @@
+//! Sessions end on time whatever the clock of Redis does.
+
+use super::*;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::local;
+
+const HOUR: i64 = 3_600;
+
+async fn behind_a_clock() -> (RedisServer, FaultProxy, Setup) {
+    let redis = RedisServer::start();
+    let way = FaultProxy::to(local(redis.port)).await;
+    let setup = Setup::redis(&way.url()).limits("6s", "25s");
+    (redis, way, setup)
+}
+
+async fn seconds(seconds: f64) {
+    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+}
+
+/// One answer, an hour for two seconds, a minute back: a session that is used goes on, and one that is not used ends at its
+/// idle limit.
+#[tokio::test]
+async fn a_jump_of_the_clock_of_redis_ends_no_session_and_prolongs_none() {
+    for (ahead, during) in [(HOUR, 2.0), (24 * HOUR, 0.6), (-60, 30.0), (HOUR, 30.0)] {
+        let (_redis, way, setup) = behind_a_clock().await;
+        let curfew = setup.start();
+        let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+        let begun = Stopwatch::start();
+        let mut ended = None;
+        way.set(Fault::Clock(ahead));
+        while begun.seconds() < 20.0 {
+            if begun.seconds() > during {
+                way.set(Fault::None);
+            }
+            assert_eq!(curfew.check(&used).await, ALLOWED, "{ahead} s for {during} s");
+            let shown = curfew.show(&unused).await;
+            if ended.is_none() && shown["state"] == "ended" {
+                ended = Some(begun.seconds());
+                assert_eq!(shown["reason"], "idle_timeout");
+            }
+            seconds(0.3).await;
+        }
+        // It took a moment to look, and the sweeper comes within two seconds.
+        let ended = ended.expect("it has ended");
+        assert!((5.0..15.0).contains(&ended), "after {ended} s; {ahead} s for {during} s");
+        assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
+        eventually("its absolute limit", async || {
+            curfew.check(&used).await == denied("absolute_timeout")
+        })
+        .await;
+        assert!(begun.seconds() < 40.0, "{} s", begun.seconds());
+    }
+}
+
+/// A replica that starts meanwhile goes by the time of the others, and all say what is wrong until an operator
+/// has decided.
+#[tokio::test]
+async fn replicas_go_by_one_time_until_an_operator_decides() {
+    let (_redis, way, setup) = behind_a_clock().await;
+    let setup = setup.limits("30m", "12h");
+    let one = setup.start();
+    let session = one.sign_in("alice").await;
+    way.set(Fault::Clock(HOUR));
+    let two = setup.start();
+    assert_eq!(two.check(&session).await, ALLOWED);
+    let warning = "the clock of Redis is 3600.0 s ahead of decision time";
+    for curfew in [&one, &two] {
+        eventually("it is told", async || {
+            let (_, text) = curfew.ops("/readyz?verbose").await;
+            text.contains(warning)
+        })
+        .await;
+        assert!(curfew.log().contains(warning));
+        let metrics = curfew.ops("/metrics").await.1;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("curfew_clock_disagreement_seconds "))
+            .unwrap();
+        let ahead: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        assert!((ahead - 3_600.0).abs() < 1.0, "{line}");
+        assert_eq!(curfew.check(&session).await, ALLOWED);
+    }
+    let told = text(&run(&setup, &["clock"]).stdout);
+    assert!(told.contains("the clock of Redis is ahead of it by +3600."), "{told}");
+    let accepted = run(&setup, &["clock", "--accept", "timeline"]);
+    assert!(accepted.status.success(), "{}", text(&accepted.stderr));
+    for curfew in [&one, &two] {
+        eventually("it is told no more", async || {
+            !curfew.ops("/readyz?verbose").await.1.contains(warning)
+        })
+        .await;
+        assert_eq!(curfew.check(&session).await, ALLOWED);
+    }
+    // By the clock of Redis more than the idle limit has passed.
+    let accepted = run(&setup, &["clock", "--accept", "store"]);
+    assert!(accepted.status.success(), "{}", text(&accepted.stderr));
+    for curfew in [&one, &two] {
+        eventually("decision time is that of Redis", async || {
+            curfew.check(&session).await == denied("idle_timeout")
+        })
+        .await;
+    }
+}
+
+/// A process that starts alone, and again.
+#[tokio::test]
+async fn a_restart_on_the_same_machine_counts_right() {
+    let (_redis, way, setup) = behind_a_clock().await;
+    let setup = setup.limits("10s", "12h");
+    let first = setup.start();
+    let session = first.sign_in("alice").await;
+    seconds(1.5).await;
+    first.stop().await;
+    for ahead in [HOUR, -HOUR] {
+        way.set(Fault::Clock(ahead));
+        let again = setup.start();
+        assert_eq!(again.check(&session).await, ALLOWED, "{ahead}");
+        again.stop().await;
+    }
+    way.set(Fault::Clock(-HOUR));
+    seconds(12.0).await;
+    let again = setup.start();
+    assert_eq!(again.check(&session).await, denied("idle_timeout"));
+}
