@@ -176,7 +176,7 @@ pub(super) struct SessionView {
     pub(super) bound_to_user_agent: bool,
     /// `ended` also where a limit has been reached and no check has found out yet.
     pub(super) state: StateView,
-    /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
+    /// Why it ended: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_reason: Option<&'static str>,
     /// When the end was established, RFC 3339.

@@ -12,8 +12,8 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
-/// What the signed-out page is told of those who signed out.
-pub(super) const SIGNED_OUT: &str = "signed_out";
+/// The reason that the signed-out page gets of users who signed out.
+pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
 /// `POST /.curfew/sign-out`: ends the session, and makes the browser drop its cookie. A form is shown
 /// the signed-out page, a script gets 204. Where an identity provider signed the person in, a form is
@@ -38,7 +38,7 @@ pub(super) async fn end(
     // lives.
     if let Some((id, _)) = outcome.session {
         let lifecycle = &contracts.checker.lifecycle;
-        let ending = Ending::revoked(lifecycle.clock.now());
+        let ending = Ending::signed_out(lifecycle.clock.now());
         if lifecycle.end(id, ending).await.is_err() {
             let mut failed = outcome;
             failed.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
