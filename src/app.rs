@@ -190,7 +190,7 @@ impl App {
         let token = AdminToken::generate()?;
         let made_up = MadeUp {
             key_ring: config.key_ring.is_none(),
-            admin_token: (config.admin.token_hashes.is_empty()
+            admin_token: (config.admin.tokens.is_empty()
                 && config.admin.kubernetes.is_none())
             .then_some(token.token),
         };
@@ -227,6 +227,7 @@ impl App {
             key_cache: KeyCache::default(),
             seen_notices: Arc::new(SeenNotices::default()),
             observers: Arc::default(),
+            attempts: Arc::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);

@@ -10,6 +10,7 @@ mod decide;
 mod id;
 mod limits;
 mod names;
+mod operator;
 mod record;
 mod timestamp;
 mod verdict;

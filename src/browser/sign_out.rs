@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::asker::Asker;
 use super::{PREFIX, farewell, origin, private};
+use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
@@ -36,10 +37,12 @@ pub(super) async fn end(
     }
     // What has ended is signed out already; what needs a fresher sign-in, or may not go somewhere,
     // lives.
-    if let Some((id, _)) = outcome.session {
+    if let Some((id, session)) = &outcome.session {
         let lifecycle = &contracts.checker.lifecycle;
+        let address = contracts.checker.client_address(&request);
+        let actor = Actor::user(&session.subject, address);
         let ending = Ending::signed_out(lifecycle.clock.now());
-        if lifecycle.end(id, ending).await.is_err() {
+        if lifecycle.end(*id, ending, &actor).await.is_err() {
             let mut failed = outcome;
             failed.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
             return Ok(private(contracts.denial(&request, &failed)));

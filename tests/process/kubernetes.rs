@@ -260,7 +260,8 @@ async fn roles_say_who_may_do_what() {
     })
     .await;
     let refused = &curfew.audited("admin.refused")[0];
-    assert_eq!(refused["verb"], "create");
+    assert_eq!(refused["curfew.admin.verb"], "create");
+    assert_eq!(refused["curfew.actor.kind"], "kubernetes_user");
     assert!(
         !curfew.log().contains(&token("operator")),
         "no token is logged"

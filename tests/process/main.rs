@@ -12,6 +12,7 @@
 mod support;
 
 mod commands;
+mod console;
 mod continuity;
 mod events;
 mod fail_over;
