@@ -155,3 +155,23 @@ impl Actor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{START, session_of};
+
+    #[test]
+    fn an_end_that_is_told_later_names_whom_the_record_names() {
+        let session = session_of("alice", START);
+        for (reason, kind, name) in [
+            (EndReason::IdleTimeout, ActorKind::Policy, Some("default")),
+            (EndReason::AbsoluteTimeout, ActorKind::Policy, Some("default")),
+            (EndReason::SignedOut, ActorKind::User, Some("alice")),
+            (EndReason::Revoked, ActorKind::Curfew, None),
+        ] {
+            let actor = Actor::of_end(reason, &session);
+            assert_eq!((actor.kind, actor.name.as_deref()), (kind, name), "{reason}");
+        }
+    }
+}

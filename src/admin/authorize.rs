@@ -128,14 +128,20 @@ async fn find_user(
     token: &[u8],
     address: Option<IpAddr>,
 ) -> Result<Caller, ApiError> {
+    let kubernetes = admin.kubernetes.as_ref().zip(json_web_token(token));
+    let found = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
+    if let Some((kubernetes, token)) = kubernetes
+        && let Some(user) = kubernetes.known(token)
+    {
+        return found(kubernetes, user);
+    }
     if let Some(wait) = admin.wait(Door::Api, address) {
         return Err(ApiError::TooManyAttempts(wait));
     }
-    if let Some(kubernetes) = &admin.kubernetes
-        && let Some(token) = json_web_token(token)
+    if let Some((kubernetes, token)) = kubernetes
         && let Some(user) = kubernetes.who(token).await?
     {
-        return Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
+        return found(kubernetes, user);
     }
     let actor = Actor::anonymous(address);
     admin.count_wrong(Door::Api, address, |reason| {

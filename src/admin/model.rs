@@ -164,7 +164,7 @@ pub(super) struct SessionView {
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
-    /// By which source it began: `token` for the admin API, `jwt`, `delegated` or `login`.
+    /// By which source it began: `token` for the admin API, `jwt`, `delegated`, `login`, or `console` for an operator's.
     pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.

@@ -108,7 +108,8 @@ mod tests {
     use crate::lifecycle::SignIn;
     use crate::policy::Client;
     use crate::session::EndReason;
-    use crate::testing::{Bench, name};
+    use crate::credential::jwt::Whom;
+    use crate::testing::{Bench, MINUTE, name};
 
     /// A user can't have a session among those of operators, by whatever source.
     #[tokio::test]
@@ -149,6 +150,39 @@ mod tests {
         assert_eq!(bench.lifecycle.use_operator(started.id).await.unwrap(), None);
         let live = bench.stored(started.id).await;
         assert_eq!(live.state, crate::session::State::Live);
+    }
+
+    /// The identity provider tells that the operator logged out.
+    #[tokio::test]
+    async fn a_logout_at_the_provider_ends_an_operators_session() {
+        let bench = Bench::new();
+        let lifecycle = &bench.lifecycle;
+        let name = Subject::of_provider(SessionId::from_bytes([9; 16]));
+        let signed_in = lifecycle.clock.now();
+        let start = async |byte: u8| {
+            let attributes = Attributes::sorted([
+                (Attributes::OPERATOR, ["provider:main:alice"]),
+                (Attributes::PROVIDER, [name.as_str()]),
+            ]);
+            let id = SessionId::from_bytes([byte; 16]);
+            let attributes = attributes.unwrap();
+            let started = lifecycle.start_operator(id, attributes, Some(signed_in), &Actor::CURFEW);
+            started.await.map(|_| id)
+        };
+        let id = start(1).await.unwrap();
+        bench.at(MINUTE);
+        assert!(lifecycle.use_operator(id).await.unwrap().is_some());
+        let whom = Whom {
+            name: name.clone(),
+            one: true,
+            subject: None,
+        };
+        let actor = Actor::provider("https://id.example.com", None);
+        let now = lifecycle.clock.now();
+        lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
+        assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
+        // The sign-in from before opens nothing any more.
+        assert!(matches!(start(2).await, Err(StartError::TooOld)));
     }
 
     #[tokio::test]

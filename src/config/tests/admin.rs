@@ -116,3 +116,52 @@ fn mistakes_in_tokens_name_the_key_the_value_and_what_is_right() {
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+#[test]
+fn the_console_has_limits_of_its_own() {
+    use std::time::Duration;
+
+    let limits = |text: &str| {
+        let loaded = yaml(text).unwrap();
+        let limits = loaded.config.book.policies.console().limits;
+        (limits.idle.unwrap(), limits.absolute)
+    };
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    assert_eq!(limits("admin: {}"), (minutes(15), minutes(480)));
+    assert_eq!(
+        limits("admin: {console: {idle: 5m, absolute: 1h}}"),
+        (minutes(5), minutes(60))
+    );
+    // A preset only shortens the defaults.
+    assert_eq!(
+        limits("admin: {console: {preset: owasp-high}}"),
+        (minutes(5), minutes(240))
+    );
+    assert_eq!(
+        limits("admin: {console: {preset: nist-aal1}}"),
+        (minutes(15), minutes(480))
+    );
+    for (text, expected) in [
+        ("admin: {console: {idle: off}}", "admin.console.idle = \"off\": not a duration"),
+        ("admin: {console: {idle: 0s}}", "admin.console.idle = \"0s\": must be between 1s and 1day"),
+        ("admin: {console: {absolute: 31d}}", "admin.console.absolute = \"31d\": must be between"),
+        (
+            "admin: {console: {idle: 2h, absolute: 1h}}",
+            "admin.console.idle = \"2h\": is longer than admin.console.absolute (1h)",
+        ),
+        (
+            "admin: {console: {preset: pci-dss, idle: 30m}}",
+            "admin.console.idle = \"30m\": is looser than the preset pci-dss allows (15m",
+        ),
+        ("admin: {console: {preset: none}}", "admin.console.preset = \"none\": is not one of the presets"),
+        ("admin: {proxies: 101}", "admin.proxies = \"101\": must be at most 100"),
+        (
+            "{policies: {curfew-console: {}}, default_policy: curfew-console}",
+            "policies.curfew-console: is the policy of the console: choose another name",
+        ),
+    ] {
+        let told = problems(text);
+        assert!(told.contains(expected), "{text}\n{told}");
+    }
+    yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}").unwrap();
+}
