@@ -35,6 +35,7 @@ use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::sweeper;
+use crate::telemetry::audit::Door;
 use crate::telemetry::{Advice, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
@@ -428,6 +429,7 @@ fn tell_known(metrics: &Metrics, policies: &Policies) {
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
     metrics.begin(contracts, known.map(|(name, _)| name.as_str()));
+    metrics.begin_credentials(&[Door::Api, Door::Console].map(Door::as_str));
 }
 
 /// What it means that a part which must run for ever has ended.

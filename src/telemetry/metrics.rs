@@ -315,6 +315,15 @@ impl Metrics {
         })
     }
 
+    /// Shows the refused credentials of these doors before there are any.
+    pub fn begin_credentials(&self, doors: &[&str]) {
+        for door in doors {
+            for result in ["wrong", "limited"] {
+                self.credentials_refused.with_label_values(&[door, result]);
+            }
+        }
+    }
+
     /// Counts a credential that the admin API (`api`) or the console (`console`) refused: `wrong`, or `limited` where its
     /// address has presented too many.
     pub fn credential_refused(&self, door: &str, result: &str) {
