@@ -166,12 +166,20 @@ mod tests {
         let session = session_of("alice", START);
         for (reason, kind, name) in [
             (EndReason::IdleTimeout, ActorKind::Policy, Some("default")),
-            (EndReason::AbsoluteTimeout, ActorKind::Policy, Some("default")),
+            (
+                EndReason::AbsoluteTimeout,
+                ActorKind::Policy,
+                Some("default"),
+            ),
             (EndReason::SignedOut, ActorKind::User, Some("alice")),
             (EndReason::Revoked, ActorKind::Curfew, None),
         ] {
             let actor = Actor::of_end(reason, &session);
-            assert_eq!((actor.kind, actor.name.as_deref()), (kind, name), "{reason}");
+            assert_eq!(
+                (actor.kind, actor.name.as_deref()),
+                (kind, name),
+                "{reason}"
+            );
         }
     }
 }

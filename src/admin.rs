@@ -73,7 +73,10 @@ impl Admin {
     }
 
     fn address_of(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let told = self.address.as_ref().and_then(|header| header.read(headers));
+        let told = self
+            .address
+            .as_ref()
+            .and_then(|header| header.read(headers));
         let address = told.or(peer.map(|peer| peer.ip()));
         address.map(|address| address.to_canonical())
     }
@@ -81,14 +84,18 @@ impl Admin {
     /// How long an address has to wait that has presented many wrong credentials; counted.
     fn wait(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
         let wait = self.attempts.wait(address, self.lifecycle.clock.now())?;
-        self.lifecycle.metrics.credential_refused(door.as_str(), "limited");
+        self.lifecycle
+            .metrics
+            .credential_refused(door.as_str(), "limited");
         Some(wait)
     }
 
     /// Counts a wrong credential. `tell` writes the audit event for a reason; once more where the address has to wait
     /// from now on.
     fn count_wrong(&self, door: Door, address: Option<IpAddr>, tell: impl Fn(&'static str)) {
-        self.lifecycle.metrics.credential_refused(door.as_str(), "wrong");
+        self.lifecycle
+            .metrics
+            .credential_refused(door.as_str(), "wrong");
         tell("wrong_credential");
         if self.attempts.count(address, self.lifecycle.clock.now()) {
             tell("rate_limited");

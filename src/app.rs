@@ -191,9 +191,8 @@ impl App {
         let token = AdminToken::generate()?;
         let made_up = MadeUp {
             key_ring: config.key_ring.is_none(),
-            admin_token: (config.admin.tokens.is_empty()
-                && config.admin.kubernetes.is_none())
-            .then_some(token.token),
+            admin_token: (config.admin.tokens.is_empty() && config.admin.kubernetes.is_none())
+                .then_some(token.token),
         };
         let mut webhook = None;
         if let Some(settings) = config.webhook.clone() {

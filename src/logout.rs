@@ -12,10 +12,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -126,10 +126,7 @@ impl Logouts {
                 notice.issued.plus(ONE_SECOND)
             };
             let actor = Actor::provider(issuer, address);
-            let revoked = self
-                .lifecycle
-                .end_of_provider(whom, before, &actor)
-                .await?;
+            let revoked = self.lifecycle.end_of_provider(whom, before, &actor).await?;
             audit::provider_logout(whom, by, revoked, &actor);
         }
         begun.done();

@@ -101,13 +101,20 @@ mod tests {
         assert_eq!(attempts.wait(one, START), Some(INTERVAL));
         assert_eq!(attempts.wait(ip("203.0.113.8"), START), None);
         assert_eq!(attempts.wait(None, START), None);
-        assert_eq!(attempts.wait(ip("::ffff:203.0.113.7"), START), Some(INTERVAL));
+        assert_eq!(
+            attempts.wait(ip("::ffff:203.0.113.7"), START),
+            Some(INTERVAL)
+        );
         let later = START.plus(INTERVAL);
         assert_eq!(attempts.wait(one, later), None);
         assert!(attempts.count(one, later));
         // A clock that goes back makes nobody wait for longer than a minute.
         let before = START.minus(Duration::from_secs(1));
-        assert!(attempts.wait(one, before).is_some_and(|wait| wait < Duration::from_secs(60)));
+        assert!(
+            attempts
+                .wait(one, before)
+                .is_some_and(|wait| wait < Duration::from_secs(60))
+        );
     }
 
     #[test]

@@ -39,7 +39,10 @@ pub(super) fn required(method: &Method, path: &str) -> Required {
         "HEAD" => "GET",
         other => other,
     };
-    let mut routes = ROUTES.iter().filter(|(_, known, _)| *known == path).peekable();
+    let mut routes = ROUTES
+        .iter()
+        .filter(|(_, known, _)| *known == path)
+        .peekable();
     if routes.peek().is_none() {
         return Required::Unknown;
     }

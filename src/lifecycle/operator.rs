@@ -105,10 +105,10 @@ impl Lifecycle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::jwt::Whom;
     use crate::lifecycle::SignIn;
     use crate::policy::Client;
     use crate::session::EndReason;
-    use crate::credential::jwt::Whom;
     use crate::testing::{Bench, MINUTE, name};
 
     /// A user can't have a session among those of operators, by whatever source.
@@ -138,7 +138,10 @@ mod tests {
         };
         let id = SessionId::from_bytes([7; 16]);
         let refused = bench.lifecycle.adopt(id, adoption).await;
-        assert!(matches!(refused, Err(crate::lifecycle::NotAdopted::ReservedSubject)));
+        assert!(matches!(
+            refused,
+            Err(crate::lifecycle::NotAdopted::ReservedSubject)
+        ));
         assert_eq!(bench.store.memory.len(), 0);
     }
 
@@ -147,7 +150,10 @@ mod tests {
     async fn a_users_session_opens_no_console() {
         let bench = Bench::new();
         let started = bench.sign_in("default").await;
-        assert_eq!(bench.lifecycle.use_operator(started.id).await.unwrap(), None);
+        assert_eq!(
+            bench.lifecycle.use_operator(started.id).await.unwrap(),
+            None
+        );
         let live = bench.stored(started.id).await;
         assert_eq!(live.state, crate::session::State::Live);
     }
@@ -188,11 +194,17 @@ mod tests {
     #[tokio::test]
     async fn all_operators_are_signed_out_together_and_may_come_back() {
         let bench = Bench::new();
-        let (one, two) = (SessionId::from_bytes([1; 16]), SessionId::from_bytes([2; 16]));
+        let (one, two) = (
+            SessionId::from_bytes([1; 16]),
+            SessionId::from_bytes([2; 16]),
+        );
         let lifecycle = &bench.lifecycle;
         let start = async |id| {
             let attributes = Attributes::sorted([(Attributes::OPERATOR, ["token:ops"])]).unwrap();
-            lifecycle.start_operator(id, attributes, None, &Actor::CURFEW).await.unwrap()
+            lifecycle
+                .start_operator(id, attributes, None, &Actor::CURFEW)
+                .await
+                .unwrap()
         };
         let session = start(one).await;
         assert_eq!(session.user_id(), "token:ops");

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::{Extension, Json};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -27,11 +27,7 @@ pub(super) async fn receive(
 ) -> Response {
     let address = logouts.address(&headers, peer);
     let outcome = match token(&headers, &body) {
-        Some(token) => {
-            logouts
-                .take(token, BY, Issuer::verify_event, address)
-                .await
-        }
+        Some(token) => logouts.take(token, BY, Issuer::verify_event, address).await,
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {

@@ -15,8 +15,8 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::actor::Actor;
 use super::{Logouts, Refusal, tell, uncached};
+use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::telemetry::audit;
 

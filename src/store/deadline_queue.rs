@@ -56,5 +56,6 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] when the store could not do it; it may still have done so.
-    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>) -> Result<bool, StoreError>;
+    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>)
+    -> Result<bool, StoreError>;
 }

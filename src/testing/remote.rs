@@ -122,7 +122,11 @@ impl<W: Way> DeadlineQueue for Remote<W> {
         self.asked(self.memory.hasten(policies)).await
     }
 
-    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
         self.asked(self.memory.settle(id, ended)).await
     }
 }

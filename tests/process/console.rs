@@ -41,7 +41,10 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     let form = format!("token={}", setup.admin_token);
     let (status, cookie) = post(&one, "/console/sign-in", "", &form).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
-    assert_eq!((page(&one, &cookie).await, page(&two, &cookie).await), (200, 200));
+    assert_eq!(
+        (page(&one, &cookie).await, page(&two, &cookie).await),
+        (200, 200)
+    );
     // It is no credential of a check, whatever the cookie is called.
     let (_, value) = cookie.split_once('=').unwrap();
     for line in [format!("__Host-session={value}"), cookie.clone()] {
@@ -49,11 +52,18 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     }
     let (status, gone) = post(&one, "/console/sign-out", &cookie, "").await;
     assert_eq!((status, &*gone), (StatusCode::SEE_OTHER, "curfew-console="));
-    assert_eq!((page(&two, &cookie).await, page(&one, &cookie).await), (303, 303));
+    assert_eq!(
+        (page(&two, &cookie).await, page(&one, &cookie).await),
+        (303, 303)
+    );
     let victim = two.sign_in("alice").await;
     let end = format!("/console/sessions/{}/end", victim.id);
     post(&two, &end, &cookie, "").await;
-    assert_eq!(two.check(&victim).await, ALLOWED, "a stolen cookie ends nothing");
+    assert_eq!(
+        two.check(&victim).await,
+        ALLOWED,
+        "a stolen cookie ends nothing"
+    );
 
     // The limits hold without a request, too: the idle one by either replica.
     let (_, cookie) = post(&two, "/console/sign-in", "", &form).await;
@@ -61,7 +71,9 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     eventually("the session is timed out", async || {
         let sessions = one.call("GET", list, None).await.1["sessions"].clone();
         let sessions = sessions.as_array().unwrap().clone();
-        sessions.iter().any(|session| session["end_reason"] == "idle_timeout")
+        sessions
+            .iter()
+            .any(|session| session["end_reason"] == "idle_timeout")
     })
     .await;
     assert_eq!(page(&two, &cookie).await, 303);
@@ -71,7 +83,12 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     .await;
     let ended = one.audited("session.ended").into_iter();
     let ended: Vec<Value> = ended.chain(two.audited("session.ended")).collect();
-    let of = |reason: &str| ended.iter().find(|event| event["event.reason"] == reason).unwrap();
+    let of = |reason: &str| {
+        ended
+            .iter()
+            .find(|event| event["event.reason"] == reason)
+            .unwrap()
+    };
     assert_eq!(of("signed_out")["curfew.actor.kind"], "operator");
     assert_eq!(of("signed_out")["source.ip"], "127.0.0.1");
     assert_eq!(of("idle_timeout")["curfew.actor.name"], "curfew-console");
@@ -111,7 +128,10 @@ async fn a_session_ends_when_its_token_is_taken_out() {
     }
     std::fs::write(hashes.path(), line(&second, "second")).unwrap();
     curfew.signal("HUP");
-    eventually("it has ended", async || page(&curfew, &cookies[0]).await == 303).await;
+    eventually("it has ended", async || {
+        page(&curfew, &cookies[0]).await == 303
+    })
+    .await;
     assert_eq!(page(&curfew, &cookies[1]).await, 200);
     // The names and the right that is missing are in the answer, and in the audit log.
     let answer = client()
@@ -123,7 +143,10 @@ async fn a_session_ends_when_its_token_is_taken_out() {
         .unwrap();
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
     let text = answer.text().await.unwrap();
-    assert!(text.contains("second") && text.contains("`create`"), "{text}");
+    assert!(
+        text.contains("second") && text.contains("`create`"),
+        "{text}"
+    );
     let refused = &curfew.audited("admin.refused")[0];
     assert_eq!(refused["curfew.actor.name"], "second");
     assert_eq!(refused["curfew.admin.verb"], "create");

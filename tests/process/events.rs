@@ -34,7 +34,10 @@ fn streamed(redis: &RedisServer) -> Vec<String> {
         let fields: BTreeMap<String, String> = fields.into_iter().collect();
         assert_eq!(fields["event"], "session.ended");
         assert_eq!(fields["reason"], "idle_timeout");
-        assert_eq!((&*fields["actor_kind"], &*fields["actor_name"]), ("policy", "default"));
+        assert_eq!(
+            (&*fields["actor_kind"], &*fields["actor_name"]),
+            ("policy", "default")
+        );
         fields["session"].clone()
     });
     names.collect()

@@ -153,7 +153,11 @@ async fn audit_events_tell_who_and_why() {
     for event in [&created[0], revoked] {
         assert_eq!(event["curfew.actor.kind"], "admin_token", "{event}");
         assert_eq!(event["source.ip"], "127.0.0.1", "{event}");
-        assert_eq!(event["curfew.actor.name"].as_str().unwrap().len(), 8, "{event}");
+        assert_eq!(
+            event["curfew.actor.name"].as_str().unwrap().len(),
+            8,
+            "{event}"
+        );
     }
     let denied = &curfew.audited("session.denied")[0];
     for (field, value) in [

@@ -19,8 +19,8 @@ use super::sign_in::{limited, not_begun};
 use super::visit::{self, By};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{gone, passing};
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
 use crate::credential::jwt::SignedIn;
+use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, Door};
 
@@ -99,13 +99,20 @@ pub(super) async fn finish(
     };
     let max_age = |_: &Attributes| Some(proof_age(&admin.lifecycle.policies));
     let mut response = match Login::judge(provider, &attempt, &answer, clock, max_age).await {
-        Ok(Outcome::Again) => {
-            send(&admin, login, provider, &attempt.target, true, address).await
-        }
+        Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
         Ok(Outcome::In(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
-            enter(&admin, login, provider, signed_in, begun, &attempt.target, &headers, address)
-                .await
+            enter(
+                &admin,
+                login,
+                provider,
+                signed_in,
+                begun,
+                &attempt.target,
+                &headers,
+                address,
+            )
+            .await
         }
         Err(error) => refuse(&admin, provider, &error, address),
     };

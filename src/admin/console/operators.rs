@@ -66,7 +66,9 @@ pub(super) async fn list(
     let shown = Operators {
         place: "operators",
         rows: rows.collect(),
-        next: found.next.map(|next| format!("/console/operators?cursor={next}")),
+        next: found
+            .next
+            .map(|next| format!("/console/operators?cursor={next}")),
         may_end: operator.may(Right::Revoke),
     };
     page(StatusCode::OK, &shown)

@@ -75,7 +75,7 @@ pub(super) async fn end(
     Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
 ) -> Response {
-    if let Err(refused) = operator.needs(Right::Revoke) {
+    if let Some(refused) = operator.refusal(Right::Revoke) {
         return refused;
     }
     let Some(id) = name(path) else {

@@ -115,7 +115,7 @@ pub(super) async fn end_all(
     Extension(operator): Extension<Operator>,
     whose: Result<Form<Whose>, FormRejection>,
 ) -> Response {
-    if let Err(refused) = operator.needs(Right::Revoke) {
+    if let Some(refused) = operator.refusal(Right::Revoke) {
         return refused;
     }
     let subject = whose

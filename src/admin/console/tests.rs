@@ -255,7 +255,10 @@ async fn a_session_ends_with_the_group_that_opened_it() {
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
     let random = [7; 32];
-    let sealed = lifecycle.key_ring.seal("operator session", &random).unwrap();
+    let sealed = lifecycle
+        .key_ring
+        .seal("operator session", &random)
+        .unwrap();
     person.cookie = format!("curfew-console={sealed}");
     let groups = Attributes::sorted([
         (Attributes::OPERATOR, ["provider:main:alice"]),
@@ -267,7 +270,10 @@ async fn a_session_ends_with_the_group_that_opened_it() {
         .await
         .unwrap();
     assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
-    assert!(matches!(fixture.bench.stored(id).await.state, State::Ended(_)));
+    assert!(matches!(
+        fixture.bench.stored(id).await.state,
+        State::Ended(_)
+    ));
 }
 
 /// An operator's session is no session of an application, and the other way round.
@@ -303,9 +309,18 @@ async fn the_cookies_of_the_console_and_of_applications_are_apart() {
     }
     let started = fixture.bench.sign_in("default").await;
     let token = started.token.expose();
-    let visit = format!("{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}", started.id);
-    let sealed = lifecycle.key_ring.seal("console", visit.as_bytes()).unwrap();
-    let random = lifecycle.key_ring.seal("operator session", started.id.as_bytes()).unwrap();
+    let visit = format!(
+        "{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}",
+        started.id
+    );
+    let sealed = lifecycle
+        .key_ring
+        .seal("console", visit.as_bytes())
+        .unwrap();
+    let random = lifecycle
+        .key_ring
+        .seal("operator session", started.id.as_bytes())
+        .unwrap();
     for value in [token, sealed, random] {
         person.cookie = format!("curfew-console={value}");
         assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -359,7 +374,10 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
         assert_eq!(status, StatusCode::OK);
         assert!(!page.contains("/end\""), "{path}: {page}");
     }
-    for (path, form) in [(format!("{one}/end"), ""), ("/console/subjects/end".to_owned(), "subject=alice")] {
+    for (path, form) in [
+        (format!("{one}/end"), ""),
+        ("/console/subjects/end".to_owned(), "subject=alice"),
+    ] {
         let refused = person.post(&path, form).await;
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
     }
@@ -387,7 +405,10 @@ async fn a_store_that_is_away_signs_nobody_out() {
     let fails = &fixture.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
     let cookie = person.cookie.clone();
-    assert_eq!(person.get("/console/").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        person.get("/console/").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     let left = person.post("/console/sign-out", "").await;
     assert_eq!(left.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(person.cookie, cookie);
@@ -423,6 +444,9 @@ async fn a_new_sign_in_ends_the_session_before() {
     let first = person.id();
     person.come_in().await;
     assert_ne!(person.id(), first);
-    assert!(matches!(fixture.bench.stored(first).await.state, State::Ended(_)));
+    assert!(matches!(
+        fixture.bench.stored(first).await.state,
+        State::Ended(_)
+    ));
     assert_eq!(person.get("/console/").await.0, StatusCode::OK);
 }

@@ -84,17 +84,13 @@ impl Operator {
         self.token.as_ref().is_none_or(|token| token.may(right))
     }
 
-    /// Refuses a request that needs a right that the operator lacks.
-    ///
-    /// # Errors
-    /// The page that names the right, with 403.
-    pub(super) fn needs(&self, right: Right) -> Result<(), Response> {
-        let Some(token) = self.token.as_ref().filter(|token| !token.may(right)) else {
-            return Ok(());
-        };
+    /// The page that refuses a request, with 403 and the name of the right, where the operator lacks the right; `None`
+    /// where the operator has it.
+    pub(super) fn refusal(&self, right: Right) -> Option<Response> {
+        let token = self.token.as_ref().filter(|token| !token.may(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
         let text = missing(&token.name, right.as_str());
-        Err(trouble(StatusCode::FORBIDDEN, "Not allowed", &text))
+        Some(trouble(StatusCode::FORBIDDEN, "Not allowed", &text))
     }
 }
 
@@ -129,7 +125,10 @@ impl By<'_> {
             }
         }
         let kept = kept.into_iter();
-        Attributes::new(kept.map(|(name, values)| (name.to_owned(), values)).collect())
+        Attributes::new(
+            kept.map(|(name, values)| (name.to_owned(), values))
+                .collect(),
+        )
     }
 }
 
@@ -166,9 +165,9 @@ pub(super) async fn require_read(
     request: Request,
     next: Next,
 ) -> Response {
-    match operator.needs(Right::Read) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused,
+    match operator.refusal(Right::Read) {
+        None => next.run(request).await,
+        Some(refused) => refused,
     }
 }
 
@@ -224,7 +223,11 @@ fn way_in(admin: &Admin, session: &Session) -> WayIn {
     }
     let login = admin.login.as_ref();
     let is_member = login.is_some_and(|login| session.attributes.in_any_of(&login.groups));
-    if is_member { WayIn::Group } else { WayIn::Closed }
+    if is_member {
+        WayIn::Group
+    } else {
+        WayIn::Closed
+    }
 }
 
 /// The session that the request's cookie names; the store is not asked.
@@ -254,7 +257,9 @@ pub(super) async fn begin(
         By::Provider { authenticated, .. } => Some(*authenticated),
     };
     let (id, attributes) = (operator_session(&random), by.attributes()?);
-    let starting = admin.lifecycle.start_operator(id, attributes, authenticated, &actor);
+    let starting = admin
+        .lifecycle
+        .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
     if let Some(before) = presented(admin, before) {
         // Whether or not that works, the browser has another from now on.

@@ -21,7 +21,9 @@ fn limited(name: &str, rights: &[Right]) -> (NamedToken, String) {
 async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
-    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .unwrap();
     (status, serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
@@ -39,11 +41,13 @@ fn request(method: &str, path: &str, token: &str) -> Request<Body> {
 #[tokio::test]
 async fn each_route_needs_its_right() {
     let operations = described();
-    let routes = ROUTES.map(|(method, path, _)| {
-        (method.to_owned(), path.replace("{id}", &"0".repeat(32)))
-    });
+    let routes =
+        ROUTES.map(|(method, path, _)| (method.to_owned(), path.replace("{id}", &"0".repeat(32))));
     let (operations, mut known) = (BTreeSet::from_iter(operations), BTreeSet::from_iter(routes));
-    assert_eq!(known, operations, "the table has what the document describes");
+    assert_eq!(
+        known, operations,
+        "the table has what the document describes"
+    );
     let fixture = Fixture::new();
     for set in 0..8_u8 {
         let own = Right::ALL.into_iter().enumerate();
@@ -55,7 +59,11 @@ async fn each_route_needs_its_right() {
             let path = path.replace("{id}", &"0".repeat(32));
             let (status, problem) = send(&routes, request(method, &path, &text)).await;
             let refused = status == StatusCode::FORBIDDEN;
-            assert_eq!(refused, !own.contains(&right), "{method} {path} {own:?}: {problem}");
+            assert_eq!(
+                refused,
+                !own.contains(&right),
+                "{method} {path} {own:?}: {problem}"
+            );
             if refused {
                 let detail = problem["detail"].as_str().unwrap();
                 let lacks = format!("\"some-job\" does not have the right `{right}`");
@@ -79,8 +87,14 @@ async fn a_refused_token_changes_nothing() {
     let (reader, text) = limited("reader", &[Right::Read]);
     let routes = fixture.with_tokens(vec![reader]);
     let one = format!("/api/v1/sessions/{}", started.id);
-    for (method, path) in [("DELETE", &*one), ("DELETE", "/api/v1/sessions?subject=alice")] {
-        assert_eq!(send(&routes, request(method, path, &text)).await.0, StatusCode::FORBIDDEN);
+    for (method, path) in [
+        ("DELETE", &*one),
+        ("DELETE", "/api/v1/sessions?subject=alice"),
+    ] {
+        assert_eq!(
+            send(&routes, request(method, path, &text)).await.0,
+            StatusCode::FORBIDDEN
+        );
     }
     let (status, shown) = send(&routes, request("GET", &one, &text)).await;
     assert_eq!((status, &shown["state"]), (StatusCode::OK, &json!("live")));
@@ -98,7 +112,12 @@ async fn wrong_tokens_are_limited_and_right_ones_never_are() {
     let fixture = Fixture::new();
     let here = "203.0.113.7:1000";
     for count in 0..30 {
-        let response = fixture.routes.clone().oneshot(from(here, "guess")).await.unwrap();
+        let response = fixture
+            .routes
+            .clone()
+            .oneshot(from(here, "guess"))
+            .await
+            .unwrap();
         if count < 10 {
             assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{count}");
         } else {
@@ -143,19 +162,26 @@ async fn operators_are_listed_and_no_session_is_started_for_them() {
         .start_operator(id, attributes.unwrap(), None, &Actor::CURFEW)
         .await
         .unwrap();
-    let (_, page) = fixture.send("GET", "/api/v1/sessions?subject=curfew-operator", None).await;
+    let (_, page) = fixture
+        .send("GET", "/api/v1/sessions?subject=curfew-operator", None)
+        .await;
     let session = &page["sessions"][0];
     assert_eq!(session["id"], id.to_string());
     assert_eq!(session["source"], "console");
     assert_eq!(session["policy"], "curfew-console");
-    assert_eq!(session["attributes"], json!({ "curfew_operator": ["token:ops"] }));
+    assert_eq!(
+        session["attributes"],
+        json!({ "curfew_operator": ["token:ops"] })
+    );
     let (_, anybody) = fixture.send("GET", "/api/v1/sessions", None).await;
     assert_eq!(anybody["sessions"], json!([]), "they are no users");
     for body in [
         json!({ "subject": Subject::operators() }),
         json!({ "subject": "alice", "policy": "curfew-console" }),
     ] {
-        fixture.refused(400, "POST", "/api/v1/sessions", Some(body)).await;
+        fixture
+            .refused(400, "POST", "/api/v1/sessions", Some(body))
+            .await;
     }
     let path = format!("/api/v1/sessions/{id}");
     let (status, _) = fixture.send("DELETE", &path, None).await;

@@ -202,7 +202,11 @@ async fn live(steps: Vec<Step>) {
                 }
                 let known = session % model.sessions.len();
                 let known = &mut model.sessions[known];
-                bench.lifecycle.revoke(known.id, &Actor::CURFEW).await.unwrap();
+                bench
+                    .lifecycle
+                    .revoke(known.id, &Actor::CURFEW)
+                    .await
+                    .unwrap();
                 known.ended.get_or_insert(DenyReason::Revoked);
             }
             Step::Reload(chosen) => {

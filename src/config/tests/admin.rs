@@ -44,7 +44,10 @@ fn tokens_have_names_and_rights() {
         "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
         file("again", &format!("{two}\n")).1.display()
     );
-    assert!(problems(&text).contains("can't be read"), "the file is gone");
+    assert!(
+        problems(&text).contains("can't be read"),
+        "the file is gone"
+    );
     let again = file("again", &two);
     let text = format!(
         "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
@@ -112,7 +115,10 @@ fn mistakes_in_tokens_name_the_key_the_value_and_what_is_right() {
         let hashes = file("hashes", &line);
         let text = format!("admin: {{token_hashes_file: {}}}", hashes.1.display());
         let told = problems(&text);
-        assert!(told.contains("neither a hash nor a hash, a name and rights"), "{told}");
+        assert!(
+            told.contains("neither a hash nor a hash, a name and rights"),
+            "{told}"
+        );
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
@@ -142,9 +148,18 @@ fn the_console_has_limits_of_its_own() {
         (minutes(15), minutes(480))
     );
     for (text, expected) in [
-        ("admin: {console: {idle: off}}", "admin.console.idle = \"off\": not a duration"),
-        ("admin: {console: {idle: 0s}}", "admin.console.idle = \"0s\": must be between 1s and 1day"),
-        ("admin: {console: {absolute: 31d}}", "admin.console.absolute = \"31d\": must be between"),
+        (
+            "admin: {console: {idle: off}}",
+            "admin.console.idle = \"off\": not a duration",
+        ),
+        (
+            "admin: {console: {idle: 0s}}",
+            "admin.console.idle = \"0s\": must be between 1s and 1day",
+        ),
+        (
+            "admin: {console: {absolute: 31d}}",
+            "admin.console.absolute = \"31d\": must be between",
+        ),
         (
             "admin: {console: {idle: 2h, absolute: 1h}}",
             "admin.console.idle = \"2h\": is longer than admin.console.absolute (1h)",
@@ -153,8 +168,14 @@ fn the_console_has_limits_of_its_own() {
             "admin: {console: {preset: pci-dss, idle: 30m}}",
             "admin.console.idle = \"30m\": is looser than the preset pci-dss allows (15m",
         ),
-        ("admin: {console: {preset: none}}", "admin.console.preset = \"none\": is not one of the presets"),
-        ("admin: {proxies: 101}", "admin.proxies = \"101\": must be at most 100"),
+        (
+            "admin: {console: {preset: none}}",
+            "admin.console.preset = \"none\": is not one of the presets",
+        ),
+        (
+            "admin: {proxies: 101}",
+            "admin.proxies = \"101\": must be at most 100",
+        ),
         (
             "{policies: {curfew-console: {}}, default_policy: curfew-console}",
             "policies.curfew-console: is the policy of the console: choose another name",
@@ -163,5 +184,6 @@ fn the_console_has_limits_of_its_own() {
         let told = problems(text);
         assert!(told.contains(expected), "{text}\n{told}");
     }
-    yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}").unwrap();
+    yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
+        .unwrap();
 }

@@ -121,10 +121,17 @@ fn add(
     }
     let field = |name: &str| {
         let named = key.strip_prefix(KEY).is_some_and(|rest| !rest.is_empty());
-        if named { format!("{key}.{name}") } else { key.to_owned() }
+        if named {
+            format!("{key}.{name}")
+        } else {
+            key.to_owned()
+        }
     };
     if tokens.iter().any(|other| other.name == token.name) {
-        let text = format!("\"{}\" is the name of another token: names must differ", token.name);
+        let text = format!(
+            "\"{}\" is the name of another token: names must differ",
+            token.name
+        );
         mistakes.note(field("name"), text);
         return false;
     }

@@ -29,7 +29,10 @@ pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Poli
         let key = format!("policies.{name}");
         let name = PolicyName::new(name.clone()).map_err(|error| error.to_string());
         let name = name.and_then(|name| match name.is_console() {
-            true => Err("is the policy of the console: choose another name; admin.console sets its limits".to_owned()),
+            true => Err(
+                "is the policy of the console: choose another name; admin.console sets its limits"
+                    .to_owned(),
+            ),
             false => Ok(name),
         });
         let name = mistakes.take(&key, name);
@@ -119,7 +122,12 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
 /// The limits of operators' sessions in the console.
 fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
     const KEY: &str = "admin.console";
-    let preset = preset(KEY, raw.preset.as_deref(), raw.deviation_reason.as_deref(), mistakes);
+    let preset = preset(
+        KEY,
+        raw.preset.as_deref(),
+        raw.deviation_reason.as_deref(),
+        mistakes,
+    );
     let ceilings = preset.flatten();
     let usual = Policies::CONSOLE;
     // The defaults are tighter than most standards: a preset only shortens them.
@@ -129,7 +137,9 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
         max_auth_age: None,
     };
     let usual = usual.strictest(ceiling);
-    let idle = raw.idle.get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
+    let idle = raw
+        .idle
+        .get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
     let idle = mistakes.duration("admin.console.idle", idle, LEAST, DAY);
     let absolute = raw.absolute.get_or_insert_with(|| written(usual.absolute));
     let absolute = mistakes.duration("admin.console.absolute", absolute, LEAST, DAY * 30);

@@ -164,7 +164,9 @@ async fn a_session_is_as_old_as_its_sign_in() {
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
     // All of its sessions have ended since.
     let before = lifecycle.clock.now().minus(MINUTE);
-    let revoked = lifecycle.revoke_all(&started.subject, Some(before), &Actor::CURFEW).await;
+    let revoked = lifecycle
+        .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
+        .await;
     revoked.unwrap();
     let refused = ago(HOUR).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");

@@ -48,7 +48,11 @@ impl DeadlineQueue for RedisStore {
         self.hasten_all(policies).await
     }
 
-    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
         let length = self.link.settings().stream_length.unwrap_or(0);
         let (length, event) = match ended {
             Some(ended) if length > 0 => (length, event(ended)),
@@ -83,7 +87,10 @@ fn event(ended: &SessionEnded) -> Vec<String> {
         ("last_seen", &ended.last_seen),
         ("ended", &ended.ended),
         ("actor_kind", ended.actor.kind),
-        ("actor_name", ended.actor.name.as_deref().unwrap_or_default()),
+        (
+            "actor_name",
+            ended.actor.name.as_deref().unwrap_or_default(),
+        ),
     ];
     let fields = fields.into_iter();
     fields

@@ -76,7 +76,11 @@ pub fn session_denied(denied: &Denied<'_>, reason: DenyReason) {
 pub(in crate::telemetry) fn denials_aggregated(more: &More, reason: DenyReason, known: bool) {
     // The clients can be many, so the actor has no name and no address.
     let actor = Actor {
-        kind: if known { ActorKind::User } else { ActorKind::Anonymous },
+        kind: if known {
+            ActorKind::User
+        } else {
+            ActorKind::Anonymous
+        },
         name: None,
         address: None,
     };
@@ -103,7 +107,11 @@ pub(in crate::telemetry) fn denials_aggregated(more: &More, reason: DenyReason, 
 /// A host without its port.
 fn domain(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some((name, port))
+            if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name
+        }
         _ => host,
     }
 }

@@ -71,7 +71,10 @@ fn write_all() -> Vec<Seen> {
         session_degraded(id, &session, "auth-request");
         session_elsewhere(id, &session, "address", address);
         session.end(EndReason::Revoked, START);
-        session_ended(&SessionEnded::new(id, &session, &actor, false).unwrap(), &actor);
+        session_ended(
+            &SessionEnded::new(id, &session, &actor, false).unwrap(),
+            &actor,
+        );
         session_came_back(id, &session);
         session_displaced(id, &subject, id, &actor);
         subject_revoked(&subject, START, &actor);
@@ -128,7 +131,11 @@ fn table(heading: &str) -> Vec<Vec<&'static str>> {
 
 /// The names in a cell, which are in backticks.
 fn names(cell: &str) -> BTreeSet<String> {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -155,20 +162,31 @@ fn every_event_has_the_fields_of_the_documentation() {
         let action = &event.values["event.action"];
         let (levels, outcome, expected) = events.get(action).expect(action);
         assert_eq!(&event.fields, expected, "{action}");
-        assert!(levels.split(", ").any(|level| level == event.level), "{action} {}", event.level);
+        assert!(
+            levels.split(", ").any(|level| level == event.level),
+            "{action} {}",
+            event.level
+        );
         assert_eq!(&event.values["event.outcome"], outcome, "{action}");
         used.extend(event.fields.iter().cloned());
         seen.insert(action.clone());
     }
     let kinds = Action::ALL.map(|action| action.as_str().to_owned());
     assert_eq!(seen, BTreeSet::from(kinds), "one of every kind");
-    assert_eq!(seen, events.into_keys().collect(), "nothing else is documented");
+    assert_eq!(
+        seen,
+        events.into_keys().collect(),
+        "nothing else is documented"
+    );
     assert_eq!(used, documented, "every field is documented, and used");
 }
 
 #[test]
 fn every_kind_of_actor_is_documented() {
-    let documented: BTreeSet<String> = table("### Actors").iter().flat_map(|row| names(row[0])).collect();
+    let documented: BTreeSet<String> = table("### Actors")
+        .iter()
+        .flat_map(|row| names(row[0]))
+        .collect();
     let kinds = ActorKind::ALL.map(|kind| kind.as_str().to_owned());
     assert_eq!(documented, BTreeSet::from(kinds));
 }
@@ -176,7 +194,13 @@ fn every_kind_of_actor_is_documented() {
 #[test]
 fn an_event_says_who_what_and_where() {
     let events = write_all();
-    let of = |action: &str| &events.iter().find(|event| event.values["event.action"] == action).unwrap().values;
+    let of = |action: &str| {
+        &events
+            .iter()
+            .find(|event| event.values["event.action"] == action)
+            .unwrap()
+            .values
+    };
     let created = of("session.created");
     for (field, value) in [
         ("event.outcome", "success"),
@@ -198,5 +222,8 @@ fn an_event_says_who_what_and_where() {
     ] {
         assert_eq!(denied[field], value, "{field}");
     }
-    assert!(!of("denials.aggregated").contains_key("source.ip"), "of many clients");
+    assert!(
+        !of("denials.aggregated").contains_key("source.ip"),
+        "of many clients"
+    );
 }
