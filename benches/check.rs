@@ -94,6 +94,7 @@ impl Bench {
             remember: false,
             client: Client::default(),
             authenticated: None,
+            actor: curfew::actor::Actor::CURFEW,
         };
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
         let checker = Checker {

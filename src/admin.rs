@@ -1,5 +1,6 @@
 //! The admin API, `/api/v1/…`, on its own listener, behind a bearer token; and the console, for people.
 
+mod attempts;
 mod authorize;
 mod caller;
 mod console;
@@ -9,12 +10,16 @@ mod model;
 mod openapi;
 mod policies;
 mod recording;
+mod rights;
 mod sessions;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use http::{Extensions, HeaderMap};
 
 use crate::check::Observers;
 use crate::contract::SessionCookie;
@@ -23,10 +28,12 @@ use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::login::Login;
 use crate::ops::Ops;
-use crate::policy::Rulebook;
+use crate::policy::{AddressHeader, Rulebook};
+use crate::telemetry::audit::Door;
 
+pub use attempts::Attempts;
 pub use authorize::{AdminToken, AdminTokens};
-pub use console::VISIT;
+pub use console::proof_age;
 pub use openapi::document;
 
 /// What the admin API works with.
@@ -53,6 +60,47 @@ pub struct Admin {
     pub observers: Arc<Observers>,
     /// Where sessions live, for people.
     pub store: &'static str,
+    /// Wrong credentials of a moment ago. A change of the configuration keeps them.
+    pub attempts: Arc<Attempts>,
+    /// Finds the address of a client behind proxies; `None` where clients connect themselves.
+    pub address: Option<AddressHeader>,
+}
+
+impl Admin {
+    /// The address of a client: by the header of the proxies in front, or by the connection.
+    fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        self.address_of(headers, extensions.get().copied())
+    }
+
+    fn address_of(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
+        let told = self
+            .address
+            .as_ref()
+            .and_then(|header| header.read(headers));
+        let address = told.or(peer.map(|peer| peer.ip()));
+        address.map(|address| address.to_canonical())
+    }
+
+    /// How long an address has to wait that has presented many wrong credentials; counted.
+    fn wait(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
+        let wait = self.attempts.wait(address, self.lifecycle.clock.now())?;
+        self.lifecycle
+            .metrics
+            .credential_refused(door.as_str(), "limited");
+        Some(wait)
+    }
+
+    /// Counts a wrong credential. `tell` writes the audit event for a reason; once more where the address has to wait
+    /// from now on.
+    fn count_wrong(&self, door: Door, address: Option<IpAddr>, tell: impl Fn(&'static str)) {
+        self.lifecycle
+            .metrics
+            .credential_refused(door.as_str(), "wrong");
+        tell("wrong_credential");
+        if self.attempts.count(address, self.lifecycle.clock.now()) {
+            tell("rate_limited");
+        }
+    }
 }
 
 /// Sign-in to the console by identity providers.

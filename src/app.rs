@@ -35,6 +35,7 @@ use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::sweeper;
+use crate::telemetry::audit::Door;
 use crate::telemetry::{Advice, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
@@ -196,9 +197,8 @@ impl App {
         let token = AdminToken::generate()?;
         let made_up = MadeUp {
             key_ring: config.key_ring.is_none(),
-            admin_token: (config.admin.token_hashes.is_empty()
-                && config.admin.kubernetes.is_none())
-            .then_some(token.token),
+            admin_token: (config.admin.tokens.is_empty() && config.admin.kubernetes.is_none())
+                .then_some(token.token),
         };
         let mut webhook = None;
         if let Some(settings) = config.webhook.clone() {
@@ -232,6 +232,7 @@ impl App {
             key_cache: KeyCache::default(),
             seen_notices: Arc::new(SeenNotices::default()),
             observers: Arc::default(),
+            attempts: Arc::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);
@@ -432,6 +433,7 @@ fn tell_known(metrics: &Metrics, policies: &Policies) {
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
     let contracts = Contract::ALL.iter().map(|contract| contract.as_str());
     metrics.begin(contracts, known.map(|(name, _)| name.as_str()));
+    metrics.begin_credentials(&[Door::Api, Door::Console].map(Door::as_str));
 }
 
 /// What it means that a part which must run for ever has ended.

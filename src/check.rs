@@ -8,6 +8,7 @@ pub mod recording;
 mod request;
 mod ruling;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,7 +177,10 @@ impl Checker {
                 contract: request.contract.as_str(),
                 session: id,
                 subject: found.map(|(_, session)| session.subject.as_str()),
+                address: self.client_address(request),
                 host: original.map(|original| original.url.host),
+                path: original.map(|original| original.url.path),
+                method: original.map(|original| original.method.as_str()),
                 rule: ruling.and_then(|ruling| ruling.rule.map(|rule| rule.index)),
                 peer: request.peer,
                 detail: detail.as_deref(),
@@ -256,11 +260,16 @@ impl Checker {
     /// Who sends a request.
     #[must_use]
     pub fn client(&self, request: &CheckRequest<'_>) -> Client {
-        let address = match request.address {
+        Client::new(self.client_address(request), request.headers)
+    }
+
+    /// The address of the client, where the proxy tells it.
+    #[must_use]
+    pub fn client_address(&self, request: &CheckRequest<'_>) -> Option<IpAddr> {
+        match request.address {
             ClientAddress::Told(address) => address,
             ClientAddress::InHeader => self.address.read(request.headers),
-        };
-        Client::new(address, request.headers)
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::credential::jwt::{Issuer, KeySet};
-use crate::credential::{JwtPlaces, KeyRing};
+use crate::credential::{JwtPlaces, KeyRing, NamedToken};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::FetchSettings;
@@ -218,8 +218,8 @@ pub struct CookieConfig {
 /// The admin API.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// SHA-256 hashes of the tokens that open it; none to make a token for this process.
-    pub token_hashes: Vec<[u8; 32]>,
+    /// The tokens that open it; none to make a token for this process.
+    pub tokens: Vec<NamedToken>,
     /// Kubernetes, where its users may use the API as its roles say.
     pub kubernetes: Option<KubernetesSettings>,
     /// Whether sessions may be aged.
@@ -228,6 +228,8 @@ pub struct AdminConfig {
     pub url: Option<Url>,
     /// Whose members may use the console, by the login's providers.
     pub groups: Vec<String>,
+    /// How many trusted proxies stand in front of the listener.
+    pub proxies: usize,
 }
 
 /// Logs.

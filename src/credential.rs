@@ -3,6 +3,7 @@
 //! A credential is never stored. The store is keyed by a [`SessionId`](crate::session::SessionId)
 //! that is derived from it by SHA-256, so a dump of the store gives nobody a usable cookie.
 
+mod admin_token;
 mod cookies;
 pub mod delegated;
 mod extract;
@@ -11,9 +12,10 @@ mod key_ring;
 mod name;
 mod token;
 
+pub use admin_token::{NamedToken, Right};
 pub use cookies::cookie_values;
 pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
 pub use key_ring::{
     InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealedFor, SigningKey, Unsealable, random,
 };
-pub use token::Token;
+pub use token::{Token, operator_session};

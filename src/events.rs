@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::actor::{Actor, ActorView};
 use crate::session::{Session, SessionId, State};
 
 /// A session has ended.
@@ -9,11 +10,11 @@ use crate::session::{Session, SessionId, State};
 pub struct SessionEnded {
     /// The session's name, 32 hexadecimal digits. It is no credential.
     pub session: String,
-    /// Whose session it was.
+    /// Whose session it was: the subject, or the name of an operator.
     pub subject: String,
     /// Its home policy.
     pub policy: String,
-    /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
+    /// Why it ended: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     pub reason: &'static str,
     /// When the subject signed in, RFC 3339.
     pub started: String,
@@ -24,24 +25,32 @@ pub struct SessionEnded {
     /// Whether another process may have told this already: the one that ended the session died
     /// before it had noted that the end was told.
     pub redelivered: bool,
+    /// Who ended it.
+    pub actor: ActorView,
 }
 
 impl SessionEnded {
     /// The end that a tombstone records; `None` for a session that lives.
     #[must_use]
-    pub fn new(id: SessionId, tombstone: &Session, redelivered: bool) -> Option<Self> {
+    pub fn new(
+        id: SessionId,
+        tombstone: &Session,
+        actor: &Actor,
+        redelivered: bool,
+    ) -> Option<Self> {
         let State::Ended(end) = tombstone.state else {
             return None;
         };
         Some(Self {
             session: id.to_string(),
-            subject: tombstone.subject.to_string(),
+            subject: tombstone.user_id().to_owned(),
             policy: tombstone.policy.to_string(),
             reason: end.reason.as_str(),
             started: tombstone.started.to_string(),
             last_seen: tombstone.last_seen.to_string(),
             ended: end.at.to_string(),
             redelivered,
+            actor: actor.view(),
         })
     }
 

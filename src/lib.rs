@@ -6,7 +6,7 @@
 //! The layers, from the bottom up; each uses only those before it:
 //!
 //! 1. [`session`], the domain; [`secret`]; [`yaml`], what may be read of it
-//! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`events`]; [`live`]
+//! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`actor`]; [`events`]; [`live`]
 //! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
 //!    [`sweeper`];
@@ -14,6 +14,7 @@
 //! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
 
+pub mod actor;
 pub mod admin;
 pub mod app;
 pub mod browser;

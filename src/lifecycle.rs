@@ -5,6 +5,7 @@
 
 mod adopt;
 mod known;
+mod operator;
 mod provider;
 mod start;
 mod subject;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::task::TaskTracker;
 
+use crate::actor::Actor;
 use crate::clock::Clock;
 use crate::credential::KeyRing;
 use crate::events::SessionEnded;
@@ -67,12 +69,17 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// Ends a session.
+    /// Ends a session, because `actor` wants it.
     ///
     /// # Errors
     /// [`StoreError`] when the store could not end it; it may still have done so.
-    pub async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        let this = self.clone();
+    pub async fn end(
+        &self,
+        id: SessionId,
+        ending: Ending,
+        actor: &Actor,
+    ) -> Result<EndOutcome, StoreError> {
+        let (this, actor) = (self.clone(), actor.clone());
         to_the_end(async move {
             // Whether or not the store takes it: nobody is served who is meant to be gone.
             this.known.forget(id);
@@ -81,13 +88,13 @@ impl Lifecycle {
                 this.known.remember_again(id);
             }
             if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
-                this.announce(id, tombstone, false);
+                this.announce(id, tombstone, &actor, false);
             }
             // Nobody has to wait for this.
             let (tasks, ended) = (this.tasks.clone(), outcome.clone());
             tasks.spawn(async move {
                 match ended {
-                    Ok(EndOutcome::Ended(tombstone)) => this.settle(id, &tombstone).await,
+                    Ok(EndOutcome::Ended(tombstone)) => this.settle(id, &tombstone, &actor).await,
                     // It may have been ended by a call whose answer was lost, which told nothing:
                     // then it is told soon, and not when its deadline comes.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
@@ -102,29 +109,37 @@ impl Lifecycle {
         .await
     }
 
-    /// Tells the end of a session that somebody else ended who may not have told it.
+    /// Tells the end of a session that another process ended and may not have told. Its record does not say who revoked
+    /// it: the actor is then Curfew.
     pub async fn tell_again(&self, id: SessionId, tombstone: &Session) {
-        self.announce(id, tombstone, true);
-        self.settle(id, tombstone).await;
+        let State::Ended(end) = tombstone.state else {
+            return;
+        };
+        let actor = Actor::of_end(end.reason, tombstone);
+        self.announce(id, tombstone, &actor, true);
+        self.settle(id, tombstone, &actor).await;
     }
 
-    fn announce(&self, id: SessionId, tombstone: &Session, redelivered: bool) {
-        let Some(ended) = SessionEnded::new(id, tombstone, redelivered) else {
+    fn announce(&self, id: SessionId, tombstone: &Session, actor: &Actor, redelivered: bool) {
+        let Some(ended) = SessionEnded::new(id, tombstone, actor, redelivered) else {
             return;
         };
         self.metrics
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
-        audit::session_ended(&ended);
+        audit::session_ended(&ended, actor);
         self.recent.ended(&ended);
-        if let Some(webhook) = &self.webhook {
+        // Other programs hear of the sessions of users.
+        if let Some(webhook) = self.webhook.as_ref().filter(|_| !tombstone.is_operator()) {
             webhook.send(ended);
         }
     }
 
     /// Notes that an end was told. If this fails for good another process tells it again.
-    async fn settle(&self, id: SessionId, tombstone: &Session) {
+    async fn settle(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
+        let ended = SessionEnded::new(id, tombstone, actor, false);
+        let ended = ended.filter(|_| !tombstone.is_operator());
         for _ in 0..SETTLING.0 {
-            match self.deadlines.settle(id, Some(tombstone)).await {
+            match self.deadlines.settle(id, ended.as_ref()).await {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::debug!(%error, session = %id, "an end that was told is not noted yet");
@@ -139,8 +154,13 @@ impl Lifecycle {
     ///
     /// # Errors
     /// As for [`Lifecycle::end`].
-    pub async fn revoke(&self, id: SessionId) -> Result<(EndOutcome, Replication), StoreError> {
-        let outcome = self.end(id, Ending::revoked(self.clock.now())).await?;
+    pub async fn revoke(
+        &self,
+        id: SessionId,
+        actor: &Actor,
+    ) -> Result<(EndOutcome, Replication), StoreError> {
+        let ending = Ending::revoked(self.clock.now());
+        let outcome = self.end(id, ending, actor).await?;
         let replication = self.confirmation(id).await;
         self.count_unconfirmed(replication);
         Ok((outcome, replication))
@@ -159,7 +179,7 @@ impl Lifecycle {
         Ok(aged)
     }
 
-    /// At most `limit` live sessions of anybody, those that end first, as far as is known: activity moves a
+    /// At most `limit` live sessions of any user, those that end first, as far as is known: activity moves a
     /// session only when its deadline comes.
     ///
     /// # Errors
@@ -171,6 +191,7 @@ impl Lifecycle {
         for (id, session) in upcoming.iter().zip(join_all(loads).await) {
             let live = session?.filter(|session| {
                 session.state == State::Live
+                    && !session.is_operator()
                     && self.clock.now() < self.policies.deadline(session)
                     && !self.is_revoked(session)
             });

@@ -8,19 +8,22 @@ mod events;
 mod front_channel;
 mod seen;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::actor::Actor;
 use crate::credential::jwt::{InvalidJwt, InvalidNotice, Issuer, KeySet, Notice};
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
+use crate::policy::AddressHeader;
 use crate::session::Timestamp;
 use crate::sources::{JwtSource, Unverified};
 use crate::store::StoreError;
@@ -44,6 +47,8 @@ pub struct Logouts {
     pub front_channel: bool,
     /// The notices that were taken a moment ago.
     pub seen: Arc<SeenNotices>,
+    /// Finds the client's address.
+    pub address: AddressHeader,
 }
 
 /// Why a notice is not taken.
@@ -86,8 +91,20 @@ pub fn router(logouts: Live<Logouts>) -> Router {
 }
 
 impl Logouts {
+    /// Where a notice comes from: by the header of the proxy in front, or by the connection.
+    fn address(&self, headers: &HeaderMap, peer: Option<Extension<SocketAddr>>) -> Option<IpAddr> {
+        let peer = peer.map(|Extension(peer)| peer.ip().to_canonical());
+        self.address.read(headers).or(peer)
+    }
+
     /// Takes a notice: ends what it says, once.
-    async fn take(&self, text: &str, by: &'static str, verify: Verify) -> Result<(), Refusal> {
+    async fn take(
+        &self,
+        text: &str,
+        by: &'static str,
+        verify: Verify,
+        address: Option<IpAddr>,
+    ) -> Result<(), Refusal> {
         let source = JwtSource::of(&self.issuers, text).ok_or(Refusal::UnknownIssuer)?;
         let clock = &*self.lifecycle.clock;
         let verified = source.verified(text, clock, verify, InvalidNotice::is_unknown_key);
@@ -108,8 +125,9 @@ impl Logouts {
             } else {
                 notice.issued.plus(ONE_SECOND)
             };
-            let revoked = self.lifecycle.end_of_provider(whom, before).await?;
-            audit::provider_logout(issuer, whom, by, revoked);
+            let actor = Actor::provider(issuer, address);
+            let revoked = self.lifecycle.end_of_provider(whom, before, &actor).await?;
+            audit::provider_logout(whom, by, revoked, &actor);
         }
         begun.done();
         Ok(())

@@ -11,6 +11,7 @@ mod details;
 mod id;
 mod limits;
 mod names;
+mod operator;
 mod record;
 mod timestamp;
 mod verdict;

@@ -176,6 +176,16 @@ impl Ending {
         }
     }
 
+    /// The end of a session whose user signs out.
+    #[must_use]
+    pub const fn signed_out(at: Timestamp) -> Self {
+        Self {
+            reason: EndReason::SignedOut,
+            at,
+            unless_touched_since: None,
+        }
+    }
+
     /// The end that a denial at `now` calls for, where it ends the session. Only idleness can be
     /// disproved by activity elsewhere.
     #[must_use]

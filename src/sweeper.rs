@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
+use crate::actor::Actor;
 use crate::lifecycle::{Lifecycle, TELLING};
 use crate::live::Live;
 use crate::policy::Policies;
@@ -107,14 +108,19 @@ impl Sweeper {
                     .postpone(id, self.lifecycle.policies.deadline(&session))
                     .await
             }
-            Some(ending) => match self.lifecycle.end(id, ending).await? {
-                EndOutcome::Touched(session) => {
-                    let deadline = self.lifecycle.policies.deadline(&session);
-                    queue.postpone(id, deadline).await
+            Some(ending) => {
+                let actor = Actor::of_end(ending.reason, &session);
+                match self.lifecycle.end(id, ending, &actor).await? {
+                    EndOutcome::Touched(session) => {
+                        let deadline = self.lifecycle.policies.deadline(&session);
+                        queue.postpone(id, deadline).await
+                    }
+                    // Told by whoever ended it: this process, or another one.
+                    EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) | EndOutcome::Unknown => {
+                        Ok(())
+                    }
                 }
-                // Told by whoever ended it: this process, or another one.
-                EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) | EndOutcome::Unknown => Ok(()),
-            },
+            }
         }
     }
 

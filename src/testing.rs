@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use http::HeaderName;
 
+use crate::actor::Actor;
 use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::config::CookieConfig;
@@ -228,6 +229,7 @@ impl Bench {
             remember: false,
             client,
             authenticated: None,
+            actor: Actor::CURFEW,
         };
         self.lifecycle.start(sign_in).await.unwrap()
     }

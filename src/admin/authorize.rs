@@ -1,25 +1,30 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Method;
 use http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::Admin;
 use super::caller::Caller;
 use super::error::ApiError;
+use crate::actor::Actor;
+use crate::credential::NamedToken;
 use crate::secret::Secret;
+use crate::telemetry::audit::{self, Door};
 
-/// The hashes of the tokens that open the admin API.
+/// The tokens that open the admin API.
 ///
 /// A token is 256 random bits, so a plain SHA-256 is enough to keep it from whoever reads the
 /// configuration.
 #[derive(Clone, Debug)]
-pub struct AdminTokens(Vec<[u8; 32]>);
+pub struct AdminTokens(Vec<Arc<NamedToken>>);
 
 /// A new admin token.
 #[derive(Clone, Debug)]
@@ -54,32 +59,29 @@ impl AdminToken {
 }
 
 impl AdminTokens {
-    /// Tokens with these hashes.
+    /// These tokens.
     #[must_use]
-    pub const fn new(hashes: Vec<[u8; 32]>) -> Self {
-        Self(hashes)
+    pub fn new(tokens: Vec<NamedToken>) -> Self {
+        Self(tokens.into_iter().map(Arc::new).collect())
     }
 
-    /// Whether the token opens the API.
-    fn admit(&self, token: &[u8]) -> bool {
-        self.find(token).is_some()
+    /// The token of the configuration that this is. All hashes are compared, each in constant time.
+    #[must_use]
+    pub fn find(&self, token: &[u8]) -> Option<Arc<NamedToken>> {
+        let presented = hash(token);
+        let mut found = None;
+        for known in &self.0 {
+            if known.hash.ct_eq(&presented).into() {
+                found = Some(Arc::clone(known));
+            }
+        }
+        found
     }
 
-    /// The hash of a token that opens the API.
+    /// The token with this mark.
     #[must_use]
-    pub fn find(&self, token: &[u8]) -> Option<[u8; 32]> {
-        Some(hash(token)).filter(|hash| self.knows(hash))
-    }
-
-    /// Whether a token of this hash opens the API. All hashes are compared, each in constant time.
-    #[must_use]
-    pub fn knows(&self, presented: &[u8; 32]) -> bool {
-        self.0
-            .iter()
-            .fold(Choice::from(0), |found, known| {
-                found | known.ct_eq(presented)
-            })
-            .into()
+    pub(super) fn marked(&self, mark: &str) -> Option<Arc<NamedToken>> {
+        self.0.iter().find(|known| known.mark() == mark).cloned()
     }
 }
 
@@ -87,8 +89,8 @@ fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// Lets a request pass that carries a known token, and says whose it is: an admin's, who may do everything, or that of
-/// somebody whom Kubernetes knows.
+/// Lets a request pass that carries a known token and may use its route, and says whose it is: an admin token, or that
+/// of somebody whom Kubernetes knows.
 pub(super) async fn find_caller(
     State(admin): State<Arc<Admin>>,
     mut request: Request,
@@ -101,19 +103,51 @@ pub(super) async fn find_caller(
             .eq_ignore_ascii_case(b"bearer ")
             .then(|| token.trim_ascii())
     });
-    let token = token.filter(|_| lines.next().is_none());
+    let token = token.filter(|token| !token.is_empty() && lines.next().is_none());
     let token = token.ok_or(ApiError::Unauthorized)?;
-    let caller = match &admin.kubernetes {
-        _ if admin.tokens.admit(token) => Caller::Token,
-        Some(kubernetes) => {
-            let token = json_web_token(token).ok_or(ApiError::Unauthorized)?;
-            let user = kubernetes.who(token).await?.ok_or(ApiError::Unauthorized)?;
-            Caller::Kubernetes(Arc::clone(kubernetes), user)
+    let address = admin.client_address(request.headers(), request.extensions());
+    let caller = match admin.tokens.find(token) {
+        Some(token) => Caller::token(token, address),
+        None => {
+            let (method, path) = (request.method(), request.uri().path());
+            find_user(&admin, method, path, token, address).await?
         }
-        None => return Err(ApiError::Unauthorized),
     };
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("", MatchedPath::as_str);
+    caller.may_use(request.method(), route)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// Whose a token is that is no admin token. Where an address has presented many wrong ones, Kubernetes is not asked.
+async fn find_user(
+    admin: &Admin,
+    method: &Method,
+    path: &str,
+    token: &[u8],
+    address: Option<IpAddr>,
+) -> Result<Caller, ApiError> {
+    let kubernetes = admin.kubernetes.as_ref().zip(json_web_token(token));
+    let found = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
+    if let Some((kubernetes, token)) = kubernetes
+        && let Some(user) = kubernetes.known(token)
+    {
+        return found(kubernetes, user);
+    }
+    if let Some(wait) = admin.wait(Door::Api, address) {
+        return Err(ApiError::TooManyAttempts(wait));
+    }
+    if let Some((kubernetes, token)) = kubernetes
+        && let Some(user) = kubernetes.who(token).await?
+    {
+        return found(kubernetes, user);
+    }
+    let actor = Actor::anonymous(address);
+    admin.count_wrong(Door::Api, address, |reason| {
+        audit::access_refused(reason, method.as_str(), path, &actor);
+    });
+    Err(ApiError::Unauthorized)
 }
 
 /// What looks like a token of Kubernetes; it is not asked about anything else.
@@ -135,16 +169,20 @@ mod tests {
             AdminToken::generate().unwrap(),
             AdminToken::generate().unwrap(),
         );
-        let tokens = AdminTokens::new(vec![one.hash, two.hash]);
+        let tokens = [one.hash, two.hash].map(NamedToken::unnamed);
+        let tokens = AdminTokens::new(tokens.to_vec());
         for token in [&one, &two] {
-            assert!(tokens.admit(token.token.expose().as_bytes()));
+            let found = tokens.find(token.token.expose().as_bytes()).unwrap();
+            assert_eq!(found.hash, token.hash);
+            assert_eq!(tokens.marked(&found.mark()).unwrap(), found);
             assert!(
-                !tokens.admit(token.hash_text().as_bytes()),
+                tokens.find(token.hash_text().as_bytes()).is_none(),
                 "the hash is no token"
             );
+            assert!(tokens.marked(&token.hash_text()).is_none());
         }
-        assert!(!tokens.admit(b""));
-        assert!(!AdminTokens::new(vec![]).admit(b""));
+        assert!(tokens.find(b"").is_none());
+        assert!(AdminTokens::new(vec![]).find(b"").is_none());
         assert!(!format!("{one:?}").contains(one.token.expose()));
     }
 }

@@ -1,11 +1,12 @@
 //! The console: pages for people, on the `admin` listener.
 //!
-//! Plain pages that work without a script; what changes something is a form that posts. A person comes in
-//! with an admin token, and stays for as long as [`visit`] says.
+//! Plain pages that work without a script; what changes something is a form that posts. An operator signs in with an
+//! admin token or by an identity provider; [`visit`] keeps the operator's session.
 
 mod assets;
 mod health;
 mod login;
+mod operators;
 mod page;
 mod policies;
 mod session;
@@ -13,14 +14,21 @@ mod sessions;
 mod sign_in;
 mod visit;
 
+use std::time::Duration;
+
 use axum::response::Redirect;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use super::Admin;
 use crate::live::Live;
+use crate::policy::Policies;
 
-pub use visit::IDLE as VISIT;
+/// How old the proof of an identity provider may be that signs an operator in: no older than a session is left unused.
+#[must_use]
+pub fn proof_age(policies: &Policies) -> Duration {
+    policies.console().limits.longest_unused()
+}
 
 /// The routes below `/console`, and the way there.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
@@ -30,7 +38,9 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/sessions/{id}", get(session::show))
         .route("/console/sessions/{id}/end", post(session::end))
         .route("/console/policies", get(policies::show))
+        .route("/console/operators", get(operators::list))
         .route("/console/health", get(health::show))
+        .route_layer(middleware::from_fn(visit::require_read))
         .route("/console/sign-out", post(sign_in::leave))
         .route_layer(middleware::from_fn_with_state(
             admin.clone(),

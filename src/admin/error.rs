@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::response::{IntoResponse, Response};
@@ -43,6 +45,8 @@ pub(super) enum ApiError {
     AgeingOff,
     #[error("{0}")]
     TooMany(String),
+    #[error("too many wrong tokens came from this address; wait {} s", .0.as_secs().max(1))]
+    TooManyAttempts(Duration),
     #[error("{0}")]
     Unavailable(String),
     #[error("{0}")]
@@ -60,6 +64,7 @@ impl ApiError {
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::AgeingOff | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::CONFLICT,
+            Self::TooManyAttempts(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -85,6 +90,9 @@ impl IntoResponse for ApiError {
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Self::TooManyAttempts(wait) => {
+                headers.insert(RETRY_AFTER, retry_after(wait));
+            }
             Self::Unavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -92,6 +100,11 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// Whole seconds, rounded up.
+pub(super) fn retry_after(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_millis().div_ceil(1000).max(1) as u64)
 }
 
 impl From<StoreError> for ApiError {
@@ -107,6 +120,7 @@ impl From<StartError> for ApiError {
             StartError::UnknownPolicy => {
                 Self::Invalid(format!("policy: {error}; /api/v1/policies lists them"))
             }
+            StartError::ReservedSubject => Self::Invalid(format!("subject: {error}")),
             StartError::NotRemembering => Self::Invalid(format!("remember: {error}")),
             StartError::UnknownClient(_) => Self::Invalid(format!("client: {error}")),
             StartError::TooMany(_) => Self::TooMany(error.to_string()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::error::ApiError;
+use crate::actor::Actor;
 use crate::lifecycle::SignIn;
 use crate::policy::{Applied, Client, Policies};
 use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
@@ -78,7 +79,7 @@ impl From<OneOrMany> for Vec<String> {
 
 impl CreateSession {
     /// Parses the request.
-    pub(super) fn parse(self, policies: &Policies) -> Result<SignIn, ApiError> {
+    pub(super) fn parse(self, policies: &Policies, actor: Actor) -> Result<SignIn, ApiError> {
         let invalid = |field: &str, error: &dyn std::fmt::Display| {
             ApiError::Invalid(format!("{field}: {error}"))
         };
@@ -96,6 +97,7 @@ impl CreateSession {
             remember: self.remember,
             client: client.unwrap_or_default(),
             authenticated: None,
+            actor,
             subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
             attributes: Attributes::new(attributes)
                 .map_err(|error| invalid("attributes", &error))?,
@@ -162,7 +164,7 @@ pub(super) struct SessionView {
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
-    /// By which source it began: `token` for the admin API, `jwt`, `delegated` or `login`.
+    /// By which source it began: `token` for the admin API, `jwt`, `delegated`, `login`, or `console` for an operator's.
     pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.
@@ -176,7 +178,7 @@ pub(super) struct SessionView {
     pub(super) bound_to_user_agent: bool,
     /// `ended` also where a limit has been reached and no check has found out yet.
     pub(super) state: StateView,
-    /// Why it ended: `idle_timeout`, `absolute_timeout` or `revoked`.
+    /// Why it ended: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_reason: Option<&'static str>,
     /// When the end was established, RFC 3339.
@@ -230,6 +232,7 @@ impl SessionView {
         let source = session.attributes.get(Attributes::SOURCE).next();
         let mut attributes = session.attributes.to_map();
         attributes.remove(Attributes::SOURCE);
+        attributes.remove(Attributes::OPERATOR_TOKEN);
         let remaining = |deadline: Timestamp| {
             if end_reason.is_some() {
                 0

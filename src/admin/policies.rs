@@ -21,7 +21,8 @@ use crate::session::{Limits, PolicyName};
     responses(
         (status = 200, body = PolicyList),
         (status = 401, body = super::error::Problem),
-        (status = 403, description = "no role of the cluster allows it", body = super::error::Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = super::error::Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = super::error::Problem),
     ),
 )]
 pub(super) async fn list(

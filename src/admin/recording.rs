@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::Admin;
 use super::caller::Caller;
 use super::error::{ApiError, Problem};
+use crate::actor::Actor;
 use crate::check::recording::{MAX_DURATION, Recording};
 use crate::telemetry::audit;
 
@@ -34,7 +35,8 @@ pub(super) struct RecordingRequest {
         (status = 201, body = Recording),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "not an admin token", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
     ),
 )]
 pub(super) async fn start(
@@ -51,7 +53,7 @@ pub(super) async fn start(
         .ok_or_else(|| ApiError::Invalid("duration: between 1s and 10m, such as 5m".to_owned()))?;
     let now = admin.lifecycle.clock.now();
     let recording = admin.observers.recorder.start(now, duration);
-    audit::recording_started(actor, &recording.until);
+    audit::recording_started(&recording.until, &actor);
     Ok((StatusCode::CREATED, Json(recording)))
 }
 
@@ -64,7 +66,8 @@ pub(super) async fn start(
     responses(
         (status = 200, body = Recording),
         (status = 401, body = Problem),
-        (status = 403, description = "not an admin token", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
         (status = 404, description = "nothing was started", body = Problem),
     ),
 )]
@@ -74,7 +77,7 @@ pub(super) async fn read(
 ) -> Result<Json<Recording>, ApiError> {
     let actor = actor(&caller)?;
     let recording = admin.observers.recorder.read().ok_or(ApiError::NotFound)?;
-    audit::recording_used(actor, "read");
+    audit::recording_used("read", &actor);
     Ok(Json(recording))
 }
 
@@ -87,7 +90,8 @@ pub(super) async fn read(
     responses(
         (status = 204),
         (status = 401, body = Problem),
-        (status = 403, description = "not an admin token", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "not an admin token, or one without the right `read`", body = Problem),
         (status = 404, description = "nothing was started", body = Problem),
     ),
 )]
@@ -99,16 +103,16 @@ pub(super) async fn stop(
     if !admin.observers.recorder.stop() {
         return Err(ApiError::NotFound);
     }
-    audit::recording_used(actor, "stopped");
+    audit::recording_used("stopped", &actor);
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who works with recordings: they show what everybody asks for, which no role of a cluster is about.
-fn actor(caller: &Caller) -> Result<&'static str, ApiError> {
-    match caller {
-        Caller::Token => Ok("admin token"),
-        Caller::Kubernetes(..) => Err(ApiError::Forbidden(
-            "recordings need an admin token (admin.token_hashes)".to_owned(),
-        )),
+fn actor(caller: &Caller) -> Result<Actor, ApiError> {
+    if caller.has_token() {
+        return Ok(caller.actor());
     }
+    Err(ApiError::Forbidden(
+        "recordings need an admin token (admin.token_hashes)".to_owned(),
+    ))
 }

@@ -79,7 +79,8 @@ impl Admin {
         (status = 201, body = CreatedSession, headers(("Location" = String, description = "the session"))),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `create`, or no role of the cluster allows it", body = Problem),
         (status = 409, description = "the subject has as many sessions as its policy allows", body = Problem),
         (status = 503, description = "the store failed or is full", body = Problem),
     ),
@@ -90,7 +91,7 @@ pub(super) async fn create(
     body: Result<Json<CreateSession>, JsonRejection>,
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
-    let sign_in = request.parse(&admin.lifecycle.policies)?;
+    let sign_in = request.parse(&admin.lifecycle.policies, caller.actor())?;
     caller.may(Verb::Create, Some(&sign_in.subject)).await?;
     let started = admin.lifecycle.start(sign_in).await?;
     // The answer is about the instant of the sign-in: whole limits, not a millisecond less.
@@ -117,7 +118,8 @@ pub(super) async fn create(
         (status = 200, body = SessionPage),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
@@ -164,7 +166,8 @@ pub(super) async fn list(
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
@@ -191,7 +194,8 @@ pub(super) async fn show(
         (status = 202, description = "it has ended, but not as many replicas of the store as are wanted have confirmed it: a fail-over could lose the end; repeating this asks them again", body = RevokedSession),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, description = "it may not have ended; repeating this is safe", body = Problem),
     ),
@@ -202,10 +206,10 @@ pub(super) async fn revoke(
     path: PathId,
 ) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
     let id = parse_id(path)?;
-    if !matches!(caller, Caller::Token) {
+    if !caller.has_token() {
         admin.find(id, &caller, Verb::Delete).await?;
     }
-    let (outcome, replication) = admin.lifecycle.revoke(id).await?;
+    let (outcome, replication) = admin.lifecycle.revoke(id, &caller.actor()).await?;
     match outcome {
         EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) => {
             let revoked = RevokedSession {
@@ -235,7 +239,8 @@ pub(super) async fn revoke(
         (status = 202, description = "done, but not as many replicas of the store as are wanted have confirmed it", body = RevokedAll),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
         (status = 503, description = "some may not have ended; repeating this is safe", body = Problem),
     ),
 )]
@@ -260,7 +265,7 @@ pub(super) async fn revoke_all(
     });
     let all = admin
         .lifecycle
-        .revoke_all(&subject, before.transpose()?)
+        .revoke_all(&subject, before.transpose()?, &caller.actor())
         .await?;
     let revoked = RevokedAll {
         revoked: all.revoked,
@@ -281,7 +286,8 @@ pub(super) async fn revoke_all(
         (status = 200, body = SessionCount),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "the admin token lacks the right `read`, or no role of the cluster allows it", body = Problem),
         (status = 503, body = Problem),
     ),
 )]
@@ -322,7 +328,8 @@ const fn status_of(replication: Replication) -> StatusCode {
         (status = 200, body = SessionView),
         (status = 400, body = Problem),
         (status = 401, body = Problem),
-        (status = 403, description = "ageing is off, or no role of the cluster allows it", body = Problem),
+        (status = 429, description = "too many wrong tokens came from this address", body = Problem),
+        (status = 403, description = "ageing is off, the admin token lacks the right `revoke`, or no role of the cluster allows it", body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
     ),
@@ -344,7 +351,7 @@ pub(super) async fn age(
     let by = by.ok_or_else(|| {
         ApiError::Invalid("by: a duration such as `14m 30s`, at most 1000 days".to_owned())
     })?;
-    if !matches!(caller, Caller::Token) {
+    if !caller.has_token() {
         // It may end by that.
         admin.find(id, &caller, Verb::Delete).await?;
     }

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::config::CookieConfig;
+use crate::credential::NamedToken;
 use crate::policy::Rules;
 use crate::telemetry::{Replica, Replicas};
 use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
@@ -32,6 +33,20 @@ impl Fixture {
 
     fn with_ageing(bench: Bench, allow_ageing: bool) -> Self {
         let token = AdminToken::generate().unwrap();
+        let tokens = vec![NamedToken::unnamed(token.hash)];
+        Self {
+            routes: Self::routes(&bench, tokens, allow_ageing),
+            bench,
+            token: token.token.expose().clone(),
+        }
+    }
+
+    /// The same service with these tokens: as after a change of the configuration, or on another replica.
+    pub(super) fn with_tokens(&self, tokens: Vec<NamedToken>) -> Router {
+        Self::routes(&self.bench, tokens, true)
+    }
+
+    fn routes(bench: &Bench, tokens: Vec<NamedToken>, allow_ageing: bool) -> Router {
         let cookie = CookieConfig {
             persistent: true,
             ..cookie_config()
@@ -41,7 +56,7 @@ impl Fixture {
             book: Arc::new(bench.book(Rules::default())),
             lifecycle: bench.lifecycle.clone(),
             cookie: SessionCookie::new(cookie).unwrap(),
-            tokens: AdminTokens::new(vec![token.hash]),
+            tokens: AdminTokens::new(tokens),
             kubernetes: None,
             allow_ageing,
             secure: false,
@@ -54,12 +69,10 @@ impl Fixture {
                 draining: Arc::default(),
             }),
             store: "memory",
+            attempts: Arc::default(),
+            address: None,
         };
-        Self {
-            bench,
-            routes: router(Live::new(admin)),
-            token: token.token.expose().clone(),
-        }
+        router(Live::new(admin))
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
@@ -446,11 +459,12 @@ fn described() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn without_the_token_nothing_is_done() {
-    let fixture = Fixture::new();
-    let good = format!("Bearer {}", fixture.token);
-    let wrong = format!("Bearer {}x", fixture.token);
-    let basic = format!("Basic {}", fixture.token);
     for (method, path) in described() {
+        // Wrong tokens are counted.
+        let fixture = Fixture::new();
+        let good = format!("Bearer {}", fixture.token);
+        let wrong = format!("Bearer {}x", fixture.token);
+        let basic = format!("Basic {}", fixture.token);
         for lines in [
             &[][..],
             &["Bearer "],
@@ -496,4 +510,5 @@ async fn the_document_describes_what_is_served() {
     fixture.refused(404, "GET", "/api/v1/nonesuch", None).await;
 }
 
+mod rights;
 mod sessions;

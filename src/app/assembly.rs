@@ -5,12 +5,12 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::StartError;
-use crate::admin::{self, Admin, AdminTokens, ConsoleLogin};
+use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
 use crate::config::{Config, IssuerConfig, KeysFrom, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignIn};
-use crate::credential::{CredentialExtractor, KeyRing};
+use crate::credential::{CredentialExtractor, KeyRing, NamedToken};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::kubernetes::Kubernetes;
@@ -20,7 +20,7 @@ use crate::live::Live;
 use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
-use crate::policy::Policies;
+use crate::policy::{AddressHeader, Policies};
 use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, NotBefore, SessionStore};
 use crate::telemetry::{Metrics, Recent};
@@ -51,6 +51,8 @@ pub(super) struct Foundation {
     pub(super) seen_notices: Arc<SeenNotices>,
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
+    /// Wrong credentials of a moment ago, for the admin API and the console.
+    pub(super) attempts: Arc<Attempts>,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
@@ -102,6 +104,7 @@ impl Foundation {
             issuers: self.tellers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             seen: Arc::clone(&self.seen_notices),
+            address: config.address.clone(),
         };
         let checker = Checker {
             lifecycle: lifecycle.clone(),
@@ -125,9 +128,9 @@ impl Foundation {
         };
         let kubernetes = config.admin.kubernetes.clone().map(Kubernetes::new);
         let kubernetes = kubernetes.transpose().map_err(StartError::Kubernetes)?;
-        let mut tokens = config.admin.token_hashes.clone();
+        let mut tokens = config.admin.tokens.clone();
         if tokens.is_empty() && kubernetes.is_none() {
-            tokens.push(self.made_up_token);
+            tokens.push(NamedToken::unnamed(self.made_up_token));
         }
         let admin = Admin {
             lifecycle: lifecycle.clone(),
@@ -148,6 +151,11 @@ impl Foundation {
                 StoreConfig::Memory { .. } => "memory",
                 StoreConfig::Redis { .. } => "Redis",
             },
+            attempts: Arc::clone(&self.attempts),
+            address: (config.admin.proxies > 0).then(|| AddressHeader {
+                proxies: config.admin.proxies,
+                ..config.address.clone()
+            }),
         };
         Ok(Assembly {
             lifecycle,
@@ -243,7 +251,7 @@ impl Foundation {
             login: Login {
                 url: url.clone(),
                 purpose: "console",
-                max_age: MaxAge::Of(admin::VISIT),
+                max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
                 providers: providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
                 secure: url.scheme() == "https",

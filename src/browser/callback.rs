@@ -9,6 +9,7 @@ use super::asker::Asker;
 use super::cookies::gone;
 use super::login::{failed, send};
 use super::{farewell, private};
+use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::lifecycle::{SignIn, StartError};
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
@@ -31,7 +32,7 @@ pub(super) async fn finish(
     let (clock, state) = (&*lifecycle.clock, answer.state());
     let attempt = match Attempt::find(&asker.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
-        Err(error) => return Ok(refuse(&contracts, provider, &error, None)),
+        Err(error) => return Ok(refuse(&contracts, provider, &error, None, &asker)),
     };
     let max_age = |attributes: &Attributes| {
         let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
@@ -49,7 +50,7 @@ pub(super) async fn finish(
             let (target, headers) = (&attempt.target, &asker.headers);
             send(&contracts, login, provider, target, true, headers).await
         }
-        Err(error) => refuse(&contracts, provider, &error, Some(&attempt)),
+        Err(error) => refuse(&contracts, provider, &error, Some(&attempt), &asker),
     };
     // It has served, however it ended.
     let name = Attempt::cookie_name(state, login.secure);
@@ -76,17 +77,18 @@ async fn enter(
     ) else {
         return private(StatusCode::BAD_REQUEST);
     };
-    let passive = Activity::Passive(Passivity::Rule);
-    if let Some((id, _)) = checker.look(&request, passive).await.session {
-        // Whether or not that works, the browser has another from now on.
-        let _ = lifecycle
-            .end(id, Ending::revoked(lifecycle.clock.now()))
-            .await;
-    }
     let Redeemed {
         signed_in,
         id_token,
     } = redeemed;
+    let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
+    let passive = Activity::Passive(Passivity::Rule);
+    if let Some((id, _)) = checker.look(&request, passive).await.session {
+        // Whether or not that works, the browser has another from now on.
+        let _ = lifecycle
+            .end(id, Ending::revoked(lifecycle.clock.now()), &actor)
+            .await;
+    }
     let started = lifecycle.start(SignIn {
         subject: signed_in.subject,
         attributes: signed_in.attributes,
@@ -94,6 +96,7 @@ async fn enter(
         remember: false,
         client: checker.client(&request),
         authenticated: Some(begun),
+        actor,
     });
     let started = match started.await {
         Ok(started) => started,
@@ -148,9 +151,12 @@ fn refuse(
     provider: &Provider,
     error: &LoginError,
     attempt: Option<&Attempt>,
+    asker: &Asker,
 ) -> Response {
     let name = provider.name();
-    audit::login_refused(name, error.as_str(), error);
+    let request = asker.request().ok();
+    let address = request.and_then(|request| contracts.checker.client_address(&request));
+    audit::login_refused(name, error.as_str(), error, &Actor::anonymous(address));
     contracts
         .checker
         .lifecycle

@@ -7,13 +7,14 @@ use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::asker::Asker;
 use super::{PREFIX, farewell, origin, private};
+use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
-/// What the signed-out page is told of those who signed out.
-pub(super) const SIGNED_OUT: &str = "signed_out";
+/// The reason that the signed-out page gets of users who signed out.
+pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
 /// `POST /.curfew/sign-out`: ends the session, and makes the browser drop its cookie. A form is shown
 /// the signed-out page, a script gets 204. Where an identity provider signed the person in, a form is
@@ -36,10 +37,12 @@ pub(super) async fn end(
     }
     // What has ended is signed out already; what needs a fresher sign-in, or may not go somewhere,
     // lives.
-    if let Some((id, _)) = outcome.session {
+    if let Some((id, session)) = &outcome.session {
         let lifecycle = &contracts.checker.lifecycle;
-        let ending = Ending::revoked(lifecycle.clock.now());
-        if lifecycle.end(id, ending).await.is_err() {
+        let address = contracts.checker.client_address(&request);
+        let actor = Actor::user(&session.subject, address);
+        let ending = Ending::signed_out(lifecycle.clock.now());
+        if lifecycle.end(*id, ending, &actor).await.is_err() {
             let mut failed = outcome;
             failed.verdict = Verdict::Deny(DenyReason::StoreUnavailable);
             return Ok(private(contracts.denial(&request, &failed)));

@@ -4,7 +4,6 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::page;
-use super::sign_out::SIGNED_OUT;
 use crate::contract::message;
 use crate::session::DenyReason;
 
@@ -42,8 +41,8 @@ fn words(reason: &str) -> (&'static str, &'static str) {
         .find(|known| known.as_str() == reason)
     {
         Some(DenyReason::Revoked) => ("Signed out", "Your session was ended."),
+        Some(DenyReason::SignedOut) => ("Signed out", "You have signed out."),
         Some(reason) => ("Signed out", message(reason)),
-        None if reason == SIGNED_OUT => ("Signed out", "You have signed out."),
         None => ("Signed out", "You are not signed in."),
     }
 }

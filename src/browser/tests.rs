@@ -14,7 +14,7 @@ use crate::delegate::Relayed;
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::login::{Login, MaxAge};
 use crate::policy::Contract;
-use crate::session::{DenyReason, State};
+use crate::session::{DenyReason, EndReason, State};
 use crate::testing::{MINUTE, SECOND};
 
 struct Browser {
@@ -159,7 +159,12 @@ async fn signing_out_ends_the_session() {
     assert_eq!(response.headers()["set-cookie"], CLEARED);
     assert_eq!(response.headers()["clear-site-data"], "\"cache\"");
     let stored = browser.fixture.stored().await;
-    assert!(matches!(stored.state, State::Ended(_)), "{stored:?}");
+    assert!(
+        matches!(stored.state, State::Ended(end) if end.reason == EndReason::SignedOut),
+        "{stored:?}"
+    );
+    let status = browser.ask("GET", "/.curfew/session", &[]).await;
+    assert_eq!(status.headers()["x-session-reason"], "signed_out");
     let html = ("accept", "text/html");
     let response = browser
         .ask("POST", "/.curfew/sign-out", &[SAME, html])

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ruling::Judgement;
 use super::{CheckRequest, Checker, Detail, Original, Outcome, Ruling};
+use crate::actor::Actor;
 use crate::lifecycle::{Adoption, NotAdopted};
 use crate::policy::{Activity, Applied, OnStoreFailure};
 use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
@@ -167,6 +168,9 @@ impl Checker {
                     Err(NotAdopted::UnknownClient(_)) => {
                         return Ok(Err(DenyReason::MalformedRequest));
                     }
+                    Err(NotAdopted::ReservedSubject) => {
+                        return Ok(Err(DenyReason::InvalidCredential));
+                    }
                     Err(NotAdopted::TooMany(_)) => return Ok(Err(DenyReason::TooManySessions)),
                     Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
                 }
@@ -282,7 +286,8 @@ impl Checker {
             return denied(reason, session);
         };
         let idle = ending.unless_touched_since.is_some();
-        match self.lifecycle.end(id, ending).await {
+        let actor = Actor::of_end(ending.reason, &session);
+        match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {
                 let recorded = match tombstone.state {

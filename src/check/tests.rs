@@ -4,6 +4,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method};
 
 use super::*;
+use crate::actor::Actor;
 use crate::policy::{Beyond, Contract, MaxSessions, Rules};
 use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
@@ -131,7 +132,12 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
 async fn a_revoked_session_is_denied_from_the_next_request_on() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
-    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    fixture
+        .bench
+        .lifecycle
+        .revoke(fixture.id, &Actor::CURFEW)
+        .await
+        .unwrap();
     assert_eq!(fixture.get(SECOND).await, deny(DenyReason::Revoked));
     fixture.bench.at(9 * HOUR);
     fixture.bench.store.memory.reclaim();
@@ -301,7 +307,12 @@ async fn a_session_that_was_used_elsewhere_meanwhile_is_not_ended() {
 async fn the_first_reason_stands_when_another_replica_was_faster() {
     let fixture = Fixture::new().await;
     let before = fixture.bench.stored(fixture.id).await;
-    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    fixture
+        .bench
+        .lifecycle
+        .revoke(fixture.id, &Actor::CURFEW)
+        .await
+        .unwrap();
     *fixture.bench.store.stale.lock() = Some(before);
     assert_eq!(fixture.get(16 * MINUTE).await, deny(DenyReason::Revoked));
 }
@@ -375,7 +386,11 @@ async fn what_was_ended_here_is_not_known() {
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     assert_eq!(fixture.get(SECOND).await, Verdict::Allow);
-    let revoked = fixture.bench.lifecycle.revoke(fixture.id).await;
+    let revoked = fixture
+        .bench
+        .lifecycle
+        .revoke(fixture.id, &Actor::CURFEW)
+        .await;
     assert!(
         revoked.is_err(),
         "and whoever asked knows that it may not have worked"

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
+use super::table::printable;
 use crate::http_client::http_client;
 use crate::secret::Secret;
 
@@ -100,6 +101,7 @@ impl AdminApi {
             (StatusCode::UNAUTHORIZED, _) => {
                 bail!("{} does not take this admin token", self.base)
             }
+            (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", printable(detail)),
             (_, Some(detail)) => bail!("{detail}"),
             (status, None) => bail!("{} answers {status}; is it the admin API?", self.base),
         }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::actor::Actor;
 use crate::app::App;
 use crate::browser::{self, escaped, local_path};
 use crate::clock::SystemClock;
@@ -191,7 +192,9 @@ async fn sign_in(
     let contracts = demo.contracts.current();
     let lifecycle = &contracts.checker.lifecycle;
     let subject = Subject::new(wanted.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let actor = Actor::user(&subject, None);
     let started = lifecycle.start(SignIn {
+        actor,
         subject,
         attributes: Attributes::default(),
         policy: lifecycle.policies.default_name().clone(),

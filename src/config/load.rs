@@ -267,6 +267,14 @@ fn is_secret(key: &str) -> bool {
     let of_a_provider = key
         .strip_prefix("login.providers.")
         .is_some_and(|rest| rest.ends_with(".client_secret"));
+    // The name and the rights of an admin token are no place for a token.
+    let of_an_admin_token = key
+        .strip_prefix("admin.token_hashes.")
+        .and_then(|rest| rest.split('.').nth(1))
+        .is_some_and(|field| matches!(field, "name" | "allow"));
+    if of_an_admin_token {
+        return false;
+    }
     of_a_provider
         || SECRETS.iter().any(|secret| {
             key.strip_prefix(secret)

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
-pub use admin::{RawAdmin, RawKubernetes};
+pub use admin::{
+    AdminTokenList, RawAdmin, RawAdminToken, RawConsole, RawKubernetes, RawNamedToken,
+};
 pub use delegated::{RawDelegated, RawService};
 pub use identity::{RawAssertion, RawIdentity};
 pub use jwt::{RawIssuer, RawJwt};

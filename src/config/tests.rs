@@ -1,3 +1,4 @@
+mod admin;
 mod edge;
 mod identity;
 mod jwt;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::*;
+use crate::credential::NamedToken;
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
@@ -258,7 +260,9 @@ fn admin_tokens_come_from_a_list_and_a_file() {
     let path = hashes.1.display();
     let text = format!("admin: {{token_hashes: {one}, token_hashes_file: {path}}}");
     let loaded = yaml(&text).unwrap();
-    assert_eq!(loaded.config.admin.token_hashes, [[0x0a; 32], [0x1b; 32]]);
+    let tokens = [[0x0a; 32], [0x1b; 32]].map(NamedToken::unnamed);
+    assert_eq!(loaded.config.admin.tokens, tokens);
+    assert_eq!(tokens[0].name, "0a0a0a0a");
     let wrong = file("wrong", "secret\n");
     let told = problems(&format!(
         "admin: {{token_hashes_file: {}}}",

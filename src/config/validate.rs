@@ -2,6 +2,7 @@
 //! found.
 
 mod access;
+mod admin_tokens;
 mod delegated;
 mod edge;
 mod events;

@@ -252,6 +252,7 @@ pub const fn message(reason: DenyReason) -> &'static str {
             "Your session has reached its longest duration. Please sign in again."
         }
         DenyReason::Revoked => "Your session was ended. Please sign in again.",
+        DenyReason::SignedOut => "You have signed out. Please sign in again.",
         DenyReason::ReauthenticationRequired => "This asks for a more recent sign-in.",
         DenyReason::Forbidden => "You are not allowed to do this.",
         DenyReason::StoreUnavailable | DenyReason::SourceUnavailable | DenyReason::Overloaded => {

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::name::name;
 use crate::secret::REDACTED;
 use crate::session::SessionId;
 
@@ -80,6 +81,13 @@ impl Token {
         id.copy_from_slice(&digest[..SessionId::LEN]);
         SessionId::from_bytes(id)
     }
+}
+
+/// The ID of an operator's session in the console, derived from the random part of its cookie. No token, and no
+/// credential of another source, has the same.
+#[must_use]
+pub fn operator_session(random: &[u8]) -> SessionId {
+    name("operator session", &[random])
 }
 
 impl fmt::Debug for Token {

@@ -2,6 +2,7 @@
 
 use super::start::StartError;
 use super::{Lifecycle, to_the_end};
+use crate::actor::Actor;
 use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{Creation, StoreError};
@@ -32,6 +33,9 @@ pub enum NotAdopted {
     /// The policy binds sessions to something about the client that is not known.
     #[error("the policy binds sessions to something about the client that the proxy does not tell")]
     UnknownClient(UnknownClient),
+    /// The subject is that of operators' sessions.
+    #[error("its subject is reserved for operators of the console")]
+    ReservedSubject,
     /// The subject has as many sessions as its policy allows.
     #[error("the subject has {0} sessions, and can have no more")]
     TooMany(usize),
@@ -61,6 +65,7 @@ impl Lifecycle {
     }
 
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
+        let address = adoption.client.address;
         let session = self.of(adoption)?;
         let policy = self.policies.get(session.policy.as_str());
         let most = policy.and_then(|(_, policy)| policy.max_sessions);
@@ -72,7 +77,7 @@ impl Lifecycle {
         match self.store.create(id, &session).await {
             Ok(Creation::Created) => {
                 if let Some(most) = most
-                    && let Err(error) = self.make_room(most, id, &session.subject).await
+                    && let Err(error) = self.make_room(most, id, &session).await
                 {
                     // Trouble with the store ends nothing: the client has the credential of this session.
                     if matches!(error, StartError::TooMany(_)) {
@@ -80,7 +85,8 @@ impl Lifecycle {
                     }
                     return Err(error.into());
                 }
-                self.tell_created(id, &session);
+                let actor = Actor::user(&session.subject, address);
+                self.tell_created(id, &session, &actor);
                 if most.is_none() {
                     return Ok(session);
                 }
@@ -106,6 +112,9 @@ impl Lifecycle {
 
     /// The session that a credential starts now.
     fn of(&self, adoption: Adoption) -> Result<Session, NotAdopted> {
+        if adoption.subject.is_operators() {
+            return Err(NotAdopted::ReservedSubject);
+        }
         let now = self.clock.now();
         let policy = self.policies.get(adoption.policy.as_str());
         let policy = policy.map_or_else(|| self.policies.tightest(), |(_, policy)| policy);

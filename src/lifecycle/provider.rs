@@ -2,6 +2,7 @@
 
 use super::subject::Pages;
 use super::{Lifecycle, to_the_end};
+use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::session::{Session, State, Timestamp};
 use crate::store::{EndOutcome, Ending, StoreError};
@@ -19,8 +20,9 @@ impl Lifecycle {
         &self,
         whom: &Whom,
         before: Timestamp,
+        actor: &Actor,
     ) -> Result<usize, StoreError> {
-        let (this, whom) = (self.clone(), whom.clone());
+        let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
         to_the_end(async move {
             let now = this.clock.now();
             // One in the future would also end what begins until then.
@@ -41,7 +43,7 @@ impl Lifecycle {
             while let Some(page) = pages.next(&*this.store).await? {
                 for (id, session) in page {
                     if meant(&session) {
-                        let outcome = this.end(id, Ending::revoked(now)).await?;
+                        let outcome = this.end(id, Ending::revoked(now), &actor).await?;
                         revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
                     }
                 }

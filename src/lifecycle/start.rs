@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::subject::Pages;
 use super::{Lifecycle, to_the_end};
+use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
 use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
 use crate::session::{
@@ -27,6 +28,8 @@ pub struct SignIn {
     pub client: Client,
     /// When the subject proved who it is, where that was not just now.
     pub authenticated: Option<Timestamp>,
+    /// Who starts the session: the subject, or an application with an admin token.
+    pub actor: Actor,
 }
 
 /// A session that was just started.
@@ -57,6 +60,9 @@ pub enum StartError {
         UnknownClient::UserAgent => "user agent",
     })]
     UnknownClient(UnknownClient),
+    /// The subject is that of operators' sessions.
+    #[error("the subject is reserved for operators of the console")]
+    ReservedSubject,
     /// The subject proved who it is before the policy's absolute limit, or before its sessions were
     /// all ended.
     #[error("the subject proved who it is too long ago")]
@@ -91,6 +97,9 @@ impl Lifecycle {
     async fn start_here(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let policy = self.policies.get(sign_in.policy.as_str());
         let (_, policy) = policy.ok_or(StartError::UnknownPolicy)?;
+        if sign_in.subject.is_operators() {
+            return Err(StartError::ReservedSubject);
+        }
         if sign_in.remember && policy.remember.is_none() {
             return Err(StartError::NotRemembering);
         }
@@ -121,12 +130,12 @@ impl Lifecycle {
         }
         self.keep(id, &session).await?;
         if let Some(most) = policy.max_sessions
-            && let Err(error) = self.make_room(most, id, &session.subject).await
+            && let Err(error) = self.make_room(most, id, &session).await
         {
             self.take_back(id).await;
             return Err(error);
         }
-        self.tell_created(id, &session);
+        self.tell_created(id, &session, &sign_in.actor);
         let replication = self.confirmation(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {
@@ -139,7 +148,7 @@ impl Lifecycle {
 
     /// Whether a sign-in is one of those whose sessions have all been ended since, by whoever names
     /// its subject here, or at its identity provider.
-    async fn has_ended(
+    pub(super) async fn has_ended(
         &self,
         session: &Session,
         not_before: Option<Timestamp>,
@@ -153,7 +162,7 @@ impl Lifecycle {
     }
 
     /// Writes a new session.
-    async fn keep(&self, id: SessionId, session: &Session) -> Result<(), StartError> {
+    pub(super) async fn keep(&self, id: SessionId, session: &Session) -> Result<(), StartError> {
         let deadline = self.policies.deadline(session);
         self.deadlines.enqueue(id, deadline).await?;
         let creation = self.store.create(id, session).await;
@@ -191,9 +200,9 @@ impl Lifecycle {
     }
 
     /// Counts, audits and remembers a session that has started.
-    pub(super) fn tell_created(&self, id: SessionId, session: &Session) {
+    pub(super) fn tell_created(&self, id: SessionId, session: &Session, actor: &Actor) {
         self.metrics.session_created(session.policy.as_str());
-        audit::session_created(id, session);
+        audit::session_created(id, session, actor);
         self.recent.created(id, session, self.clock.now());
     }
 
@@ -206,19 +215,20 @@ impl Lifecycle {
         &self,
         most: MaxSessions,
         id: SessionId,
-        subject: &Subject,
+        new: &Session,
     ) -> Result<(), StartError> {
         for attempt in 0..SETTLING.0 {
-            let living = self.living(subject).await?;
+            let living = self.living(&new.subject).await?;
             let beyond = living.len().saturating_sub(most.count);
             if beyond == 0 {
                 return Ok(());
             }
             if most.beyond == Beyond::EndOldest {
                 let newest = living.last().map_or(id, |(_, newest)| *newest);
+                let actor = Actor::policy(&new.policy);
                 for (_, oldest) in &living[..beyond] {
-                    audit::session_displaced(*oldest, newest);
-                    self.revoke(*oldest).await?;
+                    audit::session_displaced(*oldest, &new.subject, newest, &actor);
+                    self.revoke(*oldest, &actor).await?;
                 }
                 return Ok(());
             }
@@ -266,7 +276,7 @@ impl Lifecycle {
 
 // The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
 /// where that is later by no more than clocks differ.
-fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
+pub(super) fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The most by which clocks differ that are kept at the store's.
     const DIFFERENCE: Duration = Duration::from_secs(1);
     not_before.map_or(now, |not_before| {

@@ -1,6 +1,7 @@
 //! What concerns all sessions of a subject.
 
 use super::{Lifecycle, to_the_end};
+use crate::actor::Actor;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Ending, Replication, SessionStore, StoreError};
 use crate::telemetry::audit;
@@ -36,8 +37,9 @@ impl Lifecycle {
         &self,
         subject: &Subject,
         before: Option<Timestamp>,
+        actor: &Actor,
     ) -> Result<RevokedAll, StoreError> {
-        let (this, subject) = (self.clone(), subject.clone());
+        let (this, subject, actor) = (self.clone(), subject.clone(), actor.clone());
         to_the_end(async move {
             let now = this.clock.now();
             let not_before = before.unwrap_or(now).min(now);
@@ -47,7 +49,7 @@ impl Lifecycle {
                 .not_before
                 .set_not_before(&subject, not_before, forget)
                 .await?;
-            audit::subject_revoked(&subject, not_before);
+            audit::subject_revoked(&subject, not_before, &actor);
             let (mut revoked, mut ended) = (0, Vec::new());
             let ending = Ending::revoked(now);
             let mut pages = Pages::of(&subject);
@@ -61,7 +63,7 @@ impl Lifecycle {
                     if !meant {
                         continue;
                     }
-                    let outcome = this.end(id, ending).await?;
+                    let outcome = this.end(id, ending, &actor).await?;
                     revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
                     // Those that had ended, too: who asks again wants to know of them.
                     ended.push(id);

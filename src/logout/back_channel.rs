@@ -1,12 +1,13 @@
 //! `POST /oidc/backchannel-logout`: OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Json, http};
-use http::StatusCode;
+use axum::{Extension, Json};
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use super::{Logouts, Refusal, tell, uncached};
@@ -16,9 +17,19 @@ const BY: &str = "back-channel";
 
 /// 200 when the sessions have ended, 400 with the reason for a token that is not good. Where it is us,
 /// 503, although the standard has 400 for that, too: a provider that tries again then is right.
-pub(super) async fn logout(State(logouts): State<Arc<Logouts>>, body: Bytes) -> Response {
+pub(super) async fn logout(
+    State(logouts): State<Arc<Logouts>>,
+    peer: Option<Extension<SocketAddr>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let address = logouts.address(&headers, peer);
     let outcome = match token(&body) {
-        Some(token) => logouts.take(&token, BY, Issuer::verify_logout).await,
+        Some(token) => {
+            logouts
+                .take(&token, BY, Issuer::verify_logout, address)
+                .await
+        }
         None => Err(Refusal::Unreadable),
     };
     let Err(refusal) = outcome else {

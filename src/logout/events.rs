@@ -1,12 +1,13 @@
 //! `POST /ssf/events`: security events of the Shared Signals Framework that are pushed (RFC 8935), of
 //! which `session-revoked` (CAEP 1.0) ends sessions.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
+use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -20,11 +21,13 @@ const BY: &str = "security-event";
 /// for one that is not good; 503 where it is us.
 pub(super) async fn receive(
     State(logouts): State<Arc<Logouts>>,
+    peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let address = logouts.address(&headers, peer);
     let outcome = match token(&headers, &body) {
-        Some(token) => logouts.take(token, BY, Issuer::verify_event).await,
+        Some(token) => logouts.take(token, BY, Issuer::verify_event, address).await,
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {

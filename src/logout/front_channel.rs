@@ -6,14 +6,17 @@
 //! anybody can make one up, and each leaves an entry in the store: so this is open only where the
 //! configuration says so, and to so many in a minute.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::{Logouts, Refusal, tell, uncached};
+use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::telemetry::audit;
 
@@ -22,12 +25,16 @@ const BY: &str = "front-channel";
 /// 200 when the session has ended, or was not known.
 pub(super) async fn logout(
     State(logouts): State<Arc<Logouts>>,
+    peer: Option<Extension<SocketAddr>>,
+    headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
     if !logouts.front_channel {
         return uncached(StatusCode::NOT_FOUND, ());
     }
-    let status = match logouts.front_channel(query.as_deref().unwrap_or("")).await {
+    let address = logouts.address(&headers, peer);
+    let query = query.as_deref().unwrap_or("");
+    let status = match logouts.front_channel(query, address).await {
         Ok(()) => StatusCode::OK,
         Err(refusal) => {
             tell(&refusal, BY);
@@ -51,7 +58,7 @@ pub(super) async fn logout(
 }
 
 impl Logouts {
-    async fn front_channel(&self, query: &str) -> Result<(), Refusal> {
+    async fn front_channel(&self, query: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
         let (mut iss, mut sid) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             let place = match &*name {
@@ -79,8 +86,9 @@ impl Logouts {
         if !self.seen.has_room_in_front(now) {
             return Err(Refusal::TooMany);
         }
-        let revoked = self.lifecycle.end_of_provider(&whom, now).await?;
-        audit::provider_logout(&iss, &whom, BY, revoked);
+        let actor = Actor::provider(&iss, address);
+        let revoked = self.lifecycle.end_of_provider(&whom, now, &actor).await?;
+        audit::provider_logout(&whom, BY, revoked, &actor);
         Ok(())
     }
 }

@@ -43,6 +43,7 @@ impl Fixture {
             issuers: checker.sources.jwt.clone(),
             front_channel: true,
             seen: Arc::default(),
+            address: checker.address.clone(),
         };
         change(&mut logouts);
         Self {
@@ -205,6 +206,7 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
         issuers: service.checker.sources.jwt.clone(),
         front_channel: false,
         seen: Arc::default(),
+        address: service.checker.address.clone(),
     };
     let router = router(Live::new(other_process));
     let response = router.oneshot(again.unwrap()).await.unwrap();

@@ -11,6 +11,8 @@ pub struct Policies {
     default: PolicyName,
     /// The tightest of all, for a session whose home policy is not configured any more.
     strictest: Policy,
+    /// Of operators' sessions in the console. It is none of those that a session can name.
+    console: Policy,
 }
 
 /// A policy as it applies to one session.
@@ -42,7 +44,30 @@ impl Policies {
             by_name,
             default,
             strictest,
+            console: Policy::of(Self::CONSOLE),
         })
+    }
+
+    /// The limits of operators' sessions in the console, where nothing else is said: 15 minutes and 8 hours.
+    pub const CONSOLE: Limits = Limits {
+        idle: Some(Duration::from_secs(15 * 60)),
+        absolute: Duration::from_secs(8 * 3600),
+        max_auth_age: None,
+    };
+
+    /// The same, with these limits for operators' sessions in the console.
+    #[must_use]
+    pub fn with_console(self, limits: Limits) -> Self {
+        Self {
+            console: Policy::of(limits),
+            ..self
+        }
+    }
+
+    /// The policy of operators' sessions in the console.
+    #[must_use]
+    pub const fn console(&self) -> &Policy {
+        &self.console
     }
 
     /// The policy of this name.
@@ -62,6 +87,9 @@ impl Policies {
     /// stay for longer.
     #[must_use]
     pub fn home(&self, session: &Session) -> Applied<'_> {
+        if session.is_operator() {
+            return Applied::to(session, &self.console);
+        }
         let policy = self.by_name.get(&session.policy);
         Applied::to(session, policy.unwrap_or(&self.strictest))
     }
@@ -88,7 +116,8 @@ impl Policies {
             .by_name
             .values()
             .flat_map(|policy| [Some(policy.limits), policy.remember])
-            .flatten();
+            .flatten()
+            .chain([self.console.limits]);
         limits
             .map(|limits| limits.absolute)
             .max()

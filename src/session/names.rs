@@ -39,6 +39,11 @@ impl PolicyName {
         }
     }
 
+    /// A name of the program's own.
+    pub(super) fn fixed(name: &'static str) -> Self {
+        Self(name.into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -79,6 +84,11 @@ impl Subject {
         } else {
             Err(NameError::Subject)
         }
+    }
+
+    /// A subject of the program's own.
+    pub(super) fn fixed(subject: &'static str) -> Self {
+        Self(subject.into())
     }
 
     /// What stands for something that an identity provider names.

@@ -33,8 +33,11 @@ pub enum DenyReason {
     IdleTimeout,
     /// The session is as old as it may become.
     AbsoluteTimeout,
-    /// The session was ended on purpose: by an administrator or by signing out.
+    /// The session was ended on purpose, and not by its user signing out: by an administrator, an identity provider or
+    /// a policy.
     Revoked,
+    /// The user signed out.
+    SignedOut,
     /// The session lives, but this request asks for a fresher one.
     ReauthenticationRequired,
     /// The session lives, but may not do this.
@@ -55,13 +58,14 @@ pub enum DenyReason {
 
 impl DenyReason {
     /// Every reason, in the order of design.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NoCredential,
         Self::InvalidCredential,
         Self::UnknownSession,
         Self::IdleTimeout,
         Self::AbsoluteTimeout,
         Self::Revoked,
+        Self::SignedOut,
         Self::ReauthenticationRequired,
         Self::Forbidden,
         Self::StoreUnavailable,
@@ -82,6 +86,7 @@ impl DenyReason {
             Self::IdleTimeout => "idle_timeout",
             Self::AbsoluteTimeout => "absolute_timeout",
             Self::Revoked => "revoked",
+            Self::SignedOut => "signed_out",
             Self::ReauthenticationRequired => "reauthentication_required",
             Self::Forbidden => "forbidden",
             Self::StoreUnavailable => "store_unavailable",
@@ -107,7 +112,7 @@ impl DenyReason {
     pub const fn is_terminal(self) -> bool {
         matches!(
             self,
-            Self::IdleTimeout | Self::AbsoluteTimeout | Self::Revoked
+            Self::IdleTimeout | Self::AbsoluteTimeout | Self::Revoked | Self::SignedOut
         )
     }
 }
@@ -125,13 +130,20 @@ pub enum EndReason {
     IdleTimeout,
     /// As old as it may become.
     AbsoluteTimeout,
-    /// Ended on purpose.
+    /// Ended on purpose, and not by its user signing out.
     Revoked,
+    /// Ended by its user signing out.
+    SignedOut,
 }
 
 impl EndReason {
     /// Every way a session can end.
-    pub const ALL: [Self; 3] = [Self::IdleTimeout, Self::AbsoluteTimeout, Self::Revoked];
+    pub const ALL: [Self; 4] = [
+        Self::IdleTimeout,
+        Self::AbsoluteTimeout,
+        Self::Revoked,
+        Self::SignedOut,
+    ];
 
     /// The word for this reason: the same as that of the denial it causes.
     #[must_use]
@@ -146,6 +158,7 @@ impl EndReason {
             Self::IdleTimeout => DenyReason::IdleTimeout,
             Self::AbsoluteTimeout => DenyReason::AbsoluteTimeout,
             Self::Revoked => DenyReason::Revoked,
+            Self::SignedOut => DenyReason::SignedOut,
         }
     }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, SessionStore, Touch};
+use crate::actor::Actor;
+use crate::events::SessionEnded;
 use crate::session::{
     Attributes, End, EndReason, Limits, NewSession, PolicyName, Session, SessionId, State, Subject,
     Timestamp,
@@ -70,7 +72,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(again, expected, "whoever took them has died");
     queue.postpone(a, now).await.unwrap();
     assert_eq!(claim(now, lease, 9).await, [a], "it was moved");
-    let session = ended(a, now);
+    let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.settle(a, Some(&session)).await.unwrap());
     assert!(!queue.settle(a, Some(&session)).await.unwrap(), "once");
     queue.postpone(a, now).await.unwrap();

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 
 use super::StoreError;
+use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{Session, SessionId, Timestamp};
+use crate::session::{SessionId, Timestamp};
 
 /// When each session is to be looked at, so that its end is noticed although nobody asks.
 ///
@@ -49,11 +50,12 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     /// [`StoreError`] when it has to be tried again.
     async fn hasten(&self, policies: &Policies) -> Result<(), StoreError>;
 
-    /// Takes a session out of the queue for good, and writes the end of `ended` to where other
+    /// Takes a session out of the queue for good, and writes the end `ended` to where other
     /// programs read it, if that is configured; both or neither, and once. Says whether the session
     /// was in the queue.
     ///
     /// # Errors
     /// [`StoreError`] when the store could not do it; it may still have done so.
-    async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError>;
+    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>)
+    -> Result<bool, StoreError>;
 }

@@ -13,6 +13,7 @@ use super::{
     SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
+use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{LONGEST_LIFE, Session, SessionId, SessionMap, State, Subject, Timestamp};
 
@@ -268,7 +269,7 @@ impl DeadlineQueue for MemoryStore {
         Ok(())
     }
 
-    async fn settle(&self, id: SessionId, _: Option<&Session>) -> Result<bool, StoreError> {
+    async fn settle(&self, id: SessionId, _: Option<&SessionEnded>) -> Result<bool, StoreError> {
         Ok(self.tables.write().look(id, None))
     }
 }

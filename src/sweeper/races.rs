@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::actor::Actor;
 use crate::store::Touch;
 use crate::testing::remote::{Drawn, Remote};
 use crate::testing::{Bench, MINUTE, SECOND, START};
@@ -55,7 +56,7 @@ async fn race(party: Party, turns: Vec<u8>) {
     let administrator = lifecycle.clone();
     let administrator = tokio::spawn(async move {
         if party.revoked {
-            administrator.revoke(id).await.unwrap();
+            administrator.revoke(id, &Actor::CURFEW).await.unwrap();
         }
     });
     one.await.unwrap();

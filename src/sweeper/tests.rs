@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::actor::Actor;
 use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name, session_of};
@@ -121,7 +122,12 @@ async fn the_absolute_limit_comes_although_it_is_used() {
 async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
     let fixture = Fixture::new().await;
     fixture.bench.at(MINUTE);
-    fixture.bench.lifecycle.revoke(fixture.id).await.unwrap();
+    fixture
+        .bench
+        .lifecycle
+        .revoke(fixture.id, &Actor::CURFEW)
+        .await
+        .unwrap();
     fixture.settled().await;
     assert_eq!(fixture.sweep(20 * MINUTE).await, 0, "it is settled");
     assert_eq!(fixture.told(), (1, 0));

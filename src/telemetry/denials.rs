@@ -68,9 +68,9 @@ impl DenialLog {
     /// Writes what was counted, and begins the next second.
     pub fn flush(&self) {
         let windows = std::mem::take(&mut *self.0.lock());
-        for ((reason, _), window) in windows {
+        for ((reason, known), window) in windows {
             if let Some(more) = window.more {
-                audit::denials_aggregated(&more, reason);
+                audit::denials_aggregated(&more, reason, known);
             }
         }
     }
@@ -95,7 +95,10 @@ mod tests {
             contract: "auth-request",
             session: None,
             subject: None,
+            address: None,
             host: Some("app.example.com"),
+            path: Some(b"/orders"),
+            method: Some("GET"),
             rule: None,
             peer: None,
             detail: None,

@@ -40,6 +40,7 @@ pub struct Metrics {
     requests: IntGaugeVec,
     requests_refused: IntCounterVec,
     unknown_paths: IntCounterVec,
+    credentials_refused: IntCounterVec,
     /// Changes that the wanted number of replicas did not confirm in time.
     pub unconfirmed: IntCounter,
     /// Ended sessions that had come back, and were ended again.
@@ -218,6 +219,16 @@ impl Metrics {
                     &["class"],
                 )?,
             )?,
+            credentials_refused: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_admin_credentials_refused_total",
+                        "Credentials that the admin API or the console refused.",
+                    ),
+                    &["door", "result"],
+                )?,
+            )?,
             keys_fetched: register(
                 &registry,
                 IntCounterVec::new(
@@ -311,6 +322,23 @@ impl Metrics {
             near_cache: NearCacheMetrics::new(&registry)?,
             registry,
         })
+    }
+
+    /// Shows the refused credentials of these doors before there are any.
+    pub fn begin_credentials(&self, doors: &[&str]) {
+        for door in doors {
+            for result in ["wrong", "limited"] {
+                self.credentials_refused.with_label_values(&[door, result]);
+            }
+        }
+    }
+
+    /// Counts a credential that the admin API (`api`) or the console (`console`) refused: `wrong`, or `limited` where its
+    /// address has presented too many.
+    pub fn credential_refused(&self, door: &str, result: &str) {
+        self.credentials_refused
+            .with_label_values(&[door, result])
+            .inc();
     }
 
     /// The connections of a listener: those that are open, and those that were too many.

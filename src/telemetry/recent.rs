@@ -34,7 +34,7 @@ impl Recent {
             at: now.to_string(),
             what: "created",
             session: id.to_string(),
-            subject: session.subject.to_string(),
+            subject: session.user_id().to_owned(),
             policy: session.policy.to_string(),
         });
     }

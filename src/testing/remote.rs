@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::store::memory::MemoryStore;
@@ -121,7 +122,11 @@ impl<W: Way> DeadlineQueue for Remote<W> {
         self.asked(self.memory.hasten(policies)).await
     }
 
-    async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
         self.asked(self.memory.settle(id, ended)).await
     }
 }

@@ -48,6 +48,27 @@ await run({
     await picture(page, "console", "light", { width: 1100, height: 480 });
   },
 
+  async "operators are listed apart, with one's own session marked"() {
+    await page.getByRole("link", { name: "Operators" }).click();
+    assert.equal(await page.getByRole("row").count(), 2);
+    assert.match(await main(), /token:[0-9a-f]{8} \(this session\)/);
+    await accessible(page, "the operators");
+    const other = await (await browser.newContext()).newPage();
+    await other.goto(here("/console/sign-in"));
+    await other.getByLabel("Admin token").fill(given.admin_token);
+    await other.getByRole("button", { name: "Sign in" }).click();
+    await other.waitForURL(here("/console/"));
+    await page.reload();
+    await page.getByRole("button", { name: "End a session of token:" }).click();
+    await page.waitForURL(/console\/sessions\//);
+    assert.match(await main(), /ended: revoked/);
+    await accessible(page, "an operator's session that has ended");
+    await other.reload();
+    assert.match(other.url(), /sign-in\?to=/);
+    await other.context().close();
+    await page.goto(here("/console/"));
+  },
+
   async "on a phone nothing is cut off"() {
     await page.setViewportSize({ width: 360, height: 640 });
     const wider = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
@@ -108,8 +129,11 @@ await run({
     await framed.setContent(`<iframe src="${here("/console/sign-in")}"></iframe>`);
     await framed.waitForTimeout(300);
     assert.equal(await framed.frames()[1].locator("form").count().catch(() => 0), 0, "no other site frames it");
+    const stolen = (await context.cookies()).map((it) => `${it.name}=${it.value}`).join("; ");
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.waitForURL(/sign-in/);
+    const thief = await fetch(here("/console/"), { headers: { cookie: stolen }, redirect: "manual" });
+    assert.equal(thief.status, 303, "a copy of the cookie opens nothing");
     await page.goto(here("/console/health"));
     assert.match(page.url(), /sign-in\?to=/);
     assert.deepEqual(await context.cookies(), []);

@@ -18,7 +18,13 @@ async fn who_logs_out_at_the_provider_is_out_at_once() {
     let told = stack.curfew.audited("provider.logout");
     assert_eq!(told.len(), 1, "{told:?}");
     let ended = stack.curfew.audited("session.ended");
-    assert_eq!((ended.len(), &ended[0]["reason"]), (1, &"revoked".into()));
+    let reason = &ended[0]["event.reason"];
+    assert_eq!((ended.len(), reason), (1, &"revoked".into()));
+    let kind = &ended[0]["curfew.actor.kind"];
+    assert_eq!(
+        (kind, &told[0]["curfew.actor.kind"]),
+        (&"provider".into(), &"provider".into())
+    );
     // Whoever signs in again is in again.
     let again = stack.provider.sign_in(&mut alice, "alice").await;
     stack.admitted(&again.id_token, "alice").await;

@@ -251,7 +251,7 @@ async fn forged_tokens_do_not_fill_the_log() {
         let aggregated = curfew.audited("denials.aggregated");
         aggregated
             .iter()
-            .map(|event| event["count"].as_u64().unwrap())
+            .map(|event| event["curfew.denials.count"].as_u64().unwrap())
             .sum::<u64>()
     };
     let one_by_one = || curfew.audited("session.denied").len() as u64;
@@ -267,7 +267,7 @@ async fn forged_tokens_do_not_fill_the_log() {
         events.len()
     );
     let event = &events[0];
-    assert_eq!(event["reason"], "invalid_credential");
-    assert_eq!(event["host"], "app.example.com");
-    assert!(event["first"].as_str() <= event["last"].as_str());
+    assert_eq!(event["event.reason"], "invalid_credential");
+    assert_eq!(event["url.domain"], "app.example.com");
+    assert!(event["curfew.denials.first"].as_str() <= event["curfew.denials.last"].as_str());
 }

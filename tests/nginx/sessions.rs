@@ -75,7 +75,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     stack.admitted(&again).await;
     let ended = stack.curfew.audited("session.ended");
     assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
-    assert_eq!(ended[0]["reason"], "idle_timeout");
+    assert_eq!(ended[0]["event.reason"], "idle_timeout");
 }
 
 #[tokio::test]

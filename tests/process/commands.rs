@@ -224,5 +224,7 @@ async fn generated_files_are_good_and_stay() {
         status(other.trim()).await == 200
     })
     .await;
-    assert_eq!(status(token.trim()).await, 401);
+    // Many wrong ones may have come before it.
+    let refused = status(token.trim()).await;
+    assert!(matches!(refused, 401 | 429), "{refused}");
 }

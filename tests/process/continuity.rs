@@ -116,7 +116,7 @@ async fn two_processes_on_one_redis_agree() {
     let reasons: Vec<Value> = told
         .concat()
         .iter()
-        .map(|event| event["reason"].clone())
+        .map(|event| event["event.reason"].clone())
         .collect();
     assert_eq!(reasons, ["idle_timeout", "revoked"]);
 }

@@ -34,6 +34,10 @@ fn streamed(redis: &RedisServer) -> Vec<String> {
         let fields: BTreeMap<String, String> = fields.into_iter().collect();
         assert_eq!(fields["event"], "session.ended");
         assert_eq!(fields["reason"], "idle_timeout");
+        assert_eq!(
+            (&*fields["actor_kind"], &*fields["actor_name"]),
+            ("policy", "default")
+        );
         fields["session"].clone()
     });
     names.collect()
@@ -62,8 +66,8 @@ async fn every_end_is_told_once_over_two_replicas() {
         .flat_map(|replica| replica.audited("session.ended"));
     let told: Vec<String> = told
         .map(|event| {
-            assert_eq!(event["redelivered"], false, "{event}");
-            event["session"].as_str().unwrap().to_owned()
+            assert_eq!(event["curfew.redelivered"], false, "{event}");
+            event["curfew.session.id"].as_str().unwrap().to_owned()
         })
         .collect();
     assert_eq!(told.len(), MANY);
@@ -93,8 +97,8 @@ async fn a_replica_that_dies_in_the_middle_costs_no_end() {
     // In the logs each is there, and once, but for those that say that they may have been told.
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for event in told(&dying).into_iter().chain(told(&surviving)) {
-        let name = event["session"].as_str().unwrap().to_owned();
-        if event["redelivered"] == true {
+        let name = event["curfew.session.id"].as_str().unwrap().to_owned();
+        if event["curfew.redelivered"] == true {
             again.push(name);
         } else {
             first.push(name);
@@ -143,6 +147,8 @@ async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
     assert_eq!(body["type"], "session.ended");
     assert_eq!(body["data"]["session"], session.id.as_str());
     assert_eq!(body["data"]["reason"], "idle_timeout");
+    let actor = json!({ "kind": "policy", "name": "default" });
+    assert_eq!(body["data"]["actor"], actor);
     assert_eq!(
         header("webhook-id"),
         format!("session-ended-{}", session.id)

@@ -81,7 +81,7 @@ async fn known_sessions_are_served_while_redis_is_away() {
     .await;
     let degraded = curfew.audited("session.degraded");
     assert!(
-        !degraded.is_empty() && degraded[0]["subject"] == "alice",
+        !degraded.is_empty() && degraded[0]["user.id"] == "alice",
         "{degraded:?}"
     );
     redis.thaw();

@@ -13,6 +13,7 @@ mod support;
 
 mod clocks;
 mod commands;
+mod console;
 mod continuity;
 mod events;
 mod fail_over;

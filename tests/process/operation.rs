@@ -142,21 +142,32 @@ async fn audit_events_tell_who_and_why() {
     let created = curfew.audited("session.created");
     assert_eq!(created.len(), 2);
     assert_eq!(
-        (&created[0]["subject"], &created[0]["session"]),
+        (&created[0]["user.id"], &created[0]["curfew.session.id"]),
         (&json!("alice"), &json!(session.id))
     );
     let revoked = &curfew.audited("session.ended")[0];
     assert_eq!(
-        (&revoked["subject"], &revoked["reason"]),
+        (&revoked["user.id"], &revoked["event.reason"]),
         (&json!("alice"), &json!("revoked"))
     );
+    for event in [&created[0], revoked] {
+        assert_eq!(event["curfew.actor.kind"], "admin_token", "{event}");
+        assert_eq!(event["source.ip"], "127.0.0.1", "{event}");
+        assert_eq!(
+            event["curfew.actor.name"].as_str().unwrap().len(),
+            8,
+            "{event}"
+        );
+    }
     let denied = &curfew.audited("session.denied")[0];
     for (field, value) in [
-        ("reason", "revoked"),
-        ("subject", "alice"),
-        ("contract", "auth-request"),
-        ("host", "app.example.com"),
-        ("peer", "127.0.0.1"),
+        ("event.reason", "revoked"),
+        ("user.id", "alice"),
+        ("curfew.contract", "auth-request"),
+        ("url.domain", "app.example.com"),
+        ("url.path", "/"),
+        ("http.request.method", "GET"),
+        ("curfew.proxy.ip", "127.0.0.1"),
     ] {
         assert_eq!(denied[field], value, "{denied}");
     }

@@ -91,10 +91,11 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     let used = curfew.audited("recording.used");
     let what: Vec<_> = used
         .iter()
-        .map(|event| event["what"].as_str().unwrap())
+        .map(|event| event["curfew.recording.used"].as_str().unwrap())
         .collect();
     assert_eq!(what, ["read", "stopped"]);
-    assert_eq!(used[0]["actor"], "admin token");
+    assert_eq!(used[0]["curfew.actor.kind"], "admin_token");
+    assert_eq!(used[0]["source.ip"], "127.0.0.1");
 }
 
 async fn stop(curfew: &crate::support::curfew::Curfew) -> (StatusCode, String) {

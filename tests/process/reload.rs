@@ -235,7 +235,10 @@ async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
             curfew.audited("session.ended").len() == 1
         })
         .await;
-        assert_eq!(curfew.audited("session.ended")[0]["reason"], "idle_timeout");
+        assert_eq!(
+            curfew.audited("session.ended")[0]["event.reason"],
+            "idle_timeout"
+        );
     }
 }
 

@@ -310,7 +310,9 @@ impl Curfew {
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
         lines
-            .filter(|line: &Value| line["target"] == "curfew::audit" && line["event"] == event)
+            .filter(|line: &Value| {
+                line["target"] == "curfew::audit" && line["event.action"] == event
+            })
             .collect()
     }
 

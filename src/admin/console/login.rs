@@ -1,7 +1,9 @@
 //! Coming in by an identity provider: for whoever is in one of the groups.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -11,12 +13,16 @@ use serde::Deserialize;
 
 use super::super::{Admin, ConsoleLogin};
 use super::page::trouble;
+use super::proof_age;
 use super::sign_in::way;
-use super::visit::{self, By, IDLE};
+use super::sign_in::{limited, not_begun};
+use super::visit::{self, By};
+use crate::actor::{Actor, ActorKind};
 use crate::browser::{gone, passing};
+use crate::credential::jwt::SignedIn;
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
-use crate::session::Attributes;
-use crate::telemetry::audit;
+use crate::session::{Attributes, Timestamp};
+use crate::telemetry::audit::{self, Door};
 
 /// Who is to say who somebody is, and where they want to go.
 #[derive(Debug, Default, Deserialize)]
@@ -30,13 +36,19 @@ pub(super) struct Asked {
 /// Sends a person to a provider.
 pub(super) async fn begin(
     State(admin): State<Arc<Admin>>,
+    peer: Option<Extension<SocketAddr>>,
+    headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();
     let Some((login, provider)) = meant(&admin, &asked.provider) else {
         return nobody();
     };
-    send(&admin, login, provider, way(&asked.to), false).await
+    let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
+    if let Some(wait) = admin.wait(Door::Console, address) {
+        return limited(wait);
+    }
+    send(&admin, login, provider, way(&asked.to), false, address).await
 }
 
 async fn send(
@@ -45,10 +57,12 @@ async fn send(
     provider: &Provider,
     to: &str,
     again: bool,
+    address: Option<IpAddr>,
 ) -> Response {
     let now = admin.lifecycle.clock.now();
     let login = &login.login;
-    match login.begin(provider, to, again, Some(IDLE), now).await {
+    let age = proof_age(&admin.lifecycle.policies);
+    match login.begin(provider, to, again, Some(age), now).await {
         Ok((url, name, sealed)) => {
             let mut response = Redirect::to(url.as_str()).into_response();
             let cookie = passing(&name, &sealed, login.secure).to_string();
@@ -57,7 +71,7 @@ async fn send(
             }
             response
         }
-        Err(error) => refuse(admin, provider, &error),
+        Err(error) => refuse(admin, provider, &error, address),
     }
 }
 
@@ -66,39 +80,41 @@ pub(super) async fn finish(
     State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
 ) -> Response {
     let Some((login, provider)) = meant(&admin, &name) else {
         return nobody();
     };
+    let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
+    if let Some(wait) = admin.wait(Door::Console, address) {
+        return limited(wait);
+    }
     let answer = Answer::new(query.as_deref().unwrap_or(""));
     let clock = &*admin.lifecycle.clock;
     let found = Attempt::find(&headers, answer.state(), &login.login, clock.now());
     let attempt = match found {
         Ok(attempt) => attempt,
-        Err(error) => return refuse(&admin, provider, &error),
+        Err(error) => return refuse(&admin, provider, &error, address),
     };
-    let max_age = |_: &Attributes| Some(IDLE);
+    let max_age = |_: &Attributes| Some(proof_age(&admin.lifecycle.policies));
     let mut response = match Login::judge(provider, &attempt, &answer, clock, max_age).await {
-        Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true).await,
-        Ok(Outcome::In(redeemed, _)) => {
-            // Those that matter alone: there can be many.
-            let groups = redeemed.signed_in.attributes.get(Attributes::GROUPS);
-            let groups = groups.filter(|it| login.groups.iter().any(|wanted| wanted == it));
-            let by = By::Groups(groups.map(str::to_owned).collect());
-            let subject = &redeemed.signed_in.subject;
-            if by.opens(&admin) {
-                audit::console_entered(subject, provider.name());
-                let mut response = Redirect::to(way(&attempt.target)).into_response();
-                visit::begin(&admin, by, response.headers_mut());
-                response
-            } else {
-                audit::console_refused(subject, provider.name());
-                let text = "You are not in a group that may use the console.";
-                trouble(StatusCode::FORBIDDEN, "Not for you", text)
-            }
+        Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
+        Ok(Outcome::In(redeemed, begun)) => {
+            let signed_in = &redeemed.signed_in;
+            enter(
+                &admin,
+                login,
+                provider,
+                signed_in,
+                begun,
+                &attempt.target,
+                &headers,
+                address,
+            )
+            .await
         }
-        Err(error) => refuse(&admin, provider, &error),
+        Err(error) => refuse(&admin, provider, &error, address),
     };
     let cookie = Attempt::cookie_name(answer.state(), login.login.secure);
     let cookie = cookie.and_then(|name| gone(&name, "/", None, login.login.secure));
@@ -106,6 +122,48 @@ pub(super) async fn finish(
         response.headers_mut().append(SET_COOKIE, gone);
     }
     response
+}
+
+/// Starts the session of an operator who is in one of the groups.
+#[expect(clippy::too_many_arguments, reason = "what one request brings")]
+async fn enter(
+    admin: &Admin,
+    login: &ConsoleLogin,
+    provider: &Provider,
+    signed_in: &SignedIn,
+    begun: Timestamp,
+    to: &str,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+) -> Response {
+    let by = By::Provider {
+        provider: provider.name(),
+        subject: signed_in.subject.as_str(),
+        attributes: &signed_in.attributes,
+        groups: &login.groups,
+        authenticated: begun,
+    };
+    let actor = Actor::new(ActorKind::Operator, &by.name(), address);
+    if !signed_in.attributes.in_any_of(&login.groups) {
+        let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
+        admin.count_wrong(Door::Console, address, |reason| {
+            let reason = match reason {
+                "wrong_credential" => "not_in_group",
+                other => other,
+            };
+            audit::console_refused(reason, subject, name, &actor);
+        });
+        let text = "You are not in a group that may use the console.";
+        return trouble(StatusCode::FORBIDDEN, "Not for you", text);
+    }
+    let mut response = Redirect::to(way(to)).into_response();
+    match visit::begin(admin, &by, headers, address, response.headers_mut()).await {
+        Ok(actor) => {
+            audit::console_entered(Some(provider.name()), &actor);
+            response
+        }
+        Err(error) => not_begun(&error),
+    }
 }
 
 fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
@@ -118,14 +176,25 @@ fn nobody() -> Response {
     trouble(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
-fn refuse(admin: &Admin, provider: &Provider, error: &LoginError) -> Response {
-    let name = provider.name();
-    audit::login_refused(name, error.as_str(), error);
+/// Tells the operator that an answer was not taken. A provider that can't be reached is not the client's fault.
+fn refuse(
+    admin: &Admin,
+    provider: &Provider,
+    error: &LoginError,
+    address: Option<IpAddr>,
+) -> Response {
+    let (name, actor) = (provider.name(), Actor::anonymous(address));
     admin.lifecycle.metrics.login(name, error.as_str());
+    audit::login_refused(name, error.as_str(), error, &actor);
     let status = match error {
         LoginError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
+    if status != StatusCode::SERVICE_UNAVAILABLE {
+        admin.count_wrong(Door::Console, address, |reason| {
+            audit::console_refused(reason, None, Some(name), &actor);
+        });
+    }
     trouble(status, "Not signed in", "The log says why.")
 }

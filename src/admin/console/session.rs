@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -11,6 +12,8 @@ use super::super::Admin;
 use super::super::model::SessionView;
 use super::page::{clock, page, trouble, unavailable};
 use super::policies::{Told, explained, method_of};
+use super::visit::Operator;
+use crate::credential::Right;
 use crate::session::{Session, SessionId};
 use crate::store::EndOutcome;
 
@@ -22,6 +25,12 @@ struct Shown<'a> {
     url: &'a str,
     method: &'a str,
     told: Option<Told>,
+    /// Whether the operator may end it.
+    may_end: bool,
+    /// Whether it is an operator's session, and whose.
+    operator: Option<String>,
+    /// Whether it is the session of this very request.
+    own: bool,
 }
 
 /// A request to explain, if any.
@@ -36,6 +45,7 @@ pub(super) struct Asked {
 /// A session, and how a request on it would be answered.
 pub(super) async fn show(
     State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
@@ -52,6 +62,9 @@ pub(super) async fn show(
         url: &asked.url,
         method,
         told,
+        may_end: operator.may(Right::Revoke),
+        operator: session.is_operator().then(|| session.user_id().to_owned()),
+        own: operator.id == id,
     };
     page(StatusCode::OK, &shown)
 }
@@ -59,12 +72,16 @@ pub(super) async fn show(
 /// Ends a session.
 pub(super) async fn end(
     State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
 ) -> Response {
+    if let Some(refused) = operator.refusal(Right::Revoke) {
+        return refused;
+    }
     let Some(id) = name(path) else {
         return unknown();
     };
-    match admin.lifecycle.revoke(id).await {
+    match admin.lifecycle.revoke(id, &operator.actor()).await {
         Ok((EndOutcome::Unknown, _)) => unknown(),
         Ok(_) => Redirect::to(&format!("/console/sessions/{id}")).into_response(),
         Err(error) => unavailable(&error),

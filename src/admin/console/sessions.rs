@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -11,6 +12,8 @@ use url::form_urlencoded::byte_serialize;
 use super::super::Admin;
 use super::super::model::{SessionPage, SessionView};
 use super::page::{clock, page, trouble, unavailable};
+use super::visit::Operator;
+use crate::credential::Right;
 use crate::session::Subject;
 use crate::store::{Cursor, StoreError};
 
@@ -25,6 +28,8 @@ struct Sessions<'a> {
     told: Option<String>,
     rows: Vec<SessionView>,
     next: Option<String>,
+    /// Whether the operator may end sessions.
+    may_end: bool,
 }
 
 /// What is looked for.
@@ -46,6 +51,7 @@ pub(super) struct Whose {
 /// A subject's sessions, or those of anybody that end first.
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();
@@ -78,6 +84,7 @@ pub(super) async fn list(
             told,
             rows,
             next,
+            may_end: operator.may(Right::Revoke),
         },
     )
 }
@@ -105,8 +112,12 @@ async fn find(
 /// Ends all sessions of a subject.
 pub(super) async fn end_all(
     State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
     whose: Result<Form<Whose>, FormRejection>,
 ) -> Response {
+    if let Some(refused) = operator.refusal(Right::Revoke) {
+        return refused;
+    }
     let subject = whose
         .ok()
         .and_then(|Form(whose)| Subject::new(whose.subject).ok());
@@ -117,7 +128,8 @@ pub(super) async fn end_all(
             "There is no such subject.",
         );
     };
-    match admin.lifecycle.revoke_all(&subject, None).await {
+    let actor = operator.actor();
+    match admin.lifecycle.revoke_all(&subject, None, &actor).await {
         Ok(all) => {
             let name: String = byte_serialize(subject.as_str().as_bytes()).collect();
             let to = format!("/console/?subject={name}&ended={}", all.revoked);

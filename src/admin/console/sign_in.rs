@@ -1,23 +1,34 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
+use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::super::Admin;
-use super::page::{page, trouble};
-use super::visit;
+use super::super::caller::missing;
+use super::super::error::retry_after;
+use super::page::{page, trouble, unavailable};
+use super::visit::{self, By, NotBegun, Operator};
+use crate::actor::{Actor, ActorKind};
 use crate::browser::{is_same_origin, local_path};
+use crate::credential::Right;
+use crate::lifecycle::StartError;
 use crate::secret::Secret;
+use crate::telemetry::audit::{self, Door};
 
 #[derive(Template)]
 #[template(path = "sign_in.html", config = "src/admin/console/askama.toml")]
 struct SignIn<'a> {
     to: &'a str,
-    refused: bool,
+    /// What is wrong with the token that was presented.
+    refused: Option<&'a str>,
     /// The name and the title of each provider.
     providers: Vec<(&'a str, &'a str)>,
 }
@@ -64,7 +75,7 @@ pub(super) async fn form(
     let to = way(&asked.to);
     let form = SignIn {
         to,
-        refused: false,
+        refused: None,
         providers: providers(&admin),
     };
     page(StatusCode::OK, &form)
@@ -72,6 +83,7 @@ pub(super) async fn form(
 
 pub(super) async fn enter(
     State(admin): State<Arc<Admin>>,
+    peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     presented: Result<Form<Presented>, FormRejection>,
 ) -> Response {
@@ -87,24 +99,83 @@ pub(super) async fn enter(
         );
     };
     let to = way(&presented.to);
-    let token = presented.token.expose().trim().as_bytes();
-    let Some(token) = admin.tokens.find(token) else {
-        tracing::warn!("somebody tried to come into the console with a token that is none");
+    let form = |status, refused| {
         let form = SignIn {
             to,
-            refused: true,
+            refused: Some(refused),
             providers: providers(&admin),
         };
-        return page(StatusCode::UNAUTHORIZED, &form);
+        page(status, &form)
     };
+    let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
+    let token = presented.token.expose().trim().as_bytes();
+    let Some(token) = admin.tokens.find(token) else {
+        return match admin.wait(Door::Console, address) {
+            Some(wait) => limited(wait),
+            None => {
+                let actor = Actor::anonymous(address);
+                admin.count_wrong(Door::Console, address, |reason| {
+                    audit::console_refused(reason, None, None, &actor);
+                });
+                form(
+                    StatusCode::UNAUTHORIZED,
+                    "This is not a token of this service.",
+                )
+            }
+        };
+    };
+    let by = By::Token(&token);
+    if !token.may(Right::Read) {
+        let actor = Actor::new(ActorKind::Operator, &by.name(), address);
+        audit::console_refused("missing_right", None, None, &actor);
+        return form(StatusCode::FORBIDDEN, &missing(&token.name, "read"));
+    }
     let mut response = Redirect::to(to).into_response();
-    let by = visit::By::Token(token);
-    visit::begin(&admin, by, response.headers_mut());
+    match visit::begin(&admin, &by, &headers, address, response.headers_mut()).await {
+        Ok(actor) => {
+            audit::console_entered(None, &actor);
+            response
+        }
+        Err(error) => not_begun(&error),
+    }
+}
+
+/// Says that an operator's session could not be started.
+pub(super) fn not_begun(error: &NotBegun) -> Response {
+    tracing::warn!(%error, "operator session not started");
+    match error {
+        NotBegun::Start(StartError::Store(error)) => unavailable(error),
+        NotBegun::Start(StartError::TooOld) => {
+            let text = "Your sign-in was too long ago, or was revoked since.";
+            trouble(StatusCode::FORBIDDEN, "Not signed in", text)
+        }
+        _ => trouble(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Not signed in",
+            "The log says why.",
+        ),
+    }
+}
+
+/// Says that an address has to wait.
+pub(super) fn limited(wait: Duration) -> Response {
+    let text = "Too many sign-ins from this address were refused. Please wait a minute.";
+    let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, "Please wait", text);
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, retry_after(wait));
     response
 }
 
-pub(super) async fn leave(State(admin): State<Arc<Admin>>) -> Response {
+/// Ends the operator's session. Where the store can't end it, the answer is 503 and the cookie stays: the operator must
+/// know that the session lives.
+pub(super) async fn leave(
+    State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
+) -> Response {
+    if let Err(error) = visit::end(&admin, &operator).await {
+        return unavailable(&error);
+    }
     let mut response = Redirect::to("/console/sign-in").into_response();
-    visit::end(&admin, response.headers_mut());
+    visit::forget(&admin, response.headers_mut());
     response
 }

@@ -1,15 +1,25 @@
+use std::sync::atomic::Ordering;
+
+use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
+use crate::actor::Actor;
+use crate::admin::AdminToken;
 use crate::admin::tests::Fixture;
+use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
+use crate::credential::{NamedToken, Right, operator_session};
+use crate::policy::{Contract, Rules};
+use crate::session::{Attributes, EndReason, SessionId, State, Verdict};
 use crate::testing::MINUTE;
 
 struct Person<'a> {
     fixture: &'a Fixture,
+    routes: Router,
     cookie: String,
 }
 
@@ -17,6 +27,7 @@ impl<'a> Person<'a> {
     fn new(fixture: &'a Fixture) -> Self {
         Self {
             fixture,
+            routes: fixture.routes.clone(),
             cookie: String::new(),
         }
     }
@@ -32,7 +43,7 @@ impl<'a> Person<'a> {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Body::from(form.to_owned()))
             .unwrap();
-        let response = self.fixture.routes.clone().oneshot(request).await.unwrap();
+        let response = self.routes.clone().oneshot(request).await.unwrap();
         if let Some(cookie) = response.headers().get(SET_COOKIE) {
             let line = cookie.to_str().unwrap();
             assert!(line.contains("HttpOnly") && line.contains("SameSite=Lax"));
@@ -177,31 +188,265 @@ async fn a_request_is_explained() {
     assert!(page.contains("must be absolute"), "{page}");
 }
 
-/// What opened the door must still open it.
+fn tokens(fixture: &Fixture) -> Vec<NamedToken> {
+    let hash = Sha256::digest(&fixture.token).into();
+    vec![NamedToken::unnamed(hash)]
+}
+
+impl Person<'_> {
+    /// The status of the first page, served by `routes`.
+    async fn at(&mut self, routes: &Router) -> StatusCode {
+        let own = std::mem::replace(&mut self.routes, routes.clone());
+        let status = self.get("/console/").await.0;
+        self.routes = own;
+        status
+    }
+
+    fn id(&self) -> SessionId {
+        let lifecycle = &self.fixture.bench.lifecycle;
+        let (_, value) = self.cookie.split_once('=').unwrap();
+        let random = lifecycle.key_ring.open("operator session", value).unwrap();
+        operator_session(&random)
+    }
+}
+
+/// The cookie that a thief has copied.
 #[tokio::test]
-async fn a_visit_is_over_when_its_token_or_group_is_gone() {
+async fn after_the_sign_out_the_cookie_opens_nothing() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let (stolen, id) = (person.cookie.clone(), person.id());
+    let other_replica = fixture.with_tokens(tokens(&fixture));
+    assert_eq!(person.at(&other_replica).await, StatusCode::OK);
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(to(&left), "/console/sign-in");
+    let mut thief = Person::new(&fixture);
+    thief.cookie = stolen;
+    assert_eq!(thief.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert_eq!(thief.at(&other_replica).await, StatusCode::SEE_OTHER);
+    let victim = fixture.bench.sign_in("default").await;
+    let path = format!("/console/sessions/{}/end", victim.id);
+    assert_eq!(thief.post(&path, "").await.status(), StatusCode::SEE_OTHER);
+    assert_eq!(fixture.bench.stored(victim.id).await.state, State::Live);
+    let State::Ended(end) = fixture.bench.stored(id).await.state else {
+        panic!("it has ended");
+    };
+    assert_eq!(end.reason, EndReason::SignedOut);
+}
+
+/// What let an operator in must still be in the configuration.
+#[tokio::test]
+async fn a_session_ends_with_the_token_that_opened_it() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let other = AdminToken::generate().unwrap().hash;
+    let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
+    assert_eq!(person.at(&without).await, StatusCode::SEE_OTHER);
+    let (status, _) = person.get("/console/").await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "it has ended for good");
+}
+
+/// A group is what let an operator of an identity provider in. Nobody configured one here.
+#[tokio::test]
+async fn a_session_ends_with_the_group_that_opened_it() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
-    let now = lifecycle.clock.now().as_millis();
-    let enter = async |by: serde_json::Value| {
-        let visit = serde_json::json!({ "by": by, "begun": now, "seen": now });
-        let sealed = lifecycle
-            .key_ring
-            .seal("console", visit.to_string().as_bytes());
-        let mut person = Person::new(&fixture);
-        person.cookie = format!("curfew-console={}", sealed.unwrap());
-        person.get("/console/").await.0
-    };
-    let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
-    assert_eq!(
-        enter(serde_json::json!({ "Token": hash })).await,
-        StatusCode::OK
-    );
-    for gone in [
-        serde_json::json!({ "Token": vec![0; 32] }),
-        serde_json::json!({ "Groups": ["operators"] }),
-        serde_json::json!({ "Groups": [] }),
+    let mut person = Person::new(&fixture);
+    let random = [7; 32];
+    let sealed = lifecycle
+        .key_ring
+        .seal("operator session", &random)
+        .unwrap();
+    person.cookie = format!("curfew-console={sealed}");
+    let groups = Attributes::sorted([
+        (Attributes::OPERATOR, ["provider:main:alice"]),
+        (Attributes::GROUPS, ["operators"]),
+    ]);
+    let id = operator_session(&random);
+    lifecycle
+        .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
+        .await
+        .unwrap();
+    assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    assert!(matches!(
+        fixture.bench.stored(id).await.state,
+        State::Ended(_)
+    ));
+}
+
+/// An operator's session is no session of an application, and the other way round.
+#[tokio::test]
+async fn the_cookies_of_the_console_and_of_applications_are_apart() {
+    let fixture = Fixture::new();
+    let lifecycle = &fixture.bench.lifecycle;
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let (_, value) = person.cookie.split_once('=').unwrap();
+    assert!(lifecycle.key_ring.verify(value.as_bytes()).is_err());
+    let checker = fixture.bench.checker(Rules::default(), "session");
+    for line in [
+        format!("session={value}"),
+        format!("session=cfw1_{value}"),
+        person.cookie.clone(),
     ] {
-        assert_eq!(enter(gone).await, StatusCode::SEE_OTHER);
+        let mut headers = HeaderMap::new();
+        headers.insert(COOKIE, line.parse().unwrap());
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &Method::GET,
+                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        let verdict = checker.check(&request).await.verdict;
+        assert!(matches!(verdict, Verdict::Deny(_)), "{line}: {verdict:?}");
     }
+    let started = fixture.bench.sign_in("default").await;
+    let token = started.token.expose();
+    let visit = format!(
+        "{{\"by\":{{\"Token\":[]}},\"begun\":0,\"seen\":0,\"id\":\"{}\"}}",
+        started.id
+    );
+    let sealed = lifecycle
+        .key_ring
+        .seal("console", visit.as_bytes())
+        .unwrap();
+    let random = lifecycle
+        .key_ring
+        .seal("operator session", started.id.as_bytes())
+        .unwrap();
+    for value in [token, sealed, random] {
+        person.cookie = format!("curfew-console={value}");
+        assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
+    }
+}
+
+#[tokio::test]
+async fn operators_are_listed_and_ended() {
+    let fixture = Fixture::new();
+    let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
+    one.come_in().await;
+    two.come_in().await;
+    // They are in no list of users.
+    let (_, page) = one.get("/console/").await;
+    assert!(page.contains("Nobody is signed in."), "{page}");
+    let (_, page) = one.get("/console/operators").await;
+    assert_eq!(page.matches("(this session)").count(), 1, "{page}");
+    assert_eq!(page.matches("<th scope=\"row\">").count(), 2, "{page}");
+    let name = &tokens(&fixture)[0].name;
+    assert!(page.contains(&format!("token:{name}")), "{page}");
+    let path = format!("/console/sessions/{}", two.id());
+    let (_, page) = one.get(&path).await;
+    assert!(page.contains("A session of the operator token:"), "{page}");
+    let ended = one.post(&format!("{path}/end"), "").await;
+    assert_eq!(to(&ended), path);
+    assert_eq!(two.get("/console/").await.0, StatusCode::SEE_OTHER);
+    let (_, page) = one.get("/console/operators").await;
+    assert!(page.contains("revoked"), "{page}");
+    assert_eq!(one.get("/console/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_operator_with_a_limited_token_sees_what_it_may() {
+    let fixture = Fixture::new();
+    let started = fixture.bench.sign_in("default").await;
+    let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
+    let with = |rights: &[Right]| {
+        fixture.with_tokens(vec![NamedToken {
+            name: "reader".to_owned(),
+            hash,
+            rights: rights.to_vec(),
+        }])
+    };
+    let mut person = Person::new(&fixture);
+    person.routes = with(&[Right::Read]);
+    person.come_in().await;
+    let paths = ["/console/", "/console/?subject=alice", "/console/operators"].map(str::to_owned);
+    let one = format!("/console/sessions/{}", started.id);
+    for path in paths.into_iter().chain([one.clone()]) {
+        let (status, page) = person.get(&path).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(!page.contains("/end\""), "{path}: {page}");
+    }
+    for (path, form) in [
+        (format!("{one}/end"), ""),
+        ("/console/subjects/end".to_owned(), "subject=alice"),
+    ] {
+        let refused = person.post(&path, form).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
+    // More rights, or fewer, are in force with the next request.
+    person.routes = with(&[Right::Read, Right::Revoke]);
+    assert!(person.get(&one).await.1.contains("/end\""));
+    person.routes = with(&[Right::Create]);
+    let (status, page) = person.get("/console/").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(page.contains("right `read`"), "{page}");
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(to(&left), "/console/sign-in", "leaving needs no right");
+    let form = format!("token={}", fixture.token);
+    let refused = person.post("/console/sign-in", &form).await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+}
+
+/// Trouble with the store is no sign-out.
+#[tokio::test]
+async fn a_store_that_is_away_signs_nobody_out() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let fails = &fixture.bench.store.all_fail;
+    fails.store(true, Ordering::SeqCst);
+    let cookie = person.cookie.clone();
+    assert_eq!(
+        person.get("/console/").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let left = person.post("/console/sign-out", "").await;
+    assert_eq!(left.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(person.cookie, cookie);
+    fails.store(false, Ordering::SeqCst);
+    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn wrong_tokens_at_the_sign_in_are_limited() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    for count in 0..12 {
+        let refused = person.post("/console/sign-in", "token=guess").await;
+        if count < 10 {
+            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{count}");
+        } else {
+            assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS, "{count}");
+            assert_eq!(refused.headers()["retry-after"], "6");
+        }
+    }
+    person.come_in().await;
+    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    let line = "curfew_admin_credentials_refused_total{door=\"console\",result=\"limited\"} 2";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+/// A second sign-in in one browser replaces the first session.
+#[tokio::test]
+async fn a_new_sign_in_ends_the_session_before() {
+    let fixture = Fixture::new();
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let first = person.id();
+    person.come_in().await;
+    assert_ne!(person.id(), first);
+    assert!(matches!(
+        fixture.bench.stored(first).await.state,
+        State::Ended(_)
+    ));
+    assert_eq!(person.get("/console/").await.0, StatusCode::OK);
 }

@@ -1,139 +1,295 @@
-//! How long somebody who came in stays: 15 minutes without doing anything, 8 hours in all.
+//! An operator's session in the console: kept in the store, with the limits of `admin.console`.
 //!
-//! Nothing is kept of it here: it is in a cookie, sealed by the key ring, with the hash of the token that
-//! opened the door. A token that is taken out of the configuration lets nobody stay.
+//! The cookie is random and sealed by the key ring for this purpose, and the session ID is derived from it in a way of
+//! its own: neither is a credential for a check, and no credential for a check is one here.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use cookie::{Cookie, SameSite};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::{Deserialize, Serialize};
 use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
-use super::page::trouble;
+use super::super::caller::missing;
+use super::page::{trouble, unavailable};
+use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
-use crate::credential::cookie_values;
-use crate::session::Timestamp;
+use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session, random};
+use crate::lifecycle::StartError;
+use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
+use crate::store::{Ending, StoreError};
+use crate::telemetry::audit;
 
-/// How long somebody may do nothing, and how old the proof of who they are may be when they come in.
-pub const IDLE: Duration = Duration::from_secs(15 * 60);
-const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
-/// How old the last activity in the cookie may be before it is written anew.
-const PRECISION: Duration = Duration::from_secs(15);
-/// What the seal is for.
-const PURPOSE: &str = "console";
+/// The source of these sessions, as the API shows it.
+const SOURCE: &str = "console";
+/// What the seal of the cookie is for.
+const PURPOSE: &str = "operator session";
+/// Random bytes in the cookie.
+const RANDOM: usize = 32;
 
-/// Somebody's visit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Visit {
-    by: By,
-    begun: u64,
-    seen: u64,
+/// The operator of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Operator {
+    /// The session of this request.
+    pub(super) id: SessionId,
+    /// `token:NAME`, or `provider:PROVIDER:SUBJECT`.
+    name: Arc<str>,
+    /// The admin token, with its rights; `None` for an operator of an identity provider, who has all.
+    token: Option<Arc<NamedToken>>,
+    address: Option<IpAddr>,
 }
 
-/// What opened the door.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum By {
-    /// A token of this hash.
-    Token([u8; 32]),
-    /// Being in these groups.
-    Groups(Vec<String>),
+/// How an operator comes in.
+#[derive(Clone, Debug)]
+pub(super) enum By<'a> {
+    /// With an admin token.
+    Token(&'a NamedToken),
+    /// Signed in by an identity provider.
+    Provider {
+        provider: &'a str,
+        subject: &'a str,
+        attributes: &'a Attributes,
+        /// The groups that may use the console.
+        groups: &'a [String],
+        /// When the operator signed in there.
+        authenticated: Timestamp,
+    },
 }
 
-impl By {
-    /// Whether it still opens it.
-    pub(super) fn opens(&self, admin: &Admin) -> bool {
+/// Why an operator's session could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotBegun {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Attributes(#[from] AttributeError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+impl Operator {
+    /// The operator, as audit events name it.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::new(ActorKind::Operator, &self.name, self.address)
+    }
+
+    /// Whether the operator has this right.
+    pub(super) fn may(&self, right: Right) -> bool {
+        self.token.as_ref().is_none_or(|token| token.may(right))
+    }
+
+    /// The page that refuses a request, with 403 and the name of the right, where the operator lacks the right; `None`
+    /// where the operator has it.
+    pub(super) fn refusal(&self, right: Right) -> Option<Response> {
+        let token = self.token.as_ref().filter(|token| !token.may(right))?;
+        audit::admin_refused(right.as_str(), None, &self.actor());
+        let text = missing(&token.name, right.as_str());
+        Some(trouble(StatusCode::FORBIDDEN, "Not allowed", &text))
+    }
+}
+
+impl By<'_> {
+    /// The name of the operator.
+    pub(super) fn name(&self) -> String {
         match self {
-            Self::Token(hash) => admin.tokens.knows(hash),
-            Self::Groups(groups) => admin.login.as_ref().is_some_and(|login| {
-                let mut wanted = login.groups.iter();
-                wanted.any(|wanted| groups.contains(wanted))
-            }),
+            Self::Token(token) => format!("token:{}", token.name),
+            Self::Provider {
+                provider, subject, ..
+            } => format!("provider:{provider}:{subject}"),
         }
     }
-}
 
-impl Visit {
-    /// Whether it goes on at `now`.
-    fn goes_on(&self, now: Timestamp) -> bool {
-        let at = Timestamp::from_millis;
-        now < at(self.begun).plus(ABSOLUTE) && now < at(self.seen).plus(IDLE)
+    /// What is kept of the operator.
+    fn attributes(&self) -> Result<Attributes, AttributeError> {
+        let mut kept = vec![
+            (Attributes::SOURCE, vec![SOURCE.to_owned()]),
+            (Attributes::OPERATOR, vec![self.name()]),
+        ];
+        match self {
+            Self::Token(token) => kept.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
+            Self::Provider {
+                attributes, groups, ..
+            } => {
+                // Those that matter alone: there can be many.
+                let own = attributes.get(Attributes::GROUPS);
+                let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
+                kept.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
+                let names = attributes.get(Attributes::PROVIDER).map(str::to_owned);
+                kept.push((Attributes::PROVIDER, names.collect()));
+            }
+        }
+        let kept = kept.into_iter();
+        Attributes::new(
+            kept.map(|(name, values)| (name.to_owned(), values))
+                .collect(),
+        )
     }
 }
 
-/// Lets in whoever has come in before, and keeps other sites' pages out (CWE-352).
+/// Lets an operator in who has signed in, and keeps other sites' pages out (CWE-352).
 pub(super) async fn require(
     State(admin): State<Arc<Admin>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let now = admin.lifecycle.clock.now();
-    let visit = of(&admin, request.headers()).filter(|visit| visit.goes_on(now));
     let reads = *request.method() == Method::GET || *request.method() == Method::HEAD;
-    let Some(visit) = visit else {
-        let path = request.uri().path_and_query().map_or("", |it| it.as_str());
-        let to = if reads { path } else { "/console/" };
-        let to: String = byte_serialize(to.as_bytes()).collect();
-        return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
+    let address = admin.client_address(request.headers(), request.extensions());
+    let operator = match find(&admin, request.headers(), address).await {
+        Ok(Some(operator)) => operator,
+        Ok(None) => {
+            let path = request.uri().path_and_query().map_or("", |it| it.as_str());
+            let to = if reads { path } else { "/console/" };
+            let to: String = byte_serialize(to.as_bytes()).collect();
+            return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
+        }
+        // Trouble with the store is no sign-out.
+        Err(error) => return unavailable(&error),
     };
     if !reads && !is_same_origin(request.headers()) {
         let text = "This was sent by a page of another site.";
         return trouble(StatusCode::FORBIDDEN, "Refused", text);
     }
-    let mut response = next.run(request).await;
-    let is_old = now >= Timestamp::from_millis(visit.seen).plus(PRECISION);
-    let seen = now.as_millis();
-    if is_old && !response.headers().contains_key(SET_COOKIE) {
-        keep(&admin, &Visit { seen, ..visit }, response.headers_mut());
-    }
-    response
+    request.extensions_mut().insert(operator);
+    next.run(request).await
 }
 
-/// Begins a visit of somebody whom the door was opened.
-pub(super) fn begin(admin: &Admin, by: By, headers: &mut HeaderMap) {
-    let now = admin.lifecycle.clock.now().as_millis();
-    let visit = Visit {
-        by,
-        begun: now,
-        seen: now,
+/// Refuses pages to an operator who may not read.
+pub(super) async fn require_read(
+    Extension(operator): Extension<Operator>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match operator.refusal(Right::Read) {
+        None => next.run(request).await,
+        Some(refused) => refused,
+    }
+}
+
+/// The operator whose session the request's cookie names, with this request as activity.
+async fn find(
+    admin: &Admin,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+) -> Result<Option<Operator>, StoreError> {
+    let Some(id) = presented(admin, headers) else {
+        return Ok(None);
     };
-    keep(admin, &visit, headers);
-}
-
-/// Ends it.
-pub(super) fn end(admin: &Admin, headers: &mut HeaderMap) {
-    let mut cookie = cookie(admin, String::new());
-    cookie.set_max_age(cookie::time::Duration::ZERO);
-    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
-        headers.append(SET_COOKIE, value);
+    let Some(session) = admin.lifecycle.use_operator(id).await? else {
+        return Ok(None);
+    };
+    let name: Arc<str> = session.user_id().into();
+    match way_in(admin, &session) {
+        WayIn::Token(token) => Ok(Some(Operator {
+            id,
+            name,
+            token: Some(token),
+            address,
+        })),
+        WayIn::Group => Ok(Some(Operator {
+            id,
+            name,
+            token: None,
+            address,
+        })),
+        WayIn::Closed => {
+            let ending = Ending::revoked(admin.lifecycle.clock.now());
+            admin.lifecycle.end(id, ending, &Actor::CURFEW).await?;
+            Ok(None)
+        }
     }
 }
 
-fn of(admin: &Admin, headers: &HeaderMap) -> Option<Visit> {
+/// What still lets an operator in.
+enum WayIn {
+    /// The admin token, which is in the configuration.
+    Token(Arc<NamedToken>),
+    /// A group, which is in the configuration.
+    Group,
+    /// Neither is there any more.
+    Closed,
+}
+
+/// What still lets the operator of a session in, by the configuration in force.
+fn way_in(admin: &Admin, session: &Session) -> WayIn {
+    if let Some(mark) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
+        let token = admin.tokens.marked(mark);
+        return token.map_or(WayIn::Closed, WayIn::Token);
+    }
+    let login = admin.login.as_ref();
+    let is_member = login.is_some_and(|login| session.attributes.in_any_of(&login.groups));
+    if is_member {
+        WayIn::Group
+    } else {
+        WayIn::Closed
+    }
+}
+
+/// The session that the request's cookie names; the store is not asked.
+fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     let mut values = cookie_values(headers, name(admin));
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
-    let bytes = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
-    let visit: Visit = serde_json::from_slice(&bytes).ok()?;
-    visit.by.opens(admin).then_some(visit)
+    let random = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
+    (random.len() == RANDOM).then(|| operator_session(&random))
 }
 
-fn keep(admin: &Admin, visit: &Visit, headers: &mut HeaderMap) {
-    let Ok(bytes) = serde_json::to_vec(visit) else {
-        return;
+/// Starts the session of an operator who signed in, in place of one that the browser has.
+pub(super) async fn begin(
+    admin: &Admin,
+    by: &By<'_>,
+    before: &HeaderMap,
+    address: Option<IpAddr>,
+    headers: &mut HeaderMap,
+) -> Result<Actor, NotBegun> {
+    let actor = Actor::new(ActorKind::Operator, &by.name(), address);
+    let random: [u8; RANDOM] = random()?;
+    let sealed = admin.lifecycle.key_ring.seal(PURPOSE, &random)?;
+    let authenticated = match by {
+        By::Token(_) => None,
+        By::Provider { authenticated, .. } => Some(*authenticated),
     };
-    let Ok(sealed) = admin.lifecycle.key_ring.seal(PURPOSE, &bytes) else {
-        return;
-    };
-    if let Ok(value) = HeaderValue::from_str(&cookie(admin, sealed).to_string()) {
+    let (id, attributes) = (operator_session(&random), by.attributes()?);
+    let starting = admin
+        .lifecycle
+        .start_operator(id, attributes, authenticated, &actor);
+    starting.await?;
+    if let Some(before) = presented(admin, before) {
+        // Whether or not that works, the browser has another from now on.
+        let ending = Ending::revoked(admin.lifecycle.clock.now());
+        let _ = admin.lifecycle.end(before, ending, &actor).await;
+    }
+    put(cookie(admin, sealed), headers);
+    Ok(actor)
+}
+
+/// Ends the operator's own session.
+///
+/// # Errors
+/// [`StoreError`]: it may not have ended.
+pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
+    let ending = Ending::signed_out(admin.lifecycle.clock.now());
+    let actor = operator.actor();
+    let ended = admin.lifecycle.end(operator.id, ending, &actor);
+    ended.await.map(drop)
+}
+
+/// Makes the browser forget its cookie.
+pub(super) fn forget(admin: &Admin, headers: &mut HeaderMap) {
+    let mut cookie = cookie(admin, String::new());
+    cookie.set_max_age(cookie::time::Duration::ZERO);
+    put(cookie, headers);
+}
+
+fn put(cookie: Cookie<'static>, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
         headers.append(SET_COOKIE, value);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::actor::Actor;
 use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
 use crate::session::Limits;
 use crate::testing::name;
@@ -185,7 +186,12 @@ async fn a_live_session_is_explained() {
 async fn a_revoked_session_is_explained() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
-    fixture.bench.lifecycle.revoke(id).await.unwrap();
+    fixture
+        .bench
+        .lifecycle
+        .revoke(id, &Actor::CURFEW)
+        .await
+        .unwrap();
     let path = format!("/api/v1/sessions/{id}/explain");
     let body = json!({ "url": "https://app.example.com/" });
     let (_, answer) = fixture.send("POST", &path, Some(body)).await;

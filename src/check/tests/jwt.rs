@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::actor::Actor;
 use crate::credential::JwtPlaces;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
@@ -165,7 +166,12 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
             // It is no end: once there is room, the same credential is good.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
-            service.bench.lifecycle.revoke(id).await.unwrap();
+            service
+                .bench
+                .lifecycle
+                .revoke(id, &Actor::CURFEW)
+                .await
+                .unwrap();
             assert_eq!(service.verdict(&tokens[2], MINUTE).await, Verdict::Allow);
         } else {
             let revoked = deny(DenyReason::Revoked);
@@ -183,12 +189,20 @@ async fn a_session_that_was_revoked_stays_so() {
     let service = Adopting::new("default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let (id, session) = service.present(&token, MINUTE).await.session.unwrap();
-    service.bench.lifecycle.revoke(id).await.unwrap();
+    service
+        .bench
+        .lifecycle
+        .revoke(id, &Actor::CURFEW)
+        .await
+        .unwrap();
     let revoked = deny(DenyReason::Revoked);
     assert_eq!(service.verdict(&token, 2 * MINUTE).await, revoked);
     // Whoever loses all sessions loses those that nobody has seen yet, too.
     let lifecycle = &service.bench.lifecycle;
-    lifecycle.revoke_all(&session.subject, None).await.unwrap();
+    lifecycle
+        .revoke_all(&session.subject, None, &Actor::CURFEW)
+        .await
+        .unwrap();
     let unseen = service.token("t", MINUTE, MINUTE);
     assert_eq!(service.verdict(&unseen, 3 * MINUTE).await, revoked);
     let fresh = service.token("u", 3 * MINUTE, 3 * MINUTE);

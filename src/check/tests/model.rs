@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::actor::Actor;
 use crate::policy::model::first;
 use crate::policy::{
     Access, Conditions, HostPattern, PathPattern, Rule, RuleActivity, Target, Terms,
@@ -201,7 +202,11 @@ async fn live(steps: Vec<Step>) {
                 }
                 let known = session % model.sessions.len();
                 let known = &mut model.sessions[known];
-                bench.lifecycle.revoke(known.id).await.unwrap();
+                bench
+                    .lifecycle
+                    .revoke(known.id, &Actor::CURFEW)
+                    .await
+                    .unwrap();
                 known.ended.get_or_insert(DenyReason::Revoked);
             }
             Step::Reload(chosen) => {

@@ -13,6 +13,9 @@ pub(super) struct DurationOrOff;
 /// A list of texts, or one text.
 pub(super) struct Texts;
 
+/// A list of admin tokens, or one text with their hashes.
+pub(super) struct AdminTokens;
+
 /// What a duration looks like: numbers with units.
 const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
 
@@ -51,6 +54,26 @@ impl JsonSchema for DurationOrOff {
                 { "const": false },
             ],
             "examples": ["15m", "off"],
+        })
+    }
+}
+
+impl JsonSchema for AdminTokens {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AdminTokens".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let named = generator.subschema_for::<super::RawNamedToken>();
+        json_schema!({
+            "anyOf": [
+                { "type": "string" },
+                { "type": "array", "items": { "anyOf": [{ "type": "string" }, named] } },
+            ],
         })
     }
 }

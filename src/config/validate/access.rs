@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::{HOUR, Mistakes};
+use super::{HOUR, Mistakes, admin_tokens};
 use crate::config::raw::{RawAdmin, RawCookie, RawKubernetes, RawToken};
 use crate::config::{AdminConfig, CookieConfig};
 use crate::credential::{KeyError, KeyRing, SigningKey};
@@ -47,7 +47,7 @@ pub(super) fn key_ring(
 }
 
 /// The lines of a file that say something; `#` begins a comment.
-fn uncommented(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn uncommented(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
@@ -129,7 +129,7 @@ pub(super) fn admin(
     embedded: bool,
     mistakes: &mut Mistakes,
 ) -> Option<AdminConfig> {
-    let hashes = token_hashes(raw, embedded, mistakes);
+    let tokens = admin_tokens::parse(raw, embedded, mistakes);
     if !raw.groups.is_empty() && (raw.url.is_none() || !login) {
         mistakes.note(
             "admin.groups",
@@ -151,12 +151,19 @@ pub(super) fn admin(
         }
     };
     let kubernetes = kubernetes(&raw.kubernetes, mistakes);
+    if raw.proxies > 100 {
+        mistakes.note(
+            "admin.proxies",
+            "must be at most 100: how many proxies of yours stand in front of the listener",
+        );
+    }
     Some(AdminConfig {
-        token_hashes: hashes?,
+        tokens: tokens?,
         kubernetes: kubernetes?,
         allow_ageing: raw.allow_ageing,
         url: url?,
         groups: raw.groups.0.clone(),
+        proxies: raw.proxies,
     })
 }
 
@@ -185,46 +192,4 @@ fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<Kub
         audiences: raw.audiences.0.clone(),
         keep: keep?,
     }))
-}
-
-fn token_hashes(raw: &RawAdmin, embedded: bool, mistakes: &mut Mistakes) -> Option<Vec<[u8; 32]>> {
-    const KEY: &str = "admin.token_hashes";
-    const FILE: &str = "admin.token_hashes_file";
-    let file = match &raw.token_hashes_file {
-        Some(path) => mistakes.read_text(FILE, path)?,
-        None => String::new(),
-    };
-    let listed = raw.token_hashes.0.iter().map(|hash| (KEY, hash.as_str()));
-    let listed = listed.chain(uncommented(&file).map(|hash| (FILE, hash)));
-    let mut hashes = Vec::new();
-    for (key, hash) in listed {
-        let Some(hash) = parse_hash(hash) else {
-            mistakes.note(
-                key,
-                "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a \
-                 token and its hash",
-            );
-            return None;
-        };
-        hashes.push(hash);
-    }
-    if hashes.is_empty() && !embedded && !raw.kubernetes.enabled {
-        mistakes.note(
-            KEY,
-            "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
-             and the hash that belongs here",
-        );
-    }
-    Some(hashes)
-}
-
-fn parse_hash(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut hash = [0; 32];
-    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    Some(hash)
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{DAY, Mistakes};
-use crate::config::raw::{RawConfig, RawPolicy};
+use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{LONGEST_LIFE, Limits, PolicyName};
 
@@ -27,13 +27,23 @@ pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Poli
     let mut policies = BTreeMap::new();
     for (name, policy) in &mut raw.policies {
         let key = format!("policies.{name}");
-        let name = mistakes.take(&key, PolicyName::new(name.clone()));
+        let name = PolicyName::new(name.clone()).map_err(|error| error.to_string());
+        let name = name.and_then(|name| match name.is_console() {
+            true => Err(
+                "is the policy of the console: choose another name; admin.console sets its limits"
+                    .to_owned(),
+            ),
+            false => Ok(name),
+        });
+        let name = mistakes.take(&key, name);
         let policy = parse_policy(&key, policy, mistakes);
         policies.insert(name?, policy?);
     }
     let names: Vec<String> = policies.keys().map(ToString::to_string).collect();
     let default = PolicyName::new(raw.default_policy.clone()).ok();
+    let console = console(&mut raw.admin.console, mistakes)?;
     let parsed = default.and_then(|default| Policies::new(policies, default));
+    let parsed = parsed.map(|policies| policies.with_console(console));
     mistakes.take(
         "default_policy",
         parsed.ok_or_else(|| format!("is not one of the policies: {}", names.join(", "))),
@@ -41,7 +51,12 @@ pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Poli
 }
 
 fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Policy> {
-    let preset = preset(key, raw, mistakes);
+    let preset = preset(
+        key,
+        raw.preset.as_deref(),
+        raw.deviation_reason.as_deref(),
+        mistakes,
+    );
     let ceilings = preset.flatten();
     let default_idle = ceilings.and_then(|preset| preset.idle);
     let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), written);
@@ -104,26 +119,65 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     })
 }
 
+/// The limits of operators' sessions in the console.
+fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
+    const KEY: &str = "admin.console";
+    let preset = preset(
+        KEY,
+        raw.preset.as_deref(),
+        raw.deviation_reason.as_deref(),
+        mistakes,
+    );
+    let ceilings = preset.flatten();
+    let usual = Policies::CONSOLE;
+    // The defaults are tighter than most standards: a preset only shortens them.
+    let ceiling = Limits {
+        idle: ceilings.and_then(|preset| preset.idle),
+        absolute: ceilings.map_or(usual.absolute, |preset| preset.absolute),
+        max_auth_age: None,
+    };
+    let usual = usual.strictest(ceiling);
+    let idle = raw
+        .idle
+        .get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
+    let idle = mistakes.duration("admin.console.idle", idle, LEAST, DAY);
+    let absolute = raw.absolute.get_or_insert_with(|| written(usual.absolute));
+    let absolute = mistakes.duration("admin.console.absolute", absolute, LEAST, DAY * 30);
+    let limits = Limits {
+        idle: Some(idle?),
+        absolute: absolute?,
+        max_auth_age: None,
+    };
+    limits::in_order(KEY, &limits, mistakes);
+    if let Some(preset) = ceilings
+        && raw.deviation_reason.is_none()
+    {
+        limits::within(KEY, &preset, &limits, mistakes);
+    }
+    preset.map(|_| limits)
+}
+
 /// A limit as it is written.
 fn written(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
 /// The preset; `Some(None)` where there is none.
-fn preset(key: &str, raw: &RawPolicy, mistakes: &mut Mistakes) -> Option<Option<Preset>> {
+fn preset(
+    key: &str,
+    preset: Option<&str>,
+    deviation_reason: Option<&str>,
+    mistakes: &mut Mistakes,
+) -> Option<Option<Preset>> {
     let reason_key = format!("{key}.deviation_reason");
-    if raw
-        .deviation_reason
-        .as_ref()
-        .is_some_and(|reason| reason.trim().is_empty())
-    {
+    if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.note(
             &reason_key,
             "is empty: say why, for whoever reads the report",
         );
     }
-    let Some(name) = &raw.preset else {
-        if raw.deviation_reason.is_some() {
+    let Some(name) = preset else {
+        if deviation_reason.is_some() {
             mistakes.note(reason_key, format!("is for {key}.preset"));
         }
         return Some(None);

@@ -25,6 +25,7 @@ fn sign_in() -> SignIn {
         remember: false,
         client: Client::default(),
         authenticated: None,
+        actor: Actor::CURFEW,
     }
 }
 
@@ -45,7 +46,7 @@ async fn a_subject_has_no_more_sessions_than_it_can_have() {
     other.subject = Subject::new("bob").unwrap();
     lifecycle.start(other).await.unwrap();
     // One that has ended makes room, and so does one whose time is over.
-    lifecycle.revoke(first.id).await.unwrap();
+    lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());
     bench.at(16 * MINUTE);
@@ -163,7 +164,9 @@ async fn a_session_is_as_old_as_its_sign_in() {
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
     // All of its sessions have ended since.
     let before = lifecycle.clock.now().minus(MINUTE);
-    let revoked = lifecycle.revoke_all(&started.subject, Some(before)).await;
+    let revoked = lifecycle
+        .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
+        .await;
     revoked.unwrap();
     let refused = ago(HOUR).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");

@@ -76,5 +76,6 @@ fn fingerprint(policies: &Policies) -> Vec<u8> {
         let limits = (&policy.limits, &policy.remember, &policy.variants);
         hash.update(format!("{name} {limits:?};"));
     }
+    hash.update(format!("{:?}", policies.console().limits));
     hash.finalize().to_vec()
 }

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use super::RedisStore;
+use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{Session, SessionId, State, Timestamp};
+use crate::session::{SessionId, Timestamp};
 use crate::store::{DeadlineQueue, StoreError};
 
 #[async_trait]
@@ -47,11 +48,14 @@ impl DeadlineQueue for RedisStore {
         self.hasten_all(policies).await
     }
 
-    async fn settle(&self, id: SessionId, ended: Option<&Session>) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
         let length = self.link.settings().stream_length.unwrap_or(0);
-        let event = ended.and_then(|session| event(id, session));
-        let (length, event) = match event {
-            Some(event) if length > 0 => (length, event),
+        let (length, event) = match ended {
+            Some(ended) if length > 0 => (length, event(ended)),
             _ => (0, Vec::new()),
         };
         let mut settle = self.scripts.settle.key(self.keys.queue());
@@ -72,24 +76,24 @@ fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
 }
 
 /// The names and values of an event in the stream.
-fn event(id: SessionId, session: &Session) -> Option<Vec<String>> {
-    let State::Ended(end) = session.state else {
-        return None;
-    };
+fn event(ended: &SessionEnded) -> Vec<String> {
     let fields = [
-        ("event", "session.ended".to_owned()),
-        ("session", id.to_string()),
-        ("subject", session.subject.to_string()),
-        ("policy", session.policy.to_string()),
-        ("reason", end.reason.to_string()),
-        ("started", session.started.to_string()),
-        ("last_seen", session.last_seen.to_string()),
-        ("ended", end.at.to_string()),
+        ("event", "session.ended"),
+        ("session", &ended.session),
+        ("subject", &ended.subject),
+        ("policy", &ended.policy),
+        ("reason", ended.reason),
+        ("started", &ended.started),
+        ("last_seen", &ended.last_seen),
+        ("ended", &ended.ended),
+        ("actor_kind", ended.actor.kind),
+        (
+            "actor_name",
+            ended.actor.name.as_deref().unwrap_or_default(),
+        ),
     ];
-    Some(
-        fields
-            .into_iter()
-            .flat_map(|(name, value)| [name.to_owned(), value])
-            .collect(),
-    )
+    let fields = fields.into_iter();
+    fields
+        .flat_map(|(name, value)| [name.to_owned(), value.to_owned()])
+        .collect()
 }

@@ -65,7 +65,7 @@ pub async fn endpoints(bench: &mut Bench) {
         out.one("set-cookie").unwrap().contains("Max-Age=0"),
         "{out:?}"
     );
-    bench.refused(&bench.get(&session, "/").await, "revoked");
+    bench.refused(&bench.get(&session, "/").await, "signed_out");
 }
 
 fn request(path: &str) -> String {

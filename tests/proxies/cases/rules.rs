@@ -133,6 +133,6 @@ pub async fn binding(bench: &mut Bench) {
     }
     let audited = bench.curfew.audited("session.elsewhere");
     assert_eq!(audited.len(), 4, "{audited:?}");
-    assert_eq!(audited[2]["differs"], "address");
-    assert_eq!(audited[2]["address"], elsewhere);
+    assert_eq!(audited[2]["event.reason"], "address");
+    assert_eq!(audited[2]["source.ip"], elsewhere);
 }

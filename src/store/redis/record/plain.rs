@@ -39,6 +39,15 @@ const fn code(reason: EndReason) -> u8 {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
         EndReason::Revoked => 3,
+        EndReason::SignedOut => 4,
+    }
+}
+
+/// The reason that a record of version 2 has: programs that write it do not know `signed_out`, and refuse such a record.
+const fn known_to_version_2(reason: EndReason) -> EndReason {
+    match reason {
+        EndReason::SignedOut => EndReason::Revoked,
+        other => other,
     }
 }
 
@@ -72,7 +81,8 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         State::Live => (LIVE, None),
         State::Ended(end) => {
             let last_seen = session.last_seen.as_millis();
-            (code(end.reason), Some((last_seen, end.at.as_millis())))
+            let reason = known_to_version_2(end.reason);
+            (code(reason), Some((last_seen, end.at.as_millis())))
         }
     };
     let attributes = session.attributes.iter();
@@ -280,6 +290,15 @@ mod tests {
             );
         }
         assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
+    }
+
+    /// The program before this one reads the codes 1 to 3 alone.
+    #[test]
+    fn a_sign_out_is_written_as_a_revocation() {
+        let mut ended = session(1_795_426_200_000, 0, &[]);
+        ended.end(EndReason::SignedOut, ended.started);
+        let record = encode(ID, &ended);
+        assert_eq!(record[1], code(EndReason::Revoked));
     }
 
     /// As version 1 wrote it.

@@ -77,6 +77,7 @@ const fn code(reason: EndReason) -> u8 {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
         EndReason::Revoked => 3,
+        EndReason::SignedOut => 4,
     }
 }
 

@@ -1,0 +1,145 @@
+//! Wrong credentials, counted for each address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::session::Timestamp;
+
+/// How many wrong credentials an address can present at once.
+const BURST: u32 = 10;
+/// How long it takes until it can present one more.
+const INTERVAL: Duration = Duration::from_secs(6);
+/// How many addresses are counted apart. Further ones share one count.
+const MAX_ADDRESSES: usize = 10_000;
+
+/// Bounds how often wrong credentials are looked at, audited and asked about, for each IPv4 address and each IPv6
+/// network of 64 bits.
+#[derive(Debug, Default)]
+pub struct Attempts(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    addresses: HashMap<Key, Timestamp>,
+    /// For all addresses that find the table full.
+    others: Option<Timestamp>,
+}
+
+/// An address, or the network of it; `None` for a client whose address is not known.
+type Key = Option<IpAddr>;
+
+/// An address, as it is counted.
+fn key(address: Option<IpAddr>) -> Key {
+    address.map(|address| match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
+        address => address,
+    })
+}
+
+impl Table {
+    /// When all wrong credentials of an address are forgotten.
+    fn forgotten(&self, key: &Key, now: Timestamp) -> Timestamp {
+        let known = self.addresses.get(key).copied();
+        let full = self.addresses.len() >= MAX_ADDRESSES;
+        let known = known.or(self.others.filter(|_| full));
+        known.unwrap_or(now).max(now)
+    }
+}
+
+/// How long an address has to wait whose wrong credentials are forgotten at `forgotten`.
+fn wait(forgotten: Timestamp, now: Timestamp) -> Option<Duration> {
+    let pending = forgotten.since(now);
+    let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
+    (!wait.is_zero()).then_some(wait)
+}
+
+impl Attempts {
+    /// How long an address has to wait before another wrong credential of it is looked at; `None` where it need not.
+    #[must_use]
+    pub fn wait(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
+        let table = self.0.lock();
+        wait(table.forgotten(&key(address), now), now)
+    }
+
+    /// Counts a wrong credential; says whether the address has to wait from now on.
+    pub fn count(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
+        let key = key(address);
+        let mut table = self.0.lock();
+        if table.addresses.len() >= MAX_ADDRESSES && !table.addresses.contains_key(&key) {
+            table.addresses.retain(|_, forgotten| *forgotten > now);
+        }
+        let forgotten = table.forgotten(&key, now).plus(INTERVAL);
+        if table.addresses.len() < MAX_ADDRESSES || table.addresses.contains_key(&key) {
+            table.addresses.insert(key, forgotten);
+        } else {
+            table.others = Some(forgotten);
+        }
+        drop(table);
+        wait(forgotten, now).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::START;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_waits_after_ten_and_gets_one_more_in_six_seconds() {
+        let attempts = Attempts::default();
+        let one = ip("203.0.113.7");
+        for count in 1..=10 {
+            assert_eq!(attempts.wait(one, START), None, "{count}");
+            assert_eq!(attempts.count(one, START), count == 10, "{count}");
+        }
+        assert_eq!(attempts.wait(one, START), Some(INTERVAL));
+        assert_eq!(attempts.wait(ip("203.0.113.8"), START), None);
+        assert_eq!(attempts.wait(None, START), None);
+        assert_eq!(
+            attempts.wait(ip("::ffff:203.0.113.7"), START),
+            Some(INTERVAL)
+        );
+        let later = START.plus(INTERVAL);
+        assert_eq!(attempts.wait(one, later), None);
+        assert!(attempts.count(one, later));
+        // A clock that goes back makes nobody wait for longer than a minute.
+        let before = START.minus(Duration::from_secs(1));
+        assert!(
+            attempts
+                .wait(one, before)
+                .is_some_and(|wait| wait < Duration::from_secs(60))
+        );
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let attempts = Attempts::default();
+        for host in 0..10 {
+            attempts.count(ip(&format!("2001:db8::{host}")), START);
+        }
+        assert!(attempts.wait(ip("2001:db8::ffff:1"), START).is_some());
+        assert_eq!(attempts.wait(ip("2001:db8:0:1::1"), START), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_an_address_in_it_keeps_its_own_count() {
+        let attempts = Attempts::default();
+        let own = ip("203.0.113.7");
+        attempts.count(own, START);
+        for number in 0..3 * MAX_ADDRESSES as u32 {
+            attempts.count(Some(IpAddr::V4(number.into())), START);
+        }
+        assert_eq!(attempts.0.lock().addresses.len(), MAX_ADDRESSES);
+        assert_eq!(attempts.wait(own, START), None, "not locked out by others");
+        assert!(attempts.wait(ip("198.51.100.1"), START).is_some());
+        let later = START.plus(Duration::from_secs(60));
+        attempts.count(ip("198.51.100.1"), later);
+        assert!(attempts.0.lock().addresses.len() < 10, "room again");
+    }
+}

@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::super::Admin;
+use super::super::model::SessionView;
+use super::page::{clock, page, unavailable};
+use super::visit::Operator;
+use crate::credential::Right;
+use crate::session::Subject;
+use crate::store::Cursor;
+
+/// How many sessions are on a page.
+const ON_A_PAGE: usize = 50;
+
+#[derive(Template)]
+#[template(path = "operators.html", config = "src/admin/console/askama.toml")]
+struct Operators {
+    place: &'static str,
+    rows: Vec<Row>,
+    next: Option<String>,
+    may_end: bool,
+}
+
+/// An operator's session.
+struct Row {
+    operator: String,
+    session: SessionView,
+    /// Whether it is the session of this very request.
+    own: bool,
+}
+
+/// Which page.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Asked {
+    cursor: Option<String>,
+}
+
+/// The sessions of operators, ended ones included for as long as their end can be told.
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Extension(operator): Extension<Operator>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let Query(asked) = asked.unwrap_or_default();
+    let cursor = asked.cursor.and_then(|text| text.parse::<Cursor>().ok());
+    let lifecycle = &admin.lifecycle;
+    let subject = Subject::operators();
+    let found = lifecycle.store.list(&subject, cursor, ON_A_PAGE);
+    let found = match found.await {
+        Ok(found) => found,
+        Err(error) => return unavailable(&error),
+    };
+    let now = lifecycle.clock.now();
+    let rows = found.sessions.iter().map(|(id, session)| Row {
+        operator: session.user_id().to_owned(),
+        session: admin.view_at(*id, session, now),
+        own: *id == operator.id,
+    });
+    let shown = Operators {
+        place: "operators",
+        rows: rows.collect(),
+        next: found
+            .next
+            .map(|next| format!("/console/operators?cursor={next}")),
+        may_end: operator.may(Right::Revoke),
+    };
+    page(StatusCode::OK, &shown)
+}

@@ -1,0 +1,190 @@
+//! What each admin token may do, and what becomes of wrong ones.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::admin::rights::ROUTES;
+use crate::credential::Right;
+use crate::session::SessionId;
+
+/// A token with a name and rights, and its text.
+fn limited(name: &str, rights: &[Right]) -> (NamedToken, String) {
+    let token = AdminToken::generate().unwrap();
+    let named = NamedToken {
+        name: name.to_owned(),
+        hash: token.hash,
+        rights: rights.to_vec(),
+    };
+    (named, token.token.expose().clone())
+}
+
+async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Value) {
+    let response = routes.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20)
+        .await
+        .unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+fn request(method: &str, path: &str, token: &str) -> Request<Body> {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from("{}"))
+        .unwrap()
+}
+
+/// Every route with every set of rights.
+#[tokio::test]
+async fn each_route_needs_its_right() {
+    let operations = described();
+    let routes =
+        ROUTES.map(|(method, path, _)| (method.to_owned(), path.replace("{id}", &"0".repeat(32))));
+    let (operations, mut known) = (BTreeSet::from_iter(operations), BTreeSet::from_iter(routes));
+    assert_eq!(
+        known, operations,
+        "the table has what the document describes"
+    );
+    let fixture = Fixture::new();
+    for set in 0..8_u8 {
+        let own = Right::ALL.into_iter().enumerate();
+        let own = own.filter(|(bit, _)| set & (1 << bit) != 0);
+        let own: Vec<Right> = own.map(|(_, right)| right).collect();
+        let (token, text) = limited("some-job", &own);
+        let routes = fixture.with_tokens(vec![token]);
+        for (method, path, right) in ROUTES {
+            let path = path.replace("{id}", &"0".repeat(32));
+            let (status, problem) = send(&routes, request(method, &path, &text)).await;
+            let refused = status == StatusCode::FORBIDDEN;
+            assert_eq!(
+                refused,
+                !own.contains(&right),
+                "{method} {path} {own:?}: {problem}"
+            );
+            if refused {
+                let detail = problem["detail"].as_str().unwrap();
+                let lacks = format!("\"some-job\" does not have the right `{right}`");
+                assert!(detail.contains(&lacks), "{detail}");
+            }
+            known.remove(&(method.to_owned(), path));
+        }
+        // A method that a path does not take is that, and no matter of rights.
+        let (status, _) = send(&routes, request("PUT", "/api/v1/sessions", &text)).await;
+        assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+        let (status, _) = send(&routes, request("GET", "/api/v1/openapi.json", &text)).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+    assert!(known.is_empty(), "each was tried");
+}
+
+#[tokio::test]
+async fn a_refused_token_changes_nothing() {
+    let fixture = Fixture::new();
+    let started = fixture.bench.sign_in("default").await;
+    let (reader, text) = limited("reader", &[Right::Read]);
+    let routes = fixture.with_tokens(vec![reader]);
+    let one = format!("/api/v1/sessions/{}", started.id);
+    for (method, path) in [
+        ("DELETE", &*one),
+        ("DELETE", "/api/v1/sessions?subject=alice"),
+    ] {
+        assert_eq!(
+            send(&routes, request(method, path, &text)).await.0,
+            StatusCode::FORBIDDEN
+        );
+    }
+    let (status, shown) = send(&routes, request("GET", &one, &text)).await;
+    assert_eq!((status, &shown["state"]), (StatusCode::OK, &json!("live")));
+}
+
+fn from(address: &str, token: &str) -> Request<Body> {
+    let mut request = request("GET", "/api/v1/policies", token);
+    let address: SocketAddr = address.parse().unwrap();
+    request.extensions_mut().insert(address);
+    request
+}
+
+#[tokio::test]
+async fn wrong_tokens_are_limited_and_right_ones_never_are() {
+    let fixture = Fixture::new();
+    let here = "203.0.113.7:1000";
+    for count in 0..30 {
+        let response = fixture
+            .routes
+            .clone()
+            .oneshot(from(here, "guess"))
+            .await
+            .unwrap();
+        if count < 10 {
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{count}");
+        } else {
+            assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS, "{count}");
+            assert_eq!(response.headers()["retry-after"], "6");
+        }
+        // Others are not concerned, nor is the right token from the same address.
+        let elsewhere = send(&fixture.routes, from("198.51.100.1:9", &fixture.token)).await;
+        assert_eq!(elsewhere.0, StatusCode::OK);
+        let same = send(&fixture.routes, from(here, &fixture.token)).await;
+        assert_eq!(same.0, StatusCode::OK);
+    }
+    let other = send(&fixture.routes, from("203.0.113.8:1", "guess")).await;
+    assert_eq!(other.0, StatusCode::UNAUTHORIZED);
+    fixture.bench.at(std::time::Duration::from_secs(6));
+    let later = send(&fixture.routes, from(here, "guess")).await;
+    assert_eq!(later.0, StatusCode::UNAUTHORIZED);
+    let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
+    for (result, count) in [("wrong", 12), ("limited", 20)] {
+        let line = format!(
+            "curfew_admin_credentials_refused_total{{door=\"api\",result=\"{result}\"}} {count}"
+        );
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+}
+
+/// The sessions of operators are those of a subject that no user can have.
+#[tokio::test]
+async fn operators_are_listed_and_no_session_is_started_for_them() {
+    use crate::actor::Actor;
+    use crate::session::{Attributes, Subject};
+
+    let fixture = Fixture::new();
+    let id = SessionId::from_bytes([7; 16]);
+    let attributes = Attributes::sorted([
+        (Attributes::OPERATOR, ["token:ops"]),
+        (Attributes::OPERATOR_TOKEN, ["mark"]),
+        (Attributes::SOURCE, ["console"]),
+    ]);
+    let lifecycle = &fixture.bench.lifecycle;
+    lifecycle
+        .start_operator(id, attributes.unwrap(), None, &Actor::CURFEW)
+        .await
+        .unwrap();
+    let (_, page) = fixture
+        .send("GET", "/api/v1/sessions?subject=curfew-operator", None)
+        .await;
+    let session = &page["sessions"][0];
+    assert_eq!(session["id"], id.to_string());
+    assert_eq!(session["source"], "console");
+    assert_eq!(session["policy"], "curfew-console");
+    assert_eq!(
+        session["attributes"],
+        json!({ "curfew_operator": ["token:ops"] })
+    );
+    let (_, anybody) = fixture.send("GET", "/api/v1/sessions", None).await;
+    assert_eq!(anybody["sessions"], json!([]), "they are no users");
+    for body in [
+        json!({ "subject": Subject::operators() }),
+        json!({ "subject": "alice", "policy": "curfew-console" }),
+    ] {
+        fixture
+            .refused(400, "POST", "/api/v1/sessions", Some(body))
+            .await;
+    }
+    let path = format!("/api/v1/sessions/{id}");
+    let (status, _) = fixture.send("DELETE", &path, None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
+}

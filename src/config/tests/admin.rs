@@ -1,0 +1,189 @@
+//! Admin tokens with names and rights.
+
+use super::*;
+use crate::credential::Right;
+
+fn hash(byte: &str) -> String {
+    byte.repeat(32)
+}
+
+#[test]
+fn tokens_have_names_and_rights() {
+    let (one, two, three) = (hash("0a"), hash("1b"), hash("2c"));
+    let hashes = file(
+        "hashes",
+        &format!("{two} backup read # at night\n{three} support read,revoke\n"),
+    );
+    let text = format!(
+        "admin: {{token_hashes: [{}, {{name: deploy-job, hash: {one}, allow: [create]}}], token_hashes_file: {}}}",
+        hash("3d"),
+        hashes.1.display()
+    );
+    let loaded = yaml(&text).unwrap();
+    let tokens: Vec<(&str, &[Right])> = loaded
+        .config
+        .admin
+        .tokens
+        .iter()
+        .map(|token| (&*token.name, &*token.rights))
+        .collect();
+    assert_eq!(
+        tokens,
+        [
+            ("3d3d3d3d", &Right::ALL[..]),
+            ("deploy-job", &[Right::Create]),
+            ("backup", &[Right::Read]),
+            ("support", &[Right::Read, Right::Revoke]),
+        ]
+    );
+    // What is in force is written in full, and read again.
+    let shown = toml::to_string(&loaded.effective).unwrap();
+    assert!(shown.contains("deploy-job"), "{shown}");
+    // The same hash in both places is one token.
+    let text = format!(
+        "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
+        file("again", &format!("{two}\n")).1.display()
+    );
+    assert!(
+        problems(&text).contains("can't be read"),
+        "the file is gone"
+    );
+    let again = file("again", &two);
+    let text = format!(
+        "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
+        again.1.display()
+    );
+    assert_eq!(yaml(&text).unwrap().config.admin.tokens.len(), 1);
+}
+
+#[test]
+fn mistakes_in_tokens_name_the_key_the_value_and_what_is_right() {
+    let (one, two) = (hash("0a"), hash("1b"));
+    for (entries, expected) in [
+        (
+            format!("{{name: a, hash: {one}, allow: [reed]}}"),
+            r#"admin.token_hashes.0.allow: "reed" is not a right: write a list of `read`, `revoke` and `create`"#,
+        ),
+        (
+            format!("{{name: a, hash: {one}, allow: reed}}"),
+            r#"admin.token_hashes.0.allow = "reed": "reed" is not a right"#,
+        ),
+        (
+            format!("{{name: a, hash: {one}, allow: []}}"),
+            "admin.token_hashes.0.allow: is missing or empty: write a list of",
+        ),
+        (
+            format!("{{name: a, hash: {one}}}"),
+            "admin.token_hashes.0.allow: is missing or empty",
+        ),
+        (
+            format!("{{name: 'a b', hash: {one}, allow: read}}"),
+            r#"admin.token_hashes.0.name = "a b": must be 1 to 64 letters"#,
+        ),
+        (
+            format!("{{hash: {one}, allow: read}}"),
+            "admin.token_hashes.0.name: must be 1 to 64 letters",
+        ),
+        (
+            "{name: a, hash: hunter2, allow: read}".to_owned(),
+            "admin.token_hashes.0.hash = \"[redacted]\": must be SHA-256 hashes",
+        ),
+        (
+            format!("{{name: a, hash: {one}, allow: read}}, {{name: a, hash: {two}, allow: read}}"),
+            r#"admin.token_hashes.1.name = "a": "a" is the name of another token"#,
+        ),
+        (
+            format!("{{name: a, hash: {one}, allow: read}}, {one}"),
+            "admin.token_hashes: is the hash of \"a\", too",
+        ),
+        (
+            format!("{{name: a, hash: {one}, allows: read}}"),
+            "admin.token_hashes.0.allows = \"read\": unknown key; did you mean `allow`?",
+        ),
+    ] {
+        let told = problems(&format!("admin: {{token_hashes: [{entries}]}}"));
+        assert!(told.contains(expected), "{entries}\n{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    for line in [
+        format!("{one} backup"),
+        format!("{one} backup reed"),
+        format!("{one} back/up read"),
+        format!("{one} backup read revoke"),
+        "hunter2 backup read".to_owned(),
+    ] {
+        let hashes = file("hashes", &line);
+        let text = format!("admin: {{token_hashes_file: {}}}", hashes.1.display());
+        let told = problems(&text);
+        assert!(
+            told.contains("neither a hash nor a hash, a name and rights"),
+            "{told}"
+        );
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn the_console_has_limits_of_its_own() {
+    use std::time::Duration;
+
+    let limits = |text: &str| {
+        let loaded = yaml(text).unwrap();
+        let limits = loaded.config.book.policies.console().limits;
+        (limits.idle.unwrap(), limits.absolute)
+    };
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    assert_eq!(limits("admin: {}"), (minutes(15), minutes(480)));
+    assert_eq!(
+        limits("admin: {console: {idle: 5m, absolute: 1h}}"),
+        (minutes(5), minutes(60))
+    );
+    // A preset only shortens the defaults.
+    assert_eq!(
+        limits("admin: {console: {preset: owasp-high}}"),
+        (minutes(5), minutes(240))
+    );
+    assert_eq!(
+        limits("admin: {console: {preset: nist-aal1}}"),
+        (minutes(15), minutes(480))
+    );
+    for (text, expected) in [
+        (
+            "admin: {console: {idle: off}}",
+            "admin.console.idle = \"off\": not a duration",
+        ),
+        (
+            "admin: {console: {idle: 0s}}",
+            "admin.console.idle = \"0s\": must be between 1s and 1day",
+        ),
+        (
+            "admin: {console: {absolute: 31d}}",
+            "admin.console.absolute = \"31d\": must be between",
+        ),
+        (
+            "admin: {console: {idle: 2h, absolute: 1h}}",
+            "admin.console.idle = \"2h\": is longer than admin.console.absolute (1h)",
+        ),
+        (
+            "admin: {console: {preset: pci-dss, idle: 30m}}",
+            "admin.console.idle = \"30m\": is looser than the preset pci-dss allows (15m",
+        ),
+        (
+            "admin: {console: {preset: none}}",
+            "admin.console.preset = \"none\": is not one of the presets",
+        ),
+        (
+            "admin: {proxies: 101}",
+            "admin.proxies = \"101\": must be at most 100",
+        ),
+        (
+            "{policies: {curfew-console: {}}, default_policy: curfew-console}",
+            "policies.curfew-console: is the policy of the console: choose another name",
+        ),
+    ] {
+        let told = problems(text);
+        assert!(told.contains(expected), "{text}\n{told}");
+    }
+    yaml("admin: {console: {preset: pci-dss, idle: 30m, deviation_reason: a wall of screens}}")
+        .unwrap();
+}

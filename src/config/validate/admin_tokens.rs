@@ -1,0 +1,159 @@
+//! The admin tokens: from the list and from the file, each with a name and rights.
+
+use super::Mistakes;
+use super::access::uncommented;
+use crate::config::raw::{RawAdmin, RawAdminToken, RawNamedToken};
+use crate::credential::{NamedToken, Right};
+
+const KEY: &str = "admin.token_hashes";
+const FILE: &str = "admin.token_hashes_file";
+const HASH: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
+const RIGHTS: &str = "a list of `read`, `revoke` and `create`, at least one of them";
+
+pub(super) fn parse(
+    raw: &RawAdmin,
+    embedded: bool,
+    mistakes: &mut Mistakes,
+) -> Option<Vec<NamedToken>> {
+    let file = match &raw.token_hashes_file {
+        Some(path) => mistakes.read_text(FILE, path)?,
+        None => String::new(),
+    };
+    let mut tokens = Vec::new();
+    let mut complete = true;
+    for (index, token) in raw.token_hashes.0.iter().enumerate() {
+        let (key, token) = match token {
+            RawAdminToken::Unnamed(hash) => (KEY.to_owned(), unnamed(KEY, hash, mistakes)),
+            RawAdminToken::Named(raw) => {
+                let key = format!("{KEY}.{index}");
+                let token = named(&key, raw, mistakes);
+                (key, token)
+            }
+        };
+        complete &= token.is_some_and(|token| add(&mut tokens, &key, token, mistakes));
+    }
+    for line in uncommented(&file) {
+        let token = of_line(line, mistakes);
+        complete &= token.is_some_and(|token| add(&mut tokens, FILE, token, mistakes));
+    }
+    if complete && tokens.is_empty() && !embedded && !raw.kubernetes.enabled {
+        mistakes.note(
+            KEY,
+            "is missing: nobody could use the admin API. `curfew keygen --admin` makes a token \
+             and the hash that belongs here",
+        );
+    }
+    complete.then_some(tokens)
+}
+
+fn unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
+    let hash = mistakes.take(key, parse_hash(hash).ok_or(HASH))?;
+    Some(NamedToken::unnamed(hash))
+}
+
+fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<NamedToken> {
+    let name = if NamedToken::is_name(&raw.name) {
+        Some(raw.name.clone())
+    } else {
+        mistakes.note(
+            format!("{key}.name"),
+            "must be 1 to 64 letters, digits, `.`, `-` or `_`, such as \"deploy-job\"",
+        );
+        None
+    };
+    let hash = mistakes.take(&format!("{key}.hash"), parse_hash(&raw.hash).ok_or(HASH));
+    if raw.allow.is_empty() {
+        mistakes.note(
+            format!("{key}.allow"),
+            format!("is missing or empty: write {RIGHTS}"),
+        );
+        return None;
+    }
+    let mut rights = Vec::new();
+    for word in &raw.allow.0 {
+        let Some(right) = Right::from_name(word) else {
+            mistakes.note(
+                format!("{key}.allow"),
+                format!("\"{}\" is not a right: write {RIGHTS}", word.escape_debug()),
+            );
+            return None;
+        };
+        rights.push(right);
+    }
+    Some(NamedToken {
+        name: name?,
+        hash: hash?,
+        rights,
+    })
+}
+
+/// A line of the file: a hash, or a hash, a name and rights with commas between them. Nothing of the line is in a
+/// mistake, because a token is easily put in the place of its hash.
+fn of_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let token = match words[..] {
+        [hash] => return unnamed(FILE, hash, mistakes),
+        [hash, name, rights] => parse_hash(hash).and_then(|hash| {
+            let rights: Option<Vec<Right>> = rights.split(',').map(Right::from_name).collect();
+            NamedToken::is_name(name).then_some(())?;
+            Some(NamedToken {
+                name: name.to_owned(),
+                hash,
+                rights: rights?,
+            })
+        }),
+        _ => None,
+    };
+    let wrong = "has a line that is neither a hash nor a hash, a name and rights, such as `3f…9c deploy-job read,revoke`";
+    mistakes.take(FILE, token.ok_or(wrong))
+}
+
+/// Adds a token, unless it contradicts one before it; says whether it fits.
+fn add(
+    tokens: &mut Vec<NamedToken>,
+    key: &str,
+    token: NamedToken,
+    mistakes: &mut Mistakes,
+) -> bool {
+    // The same hash in the list and in the file.
+    if tokens.contains(&token) {
+        return true;
+    }
+    let field = |name: &str| {
+        let named = key.strip_prefix(KEY).is_some_and(|rest| !rest.is_empty());
+        if named {
+            format!("{key}.{name}")
+        } else {
+            key.to_owned()
+        }
+    };
+    if tokens.iter().any(|other| other.name == token.name) {
+        let text = format!(
+            "\"{}\" is the name of another token: names must differ",
+            token.name
+        );
+        mistakes.note(field("name"), text);
+        return false;
+    }
+    if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
+        let text = format!(
+            "is the hash of \"{}\", too: give each name a token of its own",
+            other.name
+        );
+        mistakes.note(field("hash"), text);
+        return false;
+    }
+    tokens.push(token);
+    true
+}
+
+fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    }
+    Some(hash)
+}

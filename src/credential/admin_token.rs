@@ -1,0 +1,89 @@
+//! Admin tokens as the configuration names them: a name, the hash, and the rights.
+
+use std::fmt;
+
+use super::name::name;
+
+/// What an admin token may do with sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// See sessions, policies and recordings.
+    Read,
+    /// End sessions.
+    Revoke,
+    /// Start sessions.
+    Create,
+}
+
+impl Right {
+    /// Every right.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Revoke, Self::Create];
+
+    /// The word in the configuration and in audit events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Revoke => "revoke",
+            Self::Create => "create",
+        }
+    }
+
+    /// The right of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|right| right.as_str() == name)
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An admin token of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedToken {
+    /// The name in audit events.
+    pub name: String,
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    /// What it may do; never empty.
+    pub rights: Vec<Right>,
+}
+
+impl NamedToken {
+    /// A token without a name: it has all rights, and is named by the first eight hexadecimal digits of its hash.
+    #[must_use]
+    pub fn unnamed(hash: [u8; 32]) -> Self {
+        let digits = hash[..4].iter().map(|byte| format!("{byte:02x}"));
+        Self {
+            name: digits.collect(),
+            hash,
+            rights: Right::ALL.to_vec(),
+        }
+    }
+
+    /// What stands for the token in the session of an operator who signed in with it: 16 bytes of a hash of its hash, in
+    /// hexadecimal. The token can't be had from it.
+    #[must_use]
+    pub fn mark(&self) -> String {
+        name("admin token", &[&self.hash]).to_string()
+    }
+
+    /// Whether it has this right.
+    #[must_use]
+    pub fn may(&self, right: Right) -> bool {
+        self.rights.contains(&right)
+    }
+
+    /// Whether a text can be a name: 1 to 64 characters out of `A-Z`, `a-z`, `0-9`, `.`, `-` and `_`.
+    #[must_use]
+    pub fn is_name(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    }
+}

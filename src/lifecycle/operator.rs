@@ -1,0 +1,224 @@
+//! Sessions of operators in the console.
+
+use super::start::{StartError, after};
+use super::{Lifecycle, to_the_end};
+use crate::actor::Actor;
+use crate::session::{
+    Attributes, Binding, NewSession, PolicyName, Session, SessionId, Subject, Timestamp, Verdict,
+    decide,
+};
+use crate::store::{EndOutcome, Ending, StoreError, Touch};
+
+/// How often a session is looked at again that is used elsewhere while it is timed out.
+const ATTEMPTS: usize = 3;
+
+impl Lifecycle {
+    /// Starts the session `id` of an operator, of whom `attributes` hold the name. It begins when an identity provider
+    /// says that the operator signed in, where that is `authenticated`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing has been started then, as far as the store could say.
+    pub async fn start_operator(
+        &self,
+        id: SessionId,
+        attributes: Attributes,
+        authenticated: Option<Timestamp>,
+        actor: &Actor,
+    ) -> Result<Session, StartError> {
+        let (this, actor) = (self.clone(), actor.clone());
+        to_the_end(async move {
+            let subject = Subject::operators();
+            let not_before = this.not_before.not_before(&subject).await?;
+            let new = NewSession {
+                subject,
+                attributes,
+                policy: PolicyName::console(),
+                remembered: false,
+                binding: Binding::default(),
+            };
+            let limits = this.policies.console().limits;
+            let now = after(this.clock.now(), not_before);
+            let started = authenticated.map_or(now, |at| at.min(now));
+            let session = Session::adopt(new, &limits, this.end_retention, started, now);
+            if authenticated.is_some()
+                && (now >= session.deadline || this.has_ended(&session, not_before).await?)
+            {
+                return Err(StartError::TooOld);
+            }
+            this.keep(id, &session).await?;
+            this.tell_created(id, &session, &actor);
+            Ok(session)
+        })
+        .await
+    }
+
+    /// The session of an operator that lives, with this request recorded as activity; `None` where it has ended, or is
+    /// not an operator's. The store is asked, so that a session that ended on another replica has ended here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let session = self.store.load(id).await?;
+            let Some(mut session) = session.filter(Session::is_operator) else {
+                return Ok(None);
+            };
+            // The time is read after the record, so that no wait for the store is left out.
+            let now = self.clock.now();
+            let console = self.policies.console();
+            let limits = &console.limits;
+            let ending = if self.is_revoked(&session) {
+                Some(Ending::revoked(now))
+            } else {
+                match decide(Some(&session), limits, limits, now) {
+                    Verdict::Allow => None,
+                    Verdict::Deny(reason) => {
+                        let Some(ending) = Ending::for_denial(&session, reason, now) else {
+                            return Ok(None);
+                        };
+                        Some(ending)
+                    }
+                }
+            };
+            let Some(ending) = ending else {
+                let touch = Touch {
+                    at: now,
+                    last_seen: session.last_seen,
+                    retention: session.retention,
+                    interval: console.touch_interval,
+                    deadline: session.idle_deadline(limits),
+                };
+                // The session is alive whether or not this can be written; the store counts its failures.
+                let _ = self.store.touch(id, touch).await;
+                session.touch(now);
+                return Ok(Some(session));
+            };
+            let actor = Actor::of_end(ending.reason, &session);
+            if !matches!(self.end(id, ending, &actor).await?, EndOutcome::Touched(_)) {
+                return Ok(None);
+            }
+        }
+        Err(StoreError::Contended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::jwt::Whom;
+    use crate::lifecycle::SignIn;
+    use crate::policy::Client;
+    use crate::session::EndReason;
+    use crate::testing::{Bench, MINUTE, name};
+
+    /// A user can't have a session among those of operators, by whatever source.
+    #[tokio::test]
+    async fn no_user_has_the_subject_of_operators() {
+        let bench = Bench::new();
+        let refused = bench
+            .lifecycle
+            .start(SignIn {
+                subject: Subject::operators(),
+                attributes: Attributes::default(),
+                policy: name("default"),
+                remember: false,
+                client: Client::default(),
+                authenticated: None,
+                actor: Actor::CURFEW,
+            })
+            .await;
+        assert!(matches!(refused, Err(StartError::ReservedSubject)));
+        let adoption = crate::lifecycle::Adoption {
+            subject: Subject::operators(),
+            attributes: Attributes::default(),
+            policy: name("default"),
+            started: bench.lifecycle.clock.now(),
+            expires: bench.lifecycle.clock.now(),
+            client: Client::default(),
+        };
+        let id = SessionId::from_bytes([7; 16]);
+        let refused = bench.lifecycle.adopt(id, adoption).await;
+        assert!(matches!(
+            refused,
+            Err(crate::lifecycle::NotAdopted::ReservedSubject)
+        ));
+        assert_eq!(bench.store.memory.len(), 0);
+    }
+
+    /// The record of a user's session is not an operator's, whoever knows its name.
+    #[tokio::test]
+    async fn a_users_session_opens_no_console() {
+        let bench = Bench::new();
+        let started = bench.sign_in("default").await;
+        assert_eq!(
+            bench.lifecycle.use_operator(started.id).await.unwrap(),
+            None
+        );
+        let live = bench.stored(started.id).await;
+        assert_eq!(live.state, crate::session::State::Live);
+    }
+
+    /// The identity provider tells that the operator logged out.
+    #[tokio::test]
+    async fn a_logout_at_the_provider_ends_an_operators_session() {
+        let bench = Bench::new();
+        let lifecycle = &bench.lifecycle;
+        let name = Subject::of_provider(SessionId::from_bytes([9; 16]));
+        let signed_in = lifecycle.clock.now();
+        let start = async |byte: u8| {
+            let attributes = Attributes::sorted([
+                (Attributes::OPERATOR, ["provider:main:alice"]),
+                (Attributes::PROVIDER, [name.as_str()]),
+            ]);
+            let id = SessionId::from_bytes([byte; 16]);
+            let attributes = attributes.unwrap();
+            let started = lifecycle.start_operator(id, attributes, Some(signed_in), &Actor::CURFEW);
+            started.await.map(|_| id)
+        };
+        let id = start(1).await.unwrap();
+        bench.at(MINUTE);
+        assert!(lifecycle.use_operator(id).await.unwrap().is_some());
+        let whom = Whom {
+            name: name.clone(),
+            one: true,
+            subject: None,
+        };
+        let actor = Actor::provider("https://id.example.com", None);
+        let now = lifecycle.clock.now();
+        lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
+        assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
+        // The sign-in from before opens nothing any more.
+        assert!(matches!(start(2).await, Err(StartError::TooOld)));
+    }
+
+    #[tokio::test]
+    async fn all_operators_are_signed_out_together_and_may_come_back() {
+        let bench = Bench::new();
+        let (one, two) = (
+            SessionId::from_bytes([1; 16]),
+            SessionId::from_bytes([2; 16]),
+        );
+        let lifecycle = &bench.lifecycle;
+        let start = async |id| {
+            let attributes = Attributes::sorted([(Attributes::OPERATOR, ["token:ops"])]).unwrap();
+            lifecycle
+                .start_operator(id, attributes, None, &Actor::CURFEW)
+                .await
+                .unwrap()
+        };
+        let session = start(one).await;
+        assert_eq!(session.user_id(), "token:ops");
+        assert!(lifecycle.use_operator(one).await.unwrap().is_some());
+        lifecycle
+            .revoke_all(&Subject::operators(), None, &Actor::CURFEW)
+            .await
+            .unwrap();
+        assert_eq!(lifecycle.use_operator(one).await.unwrap(), None);
+        assert!(matches!(
+            bench.stored(one).await.state,
+            crate::session::State::Ended(end) if end.reason == EndReason::Revoked
+        ));
+        start(two).await;
+        assert!(lifecycle.use_operator(two).await.unwrap().is_some());
+    }
+}

@@ -1,0 +1,94 @@
+//! Who came in: users by an identity provider, operators to the console, callers of the admin API.
+
+use super::{Action, event};
+use crate::actor::Actor;
+use crate::session::Subject;
+
+/// Where an operator, or a caller of the admin API, presents a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The admin API.
+    Api,
+    /// The console's sign-in.
+    Console,
+}
+
+impl Door {
+    /// The word in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Console => "console",
+        }
+    }
+}
+
+/// A user came from an identity provider and was not signed in.
+pub fn login_refused(provider: &str, reason: &str, why: &dyn std::fmt::Display, actor: &Actor) {
+    event!(warn, Action::LoginRefused, "failure", actor, {
+        event.reason = reason,
+        curfew.provider = provider,
+        error.message = why.to_string(),
+    }, "sign-in refused");
+}
+
+/// An operator signed in to the console; by an identity provider, where one is named.
+pub fn console_entered(provider: Option<&str>, actor: &Actor) {
+    event!(info, Action::ConsoleEntered, "success", actor, {
+        curfew.provider = provider,
+    }, "an operator signed in to the console");
+}
+
+/// A sign-in to the console was refused; of a subject that an identity provider knows, where one is named.
+pub fn console_refused(
+    reason: &'static str,
+    subject: Option<&Subject>,
+    provider: Option<&str>,
+    actor: &Actor,
+) {
+    event!(warn, Action::ConsoleRefused, "failure", actor, {
+        event.reason = reason,
+        user.id = subject.map(Subject::as_str),
+        curfew.provider = provider,
+    }, "sign-in to the console refused");
+}
+
+/// A credential for the admin API was refused.
+pub fn access_refused(reason: &'static str, method: &str, path: &str, actor: &Actor) {
+    event!(warn, Action::AdminUnauthenticated, "failure", actor, {
+        event.reason = reason,
+        url.path = path,
+        http.request.method = method,
+    }, "credential for the admin API refused");
+}
+
+/// A user of Kubernetes may do this with the sessions of a subject; of everybody, where none is named.
+pub fn admin_allowed(verb: &str, subject: Option<&str>, actor: &Actor) {
+    event!(info, Action::AdminAllowed, "success", actor, {
+        user.id = subject,
+        curfew.admin.verb = verb,
+    }, "admin request allowed");
+}
+
+/// The actor may not do this with the sessions of a subject; of everybody, where none is named.
+pub fn admin_refused(verb: &str, subject: Option<&str>, actor: &Actor) {
+    event!(warn, Action::AdminRefused, "failure", actor, {
+        user.id = subject,
+        curfew.admin.verb = verb,
+    }, "admin request refused");
+}
+
+/// A recording of what proxies send was started.
+pub fn recording_started(until: &str, actor: &Actor) {
+    event!(warn, Action::RecordingStarted, "success", actor, {
+        curfew.recording.until = until,
+    }, "recording of checks started");
+}
+
+/// The recording was read, or stopped.
+pub fn recording_used(what: &'static str, actor: &Actor) {
+    event!(info, Action::RecordingUsed, "success", actor, {
+        curfew.recording.used = what,
+    }, "recording of checks used");
+}

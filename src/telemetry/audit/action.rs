@@ -1,0 +1,89 @@
+/// The kinds of audit events: the values of `event.action`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A session was started.
+    SessionCreated,
+    /// A session has ended.
+    SessionEnded,
+    /// A session is ended because its subject signed in again and may have no more.
+    SessionDisplaced,
+    /// All sessions of a subject that started before a time have ended.
+    SubjectRevoked,
+    /// An identity provider ended sessions.
+    ProviderLogout,
+    /// A sign-in by an identity provider was refused.
+    LoginRefused,
+    /// An operator signed in to the console.
+    ConsoleEntered,
+    /// A sign-in to the console was refused.
+    ConsoleRefused,
+    /// A credential for the admin API was refused.
+    AdminUnauthenticated,
+    /// A user of Kubernetes used the admin API.
+    AdminAllowed,
+    /// A caller of the admin API, or an operator, lacks a right.
+    AdminRefused,
+    /// The store had lost the end of a session; it was ended again.
+    SessionCameBack,
+    /// A request was allowed without the store.
+    SessionDegraded,
+    /// A bound session was used from elsewhere.
+    SessionElsewhere,
+    /// A request was denied.
+    SessionDenied,
+    /// Further denials of a second, counted.
+    DenialsAggregated,
+    /// A recording of checks was started.
+    RecordingStarted,
+    /// A recording was read, or stopped.
+    RecordingUsed,
+}
+
+impl Action {
+    /// Every kind.
+    pub const ALL: [Self; 18] = [
+        Self::SessionCreated,
+        Self::SessionEnded,
+        Self::SessionDisplaced,
+        Self::SubjectRevoked,
+        Self::ProviderLogout,
+        Self::LoginRefused,
+        Self::ConsoleEntered,
+        Self::ConsoleRefused,
+        Self::AdminUnauthenticated,
+        Self::AdminAllowed,
+        Self::AdminRefused,
+        Self::SessionCameBack,
+        Self::SessionDegraded,
+        Self::SessionElsewhere,
+        Self::SessionDenied,
+        Self::DenialsAggregated,
+        Self::RecordingStarted,
+        Self::RecordingUsed,
+    ];
+
+    /// The value of `event.action`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionCreated => "session.created",
+            Self::SessionEnded => "session.ended",
+            Self::SessionDisplaced => "session.displaced",
+            Self::SubjectRevoked => "subject.revoked",
+            Self::ProviderLogout => "provider.logout",
+            Self::LoginRefused => "login.refused",
+            Self::ConsoleEntered => "console.entered",
+            Self::ConsoleRefused => "console.refused",
+            Self::AdminUnauthenticated => "admin.unauthenticated",
+            Self::AdminAllowed => "admin.allowed",
+            Self::AdminRefused => "admin.refused",
+            Self::SessionCameBack => "session.came_back",
+            Self::SessionDegraded => "session.degraded",
+            Self::SessionElsewhere => "session.elsewhere",
+            Self::SessionDenied => "session.denied",
+            Self::DenialsAggregated => "denials.aggregated",
+            Self::RecordingStarted => "recording.started",
+            Self::RecordingUsed => "recording.used",
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What becomes of sessions.
+
+use super::{Action, event};
+use crate::actor::Actor;
+use crate::credential::jwt::Whom;
+use crate::events::SessionEnded;
+use crate::session::{Session, SessionId, Subject, Timestamp};
+
+/// A session was started.
+pub fn session_created(id: SessionId, session: &Session, actor: &Actor) {
+    event!(info, Action::SessionCreated, "success", actor, {
+        user.id = session.user_id(),
+        curfew.session.id = %id,
+        curfew.session.deadline = %session.deadline,
+        curfew.policy = session.policy.as_str(),
+    }, "session created");
+}
+
+/// A session ended, by a limit or on purpose. One event a session; a second one says that it is
+/// redelivered.
+pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
+    event!(info, Action::SessionEnded, "success", actor, {
+        event.reason = ended.reason,
+        user.id = ended.subject,
+        curfew.session.id = ended.session,
+        curfew.session.started = ended.started,
+        curfew.session.last_seen = ended.last_seen,
+        curfew.session.ended = ended.ended,
+        curfew.policy = ended.policy,
+        curfew.redelivered = ended.redelivered,
+    }, "session ended");
+}
+
+/// A session is ended because its subject has signed in again and can have no more.
+pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
+    event!(info, Action::SessionDisplaced, "success", actor, {
+        user.id = subject.as_str(),
+        curfew.session.id = %id,
+        curfew.session.displaced_by = %by,
+    }, "session makes room for another");
+}
+
+/// All sessions of a subject that started before a time have been ended.
+pub fn subject_revoked(subject: &Subject, not_before: Timestamp, actor: &Actor) {
+    event!(info, Action::SubjectRevoked, "success", actor, {
+        user.id = subject.as_str(),
+        curfew.not_before = %not_before,
+    }, "all sessions of a subject ended");
+}
+
+/// An identity provider, which is the actor, has told through `channel` that sessions ended.
+pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor: &Actor) {
+    event!(info, Action::ProviderLogout, "success", actor, {
+        user.id = whom.subject.as_ref().map(Subject::as_str),
+        curfew.logout.channel = channel,
+        curfew.logout.name = %whom.name,
+        curfew.logout.whole_subject = !whom.one,
+        curfew.logout.revoked = revoked,
+    }, "an identity provider ended sessions");
+}
+
+/// A session that had ended was there again, after a fail-over of the store, and was ended again.
+pub fn session_came_back(id: SessionId, tombstone: &Session) {
+    event!(warn, Action::SessionCameBack, "success", &Actor::CURFEW, {
+        user.id = tombstone.subject.as_str(),
+        curfew.session.id = %id,
+    }, "the store had lost the end of a session; it was ended again");
+}
+
+/// A request was allowed although the store could not be asked, as its policy says.
+pub fn session_degraded(id: SessionId, session: &Session, contract: &'static str) {
+    let actor = Actor::user(&session.subject, None);
+    event!(info, Action::SessionDegraded, "success", &actor, {
+        user.id = session.subject.as_str(),
+        curfew.session.id = %id,
+        curfew.policy = session.policy.as_str(),
+        curfew.contract = contract,
+    }, "request allowed without the store");
+}
+
+/// A session was used from elsewhere than it is bound to, by its address or its user agent; that
+/// request was denied, and the session lives.
+pub fn session_elsewhere(
+    id: SessionId,
+    session: &Session,
+    differs: &'static str,
+    address: Option<std::net::IpAddr>,
+) {
+    // Whoever uses it may not be its subject.
+    event!(warn, Action::SessionElsewhere, "failure", &Actor::anonymous(address), {
+        event.reason = differs,
+        user.id = session.subject.as_str(),
+        curfew.session.id = %id,
+        curfew.session.bound_to = session.binding.network.map(tracing::field::display),
+        curfew.policy = session.policy.as_str(),
+    }, "session used from elsewhere");
+}

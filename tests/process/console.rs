@@ -1,0 +1,163 @@
+//! An operator's session in the console, on two replicas.
+
+use reqwest::StatusCode;
+
+use super::*;
+use crate::support::curfew::Curfew;
+
+/// A form of the console's own page, with a cookie: the status and the first cookie of the answer.
+async fn post(curfew: &Curfew, path: &str, cookie: &str, form: &str) -> (StatusCode, String) {
+    let url = format!("http://{}{path}", curfew.admin);
+    let request = client().post(url);
+    let response = request
+        .header("sec-fetch-site", "same-origin")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("cookie", cookie)
+        .body(form.to_owned())
+        .send()
+        .await
+        .unwrap();
+    let cookie = response.headers().get("set-cookie");
+    let cookie = cookie.map_or("", |line| line.to_str().unwrap());
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    (response.status(), cookie)
+}
+
+/// The status of the first page: 200, or 303 for somebody who is to sign in.
+async fn page(curfew: &Curfew, cookie: &str) -> u16 {
+    let url = format!("http://{}/console/", curfew.admin);
+    let request = client().get(url).header("cookie", cookie);
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url()).set("ADMIN__CONSOLE__IDLE", "2s");
+    let (one, two) = (setup.start(), setup.start());
+    for replica in [&one, &two] {
+        eventually("ready", async || replica.ops("/readyz").await.0 == 200).await;
+    }
+    let form = format!("token={}", setup.admin_token);
+    let (status, cookie) = post(&one, "/console/sign-in", "", &form).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        (page(&one, &cookie).await, page(&two, &cookie).await),
+        (200, 200)
+    );
+    // It is no credential of a check, whatever the cookie is called.
+    let (_, value) = cookie.split_once('=').unwrap();
+    for line in [format!("__Host-session={value}"), cookie.clone()] {
+        assert_eq!(one.check_by(&line).await.0, 401, "{line}");
+    }
+    let (status, gone) = post(&one, "/console/sign-out", &cookie, "").await;
+    assert_eq!((status, &*gone), (StatusCode::SEE_OTHER, "curfew-console="));
+    assert_eq!(
+        (page(&two, &cookie).await, page(&one, &cookie).await),
+        (303, 303)
+    );
+    let victim = two.sign_in("alice").await;
+    let end = format!("/console/sessions/{}/end", victim.id);
+    post(&two, &end, &cookie, "").await;
+    assert_eq!(
+        two.check(&victim).await,
+        ALLOWED,
+        "a stolen cookie ends nothing"
+    );
+
+    // The limits hold without a request, too: the idle one by either replica.
+    let (_, cookie) = post(&two, "/console/sign-in", "", &form).await;
+    let list = "/api/v1/sessions?subject=curfew-operator";
+    eventually("the session is timed out", async || {
+        let sessions = one.call("GET", list, None).await.1["sessions"].clone();
+        let sessions = sessions.as_array().unwrap().clone();
+        sessions
+            .iter()
+            .any(|session| session["end_reason"] == "idle_timeout")
+    })
+    .await;
+    assert_eq!(page(&two, &cookie).await, 303);
+    eventually("both ends are audited", async || {
+        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+    })
+    .await;
+    let ended = one.audited("session.ended").into_iter();
+    let ended: Vec<Value> = ended.chain(two.audited("session.ended")).collect();
+    let of = |reason: &str| {
+        ended
+            .iter()
+            .find(|event| event["event.reason"] == reason)
+            .unwrap()
+    };
+    assert_eq!(of("signed_out")["curfew.actor.kind"], "operator");
+    assert_eq!(of("signed_out")["source.ip"], "127.0.0.1");
+    assert_eq!(of("idle_timeout")["curfew.actor.name"], "curfew-console");
+    for event in &ended {
+        let name = event["user.id"].as_str().unwrap();
+        assert!(name.starts_with("token:") && name.len() == 14, "{name}");
+    }
+    let entered = one.audited("console.entered");
+    assert_eq!(entered[0]["curfew.actor.name"], ended[0]["user.id"]);
+    for replica in [&one, &two] {
+        assert!(!replica.log().contains(value), "no credential is logged");
+        assert!(!replica.log().contains(&setup.admin_token));
+    }
+}
+
+/// A token that is taken out of the configuration ends what it has opened.
+#[tokio::test]
+async fn a_session_ends_when_its_token_is_taken_out() {
+    let hashes = tempfile::NamedTempFile::new().unwrap();
+    let [first, second] = [(); 2].map(|()| curfew::admin::AdminToken::generate().unwrap());
+    let line = |token: &curfew::admin::AdminToken, name: &str| {
+        format!("{} {name} read,revoke\n", token.hash_text())
+    };
+    let both = line(&first, "first") + &line(&second, "second");
+    std::fs::write(hashes.path(), both).unwrap();
+    let curfew = Setup::memory()
+        .unset("ADMIN__TOKEN_HASHES")
+        .set("ADMIN__TOKEN_HASHES_FILE", hashes.path().to_str().unwrap())
+        .start();
+    let mut cookies = Vec::new();
+    for token in [&first, &second] {
+        let form = format!("token={}", token.token.expose());
+        cookies.push(post(&curfew, "/console/sign-in", "", &form).await.1);
+    }
+    for cookie in &cookies {
+        assert_eq!(page(&curfew, cookie).await, 200);
+    }
+    std::fs::write(hashes.path(), line(&second, "second")).unwrap();
+    curfew.signal("HUP");
+    eventually("it has ended", async || {
+        page(&curfew, &cookies[0]).await == 303
+    })
+    .await;
+    assert_eq!(page(&curfew, &cookies[1]).await, 200);
+    // The names and the right that is missing are in the answer, and in the audit log.
+    let answer = client()
+        .post(format!("http://{}/api/v1/sessions", curfew.admin))
+        .bearer_auth(second.token.expose())
+        .json(&json!({ "subject": "alice" }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let text = answer.text().await.unwrap();
+    assert!(
+        text.contains("second") && text.contains("`create`"),
+        "{text}"
+    );
+    let refused = &curfew.audited("admin.refused")[0];
+    assert_eq!(refused["curfew.actor.name"], "second");
+    assert_eq!(refused["curfew.admin.verb"], "create");
+    let wrong = client()
+        .get(format!("http://{}/api/v1/policies", curfew.admin))
+        .bearer_auth(first.token.expose())
+        .send()
+        .await;
+    assert_eq!(wrong.unwrap().status(), StatusCode::UNAUTHORIZED);
+    let refused = &curfew.audited("admin.unauthenticated")[0];
+    assert_eq!(refused["source.ip"], "127.0.0.1");
+    assert_eq!(refused["event.reason"], "wrong_credential");
+    assert!(!curfew.log().contains(first.token.expose()));
+}
