@@ -10,7 +10,7 @@ use url::form_urlencoded::{Serializer, parse};
 use super::asker::Asker;
 use super::cookies::{gone, passing};
 use super::page::page;
-use super::{PREFIX, framed, private, signed_out};
+use super::{PREFIX, clear_cookies, framed, private, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, is_framed};
 use crate::login::{Attempt, Login, LoginError, Provider};
@@ -51,11 +51,23 @@ impl Asked {
         asked
     }
 
+    /// The same address again.
+    fn again(&self) -> String {
+        self.with(self.provider.as_deref())
+    }
+
     /// The same, at this provider.
     fn at(&self, provider: &str) -> String {
+        self.with(Some(provider))
+    }
+
+    fn with(&self, provider: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
-        query.append_pair("provider", provider);
-        let others = [("rd", &self.rd), ("reason", &self.reason)];
+        let others = [
+            ("provider", provider),
+            ("rd", self.rd.as_deref()),
+            ("reason", self.reason.as_deref()),
+        ];
         for (name, value) in others {
             if let Some(value) = value {
                 query.append_pair(name, value);
@@ -95,6 +107,16 @@ pub(super) async fn begin(
             ..denial
         };
         return Ok(private(contracts.denial(&request, &denial)));
+    }
+    // A proxy that makes redirects itself (ingress-nginx) sends them here.
+    if !contracts
+        .checker
+        .sources
+        .ambiguous_cookies(&asker.headers)
+        .is_empty()
+    {
+        let again = asked.again();
+        return Ok(clear_cookies::clear(&contracts, &asker, &again, &again));
     }
     let Some(target) = target else {
         let text = "The address to go on to is not one of those that are allowed.";
