@@ -1,3 +1,4 @@
+mod encrypt;
 mod seal;
 
 use std::fmt;

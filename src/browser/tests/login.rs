@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{IssuerConfig, KeysFrom};
-use crate::login::{Login, MaxAge, Provider, ProviderSettings};
+use crate::login::{Attempt, Login, MaxAge, Provider, ProviderSettings};
 use crate::testing::jwt::{SigningKey, issuer, key_set};
 
 /// Sign-in, at one provider that is never asked.
@@ -58,6 +58,52 @@ async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
     let response = browser.send("GET", page, &[two, script]).await;
     assert_eq!(response.headers()["x-session-reason"], "malformed_request");
     assert!(cookies(&response).is_empty());
+}
+
+/// A restored window, a step back, an attempt that was dropped, or an answer of somebody else.
+#[tokio::test]
+async fn an_answer_without_its_attempt_starts_no_session() {
+    let browser = Browser::of(Fixture::with(with_login).await);
+    let contracts = browser.fixture.contracts.current();
+    let login = contracts.login.as_deref().unwrap();
+    let now = contracts.checker.lifecycle.clock.now();
+    let state = |target| {
+        let attempt = Attempt::new(login, "main", target, false, now).unwrap();
+        format!("/.curfew/callback/main?code=x&state={}", attempt.state)
+    };
+    let wanted = state("https://app.example.com/a?b=c");
+    // With a session that opens it, the browser goes on; nothing is started or cleared.
+    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(response.status(), 303);
+    assert_eq!(
+        response.headers()["location"],
+        "https://app.example.com/a?b=c"
+    );
+    assert!(cookies(&response).is_empty());
+    // Without one it can try again.
+    let refused = browser.send("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(refused.status(), 400);
+    assert!(cookies(&refused).is_empty());
+    let page = text(refused).await;
+    assert!(
+        page.contains("/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc"),
+        "{page}"
+    );
+    // Neither to another host, nor with a state of somebody else's making.
+    let elsewhere = state("https://evil.example/");
+    for path in [
+        &*elsewhere,
+        "/.curfew/callback/main?code=x&state=x",
+        "/.curfew/callback/main",
+    ] {
+        let response = browser.ask("GET", path, &[NAVIGATE]).await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert!(!text(response).await.contains("evil"), "{path}");
+    }
+    // A session that has ended opens nothing.
+    browser.fixture.bench.at(15 * MINUTE);
+    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(response.status(), 400);
 }
 
 /// ingress-nginx hands on no reason, so the page finds it itself.
