@@ -7,6 +7,7 @@
 
 mod asker;
 mod callback;
+mod clear_cookies;
 mod cookies;
 mod farewell;
 mod framed;
@@ -45,6 +46,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/signed-out", get(signed_out::show))
         .route("/login", get(login::begin))
         .route("/callback/{provider}", get(callback::finish))
+        .route("/clear-cookies", get(clear_cookies::show))
         .route("/framed", get(framed::show))
         .route("/warning.js", get(warning::script));
     Router::new().nest(PREFIX, routes).with_state(contracts)

@@ -248,13 +248,22 @@ impl Checker {
         match (delegate, unidentified) {
             (Some(delegate), _) => self.ask(delegate, request, original).await,
             (None, Unidentified::Refused(DenyReason::MalformedRequest)) => {
-                Err(Box::new(Outcome::malformed(Detail::TwoCredentials)))
+                Err(Box::new(self.two_credentials(request)))
             }
             (None, Unidentified::NoAuthTime) => {
                 Err(Box::new(Outcome::malformed(Detail::NoAuthTime)))
             }
             (None, unidentified) => Err(Box::new(Outcome::deny(unidentified.into()))),
         }
+    }
+
+    /// Denies a request with several credentials that differ.
+    fn two_credentials(&self, request: &CheckRequest<'_>) -> Outcome {
+        let cookies = self.sources.ambiguous_cookies(request.headers);
+        Outcome::malformed(match cookies.is_empty() {
+            true => Detail::TwoCredentials,
+            false => Detail::TwoCookies,
+        })
     }
 
     /// Who sends a request.

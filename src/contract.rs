@@ -4,6 +4,7 @@
 //! an [`Outcome`] in, the reply out. Nothing else knows a proxy.
 
 mod auth_request;
+mod clear_cookies;
 mod cookie;
 mod ext_authz;
 pub mod ext_authz_grpc;
@@ -27,6 +28,7 @@ use crate::listener::Place;
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
+pub use clear_cookies::{CLEAR_COOKIES, Clearing};
 pub use cookie::{SessionCookie, UnwritableCookie};
 pub use front::Front;
 pub use reply::{FRAMED, message};

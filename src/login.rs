@@ -1,8 +1,8 @@
 //! Sign-in by OpenID Connect: Curfew as a client of identity providers (a "relying party").
 //!
-//! The authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 wants it. What a
-//! browser must bring back is in a cookie of its own for each attempt ([`Attempt`]), so that an answer
-//! of a provider is good only in the browser that asked for it.
+//! The authorization code flow with PKCE (RFC 7636), `state` and `nonce`, as RFC 9700 wants it. `state` holds
+//! the attempt, encrypted ([`Attempt`]). A browser must bring back the attempt's secret, in a cookie of its
+//! own for each, so that an answer of a provider is good only in the browser that asked for it.
 //!
 //! A session that timed out must not come back because the provider still knows the person. So a
 //! sign-in is good only if the person proved who they are less than a limit ago, which is the idle
@@ -41,7 +41,7 @@ pub struct Login {
     pub max_age: MaxAge,
     /// The providers, by name.
     pub providers: BTreeMap<String, Provider>,
-    /// Seals attempts.
+    /// Encrypts attempts.
     pub key_ring: Arc<KeyRing>,
     /// Whether cookies are for TLS only.
     pub secure: bool,
@@ -147,12 +147,11 @@ impl Login {
         now: Timestamp,
     ) -> Result<(Url, String, String), LoginError> {
         let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
-        let attempt = Attempt::new(provider.name(), target, again, now).map_err(failed)?;
+        let attempt = Attempt::new(self, provider.name(), target, again, now).map_err(failed)?;
         let url = provider.authorize(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
         let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
-        let sealed = attempt.seal(self).map_err(failed)?;
-        Ok((url, name, sealed))
+        Ok((url, name, attempt.cookie_value()))
     }
 
     /// The home policy of the sessions that a provider's people get.

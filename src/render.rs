@@ -163,7 +163,7 @@ fn time_limits(
             vec![(PLACE, own)]
         }
         (Proxy::IngressNginx, _) => {
-            const PLACE: &str = "    # Drop the cookie of a session that is over.\n";
+            const PLACE: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
             let own = format!(
                 "    # A stream is asked for once: it lasts no longer without a word than a session.\n    \
                  nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Clock;
 use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
-use crate::credential::{CredentialExtractor, Extraction, KeyRing};
+use crate::credential::{CredentialExtractor, Extraction, KeyRing, cookie_values};
 use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
@@ -130,6 +130,36 @@ impl Sources {
                 Err(_) => Err(Unidentified::Foreign),
             },
         }
+    }
+
+    /// The names of the cookies for sessions that a request has with several values.
+    #[must_use]
+    pub fn ambiguous_cookies(&self, headers: &HeaderMap) -> Vec<&str> {
+        let own = &self.extractor.cookie;
+        let jwt = self.extractor.jwt.as_ref();
+        let jwt = jwt.and_then(|places| places.cookie.as_deref());
+        let services = self.delegates.iter();
+        let services = services.filter_map(|service| service.delegated().key.cookie());
+        let mut names: Vec<&str> = [own.as_str()]
+            .into_iter()
+            .chain(jwt)
+            .chain(services)
+            .collect();
+        names.retain(|name| {
+            let mut values = cookie_values(headers, name);
+            let first = values.next();
+            values.any(|value| Some(value) != first)
+        });
+        names.dedup();
+        names
+    }
+
+    /// The `Set-Cookie` that clears the cookie of another service, as it is configured.
+    #[must_use]
+    pub fn cleared_by_service(&self, name: &str) -> Option<&HeaderValue> {
+        let services = self.delegates.iter().map(Delegate::delegated);
+        let mut of_that_name = services.filter(|service| service.key.cookie() == Some(name));
+        of_that_name.find_map(|service| service.cleared_cookie.as_ref())
     }
 
     /// The session that an identity provider's token names.

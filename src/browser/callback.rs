@@ -7,14 +7,14 @@ use http::{HeaderValue, StatusCode};
 
 use super::asker::Asker;
 use super::cookies::gone;
-use super::login::{failed, send};
+use super::login::{self, failed, send};
 use super::{farewell, private};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::lifecycle::{SignIn, StartError};
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
 use crate::policy::{Activity, Passivity};
-use crate::session::{Attributes, Timestamp};
+use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
 use crate::telemetry::audit;
 
@@ -32,7 +32,9 @@ pub(super) async fn finish(
     let (clock, state) = (&*lifecycle.clock, answer.state());
     let attempt = match Attempt::find(&asker.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
-        Err(error) => return Ok(refuse(&contracts, provider, &error, None, &asker)),
+        Err(error) => {
+            return Ok(without_attempt(&contracts, login, provider, state, &error, &asker).await);
+        }
     };
     let max_age = |attributes: &Attributes| {
         let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
@@ -50,7 +52,7 @@ pub(super) async fn finish(
             let (target, headers) = (&attempt.target, &asker.headers);
             send(&contracts, login, provider, target, true, headers).await
         }
-        Err(error) => refuse(&contracts, provider, &error, Some(&attempt), &asker),
+        Err(error) => refuse(&contracts, provider, &error, Some(&attempt.target), &asker),
     };
     // It has served, however it ended.
     let name = Attempt::cookie_name(state, login.secure);
@@ -58,6 +60,33 @@ pub(super) async fn finish(
         response.headers_mut().append(SET_COOKIE, gone);
     }
     Ok(response)
+}
+
+/// Answers where the browser has no attempt with this state: it came back to an old page or restored a window, the
+/// attempt was dropped or is too old, or another browser began it. No session starts. A browser with a session that
+/// opens the wanted page goes on to it; any other can try again, with the same address.
+async fn without_attempt(
+    contracts: &Contracts,
+    login: &Login,
+    provider: &Provider,
+    state: &str,
+    error: &LoginError,
+    asker: &Asker,
+) -> Response {
+    let target = Attempt::target_of(state, login);
+    // The configuration may have changed since.
+    let target = target.and_then(|wanted| login::target(contracts, login, Some(&wanted)));
+    if let Some(target) = &target
+        && login::denial(contracts, asker, Some(target)).await.verdict == Verdict::Allow
+        && let Ok(location) = HeaderValue::from_str(target)
+    {
+        let metrics = &contracts.checker.lifecycle.metrics;
+        metrics.login(provider.name(), "resumed");
+        let mut response = private(StatusCode::SEE_OTHER);
+        response.headers_mut().insert(LOCATION, location);
+        return response;
+    }
+    refuse(contracts, provider, error, target.as_deref(), asker)
 }
 
 /// Starts the session, instead of the one that the browser had.
@@ -150,7 +179,7 @@ fn refuse(
     contracts: &Contracts,
     provider: &Provider,
     error: &LoginError,
-    attempt: Option<&Attempt>,
+    target: Option<&str>,
     asker: &Asker,
 ) -> Response {
     let name = provider.name();
@@ -180,5 +209,5 @@ fn refuse(
             "The identity provider's answer can not be taken.",
         ),
     };
-    failed(status, text, attempt.map(|attempt| &*attempt.target))
+    failed(status, text, target)
 }

@@ -26,8 +26,8 @@ pub(super) fn cookie(
 }
 
 /// The cookie of an attempt to sign in, for as long as that may take.
-pub fn passing(name: &str, sealed: &str, secure: bool) -> Cookie<'static> {
-    let mut cookie = cookie(name, sealed, "/", None, secure);
+pub fn passing(name: &str, value: &str, secure: bool) -> Cookie<'static> {
+    let mut cookie = cookie(name, value, "/", None, secure);
     let seconds = PATIENCE.as_secs().cast_signed();
     cookie.set_max_age(cookie::time::Duration::seconds(seconds));
     cookie

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use url::Url;
 use url::form_urlencoded::{Serializer, parse};
@@ -10,7 +10,7 @@ use url::form_urlencoded::{Serializer, parse};
 use super::asker::Asker;
 use super::cookies::{gone, passing};
 use super::page::page;
-use super::{PREFIX, framed, private, signed_out};
+use super::{PREFIX, clear_cookies, framed, private, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, is_framed};
 use crate::login::{Attempt, Login, LoginError, Provider};
@@ -18,9 +18,11 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// How many attempts a browser has at once; beyond that, the others are given up.
-const ATTEMPTS: usize = 4;
-/// The most bytes of an address to go to after the sign-in. It is a part of a cookie, and the whole
+/// How many attempts a browser has at once, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
+const ATTEMPTS: usize = 20;
+/// How many attempts one answer drops.
+const MAX_REMOVALS: usize = 8;
+/// The most bytes of an address to go to after the sign-in. It is a part of `state`, and the whole
 /// head of the answer must fit in the 4 KiB that NGINX has for it.
 const LONGEST_TARGET: usize = 1024;
 
@@ -51,11 +53,23 @@ impl Asked {
         asked
     }
 
+    /// The same address again.
+    fn again(&self) -> String {
+        self.with(self.provider.as_deref())
+    }
+
     /// The same, at this provider.
     fn at(&self, provider: &str) -> String {
+        self.with(Some(provider))
+    }
+
+    fn with(&self, provider: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
-        query.append_pair("provider", provider);
-        let others = [("rd", &self.rd), ("reason", &self.reason)];
+        let others = [
+            ("provider", provider),
+            ("rd", self.rd.as_deref()),
+            ("reason", self.reason.as_deref()),
+        ];
         for (name, value) in others {
             if let Some(value) = value {
                 query.append_pair(name, value);
@@ -96,6 +110,16 @@ pub(super) async fn begin(
         };
         return Ok(private(contracts.denial(&request, &denial)));
     }
+    // A proxy that makes redirects itself (ingress-nginx) sends them here.
+    if !contracts
+        .checker
+        .sources
+        .ambiguous_cookies(&asker.headers)
+        .is_empty()
+    {
+        let again = asked.again();
+        return Ok(clear_cookies::clear(&contracts, &asker, &again, &again));
+    }
     let Some(target) = target else {
         let text = "The address to go on to is not one of those that are allowed.";
         return Ok(failed(StatusCode::BAD_REQUEST, text, None));
@@ -113,7 +137,7 @@ pub(super) async fn begin(
 /// and where that is allowed, `reauthentication_required` if a policy of any name asks for a more recent sign-in.
 /// A proxy that does not hand on the reason of a denial (ingress-nginx) leaves it to be found here, and the policy that
 /// it names in the path of its checks is not known here.
-async fn denial(contracts: &Contracts, asker: &Asker, target: Option<&str>) -> Outcome {
+pub(super) async fn denial(contracts: &Contracts, asker: &Asker, target: Option<&str>) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
     // A browser sends no fragment, so no check sees one.
@@ -164,7 +188,7 @@ pub(super) async fn send(
             let mut response = private(StatusCode::SEE_OTHER);
             let own = response.headers_mut();
             own.insert(LOCATION, address);
-            for cookie in crowd(headers, login) {
+            for cookie in removals(headers, login) {
                 own.append(SET_COOKIE, cookie);
             }
             own.append(SET_COOKIE, cookie);
@@ -199,34 +223,26 @@ async fn attempt(
     let max_age = login.max_age(policy, &Attributes::default());
     let now = lifecycle.clock.now();
     let begun = login.begin(provider, target, again, max_age, now);
-    let (url, name, sealed) = begun.await?;
-    let cookie = passing(&name, &sealed, login.secure);
+    let (url, name, value) = begun.await?;
+    let cookie = passing(&name, &value, login.secure);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
-/// Removals of the attempts that a browser has, where there are too many.
-fn crowd(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
-    let lines = headers.get_all(COOKIE).into_iter();
-    let names = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| Some(pair.split_once('=')?.0.trim()));
-    let prefix = Attempt::prefix(login.secure);
-    let names: Vec<&str> = names.filter(|name| name.starts_with(prefix)).collect();
-    if names.len() < ATTEMPTS {
-        return Vec::new();
-    }
+/// Removals of the oldest attempts that a browser has, so that with a new one they are not too many.
+fn removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
+    let names = Attempt::names(headers, login.secure);
+    let excess = (names.len() + 1).saturating_sub(ATTEMPTS);
     // The head of the answer must not grow with them.
-    let removals = names.into_iter().take(ATTEMPTS * 2);
-    removals
+    let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
+    oldest
         .filter_map(|name| gone(name, "/", None, login.secure))
         .collect()
 }
 
 /// Where a person goes after the sign-in: to an address of an allowed host, as a browser reads it
 /// (WHATWG URL), or to a path on Curfew's own; `None` for anything else (CWE-601).
-fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
+pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
         return Some(login.url.to_string());
     };

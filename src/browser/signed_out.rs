@@ -1,11 +1,17 @@
-use axum::extract::Query;
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::Response;
+use http::HeaderValue;
+use http::header::SET_COOKIE;
 use serde::Deserialize;
 
+use super::asker::Asker;
 use super::page;
-use crate::contract::message;
-use crate::session::DenyReason;
+use crate::contract::{Contracts, is_navigation, message};
+use crate::policy::{Activity, Passivity};
+use crate::session::{DenyReason, Verdict};
 
 /// What the page is asked for. Whatever it is not known by is left out.
 #[derive(Debug, Default, Deserialize)]
@@ -20,8 +26,12 @@ pub(super) struct Asked {
     rd: String,
 }
 
-/// `GET /.curfew/signed-out?reason=…`: says why, and leads back in.
-pub(super) async fn show(asked: Result<Query<Asked>, QueryRejection>) -> Response {
+/// `GET /.curfew/signed-out?reason=…`: says why, leads back in, and clears the cookie of an ended session.
+pub(super) async fn show(
+    State(contracts): State<Arc<Contracts>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+    asker: Asker,
+) -> Response {
     let Query(asked) = asked.unwrap_or_default();
     let reason = if asked.reason.is_empty() {
         &asked.state
@@ -30,7 +40,25 @@ pub(super) async fn show(asked: Result<Query<Asked>, QueryRejection>) -> Respons
     };
     let (title, text) = words(reason);
     let way = (way_back(&asked.rd).to_owned(), "Sign in again".to_owned());
-    page::page(title, text, &[way])
+    let mut response = page::page(title, text, &[way]);
+    if let Some(cleared) = ended_cookie(&contracts, &asker).await {
+        response.headers_mut().insert(SET_COOKIE, cleared);
+    }
+    response
+}
+
+/// The `Set-Cookie` that clears the cookie of a session that has ended. `None` for any other cookie: another tab may
+/// have signed in since. Checks clear none (ADR 16), so this page does.
+async fn ended_cookie(contracts: &Contracts, asker: &Asker) -> Option<HeaderValue> {
+    if !is_navigation(&asker.method, &asker.headers) {
+        return None;
+    }
+    let request = asker.request().ok()?;
+    let passive = Activity::Passive(Passivity::Rule);
+    let outcome = contracts.checker.look(&request, passive).await;
+    let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
+    let own = || contracts.cookie.cleared();
+    ended.then(|| outcome.cleared.unwrap_or_else(own))
 }
 
 /// The title, and why, for the person in front of the screen.

@@ -1,6 +1,6 @@
 //! What another authorization service says of a request.
 
-use super::{CheckRequest, Checker, Detail, Original, Outcome};
+use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
 use crate::delegate::{Advice, Delegate};
 use crate::session::{SessionId, State, Verdict};
@@ -19,7 +19,7 @@ impl Checker {
     ) -> Result<Identified<'a>, Box<Outcome>> {
         let delegated = delegate.delegated();
         let Ok(cookie) = delegated.key.presented(request.headers) else {
-            return Err(Box::new(Outcome::malformed(Detail::TwoCredentials)));
+            return Err(Box::new(self.two_credentials(request)));
         };
         let cleared = delegated.cleared_cookie.as_ref();
         if let Some(id) = cookie.map(|cookie| delegated.named_by(cookie))

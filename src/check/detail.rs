@@ -23,7 +23,12 @@ pub enum Detail {
          end in /"
     )]
     PrefixSlash,
-    /// Two different session cookies or tokens.
+    /// Two different cookies of one name.
+    #[error(
+        "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them"
+    )]
+    TwoCookies,
+    /// Two different tokens, or a cookie and a token.
     #[error("the request carries two different session credentials")]
     TwoCredentials,
     /// The token does not say when its user signed in.
@@ -75,6 +80,7 @@ mod tests {
             Detail::Path(AmbiguousPath::Fragment),
             Detail::Path(AmbiguousPath::Backslash),
             Detail::PrefixSlash,
+            Detail::TwoCookies,
             Detail::TwoCredentials,
             Detail::NoAuthTime,
             Detail::HostOfClient,

@@ -58,7 +58,7 @@ pub struct Outcome {
     pub remaining: Option<Remaining>,
     /// What of another service's answer becomes a part of ours.
     pub relayed: Option<Box<Relayed>>,
-    /// What makes the client drop its credential, where that is not the session cookie.
+    /// The `Set-Cookie` that makes a browser drop the cookie of another service. Navigations alone get it.
     pub cleared: Option<HeaderValue>,
     /// How recent the sign-in must be, in seconds: for `reauthentication_required`, where a policy says so; and 0
     /// where the session of another party's credential has ended.

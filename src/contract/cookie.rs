@@ -44,6 +44,18 @@ impl SessionCookie {
         cookie.to_string()
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Its `Path`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.config.path
+    }
+
     /// Whether browsers send it over TLS only.
     #[must_use]
     pub const fn is_secure(&self) -> bool {

@@ -242,7 +242,7 @@ fn client_headers(http: &wire::HttpRequest) -> Result<HeaderMap, MalformedOrigin
     Ok(headers)
 }
 
-fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
+pub(super) fn answer(outcome: &Outcome, reply: Response<String>) -> wire::CheckResponse {
     let (head, body) = reply.into_parts();
     let allowed = head.status == http::StatusCode::OK;
     let code = match outcome.verdict {

@@ -6,7 +6,8 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::Contracts;
-use super::sign_in::{is_framed, wants_html};
+use super::clear_cookies::{self, CLEAR_COOKIES};
+use super::sign_in::{is_framed, is_navigation, wants_html};
 use crate::check::{CheckRequest, Detail, Outcome};
 use crate::identity::Identity;
 use crate::session::{DenyReason, Verdict};
@@ -101,7 +102,8 @@ fn deny(
 ) {
     let relayed = outcome.relayed.as_deref();
     let told = relayed.and_then(|relayed| relayed.headers.get(LOCATION));
-    let framed = framed_sign_in(contracts, request, reason, told.is_some());
+    let leads_on = told.is_some() || outcome.detail == Some(Detail::TwoCookies);
+    let framed = framed_sign_in(contracts, request, reason, leads_on);
     let told = told.filter(|_| !framed);
     let location = match (told, &contracts.sign_in, &request.original) {
         (Some(told), ..) => Some(told.clone()).filter(|it| it.len() <= form.room_for_location()),
@@ -110,6 +112,10 @@ fn deny(
         }
         _ => None,
     };
+    let location = location.or_else(|| {
+        let (secure, room) = (contracts.cookie.is_secure(), form.room_for_location());
+        clear_cookies::location(request, outcome.detail, secure, room)
+    });
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {
         DenyReason::Forbidden | DenyReason::UnknownHost | DenyReason::TooManySessions => {
@@ -136,12 +142,12 @@ fn deny(
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if reason.is_terminal() {
-        let cleared = outcome.cleared.clone();
-        headers.insert(
-            SET_COOKIE,
-            cleared.unwrap_or_else(|| contracts.cookie.cleared()),
-        );
+    // Curfew's own cookie stays (ADR 16). A late answer to a script would drop the cookie of a newer sign-in.
+    if let Some(cleared) = &outcome.cleared
+        && reason.is_terminal()
+        && navigates(request)
+    {
+        headers.insert(SET_COOKIE, cleared.clone());
     }
     if let Some(relayed) = relayed {
         relay(headers, &relayed.headers);
@@ -155,11 +161,18 @@ fn deny(
         let (content_type, body) = match relayed.and_then(|relayed| relayed.body.clone()) {
             _ if framed => (HeaderValue::from_static(HTML), FRAMED.to_owned()),
             Some(relayed) => relayed,
-            None => body(reason, wants_html(request.headers)),
+            None => body(reason, outcome.detail, wants_html(request.headers)),
         };
         headers.insert(CONTENT_TYPE, content_type);
         *response.body_mut() = body;
     }
+}
+
+/// Whether a browser asks for a page to show in the whole window.
+fn navigates(request: &CheckRequest<'_>) -> bool {
+    request
+        .original
+        .is_ok_and(|original| is_navigation(original.method, request.headers))
 }
 
 /// Whether a frame asks for a page that signing in would open: here, or where another service sends browsers.
@@ -224,12 +237,18 @@ fn challenge(reason: DenyReason, max_auth_age: Option<u64>, detail: Option<Detai
 const HTML: &str = "text/html; charset=utf-8";
 
 /// The content type and the text of a denial. Nothing of the request is in it.
-fn body(reason: DenyReason, html: bool) -> (HeaderValue, String) {
+fn body(reason: DenyReason, detail: Option<Detail>, html: bool) -> (HeaderValue, String) {
     let message = message(reason);
     if html {
+        let way_out = match detail {
+            Some(Detail::TwoCookies) => {
+                format!("<p><a href=\"{CLEAR_COOKIES}\">Clear the sign-in cookies</a></p>")
+            }
+            _ => String::new(),
+        };
         let page = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-             <title>Not signed in</title></head><body><p>{message}</p></body></html>"
+             <title>Not signed in</title></head><body><p>{message}</p>{way_out}</body></html>"
         );
         return (HeaderValue::from_static(HTML), page);
     }
@@ -285,12 +304,12 @@ mod tests {
     #[test]
     fn bodies_are_what_they_say() {
         for reason in DenyReason::ALL {
-            let (content_type, text) = body(reason, false);
+            let (content_type, text) = body(reason, None, false);
             assert_eq!(content_type, "application/json");
             let object: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!(object["error"], reason.as_str());
             assert_eq!(object["message"], message(reason));
-            let (content_type, text) = body(reason, true);
+            let (content_type, text) = body(reason, None, true);
             assert_eq!(content_type, "text/html; charset=utf-8");
             assert!(text.contains(message(reason)), "{text}");
             assert!(!message(reason).contains(['"', '<', '&', '\\']), "{reason}");

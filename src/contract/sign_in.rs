@@ -40,19 +40,6 @@ impl SignIn {
             )
     }
 
-    /// An address to return to, over TLS where the session cookie needs it.
-    fn raised<'a>(&self, original: &OriginalUrl<'a>) -> OriginalUrl<'a> {
-        if original.secure || !self.secure {
-            return *original;
-        }
-        let host = original.host.strip_suffix(":80");
-        OriginalUrl {
-            secure: true,
-            host: host.unwrap_or(original.host),
-            ..*original
-        }
-    }
-
     /// The same for an address that a browser brings.
     #[must_use]
     pub fn raise(&self, mut url: url::Url) -> url::Url {
@@ -77,7 +64,7 @@ impl SignIn {
         reason: DenyReason,
         room: usize,
     ) -> Option<HeaderValue> {
-        let url = self.raised(&original.url);
+        let url = raised(&original.url, self.secure);
         let wanted = self.helps(reason)
             && is_navigation(original.method, headers)
             && self.may_return_to(&url)
@@ -139,6 +126,19 @@ impl SignIn {
             (host, _) => host.unwrap_or_default().to_owned(),
         };
         usual_port_left_out(original) == host && original.path == page.path().as_bytes()
+    }
+}
+
+/// An address to return to, over TLS if the session cookie needs it (`secure`).
+pub(super) fn raised<'a>(original: &OriginalUrl<'a>, secure: bool) -> OriginalUrl<'a> {
+    if original.secure || !secure {
+        return *original;
+    }
+    let host = original.host.strip_suffix(":80");
+    OriginalUrl {
+        secure: true,
+        host: host.unwrap_or(original.host),
+        ..*original
     }
 }
 

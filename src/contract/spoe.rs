@@ -116,18 +116,20 @@ fn source(message: &Message) -> Option<IpAddr> {
     }
 }
 
+/// How many cookies of another service are handed on: `set_cookie`, `set_cookie_2` and so on.
+const MAX_COOKIES: usize = 4;
+
 /// Which header of the answer is in which variable.
-const VARIABLES: [(HeaderName, &str); 7] = [
+const VARIABLES: [(HeaderName, &str); 6] = [
     (SESSION_REASON, "reason"),
     (SESSION_DETAIL, "detail"),
     (WWW_AUTHENTICATE, "challenge"),
-    (SET_COOKIE, "set_cookie"),
     (LOCATION, "location"),
     (CONTENT_TYPE, "content_type"),
     (ASSERTION, "assertion"),
 ];
 
-fn variables(
+pub(super) fn variables(
     contracts: &Contracts,
     outcome: &Outcome,
     reply: &http::Response<String>,
@@ -168,6 +170,14 @@ fn variables(
             let name = header.as_str().replace('-', "_");
             set(&name, text(&String::from_utf8_lossy(value)));
         }
+    }
+    let cookies = reply.headers().get_all(SET_COOKIE).into_iter().enumerate();
+    for (place, value) in cookies.take(MAX_COOKIES) {
+        let name = match place {
+            0 => "set_cookie".to_owned(),
+            _ => format!("set_cookie_{}", place + 1),
+        };
+        set(&name, text(&String::from_utf8_lossy(value.as_bytes())));
     }
     for (header, name) in VARIABLES {
         if let Some(value) = reply.headers().get(header) {

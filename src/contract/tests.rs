@@ -9,6 +9,8 @@ use envoy_types::pb::envoy::service::auth::v3::CheckResponse;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use spop::TypedData;
 
+mod cookies;
+
 use super::fixture::{Fixture, body, denial};
 use super::{Contracts, ext_authz_grpc, spoe};
 use crate::delegate::Delegate;
@@ -112,6 +114,7 @@ async fn what_the_service_says_besides_goes_to_the_backend_and_its_cookie_to_the
         ("user", "alice"),
         ("x_auth_request_access_token", "secret"),
         ("set_cookie", "_oauth2_proxy=refreshed; Path=/"),
+        ("set_cookie_2", "other=1"),
     ] {
         let expected = TypedData::String(value.to_owned());
         assert_eq!(spoe::tests::variable(&variables, name), Some(&expected));
@@ -188,11 +191,19 @@ async fn the_end_of_a_session_drops_the_services_cookie_and_not_ours() {
     service.answers(Answer::allow(&[("set-cookie", "_oauth2_proxy=refreshed")]));
     assert_eq!(auth_request(&fixture, &[COOKIE]).await.status(), 200);
     fixture.bench.at(HOUR);
-    for _ in 0..2 {
-        let response = auth_request(&fixture, &[COOKIE]).await;
+    let page = ("sec-fetch-mode", "navigate");
+    for (lines, dropped) in [
+        (&[COOKIE, page][..], Some("_oauth2_proxy=; Max-Age=0")),
+        (&[COOKIE, page], Some("_oauth2_proxy=; Max-Age=0")),
+        // A late answer to a script would drop the cookie of a newer sign-in.
+        (&[COOKIE], None),
+        (&[COOKIE, ("sec-fetch-mode", "cors")], None),
+        (&[COOKIE, page, ("sec-fetch-dest", "iframe")], None),
+    ] {
+        let response = auth_request(&fixture, lines).await;
         let (status, reason, _, cookie) = denial(&response);
         assert_eq!((status, reason), (401, "idle_timeout"));
-        assert_eq!(cookie, Some("_oauth2_proxy=; Max-Age=0"));
+        assert_eq!(cookie, dropped, "{lines:?}");
     }
 }
 

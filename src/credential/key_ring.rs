@@ -1,4 +1,5 @@
 mod aead;
+mod encrypt;
 mod seal;
 
 use std::fmt;

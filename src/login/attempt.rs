@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use http::header::COOKIE;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Login, LoginError};
@@ -12,8 +15,16 @@ use crate::session::Timestamp;
 /// How long a person has to sign in at the provider.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 
-/// One try of one browser to sign in. It is sealed in a cookie of that browser; nothing is kept here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Bytes of an attempt's secret.
+const SECRET: usize = 32;
+/// Bytes of the time in an attempt's cookie.
+const TIME: usize = 6;
+
+/// One sign-in of one browser, from the redirect to the provider until its answer. Curfew stores nothing of it.
+///
+/// `state` holds all of it, encrypted. The answer is good only in the browser that has the attempt's secret, in a cookie
+/// of its own for each attempt. The cookie is small, so many tabs can wait at the provider.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// At which provider.
     pub provider: String,
@@ -26,33 +37,69 @@ pub struct Attempt {
     /// Where the person wants to go.
     pub target: String,
     /// When it began.
-    #[serde(with = "millis")]
     pub begun: Timestamp,
     /// Whether the person is to prove again who they are.
     pub again: bool,
+    secret: [u8; SECRET],
+}
+
+/// What the state holds.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    provider: String,
+    target: String,
+    /// Milliseconds since the epoch.
+    begun: u64,
+    again: bool,
+    /// A hash of the secret.
+    digest: [u8; 32],
+}
+
+impl Told {
+    /// What a state holds that this process, or another with the same keys, has encrypted for the same purpose.
+    fn open(state: &str, login: &Login) -> Option<Self> {
+        let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
+        postcard::from_bytes(&bytes).ok()
+    }
 }
 
 impl Attempt {
-    /// A new one.
+    /// Begins one.
     ///
     /// # Errors
-    /// [`KeyError::Random`] when the operating system gives no random numbers.
+    /// [`KeyError`] without a key, and when the operating system gives no random numbers.
     pub fn new(
+        login: &Login,
         provider: &str,
         target: &str,
         again: bool,
         now: Timestamp,
     ) -> Result<Self, KeyError> {
-        let secret = || random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes));
-        Ok(Self {
+        let secret = random::<SECRET>()?;
+        let told = Told {
             provider: provider.to_owned(),
-            state: secret()?,
-            nonce: secret()?,
-            verifier: secret()?,
             target: target.to_owned(),
-            begun: now,
+            begun: now.as_millis(),
             again,
-        })
+            digest: derived("secret", &secret),
+        };
+        let bytes = postcard::to_stdvec(&told).map_err(|_| KeyError::Random)?;
+        let state = login.key_ring.encrypt_text(login.purpose, &bytes)?;
+        Ok(Self::of(state, told, secret))
+    }
+
+    fn of(state: String, told: Told, secret: [u8; SECRET]) -> Self {
+        let text = |kind| URL_SAFE_NO_PAD.encode(derived(kind, &secret));
+        Self {
+            provider: told.provider,
+            state,
+            nonce: text("nonce"),
+            verifier: text("verifier"),
+            target: told.target,
+            begun: Timestamp::from_millis(told.begun),
+            again: told.again,
+            secret,
+        }
     }
 
     /// The name of its cookie; each has one of its own, so that two tabs don't disturb each other.
@@ -75,60 +122,92 @@ impl Attempt {
         }
     }
 
-    /// The value of its cookie.
-    ///
-    /// # Errors
-    /// [`KeyError`] when there is no key.
-    pub fn seal(&self, login: &Login) -> Result<String, KeyError> {
-        let bytes = serde_json::to_vec(self).map_err(|_| KeyError::Random)?;
-        login.key_ring.seal(login.purpose, &bytes)
+    /// The value of its cookie: the time that it began, by which the oldest is found, and the secret.
+    #[must_use]
+    pub fn cookie_value(&self) -> String {
+        let time = self.begun.as_millis().to_be_bytes();
+        let bytes = [&time[time.len() - TIME..], &self.secret].concat();
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The attempt that an answer with this `state` belongs to, by the cookies that came with it.
+    /// The names of the attempts that a browser has, the oldest first. Cookies that are not readable come before them.
+    #[must_use]
+    pub fn names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
+        let lines = headers.get_all(COOKIE).into_iter();
+        let pairs = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.split_once('='));
+        let mut attempts: Vec<_> = pairs
+            .map(|(name, value)| (name.trim(), value.trim()))
+            .filter(|(name, _)| name.starts_with(Self::prefix(secure)))
+            .map(|(name, value)| (parts(value.as_bytes()).map(|(time, _)| time), name))
+            .collect();
+        attempts.sort();
+        attempts.dedup_by_key(|(_, name)| *name);
+        attempts.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// The attempt that an answer with this `state` belongs to, by the cookies that came with it. Of several cookies of
+    /// its name the one that belongs to the state counts.
     ///
     /// # Errors
     /// [`LoginError::NotAsked`] when there is none, or when it was too long ago.
     pub fn find(
-        headers: &http::HeaderMap,
+        headers: &HeaderMap,
         state: &str,
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
+        let told = Told::open(state, login).ok_or(LoginError::NotAsked("its state is none"))?;
         let name = Self::cookie_name(state, login.secure);
         let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
-        let mut values = cookie_values(headers, &name);
-        let (value, others) = (values.next(), values.next());
-        let value = match (value, others) {
-            (Some(value), None) => std::str::from_utf8(value).ok(),
-            (None, _) => return Err(LoginError::NotAsked("there is no cookie of it")),
-            (Some(_), Some(_)) => None,
-        };
-        let open = |text| login.key_ring.open(login.purpose, text).ok();
-        let attempt: Option<Self> = value
-            .and_then(open)
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let attempt = attempt.ok_or(LoginError::NotAsked("its cookie is none of ours"))?;
-        if !bool::from(attempt.state.as_bytes().ct_eq(state.as_bytes())) {
-            return Err(LoginError::NotAsked("its state is another"));
+        let mut values = cookie_values(headers, &name).peekable();
+        if values.peek().is_none() {
+            return Err(LoginError::NotAsked("there is no cookie of it"));
         }
-        if now >= attempt.begun.plus(PATIENCE) {
+        let is_its =
+            |secret: &[u8; SECRET]| bool::from(derived("secret", secret).ct_eq(&told.digest));
+        let secret = values
+            .filter_map(|value| parts(value).map(|(_, secret)| secret))
+            .find(is_its)
+            .ok_or(LoginError::NotAsked("its cookie is another"))?;
+        if now >= Timestamp::from_millis(told.begun).plus(PATIENCE) {
             return Err(LoginError::NotAsked("it took too long"));
         }
-        Ok(attempt)
+        Ok(Self::of(state.to_owned(), told, secret))
+    }
+
+    /// Where the person of an attempt wanted to go, whichever browser began it, and however long ago. `None` for a state
+    /// that is not Curfew's own.
+    #[must_use]
+    pub fn target_of(state: &str, login: &Login) -> Option<String> {
+        Told::open(state, login).map(|told| told.target)
     }
 }
 
-/// Times as numbers.
-mod millis {
-    use serde::{Deserialize, Deserializer, Serializer};
+/// A hash of the secret. None of a kind says anything about those of another.
+fn derived(kind: &str, secret: &[u8; SECRET]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(format!("curfew attempt {kind} 1\0"));
+    hash.update(secret);
+    hash.finalize().into()
+}
 
-    use crate::session::Timestamp;
+/// The time and the secret in a cookie.
+fn parts(value: &[u8]) -> Option<([u8; TIME], [u8; SECRET])> {
+    let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
+    let (time, secret) = bytes.split_first_chunk()?;
+    Some((*time, secret.try_into().ok()?))
+}
 
-    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(at.as_millis())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        u64::deserialize(from).map(Timestamp::from_millis)
+/// The secret signs somebody in, so nothing shows it.
+impl std::fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attempt")
+            .field("provider", &self.provider)
+            .field("begun", &self.begun)
+            .field("again", &self.again)
+            .finish_non_exhaustive()
     }
 }

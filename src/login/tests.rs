@@ -8,7 +8,38 @@ const fn at(seconds: u64) -> Timestamp {
 }
 
 fn attempt(again: bool) -> Attempt {
-    Attempt::new("main", "https://app.example.com/", again, at(100)).unwrap()
+    attempt_of(&login(key(), "sign-in"), again)
+}
+
+fn attempt_of(login: &Login, again: bool) -> Attempt {
+    Attempt::new(
+        login,
+        "main",
+        "https://app.example.com/a?b=c",
+        again,
+        at(100),
+    )
+    .unwrap()
+}
+
+fn key() -> SigningKey {
+    SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
+}
+
+/// The cookie of an attempt, under its own name or under that of another.
+fn cookie(name: &Attempt, value: &Attempt) -> String {
+    let name = Attempt::cookie_name(&name.state, true).unwrap();
+    format!("{name}={}", value.cookie_value())
+}
+
+fn lines(cookies: &[String]) -> http::HeaderMap {
+    let line = cookies.join("; ").parse().unwrap();
+    http::HeaderMap::from_iter([(http::header::COOKIE, line)])
+}
+
+fn headers(attempts: &[&Attempt]) -> http::HeaderMap {
+    let cookies = attempts.iter().map(|it| cookie(it, it));
+    lines(&cookies.collect::<Vec<_>>())
 }
 
 fn redeemed(authenticated: Option<u64>) -> Redeemed {
@@ -68,64 +99,89 @@ fn a_proof_is_good_for_a_while() {
 }
 
 #[test]
-fn an_attempt_is_found_by_its_state_alone() {
-    let key = || SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+fn an_attempt_is_found_by_its_state_and_its_secret() {
     let ring = login(key(), "sign-in");
-    let (own, other) = (attempt(false), attempt(false));
-    let headers = |attempts: &[(&Attempt, &Login)]| {
-        let pairs = attempts.iter().map(|(attempt, login)| {
-            let name = Attempt::cookie_name(&attempt.state, true).unwrap();
-            format!("{name}={}", attempt.seal(login).unwrap())
-        });
-        let line = pairs.collect::<Vec<_>>().join("; ");
-        http::HeaderMap::from_iter([(http::header::COOKIE, line.parse().unwrap())])
-    };
+    let (own, other) = (attempt_of(&ring, false), attempt_of(&ring, true));
     let find = |headers: &http::HeaderMap, state: &str, now| {
         Attempt::find(headers, state, &ring, now).ok()
     };
-    let both = headers(&[(&own, &ring), (&other, &ring)]);
+    let both = headers(&[&own, &other]);
     assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
     assert_eq!(find(&both, &other.state, at(200)), Some(other.clone()));
     // Another state with the same beginning, none, one that is too short, one that is no name.
-    let similar = format!("{}x", &own.state[..42]);
-    for state in [&*similar, "", "abc", "a=b; c=d;", "ü6789012"] {
+    let similar = format!("{}x", &own.state[..own.state.len() - 1]);
+    let similar = if similar == own.state { "x" } else { &*similar };
+    for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
         assert_eq!(find(&both, state, at(200)), None, "{state}");
     }
     assert_eq!(find(&both, &own.state, at(700)), None, "too late");
-    let foreign = login(key(), "sign-in");
-    assert_eq!(
-        find(&headers(&[(&own, &foreign)]), &own.state, at(200)),
-        None
-    );
-    // What is for another door is none for this.
-    let other_door = Login {
-        purpose: "console",
-        ..login(key(), "")
-    };
-    let other_door = Login {
+    // Another browser has another secret, whatever the name of its cookie.
+    assert_eq!(find(&headers(&[&other]), &own.state, at(200)), None);
+    let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
+    let alone = lines(std::slice::from_ref(&planted));
+    assert_eq!(find(&alone, &own.state, at(200)), None);
+    // A cookie that another host set for the domain does no harm beside its own.
+    for pair in [[&planted, &real], [&real, &planted]] {
+        let found = find(&lines(&pair.map(Clone::clone)), &own.state, at(200));
+        assert_eq!(found, Some(own.clone()));
+    }
+}
+
+#[test]
+fn an_attempt_is_of_one_key_ring_and_one_purpose() {
+    let ring = login(key(), "sign-in");
+    let own = attempt_of(&ring, false);
+    let console = Login {
         key_ring: Arc::clone(&ring.key_ring),
-        ..other_door
+        ..login(key(), "console")
     };
+    for other in [login(key(), "sign-in"), console] {
+        let found = Attempt::find(&headers(&[&own]), &own.state, &other, at(200));
+        assert!(found.is_err());
+        assert_eq!(Attempt::target_of(&own.state, &other), None);
+    }
     assert_eq!(
-        find(&headers(&[(&own, &other_door)]), &own.state, at(200)),
-        None
+        Attempt::target_of(&own.state, &ring).unwrap(),
+        "https://app.example.com/a?b=c"
     );
-    let twice = headers(&[(&own, &ring), (&own, &ring)]);
-    assert_eq!(find(&twice, &own.state, at(200)), None, "ambiguous");
+    // A provider, and its logs, learn nothing of the address.
+    assert!(!own.state.contains("YXBw"), "{}", own.state);
+}
+
+/// The browser keeps the cookies in any order.
+#[test]
+fn attempts_are_named_from_the_oldest() {
+    let ring = login(key(), "sign-in");
+    let begun = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
+    let name = |attempt: &Attempt| Attempt::cookie_name(&attempt.state, true).unwrap();
+    let (first, second, third) = (begun(1), begun(2), begun(300));
+    let mut lines = headers(&[&third, &first, &second]);
+    let other = "session=x; __Host-curfew-login-unknown=x; curfew-login-plain=x";
+    lines.append(http::header::COOKIE, other.parse().unwrap());
+    assert_eq!(
+        Attempt::names(&lines, true),
+        [
+            "__Host-curfew-login-unknown",
+            &name(&first),
+            &name(&second),
+            &name(&third)
+        ]
+    );
+    let cookie = format!("{}={}", name(&first), first.cookie_value());
+    assert!(cookie.len() < 90, "{cookie}");
 }
 
 #[test]
 fn attempts_never_repeat() {
     let (one, other) = (attempt(false), attempt(false));
     for (one, other) in [
-        (&one.state, &other.state),
+        (&one.state[..8], &other.state[..8]),
         (&one.nonce, &other.nonce),
         (&one.verifier, &other.verifier),
-        (&one.state, &one.nonce),
         (&one.nonce, &one.verifier),
     ] {
         assert_ne!(one, other);
-        // RFC 7636 section 4.1.
-        assert_eq!(one.len(), 43);
     }
+    // RFC 7636 section 4.1.
+    assert_eq!((one.nonce.len(), one.verifier.len()), (43, 43));
 }

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use support::curfew::Setup;
 use support::deployed::installed;
 use support::nginx::Nginx;
-use support::{free_port, local};
+use support::{Listeners, free_port, local};
 
 #[tokio::test]
 async fn the_warning() {
@@ -45,6 +45,25 @@ async fn the_warning() {
         }),
     )
     .await;
+}
+
+#[tokio::test]
+async fn two_cookies() {
+    let application = local(free_port());
+    let curfew = Listeners::free();
+    let nginx = Nginx::start(curfew, application);
+    // A host with a domain above it, that every Chromium finds on this machine.
+    let url = format!("http://a.app.localhost:{}", nginx.address.port());
+    let setup = Setup::memory()
+        .listening(curfew)
+        .set("COOKIE__NAME", "session")
+        .set("COOKIE__SECURE", "false")
+        .set("SIGN_IN__URL", &format!("{url}/sign-in"))
+        .set("SIGN_IN__ALLOWED_HOSTS", url.trim_start_matches("http://"));
+    let curfew = setup.start();
+    let token = curfew.sign_in("alice").await.token;
+    let given = json!({ "url": url, "application": application.port(), "token": token });
+    people("cookies.mjs", given).await;
 }
 
 #[tokio::test]

@@ -57,6 +57,9 @@ fn the_two_envoy_files_agree() {
     assert_eq!(http, grpc);
     let handed_on = &asking["http_service"]["authorization_response"]["allowed_upstream_headers"];
     assert_eq!(exact(&handed_on["patterns"]), identity());
+    let on_success = "allowed_client_headers_on_success";
+    let to_client = &asking["http_service"]["authorization_response"][on_success];
+    assert_eq!(exact(&to_client["patterns"]), ["set-cookie"]);
 }
 
 #[test]
@@ -71,6 +74,7 @@ fn istio_asks_as_envoy_does() {
     );
     assert_eq!(names(&http["includeRequestHeadersInCheck"]), seen());
     assert_eq!(names(&http["headersToUpstreamOnAllow"]), identity());
+    assert_eq!(names(&http["headersToDownstreamOnAllow"]), ["set-cookie"]);
     let on_deny = names(&http["headersToDownstreamOnDeny"]);
     for header in [
         "location",

@@ -66,10 +66,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     }
     tokio::time::sleep(Duration::from_millis(4050)).await;
     let response = stack.refused(&session, "idle_timeout").await;
-    assert_eq!(
-        response.headers()["set-cookie"],
-        "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0"
-    );
+    assert!(!response.headers().contains_key("set-cookie"));
     stack.refused(&session, "idle_timeout").await;
     let again = stack.curfew.sign_in("alice").await;
     stack.admitted(&again).await;

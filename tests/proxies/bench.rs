@@ -25,6 +25,9 @@ pub const ABSOLUTE: &str = "1h";
 /// The host that rules are for.
 pub const RULED: &str = "ruled.example.com";
 
+/// The host that another service is asked about.
+pub const DELEGATED: &str = "delegated.example.com";
+
 /// The file with the rules.
 fn rules() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proxies/rules.yaml")
@@ -71,6 +74,7 @@ pub type Lines<'a> = [(&'a str, &'a str)];
 impl Bench {
     pub async fn start(kind: Kind) -> Self {
         let redis = RedisServer::start();
+        let service = service().await;
         let setup = Setup::redis(&redis.url())
             .limits(IDLE, ABSOLUTE)
             .set("POLICIES__STRICT__ABSOLUTE", ABSOLUTE)
@@ -82,6 +86,7 @@ impl Bench {
             .set("HOSTS", crate::fleet::REDIRECTING_HOST)
             .set("POLICIES__BOUND__BIND", "address,user_agent")
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
+            .set("DELEGATED__SERVICES__TICKET__URL", &service)
             .file(&rules())
             // Many proxies share two processors here.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
@@ -291,6 +296,32 @@ impl Bench {
         counts.sum()
     }
 }
+
+/// Another service: it allows everything, as `alice`, and refreshes its cookie; with a second one for `/cookies/500`.
+async fn service() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/auth", listener.local_addr().unwrap());
+    let answer = async |headers: HeaderMap| {
+        let second = headers["x-forwarded-uri"] == "/cookies/500";
+        let cookies = [REFRESHED, SECOND]
+            .into_iter()
+            .take(1 + usize::from(second));
+        let cookies = cookies.map(|cookie| ("set-cookie", cookie));
+        let user = [("x-ticket-user", "alice")];
+        let mut told = HeaderMap::new();
+        for (name, value) in user.into_iter().chain(cookies) {
+            told.append(name, HeaderValue::from_static(value));
+        }
+        told
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+/// The cookies of that service.
+pub const REFRESHED: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
+pub const SECOND: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
 
 fn client() -> reqwest::ClientBuilder {
     crate::support::tls::install();

@@ -14,7 +14,7 @@ pub fn impossible(case: &str, proxy: &str) -> Option<&'static Impossible> {
     all.find(|known| known.case == case && known.proxies.contains(&proxy))
 }
 
-pub static IMPOSSIBLE: [Impossible; 4] = [
+pub static IMPOSSIBLE: [Impossible; 8] = [
     Impossible {
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
@@ -26,6 +26,32 @@ pub static IMPOSSIBLE: [Impossible; 4] = [
         proxies: &["ingress-nginx"],
         fails_with: "no link for the whole window",
         reason: "ingress-nginx shows a page of its own; with `auth-signin` a frame gets the page from `/.curfew/login`.",
+    },
+    Impossible {
+        case: "9b",
+        proxies: &["Traefik ingress-nginx"],
+        fails_with: "the cookie of the service is lost",
+        reason: "Traefik's provider for these annotations hands on no cookie of an allowed answer; with Traefik's own \
+                 resources it does.",
+    },
+    Impossible {
+        case: "9c",
+        proxies: &["NGINX", "ingress-nginx", "Caddy", "haproxy-ingress"],
+        fails_with: "the cookie of the service is lost",
+        reason: "This proxy hands on one cookie of the answer of a check.",
+    },
+    Impossible {
+        case: "9c",
+        proxies: &["Traefik ingress-nginx"],
+        fails_with: "the cookie of the service is lost",
+        reason: "It hands on none.",
+    },
+    Impossible {
+        case: "14c",
+        proxies: &["ingress-nginx"],
+        fails_with: "no way out",
+        reason: "ingress-nginx makes redirects itself; with `auth-signin: https://$host/.curfew/login` that page clears \
+                 the cookies.",
     },
     Impossible {
         case: "17c",

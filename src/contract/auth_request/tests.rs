@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION, RETRY_AFTER, SET_COOKIE};
 
-use crate::contract::fixture::{CLEARED, Fixture, body, denial};
+use crate::contract::fixture::{Fixture, body, denial};
 use crate::contract::reply::SESSION_REASON;
 use crate::testing::{HOUR, MINUTE};
 
@@ -73,13 +73,13 @@ async fn any_method_and_conditional_headers_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_ended_is_told_and_its_cookie_cleared() {
+async fn a_session_that_has_ended_is_told_and_its_cookie_stays() {
     let fixture = Fixture::new().await;
     let response = get(&fixture, 15 * MINUTE).await;
     let challenge = "Bearer error=\"invalid_token\", error_description=\"idle_timeout\"";
     assert_eq!(
         denial(&response),
-        (401, "idle_timeout", Some(challenge), Some(CLEARED))
+        (401, "idle_timeout", Some(challenge), None)
     );
     assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
     assert!(!response.headers().contains_key("x-session-user"));
@@ -106,7 +106,9 @@ async fn other_denials_leave_the_cookie_alone() {
         (
             &*twice,
             "malformed_request",
-            invalid_request("the request carries two different session credentials"),
+            invalid_request(
+                "the request carries two different cookies of the session's name: /.curfew/clear-cookies clears them",
+            ),
         ),
     ] {
         let response = ask(&fixture, "/auth-request", &[("cookie", cookie)]).await;

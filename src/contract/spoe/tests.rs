@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use spop::encode_varint_into;
 
 use super::*;
-use crate::contract::fixture::{CLEARED, Fixture};
+use crate::contract::fixture::Fixture;
 use crate::testing::MINUTE;
 
 const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -106,7 +106,7 @@ async fn deny_sets_what_the_rules_need() {
         variable(&variables, "reason"),
         Some(&string("idle_timeout"))
     );
-    assert_eq!(variable(&variables, "set_cookie"), Some(&string(CLEARED)));
+    assert_eq!(variable(&variables, "set_cookie"), None);
     assert!(variable(&variables, "challenge").is_some());
     assert!(variable(&variables, "body").is_some());
     assert_eq!(variable(&variables, "user"), None);

@@ -47,6 +47,15 @@ impl SessionKey {
         Ok(Some(first))
     }
 
+    /// The name of the cookie that names the session, where one does.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&str> {
+        match self {
+            Self::Cookie { name, .. } => Some(name),
+            Self::Header(_) | Self::Claim(_) => None,
+        }
+    }
+
     /// What counts of a cookie's value. Some servers decode percent-encoding, others don't: for those it
     /// makes another session, which they don't know.
     pub(super) fn of_cookie<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {

@@ -41,7 +41,7 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
     assert_eq!(bench.application.take_one().body, body);
 }
 
-/// The answer deletes the cookie in the browser.
+/// The answer tells the reason, and leaves the cookie alone: it could arrive after a newer sign-in.
 pub async fn ended(bench: &Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.revoke(&session).await;
@@ -49,9 +49,7 @@ pub async fn ended(bench: &Bench) {
     let lines = [NAVIGATION, &[("cookie", &*cookie)][..]].concat();
     let answer = bench.send("GET", TARGET, &lines).await;
     redirected(bench, &answer, ESCAPED, "revoked");
-    let cleared = answer.header("set-cookie");
-    assert!(cleared.starts_with("__Host-session=;"), "{answer:?}");
-    assert!(cleared.contains("Max-Age=0"), "{answer:?}");
+    assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
 }
 
 /// Nobody is let in while Curfew is down.

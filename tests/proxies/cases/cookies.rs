@@ -1,18 +1,99 @@
 //! Cookies, on their way in and out.
 
-use crate::bench::Bench;
+use reqwest::Url;
 
-pub async fn cleared(bench: &mut Bench) {
+use crate::bench::{Answer, Bench, DELEGATED, Lines, REFRESHED, SECOND};
+
+const NAVIGATION: &Lines<'static> = &[
+    ("accept", "text/html"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+];
+
+/// A late answer would remove the cookie of a newer sign-in.
+pub async fn kept(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "15m").await;
-    let answer = bench.get(&session, "/").await;
-    bench.refused(&answer, "idle_timeout");
+    let cookie = session.cookie();
+    let own = [("cookie", &*cookie)];
+    let navigation = [&own, NAVIGATION].concat();
+    for (method, lines) in [
+        ("GET", &own[..]),
+        ("POST", &own),
+        ("GET", &[own[0], ("sec-fetch-mode", "cors")]),
+        ("GET", &navigation),
+    ] {
+        let answer = bench.send(method, "/", lines).await;
+        assert!(matches!(answer.status, 302 | 401), "{answer:?}");
+        assert_eq!(answer.one("set-cookie"), None, "{method} {lines:?}");
+        bench.unreached();
+    }
+    // Each denial tells the reason, until a page of Curfew's clears the cookie.
+    bench.refused(&bench.get(&session, "/").await, "idle_timeout");
+    let page = "/.curfew/signed-out?reason=idle_timeout";
+    let answer = bench.send("GET", page, &navigation).await;
     let cleared = "__Host-session=; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=0";
     assert_eq!(answer.all("set-cookie"), [cleared]);
-    // Who has not been here before has nothing to lose.
-    let answer = bench.send("GET", "/", &[]).await;
-    bench.refused(&answer, "no_credential");
+}
+
+/// Where a browser goes whose cookies are ambiguous; what it finds there.
+pub async fn way_out(bench: &mut Bench) {
+    let (alice, bob) = (
+        bench.curfew.sign_in("alice").await.cookie(),
+        bench.curfew.sign_in("bob").await.cookie(),
+    );
+    let two = format!("{alice}; {bob}");
+    let host = bench.kind.redirecting_host;
+    let lines = [&[("host", host), ("cookie", &*two)], NAVIGATION].concat();
+    let answer = bench.send("GET", "/a%2Fb?c=d", &lines).await;
+    bench.unreached();
     assert_eq!(answer.one("set-cookie"), None);
+    let location = answer.one("location").and_then(|it| Url::parse(it).ok());
+    let page = location.filter(|it| it.path() == "/.curfew/clear-cookies");
+    let page = page.unwrap_or_else(|| panic!("no way out: {answer:?}"));
+    assert_eq!((answer.status, page.host_str()), (302, Some(host)));
+    let (_, rd) = page.query_pairs().next().unwrap();
+    assert_eq!(rd, "/a%2Fb?c=d");
+
+    let target = format!("{}?{}", page.path(), page.query().unwrap());
+    let answer = bench.send("GET", &target, &lines).await;
+    assert_eq!(answer.status, 303, "{answer:?}");
+    assert_eq!(answer.one("location"), Some("/a%2Fb?c=d"));
+    let cookies = answer.all("set-cookie");
+    let cleared = "__Host-session=; HttpOnly; Secure; Path=/; Max-Age=0";
+    assert!(cookies.contains(&cleared), "{cookies:?}");
+    // A cookie that could not be cleared does not send the browser around for ever.
+    let still = format!("{two}; __Host-curfew-cleared=1");
+    let lines = [&[("host", host), ("cookie", &*still)], NAVIGATION].concat();
+    let answer = bench.send("GET", &target, &lines).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("__Host-session"), "{answer:?}");
+}
+
+fn assert_set(answer: &Answer, cookie: &str) {
+    let cookies = answer.all("set-cookie");
+    assert!(cookies.contains(&"app=1; Path=/"), "{cookies:?}");
+    let found = cookies.contains(&cookie);
+    assert!(found, "the cookie of the service is lost: {cookies:?}");
+}
+
+/// Another service refreshes its cookie while it allows a request.
+pub async fn of_a_service(bench: &mut Bench) {
+    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let answer = bench.send("GET", "/cookies", &own).await;
+    let seen = bench.admitted(&answer, "alice");
+    assert!(!seen.headers.contains_key("set-cookie"), "{seen:?}");
+    assert_set(&answer, REFRESHED);
+}
+
+/// A large cookie comes in several parts.
+pub async fn several_of_a_service(bench: &mut Bench) {
+    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let answer = bench.send("GET", "/cookies/500", &own).await;
+    assert_eq!(answer.status, 500);
+    bench.backend.take_one();
+    assert_set(&answer, REFRESHED);
+    assert_set(&answer, SECOND);
 }
 
 pub async fn own(bench: &mut Bench) {

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE, PUBLIC};
-use crate::support::deployed::{changed, deployed};
+use crate::support::deployed::{changed, deployed, uncommented};
 use crate::support::traefik;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
@@ -16,6 +16,14 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &deployed("traefik/curfew.yaml"),
     ];
     let mut files = upstreams.break_either(files);
+    files[1] = uncommented(
+        &files[1],
+        "With a delegated service: hand on its cookies, by their names.",
+    )
+    .replace(
+        "- _oauth2_proxy\n",
+        "- _oauth2_proxy\n          - _oauth2_proxy_1\n",
+    );
     if let Some(public) = upstreams.public {
         files[1] = two_hosts(&files[1], public);
     }

@@ -164,7 +164,7 @@ pub(super) fn decode(
         Some((last_seen, at)) => {
             let reason = EndReason::ALL
                 .into_iter()
-                .find(|reason| code(*reason) == *state);
+                .find(|reason| code(*reason) == *state && known_to_version_2(*reason) == *reason);
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
             let end = End {
                 reason,

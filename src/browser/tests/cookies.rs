@@ -1,0 +1,190 @@
+//! Which pages clear which cookies.
+
+use super::*;
+use crate::config::CookieConfig;
+use crate::contract::SessionCookie;
+use crate::testing::cookie_config;
+
+/// Checks clear no cookie, so this page does: that of an ended session, on a navigation alone.
+#[tokio::test]
+async fn the_signed_out_page_clears_the_cookie_of_an_ended_session() {
+    const PAGE: &str = "/.curfew/signed-out?reason=idle_timeout";
+    let browser = Browser::new().await;
+    let cleared = async |lines: &[(&str, &str)]| {
+        let response = browser.ask("GET", PAGE, lines).await;
+        assert_eq!(response.status(), 200);
+        let cookies = response.headers().get_all("set-cookie").into_iter();
+        cookies.cloned().collect::<Vec<_>>()
+    };
+    assert!(cleared(&[NAVIGATE]).await.is_empty(), "the session lives");
+    browser.fixture.bench.at(15 * MINUTE);
+    assert_eq!(cleared(&[NAVIGATE]).await, [CLEARED]);
+    assert!(cleared(&[("sec-fetch-mode", "no-cors")]).await.is_empty());
+    let unknown = browser.send("GET", PAGE, &[NAVIGATE]).await;
+    assert!(!unknown.headers().contains_key("set-cookie"));
+}
+
+const TWO: (&str, &str) = ("cookie", "session=a; session=b");
+
+/// With a cookie that other hosts of the domain can set, too.
+async fn with_plain_cookie() -> Browser {
+    let fixture = Fixture::with(|contracts| {
+        contracts.cookie = SessionCookie::new(CookieConfig {
+            name: "session".to_owned(),
+            secure: false,
+            ..cookie_config()
+        })
+        .unwrap();
+        contracts.checker.sources.extractor.cookie = "session".to_owned();
+    });
+    Browser::of(fixture.await)
+}
+
+#[tokio::test]
+async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
+    let browser = with_plain_cookie().await;
+    let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
+    let response = browser.send("GET", page, &[TWO, NAVIGATE]).await;
+    assert_eq!(response.status(), 303);
+    assert_eq!(response.headers()["location"], "/app/a?b=c");
+    assert_eq!(
+        cookies(&response),
+        [
+            "session=; Path=/; Max-Age=0",
+            "session=; Path=/; Domain=app.example.com; Max-Age=0",
+            "session=; Path=/; Domain=example.com; Max-Age=0",
+            "session=; SameSite=Lax; Path=/; Max-Age=0",
+            "session=; Path=/app; Max-Age=0",
+            "session=; Path=/app/; Max-Age=0",
+            "session=; Path=/app/a; Max-Age=0",
+            "session=; Path=/app/a/; Max-Age=0",
+            "curfew-cleared=1; SameSite=Lax; Path=/; Max-Age=30",
+        ]
+    );
+    // One is still there: the browser is not sent around for ever.
+    let still = ("cookie", "session=a; session=b; curfew-cleared=1");
+    let response = browser.send("GET", page, &[still, NAVIGATE]).await;
+    assert_eq!(response.status(), 400);
+    assert_eq!(
+        cookies(&response),
+        ["curfew-cleared=; SameSite=Lax; Path=/; Max-Age=0"]
+    );
+    let text = text(response).await;
+    assert!(text.contains("with the name session"), "{text}");
+    assert!(
+        text.contains("Path") && text.contains("Partitioned"),
+        "{text}"
+    );
+    assert!(
+        text.contains("/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc"),
+        "{text}"
+    );
+}
+
+/// Any site can link to the page, or embed it.
+#[tokio::test]
+async fn other_sites_can_not_clear_a_cookie() {
+    let browser = with_plain_cookie().await;
+    let own = "session=; ";
+    for cookie in ["session=a", "session=a; session=a", "other=a; other=b", ""] {
+        let page = "/.curfew/clear-cookies?rd=/";
+        let response = browser
+            .send("GET", page, &[("cookie", cookie), NAVIGATE])
+            .await;
+        assert_eq!(response.status(), 303, "{cookie}");
+        assert!(
+            !cookies(&response).iter().any(|it| it.starts_with(own)),
+            "{cookie}"
+        );
+    }
+    // Of a path it clears none that Curfew sets.
+    let page = "/.curfew/clear-cookies?rd=/app";
+    let one = ("cookie", "session=a");
+    let response = browser.send("GET", page, &[one, NAVIGATE]).await;
+    assert!(
+        !cookies(&response)
+            .iter()
+            .any(|it| it.contains("Path=/; ") && it.starts_with(own))
+    );
+    for lines in [
+        &[TWO][..],
+        &[TWO, ("sec-fetch-mode", "no-cors")],
+        &[TWO, NAVIGATE, ("sec-fetch-dest", "iframe")],
+    ] {
+        let response = browser.send("GET", page, lines).await;
+        assert!(cookies(&response).is_empty(), "{lines:?}");
+        assert!(response.status().is_client_error(), "{lines:?}");
+    }
+    for rd in [
+        "https://evil.example/",
+        "//evil.example",
+        "/%5Cevil.example",
+        "/.curfew/clear-cookies",
+    ] {
+        let page = format!("/.curfew/clear-cookies?rd={rd}");
+        let response = browser.send("GET", &page, &[TWO, NAVIGATE]).await;
+        assert_eq!(response.headers()["location"], "/", "{rd}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_leads_a_navigation_with_two_cookies_out() {
+    let browser = with_plain_cookie().await;
+    let ask = async |lines: &[(&str, &str)], uri: &str| {
+        let own = [
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "app.example.com:8443"),
+            ("x-forwarded-uri", uri),
+            ("x-forwarded-method", "GET"),
+        ];
+        let lines = [&own, lines].concat();
+        browser.fixture.send("GET", "/forward-auth", &lines).await
+    };
+    let response = ask(&[TWO, NAVIGATE], "/a%2Fb?c=d").await;
+    assert_eq!(response.status(), 302);
+    assert_eq!(
+        response.headers()["location"],
+        "https://app.example.com:8443/.curfew/clear-cookies?rd=%2Fa%252Fb%3Fc%3Dd"
+    );
+    assert_eq!(response.headers()["x-session-reason"], "malformed_request");
+    assert!(!response.headers().contains_key("set-cookie"));
+    // The page itself is checked by mistake.
+    let response = ask(&[TWO, NAVIGATE], "/.curfew/clear-cookies?rd=/").await;
+    assert_eq!(response.status(), 401);
+    assert!(!response.headers().contains_key("location"));
+    // An address that does not fit is left out.
+    let long = format!("/{}", "x".repeat(9000));
+    let response = ask(&[TWO, NAVIGATE], &long).await;
+    let page = "https://app.example.com:8443/.curfew/clear-cookies";
+    assert_eq!(response.headers()["location"], page);
+    let html = ("accept", "text/html");
+    let script = ("sec-fetch-mode", "cors");
+    let response = ask(&[TWO, script, html], "/").await;
+    assert_eq!(response.status(), 401);
+    assert!(!response.headers().contains_key("location"));
+    let detail = response.headers()["x-session-detail"].to_str().unwrap();
+    assert!(
+        detail.ends_with("/.curfew/clear-cookies clears them"),
+        "{detail}"
+    );
+    let body = text(response).await;
+    assert!(
+        body.contains("<a href=\"/.curfew/clear-cookies\">"),
+        "{body}"
+    );
+    let frame = ask(&[TWO, NAVIGATE, ("sec-fetch-dest", "iframe")], "/").await;
+    assert_eq!(frame.status(), 401);
+    assert!(text(frame).await.contains("target=\"_top\""));
+    // A cookie and another token are for no page to clear.
+    let both = [
+        ("cookie", "session=a"),
+        ("authorization", "Bearer cfw1_b"),
+        NAVIGATE,
+    ];
+    let response = ask(&both, "/").await;
+    assert_eq!(response.status(), 401);
+    assert_eq!(
+        response.headers()["x-session-detail"],
+        "the request carries two different session credentials"
+    );
+}

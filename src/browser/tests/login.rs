@@ -1,0 +1,148 @@
+//! Sign-in with an identity provider, as far as no provider is asked.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::{IssuerConfig, KeysFrom};
+use crate::login::{Attempt, Login, MaxAge, Provider, ProviderSettings};
+use crate::testing::jwt::{SigningKey, issuer, key_set};
+
+/// Sign-in, at one provider that is never asked.
+fn with_login(contracts: &mut Contracts) {
+    let url: url::Url = "https://app.example.com/".parse().unwrap();
+    let settings = ProviderSettings {
+        issuer: IssuerConfig {
+            name: "main".to_owned(),
+            issuer: issuer(),
+            keys: KeysFrom::File(key_set(&[&SigningKey::ed25519("one")])),
+            policy: None,
+        },
+        client_id: "curfew".to_owned(),
+        client_secret: None,
+        scopes: Vec::new(),
+        title: "Main".to_owned(),
+        authorities: None,
+        timeout: SECOND,
+    };
+    let provider = Provider::new(settings, &url, "/.curfew/callback").unwrap();
+    contracts.login = Some(Arc::new(Login {
+        url,
+        purpose: "sign-in",
+        max_age: MaxAge::Idle,
+        providers: BTreeMap::from([("main".to_owned(), provider)]),
+        key_ring: Arc::clone(&contracts.checker.lifecycle.key_ring),
+        secure: true,
+        domain: None,
+    }));
+}
+
+/// ingress-nginx makes redirects itself, and its page is the sign-in.
+#[tokio::test]
+async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
+    let browser = Browser::of(Fixture::with(with_login).await);
+    let two = ("cookie", "__Host-session=a; __Host-session=b");
+    let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
+    let response = browser.send("GET", page, &[two, NAVIGATE]).await;
+    assert_eq!(response.status(), 303);
+    assert_eq!(response.headers()["location"], page);
+    let cleared = "__Host-session=; Path=/; Max-Age=0".to_owned();
+    assert!(cookies(&response).contains(&cleared), "{response:?}");
+    let still = (
+        "cookie",
+        "__Host-session=a; __Host-session=b; __Host-curfew-cleared=1",
+    );
+    let response = browser.send("GET", page, &[still, NAVIGATE]).await;
+    assert_eq!(response.status(), 400);
+    // A script is told, and loses no cookie.
+    let script = ("sec-fetch-mode", "cors");
+    let response = browser.send("GET", page, &[two, script]).await;
+    assert_eq!(response.headers()["x-session-reason"], "malformed_request");
+    assert!(cookies(&response).is_empty());
+}
+
+/// A restored window, a step back, an attempt that was dropped, or an answer of somebody else.
+#[tokio::test]
+async fn an_answer_without_its_attempt_starts_no_session() {
+    let browser = Browser::of(Fixture::with(with_login).await);
+    let contracts = browser.fixture.contracts.current();
+    let login = contracts.login.as_deref().unwrap();
+    let now = contracts.checker.lifecycle.clock.now();
+    let state = |target| {
+        let attempt = Attempt::new(login, "main", target, false, now).unwrap();
+        format!("/.curfew/callback/main?code=x&state={}", attempt.state)
+    };
+    let wanted = state("https://app.example.com/a?b=c");
+    // With a session that opens it, the browser goes on; nothing is started or cleared.
+    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(response.status(), 303);
+    assert_eq!(
+        response.headers()["location"],
+        "https://app.example.com/a?b=c"
+    );
+    assert!(cookies(&response).is_empty());
+    // Without one it can try again.
+    let refused = browser.send("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(refused.status(), 400);
+    assert!(cookies(&refused).is_empty());
+    let page = text(refused).await;
+    assert!(
+        page.contains("/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa%3Fb%3Dc"),
+        "{page}"
+    );
+    // Neither to another host, nor with a state of somebody else's making.
+    let elsewhere = state("https://evil.example/");
+    for path in [
+        &*elsewhere,
+        "/.curfew/callback/main?code=x&state=x",
+        "/.curfew/callback/main",
+    ] {
+        let response = browser.ask("GET", path, &[NAVIGATE]).await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert!(!text(response).await.contains("evil"), "{path}");
+    }
+    // A session that has ended opens nothing.
+    browser.fixture.bench.at(15 * MINUTE);
+    let response = browser.ask("GET", &wanted, &[NAVIGATE]).await;
+    assert_eq!(response.status(), 400);
+}
+
+/// ingress-nginx hands on no reason, so the page finds it itself.
+#[tokio::test]
+async fn the_sign_in_page_finds_the_reason_itself() {
+    let without_providers = |contracts: &mut Contracts| {
+        with_login(contracts);
+        let login = contracts.login.take().and_then(Arc::into_inner).unwrap();
+        let providers = BTreeMap::new();
+        contracts.login = Some(Arc::new(Login { providers, ..login }));
+    };
+    let browser = Browser::of(Fixture::with(without_providers).await);
+    let script = ("sec-fetch-mode", "cors");
+    let rd = "/.curfew/login?rd=https%3A%2F%2Fapp.example.com%2Fa";
+    let reason = async |minutes: u32| {
+        browser.fixture.bench.at(minutes * MINUTE);
+        let response = browser.ask("GET", rd, &[script]).await;
+        let reason = response.headers()["x-session-reason"].to_str().unwrap();
+        (response.status().as_u16(), reason.to_owned())
+    };
+    // The session opens the page: the check went by a policy that its path names.
+    assert_eq!(
+        reason(0).await,
+        (401, "reauthentication_required".to_owned())
+    );
+    assert_eq!(
+        reason(14).await,
+        (401, "reauthentication_required".to_owned())
+    );
+    assert_eq!(reason(15).await, (401, "idle_timeout".to_owned()));
+    let response = browser.send("GET", rd, &[script]).await;
+    assert_eq!(response.headers()["x-session-reason"], "no_credential");
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    // A frame gets a link, and a document the choice of a provider.
+    let navigate = ("sec-fetch-mode", "navigate");
+    let frame = [navigate, ("sec-fetch-dest", "iframe")];
+    let response = browser.send("GET", rd, &frame).await;
+    assert_eq!(response.status(), 401);
+    assert!(text(response).await.contains("target=\"_top\""));
+    let response = browser.send("GET", rd, &[navigate]).await;
+    assert_eq!(response.status(), 200);
+}

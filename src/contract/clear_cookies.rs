@@ -1,0 +1,236 @@
+//! The way out for a browser that sends two different cookies of one name: a page of the `browser` listener clears them.
+
+use http::HeaderValue;
+use http::header::SET_COOKIE;
+use url::form_urlencoded::byte_serialize;
+
+use super::sign_in::{is_navigation, raised};
+use crate::check::{CheckRequest, Detail};
+
+/// The path of the page, on the host of the request: it alone can clear the cookies of that host.
+pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
+
+/// Where a browser goes whose cookies are ambiguous, with the path to go on to, in at most `room` bytes. `None` for what is
+/// not a navigation of the whole window, and for a path of Curfew's own, which a proxy checks by mistake: the redirect
+/// would never end.
+///
+/// The page takes a path alone as its `rd`, so it leads to no other host (CWE-601).
+pub(super) fn location(
+    request: &CheckRequest<'_>,
+    detail: Option<Detail>,
+    secure: bool,
+    room: usize,
+) -> Option<HeaderValue> {
+    let original = request.original.ok()?;
+    let wanted = detail == Some(Detail::TwoCookies)
+        && is_navigation(original.method, request.headers)
+        && !original.url.path.starts_with(b"/.curfew/");
+    if !wanted {
+        return None;
+    }
+    let url = raised(&original.url, secure);
+    let scheme = if url.secure { "https" } else { "http" };
+    let page = format!("{scheme}://{}{CLEAR_COOKIES}", url.host);
+    let target: String = byte_serialize(&url.target()).collect();
+    // A page that does not know where to go on is better than none.
+    let location = [format!("{page}?rd={target}"), page]
+        .into_iter()
+        .find(|location| location.len() <= room)?;
+    HeaderValue::try_from(location).ok()
+}
+
+/// The most bytes of the `Set-Cookie` headers of one answer: its whole head must fit in the 4 KiB that NGINX has for it.
+const MAX_BYTES: usize = 2560;
+/// The most domains of a host, and folders of a path.
+const MAX_DEPTH: usize = 6;
+
+/// The `Set-Cookie` headers that clear a cookie, whatever its `Path` and `Domain`, as far as they fit.
+#[derive(Debug, Default)]
+pub struct Clearing {
+    values: Vec<HeaderValue>,
+    bytes: usize,
+}
+
+impl Clearing {
+    /// Adds a `Set-Cookie`, if there is room for it and it is not there yet.
+    pub fn add(&mut self, value: HeaderValue) {
+        let size = SET_COOKIE.as_str().len() + value.len() + 4;
+        if self.bytes + size <= MAX_BYTES && !self.values.contains(&value) {
+            self.bytes += size;
+            self.values.push(value);
+        }
+    }
+
+    /// Clears the cookie `name` of a host: without `Domain`, partitioned (CHIPS), and with each domain that the host can
+    /// set cookies for, for these paths.
+    pub fn everywhere(&mut self, name: &str, host: &str, paths: &[&str], secure: bool) {
+        let secure = secure || name.starts_with("__");
+        for path in paths {
+            self.add_cookie(name, path, None, secure);
+            if secure {
+                let partitioned = build(name, path, None, true).partitioned(true).build();
+                self.add_built(&partitioned);
+            }
+        }
+        // A cookie with this prefix has neither a domain nor another path (RFC 6265bis section 4.1.3.2).
+        if name.starts_with("__Host-") {
+            return;
+        }
+        for domain in domains(host) {
+            for path in paths {
+                self.add_cookie(name, path, Some(domain), secure);
+            }
+        }
+    }
+
+    /// Clears the cookie `name` of a host below `/`: for each folder of `path` but `except`, the path of the real cookie.
+    pub fn below(&mut self, name: &str, path: &str, except: &str, secure: bool) {
+        if name.starts_with("__Host-") {
+            return;
+        }
+        let secure = secure || name.starts_with("__");
+        let slashes = path.match_indices('/').map(|(at, _)| at).skip(1);
+        let ends = slashes.chain([path.len()]).take(MAX_DEPTH);
+        for folder in ends.map(|end| &path[..end]).filter(|it| it.len() > 1) {
+            for folder in [folder, &*format!("{folder}/")] {
+                if folder != except && !folder.ends_with("//") {
+                    self.add_cookie(name, folder, None, secure);
+                }
+            }
+        }
+    }
+
+    /// The headers' values.
+    #[must_use]
+    pub fn values(self) -> Vec<HeaderValue> {
+        self.values
+    }
+
+    fn add_cookie(&mut self, name: &str, path: &str, domain: Option<&str>, secure: bool) {
+        self.add_built(&build(name, path, domain, secure).build());
+    }
+
+    fn add_built(&mut self, cookie: &cookie::Cookie<'_>) {
+        if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
+            self.add(value);
+        }
+    }
+}
+
+fn build<'a>(
+    name: &'a str,
+    path: &'a str,
+    domain: Option<&'a str>,
+    secure: bool,
+) -> cookie::CookieBuilder<'a> {
+    let cookie = cookie::Cookie::build((name, ""))
+        .path(path)
+        .secure(secure)
+        .http_only(true)
+        .max_age(cookie::time::Duration::ZERO);
+    match domain {
+        Some(domain) => cookie.domain(domain),
+        None => cookie,
+    }
+}
+
+/// The domains that a host can set cookies for: its own name, and those above it with two labels or more. Browsers
+/// refuse public suffixes themselves. None for an address, and for a name of one label.
+fn domains(host: &str) -> impl Iterator<Item = &str> {
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+    let above = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
+    [host]
+        .into_iter()
+        .chain(above)
+        .filter(move |domain| !address && domain.contains('.'))
+        .take(MAX_DEPTH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(clearing: Clearing) -> Vec<String> {
+        let values = clearing.values().into_iter();
+        values
+            .map(|value| value.to_str().unwrap().replace("; Max-Age=0", ""))
+            .collect()
+    }
+
+    #[test]
+    fn a_host_sets_cookies_for_itself_and_the_domains_above() {
+        for (host, expected) in [
+            (
+                "a.b.example.com:8443",
+                &["a.b.example.com", "b.example.com", "example.com"][..],
+            ),
+            ("example.com", &["example.com"]),
+            ("example.com.", &["example.com"]),
+            ("localhost:80", &[]),
+            ("192.0.2.1:80", &[]),
+            ("192.0.2.1", &[]),
+            ("[2001:db8::1]:80", &[]),
+        ] {
+            assert_eq!(domains(host).collect::<Vec<_>>(), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn every_cookie_of_the_name_is_cleared() {
+        let mut clearing = Clearing::default();
+        clearing.everywhere("session", "a.example.com:80", &["/"], false);
+        assert_eq!(
+            texts(clearing),
+            [
+                "session=; HttpOnly; Path=/",
+                "session=; HttpOnly; Path=/; Domain=a.example.com",
+                "session=; HttpOnly; Path=/; Domain=example.com",
+            ]
+        );
+        let mut clearing = Clearing::default();
+        clearing.everywhere("__Host-session", "a.example.com", &["/"], false);
+        assert_eq!(
+            texts(clearing),
+            [
+                "__Host-session=; HttpOnly; Secure; Path=/",
+                "__Host-session=; HttpOnly; Partitioned; Secure; Path=/",
+            ]
+        );
+    }
+
+    #[test]
+    fn folders_of_a_path_are_cleared_but_not_the_real_cookie() {
+        let mut clearing = Clearing::default();
+        clearing.below("session", "/app/a", "/app", false);
+        assert_eq!(
+            texts(clearing),
+            [
+                "session=; HttpOnly; Path=/app/",
+                "session=; HttpOnly; Path=/app/a",
+                "session=; HttpOnly; Path=/app/a/",
+            ]
+        );
+        let mut clearing = Clearing::default();
+        clearing.below("__Host-session", "/app/a", "/", true);
+        assert!(clearing.values().is_empty());
+    }
+
+    #[test]
+    fn an_answer_stays_small() {
+        let mut clearing = Clearing::default();
+        let host = format!("{}example.com", "label.".repeat(40));
+        let path = "/folder".repeat(100);
+        clearing.everywhere("session", &host, &["/", &path], true);
+        clearing.below("session", &path, "/", true);
+        assert!(clearing.bytes <= MAX_BYTES, "{}", clearing.bytes);
+        assert_eq!(
+            clearing.values()[0],
+            "session=; HttpOnly; Secure; Path=/; Max-Age=0"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! A check clears no cookie of Curfew's, whatever it denies, whomever and in whichever proxy's words (ADR 16).
+
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use prost::Message as _;
+
+use crate::check::{CheckRequest, ClientAddress, Detail, Original, OriginalUrl, Outcome};
+use crate::contract::fixture::Fixture;
+use crate::contract::reply::{Form, reply};
+use crate::contract::{Contracts, ext_authz_grpc, is_navigation, spoe};
+use crate::policy::Contract;
+use crate::session::DenyReason;
+
+/// What the names of Curfew's cookies have in them.
+const OWN: [&str; 2] = ["__Host-session", "curfew-"];
+const DELEGATE: &str = "_oauth2_proxy=; Max-Age=0";
+
+/// Headers by which a request is one kind or another.
+const LINES: [(&str, &str); 9] = [
+    ("accept", "text/html"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-dest", "iframe"),
+    ("x-requested-with", "XMLHttpRequest"),
+    ("sec-websocket-key", "x"),
+    ("content-type", "application/grpc"),
+    ("cookie", "__Host-session=a; __Host-session=b"),
+    ("cookie", "__Host-session=a"),
+];
+
+/// The cookies that an answer sets, in the words of each kind of contract; the last are whole answers.
+fn said(contracts: &Contracts, request: &CheckRequest<'_>, outcome: &Outcome) -> [Vec<String>; 4] {
+    let http = |form| {
+        let response = reply(contracts, request, outcome, form);
+        let values = response.headers().get_all(SET_COOKIE).into_iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
+    };
+    let whole = || reply(contracts, request, outcome, Form::Whole);
+    let grpc = ext_authz_grpc::answer(outcome, whole()).encode_to_vec();
+    let variables = spoe::variables(contracts, outcome, &whole());
+    [
+        http(Form::Status),
+        http(Form::Whole),
+        vec![String::from_utf8_lossy(&grpc).into_owned()],
+        vec![format!("{variables:?}")],
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_check_clears_a_cookie_of_curfew(
+        reason in select(&DenyReason::ALL[..]),
+        lines in subsequence(&LINES[..], 0..=LINES.len()),
+        method in select(&[Method::GET, Method::POST, Method::HEAD, Method::OPTIONS][..]),
+        (delegated, readable, two) in any::<(bool, bool, bool)>(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let fixture = runtime.block_on(Fixture::new());
+        let contracts = fixture.contracts.current();
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let url = OriginalUrl::parse(b"https://app.example.com/a").unwrap();
+        let original = Original { method: &method, url };
+        let request = CheckRequest {
+            contract: Contract::ForwardAuth,
+            policy: None,
+            original: if readable { Ok(original) } else { Err(crate::check::MalformedOriginal::missing("X")) },
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        let outcome = Outcome {
+            cleared: delegated.then_some(HeaderValue::from_static(DELEGATE)),
+            detail: two.then_some(Detail::TwoCookies),
+            ..Outcome::denied(reason)
+        };
+        let dropped = delegated
+            && readable
+            && reason.is_terminal()
+            && is_navigation(&method, &headers);
+        for (contract, answers) in said(&contracts, &request, &outcome).into_iter().enumerate() {
+            let found = answers.iter().any(|answer| answer.contains(DELEGATE));
+            prop_assert_eq!(found, dropped, "{} {:?}", contract, answers);
+            for (answer, own) in answers.iter().flat_map(|it| OWN.map(|own| (it, own))) {
+                let set = answer.contains(own);
+                prop_assert!(!set, "{} {}", contract, answer);
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{InvalidToken, KeyError, KeyRing, SealedFor, random};
+
+/// Random bytes in front of a text: they name it.
+const NAME: usize = 16;
+
+impl KeyRing {
+    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text begins with random bytes, so its
+    /// first 16 characters are unpredictable.
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
+    pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
+        let name = random::<NAME>()?;
+        let of = SealedFor {
+            purpose,
+            name: &name,
+        };
+        let encrypted = self.encrypt(of, &[], data)?;
+        Ok(URL_SAFE_NO_PAD.encode([&name[..], &encrypted].concat()))
+    }
+
+    /// The data that [`KeyRing::encrypt_text`] encrypted for this purpose, with a key of this ring.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for anything else.
+    pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
+        let (name, encrypted) = bytes.split_at_checked(NAME).ok_or(InvalidToken)?;
+        let of = SealedFor { purpose, name };
+        self.decrypt(of, 0, encrypted).map_err(|_| InvalidToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credential::SigningKey;
+
+    fn key() -> SigningKey {
+        SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
+    }
+
+    fn ring() -> KeyRing {
+        KeyRing::new(vec![key()]).unwrap()
+    }
+
+    #[test]
+    fn only_the_ring_decrypts_and_for_one_purpose() {
+        let (old, new) = (key(), key());
+        let own = KeyRing::new(vec![old.clone()]).unwrap();
+        let text = own.encrypt_text("a", b"https://app.example.com/").unwrap();
+        assert_eq!(
+            own.decrypt_text("a", &text).unwrap(),
+            b"https://app.example.com/"
+        );
+        assert_eq!(own.decrypt_text("b", &text), Err(InvalidToken));
+        assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
+        let rotated = KeyRing::new(vec![new, old]).unwrap();
+        assert!(rotated.decrypt_text("a", &text).is_ok());
+        // Nothing of it can be read, and no two texts are alike.
+        let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        assert!(!bytes.windows(3).any(|part| part == b"app"));
+        let again = own.encrypt_text("a", b"https://app.example.com/").unwrap();
+        assert_ne!(text[..16], again[..16]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_text_does_not_decrypt(at in 0..50_usize, to in "[A-Za-z0-9_.-]") {
+            let ring = ring();
+            let text = ring.encrypt_text("a", b"encrypted").unwrap();
+            let at = at % text.len();
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &to);
+            prop_assert_eq!(ring.decrypt_text("a", &changed).is_ok(), changed == text);
+            prop_assert_eq!(ring.decrypt_text("a", &text[..at]), Err(InvalidToken));
+        }
+
+        #[test]
+        fn noise_does_not_decrypt(text in ".{0,200}") {
+            prop_assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
+        }
+    }
+}
