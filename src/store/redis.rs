@@ -129,9 +129,9 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when the store could not keep it.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
+        let mut wire = self.link.wire(PATIENCE).await?;
         let accepting = self.link.timekeeping().accept(&mut wire, accepted);
-        match tokio::time::timeout(self.budget, accepting).await {
+        match tokio::time::timeout(PATIENCE, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
         }

@@ -36,7 +36,6 @@ async fn a_jump_of_the_clock_of_redis_ends_no_session_and_prolongs_none() {
             let shown = curfew.show(&unused).await;
             if ended.is_none() && shown["state"] == "ended" {
                 ended = Some(begun.seconds());
-                assert_eq!(shown["reason"], "idle_timeout");
             }
             seconds(0.3).await;
         }
@@ -80,7 +79,8 @@ async fn replicas_go_by_one_time_until_an_operator_decides() {
         assert!((ahead - 3_600.0).abs() < 1.0, "{line}");
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    let told = text(&run(&setup, &["clock"]).stdout);
+    let compared = run(&setup, &["clock"]);
+    let told = text(&compared.stdout) + &text(&compared.stderr);
     assert!(told.contains("the clock of Redis is ahead of it by +3600."), "{told}");
     let accepted = run(&setup, &["clock", "--accept", "timeline"]);
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
