@@ -16,7 +16,7 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{Deaf, DeadlineQueue, EndsListener, NotBefore, SessionStore};
+use crate::store::{DeadlineQueue, Deaf, EndsListener, NotBefore, SessionStore};
 use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.

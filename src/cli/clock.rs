@@ -70,9 +70,17 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
     let mut out = std::io::stdout();
     let clock = store.clock();
     writeln!(out, "decision time: {}", clock.now())?;
-    writeln!(out, "the clock of Redis is ahead of it by {:+.3} s", seconds(clock.store_ahead()))?;
+    writeln!(
+        out,
+        "the clock of Redis is ahead of it by {:+.3} s",
+        seconds(clock.store_ahead())
+    )?;
     let wall = clock.store_ahead() - clock.offset();
-    writeln!(out, "the clock of this machine is ahead of it by {:+.3} s", seconds(wall))?;
+    writeln!(
+        out,
+        "the clock of this machine is ahead of it by {:+.3} s",
+        seconds(wall)
+    )?;
     let Some(accept) = accept else { return Ok(()) };
     let accepted = match accept {
         AcceptArg::Store => Accepted::Store,
@@ -86,7 +94,10 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     match accept {
-        AcceptArg::Store => writeln!(out, "accepted: decision time is the clock of Redis now, on all replicas")?,
+        AcceptArg::Store => writeln!(
+            out,
+            "accepted: decision time is the clock of Redis now, on all replicas"
+        )?,
         AcceptArg::Timeline => writeln!(out, "accepted: decision time stays as it is")?,
     }
     Ok(())

@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
 use crate::clock::StoreClock;
-use crate::live::Live;
 use crate::config::{Config, StoreConfig};
+use crate::live::Live;
 use crate::store::redis::{Migration, Progress, RedisStore};
 
 #[derive(Args, Debug)]

@@ -33,7 +33,9 @@ impl BootClock {
         let mut hash = Sha256::new();
         hash.update(b"curfew boot 1\0");
         hash.update(boot.trim());
-        hash.update(namespace.map_or_else(Vec::new, |path| path.into_os_string().into_encoded_bytes()));
+        hash.update(
+            namespace.map_or_else(Vec::new, |path| path.into_os_string().into_encoded_bytes()),
+        );
         hash.finalize().first_chunk().copied()
     }
 }

@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use super::samples::Sample;
 use super::slew::{Slew, millis, timestamp};
 use super::timeline::{Timeline, Tuning};
-use super::{Accepted, Action, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineRecord};
+use super::{
+    Accepted, Action, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineRecord,
+};
 use crate::session::Timestamp;
 
 /// The time that all replicas on one store decide by.
@@ -147,7 +149,10 @@ impl StoreClock {
             return;
         }
         let boot = millis(self.boot.now());
-        let (before, now) = (shown.slew.map(|slew| slew.now(boot)), slew.map(|slew| slew.now(boot)));
+        let (before, now) = (
+            shown.slew.map(|slew| slew.now(boot)),
+            slew.map(|slew| slew.now(boot)),
+        );
         // Only an operator sets decision time back, and nothing else moves it back by more than rounding.
         let goes_on = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
         let latest = if goes_on {
@@ -269,7 +274,11 @@ mod tests {
             let clock = scene.clock(START);
             scene.pass(&clock, 5 * SECOND);
             let at = scene.store.now();
-            scene.store.set(if back { at.minus(ahead) } else { at.plus(ahead) });
+            scene.store.set(if back {
+                at.minus(ahead)
+            } else {
+                at.plus(ahead)
+            });
             scene.pass(&clock, 10 * SECOND);
             let sign = if back { -1 } else { 1 };
             let difference = sign * i64::try_from(ahead.as_millis()).unwrap();

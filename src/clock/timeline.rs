@@ -336,13 +336,7 @@ impl Timeline {
         }
     }
 
-    fn refreshed(
-        &self,
-        boot: i64,
-        slew: Slew,
-        record: TimelineRecord,
-        age: i64,
-    ) -> TimelineRecord {
+    fn refreshed(&self, boot: i64, slew: Slew, record: TimelineRecord, age: i64) -> TimelineRecord {
         let decay = age.clamp(0, 2 * REFRESH_MILLIS) / DECAY_DIVISOR;
         let offset = record.offset - record.offset.clamp(-decay, decay);
         TimelineRecord {

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TELLING, PolicyName, Subject,
-    Timestamp,
+    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TELLING, PolicyName,
+    Subject, Timestamp,
 };
 
 /// The server-side record of one sign-in.

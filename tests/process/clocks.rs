@@ -1,5 +1,7 @@
 //! Sessions end on time whatever the clock of Redis does.
 
+use futures_util::future::join_all;
+
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::local;
@@ -13,6 +15,13 @@ async fn behind_a_clock() -> (RedisServer, FaultProxy, Setup) {
     (redis, way, setup)
 }
 
+/// Runs a command aside: the way to Redis leads through this process.
+async fn command(setup: &Setup, arguments: &[&'static str]) -> std::process::Output {
+    let (setup, arguments) = (setup.clone(), arguments.to_vec());
+    let running = tokio::task::spawn_blocking(move || run(&setup, &arguments));
+    running.await.unwrap()
+}
+
 async fn seconds(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
 }
@@ -21,34 +30,45 @@ async fn seconds(seconds: f64) {
 /// idle limit.
 #[tokio::test]
 async fn a_jump_of_the_clock_of_redis_ends_no_session_and_prolongs_none() {
-    for (ahead, during) in [(HOUR, 2.0), (24 * HOUR, 0.6), (-60, 30.0), (HOUR, 30.0)] {
-        let (_redis, way, setup) = behind_a_clock().await;
-        let curfew = setup.start();
-        let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
-        let begun = Stopwatch::start();
-        let mut ended = None;
-        way.set(Fault::Clock(ahead));
-        while begun.seconds() < 20.0 {
-            if begun.seconds() > during {
-                way.set(Fault::None);
-            }
-            assert_eq!(curfew.check(&used).await, ALLOWED, "{ahead} s for {during} s");
-            let shown = curfew.show(&unused).await;
-            if ended.is_none() && shown["state"] == "ended" {
-                ended = Some(begun.seconds());
-            }
-            seconds(0.3).await;
+    let jumps = [(HOUR, 2.0), (24 * HOUR, 0.6), (-60, 30.0), (HOUR, 30.0)];
+    join_all(jumps.map(|(ahead, during)| jump(ahead, during))).await;
+}
+
+async fn jump(ahead: i64, during: f64) {
+    let (_redis, way, setup) = behind_a_clock().await;
+    let curfew = setup.start();
+    let (used, unused) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
+    let begun = Stopwatch::start();
+    let mut ended = None;
+    way.set(Fault::Clock(ahead));
+    while begun.seconds() < 20.0 {
+        if begun.seconds() > during {
+            way.set(Fault::None);
         }
-        // It took a moment to look, and the sweeper comes within two seconds.
-        let ended = ended.expect("it has ended");
-        assert!((5.0..15.0).contains(&ended), "after {ended} s; {ahead} s for {during} s");
-        assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
-        eventually("its absolute limit", async || {
-            curfew.check(&used).await == denied("absolute_timeout")
-        })
-        .await;
-        assert!(begun.seconds() < 40.0, "{} s", begun.seconds());
+        let asked = begun.seconds();
+        let answer = curfew.check(&used).await;
+        // On a machine that hangs for as long as the idle limit, nothing is known.
+        assert!(
+            answer == ALLOWED || begun.seconds() - asked > 3.0,
+            "{ahead} s for {during} s"
+        );
+        if ended.is_none() && curfew.show(&unused).await["state"] == "ended" {
+            ended = Some(begun.seconds());
+        }
+        seconds(0.3).await;
     }
+    // It took a moment to look, and the sweeper comes within two seconds.
+    let ended = ended.expect("it has ended");
+    assert!(
+        (5.0..15.0).contains(&ended),
+        "after {ended} s; {ahead} s for {during} s"
+    );
+    assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
+    eventually("its absolute limit", async || {
+        curfew.check(&used).await == denied("absolute_timeout")
+    })
+    .await;
+    assert!(begun.seconds() < 40.0, "{} s", begun.seconds());
 }
 
 /// A replica that starts meanwhile goes by the time of the others, and all say what is wrong until an operator
@@ -79,10 +99,13 @@ async fn replicas_go_by_one_time_until_an_operator_decides() {
         assert!((ahead - 3_600.0).abs() < 1.0, "{line}");
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
-    let compared = run(&setup, &["clock"]);
+    let compared = command(&setup, &["clock"]).await;
     let told = text(&compared.stdout) + &text(&compared.stderr);
-    assert!(told.contains("the clock of Redis is ahead of it by +3600."), "{told}");
-    let accepted = run(&setup, &["clock", "--accept", "timeline"]);
+    assert!(
+        told.contains("the clock of Redis is ahead of it by +3600."),
+        "{told}"
+    );
+    let accepted = command(&setup, &["clock", "--accept", "timeline"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
         eventually("it is told no more", async || {
@@ -92,7 +115,7 @@ async fn replicas_go_by_one_time_until_an_operator_decides() {
         assert_eq!(curfew.check(&session).await, ALLOWED);
     }
     // By the clock of Redis more than the idle limit has passed.
-    let accepted = run(&setup, &["clock", "--accept", "store"]);
+    let accepted = command(&setup, &["clock", "--accept", "store"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
         eventually("decision time is that of Redis", async || {

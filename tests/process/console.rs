@@ -31,7 +31,7 @@ async fn page(curfew: &Curfew, cookie: &str) -> u16 {
 }
 
 /// The first audit event of a kind. The log arrives a moment after the answer.
-async fn first(curfew: &Curfew, event: &str) -> Value {
+async fn first_audited(curfew: &Curfew, event: &str) -> Value {
     eventually("it is audited", async || !curfew.audited(event).is_empty()).await;
     curfew.audited(event).remove(0)
 }
@@ -102,7 +102,7 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
         let name = event["user.id"].as_str().unwrap();
         assert!(name.starts_with("token:") && name.len() == 14, "{name}");
     }
-    let entered = first(&one, "console.entered").await;
+    let entered = first_audited(&one, "console.entered").await;
     assert_eq!(entered["curfew.actor.name"], ended[0]["user.id"]);
     for replica in [&one, &two] {
         assert!(!replica.log().contains(value), "no credential is logged");
@@ -153,7 +153,7 @@ async fn a_session_ends_when_its_token_is_taken_out() {
         text.contains("second") && text.contains("`create`"),
         "{text}"
     );
-    let refused = first(&curfew, "admin.refused").await;
+    let refused = first_audited(&curfew, "admin.refused").await;
     assert_eq!(refused["curfew.actor.name"], "second");
     assert_eq!(refused["curfew.admin.verb"], "create");
     let wrong = client()
@@ -162,7 +162,7 @@ async fn a_session_ends_when_its_token_is_taken_out() {
         .send()
         .await;
     assert_eq!(wrong.unwrap().status(), StatusCode::UNAUTHORIZED);
-    let refused = first(&curfew, "admin.unauthenticated").await;
+    let refused = first_audited(&curfew, "admin.unauthenticated").await;
     assert_eq!(refused["source.ip"], "127.0.0.1");
     assert_eq!(refused["event.reason"], "wrong_credential");
     assert!(!curfew.log().contains(first.token.expose()));

@@ -151,7 +151,10 @@ async fn records_are_migrated_by_a_command_of_its_own() {
         "{told}"
     );
     assert!(told.contains("1 looked at, 1 to upgrade"), "{told}");
-    assert!(told.contains("records under each key: not encrypted: 1"), "{told}");
+    assert!(
+        told.contains("records under each key: not encrypted: 1"),
+        "{told}"
+    );
     let told = text(&run(&setup, &["migrate"]).stdout);
     assert!(told.contains("1 upgraded"), "{told}");
     let upgraded: Vec<u8> = redis.command(&[b"GET", &keys[0]]);

@@ -27,6 +27,7 @@ mod reload;
 mod sessions;
 mod supervision;
 mod traces;
+mod upgrade;
 
 use std::process::Output;
 use std::time::Duration;

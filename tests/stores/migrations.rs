@@ -96,7 +96,10 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
     let _ = tokio::time::timeout(Duration::from_millis(3_500), stopped).await;
     assert!(seen > 0 && seen < MANY as usize, "{seen}");
     let half_way = store.schema().await.unwrap();
-    assert!(half_way.found == 3 && half_way.is_unfinished, "{half_way:?}");
+    assert!(
+        half_way.found == 3 && half_way.is_unfinished,
+        "{half_way:?}"
+    );
 
     // Two more at once, while sessions are checked, used and ended.
     let other = Running::connected(settings(&server.url())).await;
@@ -210,7 +213,13 @@ async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
     let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());
     let replicas = alone();
-    let upkeep = store.upkeep(&policies, &advice, &metrics, &replicas, CancellationToken::new());
+    let upkeep = store.upkeep(
+        &policies,
+        &advice,
+        &metrics,
+        &replicas,
+        CancellationToken::new(),
+    );
     let look = async {
         let whole = async || {
             let listed = store.list(&session.subject, None, 100).await.unwrap();

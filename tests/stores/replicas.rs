@@ -45,7 +45,13 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
         let later = clock.now().plus(5 * MINUTE);
         assert_eq!(verdict(later), Verdict::Deny(DenyReason::IdleTimeout));
         let replicas = alone();
-        let upkeep = store.upkeep(&policies, &advice, &metrics, &replicas, CancellationToken::new());
+        let upkeep = store.upkeep(
+            &policies,
+            &advice,
+            &metrics,
+            &replicas,
+            CancellationToken::new(),
+        );
         let looking = async {
             let told = || {
                 advice
@@ -158,7 +164,13 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
     let replicas = alone();
-    let upkeep = two.upkeep(&policies, &advice, &metrics, &replicas, CancellationToken::new());
+    let upkeep = two.upkeep(
+        &policies,
+        &advice,
+        &metrics,
+        &replicas,
+        CancellationToken::new(),
+    );
     let looking = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);

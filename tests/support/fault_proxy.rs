@@ -165,7 +165,9 @@ fn set_clock(bytes: &mut [u8], ahead: i64) {
         let Some(digits) = bytes.get_mut(start..start + SECONDS) else {
             return;
         };
-        let seconds = std::str::from_utf8(digits).ok().and_then(|text| text.parse::<i64>().ok());
+        let seconds = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok());
         if let Some(seconds) = seconds {
             digits.copy_from_slice((seconds + ahead).to_string().as_bytes());
         }

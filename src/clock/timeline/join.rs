@@ -70,7 +70,8 @@ impl Timeline {
         ahead: i64,
         wall: i64,
     ) -> Option<i64> {
-        let is_abandoned = boot - self.record_since >= self.tuning.abandoned_after + DISPUTED_MILLIS;
+        let is_abandoned =
+            boot - self.record_since >= self.tuning.abandoned_after + DISPUTED_MILLIS;
         if !is_abandoned || !self.samples.is_settled(self.tuning.settling) {
             return None;
         }

@@ -15,12 +15,14 @@ const JOIN_ERROR: i64 = 900;
 const JOIN_ERROR_DURING_JUMP: i64 = 3_500;
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let jumps = || prop_oneof![
-        -90_000_000_i64..90_000_000,
-        -10_000_i64..10_000,
-        Just(3_600_000),
-        Just(-60_000),
-    ];
+    let jumps = || {
+        prop_oneof![
+            -90_000_000_i64..90_000_000,
+            -10_000_i64..10_000,
+            Just(3_600_000),
+            Just(-60_000),
+        ]
+    };
     let event = prop_oneof![
         6 => (1_u8..120).prop_map(Event::Run),
         2 => jumps().prop_map(Event::Jump),
@@ -166,7 +168,10 @@ fn a_replica_that_starts_during_a_disagreement_joins_it() {
         assert_eq!(world.machines.len(), 2);
         for machine in &world.machines {
             let error = machine.error(world.micros).unwrap();
-            assert!(error.abs() < JOIN_ERROR, "{error} ms, started after {when} beats");
+            assert!(
+                error.abs() < JOIN_ERROR,
+                "{error} ms, started after {when} beats"
+            );
         }
     }
 }

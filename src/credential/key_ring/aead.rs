@@ -46,7 +46,12 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError::Empty`] when there is no key, [`KeyError::Random`] when the operating system gives no
     /// random numbers.
-    pub fn encrypt(&self, of: SealedFor<'_>, head: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub fn encrypt(
+        &self,
+        of: SealedFor<'_>,
+        head: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let nonce = random::<RANDOM>()?;
         let mut text = Vec::with_capacity(head.len() + plain.len() + SEAL_BYTES);
@@ -68,7 +73,12 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Unsealable`].
-    pub fn decrypt(&self, of: SealedFor<'_>, head: usize, text: &[u8]) -> Result<Vec<u8>, Unsealable> {
+    pub fn decrypt(
+        &self,
+        of: SealedFor<'_>,
+        head: usize,
+        text: &[u8],
+    ) -> Result<Vec<u8>, Unsealable> {
         let start = head + KEY_ID + RANDOM;
         let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
         let (id, nonce) = authenticated[head..].split_at(KEY_ID);
@@ -168,15 +178,33 @@ mod tests {
         assert!(!rotated.is_current(1, &text));
         assert_eq!(rotated.sealed_under(1, &text), Some(old.name()));
         let removed = KeyRing::new(vec![new]).unwrap();
-        assert_eq!(removed.decrypt(RECORD, 1, &text), Err(Unsealable::UnknownKey));
-        assert!(removed.sealed_under(1, &text).unwrap().ends_with("(unknown)"));
+        assert_eq!(
+            removed.decrypt(RECORD, 1, &text),
+            Err(Unsealable::UnknownKey)
+        );
+        assert!(
+            removed
+                .sealed_under(1, &text)
+                .unwrap()
+                .ends_with("(unknown)")
+        );
         for other in [
-            SealedFor { purpose: "record 4", ..RECORD },
-            SealedFor { name: b"fedcba9876543210", ..RECORD },
+            SealedFor {
+                purpose: "record 4",
+                ..RECORD
+            },
+            SealedFor {
+                name: b"fedcba9876543210",
+                ..RECORD
+            },
         ] {
             assert_eq!(ring.decrypt(other, 1, &text), Err(Unsealable::Forged));
         }
-        assert_ne!(ring.encrypt(RECORD, b"\x03", b"alice").unwrap(), text, "a nonce each");
+        assert_ne!(
+            ring.encrypt(RECORD, b"\x03", b"alice").unwrap(),
+            text,
+            "a nonce each"
+        );
     }
 
     proptest! {

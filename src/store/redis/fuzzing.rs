@@ -28,7 +28,12 @@ pub fn record(data: &[u8]) {
         name: ID.as_bytes(),
     };
     let sealed = key_ring.encrypt(of, b"\x0301", bytes);
-    one_record(&sealed.unwrap_or_default(), expiry, Format::Sealed, key_ring);
+    one_record(
+        &sealed.unwrap_or_default(),
+        expiry,
+        Format::Sealed,
+        key_ring,
+    );
 }
 
 fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
@@ -37,7 +42,10 @@ fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRin
         return;
     };
     let again = record::encode(ID, &session, format, key_ring);
-    assert_eq!(decode(ID, &again.unwrap_or_default()).as_ref(), Ok(&session));
+    assert_eq!(
+        decode(ID, &again.unwrap_or_default()).as_ref(),
+        Ok(&session)
+    );
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     let version = record::version(bytes);
     assert!(version == Some(1) || decode(other, bytes).is_err());

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::connect::{Connected, Connector};
 use super::open::is_primary;
 use super::request::Request;
-use super::timekeeping::Timekeeping;
 use super::settings::{Address, Password, RedisSettings, Topology};
+use super::timekeeping::Timekeeping;
 use super::wire::Wire;
 use super::{ConnectError, info};
 use crate::clock::{Stopwatch, StoreClock};
@@ -292,7 +292,8 @@ impl Link {
         match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
             Ok(joined) => joined,
             Err(_) => {
-                let why = "the clock of Redis jumps: its answers differ from one another".to_owned();
+                let why =
+                    "the clock of Redis jumps: its answers differ from one another".to_owned();
                 Err(ConnectError::Server(why))
             }
         }

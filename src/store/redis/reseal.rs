@@ -37,7 +37,10 @@ impl SealCount {
         if self.by_key.is_empty() {
             return "no records".to_owned();
         }
-        let parts = self.by_key.iter().map(|(key, count)| format!("{key}: {count}"));
+        let parts = self
+            .by_key
+            .iter()
+            .map(|(key, count)| format!("{key}: {count}"));
         parts.collect::<Vec<_>>().join(", ")
     }
 }
@@ -78,12 +81,19 @@ impl RedisStore {
         }
         let count = self.seal_all(true).await?;
         let pause = if count.outdated > 0 { AGAIN } else { RECOUNT };
-        let note = format!("{} {names} {}, counted {now}", now.plus(pause).as_millis(), count.summary());
+        let note = format!(
+            "{} {names} {}, counted {now}",
+            now.plus(pause).as_millis(),
+            count.summary()
+        );
         self.repeat::<()>(redis::cmd("SET").arg(&done).arg(note))
             .await?;
         self.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
         if count.outdated > 0 {
-            tracing::info!(sealed = count.outdated, "records are sealed under the first key");
+            tracing::info!(
+                sealed = count.outdated,
+                "records are sealed under the first key"
+            );
         }
         Ok(())
     }
@@ -102,7 +112,9 @@ impl RedisStore {
             while let Some(batch) = walk.next().await? {
                 let steps = batch.sessions.into_iter();
                 for step in join_all(steps.map(|id| this.seal_one(id, change))).await {
-                    let Some((key, outdated)) = step? else { continue };
+                    let Some((key, outdated)) = step? else {
+                        continue;
+                    };
                     *count.by_key.entry(key).or_default() += 1;
                     count.outdated += usize::from(outdated);
                 }

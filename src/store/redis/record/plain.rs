@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::MISPLACED;
 use crate::session::{
     Attributes, Binding, End, EndReason, Network, PolicyName, Session, SessionId, State, Subject,
     Timestamp, UserAgentHash,
 };
-use super::MISPLACED;
 use crate::store::StoreError;
 
 /// The version that is written. Version 1, which had no bytes of the name and

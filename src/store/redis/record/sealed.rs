@@ -104,7 +104,11 @@ pub(super) fn encode(
             (code(end.reason), Some((last_seen, end.at.as_millis())))
         }
     };
-    let margin = if session.margin == CLOCK_MARGIN { HAS_MARGIN } else { 0 };
+    let margin = if session.margin == CLOCK_MARGIN {
+        HAS_MARGIN
+    } else {
+        0
+    };
     let fields = Fields::of(session);
     let attributes = session.attributes.iter();
     let body = Body {
@@ -186,7 +190,11 @@ pub(super) fn decode(
         last_seen,
         deadline: started.plus(Duration::from_millis(body.lifetime)),
         retention,
-        margin: if body.state & HAS_MARGIN == 0 { Duration::ZERO } else { CLOCK_MARGIN },
+        margin: if body.state & HAS_MARGIN == 0 {
+            Duration::ZERO
+        } else {
+            CLOCK_MARGIN
+        },
         details: None,
         state,
     };
@@ -206,18 +214,27 @@ impl Fields {
         let network = network.map(|network| (network.address(), network.bits()));
         fields.put(field::BOUND_NETWORK, network);
         let user_agent = binding.user_agent;
-        fields.put(field::BOUND_USER_AGENT, user_agent.map(|hash| *hash.as_bytes()));
+        fields.put(
+            field::BOUND_USER_AGENT,
+            user_agent.map(|hash| *hash.as_bytes()),
+        );
         if let Some(details) = session.details.as_deref() {
             fields.put(field::ADDRESS, details.address);
             fields.put(field::USER_AGENT, details.user_agent.as_deref());
             fields.put(field::HOST, details.host.as_deref());
-            fields.put(field::AUTH_TIME, details.auth_time.map(Timestamp::as_millis));
+            fields.put(
+                field::AUTH_TIME,
+                details.auth_time.map(Timestamp::as_millis),
+            );
             fields.put(field::PROVIDER_SESSION, details.provider_session.as_deref());
             fields.put(field::SERVICE_KIND, details.service_kind.as_deref());
             fields.put(field::SERVICE_NAME, details.service_name.as_deref());
             fields.put(field::HOME_REGION, details.home_region.as_deref());
             let token = details.refresh_token.as_ref();
-            fields.put(field::REFRESH_TOKEN, token.map(|token| token.expose().as_str()));
+            fields.put(
+                field::REFRESH_TOKEN,
+                token.map(|token| token.expose().as_str()),
+            );
             fields.put(field::ENDED_BY, details.ended_by.as_deref());
         }
         fields

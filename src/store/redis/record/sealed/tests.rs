@@ -37,20 +37,22 @@ fn any_details() -> impl Strategy<Value = Option<Arc<Details>>> {
         (text(), text(), text(), text()),
         proptest::option::of("[ -~]{0,20}".prop_map(Secret::new)),
     );
-    proptest::option::of(details.prop_map(|(address, texts, auth_time, others, token)| {
-        Arc::new(Details {
-            address,
-            user_agent: texts.0,
-            host: texts.1,
-            auth_time,
-            provider_session: texts.2,
-            service_kind: others.0,
-            service_name: others.1,
-            home_region: others.2,
-            ended_by: others.3,
-            refresh_token: token,
-        })
-    }))
+    proptest::option::of(
+        details.prop_map(|(address, texts, auth_time, others, token)| {
+            Arc::new(Details {
+                address,
+                user_agent: texts.0,
+                host: texts.1,
+                auth_time,
+                provider_session: texts.2,
+                service_kind: others.0,
+                service_name: others.1,
+                home_region: others.2,
+                ended_by: others.3,
+                refresh_token: token,
+            })
+        }),
+    )
 }
 
 fn any_session() -> impl Strategy<Value = Session> {
@@ -105,7 +107,9 @@ fn nothing_of_a_session_can_be_read() {
         Attributes::sorted([("email", ["alice@example.com"]), ("groups", ["admins"])]).unwrap();
     let record = encode(ID, &session, &ring(b'A')).unwrap();
     for word in ["alice", "admins", "email", "default"] {
-        let found = record.windows(word.len()).any(|part| part == word.as_bytes());
+        let found = record
+            .windows(word.len())
+            .any(|part| part == word.as_bytes());
         assert!(!found, "{word}");
     }
 }

@@ -1,0 +1,164 @@
+//! Replicas of two versions on one Redis.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+/// What the version before this one says of itself on the channel, every five seconds.
+const OLD_REPLICA: &[u8] =
+    br#"i{"name":"old[1]","version":"0.1.0","started":"2026-11-01T00:00:00Z"}"#;
+
+fn versions(redis: &RedisServer) -> Vec<u8> {
+    let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
+    let records = keys.iter().filter_map(|key| {
+        let record: Option<Vec<u8>> = redis.command(&[b"GET", key]);
+        Some(record?[0])
+    });
+    records.collect()
+}
+
+/// While an older replica is heard of, the old version is written; afterwards all records are upgraded. No check
+/// fails meanwhile, and no answer is wrong.
+#[tokio::test]
+async fn a_rolling_update_under_load_answers_every_check_right() {
+    let redis = RedisServer::start();
+    redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
+    // On a machine with other work to do an answer takes longer.
+    let setup = Setup::redis(&redis.url())
+        .set("STORE__CHECK_TIMEOUT", "5s")
+        .set("STORE__COMMAND_TIMEOUT", "2s");
+    let (one, two) = (setup.start(), setup.start());
+    let mut sessions = Vec::new();
+    for number in 0..20 {
+        sessions.push(one.sign_in(&format!("user{number}")).await);
+    }
+    let ended = sessions.split_off(15);
+    for session in &ended {
+        two.revoke(session).await;
+    }
+    assert!(versions(&redis).iter().all(|version| *version == 2));
+
+    let (done, mut checked) = (AtomicBool::new(false), 0_u32);
+    let load = async {
+        while !done.load(Ordering::Relaxed) {
+            for curfew in [&one, &two] {
+                for session in &sessions {
+                    assert_eq!(curfew.check(session).await, ALLOWED, "{}", curfew.log());
+                }
+                for session in &ended {
+                    assert_eq!(curfew.check(session).await, denied("revoked"));
+                }
+                let new = curfew.sign_in("somebody").await;
+                assert_eq!(curfew.check(&new).await, ALLOWED);
+                curfew.revoke(&new).await;
+                assert_eq!(curfew.check(&new).await, denied("revoked"));
+                checked += 22;
+            }
+        }
+    };
+    let update = async {
+        let begun = Stopwatch::start();
+        let mut waits_for_it = false;
+        while begun.seconds() < 24.0 {
+            redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA]);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
+            let told = one.ops("/readyz?verbose").await.1;
+            waits_for_it |= told.contains("when these older replicas are stopped: old[1]");
+        }
+        assert!(waits_for_it);
+        assert!(versions(&redis).iter().all(|version| *version == 2));
+        let finished = async || {
+            let schema: u64 = redis.command(&[b"GET", b"curfew:schema"]);
+            let unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
+            schema == 3 && !unfinished
+        };
+        eventually("upgraded", finished).await;
+        assert!(versions(&redis).iter().all(|version| *version == 3));
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load, update);
+    println!("{checked} checks");
+    assert!(checked > 200, "{checked}");
+}
+
+/// With access to Redis, but without a key: nobody becomes somebody else.
+#[tokio::test]
+async fn a_writer_to_redis_can_not_become_another_user() {
+    let redis = RedisServer::start();
+    let setup = Setup::redis(&redis.url()).set("STORE__NEAR_CACHE_SESSIONS", "0");
+    let curfew = setup.start();
+    let key_of = async |subject: &str| {
+        let before: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
+        let session = curfew.sign_in(subject).await;
+        let after: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
+        let key = after.into_iter().find(|key| !before.contains(key)).unwrap();
+        (session, key)
+    };
+    let ((root, roots), (bob, bobs)) = (key_of("root").await, key_of("bob").await);
+    let record: Vec<u8> = redis.command(&[b"GET", &roots]);
+    let live: Vec<u8> = redis.command(&[b"GET", &bobs]);
+    let readable = [&record, &live].iter().any(|record| {
+        record.windows(3).any(|part| part == b"bob")
+            || record.windows(4).any(|part| part == b"root")
+    });
+    assert!(!readable, "names are encrypted");
+    let unavailable = (503, "store_unavailable".to_owned());
+    let mut moved = record.clone();
+    moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
+    // As version 2 wrote it: with the tag of bob's session, for root.
+    let tag = &bobs[bobs.len() - 16..][..4];
+    let plain = [
+        &[2, 0][..],
+        tag,
+        b"\x80\xbb\xc7\xa8\xa0\x34\x80\xdc\xcc\x14\xa0\xac\x92\x02\x07default\x04root\0\0",
+    ]
+    .concat();
+    for forged in [&record, &moved, &plain] {
+        redis.command::<()>(&[b"SET", &bobs, forged, b"KEEPTTL"]);
+        assert_eq!(curfew.check(&bob).await, unavailable);
+    }
+    redis.command::<()>(&[b"SET", &bobs, &live, b"KEEPTTL"]);
+    eventually("bob is bob", async || curfew.check(&bob).await == ALLOWED).await;
+    assert_eq!(curfew.show(&bob).await["subject"], "bob");
+    // A tombstone under another session's key.
+    curfew.revoke(&root).await;
+    let tombstone: Vec<u8> = redis.command(&[b"GET", &roots]);
+    redis.command::<()>(&[b"SET", &bobs, &tombstone, b"KEEPTTL"]);
+    assert_ne!(curfew.check(&bob).await.0, 200);
+}
+
+/// A new first key: records are sealed again, and the old key can go.
+#[tokio::test]
+async fn keys_rotate_in_the_background() {
+    let redis = RedisServer::start();
+    let (old, new) = ("A".repeat(43), "B".repeat(42) + "A");
+    let setup = Setup::redis(&redis.url());
+    let first = setup.clone().set("TOKEN__KEYS", &old).start();
+    let session = first.sign_in("alice").await;
+    let ended = first.sign_in("bob").await;
+    first.revoke(&ended).await;
+    first.stop().await;
+    let both = setup
+        .clone()
+        .set("TOKEN__KEYS", &format!("{new}\n{old}"))
+        .start();
+    assert_eq!(both.check(&session).await, ALLOWED);
+    let told = async || both.ops("/readyz?verbose").await.1;
+    eventually("all are under the new key", async || {
+        let told = told().await;
+        let line = told
+            .lines()
+            .find(|line| line.starts_with("info: records: under each key"));
+        line.is_some_and(|line| line.contains(": 2, counted"))
+    })
+    .await;
+    assert_eq!(both.check(&session).await, ALLOWED);
+    assert_eq!(both.check(&ended).await, denied("revoked"));
+    let dry = run(
+        &setup.clone().set("TOKEN__KEYS", &new),
+        &["migrate", "--dry-run"],
+    );
+    let told = text(&dry.stdout);
+    assert!(told.contains("2 looked at, 0 to upgrade, 0 left"), "{told}");
+}
