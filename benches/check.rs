@@ -72,7 +72,8 @@ impl Bench {
         let lifecycle = Lifecycle {
             store: memory.clone(),
             deadlines: memory.clone(),
-            not_before: memory,
+            not_before: memory.clone(),
+            walk: memory,
             clock: Arc::new(SystemClock),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::clone(&policies),

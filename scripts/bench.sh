@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares Curfew with handlers that do nothing, and with Redis itself, on this machine and in one
-# run; `--scale` shows instead how it grows, and `--flood` what a flood of forged tokens does. Installs what it needs by package name (Debian, Ubuntu).
+# run; `--scale` shows instead how it grows, `--flood` what a flood of forged tokens does, and `--cut-offs` what a million
+# revoked subjects cost. Installs what it needs by package name (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,6 +22,10 @@ script=compare
 case "${1:-}" in
   --scale | --flood)
     script=${1#--}
+    shift
+    ;;
+  --cut-offs)
+    script=cut_offs
     shift
     ;;
 esac

@@ -10,6 +10,7 @@ mod model;
 mod openapi;
 mod policies;
 mod recording;
+mod revocations;
 mod rights;
 mod sessions;
 
@@ -135,6 +136,10 @@ pub fn router(admin: Live<Admin>) -> Router {
         .route(
             "/api/v1/sessions/{id}/explain",
             post(explain::explain_session),
+        )
+        .route(
+            "/api/v1/revocations",
+            post(revocations::revoke).get(revocations::list),
         )
         .route("/api/v1/policies", get(policies::list))
         .route(

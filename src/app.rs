@@ -220,6 +220,7 @@ impl App {
             store: store.sessions,
             deadlines: store.deadlines,
             not_before: store.not_before,
+            walk: store.walk,
             clock: store.clock,
             metrics: Arc::clone(&metrics),
             known: Arc::new(KnownSessions::default()),

@@ -14,6 +14,7 @@ mod manual;
 mod migrate;
 mod probe;
 mod render;
+mod revoke;
 mod schema;
 mod serve;
 mod service_manager;
@@ -62,6 +63,8 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     /// List, show, end and watch sessions, over the admin API.
     Sessions(sessions::SessionsArgs),
+    /// End all sessions that meet conditions, on every replica: emergency revocation, over the admin API.
+    Revoke(Box<revoke::RevokeArgs>),
     /// Try whether idle sessions end, at a page behind a proxy, as a client sees it.
     Probe(Box<probe::ProbeArgs>),
     /// Look through a proxy's files for what would defeat the limits of sessions.
@@ -118,6 +121,7 @@ impl Cli {
             Command::Probe(args) => probe::run(&args),
             Command::Lint(args) => lint::run(&args),
             Command::Sessions(args) => sessions::run(&args),
+            Command::Revoke(args) => revoke::run(&args),
             Command::Render(args) => render::run(&args),
             Command::Completions(args) => manual::completions(&args),
             Command::Man(args) => manual::man(&args),

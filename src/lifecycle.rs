@@ -4,6 +4,7 @@
 //! that none is made without being told.
 
 mod adopt;
+mod emergency;
 mod known;
 mod operator;
 mod provider;
@@ -23,12 +24,14 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{
-    DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication, SessionStore, StoreError,
+    DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication, SessionStore, SessionWalk,
+    StoreError,
 };
 use crate::telemetry::{Metrics, Recent, audit};
 use crate::webhook::Webhook;
 
 pub use adopt::{Adoption, NotAdopted};
+pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::KnownSessions;
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
@@ -46,8 +49,10 @@ pub struct Lifecycle {
     pub store: Arc<dyn SessionStore>,
     /// When to look at each.
     pub deadlines: Arc<dyn DeadlineQueue>,
-    /// Before when all sessions of a subject have ended.
+    /// Before when all sessions of a subject have ended, and the revocation rules.
     pub not_before: Arc<dyn NotBefore>,
+    /// All sessions.
+    pub walk: Arc<dyn SessionWalk>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Signs their tokens.
@@ -203,7 +208,7 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a live session is one of those that its subject has lost all at once.
+    /// Whether a live session is one of those that its subject has lost all at once, or that a revocation rule ends.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let ended_all = |subject: &Subject| {
@@ -211,7 +216,8 @@ impl Lifecycle {
             not_before.is_some_and(|not_before| session.started < not_before)
         };
         session.state == State::Live
-            && (ended_all(&session.subject)
+            && (self.not_before.is_ended_by_rule(session)
+                || ended_all(&session.subject)
                 || session.provider_names().any(|name| ended_all(&name)))
     }
 

@@ -6,6 +6,7 @@
 mod back_channel;
 mod events;
 mod front_channel;
+mod front_limit;
 mod seen;
 
 use std::net::{IpAddr, SocketAddr};
@@ -64,8 +65,12 @@ enum Refusal {
     Replayed,
     #[error("the issuer's keys are not known")]
     NoKeys,
-    #[error("there are too many of them")]
+    #[error("too many front-channel logouts in a minute")]
     TooMany,
+    #[error("too many front-channel logouts in a minute from one address")]
+    TooManyFromOneAddress,
+    #[error("half of the cut-offs are taken: only administrators and signed notices can add more")]
+    NoRoom,
     #[error("the store failed")]
     Store(#[from] StoreError),
 }
@@ -73,7 +78,10 @@ enum Refusal {
 impl Refusal {
     /// Whether it is us: the same notice may be taken later.
     const fn is_ours(&self) -> bool {
-        matches!(self, Self::NoKeys | Self::TooMany | Self::Store(_))
+        matches!(
+            self,
+            Self::NoKeys | Self::TooMany | Self::NoRoom | Self::Store(_)
+        )
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod cached;
 pub mod conformance;
 mod cursor;
+pub(crate) mod cut_offs;
 mod deadline_queue;
 mod ends;
 mod error;
@@ -16,7 +17,9 @@ pub mod measured;
 pub mod memory;
 mod not_before;
 pub mod redis;
+pub(crate) mod revocation_rules;
 pub mod touch;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +30,13 @@ use tokio::sync::watch;
 use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, Timestamp};
 
 pub use cursor::{Cursor, ParseCursorError};
+pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
 pub use ends::{Deaf, EndsListener};
 pub use error::StoreError;
-pub use not_before::NotBefore;
+pub use not_before::{NotBefore, Occupancy, RuleAdded};
+pub use revocation_rules::MAX_REVOCATION_RULES;
+pub use walk::{Batch, SessionWalk};
 
 /// A place where sessions live.
 ///

@@ -34,7 +34,7 @@ use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
-    SessionStore, StoreError, Touch,
+    SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::telemetry::{Metrics, Recent};
 
@@ -190,6 +190,7 @@ impl Bench {
         let lifecycle = Lifecycle {
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
             deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
+            walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
             not_before: memory as Arc<dyn NotBefore>,
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),

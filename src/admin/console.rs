@@ -9,6 +9,7 @@ mod login;
 mod operators;
 mod page;
 mod policies;
+mod revoke;
 mod session;
 mod sessions;
 mod sign_in;
@@ -40,6 +41,7 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/policies", get(policies::show))
         .route("/console/operators", get(operators::list))
         .route("/console/health", get(health::show))
+        .route("/console/revoke", get(revoke::form).post(revoke::revoke))
         .route_layer(middleware::from_fn(visit::require_read))
         .route("/console/sign-out", post(sign_in::leave))
         .route_layer(middleware::from_fn_with_state(

@@ -6,7 +6,7 @@ use http::header::CONTENT_TYPE;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{explain, policies, recording, sessions};
+use super::{explain, policies, recording, revocations, sessions};
 
 /// The description of the admin API.
 #[derive(OpenApi)]
@@ -25,6 +25,8 @@ use super::{explain, policies, recording, sessions};
         sessions::age,
         explain::explain_session,
         policies::list,
+        revocations::revoke,
+        revocations::list,
         recording::start,
         recording::read,
         recording::stop,

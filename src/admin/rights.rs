@@ -5,7 +5,7 @@ use http::Method;
 use crate::credential::Right;
 
 /// A method, a path, and the right that it needs. A route that is not here is refused to every admin token.
-pub(super) const ROUTES: [(&str, &str, Right); 12] = [
+pub(super) const ROUTES: [(&str, &str, Right); 14] = [
     ("POST", "/api/v1/sessions", Right::Create),
     ("GET", "/api/v1/sessions", Right::Read),
     ("DELETE", "/api/v1/sessions", Right::Revoke),
@@ -15,6 +15,8 @@ pub(super) const ROUTES: [(&str, &str, Right); 12] = [
     // A session can end by that.
     ("POST", "/api/v1/sessions/{id}/age", Right::Revoke),
     ("POST", "/api/v1/sessions/{id}/explain", Right::Read),
+    ("POST", "/api/v1/revocations", Right::Revoke),
+    ("GET", "/api/v1/revocations", Right::Read),
     ("GET", "/api/v1/policies", Right::Read),
     // A recording changes no session: it is another way to see.
     ("POST", "/api/v1/recording", Right::Read),

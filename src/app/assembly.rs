@@ -22,7 +22,7 @@ use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Policies};
 use crate::sources::{JwtSource, Sources};
-use crate::store::{DeadlineQueue, NotBefore, SessionStore};
+use crate::store::{DeadlineQueue, NotBefore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
@@ -35,6 +35,7 @@ pub(super) struct Foundation {
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
     pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) walk: Arc<dyn SessionWalk>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) known: Arc<KnownSessions>,
@@ -88,6 +89,7 @@ impl Foundation {
             store: Arc::clone(&self.store),
             deadlines: Arc::clone(&self.deadlines),
             not_before: Arc::clone(&self.not_before),
+            walk: Arc::clone(&self.walk),
             clock: Arc::clone(&self.clock),
             key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.made_up_key_ring)),
             policies: Arc::clone(&book.policies),
@@ -103,8 +105,8 @@ impl Foundation {
             lifecycle: lifecycle.clone(),
             issuers: self.tellers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
-            seen: Arc::clone(&self.seen_notices),
             address: config.address.clone(),
+            seen: Arc::clone(&self.seen_notices),
         };
         let checker = Checker {
             lifecycle: lifecycle.clone(),

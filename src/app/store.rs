@@ -16,7 +16,7 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{DeadlineQueue, Deaf, EndsListener, NotBefore, SessionStore};
+use crate::store::{DeadlineQueue, Deaf, EndsListener, NotBefore, SessionStore, SessionWalk};
 use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.
@@ -37,6 +37,7 @@ pub(super) struct Store {
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
     pub(super) not_before: Arc<dyn NotBefore>,
+    pub(super) walk: Arc<dyn SessionWalk>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -52,10 +53,12 @@ pub(super) fn build(
         StoreConfig::Memory { max_sessions } => {
             let memory = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(&clock)));
             let reclaimed = Arc::clone(&memory);
-            background.spawn(async move |stop| reclaim(reclaimed, stop).await);
+            let measures = metrics();
+            background.spawn(async move |stop| reclaim(reclaimed, &measures, stop).await);
             Store {
                 deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
                 not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
+                walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
                 sessions: Arc::new(MeasuredStore::new(memory, metrics())),
                 clock,
             }
@@ -80,6 +83,14 @@ pub(super) fn build(
             let (measures, replicas) = (metrics(), Arc::clone(shared.replicas));
             background.spawn(async move |stop| {
                 kept.upkeep(&policies, &advice, &measures, &replicas, stop)
+                    .await;
+            });
+            let follower = Arc::clone(&redis);
+            let (advice, policies) = (Arc::clone(shared.advice), shared.policies.clone());
+            let measures = metrics();
+            background.spawn(async move |stop| {
+                follower
+                    .follow_cut_offs(&policies, &advice, &measures, stop)
                     .await;
             });
             let measured = MeasuredStore::new(Arc::clone(&redis), metrics());
@@ -119,6 +130,7 @@ pub(super) fn build(
             Store {
                 sessions,
                 deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
+                walk: Arc::clone(&redis) as Arc<dyn SessionWalk>,
                 not_before: redis,
                 clock,
             }
@@ -127,13 +139,16 @@ pub(super) fn build(
 }
 
 /// Forgets, from time to time, what the embedded store may forget.
-async fn reclaim(store: Arc<MemoryStore>, stop: CancellationToken) {
+async fn reclaim(store: Arc<MemoryStore>, metrics: &Metrics, stop: CancellationToken) {
+    metrics.cut_offs_fresh.set(1);
     while stop
         .run_until_cancelled(tokio::time::sleep(RECLAIM_EVERY))
         .await
         .is_some()
     {
         let reclaimed = store.reclaim();
+        let cut_offs = i64::try_from(store.occupancy().entries);
+        metrics.cut_offs.set(cut_offs.unwrap_or(i64::MAX));
         tracing::debug!(reclaimed, sessions = store.len(), "forgot old sessions");
     }
 }

@@ -70,6 +70,9 @@ impl Checker {
     /// Allows a request on a session that the store has at hand, where its activity can be
     /// recorded without waiting, too. Nothing is denied by that: the store may know better.
     fn answer_at_once(&self, asked: &Asked<'_>, id: SessionId) -> Option<Outcome> {
+        if !self.lifecycle.not_before.is_fresh() {
+            return None;
+        }
         let mut session = self.lifecycle.store.recall(id)?;
         if let Some(credential) = &asked.identified.adoptable
             && credential.subject != session.subject
@@ -171,6 +174,7 @@ impl Checker {
                     Err(NotAdopted::ReservedSubject) => {
                         return Ok(Err(DenyReason::InvalidCredential));
                     }
+                    Err(NotAdopted::Revoked) => return Ok(Err(DenyReason::Revoked)),
                     Err(NotAdopted::TooMany(_)) => return Ok(Err(DenyReason::TooManySessions)),
                     Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
                 }

@@ -200,7 +200,7 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
 }
 
 /// Fails where a fail-over of the store could lose what was done.
-fn confirmed(answer: &Value) -> anyhow::Result<()> {
+pub(super) fn confirmed(answer: &Value) -> anyhow::Result<()> {
     let told = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
     let (wanted, confirmed) = (told("wanted"), told("confirmed"));
     if confirmed < wanted {

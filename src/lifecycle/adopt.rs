@@ -36,6 +36,9 @@ pub enum NotAdopted {
     /// The subject is that of operators' sessions.
     #[error("its subject is reserved for operators of the console")]
     ReservedSubject,
+    /// Sessions that began when this one did were revoked.
+    #[error("its sign-in was before a revocation")]
+    Revoked,
     /// The subject has as many sessions as its policy allows.
     #[error("the subject has {0} sessions, and can have no more")]
     TooMany(usize),
@@ -67,6 +70,9 @@ impl Lifecycle {
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let address = adoption.client.address;
         let session = self.of(adoption)?;
+        if self.is_revoked(&session) {
+            return Err(NotAdopted::Revoked);
+        }
         let policy = self.policies.get(session.policy.as_str());
         let most = policy.and_then(|(_, policy)| policy.max_sessions);
         if let Some(most) = most {

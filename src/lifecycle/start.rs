@@ -154,7 +154,7 @@ impl Lifecycle {
         not_before: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let since = |at: Option<Timestamp>| at.is_some_and(|at| session.started < at);
-        let mut ended = since(not_before);
+        let mut ended = since(not_before) || self.not_before.is_ended_by_rule(session);
         for name in session.provider_names() {
             ended |= since(self.not_before.not_before(&name).await?);
         }

@@ -4,7 +4,7 @@
 //! along, so the provider's name of the session says which is meant. Nobody but the provider, the
 //! applications and the person themselves knows it, and all it can do is to log that person out. But
 //! anybody can make one up, and each leaves an entry in the store: so this is open only where the
-//! configuration says so, and to so many in a minute.
+//! configuration says so, and bounded: in a minute for each address and for all, and in the store.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
-use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::front_limit::Beyond;
 use super::{Logouts, Refusal, tell, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
@@ -22,30 +23,44 @@ use crate::telemetry::audit;
 
 const BY: &str = "front-channel";
 
-/// 200 when the session has ended, or was not known.
+/// 200 when the session has ended, or was not known; 429 for an address that sends too many, 503 where all send too
+/// many.
 pub(super) async fn logout(
     State(logouts): State<Arc<Logouts>>,
     peer: Option<Extension<SocketAddr>>,
-    headers: HeaderMap,
+    asked: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Response {
     if !logouts.front_channel {
         return uncached(StatusCode::NOT_FOUND, ());
     }
-    let address = logouts.address(&headers, peer);
+    let address = logouts.address(&asked, peer);
     let query = query.as_deref().unwrap_or("");
+    let mut headers = HeaderMap::new();
     let status = match logouts.front_channel(query, address).await {
         Ok(()) => StatusCode::OK,
         Err(refusal) => {
-            tell(&refusal, BY);
-            if refusal.is_ours() {
+            if matches!(
+                refusal,
+                Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::NoRoom
+            ) {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+                logouts.lifecycle.metrics.front_channel_refused.inc();
+                if logouts.seen.front.refusals.admits(()) {
+                    tell(&refusal, BY);
+                }
+            } else {
+                tell(&refusal, BY);
+            }
+            if matches!(refusal, Refusal::TooManyFromOneAddress) {
+                StatusCode::TOO_MANY_REQUESTS
+            } else if refusal.is_ours() {
                 StatusCode::SERVICE_UNAVAILABLE
             } else {
                 StatusCode::BAD_REQUEST
             }
         }
     };
-    let mut headers = HeaderMap::new();
     // A page without anything, which may stand in a frame of the provider's.
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -83,8 +98,20 @@ impl Logouts {
             subject: None,
         };
         let now = self.lifecycle.clock.now();
-        if !self.seen.has_room_in_front(now) {
-            return Err(Refusal::TooMany);
+        self.seen
+            .front
+            .take(address, now)
+            .map_err(|beyond| match beyond {
+                Beyond::Address => Refusal::TooManyFromOneAddress,
+                Beyond::All => Refusal::TooMany,
+            })?;
+        if !self
+            .lifecycle
+            .not_before
+            .occupancy()
+            .has_room_for_anonymous()
+        {
+            return Err(Refusal::NoRoom);
         }
         let actor = Actor::provider(&iss, address);
         let revoked = self.lifecycle.end_of_provider(&whom, now, &actor).await?;

@@ -4,16 +4,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
+use super::front_limit::FrontLimit;
 use crate::session::Timestamp;
 
 /// How long a notice is remembered: longer than providers let one live, and than a leeway.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// How many are remembered at the most. Only issuers can make one, so more come from none that works.
 const MOST: usize = 100_000;
-
-/// How many are taken in a minute by the front channel, where nobody has signed them.
-const MOST_IN_FRONT: usize = 600;
-const MINUTE: Duration = Duration::from_secs(60);
 
 /// The notices that were taken a moment ago, so that none is taken twice.
 ///
@@ -22,8 +19,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct SeenNotices {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
-    /// The minute, and how many came in it by the front channel.
-    front: Mutex<(Timestamp, usize)>,
+    /// Bounds the notices of the front channel, which nobody signs.
+    pub(super) front: FrontLimit,
 }
 
 /// A notice that is being taken. It counts as one that never came, unless it is done.
@@ -57,16 +54,6 @@ impl SeenNotices {
             name,
             done: false,
         })
-    }
-
-    /// Whether one more may be taken by the front channel.
-    pub(super) fn has_room_in_front(&self, now: Timestamp) -> bool {
-        let mut front = self.front.lock();
-        if now >= front.0.plus(MINUTE) {
-            *front = (now, 0);
-        }
-        front.1 += 1;
-        front.1 <= MOST_IN_FRONT
     }
 }
 

@@ -42,8 +42,8 @@ impl Fixture {
             lifecycle: bench.lifecycle.clone(),
             issuers: checker.sources.jwt.clone(),
             front_channel: true,
-            seen: Arc::default(),
             address: checker.address.clone(),
+            seen: Arc::default(),
         };
         change(&mut logouts);
         Self {
@@ -205,8 +205,8 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
         lifecycle: service.bench.lifecycle.clone(),
         issuers: service.checker.sources.jwt.clone(),
         front_channel: false,
-        seen: Arc::default(),
         address: service.checker.address.clone(),
+        seen: Arc::default(),
     };
     let router = router(Live::new(other_process));
     let response = router.oneshot(again.unwrap()).await.unwrap();
@@ -360,6 +360,50 @@ async fn the_front_channel() {
     let closed = Fixture::by(|logouts| logouts.front_channel = false);
     let answer = closed.front_channel(&format!("?iss={iss}&sid=s")).await;
     assert_eq!(answer, StatusCode::NOT_FOUND);
+}
+
+/// One address, and a store that is half full, cannot shut out identity providers and administrators.
+#[tokio::test]
+async fn a_flood_of_the_front_channel_is_bounded() {
+    let service = Fixture::new();
+    service.bench.at(SECOND);
+    let iss: String = url::form_urlencoded::byte_serialize(ISSUER.as_bytes()).collect();
+    let from = async |address: &str, sid: usize| {
+        let uri = format!("/oidc/frontchannel-logout?iss={iss}&sid=flood-{sid}");
+        let request = Request::get(uri).header("x-forwarded-for", address);
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.router.clone().oneshot(request).await.unwrap();
+        let later = response.headers().contains_key("retry-after");
+        assert_eq!(later, response.status() != StatusCode::OK);
+        response.status()
+    };
+    for sid in 0..60 {
+        assert_eq!(from("203.0.113.7", sid).await, StatusCode::OK);
+    }
+    for sid in 60..100 {
+        let status = from("203.0.113.7", sid).await;
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(from("203.0.113.8", 100).await, StatusCode::OK);
+    let not_before = &service.bench.lifecycle.not_before;
+    assert_eq!(not_before.occupancy().entries, 61);
+    let refused = service.bench.lifecycle.metrics.front_channel_refused.get();
+    assert_eq!(refused, 40);
+    let max = not_before.occupancy().max;
+    for number in 0..max / 2 {
+        let subject = crate::session::Subject::new(format!("subject {number}")).unwrap();
+        let at = START.plus(SECOND);
+        not_before
+            .set_not_before(&subject, at, START)
+            .await
+            .unwrap();
+    }
+    let status = from("203.0.113.9", 101).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
+    assert_eq!(service.back_channel(&token).await, StatusCode::OK);
+    let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;
+    assert_eq!(verdict, REVOKED);
 }
 
 #[tokio::test]

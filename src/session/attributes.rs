@@ -40,6 +40,8 @@ impl Attributes {
     /// The attribute that says by which source a session began, where that was not the admin API: `jwt`,
     /// `delegated`, `login`.
     pub const SOURCE: &'static str = "curfew_source";
+    /// The attribute that holds the issuer of the identity provider, where the subject signed in at one.
+    pub const ISSUER: &'static str = "curfew_issuer";
     /// The attribute that holds the groups that the subject is in.
     pub const GROUPS: &'static str = "groups";
 

@@ -1,21 +1,26 @@
 //! The embedded store: sessions in this process's memory, for one replica and for trying things.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
+use tokio::sync::mpsc;
 
+use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
+use super::revocation_rules::RevocationRules;
 use super::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
-    SessionStore, StoreError, Touch,
+    Batch, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Occupancy, Page,
+    Replication, RuleAdded, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
-use crate::session::{LONGEST_LIFE, Session, SessionId, SessionMap, State, Subject, Timestamp};
+use crate::revocation::RevocationRule;
+use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 
 /// Sessions in memory; bounded, and reclaimed when their retention is over.
 ///
@@ -24,6 +29,10 @@ pub struct MemoryStore {
     tables: RwLock<Tables>,
     clock: Arc<dyn Clock>,
     max_sessions: usize,
+    cut_offs: CutOffs,
+    rules: RevocationRules,
+    /// Cut-offs up to this may be forgotten, in milliseconds.
+    forget: AtomicU64,
 }
 
 #[derive(Default)]
@@ -34,8 +43,6 @@ struct Tables {
     /// When each session is to be looked at next, in both directions.
     looks: SessionMap<Timestamp>,
     due: BTreeSet<(Timestamp, SessionId)>,
-    /// Before when all sessions of a subject have ended.
-    not_before: HashMap<Subject, Timestamp>,
 }
 
 impl Tables {
@@ -64,6 +71,9 @@ impl MemoryStore {
             tables: RwLock::default(),
             clock,
             max_sessions,
+            cut_offs: CutOffs::new(MAX_CUT_OFFS),
+            rules: RevocationRules::new(),
+            forget: AtomicU64::new(0),
         }
     }
 
@@ -102,15 +112,14 @@ impl MemoryStore {
     /// proportion to all sessions; called from time to time, and when the store is full.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
+        let forget = self.forget.load(Ordering::Relaxed);
+        self.cut_offs.forget(Timestamp::from_millis(forget));
+        self.rules.forget(Timestamp::from_millis(forget));
         let mut tables = self.tables.write();
         let before = tables.sessions.len();
         let Tables {
-            sessions,
-            subjects,
-            not_before,
-            ..
+            sessions, subjects, ..
         } = &mut *tables;
-        not_before.retain(|_, at| now < at.plus(LONGEST_LIFE));
         sessions.retain(|_, session| now < session.expires());
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
@@ -280,11 +289,10 @@ impl NotBefore for MemoryStore {
         &self,
         subject: &Subject,
         at: Timestamp,
-        _: Timestamp,
+        forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        let mut tables = self.tables.write();
-        let known = tables.not_before.entry(subject.clone()).or_insert(at);
-        *known = at.max(*known);
+        self.cut_offs.raise(subject_name(subject), at);
+        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(Replication::default())
     }
 
@@ -293,7 +301,63 @@ impl NotBefore for MemoryStore {
     }
 
     fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
-        self.tables.read().not_before.get(subject).copied()
+        self.cut_offs.of(subject)
+    }
+
+    async fn add_rule(
+        &self,
+        rule: &RevocationRule,
+        forget: Timestamp,
+    ) -> Result<RuleAdded, StoreError> {
+        self.rules.forget(forget);
+        if !self.rules.has_room_for(rule) {
+            return Ok(RuleAdded::TooMany);
+        }
+        self.rules.add([rule.clone()]);
+        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        Ok(RuleAdded::Added {
+            change: None,
+            replication: Replication::default(),
+        })
+    }
+
+    fn rules(&self) -> Arc<Vec<RevocationRule>> {
+        self.rules.all()
+    }
+
+    fn is_ended_by_rule(&self, session: &Session) -> bool {
+        self.rules.ends(session)
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            entries: self.cut_offs.len(),
+            max: self.cut_offs.max(),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionWalk for MemoryStore {
+    async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
+        /// How many records are copied under the lock.
+        const BATCH: usize = 1000;
+        let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
+        for ids in ids.chunks(BATCH) {
+            let sessions = {
+                let tables = self.tables.read();
+                let known = |id: &SessionId| Some((*id, tables.sessions.get(id)?.clone()));
+                ids.iter().filter_map(known).collect()
+            };
+            let batch = Batch {
+                sessions,
+                unreadable: 0,
+            };
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

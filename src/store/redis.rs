@@ -6,7 +6,9 @@
 //! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
 
 mod connect;
+mod cut_off_log;
 mod ends;
+mod follow_cut_offs;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -30,6 +32,7 @@ mod sentinel;
 mod settings;
 mod timekeeping;
 mod upkeep;
+mod walk;
 mod wire;
 
 use std::sync::Arc;
@@ -95,6 +98,7 @@ impl RedisStore {
     /// it keeps `clock` at the time of all replicas. What is kept is encrypted with `key_ring`.
     #[must_use]
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
+        let max_cut_offs = settings.max_cut_offs;
         let keys = Keys::new(&settings.prefix);
         let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys);
         Self {
@@ -105,7 +109,7 @@ impl RedisStore {
             link: Arc::new(Link::new(settings, timekeeping)),
             waiting: Arc::default(),
             scripts: Arc::new(Scripts::new()),
-            not_before: Arc::default(),
+            not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
         }
     }
 
@@ -238,8 +242,7 @@ impl RedisStore {
 
 impl Prepare for RedisStore {
     async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
-        self.check_schema(wire.clone()).await?;
-        Ok(self.not_before.refresh(&self.keys, wire).await?)
+        self.check_schema(wire).await
     }
 }
 
@@ -285,10 +288,15 @@ fn stored(
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.read(id).await?.map(|stored| stored.session))
+        let session = self.read(id).await?.map(|stored| stored.session);
+        if let Some(session) = &session {
+            self.learn_cut_offs(session).await?;
+        }
+        Ok(session)
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.learn_cut_offs(session).await?;
         // First the index, so that no session exists that it does not know; a place in it for a
         // session that was not made after all is given up when somebody looks.
         self.put_into_index(id, session).await?;

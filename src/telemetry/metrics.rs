@@ -55,6 +55,12 @@ pub struct Metrics {
     pub touches_dropped: IntCounter,
     /// Sessions whose last activity has not been written yet.
     pub touches_pending: IntGauge,
+    /// Subjects with a cut-off that this replica knows.
+    pub cut_offs: IntGauge,
+    /// Whether this replica knows all cut-offs of the last two seconds.
+    pub cut_offs_fresh: IntGauge,
+    /// Requests for a front-channel logout that were refused because there were too many.
+    pub front_channel_refused: IntCounter,
     /// What the near cache does.
     pub near_cache: NearCacheMetrics,
 }
@@ -317,6 +323,27 @@ impl Metrics {
                 IntGauge::new(
                     "curfew_touches_pending",
                     "Sessions whose last activity has not been written to the session store yet.",
+                )?,
+            )?,
+            cut_offs: register(
+                &registry,
+                IntGauge::new(
+                    "curfew_cut_offs",
+                    "Subjects with a cut-off that this replica knows.",
+                )?,
+            )?,
+            cut_offs_fresh: register(
+                &registry,
+                IntGauge::new(
+                    "curfew_cut_offs_fresh",
+                    "Whether this replica knows all cut-offs of the last two seconds.",
+                )?,
+            )?,
+            front_channel_refused: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_front_channel_refused_total",
+                    "Front-channel logouts that were refused because there were too many.",
                 )?,
             )?,
             near_cache: NearCacheMetrics::new(&registry)?,

@@ -26,6 +26,9 @@ pub struct Replica {
     /// The version of records that it reads; 0 for a program that does not say it.
     #[serde(default)]
     pub records: u8,
+    /// How far it has read the cut-offs and revocation rules; `None` for a version that does not know rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocations: Option<u64>,
 }
 
 impl Replica {
@@ -41,6 +44,7 @@ impl Replica {
             version: build::VERSION.to_owned(),
             started: started.to_string(),
             records: Self::RECORDS,
+            revocations: None,
         }
     }
 }
@@ -117,6 +121,7 @@ mod tests {
             version: "1.0".to_owned(),
             started: START.to_string(),
             records: Replica::RECORDS,
+            revocations: None,
         }
     }
 

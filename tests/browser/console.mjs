@@ -110,6 +110,27 @@ await run({
     await accessible(page, "the policies");
   },
 
+  async "an emergency revocation shows its number before it is made"() {
+    const id = await start("mallory");
+    await page.goto(here("/console/"));
+    await page.getByRole("link", { name: "Revoke" }).click();
+    await accessible(page, "the form of a revocation");
+    await page.getByLabel("Group").fill("nobody-is-in-it");
+    await page.getByRole("button", { name: "Count sessions" }).click();
+    await page.getByRole("button", { name: "End 0 sessions" }).waitFor();
+    await accessible(page, "the number of a revocation");
+    await page.getByRole("link", { name: "Cancel" }).click();
+    await page.getByRole("button", { name: "Count sessions" }).click();
+    assert.match(await page.getByRole("alert").innerText(), /name a condition/);
+    await page.getByLabel("Group").fill("nobody-is-in-it");
+    await page.getByRole("button", { name: "Count sessions" }).click();
+    await page.getByRole("button", { name: "End 0 sessions" }).click();
+    assert.match(await main(), /in force on every known replica/);
+    await accessible(page, "what was revoked");
+    await page.goto(here(`/console/sessions/${id}`));
+    assert.match(await main(), /State\s+live/);
+  },
+
   async "how it is, and what happened"() {
     await page.getByRole("link", { name: "Health" }).click();
     assert.match(await main(), /This replica\s+ready/);

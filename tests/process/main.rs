@@ -24,6 +24,7 @@ mod questions;
 mod readme;
 mod recording;
 mod reload;
+mod revocation;
 mod sessions;
 mod supervision;
 mod traces;
@@ -33,6 +34,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use curfew::clock::Stopwatch;
+use curfew::session::Timestamp;
 use serde_json::{Value, json};
 use support::curfew::{Setup, client};
 use support::eventually;

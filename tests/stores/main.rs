@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cut_offs;
 mod ends;
 mod histories;
 mod migrations;
@@ -141,6 +142,8 @@ async fn everything(store: &RedisStore) {
     conformance::run(store, now()).await;
     conformance::run_queue(store, now()).await;
     conformance::run_not_before(store, now()).await;
+    conformance::run_rules(store, now()).await;
+    assert_eq!(store.read_cut_offs().await, Ok(true));
 }
 
 /// The rights that docs/redis.md tells the reader to grant.

@@ -163,14 +163,7 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
     let advice = Advice::default();
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
-    let replicas = alone();
-    let upkeep = two.upkeep(
-        &policies,
-        &advice,
-        &metrics,
-        &replicas,
-        CancellationToken::new(),
-    );
+    let upkeep = two.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let looking = async {
         for minutes in [1, 2] {
             let at = now().plus(minutes * MINUTE);
@@ -186,7 +179,12 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
         () = upkeep => unreachable!("it is not told to stop"),
         () = looking => {}
     }
-    // A process that starts later knows it with its first connection.
+    // A process that starts later knows it of each session that it loads, before it has read the rest.
     let three = Running::connected(settings(&server.url())).await;
+    one.create(ID, &session()).await.unwrap();
+    assert!(!three.is_fresh());
+    assert!(three.load(ID).await.unwrap().is_some());
     assert!(three.known_not_before(&alice).is_some());
+    assert_eq!(three.read_cut_offs().await, Ok(true));
+    assert!(three.is_fresh());
 }

@@ -56,9 +56,15 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let policies = Live::new(super::migrations::policies());
     let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let whole = async || -> bool { server.command(&[b"EXISTS", b"test:progress:healed"]) };
+    let whole = async || -> bool {
+        let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
+        healed && metrics.cut_offs_fresh.get() == 1
+    };
     let replicas = alone();
     tokio::select! {
+        () = store.follow_cut_offs(&policies, &advice, &metrics, stop.clone()) => {
+            unreachable!("it goes on")
+        }
         () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it goes on"),
         () = eventually("the indexes are whole", whole) => {}
     }

@@ -450,3 +450,43 @@ async fn a_new_sign_in_ends_the_session_before() {
     ));
     assert_eq!(person.get("/console/").await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_revocation_shows_its_number_before_it_is_made() {
+    let fixture = Fixture::new();
+    fixture.bench.sign_in("default").await;
+    fixture.bench.sign_in("strict").await;
+    fixture.bench.at(MINUTE);
+    let mut person = Person::new(&fixture);
+    assert_eq!(person.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
+    person.come_in().await;
+    let (status, page) = person.get("/console/revoke").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("No revocation is in force")
+            && !page.contains("method=\"post\" action=\"/console/revoke\"")
+    );
+    let (status, page) = person.get("/console/revoke?count=yes").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(page.contains("role=\"alert\"") && page.contains("name a condition"));
+    let (_, page) = person.get("/console/revoke?policy=strict&count=yes").await;
+    assert!(page.contains("<button>End 1 session</button>"), "{page}");
+    assert!(page.contains("name=\"policy\" value=\"strict\""), "{page}");
+    let (_, page) = person
+        .get("/console/revoke?host=app.example.com&count=yes")
+        .await;
+    assert!(page.contains("<button>End 2 sessions</button>"), "{page}");
+    assert!(page.contains("2 of these sessions do not say"), "{page}");
+    let (_, page) = person.get("/console/revoke?group=%3Cb%3E&count=yes").await;
+    assert!(!page.contains("<b>"), "{page}");
+    let refused = person
+        .send("POST", "/console/revoke", "policy=strict", "cross-site")
+        .await;
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let revoked = person.post("/console/revoke", "policy=strict").await;
+    assert_eq!(revoked.status(), StatusCode::OK);
+    let (_, page) = person.get("/console/revoke").await;
+    assert!(page.contains("policy=strict"), "{page}");
+    let refused = person.post("/console/revoke", "policy=").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+}

@@ -104,6 +104,7 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
         stream_length: raw.events.stream.then_some(raw.events.stream_length),
         migrate: store.migrate,
         sealed_only: store.sealed_only,
+        max_cut_offs: from_url.max_cut_offs,
         topology: from_url.topology,
         database: from_url.database,
     });

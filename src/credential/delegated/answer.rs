@@ -108,6 +108,7 @@ impl Delegated {
             add(Attributes::GROUPS_STATE, mark);
         }
         add(Attributes::GROUPS, groups);
+        add(Attributes::ISSUER, said.issuer.iter().cloned().collect());
         add(Attributes::PROVIDER, said.provider_names.clone());
         add(Attributes::SOURCE, vec!["delegated".to_owned()]);
         Attributes::new(attributes).map_err(|_| Unusable::Attributes)

@@ -114,6 +114,8 @@ pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
 pub(in crate::credential) struct Said {
     /// When the subject signed in.
     pub(in crate::credential) signed_in: Option<Timestamp>,
+    /// The issuer.
+    pub(in crate::credential) issuer: Option<String>,
     /// What stands for the session and the subject at the provider.
     pub(in crate::credential) provider_names: Vec<String>,
     /// Whether the groups are elsewhere.
@@ -130,6 +132,9 @@ impl Said {
             text("sub").map(|sub| provider_subject(issuer, sub)),
         ];
         Self {
+            issuer: Some(issuer)
+                .filter(|issuer| !issuer.is_empty() && Attributes::is_value(issuer))
+                .map(str::to_owned),
             signed_in: time(claims, "auth_time").ok().flatten(),
             provider_names: names.iter().flatten().map(Subject::to_string).collect(),
             unknown_groups: is_by_reference(claims, Attributes::GROUPS),

@@ -307,6 +307,9 @@ impl Issuer {
     ) -> Result<Attributes, InvalidJwt> {
         let mut attributes = BTreeMap::new();
         attributes.insert(Attributes::SOURCE.to_owned(), vec![source.to_owned()]);
+        if Attributes::is_value(&self.issuer) {
+            attributes.insert(Attributes::ISSUER.to_owned(), vec![self.issuer.clone()]);
+        }
         let names = Said::of(claims).provider_names;
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);

@@ -32,6 +32,7 @@ async fn passes_the_conformance_suite() {
     conformance::run(&store, START).await;
     conformance::run_queue(&store, START).await;
     conformance::run_not_before(&store, START).await;
+    conformance::run_rules(&store, START).await;
 }
 
 #[tokio::test]

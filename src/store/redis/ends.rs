@@ -8,6 +8,7 @@
 //! where one is missing, a message of somebody else may be missing, too.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
+use super::not_before::LocalCopy;
 use super::open::{self, Credentials};
 use super::settings::Address;
 use super::wire::Wire;
@@ -41,6 +43,7 @@ const SOURCE: &str = "near_cache";
 const END: u8 = b'e';
 const BEGIN_BEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
+const CUT_OFFS: u8 = b'c';
 /// Bytes of what stands for a process that listens, in its beats.
 const LISTENER: usize = 8;
 
@@ -53,6 +56,8 @@ pub(super) enum Message {
     Beat(Beat),
     /// Who is there, in JSON.
     Introduction(Replica),
+    /// The cut-offs have changed.
+    CutOffs,
 }
 
 /// What a process says to itself.
@@ -69,6 +74,7 @@ pub(super) struct Beat {
 impl Message {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
+            Self::CutOffs => vec![CUT_OFFS],
             Self::Introduction(replica) => {
                 let json = serde_json::to_vec(replica).unwrap_or_default();
                 [&[INTRODUCTION][..], &json].concat()
@@ -105,6 +111,7 @@ impl Message {
                     number: u64::from_be_bytes(number.try_into().ok()?),
                 }))
             }
+            CUT_OFFS => rest.is_empty().then_some(Self::CutOffs),
             INTRODUCTION => serde_json::from_slice(rest).ok().map(Self::Introduction),
             _ => None,
         }
@@ -272,6 +279,7 @@ impl RedisStore {
                 clock,
                 advice,
                 replicas,
+                cut_offs: &self.not_before,
             };
             let passing = |why: &str| Interruption::Passing(why.to_owned());
             tokio::select! {
@@ -294,6 +302,7 @@ struct Following<'a> {
     clock: &'a dyn Clock,
     advice: &'a Advice,
     replicas: &'a Replicas,
+    cut_offs: &'a LocalCopy,
 }
 
 impl Following<'_> {
@@ -301,14 +310,10 @@ impl Following<'_> {
     async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> Interruption {
         let mut number = 0_u64;
         loop {
-            if number.is_multiple_of(BEATS_TO_INTRODUCTION) {
-                let introduction = Message::Introduction(self.replicas.this().clone());
-                let mut publish = redis::cmd("PUBLISH");
-                publish.arg(channel).arg(introduction.encode());
-                // Whoever listens hears what is said on any server.
-                if let Err(error) = wire.clone().ask(servers.first(), &publish).await {
-                    return error.into();
-                }
+            if number.is_multiple_of(BEATS_TO_INTRODUCTION)
+                && let Err(error) = self.introduce(&wire, servers, channel).await
+            {
+                return error.into();
             }
             number += 1;
             let beats = self.beats.lock().next(self.clock.now());
@@ -320,11 +325,40 @@ impl Following<'_> {
             });
             let sent = tokio::time::timeout(SILENCE, try_join_all(sending)).await;
             match sent {
-                Ok(Ok(_)) => tokio::time::sleep(BEAT).await,
+                Ok(Ok(_)) => {
+                    let mut pause = std::pin::pin!(tokio::time::sleep(BEAT));
+                    loop {
+                        tokio::select! {
+                            () = &mut pause => break,
+                            () = self.cut_offs.confirm.notified() => {
+                                if let Err(error) = self.introduce(&wire, servers, channel).await {
+                                    return error.into();
+                                }
+                            }
+                        }
+                    }
+                }
                 Ok(Err(error)) => return error.into(),
                 Err(_) => return Interruption::Passing("a beat could not be sent".to_owned()),
             }
         }
+    }
+
+    /// Tells the others that this replica is there, and how far it has read the cut-offs and rules.
+    async fn introduce(
+        &self,
+        wire: &Wire,
+        servers: &[Address],
+        channel: &[u8],
+    ) -> redis::RedisResult<()> {
+        let introduction = Message::Introduction(Replica {
+            revocations: Some(self.cut_offs.read_to.load(Ordering::Acquire)),
+            ..self.replicas.this().clone()
+        });
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(channel).arg(introduction.encode());
+        // Whoever listens hears what is said on any server.
+        wire.clone().ask(servers.first(), &publish).await.map(drop)
     }
 
     /// Hears what is said, until nothing is said for too long.
@@ -359,6 +393,7 @@ impl Following<'_> {
                         return Ok(since);
                     }
                 }
+                Some(Message::CutOffs) => self.cut_offs.changed.notify_one(),
                 Some(Message::Introduction(replica)) => {
                     self.replicas.hear(replica, self.clock.now());
                 }
@@ -384,7 +419,12 @@ mod tests {
             number: 7,
         };
         let replica = Message::Introduction(Replica::this(START));
-        for message in [Message::End(id, START), Message::Beat(beat), replica] {
+        for message in [
+            Message::End(id, START),
+            Message::Beat(beat),
+            Message::CutOffs,
+            replica,
+        ] {
             let bytes = message.encode();
             assert_eq!(Message::decode(&bytes), Some(message));
             assert_eq!(Message::decode(&[&bytes[..], b"x"].concat()), None);

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use super::format::Format;
-use super::{ends, info, record, stored};
+use super::{cut_off_log, ends, info, record, stored};
 use crate::credential::{KeyRing, SealedFor, SigningKey};
 use crate::session::{SessionId, State, Timestamp};
+use crate::store::cut_offs::CutOffs;
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
@@ -70,6 +71,22 @@ pub fn reply(data: &[u8]) {
     if let Ok(text) = redis::from_redis_value_ref::<String>(&value) {
         let _ = info::advice(&text, false);
         let _ = info::advice(&text, true);
+    }
+    if let Ok(members) = redis::from_redis_value_ref::<Vec<cut_off_log::Member>>(&value) {
+        let table = CutOffs::new(100);
+        let mut progress = cut_off_log::Progress::default();
+        progress.changes(1, &[], &table);
+        progress.changes(2, &members, &table);
+        if let Some(page) = progress.page() {
+            progress.take_page(page, &members, &table);
+        }
+        for rule in members.iter().filter_map(cut_off_log::rule_of) {
+            let again = (
+                cut_off_log::rule_member(&rule),
+                cut_off_log::RULES + rule.before.as_millis(),
+            );
+            assert_eq!(cut_off_log::rule_of(&again), Some(rule));
+        }
     }
     let answer = redis::from_redis_value::<(i64, Option<Vec<u8>>)>(value);
     if let Ok((expiry, bytes)) = answer {

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use redis::{Cmd, Pipeline};
 
 use super::RedisStore;
-use super::keys::subject_name;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
+use crate::store::cut_offs::subject_name;
 use crate::store::{Cursor, Page, StoreError};
 
 /// How long after it was put into an index a session that is not there never comes any more: who

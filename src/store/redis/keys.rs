@@ -1,6 +1,5 @@
-use sha2::{Digest, Sha256};
-
 use crate::session::{SessionId, Subject};
+use crate::store::cut_offs::subject_name;
 
 /// The names of Curfew's keys in Redis, all under one prefix.
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ impl Keys {
         self.key(b"{q}", b"events")
     }
 
-    /// The times before which subjects' sessions have all ended.
+    /// The cut-offs of subjects, the log of their changes, and the rules.
     pub(super) fn not_before(&self) -> Vec<u8> {
         self.key(b"not-before", b"")
     }
@@ -85,17 +84,6 @@ impl Keys {
     fn key(&self, kind: &[u8], name: &[u8]) -> Vec<u8> {
         [&self.prefix, kind, name].concat()
     }
-}
-
-/// What stands for a subject in keys: 16 bytes of a hash, so that no personal data is in them.
-pub(super) fn subject_name(subject: &Subject) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(b"curfew subject 1\0");
-    hash.update(subject.as_str());
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut name = [0; 16];
-    name.copy_from_slice(&digest[..16]);
-    name
 }
 
 #[cfg(test)]

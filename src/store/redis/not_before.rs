@@ -1,75 +1,120 @@
-//! The times before which subjects' sessions have ended: a sorted set, of which every process has
-//! a copy that is looked after every second. It is small: only subjects that were revoked are in it.
+//! The cut-offs of subjects: a sorted set, of which every replica has a copy. The replica follows the set on a
+//! connection of its own (`follow_cut_offs.rs`). While its copy is not fresh, it asks for the cut-offs of a session
+//! whenever it loads the session.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::RwLock;
-use redis::RedisResult;
+use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::keys::{Keys, subject_name};
-use super::wire::Wire;
-use crate::clock::Clock;
-use crate::session::{Subject, Timestamp};
-use crate::store::{NotBefore, Replication, StoreError};
+use super::cut_off_log::{LOG, Member, RULES, rule_member, rule_of};
+use super::ends::Message;
+use super::follow_cut_offs::Reader;
+use crate::clock::{Clock, SteadyClock};
+use crate::revocation::RevocationRule;
+use crate::session::{Session, State, Subject, Timestamp};
+use crate::store::cut_offs::{CutOffs, subject_name};
+use crate::store::revocation_rules::RevocationRules;
+use crate::store::{
+    MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError,
+};
 
-/// A copy of the times.
-#[derive(Default)]
+/// How long after a complete read the copy counts as complete: as long as a near cache may lag behind.
+const LEASE: Duration = crate::store::cached::LEASE;
+/// The member that holds the general cut-off.
+pub(super) const GENERAL: &str = "*";
+
+/// What this replica knows of the cut-offs.
 pub(super) struct LocalCopy {
-    table: RwLock<Table>,
-}
-
-#[derive(Default)]
-struct Table {
-    /// The number of changes when it was read.
-    changes: Option<u64>,
-    times: HashMap<[u8; 16], Timestamp>,
-}
-
-impl Table {
-    /// What is known stays known, even where a fail-over has lost it.
-    fn note(&mut self, name: [u8; 16], at: Timestamp) {
-        let known = self.times.entry(name).or_insert(at);
-        *known = at.max(*known);
-    }
+    /// The most cut-offs in Redis.
+    pub(super) max: usize,
+    pub(super) table: CutOffs,
+    pub(super) rules: RevocationRules,
+    pub(super) reader: tokio::sync::Mutex<Reader>,
+    /// Set when a change is announced.
+    pub(super) changed: Notify,
+    /// Set when the other replicas should hear how far this one has read.
+    pub(super) confirm: Notify,
+    /// The last change that was read, without a gap before it.
+    pub(super) read_to: AtomicU64,
+    steady: SteadyClock,
+    /// Until when the copy counts as complete, in milliseconds of `steady`.
+    fresh_until: AtomicU64,
 }
 
 impl LocalCopy {
-    /// Reads the times, if they have changed.
-    pub(super) async fn refresh(&self, keys: &Keys, mut wire: Wire) -> RedisResult<()> {
-        let mut ask = redis::cmd("ZSCORE");
-        ask.arg(keys.not_before()).arg("");
-        let changes: Option<u64> = ask.query_async(&mut wire).await?;
-        if changes == self.table.read().changes {
+    /// A copy of at most `max` cut-offs.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            // Room for those that Redis gave up a moment ago, or lost.
+            table: CutOffs::new(max + max / 8),
+            rules: RevocationRules::new(),
+            reader: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            confirm: Notify::new(),
+            read_to: AtomicU64::new(0),
+            steady: SteadyClock::new(),
+            fresh_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn steady_now(&self) -> Timestamp {
+        self.steady.now()
+    }
+
+    /// Notes that the copy had all that the store had at `since`.
+    pub(super) fn complete_at(&self, since: Timestamp) {
+        let until = since.plus(LEASE).as_millis();
+        self.fresh_until.fetch_max(until, Ordering::Release);
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.steady.now().as_millis() < self.fresh_until.load(Ordering::Acquire)
+    }
+}
+
+impl RedisStore {
+    /// Asks for the cut-offs of a live session, where the copy may miss some.
+    pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
+        if session.state != State::Live || self.not_before.is_fresh() {
             return Ok(());
         }
-        let mut read = redis::cmd("ZRANGE");
-        read.arg(keys.not_before()).arg(0).arg(-1).arg("WITHSCORES");
-        let all: Vec<(Vec<u8>, u64)> = read.query_async(&mut wire).await?;
-        let mut table = self.table.write();
-        table.changes = changes;
-        for (name, at) in all {
-            if let Ok(name) = name.try_into() {
-                table.note(name, Timestamp::from_millis(at));
+        let key = self.keys.not_before();
+        let names: Vec<_> = std::iter::once(session.subject.clone())
+            .chain(session.provider_names())
+            .map(|subject| subject_name(&subject))
+            .collect();
+        let mut ask = redis::pipe();
+        ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
+        for name in &names {
+            ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
+        }
+        let rules = redis::cmd("ZRANGEBYSCORE")
+            .arg(&key)
+            .arg(RULES)
+            .arg(format!("({LOG}"))
+            .arg("WITHSCORES")
+            .clone();
+        // Two questions: their answers are of different types.
+        let (times, rules) = tokio::try_join!(
+            self.repeat::<Vec<Option<u64>>>(&ask),
+            self.repeat::<Vec<Member>>(&rules),
+        )?;
+        self.not_before.rules.add(rules.iter().filter_map(rule_of));
+        let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
+        if let Some(at) = times.next().flatten() {
+            self.not_before.table.raise_general(at);
+        }
+        for (name, at) in names.into_iter().zip(times) {
+            if let Some(at) = at {
+                self.not_before.table.raise(name, at);
             }
         }
         Ok(())
-    }
-
-    fn note(&self, subject: &Subject, at: Timestamp) {
-        let mut table = self.table.write();
-        table.note(subject_name(subject), at);
-        // Another process may have changed something else meanwhile.
-        table.changes = None;
-    }
-
-    fn get(&self, subject: &Subject) -> Option<Timestamp> {
-        let table = self.table.read();
-        if table.times.is_empty() {
-            return None;
-        }
-        table.times.get(&subject_name(subject)).copied()
     }
 }
 
@@ -81,27 +126,81 @@ impl NotBefore for RedisStore {
         at: Timestamp,
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        let key = self.keys.not_before();
-        let mut note = self.scripts.not_before.key(&key);
-        note.arg(&subject_name(subject)[..])
+        let (key, name) = (self.keys.not_before(), subject_name(subject));
+        let mut note = self.scripts.cut_off.key(&key);
+        note.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget.as_millis())
-            .arg(self.link.clock().now().as_millis());
-        self.once::<()>(&note).await?;
-        self.not_before.note(subject, at);
+            .arg(self.link.clock().now().as_millis())
+            .arg(self.not_before.max)
+            .arg(self.keys.ends())
+            .arg(Message::CutOffs.encode());
+        self.once::<u64>(&note).await?;
+        self.not_before.table.raise(name, at);
         // Noting it again makes the connection that waits one that has written.
         Ok(self.replication_after(&note, &key).await)
     }
 
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
-        let mut ask = redis::cmd("ZSCORE");
-        ask.arg(self.keys.not_before())
-            .arg(&subject_name(subject)[..]);
-        let at: Option<u64> = self.repeat(&ask).await?;
-        Ok(at.map(Timestamp::from_millis))
+        let key = self.keys.not_before();
+        let mut ask = redis::pipe();
+        ask.cmd("ZSCORE")
+            .arg(&key)
+            .arg(&subject_name(subject)[..])
+            .cmd("ZSCORE")
+            .arg(&key)
+            .arg(GENERAL);
+        let (own, general): (Option<u64>, Option<u64>) = self.repeat(&ask).await?;
+        Ok(own.max(general).map(Timestamp::from_millis))
     }
 
     fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
-        self.not_before.get(subject)
+        self.not_before.table.of(subject)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.not_before.is_fresh()
+    }
+
+    async fn add_rule(
+        &self,
+        rule: &RevocationRule,
+        forget: Timestamp,
+    ) -> Result<RuleAdded, StoreError> {
+        let key = self.keys.not_before();
+        let mut add = self.scripts.rule.key(&key);
+        add.arg(rule_member(rule))
+            .arg(rule.before.as_millis())
+            .arg(forget.as_millis())
+            .arg(self.link.clock().now().as_millis())
+            .arg(MAX_REVOCATION_RULES)
+            .arg(self.keys.ends())
+            .arg(Message::CutOffs.encode())
+            .arg(u8::from(rule.conditions.is_everybody()));
+        let change: u64 = self.once(&add).await?;
+        if change == 0 {
+            return Ok(RuleAdded::TooMany);
+        }
+        self.not_before.rules.add([rule.clone()]);
+        self.not_before.confirm.notify_one();
+        Ok(RuleAdded::Added {
+            change: Some(change),
+            replication: self.replication_after(&add, &key).await,
+        })
+    }
+
+    fn rules(&self) -> Arc<Vec<RevocationRule>> {
+        self.not_before.rules.all()
+    }
+
+    fn is_ended_by_rule(&self, session: &Session) -> bool {
+        self.not_before.rules.ends(session)
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            entries: self.not_before.table.len(),
+            max: self.not_before.max,
+        }
     }
 }

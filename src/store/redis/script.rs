@@ -11,7 +11,9 @@ pub(super) struct Scripts {
     pub(super) swap: Script,
     pub(super) claim: Script,
     pub(super) settle: Script,
-    pub(super) not_before: Script,
+    pub(super) cut_off: Script,
+    pub(super) forget_cut_offs: Script,
+    pub(super) rule: Script,
     pub(super) schema: Script,
     pub(super) renew: Script,
     pub(super) postpone: Script,
@@ -21,10 +23,14 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             replace: Script::new(include_str!("../../../migrations/0001_replace.lua")),
-            swap: Script::new(include_str!("../../../migrations/0009_swap.lua")),
+            swap: Script::new(include_str!("../../../migrations/0012_swap.lua")),
             claim: Script::new(include_str!("../../../migrations/0003_claim.lua")),
             settle: Script::new(include_str!("../../../migrations/0004_settle.lua")),
-            not_before: Script::new(include_str!("../../../migrations/0005_not_before.lua")),
+            cut_off: Script::new(include_str!("../../../migrations/0009_cut_off.lua")),
+            forget_cut_offs: Script::new(include_str!(
+                "../../../migrations/0010_forget_cut_offs.lua"
+            )),
+            rule: Script::new(include_str!("../../../migrations/0011_rule.lua")),
             schema: Script::new(include_str!("../../../migrations/0006_schema.lua")),
             renew: Script::new(include_str!("../../../migrations/0007_renew.lua")),
             postpone: Script::new(include_str!("../../../migrations/0008_postpone.lua")),

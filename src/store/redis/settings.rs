@@ -7,6 +7,7 @@ use url::Url;
 
 use super::ConnectError;
 use crate::secret::Secret;
+use crate::store::MAX_CUT_OFFS;
 
 /// How to reach Redis.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct RedisSettings {
     pub migrate: bool,
     /// Whether records that are not encrypted are refused from the start.
     pub sealed_only: bool,
+    /// The most cut-offs of subjects that are kept one by one.
+    pub max_cut_offs: usize,
 }
 
 impl RedisSettings {
@@ -63,6 +66,7 @@ impl RedisSettings {
             stream_length: None,
             migrate: true,
             sealed_only: false,
+            max_cut_offs: MAX_CUT_OFFS,
         }
     }
 }

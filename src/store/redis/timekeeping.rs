@@ -27,7 +27,7 @@ impl Timekeeping {
             clock,
             key_ring,
             key: keys.timeline(),
-            swap: Script::new(include_str!("../../../migrations/0009_swap.lua")),
+            swap: Script::new(include_str!("../../../migrations/0012_swap.lua")),
         }
     }
 

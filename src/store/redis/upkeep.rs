@@ -10,8 +10,7 @@ use crate::policy::Policies;
 use crate::store::StoreError;
 use crate::telemetry::{Advice, Metrics, Replicas};
 
-/// How often the times before which subjects' sessions have ended are read, and the clock is
-/// looked at.
+/// How often the clock is looked at.
 const QUICK: Duration = Duration::from_secs(1);
 /// How often the rest is looked at, and tried again.
 const SLOW: Duration = Duration::from_secs(10);
@@ -42,10 +41,6 @@ impl RedisStore {
         let quick = async {
             loop {
                 self.look_at_clock(advice, metrics);
-                let unknown = patient.refresh_not_before().await.err().map(|error| {
-                    format!("what was revoked elsewhere in the last seconds is not known: {error}")
-                });
-                advice.set("revocations", unknown.into_iter().collect());
                 if let Err(error) = patient.look_at_schema().await {
                     tracing::debug!(%error, "could not read the schema");
                 }
@@ -74,15 +69,6 @@ impl RedisStore {
         let sealing = patient.keep_sealed(advice);
         stop.run_until_cancelled(async { tokio::join!(quick, slow, sealing) })
             .await;
-    }
-
-    async fn refresh_not_before(&self) -> Result<(), StoreError> {
-        let wire = self.link.wire(self.budget).await?;
-        let refresh = self.not_before.refresh(&self.keys, wire);
-        match tokio::time::timeout(self.budget, refresh).await {
-            Ok(refreshed) => Ok(refreshed?),
-            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
-        }
     }
 
     async fn set_to_rights(

@@ -9,6 +9,10 @@ pub enum Action {
     SessionDisplaced,
     /// All sessions of a subject that started before a time have ended.
     SubjectRevoked,
+    /// An emergency revocation is in force.
+    RevocationDeclared,
+    /// The sessions of an emergency revocation were ended one by one.
+    RevocationFinished,
     /// An identity provider ended sessions.
     ProviderLogout,
     /// A sign-in by an identity provider was refused.
@@ -41,11 +45,13 @@ pub enum Action {
 
 impl Action {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionDisplaced,
         Self::SubjectRevoked,
+        Self::RevocationDeclared,
+        Self::RevocationFinished,
         Self::ProviderLogout,
         Self::LoginRefused,
         Self::ConsoleEntered,
@@ -70,6 +76,8 @@ impl Action {
             Self::SessionEnded => "session.ended",
             Self::SessionDisplaced => "session.displaced",
             Self::SubjectRevoked => "subject.revoked",
+            Self::RevocationDeclared => "revocation.declared",
+            Self::RevocationFinished => "revocation.finished",
             Self::ProviderLogout => "provider.logout",
             Self::LoginRefused => "login.refused",
             Self::ConsoleEntered => "console.entered",

@@ -4,6 +4,7 @@ use super::{Action, event};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::events::SessionEnded;
+use crate::revocation::RevocationRule;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 
 /// A session was started.
@@ -57,6 +58,24 @@ pub fn provider_logout(whom: &Whom, channel: &'static str, revoked: usize, actor
         curfew.logout.whole_subject = !whom.one,
         curfew.logout.revoked = revoked,
     }, "an identity provider ended sessions");
+}
+
+/// All sessions that meet conditions and started before a time have ended, on every replica that knows the rule.
+pub fn revocation_declared(rule: &RevocationRule, actor: &Actor) {
+    event!(warn, Action::RevocationDeclared, "success", actor, {
+        curfew.not_before = %rule.before,
+        curfew.revocation.conditions = rule.conditions.to_string(),
+    }, "emergency revocation");
+}
+
+/// The sessions of an emergency revocation were ended one by one. `complete` is false where the store failed on the way.
+pub fn revocation_finished(rule: &RevocationRule, ended: usize, complete: bool, actor: &Actor) {
+    event!(info, Action::RevocationFinished, "success", actor, {
+        curfew.not_before = %rule.before,
+        curfew.revocation.conditions = rule.conditions.to_string(),
+        curfew.revocation.ended = ended,
+        curfew.revocation.complete = complete,
+    }, "sessions of an emergency revocation ended");
 }
 
 /// A session that had ended was there again, after a fail-over of the store, and was ended again.

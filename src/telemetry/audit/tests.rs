@@ -12,6 +12,7 @@ use super::*;
 use crate::actor::{Actor, ActorKind};
 use crate::credential::jwt::Whom;
 use crate::events::SessionEnded;
+use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{DenyReason, EndReason, SessionId, Subject};
 use crate::telemetry::denials::More;
 use crate::testing::{START, session_of};
@@ -78,6 +79,12 @@ fn write_all() -> Vec<Seen> {
         session_came_back(id, &session);
         session_displaced(id, &subject, id, &actor);
         subject_revoked(&subject, START, &actor);
+        let rule = RevocationRule {
+            conditions: RevocationConditions::default(),
+            before: START,
+        };
+        revocation_declared(&rule, &actor);
+        revocation_finished(&rule, 1, true, &actor);
         let whom = Whom {
             name: Subject::of_provider(id),
             one: true,

@@ -1,0 +1,139 @@
+"""What a million cut-offs cost: two Curfews side by side, one on a Redis with none, one on a Redis with many.
+
+Rounds are interleaved, each request at its time. In each round, the Redis with many gets new cut-offs all the time. Writes
+target/bench/cut_offs.json.
+"""
+
+import argparse
+import hashlib
+import json
+import socket
+import statistics
+import threading
+import time
+import urllib.request
+
+from processes import WORK, Curfew, Keys, Redis, asked, built, seed
+
+KEY = b"curfew:not-before"
+BATCH = 10_000
+
+
+def command(*words):
+    """A command as Redis reads it."""
+    parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
+    return b"".join(lines)
+
+
+def fill(redis, count):
+    """Writes so many cut-offs."""
+    begin = int(time.time() * 1000) - 3_600_000
+    with socket.create_connection(("127.0.0.1", redis.port)) as connection:
+        answers = connection.makefile("rb")
+        for first in range(0, count, BATCH):
+            members = []
+            for number in range(first, min(first + BATCH, count)):
+                members += [begin + number * 3600 // 1000, hashlib.sha256(b"%d" % number).digest()[:16]]
+            connection.sendall(command("ZADD", KEY, *members))
+            answers.readline()
+        connection.sendall(command("ZADD", KEY, int(time.time() * 1000), b""))
+        answers.readline()
+
+
+def used_memory(redis):
+    return int(redis.command("INFO", "memory").split("used_memory:")[1].split()[0])
+
+
+def wait_until_read(service, count):
+    begin = time.monotonic()
+    while service.metrics().get("curfew_cut_offs", 0) < count or not service.metrics()["curfew_cut_offs_fresh"]:
+        if time.monotonic() - begin > 120:
+            raise SystemExit("the cut-offs were not read")
+        time.sleep(0.1)
+    return time.monotonic() - begin
+
+
+def revoke_now_and_then(service, stop, rate):
+    """Cuts subjects off over the admin API, until stopped."""
+    number = 0
+    while not stop.wait(1 / rate):
+        number += 1
+        url = f"http://{service.address('admin')}/api/v1/sessions?subject=nobody-{number}"
+        headers = {"Authorization": f"Bearer {service.keys.admin_token}"}
+        urllib.request.urlopen(urllib.request.Request(url, method="DELETE", headers=headers)).read()
+
+
+def side_by_side(options, programs, near):
+    """Latencies of both, a pair for each round; and what the cut-offs take."""
+    keys = Keys(programs["curfew"])
+    redis = {"none": Redis(), "many": Redis()}
+    empty = used_memory(redis["many"])
+    fill(redis["many"], options.entries)
+    found = {"redis_bytes_per_entry": (used_memory(redis["many"]) - empty) / options.entries}
+    services, tokens = {}, {}
+    for name, store in redis.items():
+        services[name] = Curfew(
+            programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near
+        )
+    found["seconds_to_read"] = wait_until_read(services["many"], options.entries)
+    # Both have the same sessions, and only the cut-offs make a difference.
+    memory = {name: service.memory("VmRSS") for name, service in services.items()}
+    found["replica_bytes_per_entry"] = (memory["many"] - memory["none"]) / options.entries
+    for name, service in services.items():
+        tokens[name] = seed(programs["load"], service, 10_000)
+    rounds = {name: [] for name in services}
+    for number in range(options.rounds + 1):
+        order = list(services) if number % 2 else list(services)[::-1]
+        for name in order:
+            stop = threading.Event()
+            # The same work for both: each revokes as often as the other.
+            revoking = threading.Thread(target=revoke_now_and_then, args=(services[name], stop, options.changes))
+            revoking.start()
+            load = ("http", services[name].address("check"), tokens[name], options.seconds, 32, options.rate)
+            one = asked(programs["load"], *load)
+            stop.set()
+            revoking.join()
+            if number:
+                rounds[name].append(one)
+    for process in (*services.values(), *redis.values()):
+        process.stop()
+    for field in ("p50_us", "p99_us"):
+        for name in rounds:
+            found[f"{name}_{field}"] = statistics.median(one[field] for one in rounds[name])
+        pairs = zip(rounds["many"], rounds["none"], strict=True)
+        found[f"ratio_{field}"] = statistics.median(many[field] / none[field] for many, none in pairs)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=8)
+    parser.add_argument("--rate", type=int, default=8000, help="checks a second")
+    parser.add_argument("--changes", type=int, default=10, help="new cut-offs a second")
+    options = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    programs = built()
+    found = {
+        "with the near cache": side_by_side(options, programs, "100000"),
+        "Redis at each check": side_by_side(options, programs, "0"),
+    }
+    (WORK / "cut_offs.json").write_text(json.dumps(found, indent=2))
+    print(f"|  | p50 µs with none | with {options.entries:,} | ÷ | p99 µs with none | with {options.entries:,} | ÷ |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for name, one in found.items():
+        cells = []
+        for field in ("p50_us", "p99_us"):
+            cells += [f"{one[f'none_{field}']:,.0f}", f"{one[f'many_{field}']:,.0f}", f"{one[f'ratio_{field}']:.2f}"]
+        print(f"| {name} | {' | '.join(cells)} |")
+    one = found["with the near cache"]
+    print(
+        f"\nBytes an entry: {one['replica_bytes_per_entry']:.0f} in a replica, "
+        f"{one['redis_bytes_per_entry']:.0f} in Redis. A replica read all of them in {one['seconds_to_read']:.1f} s."
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::bail;
+use clap::Args;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::admin_api::{AdminApi, AdminArgs};
+use super::table::{Table, printable};
+
+const PATH: &str = "/api/v1/revocations";
+
+#[derive(Args, Debug)]
+pub(super) struct RevokeArgs {
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    conditions: Conditions,
+    /// Only sessions that started before this time, such as 2026-11-23T09:30:00Z; now when left out.
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// Only count the sessions that would end.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before.
+    #[arg(short, long)]
+    yes: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = true)]
+struct Conditions {
+    /// Every session.
+    #[arg(long, conflicts_with_all = ["policy", "host", "source", "group", "provider"])]
+    everybody: bool,
+    /// Sessions with this home policy.
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// Sessions that were signed in at this host; those whose record does not say it, too.
+    #[arg(long)]
+    host: Option<String>,
+    /// Sessions that began by this source.
+    #[arg(long, value_parser = ["token", "login", "jwt", "delegated"])]
+    source: Option<String>,
+    /// Sessions of members of this group; those whose groups are not known, too.
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+    /// Sessions of this identity provider, by its issuer.
+    #[arg(long, value_name = "ISSUER")]
+    provider: Option<String>,
+}
+
+impl RevokeArgs {
+    fn body(&self, dry_run: bool) -> Value {
+        let conditions = &self.conditions;
+        let mut body = Map::new();
+        for (name, value) in [
+            ("policy", &conditions.policy),
+            ("host", &conditions.host),
+            ("source", &conditions.source),
+            ("group", &conditions.group),
+            ("provider", &conditions.provider),
+            ("before", &self.before),
+        ] {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), json!(value));
+            }
+        }
+        body.insert("everybody".to_owned(), json!(conditions.everybody));
+        body.insert("dry_run".to_owned(), json!(dry_run));
+        Value::Object(body)
+    }
+}
+
+pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
+    super::runtime()?.block_on(async {
+        let api = args.admin.client()?;
+        if args.dry_run || !args.yes {
+            let counted = call(&api, args.body(true)).await?;
+            if args.dry_run && args.json {
+                return show(&counted);
+            }
+            // What follows may be JSON for a program.
+            let mut out: Box<dyn Write> = if args.json {
+                Box::new(std::io::stderr())
+            } else {
+                Box::new(std::io::stdout())
+            };
+            tell_count(&mut out, &counted)?;
+            if args.dry_run {
+                return Ok(());
+            }
+            confirm()?;
+        }
+        let revoked = call(&api, args.body(false)).await?;
+        if args.json {
+            show(&revoked)?;
+        } else {
+            tell_revoked(&revoked)?;
+        }
+        if revoked["in_force"]["everywhere"] != true {
+            bail!("not every replica has confirmed it");
+        }
+        super::sessions::confirmed(&revoked)
+    })
+}
+
+async fn call(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
+    api.call(Method::POST, PATH, &[], Some(body)).await
+}
+
+fn show(value: &Value) -> anyhow::Result<()> {
+    writeln!(
+        std::io::stdout(),
+        "{}",
+        serde_json::to_string_pretty(value)?
+    )?;
+    Ok(())
+}
+
+fn text(value: &Value) -> String {
+    printable(value.as_str().unwrap_or("-"))
+}
+
+fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
+    let count = &counted["count"];
+    let number = |name: &str| count[name].as_u64().unwrap_or_default();
+    let exact = count["exact"] == true;
+    let at_least = if exact { "" } else { "at least " };
+    let sessions = if number("live") == 1 {
+        "session"
+    } else {
+        "sessions"
+    };
+    writeln!(
+        out,
+        "{at_least}{} live {sessions} would end: {}, started before {}",
+        number("live"),
+        text(&counted["conditions"]),
+        text(&counted["before"]),
+    )?;
+    let all = if exact { "all" } else { "not all" };
+    writeln!(out, "records looked at: {} ({all})", number("looked_at"))?;
+    if number("assumed") > 0 {
+        writeln!(
+            out,
+            "{} of these sessions do not say one of the properties, and count as sessions that have it",
+            number("assumed")
+        )?;
+    }
+    if number("unreadable") > 0 {
+        writeln!(
+            out,
+            "records that could not be read: {}",
+            number("unreadable")
+        )?;
+    }
+    writeln!(out, "not counted: {}", text(&count["not_counted"]))?;
+    Ok(())
+}
+
+/// Asks at the terminal.
+fn confirm() -> anyhow::Result<()> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        bail!("nothing was revoked: confirm with --yes, there is no terminal to ask at");
+    }
+    let mut err = std::io::stderr();
+    write!(err, "End them? Type yes: ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    if answer.trim() != "yes" {
+        bail!("nothing was revoked");
+    }
+    Ok(())
+}
+
+fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "revoked: {}, started before {}",
+        text(&revoked["conditions"]),
+        text(&revoked["before"]),
+    )?;
+    let in_force = &revoked["in_force"];
+    let mut table = Table::new(["REPLICA", "VERSION", "REVOCATION"]);
+    for replica in in_force["replicas"].as_array().into_iter().flatten() {
+        let state = match replica["state"].as_str() {
+            Some("in_force") => "in force",
+            Some("unconfirmed") => "not confirmed yet",
+            _ => "its version does not know this: stop it",
+        };
+        table.row([
+            text(&replica["name"]),
+            text(&replica["version"]),
+            state.to_owned(),
+        ]);
+    }
+    write!(out, "{table}")?;
+    if in_force["everywhere"] != true {
+        writeln!(
+            out,
+            "from {} on, a replica that has not confirmed it asks the store at each check, or denies",
+            text(&in_force["by"])
+        )?;
+    }
+    Ok(())
+}

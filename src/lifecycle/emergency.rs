@@ -1,0 +1,340 @@
+//! Emergency revocation: ends all sessions that meet conditions.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::Lifecycle;
+use crate::actor::Actor;
+use crate::clock::Stopwatch;
+use crate::policy::OnStoreFailure;
+use crate::revocation::{Match, RevocationConditions, RevocationRule};
+use crate::session::{Session, State, Timestamp};
+use crate::store::cached::LEASE;
+use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError};
+use crate::telemetry::audit;
+
+/// How many sessions are ended at the same time.
+const ENDS_AT_ONCE: usize = 64;
+
+/// A rule that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmergencyRevocation {
+    /// The rule, with the time that was set for it.
+    pub rule: RevocationRule,
+    /// The number of the change: a replica that has read so far knows the rule. `None` where there is one replica.
+    pub change: Option<u64>,
+    /// How many replicas of the store have the rule.
+    pub replication: Replication,
+    /// When a replica that did not confirm the rule answers no check from what it knew before.
+    pub in_force_by: Timestamp,
+}
+
+/// How many live sessions meet conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MatchCount {
+    /// Live sessions that would end.
+    pub live: usize,
+    /// Those of them that do not say one of the properties, and so count as sessions that have it.
+    pub assumed: usize,
+    /// Records that were looked at, tombstones included.
+    pub looked_at: usize,
+    /// Records that could not be read. They admit nobody.
+    pub unreadable: usize,
+    /// Whether the whole store was looked at in time.
+    pub complete: bool,
+}
+
+impl Lifecycle {
+    /// Counts the live sessions that a rule would end, for at most `time`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store failed on the way.
+    pub async fn count_matches(
+        &self,
+        rule: &RevocationRule,
+        time: Duration,
+    ) -> Result<MatchCount, StoreError> {
+        let (sender, mut batches) = mpsc::channel::<Batch>(1);
+        // The walk ends when this stops receiving.
+        let counting = async move {
+            let (mut count, watch) = (MatchCount::default(), Stopwatch::start());
+            while let Some(batch) = batches.recv().await {
+                count.looked_at += batch.sessions.len() + batch.unreadable;
+                count.unreadable += batch.unreadable;
+                for (_, session) in &batch.sessions {
+                    let found = rule.conditions.of(session);
+                    if found != Match::No && session.started < rule.before && self.lives(session) {
+                        count.live += 1;
+                        count.assumed += usize::from(found == Match::Assumed);
+                    }
+                }
+                if watch.seconds() > time.as_secs_f64() {
+                    return count;
+                }
+            }
+            MatchCount {
+                complete: true,
+                ..count
+            }
+        };
+        let (count, walked) = tokio::join!(counting, self.walk.walk(sender));
+        walked.map(|()| count)
+    }
+
+    /// Whether a session could still be used.
+    fn lives(&self, session: &Session) -> bool {
+        session.state == State::Live
+            && self.clock.now() < self.policies.deadline(session)
+            && !self.is_revoked(session)
+    }
+
+    /// Ends all sessions that meet `conditions` and started before `before` (now, when that is left out): at once for
+    /// every check, and then one by one in the background, so that each end is published. `None` when there are too many
+    /// rules.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not keep the rule; it may still have done so. Repeating it is safe.
+    pub async fn revoke_matching(
+        &self,
+        conditions: RevocationConditions,
+        before: Option<Timestamp>,
+        actor: &Actor,
+    ) -> Result<Option<EmergencyRevocation>, StoreError> {
+        let (this, actor) = (self.clone(), actor.clone());
+        super::to_the_end(async move {
+            let now = this.clock.now();
+            let rule = RevocationRule {
+                conditions,
+                before: before.unwrap_or(now).min(now),
+            };
+            let forget = now.minus(this.policies.longest());
+            let RuleAdded::Added {
+                change,
+                replication,
+            } = this.not_before.add_rule(&rule, forget).await?
+            else {
+                return Ok(None);
+            };
+            this.count_unconfirmed(replication);
+            audit::revocation_declared(&rule, &actor);
+            let (ender, ended) = (this.clone(), rule.clone());
+            this.tasks
+                .spawn(async move { ender.end_matches(&ended, &actor).await });
+            let in_force_by = now.plus(LEASE).plus(this.longest_grace());
+            Ok(Some(EmergencyRevocation {
+                rule,
+                change,
+                replication,
+                in_force_by,
+            }))
+        })
+        .await
+    }
+
+    /// How long a replica without a store serves what it knows.
+    fn longest_grace(&self) -> Duration {
+        let graces = self
+            .policies
+            .iter()
+            .map(|(_, policy)| match policy.on_store_failure {
+                OnStoreFailure::Deny => Duration::ZERO,
+                OnStoreFailure::Known { grace } => grace,
+            });
+        graces.max().unwrap_or_default()
+    }
+
+    /// Ends the sessions of a rule, which no check admits any more.
+    async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
+        let (sender, mut batches) = mpsc::channel::<Batch>(1);
+        let ending = async {
+            let mut ended = 0;
+            while let Some(batch) = batches.recv().await {
+                let meant: Vec<_> = batch
+                    .sessions
+                    .into_iter()
+                    .filter(|(_, session)| session.state == State::Live && rule.ends(session))
+                    .collect();
+                for part in meant.chunks(ENDS_AT_ONCE) {
+                    let ending = Ending::revoked(self.clock.now());
+                    let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
+                    let outcomes = join_all(ends).await;
+                    let done = outcomes
+                        .iter()
+                        .filter(|it| matches!(it, Ok(EndOutcome::Ended(_))));
+                    ended += done.count();
+                }
+            }
+            ended
+        };
+        let (ended, walked) = tokio::join!(ending, self.walk.walk(sender));
+        if let Err(error) = &walked {
+            tracing::warn!(%error, "could not end all revoked sessions; no check admits them");
+        }
+        audit::revocation_finished(rule, ended, walked.is_ok(), actor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
+    use crate::credential::JwtPlaces;
+    use crate::policy::{Contract, Rules};
+    use crate::session::{DenyReason, Verdict};
+    use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
+    use crate::testing::{Bench, MINUTE, SECOND, START};
+
+    fn policy(name: &str) -> RevocationConditions {
+        RevocationConditions {
+            policy: Some(name.to_owned()),
+            ..RevocationConditions::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_counts_and_ends_nothing_and_the_revocation_ends_as_many() {
+        let bench = Bench::new();
+        for name in ["default", "default", "strict"] {
+            bench.sign_in(name).await;
+        }
+        let ended = bench.sign_in("default").await;
+        bench
+            .lifecycle
+            .revoke(ended.id, &Actor::CURFEW)
+            .await
+            .unwrap();
+        bench.at(SECOND);
+        let rule = RevocationRule {
+            conditions: policy("default"),
+            before: START.plus(SECOND),
+        };
+        let count = bench.lifecycle.count_matches(&rule, MINUTE).await.unwrap();
+        let expected = MatchCount {
+            live: 2,
+            looked_at: 4,
+            complete: true,
+            ..MatchCount::default()
+        };
+        assert_eq!(count, expected);
+        let before = RevocationRule {
+            before: START,
+            ..rule.clone()
+        };
+        let count = bench
+            .lifecycle
+            .count_matches(&before, MINUTE)
+            .await
+            .unwrap();
+        assert_eq!(count.live, 0, "none started before");
+        let host = RevocationConditions {
+            host: Some("app.example.com".to_owned()),
+            ..RevocationConditions::default()
+        };
+        let by_host = RevocationRule {
+            conditions: host,
+            ..rule.clone()
+        };
+        let count = bench
+            .lifecycle
+            .count_matches(&by_host, MINUTE)
+            .await
+            .unwrap();
+        assert_eq!((count.live, count.assumed), (3, 3));
+        let revoked = bench
+            .lifecycle
+            .revoke_matching(policy("default"), None, &Actor::CURFEW)
+            .await;
+        let revoked = revoked.unwrap().unwrap();
+        assert_eq!(revoked.rule, rule);
+        // The policy `lenient` serves for two minutes without the store.
+        assert_eq!(revoked.in_force_by, START.plus(SECOND + LEASE + 2 * MINUTE));
+        let live = async || {
+            let (sender, mut batches) = mpsc::channel::<Batch>(1);
+            let counting = async {
+                let mut live = 0;
+                while let Some(batch) = batches.recv().await {
+                    let sessions = batch.sessions.iter();
+                    live += sessions.filter(|(_, it)| it.state == State::Live).count();
+                }
+                live
+            };
+            tokio::join!(counting, bench.lifecycle.walk.walk(sender)).0
+        };
+        bench.lifecycle.tasks.close();
+        bench.lifecycle.tasks.wait().await;
+        assert_eq!(live().await, 1, "that of the other policy");
+    }
+
+    /// A check by a JSON Web Token of a sign-in so many seconds after the beginning.
+    async fn check_jwt(
+        checker: &crate::check::Checker,
+        key: &SigningKey,
+        signed_in: u64,
+    ) -> Verdict {
+        let at = START.as_millis() / 1000 + signed_in;
+        let token = key.token(&serde_json::json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s-{signed_in}"),
+            "auth_time": at, "iat": at, "exp": at + 86_400,
+        }));
+        let mut headers = http::HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: None,
+            original: Ok(Original {
+                method: &http::Method::GET,
+                url: OriginalUrl::parse(b"https://app.example.com/").unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::InHeader,
+            peer: None,
+        };
+        checker.check(&request).await.verdict
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        /// Tokens of another issuer, used before or first used after: whoever signed in before the revocation is
+        /// denied, and everybody else is untouched.
+        #[test]
+        fn no_sign_in_from_before_is_admitted(
+            sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),
+            at in 0_u64..20,
+            kind in 0..4,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let outcome: Result<(), TestCaseError> = runtime.block_on(async {
+                let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
+                let mut checker = bench.checker(Rules::default(), "session");
+                checker.sources.extractor.jwt = Some(JwtPlaces { cookie: None, bearer: true });
+                checker.sources.jwt.push(source(&[&key], None));
+                bench.at(20 * SECOND);
+                for (signed_in, used) in &sign_ins {
+                    if *used {
+                        prop_assert_eq!(check_jwt(&checker, &key, *signed_in).await, Verdict::Allow);
+                    }
+                }
+                let (conditions, meant) = match kind {
+                    0 => (RevocationConditions::default(), true),
+                    1 => (policy("default"), true),
+                    2 => (RevocationConditions { source: Some("jwt".to_owned()), ..Default::default() }, true),
+                    _ => (RevocationConditions { provider: Some("https://other".to_owned()), ..Default::default() }, false),
+                };
+                let before = Some(START.plus(Duration::from_secs(at)));
+                bench.lifecycle.revoke_matching(conditions, before, &Actor::CURFEW).await.unwrap().unwrap();
+                for (signed_in, _) in &sign_ins {
+                    let denied = meant && *signed_in < at;
+                    let expected = if denied { Verdict::Deny(DenyReason::Revoked) } else { Verdict::Allow };
+                    prop_assert_eq!(check_jwt(&checker, &key, *signed_in).await, expected, "{}", signed_in);
+                }
+                Ok(())
+            });
+            outcome?;
+        }
+    }
+}

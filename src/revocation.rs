@@ -1,0 +1,282 @@
+//! Emergency revocation: rules that end all sessions with certain properties that started before a time.
+//!
+//! A rule holds for every source, also for a credential that no replica has seen yet. What a session does not say
+//! about itself fails closed: a session without a known host, provider or groups meets a condition on them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::session::{Attributes, Session, Timestamp};
+
+/// The source of a session that names none: the admin API started it.
+pub const OWN_SOURCE: &str = "token";
+
+/// The properties of the sessions that a rule ends. All conditions must hold; without any, every session is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RevocationConditions {
+    /// The home policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The host of the sign-in, in lower case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// How the session began: `token`, `login`, `jwt` or `delegated`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// A group of the subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The issuer of the identity provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+}
+
+/// Ends all sessions that meet its conditions and started before a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RevocationRule {
+    /// Which sessions.
+    pub conditions: RevocationConditions,
+    /// Sessions that started before this.
+    pub before: Timestamp,
+}
+
+/// How a session meets conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It does not.
+    No,
+    /// By what it says about itself.
+    Certain,
+    /// It does not say one of the properties, so it counts as one that has it.
+    Assumed,
+}
+
+impl RevocationConditions {
+    /// Whether every session meets them.
+    #[must_use]
+    pub fn is_everybody(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The conditions with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("policy", &self.policy),
+            ("host", &self.host),
+            ("source", &self.source),
+            ("group", &self.group),
+            ("provider", &self.provider),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
+    /// Whether a session meets all of them.
+    #[must_use]
+    pub fn of(&self, session: &Session) -> Match {
+        let mut found = Match::Certain;
+        for (name, wanted) in self.iter() {
+            let known = match name {
+                "policy" => Some(session.policy.as_str() == wanted),
+                "source" => Some(source(session) == wanted),
+                "host" => signed_in_host(session).map(|host| host == wanted),
+                "group" => in_group(session, wanted),
+                _ => from_provider(session, wanted),
+            };
+            match known {
+                Some(true) => {}
+                Some(false) => return Match::No,
+                None => found = Match::Assumed,
+            }
+        }
+        found
+    }
+}
+
+impl std::fmt::Display for RevocationConditions {
+    /// `everybody`, or `policy=staff host=app.example.com`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut separator = "";
+        for (name, value) in self.iter() {
+            write!(f, "{separator}{name}={value}")?;
+            separator = " ";
+        }
+        if separator.is_empty() {
+            f.write_str("everybody")?;
+        }
+        Ok(())
+    }
+}
+
+impl RevocationRule {
+    /// Whether a session has ended by this rule.
+    #[must_use]
+    pub fn ends(&self, session: &Session) -> bool {
+        session.started < self.before && self.conditions.of(session) != Match::No
+    }
+
+    /// Whether this rule ends all sessions that `other` ends.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let wider = self.conditions.is_everybody() || self.conditions == other.conditions;
+        wider && self.before >= other.before
+    }
+}
+
+/// How a session began.
+fn source(session: &Session) -> &str {
+    let source = session.attributes.get(Attributes::SOURCE).next();
+    source.unwrap_or(OWN_SOURCE)
+}
+
+/// The host of the sign-in; `None` where the record does not say it.
+fn signed_in_host(session: &Session) -> Option<&str> {
+    session.details.as_deref()?.host.as_deref()
+}
+
+fn in_group(session: &Session, wanted: &str) -> Option<bool> {
+    let attributes = &session.attributes;
+    if attributes
+        .get(Attributes::GROUPS)
+        .any(|group| group == wanted)
+    {
+        return Some(true);
+    }
+    (!attributes.has_unknown_groups()).then_some(false)
+}
+
+fn from_provider(session: &Session, wanted: &str) -> Option<bool> {
+    let mut issuer = session.attributes.get(Attributes::ISSUER);
+    match issuer.next() {
+        Some(issuer) => Some(issuer == wanted),
+        None if source(session) == OWN_SOURCE => Some(false),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{START, name, session_of};
+
+    /// A session with these properties, as a record has them.
+    fn session(policy: &str, attributes: &[(&str, &str)]) -> Session {
+        let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in attributes {
+            let values = all.entry((*name).to_owned()).or_default();
+            values.push((*value).to_owned());
+        }
+        Session {
+            policy: name(policy),
+            attributes: Attributes::new(all).unwrap(),
+            ..session_of("alice", START)
+        }
+    }
+
+    fn conditions(text: &str) -> RevocationConditions {
+        let mut conditions = RevocationConditions::default();
+        for word in text.split_whitespace() {
+            let (name, value) = word.split_once('=').unwrap();
+            let place = match name {
+                "policy" => &mut conditions.policy,
+                "host" => &mut conditions.host,
+                "source" => &mut conditions.source,
+                "group" => &mut conditions.group,
+                _ => &mut conditions.provider,
+            };
+            *place = Some(value.to_owned());
+        }
+        conditions
+    }
+
+    #[test]
+    fn table() {
+        let own = session("default", &[("groups", "staff"), ("groups", "admin")]);
+        let jwt = &[
+            ("curfew_source", "jwt"),
+            ("curfew_issuer", "https://id.example"),
+        ];
+        let jwt = session("strict", jwt);
+        let unknown = &[("curfew_source", "delegated"), ("curfew_groups", "unknown")];
+        let unknown = session("default", unknown);
+        for (text, on_own, on_jwt, on_unknown) in [
+            ("", Match::Certain, Match::Certain, Match::Certain),
+            ("policy=strict", Match::No, Match::Certain, Match::No),
+            ("source=token", Match::Certain, Match::No, Match::No),
+            ("source=jwt", Match::No, Match::Certain, Match::No),
+            ("group=admin", Match::Certain, Match::No, Match::Assumed),
+            ("group=root", Match::No, Match::No, Match::Assumed),
+            (
+                "provider=https://id.example",
+                Match::No,
+                Match::Certain,
+                Match::Assumed,
+            ),
+            (
+                "provider=https://other.example",
+                Match::No,
+                Match::No,
+                Match::Assumed,
+            ),
+            (
+                "host=app.example.com",
+                Match::Assumed,
+                Match::Assumed,
+                Match::Assumed,
+            ),
+            ("policy=strict group=admin", Match::No, Match::No, Match::No),
+            (
+                "policy=default group=admin",
+                Match::Certain,
+                Match::No,
+                Match::Assumed,
+            ),
+        ] {
+            let conditions = conditions(text);
+            let expected = [on_own, on_jwt, on_unknown];
+            assert_eq!(
+                [&own, &jwt, &unknown].map(|it| conditions.of(it)),
+                expected,
+                "{text}"
+            );
+            let shown = if text.is_empty() { "everybody" } else { text };
+            assert_eq!(conditions.to_string(), shown);
+        }
+    }
+
+    prop_compose! {
+        fn rules()(everybody in any::<bool>(), policy in 0_usize..2, group in 0..2, before in 0_u64..5) -> RevocationRule {
+            let mut conditions = RevocationConditions::default();
+            if !everybody {
+                conditions.policy = Some(["default", "strict"][policy].to_owned());
+                conditions.group = (group == 1).then(|| "staff".to_owned());
+            }
+            RevocationRule { conditions, before: START.plus(Duration::from_secs(before)) }
+        }
+    }
+
+    proptest! {
+        /// A session that started at the time or later is untouched, whatever the rule; and a rule that covers
+        /// another ends all that the other ends.
+        #[test]
+        fn the_time_decides_and_wider_rules_end_more(
+            rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
+        ) {
+            let groups = [("groups", if staff { "staff" } else { "guests" })];
+            let mut session = session(["default", "strict"][policy], &groups);
+            session.started = START.plus(Duration::from_secs(started));
+            if session.started >= rule.before {
+                prop_assert!(!rule.ends(&session));
+            } else {
+                prop_assert_eq!(rule.ends(&session), rule.conditions.of(&session) != Match::No);
+            }
+            if rule.covers(&other) && other.ends(&session) {
+                prop_assert!(rule.ends(&session));
+            }
+        }
+    }
+}

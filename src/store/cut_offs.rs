@@ -1,0 +1,239 @@
+//! The not-before cut-offs in memory: 24 bytes an entry, so that a million of them takes little of a replica.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+
+use crate::session::{Subject, Timestamp};
+
+/// The most cut-offs that are kept one by one, in Redis and in each replica.
+pub const MAX_CUT_OFFS: usize = 2_000_000;
+/// Names are hashes, so their first bits spread them evenly over this many sorted lists.
+const SHARDS: usize = 4096;
+/// The share of all cut-offs that a full table gives up at once.
+const DISPLACED_DIVISOR: usize = 64;
+/// A list grows by this share of its length, so that little of its memory is empty.
+const GROWTH_DIVISOR: usize = 8;
+
+/// The name of a subject among the cut-offs: 16 bytes of a hash.
+pub(super) type Name = [u8; 16];
+
+/// The name of a subject in the store: 16 bytes of a hash, so that no personal data is in keys.
+pub(super) fn subject_name(subject: &Subject) -> Name {
+    let mut hash = Sha256::new();
+    hash.update(b"curfew subject 1\0");
+    hash.update(subject.as_str());
+    let digest: [u8; 32] = hash.finalize().into();
+    let mut name = [0; 16];
+    name.copy_from_slice(&digest[..16]);
+    name
+}
+
+/// The time before which the sessions of each subject have ended. Times only grow.
+///
+/// The table is bounded. When it is full, one general cut-off takes the place of its oldest entries: sessions of
+/// anybody that started before it have ended. No entry is lost by that, and the sessions that end too early are
+/// older than the oldest entries.
+pub(super) struct CutOffs {
+    max: usize,
+    shards: Box<[RwLock<Vec<Entry>>]>,
+    len: AtomicUsize,
+    /// The general cut-off, in milliseconds; 0 where there is none.
+    general: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    name: Name,
+    at: Timestamp,
+}
+
+impl CutOffs {
+    /// An empty table for at most `max` entries.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            len: AtomicUsize::new(0),
+            general: AtomicU64::new(0),
+        }
+    }
+
+    fn shard(&self, name: &Name) -> &RwLock<Vec<Entry>> {
+        let bits = usize::from(u16::from_be_bytes([name[0], name[1]]));
+        &self.shards[bits % SHARDS]
+    }
+
+    /// The time for a name. Costs no hash and no lock while the table is empty.
+    pub(super) fn of(&self, subject: &Subject) -> Option<Timestamp> {
+        let own = (self.len() > 0)
+            .then(|| self.get(&subject_name(subject)))
+            .flatten();
+        own.max(self.general())
+    }
+
+    fn get(&self, name: &Name) -> Option<Timestamp> {
+        let shard = self.shard(name).read();
+        let place = shard.binary_search_by(|entry| entry.name.cmp(name));
+        place.ok().map(|place| shard[place].at)
+    }
+
+    /// Moves the time for a name forward.
+    pub(super) fn raise(&self, name: Name, at: Timestamp) {
+        if self.general() >= Some(at) {
+            return;
+        }
+        let mut shard = self.shard(&name).write();
+        match shard.binary_search_by(|entry| entry.name.cmp(&name)) {
+            Ok(place) => {
+                let known = &mut shard[place].at;
+                *known = at.max(*known);
+                return;
+            }
+            Err(place) => {
+                if shard.len() == shard.capacity() {
+                    let more = (shard.len() / GROWTH_DIVISOR).max(1);
+                    shard.reserve_exact(more);
+                }
+                shard.insert(place, Entry { name, at });
+            }
+        }
+        drop(shard);
+        if self.len.fetch_add(1, Ordering::Relaxed) >= self.max {
+            self.displace();
+        }
+    }
+
+    /// The time before which everybody's sessions have ended.
+    pub(super) fn general(&self) -> Option<Timestamp> {
+        let millis = self.general.load(Ordering::Acquire);
+        (millis > 0).then_some(Timestamp::from_millis(millis))
+    }
+
+    /// Moves the general cut-off forward.
+    pub(super) fn raise_general(&self, at: Timestamp) {
+        self.general.fetch_max(at.as_millis(), Ordering::Release);
+    }
+
+    /// Forgets entries with a time of at most `until`; says how many.
+    pub(super) fn forget(&self, until: Timestamp) -> usize {
+        let mut forgotten = 0;
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            let before = shard.len();
+            shard.retain(|entry| entry.at > until);
+            if shard.len() < before {
+                shard.shrink_to_fit();
+            }
+            forgotten += before - shard.len();
+        }
+        self.len.fetch_sub(forgotten, Ordering::Relaxed);
+        forgotten
+    }
+
+    /// Lets the general cut-off take the place of the oldest entries.
+    fn displace(&self) {
+        let mut times = Vec::with_capacity(self.len());
+        for shard in &self.shards {
+            times.extend(shard.read().iter().map(|entry| entry.at));
+        }
+        let count = (times.len() / DISPLACED_DIVISOR).max(1);
+        if times.is_empty() {
+            return;
+        }
+        let (_, until, _) = times.select_nth_unstable(count - 1);
+        // First the cut-off, so that no check finds neither.
+        self.raise_general(*until);
+        self.forget(*until);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub(super) const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Bytes of memory for the entries, room to grow included.
+    pub(super) fn bytes(&self) -> usize {
+        let lists = self.shards.iter().map(|shard| shard.read().capacity());
+        SHARDS * size_of::<RwLock<Vec<Entry>>>() + lists.sum::<usize>() * size_of::<Entry>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    /// As a hash would be, for the number.
+    fn name(number: u32) -> Name {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
+        name[12..].copy_from_slice(&number.to_be_bytes());
+        name
+    }
+
+    proptest! {
+        /// Raised and forgotten in any order, it holds what a map would.
+        #[test]
+        fn it_is_a_map_of_the_latest_times(steps in proptest::collection::vec((0_u32..50, 1_u64..100, 0_u8..10), 0..200)) {
+            let (table, mut model) = (CutOffs::new(1000), BTreeMap::new());
+            for (number, millis, kind) in steps {
+                if kind == 0 {
+                    let before = model.len();
+                    model.retain(|_, time| *time > millis);
+                    prop_assert_eq!(table.forget(at(millis)), before - model.len());
+                } else {
+                    table.raise(name(number), at(millis));
+                    let known = model.entry(number).or_insert(millis);
+                    *known = millis.max(*known);
+                }
+            }
+            prop_assert_eq!(table.len(), model.len());
+            for number in 0..50 {
+                prop_assert_eq!(table.get(&name(number)), model.get(&number).map(|millis| at(*millis)));
+            }
+            prop_assert_eq!(table.general(), None);
+        }
+
+        /// However many there are: the table is bounded, and each stands, itself or in the general cut-off.
+        #[test]
+        fn it_is_bounded_and_no_cut_off_is_lost(times in proptest::collection::vec(1_u64..10_000, 0..400)) {
+            let table = CutOffs::new(100);
+            for (number, millis) in (0..).zip(&times) {
+                table.raise(name(number), at(*millis));
+                prop_assert!(table.len() <= 100);
+            }
+            for (number, millis) in (0..).zip(&times) {
+                let known = table.get(&name(number)).max(table.general());
+                prop_assert!(known >= Some(at(*millis)), "{number}: {known:?}");
+            }
+            // It takes only sessions that are older than every entry that is left.
+            let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&name(number))).min();
+            prop_assert!(oldest.is_none() || table.general() < oldest);
+        }
+    }
+
+    #[test]
+    fn an_entry_takes_less_than_32_bytes() {
+        const MANY: u32 = 200_000;
+        let table = CutOffs::new(MAX_CUT_OFFS);
+        let empty = table.bytes();
+        for number in 0..MANY {
+            table.raise(name(number), at(u64::from(number)));
+        }
+        let each = (table.bytes() - empty) as f64 / f64::from(MANY);
+        assert!((24.0..32.0).contains(&each), "{each}");
+        assert_eq!(table.len(), MANY as usize);
+    }
+}

@@ -1,0 +1,142 @@
+//! The revocation rules that a replica knows. While there are none, a check pays for one atomic load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::revocation::{RevocationConditions, RevocationRule};
+use crate::session::{Session, Timestamp};
+
+/// The most rules at a time, in Redis and in each replica.
+pub const MAX_REVOCATION_RULES: usize = 100;
+
+/// The rules in force. A rule that was known stays known until it is forgotten, also where the store lost it.
+pub(super) struct RevocationRules {
+    any: AtomicBool,
+    rules: ArcSwap<Vec<RevocationRule>>,
+    changing: Mutex<()>,
+}
+
+impl RevocationRules {
+    pub(super) fn new() -> Self {
+        Self {
+            any: AtomicBool::new(false),
+            rules: ArcSwap::default(),
+            changing: Mutex::new(()),
+        }
+    }
+
+    /// Whether a session has ended by one of them.
+    pub(super) fn ends(&self, session: &Session) -> bool {
+        self.any.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
+    }
+
+    /// The rules, the oldest time first.
+    pub(super) fn all(&self) -> Arc<Vec<RevocationRule>> {
+        self.rules.load_full()
+    }
+
+    /// Whether there is room for this rule, or it needs none.
+    pub(super) fn has_room_for(&self, rule: &RevocationRule) -> bool {
+        let rules = self.rules.load();
+        let stay = rules.iter().filter(|known| !rule.covers(known)).count();
+        stay < MAX_REVOCATION_RULES || rules.iter().any(|known| known.covers(rule))
+    }
+
+    /// Adds rules. Those that another covers are left out. Beyond the bound, the oldest becomes a rule for everybody.
+    pub(super) fn add(&self, more: impl IntoIterator<Item = RevocationRule>) {
+        let _changing = self.changing.lock();
+        let before = self.rules.load_full();
+        let mut rules = (*before).clone();
+        for rule in more {
+            if rules.iter().any(|known| known.covers(&rule)) {
+                continue;
+            }
+            rules.retain(|known| !rule.covers(known));
+            rules.push(rule);
+            rules.sort_by_key(|rule| rule.before);
+            if rules.len() > MAX_REVOCATION_RULES {
+                // The next one takes the place of the two oldest.
+                rules.remove(0);
+                rules[0].conditions = RevocationConditions::default();
+            }
+        }
+        if rules != *before {
+            self.keep(rules);
+        }
+    }
+
+    /// Forgets rules with a time of at most `until`.
+    pub(super) fn forget(&self, until: Timestamp) {
+        let _changing = self.changing.lock();
+        let before = self.rules.load_full();
+        if before.iter().any(|rule| rule.before <= until) {
+            let left = before.iter().filter(|rule| rule.before > until);
+            self.keep(left.cloned().collect());
+        }
+    }
+
+    fn keep(&self, rules: Vec<RevocationRule>) {
+        let any = !rules.is_empty();
+        self.rules.store(Arc::new(rules));
+        self.any.store(any, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{START, session_of};
+
+    fn rule(policy: Option<&str>, seconds: u64) -> RevocationRule {
+        RevocationRule {
+            conditions: RevocationConditions {
+                policy: policy.map(str::to_owned),
+                ..RevocationConditions::default()
+            },
+            before: START.plus(Duration::from_secs(seconds)),
+        }
+    }
+
+    #[test]
+    fn rules_are_added_covered_and_forgotten() {
+        let rules = RevocationRules::new();
+        let session = session_of("alice", START);
+        assert!(!rules.ends(&session));
+        rules.add([rule(Some("strict"), 5)]);
+        assert!(!rules.ends(&session));
+        rules.add([rule(Some("default"), 0)]);
+        assert!(!rules.ends(&session), "it did not start before");
+        rules.add([rule(Some("default"), 1), rule(Some("default"), 0)]);
+        assert!(rules.ends(&session));
+        assert_eq!(
+            *rules.all(),
+            [rule(Some("default"), 1), rule(Some("strict"), 5)]
+        );
+        rules.add([rule(None, 3)]);
+        assert_eq!(*rules.all(), [rule(None, 3), rule(Some("strict"), 5)]);
+        rules.forget(START.plus(Duration::from_secs(3)));
+        assert_eq!(*rules.all(), [rule(Some("strict"), 5)]);
+        assert!(!rules.ends(&session));
+    }
+
+    #[test]
+    fn beyond_the_bound_the_oldest_rule_is_for_everybody() {
+        let rules = RevocationRules::new();
+        for number in 0..MAX_REVOCATION_RULES as u64 {
+            rules.add([rule(Some(&format!("policy-{number}")), number + 1)]);
+        }
+        assert!(!rules.has_room_for(&rule(Some("one-more"), 7)));
+        assert!(rules.has_room_for(&rule(None, 7)));
+        assert!(rules.has_room_for(&rule(Some("policy-3"), 9)));
+        rules.add([rule(Some("one-more"), 500)]);
+        assert_eq!(rules.all().len(), MAX_REVOCATION_RULES);
+        assert!(rules.ends(&session_of("alice", START)), "of another policy");
+        let later = START.plus(Duration::from_secs(50));
+        assert!(!rules.ends(&session_of("alice", later)));
+    }
+}

@@ -1,0 +1,208 @@
+//! Emergency revocation: two replicas, the command line, and a replica that cannot hear of it.
+
+use super::*;
+use crate::support::fault_proxy::{Fault, FaultProxy};
+
+fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
+    let admin = format!("http://{}", curfew.admin);
+    Setup::memory()
+        .set_plain("CURFEW_ADMIN_URL", &admin)
+        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+}
+
+async fn ready(curfew: &support::curfew::Curfew) {
+    eventually("it is ready", async || curfew.ops("/readyz").await.0 == 200).await;
+}
+
+async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u16, Value) {
+    let url = format!("http://{}/api/v1/revocations", curfew.admin);
+    let request = client().post(url).bearer_auth(token);
+    let request = request.header("content-type", "application/json");
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap())
+}
+
+#[tokio::test]
+async fn it_is_in_force_on_every_replica_within_a_second() {
+    let server = RedisServer::start();
+    let setup = Setup::redis(&server.url());
+    let (one, two) = (setup.start(), setup.start());
+    ready(&one).await;
+    ready(&two).await;
+    let sessions = [one.sign_in("alice").await, two.sign_in("bob").await];
+    for session in &sessions {
+        // Both have them in the near cache.
+        for replica in [&one, &two] {
+            for _ in 0..3 {
+                assert_eq!(replica.check(session).await, ALLOWED);
+            }
+        }
+    }
+    eventually("they have heard of each other", async || {
+        let (_, health) = post(
+            &one,
+            &setup.admin_token,
+            json!({ "policy": "none", "dry_run": false }),
+        )
+        .await;
+        health["in_force"]["replicas"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    })
+    .await;
+    let (status, counted) = post(
+        &two,
+        &setup.admin_token,
+        json!({ "policy": "default", "dry_run": true }),
+    )
+    .await;
+    assert_eq!(
+        (status, &counted["count"]["live"]),
+        (200, &json!(2)),
+        "{counted}"
+    );
+    assert_eq!(counted["count"]["exact"], true);
+    assert_eq!(
+        one.check(&sessions[0]).await,
+        ALLOWED,
+        "a dry run ends nothing"
+    );
+    let begun = Stopwatch::start();
+    let (status, revoked) = post(&one, &setup.admin_token, json!({ "policy": "default" })).await;
+    assert_eq!(status, 200, "{revoked}");
+    assert!(begun.seconds() < 1.0, "{} s", begun.seconds());
+    assert_eq!(revoked["in_force"]["everywhere"], true);
+    for session in &sessions {
+        for replica in [&two, &one] {
+            assert_eq!(replica.check(session).await, denied("revoked"));
+        }
+    }
+    // Each end is published once, by one of them; and a later sign-in is not affected.
+    eventually("the ends are published", async || {
+        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+    })
+    .await;
+    eventually("it is audited", async || {
+        !one.audited("revocation.finished").is_empty()
+    })
+    .await;
+    let declared = one.audited("revocation.declared");
+    assert_eq!(declared.last().unwrap()["conditions"], "policy=default");
+    let finished = one.audited("revocation.finished");
+    assert_eq!(finished.last().unwrap()["ended"], 2);
+    let late = two.sign_in("carol").await;
+    assert_eq!(one.check(&late).await, ALLOWED);
+}
+
+#[tokio::test]
+async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
+    let server = RedisServer::start();
+    let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let setup = Setup::redis(&server.url());
+    let one = setup.start();
+    let cut_off = setup.clone().set("STORE__URL", &way.url()).start();
+    ready(&one).await;
+    ready(&cut_off).await;
+    let session = one.sign_in("alice").await;
+    for _ in 0..3 {
+        assert_eq!(cut_off.check(&session).await, ALLOWED);
+    }
+    eventually("they have heard of each other", async || {
+        let (_, found) = post(&one, &setup.admin_token, json!({ "policy": "none" })).await;
+        found["in_force"]["replicas"]
+            .as_array()
+            .is_some_and(|all| all.len() == 2)
+    })
+    .await;
+    way.set(Fault::HalfOpen);
+    let (status, revoked) = post(&one, &setup.admin_token, json!({ "everybody": true })).await;
+    assert_eq!(status, 202, "{revoked}");
+    let states: Vec<_> = revoked["in_force"]["replicas"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|replica| replica["state"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        states.iter().filter(|state| **state == "in_force").count(),
+        1,
+        "{revoked}"
+    );
+    assert!(states.contains(&"unconfirmed"), "{revoked}");
+    let by = humantime::parse_rfc3339(revoked["in_force"]["by"].as_str().unwrap()).unwrap();
+    let left = Timestamp::from(by).since(support::now());
+    tokio::time::sleep(left + Duration::from_millis(100)).await;
+    let (status, reason) = cut_off.check(&session).await;
+    assert_eq!((status, &*reason), (503, "store_unavailable"));
+    way.set(Fault::None);
+    eventually("it hears again", async || {
+        cut_off.check(&session).await == denied("revoked")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_command_counts_asks_and_revokes() {
+    let setup = Setup::memory();
+    let curfew = setup.start();
+    let shell = operator(&setup, &curfew);
+    let revoke = |arguments: &[&str]| run(&shell, &[&["revoke"], arguments].concat());
+    let said = |output: &Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let session = curfew.sign_in("alice").await;
+    let counted = said(&revoke(&["--source", "token", "--dry-run"]));
+    assert!(
+        counted.starts_with("1 live session would end: source=token, started before "),
+        "{counted}"
+    );
+    assert!(
+        counted.contains("records looked at: 1 (all)\n"),
+        "{counted}"
+    );
+    let counted = said(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
+    assert!(counted.contains("host=app.example.com"), "{counted}");
+    assert!(
+        counted.contains("1 of these sessions do not say"),
+        "{counted}"
+    );
+    let json = said(&revoke(&["--group", "staff", "--dry-run", "--json"]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["count"]["live"], 0);
+    // Without a terminal it asks nobody.
+    let refused = revoke(&["--everybody"]);
+    assert!(!refused.status.success());
+    assert!(
+        text(&refused.stderr).contains("--yes"),
+        "{}",
+        text(&refused.stderr)
+    );
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    for arguments in [
+        &["--yes"][..],
+        &["--yes", "--everybody", "--policy", "default"],
+        &["--yes", "--source", "guess"],
+        &["--yes", "--everybody", "--before", "tomorrow"],
+        &["--yes", "--everybody", "--before", "2999-01-01T00:00:00Z"],
+    ] {
+        assert!(!revoke(arguments).status.success(), "{arguments:?}");
+    }
+    assert_eq!(curfew.check(&session).await, ALLOWED);
+    said(&revoke(&[
+        "--yes",
+        "--everybody",
+        "--before",
+        "2026-01-01T00:00:00Z",
+    ]));
+    assert_eq!(curfew.check(&session).await, ALLOWED, "it started later");
+    let revoked = said(&revoke(&["--yes", "--policy", "default"]));
+    assert!(
+        revoked.starts_with("revoked: policy=default, started before "),
+        "{revoked}"
+    );
+    assert!(revoked.contains("in force"), "{revoked}");
+    assert_eq!(curfew.check(&session).await, denied("revoked"));
+}

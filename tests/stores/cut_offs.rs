@@ -1,0 +1,450 @@
+//! Replicas follow the cut-offs: they read what has changed, and lose nothing.
+
+use std::collections::BTreeMap;
+
+use curfew::revocation::{RevocationConditions, RevocationRule};
+use curfew::store::{NotBefore, RuleAdded};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::cluster::Cluster;
+use crate::support::redis::{RedisServer, fact};
+use crate::support::sentinel::SentinelGroup;
+use crate::support::tap::Tap;
+use curfew::telemetry::{Advice, Metrics};
+
+const KEY: &[u8] = b"test:not-before";
+const FORGET: Timestamp = Timestamp::from_millis(1000);
+
+fn subject(number: u32) -> Subject {
+    Subject::new(format!("subject {number}")).unwrap()
+}
+
+/// The name of a subject in the set.
+fn name(number: u32) -> Vec<u8> {
+    let text = format!("curfew subject 1\0subject {number}");
+    Sha256::digest(text)[..16].to_vec()
+}
+
+/// Writes cut-offs in the form of the version before: without a log.
+fn write_as_before(server: &RedisServer, cut_offs: &[(u32, u64)]) {
+    let script = include_str!("../../migrations/0005_not_before.lua");
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    for (number, at) in cut_offs {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(script).arg(1).arg(KEY).arg(name(*number)).arg(at);
+        eval.arg(0).arg(now().as_millis());
+        eval.exec(&mut connection).unwrap();
+    }
+}
+
+/// Fills the set, so many with the same time each.
+fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let begin = now().as_millis() - 60_000;
+    let numbers: Vec<u32> = (0..count).collect();
+    for part in numbers.chunks(10_000) {
+        let mut add = redis::cmd("ZADD");
+        add.arg(KEY);
+        for number in part {
+            let at = begin + u64::from(number / in_one_millisecond);
+            add.arg(at).arg(name(*number));
+        }
+        add.exec(&mut connection).unwrap();
+    }
+    let mut number = redis::cmd("ZADD");
+    number.arg(KEY).arg(now().as_millis()).arg("");
+    number.exec(&mut connection).unwrap();
+}
+
+async fn read(replica: &Running) {
+    let read = replica.read_cut_offs();
+    let read = tokio::time::timeout(Duration::from_secs(120), read).await;
+    assert_eq!(read.unwrap(), Ok(true));
+}
+
+/// Bytes that Redis has sent.
+fn sent(server: &RedisServer) -> u64 {
+    fact(server, "total_net_output_bytes").parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_replica_with_200_000_entries_reads_only_what_changes() {
+    const MANY: u32 = 200_000;
+    let server = RedisServer::start();
+    fill(&server, MANY, 1);
+    server.command::<()>(&[b"SLOWLOG", b"RESET"]);
+    let tap = Tap::to(([127, 0, 0, 1], server.port).into()).await;
+    let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
+    let writer = Running::connected(settings(&server.url())).await;
+    while reader.read_cut_offs().await == Ok(false) {}
+    assert!(reader.is_fresh());
+    assert_eq!(reader.occupancy().entries, MANY as usize);
+    assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
+    let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
+    assert!(bytes < 32.0, "{bytes} bytes an entry");
+    // No answer was longer than a page: the slowest command took little time.
+    let slow: Vec<redis::Value> = server.command(&[b"SLOWLOG", b"GET"]);
+    assert!(slow.is_empty(), "{slow:?}");
+    for number in MANY..MANY + 5 {
+        let at = now();
+        writer
+            .set_not_before(&subject(number), at, FORGET)
+            .await
+            .unwrap();
+        tap.take();
+        read(&reader).await;
+        let (_, answered) = tap.take();
+        assert!(answered.len() < 2000, "{} bytes", answered.len());
+        assert_eq!(reader.known_not_before(&subject(number)), Some(at));
+    }
+    assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
+    let before = sent(&server);
+    read(&reader).await;
+    assert!(sent(&server) - before < 5000, "nothing has changed");
+}
+
+/// More entries of one millisecond than fit on a page.
+#[tokio::test]
+async fn pages_get_past_many_entries_of_one_millisecond() {
+    let server = RedisServer::start();
+    fill(&server, 9000, 4500);
+    let replica = Running::connected(settings(&server.url())).await;
+    read(&replica).await;
+    assert_eq!(replica.occupancy().entries, 9000);
+}
+
+/// In a rolling update, replicas of both versions write: each reads what the other wrote.
+#[tokio::test]
+async fn replicas_of_the_version_before_read_it_and_are_read() {
+    let server = RedisServer::start();
+    let new = Running::connected(settings(&server.url())).await;
+    let at = |millis| Timestamp::from_millis(now().as_millis() / 1_000_000 * 1_000_000 + millis);
+    write_as_before(&server, &[(1, at(1).as_millis())]);
+    read(&new).await;
+    assert_eq!(new.known_not_before(&subject(1)), Some(at(1)));
+    new.set_not_before(&subject(2), at(2), FORGET)
+        .await
+        .unwrap();
+    write_as_before(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
+    read(&new).await;
+    let known: Vec<_> = (1..=3)
+        .map(|number| new.known_not_before(&subject(number)))
+        .collect();
+    assert_eq!(known, [Some(at(4)), Some(at(2)), Some(at(3))]);
+    // What the version before reads: the whole set, of which it takes names of 16 bytes.
+    let all: Vec<(Vec<u8>, u64)> = server.command(&[b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]);
+    let names: BTreeMap<Vec<u8>, u64> = all
+        .into_iter()
+        .filter(|(name, _)| name.len() == 16)
+        .collect();
+    let expected: BTreeMap<Vec<u8>, u64> = [(1, 4), (2, 2), (3, 3)]
+        .map(|(number, millis)| (name(number), at(millis).as_millis()))
+        .into();
+    assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn the_set_is_bounded_and_no_cut_off_is_lost() {
+    const MAX: usize = 500;
+    let server = RedisServer::start();
+    let bounded = || RedisSettings {
+        max_cut_offs: MAX,
+        ..settings(&server.url())
+    };
+    let (one, two) = (
+        Running::connected(bounded()).await,
+        Running::connected(bounded()).await,
+    );
+    read(&two).await;
+    let begin = now();
+    let at = |number: u32| begin.plus(Duration::from_millis(u64::from(number)));
+    for number in 0..1500 {
+        one.set_not_before(&subject(number), at(number), FORGET)
+            .await
+            .unwrap();
+        if number % 100 == 0 {
+            read(&two).await;
+        }
+    }
+    read(&one).await;
+    read(&two).await;
+    let names: Vec<Vec<u8>> = server.command(&[b"ZRANGE", KEY, b"0", b"-1"]);
+    let names = names.iter().filter(|name| name.len() == 16).count();
+    assert!((MAX - 101..=MAX + 2).contains(&names), "{names}");
+    let three = Running::connected(bounded()).await;
+    read(&three).await;
+    for replica in [&one, &two, &three] {
+        assert!(replica.occupancy().entries <= MAX * 9 / 8);
+        for number in 0..1500 {
+            let known = replica.known_not_before(&subject(number));
+            assert!(known >= Some(at(number)), "{number}: {known:?}");
+        }
+        // Who was never cut off loses only sessions that are older than the oldest cut-offs.
+        let other = replica.known_not_before(&subject(9999));
+        assert!(other < Some(at(1500 - MAX as u32 + 101)), "{other:?}");
+        assert!(other >= replica.not_before(&subject(9999)).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
+    let server = RedisServer::start();
+    let replica = Running::connected(settings(&server.url())).await;
+    let policies = Live::new(super::migrations::policies());
+    let longest = limits().absolute;
+    let old = now().minus(longest + MINUTE).as_millis();
+    let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
+    write_as_before(&server, &cut_offs);
+    write_as_before(&server, &[(7777, now().as_millis())]);
+    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
+    let forgotten = async || {
+        let count: usize = server.command(&[b"ZCARD", KEY]);
+        count == 2 && metrics.cut_offs.get() == 1
+    };
+    tokio::select! {
+        () = follow => unreachable!("it is not told to stop"),
+        () = eventually("they are forgotten", forgotten) => {}
+    }
+    assert!(replica.known_not_before(&subject(7777)).is_some());
+    assert_eq!(replica.known_not_before(&subject(1)), None);
+    assert_eq!(metrics.cut_offs_fresh.get(), 1);
+}
+
+#[tokio::test]
+async fn what_a_fail_over_loses_stays_known() {
+    let mut group = SentinelGroup::start().await;
+    let replica = Running::connected(settings(&group.url())).await;
+    let at = now();
+    for number in 0..3 {
+        replica
+            .set_not_before(&subject(number), at, FORGET)
+            .await
+            .unwrap();
+    }
+    read(&replica).await;
+    let primary = group.primary();
+    // The other servers do not have the third.
+    for server in &group.servers {
+        server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);
+    }
+    group.servers[primary].command::<()>(&[b"ZREM", KEY, &name(2)]);
+    eventually("the replicas have that", async || {
+        group.servers.iter().all(|server| {
+            let score: Option<f64> = server.command(&[b"ZSCORE", KEY, &name(2)]);
+            score.is_none()
+        })
+    })
+    .await;
+    group.servers[primary].kill();
+    group.failed_over(primary).await;
+    eventually("it goes on", async || replica.ready().await.is_ok()).await;
+    eventually("it reads again", async || {
+        replica.read_cut_offs().await == Ok(true)
+    })
+    .await;
+    for number in 0..3 {
+        assert_eq!(replica.known_not_before(&subject(number)), Some(at));
+    }
+    let other = Running::connected(settings(&group.url())).await;
+    other.set_not_before(&subject(3), at, FORGET).await.unwrap();
+    read(&replica).await;
+    assert_eq!(replica.known_not_before(&subject(3)), Some(at));
+}
+
+#[tokio::test]
+async fn in_a_cluster_replicas_follow_each_other() {
+    let cluster = Cluster::start().await;
+    let one = Running::connected(settings(&cluster.url())).await;
+    let two = Running::connected(settings(&cluster.url())).await;
+    read(&two).await;
+    for number in 0..20 {
+        let at = now();
+        one.set_not_before(&subject(number), at, FORGET)
+            .await
+            .unwrap();
+        read(&two).await;
+        assert_eq!(two.known_not_before(&subject(number)), Some(at));
+    }
+    assert_eq!(
+        two.whole_reads_of_cut_offs().await,
+        0,
+        "there was nothing at its start"
+    );
+}
+
+/// A rule that one replica adds, and that a fail-over loses, holds on all that knew it.
+#[tokio::test]
+async fn replicas_read_rules_and_keep_them() {
+    let server = RedisServer::start();
+    let one = Running::connected(settings(&server.url())).await;
+    let two = Running::connected(settings(&server.url())).await;
+    read(&two).await;
+    let rule = |policy: Option<&str>| RevocationRule {
+        conditions: RevocationConditions {
+            policy: policy.map(str::to_owned),
+            ..RevocationConditions::default()
+        },
+        before: now().plus(MINUTE),
+    };
+    one.add_rule(&rule(Some("strict")), FORGET).await.unwrap();
+    read(&two).await;
+    assert!(!two.is_ended_by_rule(&session()));
+    let added = one.add_rule(&rule(Some("default")), FORGET).await.unwrap();
+    assert!(matches!(
+        added,
+        RuleAdded::Added {
+            change: Some(_),
+            ..
+        }
+    ));
+    read(&two).await;
+    assert!(two.is_ended_by_rule(&session()));
+    assert_eq!(two.whole_reads_of_cut_offs().await, 0);
+    // One that has read nothing yet asks when it loads a session.
+    one.create(ID, &session()).await.unwrap();
+    let three = Running::connected(settings(&server.url())).await;
+    three.load(ID).await.unwrap();
+    assert!(three.is_ended_by_rule(&session()));
+    server.command::<()>(&[b"FLUSHALL"]);
+    read(&two).await;
+    assert!(
+        two.is_ended_by_rule(&session()),
+        "what is known stays known"
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A replica cuts a subject off.
+    Set(bool, u32, u64),
+    /// A replica of the version before does.
+    SetAsBefore(u32, u64),
+    /// A replica reads.
+    Read(bool),
+    /// The store loses cut-offs: a few, or everything.
+    Lose(u32),
+    LoseAll,
+    /// The log has been trimmed.
+    Trim,
+    /// The connections are lost.
+    Disconnect,
+    /// A replica starts again.
+    Restart(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (who, number, at) = (any::<bool>(), 0_u32..30, 1_u64..1000);
+    let step = prop_oneof![
+        8 => (who, number.clone(), at.clone()).prop_map(|(who, number, at)| Step::Set(who, number, at)),
+        2 => (number.clone(), at).prop_map(|(number, at)| Step::SetAsBefore(number, at)),
+        6 => who.prop_map(Step::Read),
+        1 => number.prop_map(Step::Lose),
+        1 => Just(Step::LoseAll),
+        1 => Just(Step::Trim),
+        1 => Just(Step::Disconnect),
+        1 => who.prop_map(Step::Restart),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+/// Random histories of two replicas, one of the version before, losses and lost connections: after each reading, a
+/// replica knows all that is in Redis, and all that it knew before; and nothing that was never set.
+#[test]
+fn two_replicas_follow_the_set_through_random_histories() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = RedisServer::start();
+    let mut runner = TestRunner::new(Config::with_cases(60));
+    runner
+        .run(&steps(), |steps| {
+            runtime.block_on(history(&server, steps));
+            Ok(())
+        })
+        .unwrap();
+}
+
+async fn history(server: &RedisServer, steps: Vec<Step>) {
+    server.command::<()>(&[b"FLUSHALL"]);
+    let mut replicas = [
+        Running::connected(settings(&server.url())).await,
+        Running::connected(settings(&server.url())).await,
+    ];
+    let mut known: [BTreeMap<u32, u64>; 2] = Default::default();
+    let mut ever: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for step in steps {
+        match step {
+            Step::Set(who, number, at) => {
+                let at_time = Timestamp::from_millis(at);
+                let replica = &replicas[usize::from(who)];
+                let forget = Timestamp::default();
+                replica
+                    .set_not_before(&subject(number), at_time, forget)
+                    .await
+                    .unwrap();
+                ever.entry(number).or_default().push(at);
+                let entry = known[usize::from(who)].entry(number).or_insert(at);
+                *entry = at.max(*entry);
+            }
+            Step::SetAsBefore(number, at) => {
+                write_as_before(server, &[(number, at)]);
+                ever.entry(number).or_default().push(at);
+            }
+            Step::Read(who) => {
+                let replica = &replicas[usize::from(who)];
+                read(replica).await;
+                let in_redis: Vec<(Vec<u8>, u64)> =
+                    server.command(&[b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]);
+                let in_redis: BTreeMap<Vec<u8>, u64> = in_redis.into_iter().collect();
+                for number in 0..30 {
+                    let found = replica
+                        .known_not_before(&subject(number))
+                        .map(Timestamp::as_millis);
+                    let before = known[usize::from(who)].get(&number).copied();
+                    let stored = in_redis.get(&name(number)).copied();
+                    assert!(
+                        found >= before.max(stored),
+                        "{number}: {found:?} {before:?} {stored:?}"
+                    );
+                    if let Some(found) = found {
+                        assert!(
+                            ever[&number].contains(&found),
+                            "{number}: {found} was never set"
+                        );
+                        known[usize::from(who)].insert(number, found);
+                    }
+                }
+            }
+            Step::Lose(number) => {
+                server.command::<()>(&[b"ZREM", KEY, &name(number)]);
+            }
+            Step::LoseAll => server.command::<()>(&[b"FLUSHALL"]),
+            Step::Trim => {
+                let log = (1_u64 << 52).to_string();
+                server.command::<()>(&[b"ZREMRANGEBYSCORE", KEY, log.as_bytes(), b"+inf"]);
+            }
+            Step::Disconnect => {
+                server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
+                for replica in &replicas {
+                    eventually("it is connected", async || {
+                        replica.ready().await.is_ok() && replica.read_cut_offs().await.is_ok()
+                    })
+                    .await;
+                }
+            }
+            Step::Restart(who) => {
+                replicas[usize::from(who)] = Running::connected(settings(&server.url())).await;
+                known[usize::from(who)].clear();
+            }
+        }
+    }
+}
