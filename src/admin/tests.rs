@@ -494,7 +494,7 @@ async fn without_the_token_nothing_is_done() {
 async fn the_document_describes_what_is_served() {
     let fixture = Fixture::new();
     let described = described();
-    assert_eq!(described.len(), 12);
+    assert_eq!(described.len(), 14);
     let paths: BTreeSet<&String> = described.iter().map(|(_, path)| path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
