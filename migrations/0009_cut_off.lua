@@ -5,11 +5,12 @@
 -- It writes the set that 0005 writes, so replicas of the version before read it, and it reads theirs. They do not
 -- log, so a replica that finds a gap in the log reads the whole set once.
 --
--- The set has four kinds of members, apart by length and score:
+-- The set has five kinds of members, apart by length and score:
 --   16 bytes  a subject, with its time
 --   ''        the number of the last change: it only grows, and is at least the time, so that after a fail-over
 --             it does not come to a number again that it had before
 --   '*'       the general cut-off, which holds for every subject
+--   '#'       a random number from 2^50 on, the epoch: a set that was lost and begun again has another
 --   longer    a rule (0011), from 2^51 on; a change in the log, from 2^52 on: the subject, its time, and the number of
 --             the change before; the score is 2^52 plus the number of the change
 --
@@ -21,6 +22,7 @@
 -- ARGV[5]  how many subjects there can be
 -- ARGV[6]  the channel on which replicas are told
 -- ARGV[7]  what they are told
+-- ARGV[8]  the epoch, if the set has none
 --
 -- Answers the number of the change.
 local RULES, LOG, LOGGED_MILLIS, BATCH = 2251799813685248, 4503599627370496, 30000, 100
@@ -29,6 +31,7 @@ local previous = tonumber(redis.call('ZSCORE', set, '') or 0)
 local number = math.max(previous + 1, tonumber(ARGV[4]))
 redis.call('ZADD', set, 'GT', ARGV[2], ARGV[1])
 redis.call('ZADD', set, number, '')
+redis.call('ZADD', set, 'NX', ARGV[8], '#')
 redis.call('ZADD', set, LOG + number, ARGV[1] .. ARGV[2] .. ':' .. string.format('%.0f', previous))
 redis.call('ZREMRANGEBYSCORE', set, LOG, LOG + number - LOGGED_MILLIS)
 local forget = math.min(tonumber(ARGV[3]), number - 1)

@@ -10,13 +10,14 @@
 -- ARGV[5]  how many rules there can be
 -- ARGV[6]  the channel on which replicas are told
 -- ARGV[7]  what they are told
--- ARGV[8]  1 where the rule is for everybody
+-- ARGV[8]  the epoch, if the set has none
+-- ARGV[9]  1 where the rule is for everybody
 --
 -- Answers the number of the change; 0 when there are too many rules.
 local RULES, LOG, LOGGED_MILLIS = 2251799813685248, 4503599627370496, 30000
 local set, before = KEYS[1], tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', set, RULES, RULES + tonumber(ARGV[3]))
-if ARGV[8] == '1' then
+if ARGV[9] == '1' then
   redis.call('ZREMRANGEBYSCORE', set, RULES, RULES + before)
 end
 local rules = redis.call('ZRANGEBYSCORE', set, RULES, '(' .. string.format('%.0f', LOG))
@@ -27,6 +28,7 @@ local previous = tonumber(redis.call('ZSCORE', set, '') or 0)
 local number = math.max(previous + 1, tonumber(ARGV[4]))
 redis.call('ZADD', set, 'GT', RULES + before, ARGV[1])
 redis.call('ZADD', set, number, '')
+redis.call('ZADD', set, 'NX', ARGV[8], '#')
 redis.call('ZADD', set, LOG + number, 'rules:' .. string.format('%.0f', previous))
 redis.call('ZREMRANGEBYSCORE', set, LOG, LOG + number - LOGGED_MILLIS)
 redis.pcall('PUBLISH', ARGV[6], ARGV[7])

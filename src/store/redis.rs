@@ -18,6 +18,7 @@ mod index;
 mod info;
 mod keys;
 mod link;
+mod message;
 mod migrate;
 mod not_before;
 mod open;

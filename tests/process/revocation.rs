@@ -169,7 +169,7 @@ async fn the_command_counts_asks_and_revokes() {
         counted.contains("1 of these sessions do not say"),
         "{counted}"
     );
-    let json = said(&revoke(&["--group", "staff", "--dry-run", "--json"]));
+    let json = said(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count"]["live"], 0);
     // Without a terminal it asks nobody.

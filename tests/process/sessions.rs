@@ -165,6 +165,7 @@ Commands:
   clock         Compare the clocks of Redis, of the replicas and of this machine, and say which one is right
   keygen        Make a key for token.keys, or an admin token
   sessions      List, show, end and watch sessions, over the admin API
+  revoke        End all sessions that meet conditions, on every replica: emergency revocation, over the admin API
   probe         Try whether idle sessions end, at a page behind a proxy, as a client sees it
   lint          Look through a proxy's files for what would defeat the limits of sessions
   render        Print a proxy's configuration, with the addresses and time limits that fit Curfew's own

@@ -164,6 +164,8 @@ async fn a_check_is_plain_commands() {
     let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
+    // As in a service, where a task follows the cut-offs.
+    assert_eq!(store.read_cut_offs().await, Ok(true));
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
     for minutes in 1..10 {
         store.load(ID).await.unwrap();

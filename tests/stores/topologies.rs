@@ -7,7 +7,7 @@ use curfew::store::cached::CachedStore;
 use curfew::store::journal::JournaledStore;
 use curfew::store::measured::MeasuredStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{EndOutcome, Ending};
+use curfew::store::{EndOutcome, Ending, NotBefore};
 use curfew::telemetry::Metrics;
 
 use super::ends::following;
@@ -169,7 +169,20 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
         ..settings(&cluster.url())
     })
     .await;
-    let hanging = cluster.timekeeper();
+    let alice = session().subject;
+    store
+        .set_not_before(&alice, Timestamp::default(), Timestamp::default())
+        .await
+        .unwrap();
+    // The server with the cut-offs concerns all sessions.
+    let cut_offs = cluster.server_of(b"test:not-before");
+    let others = cluster
+        .primaries()
+        .into_iter()
+        .filter(|place| *place != cut_offs);
+    let hanging = others
+        .min_by_key(|place| cluster.servers[*place].port)
+        .unwrap();
     let (mut there, mut elsewhere) = (None, None);
     for number in 0..100 {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
@@ -196,6 +209,19 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
     }
     cluster.servers[hanging].thaw();
     eventually("it is back", async || store.load(there).await.is_ok()).await;
+    // While the cut-offs cannot be read, no session is admitted on a guess.
+    assert_eq!(store.read_cut_offs().await, Ok(true));
+    let elsewhere = if cluster.server_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
+    {
+        elsewhere
+    } else {
+        there
+    };
+    cluster.servers[cut_offs].freeze();
+    eventually("the copy is too old", async || !store.is_fresh()).await;
+    assert!(store.load(elsewhere).await.is_err());
+    cluster.servers[cut_offs].thaw();
+    eventually("it is back", async || store.load(elsewhere).await.is_ok()).await;
 }
 
 #[tokio::test]

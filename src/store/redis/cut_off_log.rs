@@ -9,6 +9,8 @@ use crate::store::cut_offs::{CutOffs, Name};
 pub(super) const RULES: u64 = 1 << 51;
 /// Scores from here on are changes: this plus the number of the change.
 pub(super) const LOG: u64 = 1 << 52;
+/// The epoch of a set is this plus a random number below 2^32.
+pub(super) const EPOCH: u64 = 1 << 50;
 /// The most entries of one answer, so that no command of Redis takes long.
 pub(super) const PAGE: usize = 1000;
 
@@ -68,9 +70,20 @@ impl Change {
     }
 }
 
+/// What a set says about its changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The number of the last change; 0 where there is none.
+    pub(super) last: u64,
+    /// The epoch; `None` where only the version before has written.
+    pub(super) epoch: Option<u64>,
+}
+
 /// How far a replica has read.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// The epoch of the set that was read.
+    epoch: Option<u64>,
     /// The last change that was read; `None` before the first answer.
     number: Option<u64>,
     /// The next page of the whole set, while that is read.
@@ -118,15 +131,19 @@ impl Progress {
         self.again = false;
     }
 
-    /// Takes the number of the last change, and the log that was read after it; says whether all of the log was read.
-    pub(super) fn changes(&mut self, last: u64, log: &[Member], table: &CutOffs) -> bool {
+    /// Takes the head of the set, and the log that was read after it; says whether all of the log was read.
+    pub(super) fn changes(&mut self, head: Head, log: &[Member], table: &CutOffs) -> bool {
+        let last = head.last;
+        let before = std::mem::replace(&mut self.epoch, head.epoch);
+        // An empty set gets its epoch with its first change.
+        let same = before == head.epoch || (before.is_none() && self.number == Some(0));
         let Some(mut number) = self.number else {
             self.number = Some(last);
             self.page = (last > 0).then_some(FIRST_PAGE);
             return true;
         };
-        // The counter only grows, so this is another set: a fail-over lost changes.
-        let lost = last < number;
+        // The counter only grows. If it did not, or the epoch is another, changes were lost.
+        let lost = last < number || !same;
         let mut gap = lost;
         for change in log {
             let Some(change) = Change::parse(change) else {
@@ -204,35 +221,51 @@ mod tests {
         (member, LOG + number)
     }
 
+    fn head(last: u64) -> Head {
+        Head {
+            last,
+            epoch: Some(EPOCH),
+        }
+    }
+
     #[test]
     fn a_gap_in_the_log_asks_for_the_whole_set_and_an_unbroken_log_does_not() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
-        assert!(progress.changes(0, &[], &table));
+        assert!(progress.changes(Head::default(), &[], &table));
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
-        progress.changes(9, &[logged(5, 0, 1), logged(9, 5, 2)], &table);
+        progress.changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
         assert_eq!(table.of(&alice()), Some(Timestamp::from_millis(2)));
         // One of the version before counted, and did not log.
-        progress.changes(12, &[], &table);
+        progress.changes(head(12), &[], &table);
         assert_eq!(
             (progress.page(), progress.complete_to()),
             (Some(FIRST_PAGE), None)
         );
         assert_eq!(progress.log_from(), LOG + 13);
         // Another one while the whole set is read: it is read once more.
-        progress.changes(20, &[logged(20, 15, 3)], &table);
+        progress.changes(head(20), &[logged(20, 15, 3)], &table);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
-        progress.changes(20, &[], &table);
+        progress.changes(head(20), &[], &table);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(20)));
         // The number went back: a fail-over.
-        progress.changes(19, &[], &table);
+        progress.changes(head(19), &[], &table);
         assert_eq!(
             (progress.page(), progress.log_from()),
             (Some(FIRST_PAGE), LOG + 20)
         );
         assert_eq!(progress.whole_reads, 2);
+        progress.take_page(FIRST_PAGE, &[], &table);
+        assert_eq!(progress.complete_to(), Some(19));
+        // The same number, of a set that was lost and begun again.
+        let other = Head {
+            epoch: Some(EPOCH + 1),
+            ..head(19)
+        };
+        progress.changes(other, &[], &table);
+        assert_eq!(progress.page(), Some(FIRST_PAGE));
     }
 
     #[test]
@@ -249,10 +282,10 @@ mod tests {
         assert!(member.0.len() > 16, "no older replica takes it for a name");
         assert_eq!(rule_of(&(b"something else".to_vec(), RULES)), None);
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
-        progress.changes(0, &[], &table);
+        progress.changes(head(0), &[], &table);
         assert!(!progress.rules_changed);
         progress.changes(
-            1_800_000_000_001,
+            head(1_800_000_000_001),
             &[(b"rules:0".to_vec(), LOG + 1_800_000_000_001)],
             &table,
         );

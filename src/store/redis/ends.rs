@@ -17,15 +17,18 @@ use parking_lot::Mutex;
 use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
+use super::message::{Beat, LISTENER};
 use super::not_before::LocalCopy;
 use super::open::{self, Credentials};
 use super::settings::Address;
 use super::wire::Wire;
 use super::{ConnectError, RedisStore};
 use crate::clock::Clock;
-use crate::session::{SessionId, Timestamp};
+use crate::session::Timestamp;
 use crate::store::EndsListener;
 use crate::telemetry::{Advice, Replica, Replicas};
+
+pub(super) use super::message::Message;
 
 /// How often a beat is sent.
 const BEAT: Duration = Duration::from_millis(500);
@@ -39,84 +42,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 /// What the operator is told under.
 const SOURCE: &str = "near_cache";
-
-const END: u8 = b'e';
-const BEGIN_BEAT: u8 = b'b';
-const INTRODUCTION: u8 = b'i';
-const CUT_OFFS: u8 = b'c';
-/// Bytes of what stands for a process that listens, in its beats.
-const LISTENER: usize = 8;
-
-/// What is said on the channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Message {
-    /// A session's record was changed, at a time by the store's clock.
-    End(SessionId, Timestamp),
-    /// A beat.
-    Beat(Beat),
-    /// Who is there, in JSON.
-    Introduction(Replica),
-    /// The cut-offs have changed.
-    CutOffs,
-}
-
-/// What a process says to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
-    /// What stands for the process, for as long as it listens without interruption.
-    listener: [u8; LISTENER],
-    /// Which of the primaries it was sent to.
-    server: u16,
-    /// The how manieth it is.
-    number: u64,
-}
-
-impl Message {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        match self {
-            Self::CutOffs => vec![CUT_OFFS],
-            Self::Introduction(replica) => {
-                let json = serde_json::to_vec(replica).unwrap_or_default();
-                [&[INTRODUCTION][..], &json].concat()
-            }
-            Self::End(id, at) => {
-                [&[END][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
-            }
-            Self::Beat(beat) => [
-                &[BEGIN_BEAT][..],
-                &beat.listener,
-                &beat.server.to_be_bytes(),
-                &beat.number.to_be_bytes(),
-            ]
-            .concat(),
-        }
-    }
-
-    /// `None` for what this program does not know.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (kind, rest) = bytes.split_first()?;
-        match *kind {
-            END => {
-                let (id, at) = rest.split_first_chunk()?;
-                let at = u64::from_be_bytes(at.try_into().ok()?);
-                let at = Timestamp::from_millis(at);
-                Some(Self::End(SessionId::from_bytes(*id), at))
-            }
-            BEGIN_BEAT => {
-                let (listener, rest) = rest.split_first_chunk()?;
-                let (server, number) = rest.split_first_chunk()?;
-                Some(Self::Beat(Beat {
-                    listener: *listener,
-                    server: u16::from_be_bytes(*server),
-                    number: u64::from_be_bytes(number.try_into().ok()?),
-                }))
-            }
-            CUT_OFFS => rest.is_empty().then_some(Self::CutOffs),
-            INTRODUCTION => serde_json::from_slice(rest).ok().map(Self::Introduction),
-            _ => None,
-        }
-    }
-}
 
 /// The beats of one listener.
 #[derive(Debug)]
@@ -409,31 +334,6 @@ mod tests {
 
     use super::*;
     use crate::testing::START;
-
-    #[test]
-    fn messages_are_what_was_said() {
-        let id = SessionId::from_bytes(*b"0123456789abcdef");
-        let beat = Beat {
-            listener: *b"listener",
-            server: 258,
-            number: 7,
-        };
-        let replica = Message::Introduction(Replica::this(START));
-        for message in [
-            Message::End(id, START),
-            Message::Beat(beat),
-            Message::CutOffs,
-            replica,
-        ] {
-            let bytes = message.encode();
-            assert_eq!(Message::decode(&bytes), Some(message));
-            assert_eq!(Message::decode(&[&bytes[..], b"x"].concat()), None);
-            for length in 0..bytes.len() {
-                assert_eq!(Message::decode(&bytes[..length]), None);
-            }
-        }
-        assert_eq!(Message::decode(b"x"), None);
-    }
 
     #[test]
     fn a_beat_counts_when_all_servers_had_it() {

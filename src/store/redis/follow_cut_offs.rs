@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::cut_off_log::{LOG, Member, Progress, RULES, rule_of};
-use super::not_before::GENERAL;
+use super::cut_off_log::{Head, LOG, Member, Progress, RULES, rule_of};
+use super::not_before::{EPOCH_MEMBER, GENERAL};
 use super::wire::Wire;
 use super::{RedisStore, link};
 use crate::clock::{Clock, Stopwatch};
@@ -153,8 +153,9 @@ impl RedisStore {
         let (key, table) = (self.keys.not_before(), &self.not_before.table);
         let page = progress.page();
         let mut ask = redis::pipe();
-        // First the number: what is logged meanwhile has a greater one.
+        // First the number and the epoch: what is logged meanwhile has a greater one.
         ask.cmd("ZSCORE").arg(&key).arg("");
+        ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
         log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
@@ -172,18 +173,23 @@ impl RedisStore {
         type Answer = (
             Option<u64>,
             Option<u64>,
+            Option<u64>,
             Vec<Member>,
             Vec<Member>,
             Vec<Member>,
         );
-        let (last, general, log, rules, members): Answer = ask.query_async(wire).await?;
+        let (last, epoch, general, log, rules, members): Answer = ask.query_async(wire).await?;
         let general = general.map(Timestamp::from_millis);
         if let Some(at) = general.filter(|at| Some(*at) > table.general()) {
             table.raise_general(at);
             table.forget(at);
         }
         self.not_before.rules.add(rules.iter().filter_map(rule_of));
-        let all = progress.changes(last.unwrap_or(0), &log, table);
+        let head = Head {
+            last: last.unwrap_or(0),
+            epoch,
+        };
+        let all = progress.changes(head, &log, table);
         if let Some(page) = page {
             progress.take_page(page, &members, table);
         }

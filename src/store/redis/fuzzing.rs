@@ -74,9 +74,10 @@ pub fn reply(data: &[u8]) {
     }
     if let Ok(members) = redis::from_redis_value_ref::<Vec<cut_off_log::Member>>(&value) {
         let table = CutOffs::new(100);
+        let head = |last| cut_off_log::Head { last, epoch: None };
         let mut progress = cut_off_log::Progress::default();
-        progress.changes(1, &[], &table);
-        progress.changes(2, &members, &table);
+        progress.changes(head(1), &[], &table);
+        progress.changes(head(2), &members, &table);
         if let Some(page) = progress.page() {
             progress.take_page(page, &members, &table);
         }

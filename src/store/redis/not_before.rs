@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::cut_off_log::{LOG, Member, RULES, rule_member, rule_of};
+use super::cut_off_log::{EPOCH, LOG, Member, RULES, rule_member, rule_of};
 use super::ends::Message;
 use super::follow_cut_offs::Reader;
 use crate::clock::{Clock, SteadyClock};
@@ -26,6 +26,8 @@ use crate::store::{
 const LEASE: Duration = crate::store::cached::LEASE;
 /// The member that holds the general cut-off.
 pub(super) const GENERAL: &str = "*";
+/// The member that holds the epoch.
+pub(super) const EPOCH_MEMBER: &str = "#";
 
 /// What this replica knows of the cut-offs.
 pub(super) struct LocalCopy {
@@ -118,6 +120,13 @@ impl RedisStore {
     }
 }
 
+/// An epoch for a set that has none.
+fn epoch() -> Result<u64, StoreError> {
+    let random = getrandom::u32();
+    let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(EPOCH + u64::from(random))
+}
+
 #[async_trait]
 impl NotBefore for RedisStore {
     async fn set_not_before(
@@ -134,7 +143,8 @@ impl NotBefore for RedisStore {
             .arg(self.link.clock().now().as_millis())
             .arg(self.not_before.max)
             .arg(self.keys.ends())
-            .arg(Message::CutOffs.encode());
+            .arg(Message::CutOffs.encode())
+            .arg(epoch()?);
         self.once::<u64>(&note).await?;
         self.not_before.table.raise(name, at);
         // Noting it again makes the connection that waits one that has written.
@@ -176,6 +186,7 @@ impl NotBefore for RedisStore {
             .arg(MAX_REVOCATION_RULES)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
+            .arg(epoch()?)
             .arg(u8::from(rule.conditions.is_everybody()));
         let change: u64 = self.once(&add).await?;
         if change == 0 {
