@@ -95,6 +95,7 @@ impl Bench {
             remember: false,
             client: Client::default(),
             authenticated: None,
+            host: None,
             actor: curfew::actor::Actor::CURFEW,
         };
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();

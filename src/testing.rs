@@ -230,6 +230,7 @@ impl Bench {
             remember: false,
             client,
             authenticated: None,
+            host: None,
             actor: Actor::CURFEW,
         };
         self.lifecycle.start(sign_in).await.unwrap()

@@ -83,6 +83,15 @@ impl CreateSession {
         let invalid = |field: &str, error: &dyn std::fmt::Display| {
             ApiError::Invalid(format!("{field}: {error}"))
         };
+        // They say how Curfew itself started a session.
+        if let Some(name) = self
+            .attributes
+            .keys()
+            .find(|name| name.starts_with("curfew_"))
+        {
+            let reserved = "names that begin with `curfew_` are reserved";
+            return Err(invalid(&format!("attributes.{name}"), &reserved));
+        }
         let attributes = self
             .attributes
             .into_iter()
@@ -97,6 +106,7 @@ impl CreateSession {
             remember: self.remember,
             client: client.unwrap_or_default(),
             authenticated: None,
+            host: None,
             actor,
             subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
             attributes: Attributes::new(attributes)

@@ -104,7 +104,7 @@ impl From<MatchCount> for CountView {
             assumed: count.assumed,
             looked_at: count.looked_at,
             unreadable: count.unreadable,
-            not_counted: "credentials of other issuers that no replica has seen yet: the revocation holds for them, too",
+            not_counted: "credentials of other issuers that no replica has seen yet: the revocation holds for them, too, but not for those of a delegated service that passes on no time of the sign-in",
         }
     }
 }

@@ -4,6 +4,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
+use url::Url;
 
 use super::asker::Asker;
 use super::cookies::gone;
@@ -13,7 +14,7 @@ use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::lifecycle::{SignIn, StartError};
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
-use crate::policy::{Activity, Passivity};
+use crate::policy::{Activity, Passivity, normal_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
 use crate::telemetry::audit;
@@ -125,6 +126,7 @@ async fn enter(
         remember: false,
         client: checker.client(&request),
         authenticated: Some(begun),
+        host: Some(host_of(&attempt.target, asker)),
         actor,
     });
     let started = match started.await {
@@ -172,6 +174,13 @@ async fn enter(
         headers.insert(LOCATION, target);
     }
     response
+}
+
+/// The host that a sign-in is for: that of the page that the person wanted, or the one that the browser asks.
+fn host_of(target: &str, asker: &Asker) -> Arc<str> {
+    let url = Url::parse(target).ok();
+    let host = url.as_ref().and_then(Url::host_str);
+    normal_host(host.unwrap_or(&asker.host)).into()
 }
 
 /// Tells the person, and the operator, that an answer was not taken.

@@ -9,6 +9,7 @@ use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
 
 use super::asker::Asker;
@@ -56,10 +57,11 @@ pub(super) fn clear(contracts: &Contracts, asker: &Asker, next: &str, again: &st
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&asker.headers);
-    if cookie_values(&asker.headers, marker(secure))
-        .next()
-        .is_some()
-    {
+    // Another tab may have been here for another page, and cleared them.
+    let page = page_mark(next);
+    let mut marks = cookie_values(&asker.headers, marker(secure)).peekable();
+    let was_here = marks.peek().is_some();
+    if was_here && (!ambiguous.is_empty() || marks.any(|mark| mark == page.as_bytes())) {
         return stuck(&ambiguous, contracts.cookie.name(), again, secure);
     }
     let mut clearing = Clearing::default();
@@ -82,7 +84,7 @@ pub(super) fn clear(contracts: &Contracts, asker: &Asker, next: &str, again: &st
     for value in clearing.values() {
         headers.append(SET_COOKIE, value);
     }
-    let mut remembered = cookie(marker(secure), "1", "/", None, secure);
+    let mut remembered = cookie(marker(secure), &page, "/", None, secure);
     remembered.set_max_age(cookie::time::Duration::seconds(REMEMBERED_SECONDS));
     if let Ok(value) = HeaderValue::try_from(remembered.to_string()) {
         headers.append(SET_COOKIE, value);
@@ -92,6 +94,15 @@ pub(super) fn clear(contracts: &Contracts, asker: &Asker, next: &str, again: &st
         HeaderValue::try_from(next).unwrap_or_else(|_| HeaderValue::from_static("/")),
     );
     response
+}
+
+/// What stands for a page in the cookie that says that cookies were cleared for it.
+fn page_mark(next: &str) -> String {
+    let digest: [u8; 32] = Sha256::digest(next).into();
+    digest[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The cookie that says that cookies were cleared a moment ago.

@@ -68,7 +68,9 @@ impl Checker {
     async fn has_ended(&self, id: SessionId) -> bool {
         let loading = self.lifecycle.store.load(id);
         match tokio::time::timeout(self.budget, loading).await {
-            Ok(Ok(Some(session))) => session.state != State::Live,
+            Ok(Ok(Some(session))) => {
+                session.state != State::Live || self.lifecycle.is_revoked(&session)
+            }
             // The store is asked again, and then says what is wrong with it.
             _ => false,
         }

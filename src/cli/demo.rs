@@ -201,6 +201,7 @@ async fn sign_in(
         remember: false,
         client: Client::default(),
         authenticated: None,
+        host: None,
     });
     let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let now: Timestamp = lifecycle.clock.now();

@@ -93,10 +93,8 @@ impl Lifecycle {
                 }
                 let actor = Actor::user(&session.subject, address);
                 self.tell_created(id, &session, &actor);
-                if most.is_none() {
-                    return Ok(session);
-                }
-                // It can be the one that was ended: its sign-in can be older than those of the others.
+                // As the store keeps it: an older version of records keeps it for less long. It can also be the one that was
+                // ended, because its sign-in can be older than those of the others.
                 Ok(self.store.load(id).await?.unwrap_or(session))
             }
             // By another request, or by one whose answer was lost.

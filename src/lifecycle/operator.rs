@@ -124,6 +124,7 @@ mod tests {
                 remember: false,
                 client: Client::default(),
                 authenticated: None,
+                host: None,
                 actor: Actor::CURFEW,
             })
             .await;

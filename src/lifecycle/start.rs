@@ -1,5 +1,6 @@
 //! How a session begins.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::subject::Pages;
@@ -8,7 +9,7 @@ use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
 use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
 use crate::session::{
-    Attributes, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
+    Attributes, Details, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
 };
 use crate::store::{Creation, Ending, Replication, StoreError};
 use crate::telemetry::audit;
@@ -28,6 +29,8 @@ pub struct SignIn {
     pub client: Client,
     /// When the subject proved who it is, where that was not just now.
     pub authenticated: Option<Timestamp>,
+    /// The host that the sign-in was for, in lower case without a port, where it is known.
+    pub host: Option<Arc<str>>,
     /// Who starts the session: the subject, or an application with an admin token.
     pub actor: Actor,
 }
@@ -119,7 +122,8 @@ impl Lifecycle {
             binding,
         };
         let started = sign_in.authenticated.map_or(now, |at| at.min(now));
-        let session = Session::adopt(new, &limits, self.end_retention, started, now);
+        let mut session = Session::adopt(new, &limits, self.end_retention, started, now);
+        session.details = sign_in.host.map(Details::of_host);
         if sign_in.authenticated.is_some()
             && (now >= session.deadline || self.has_ended(&session, not_before).await?)
         {

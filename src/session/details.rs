@@ -28,3 +28,14 @@ pub struct Details {
     /// Who ended the session: a kind and a name, such as `token:ci`.
     pub ended_by: Option<Arc<str>>,
 }
+
+impl Details {
+    /// Those of a sign-in for this host.
+    #[must_use]
+    pub fn of_host(host: Arc<str>) -> Arc<Self> {
+        Arc::new(Self {
+            host: Some(host),
+            ..Self::default()
+        })
+    }
+}

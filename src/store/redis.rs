@@ -231,12 +231,16 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. A
-    /// tombstone has to be there for a time that Redis measures.
+    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. The
+    /// expiry of a tombstone is converted to the clock of Redis, which deletes it.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.kept_until(),
-            State::Ended(_) => self.clock().at_store(session.expires()),
+            // A wrong answer of Redis must not shorten that.
+            State::Ended(_) => self
+                .clock()
+                .at_store(session.expires())
+                .max(session.expires()),
         }
     }
 }

@@ -57,6 +57,7 @@ impl Pending {
     fn note(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
         if let Some((planned, pending)) = self.touches.get_mut(&id) {
             pending.at = pending.at.max(touch.at);
+            pending.retention = touch.retention;
             let sooner = due < *planned;
             if sooner {
                 self.reschedule(id, due);

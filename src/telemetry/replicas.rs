@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::build;
+use crate::clock::Stopwatch;
 use crate::session::Timestamp;
 
 /// How long a replica is listed that says nothing any more.
@@ -54,6 +55,8 @@ impl Replica {
 pub struct Replicas {
     this: Replica,
     heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
+    /// Since when everything on the channel is heard, and no older program was.
+    alone: Mutex<Option<Stopwatch>>,
 }
 
 impl Replicas {
@@ -63,12 +66,30 @@ impl Replicas {
         Self {
             this,
             heard: Mutex::new(BTreeMap::new()),
+            alone: Mutex::new(None),
         }
     }
 
     /// This process.
     pub const fn this(&self) -> &Replica {
         &self.this
+    }
+
+    /// Everything on the channel is heard from now on.
+    pub fn listening(&self) {
+        self.alone.lock().get_or_insert_with(Stopwatch::start);
+    }
+
+    /// Something on the channel may be missed.
+    pub fn missed(&self) {
+        *self.alone.lock() = None;
+    }
+
+    /// For how many seconds no program was heard of that does not read the records that this one writes; `None` while the
+    /// channel is not heard.
+    #[must_use]
+    pub fn alone_for(&self) -> Option<f64> {
+        self.alone.lock().map(Stopwatch::seconds)
     }
 
     /// One has introduced itself.
@@ -81,6 +102,11 @@ impl Replicas {
             > LENGTH
         {
             return;
+        }
+        if replica.records < Replica::RECORDS
+            && let Some(alone) = &mut *self.alone.lock()
+        {
+            *alone = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
         heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);

@@ -69,7 +69,9 @@ fn key_ring() -> Live<KeyRing> {
 
 /// A process that knows of no other.
 fn alone() -> Replicas {
-    Replicas::new(Replica::this(now()))
+    let replicas = Replicas::new(Replica::this(now()));
+    replicas.listening();
+    replicas
 }
 
 /// A store with its connection kept, until this is dropped.

@@ -16,10 +16,11 @@ use super::page::trouble;
 use super::proof_age;
 use super::sign_in::way;
 use super::sign_in::{limited, not_begun};
-use super::visit::{self, By};
+use super::visit::{self, By, NotBegun};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{gone, passing};
 use crate::credential::jwt::SignedIn;
+use crate::lifecycle::StartError;
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, Door};
@@ -102,7 +103,7 @@ pub(super) async fn finish(
         Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
         Ok(Outcome::In(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
-            enter(
+            let entered = enter(
                 &admin,
                 login,
                 provider,
@@ -112,7 +113,15 @@ pub(super) async fn finish(
                 &headers,
                 address,
             )
-            .await
+            .await;
+            match entered {
+                Ok(response) => response,
+                // The session would have ended already: all sessions from before a time were revoked.
+                Err(NotBegun::Start(StartError::TooOld)) if !attempt.again => {
+                    send(&admin, login, provider, &attempt.target, true, address).await
+                }
+                Err(error) => not_begun(&error),
+            }
         }
         Err(error) => refuse(&admin, provider, &error, address),
     };
@@ -135,7 +144,7 @@ async fn enter(
     to: &str,
     headers: &HeaderMap,
     address: Option<IpAddr>,
-) -> Response {
+) -> Result<Response, NotBegun> {
     let by = By::Provider {
         provider: provider.name(),
         subject: signed_in.subject.as_str(),
@@ -154,16 +163,12 @@ async fn enter(
             audit::console_refused(reason, subject, name, &actor);
         });
         let text = "You are not in a group that may use the console.";
-        return trouble(StatusCode::FORBIDDEN, "Not for you", text);
+        return Ok(trouble(StatusCode::FORBIDDEN, "Not for you", text));
     }
     let mut response = Redirect::to(way(to)).into_response();
-    match visit::begin(admin, &by, headers, address, response.headers_mut()).await {
-        Ok(actor) => {
-            audit::console_entered(Some(provider.name()), &actor);
-            response
-        }
-        Err(error) => not_begun(&error),
-    }
+    let actor = visit::begin(admin, &by, headers, address, response.headers_mut()).await?;
+    audit::console_entered(Some(provider.name()), &actor);
+    Ok(response)
 }
 
 fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
@@ -191,7 +196,8 @@ fn refuse(
         LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    if status != StatusCode::SERVICE_UNAVAILABLE {
+    // Any page can send a browser here without an attempt: that is no guess.
+    if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong(Door::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);
         });

@@ -20,7 +20,7 @@ impl Timeline {
             Some(record) => self
                 .join_same_boot(boot, record)
                 .or_else(|| self.join_fresh(boot, record, ahead, uncertainty))
-                .or_else(|| was_refreshed.then(|| record.at - boot))
+                .or_else(|| was_refreshed.then(|| self.join_refreshed(boot, record, ahead, wall)))
                 .or_else(|| self.join_abandoned(boot, record, ahead, wall)),
         };
         let Some(offset) = offset else {
@@ -58,6 +58,12 @@ impl Timeline {
         let age = time - record.at;
         let fresh = -tolerance..=FRESH_MILLIS;
         (self.samples.is_undisputed() && fresh.contains(&age)).then_some(time - boot)
+    }
+
+    /// Another replica runs and says its time. Somebody who writes to the store can replay old records, so that time
+    /// counts only where the store's clock or the wall clock of this machine is not later.
+    fn join_refreshed(&self, boot: i64, record: TimelineRecord, ahead: i64, wall: i64) -> i64 {
+        (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE)
     }
 
     /// No replica runs. The recorded offset may be outdated: the wall clock of this machine decides

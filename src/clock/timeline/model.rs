@@ -69,6 +69,8 @@ pub(super) struct World {
     started: u64,
     /// Real time of the last change to the store's clock, in milliseconds.
     pub(super) jumped: i64,
+    /// How often the store's clock was set, or wrong for a moment.
+    pub(super) jumps: i64,
 }
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
@@ -86,6 +88,7 @@ impl World {
             machines: Vec::new(),
             started: 0,
             jumped: i64::MIN / 2,
+            jumps: 0,
         };
         world.start(0, 0);
         world.beat();
@@ -107,10 +110,12 @@ impl World {
             }
             Event::Jump(by) => {
                 self.store_error += by;
+                self.jumps += 1;
                 self.jumped = self.micros / 1000;
             }
             Event::Blip(beats, by) => {
                 self.blip = (beats, by);
+                self.jumps += 1;
                 self.jumped = self.micros / 1000;
             }
             Event::Network(there, back) => self.way = (i64::from(there), i64::from(back)),

@@ -25,6 +25,7 @@ fn sign_in() -> SignIn {
         remember: false,
         client: Client::default(),
         authenticated: None,
+        host: None,
         actor: Actor::CURFEW,
     }
 }

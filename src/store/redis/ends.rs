@@ -151,6 +151,7 @@ impl RedisStore {
                     .listen(attempt, listener, clock, advice, replicas)
                     .await;
                 listener.missed();
+                replicas.missed();
                 attempt += 1;
                 let pause = match interruption {
                     Interruption::Passing(why) => {
@@ -295,6 +296,7 @@ impl Following<'_> {
             match whole {
                 Ok(Ok(since)) => {
                     self.listener.whole_until(since);
+                    self.replicas.listening();
                     self.advice.set(SOURCE, Vec::new());
                 }
                 Ok(Err(interruption)) => return interruption,

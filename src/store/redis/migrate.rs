@@ -58,8 +58,9 @@ impl Schema {
     }
 }
 
-/// How long replicas may take to see that an upgrade has begun: then all of them write the new version.
-const NOTICED: Duration = Duration::from_secs(3);
+/// How long replicas may take to see that an upgrade has begun: they look every second, for at most five. Then all of them
+/// write the new version.
+const NOTICED: Duration = Duration::from_secs(6);
 
 impl RedisStore {
     /// Looks at the schema in Redis; ours is written where there is none.
@@ -110,11 +111,12 @@ impl RedisStore {
 
     /// The schema, and whether an upgrade to ours is under way.
     async fn read_schema(&self, wire: &mut Wire) -> RedisResult<(Option<u64>, bool)> {
-        // The other way round, an upgrade that finishes in between would look like one that has not begun.
-        let mut ask = redis::cmd("EXISTS");
-        let is_unfinished: bool = ask.arg(self.progress()).query_async(wire).await?;
+        // In this order: the progress is noted before the schema is raised, and deleted at the end. The other way round, an
+        // upgrade that begins in between would look finished.
         let mut get = redis::cmd("GET");
         let found = get.arg(self.keys.schema()).query_async(wire).await?;
+        let mut ask = redis::cmd("EXISTS");
+        let is_unfinished: bool = ask.arg(self.progress()).query_async(wire).await?;
         Ok((found, is_unfinished))
     }
 
@@ -138,15 +140,23 @@ impl RedisStore {
     /// program starts from now on.
     async fn begin(&self) -> Result<(), StoreError> {
         let schema = self.schema().await?;
-        if schema.found < u64::from(record::VERSION) {
-            self.note_begun().await?;
-            let mut note = self.scripts.schema.key(self.keys.schema());
-            note.arg(record::VERSION);
-            self.once::<()>(&note).await?;
-            self.upgrade.begin();
-            tokio::time::sleep(NOTICED).await;
+        if !schema.is_outdated() {
+            return Ok(());
         }
+        if !self.upgrade.accepts_plain() {
+            return Err(StoreError::Unavailable(
+                "records that are not encrypted are refused, and the schema in Redis says that there are some: unset \
+                 store.sealed_only to upgrade them, unless somebody has set the schema back"
+                    .to_owned(),
+            ));
+        }
+        self.note_begun().await?;
+        let mut note = self.scripts.schema.key(self.keys.schema());
+        note.arg(record::VERSION);
+        self.once::<()>(&note).await?;
         self.upgrade.begin();
+        // Another replica may have begun a moment ago.
+        tokio::time::sleep(NOTICED).await;
         Ok(())
     }
 

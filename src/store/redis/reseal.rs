@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 
 use super::scan::{self, Walk};
 use super::{RedisStore, record};
+use crate::clock::Stopwatch;
 use crate::session::{SessionId, Timestamp};
 use crate::store::StoreError;
 use crate::telemetry::Advice;
@@ -20,6 +21,44 @@ const LEASE: u64 = 60_000;
 const AGAIN: Duration = Duration::from_secs(60);
 /// How old a count becomes.
 const RECOUNT: Duration = Duration::from_secs(6 * 3600);
+
+/// How often a replica walks with the same keys while it finds records under others.
+const MAX_WALKS: u32 = 5;
+
+/// The last walk of this replica.
+struct Walked {
+    /// The keys, by their names.
+    names: String,
+    /// How often it has walked with these keys.
+    times: u32,
+    /// Whether records were found under another key than the first.
+    again: bool,
+    ended: Stopwatch,
+}
+
+impl Walked {
+    /// Whether there is no need to walk with the keys of these names.
+    fn is_enough(&self, names: &str) -> bool {
+        let pause = if self.again { AGAIN } else { RECOUNT };
+        self.names == names && self.ended.seconds() < pause.as_secs_f64()
+    }
+}
+
+/// What the replica that walked last has noted: when a walk with the same keys is due, the names of the keys, and what it found.
+struct Note<'a> {
+    due: Timestamp,
+    names: &'a str,
+    found: &'a str,
+}
+
+impl<'a> Note<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (due, rest) = text.split_once(' ')?;
+        let (names, found) = rest.split_once(' ')?;
+        let due = Timestamp::from_millis(due.parse().ok()?);
+        Some(Self { due, names, found })
+    }
+}
 
 /// How many records are sealed under each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,30 +88,40 @@ impl RedisStore {
     /// Seals records again whenever the keys change, for as long as it is polled. What it has found stands in
     /// `/readyz?verbose`.
     pub(super) async fn keep_sealed(&self, advice: &Advice) {
+        let mut walked = None;
         loop {
-            if let Err(error) = self.reseal_where_due(advice).await {
+            if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
                 tracing::debug!(%error, "sealing records again has to be tried again");
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    async fn reseal_where_due(&self, advice: &Advice) -> Result<(), StoreError> {
+    /// Walks where this replica has not done so with these keys. While replicas with two rings run, each walks a few
+    /// times, and they do not seal one another's records again for ever.
+    async fn reseal_where_due(
+        &self,
+        walked: &mut Option<Walked>,
+        advice: &Advice,
+    ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
-        let names: Vec<String> = ring.names().collect();
-        let names = names.join(",");
+        let names = ring.names().collect::<Vec<_>>().join(",");
         let (done, doing) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
-        let text: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
-        let last = text.as_deref().and_then(|text| text.split_once(' '));
+        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
+        let note = note.as_deref().and_then(Note::parse);
         let now = self.clock().at_store_now();
-        if let Some((due, rest)) = last
-            && let Some(found) = rest.strip_prefix(&format!("{names} "))
-        {
+        if let Some(note) = &note {
+            let found = note.found;
             advice.inform("records", vec![format!("under each key: {found}")]);
-            let due = due.parse().map(Timestamp::from_millis).unwrap_or_default();
-            if now < due {
+            if note.names == names && now < note.due {
                 return Ok(());
             }
+        }
+        if walked
+            .as_ref()
+            .is_some_and(|walked| walked.is_enough(&names))
+        {
+            return Ok(());
         }
         let mut lease = redis::cmd("SET");
         lease.arg(&doing).arg(1).arg("NX").arg("PX").arg(LEASE);
@@ -80,10 +129,19 @@ impl RedisStore {
             return Ok(());
         }
         let count = self.seal_all(true).await?;
-        let pause = if count.outdated > 0 { AGAIN } else { RECOUNT };
+        let times = walked.take().filter(|walked| walked.names == names);
+        let times = times.map_or(0, |walked| walked.times) + 1;
+        let again = count.outdated > 0 && times < MAX_WALKS;
+        *walked = Some(Walked {
+            names: names.clone(),
+            times,
+            again,
+            ended: Stopwatch::start(),
+        });
+        let due = now.plus(if again { AGAIN } else { RECOUNT });
         let note = format!(
             "{} {names} {}, counted {now}",
-            now.plus(pause).as_millis(),
+            due.as_millis(),
             count.summary()
         );
         self.repeat::<()>(redis::cmd("SET").arg(&done).arg(note))

@@ -7,11 +7,11 @@ use redis::{RedisResult, Script};
 use super::keys::Keys;
 use super::wire::Wire;
 use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
-use crate::credential::{KeyRing, SealedFor};
+use crate::credential::KeyRing;
 use crate::live::Live;
 
-/// The version of the record, which stands in front of it.
-const VERSION: u8 = 1;
+/// What the record is encrypted for, with its version.
+const PURPOSE: &str = "timeline 1";
 
 /// Keeps the clock of this process at the time that all replicas agree on.
 pub(super) struct Timekeeping {
@@ -83,29 +83,18 @@ impl Timekeeping {
         swap.arg(expected).arg(bytes).invoke_async(wire).await
     }
 
-    fn sealed_for(&self) -> SealedFor<'_> {
-        SealedFor {
-            purpose: "timeline 1",
-            name: &self.key,
-        }
-    }
-
     fn encode(&self, record: TimelineRecord) -> Option<Vec<u8>> {
         let plain = postcard::to_stdvec(&record).ok()?;
-        let ring = self.key_ring.current();
-        ring.encrypt(self.sealed_for(), &[VERSION], &plain).ok()
+        let text = self.key_ring.current().encrypt_text(PURPOSE, &plain).ok()?;
+        Some(text.into_bytes())
     }
 
     /// The record; `None` where nobody with a key of the ring wrote it, which is as if there were none.
     fn decode(&self, bytes: &[u8]) -> Option<TimelineRecord> {
-        let ring = self.key_ring.current();
-        let plain = match ring.decrypt(self.sealed_for(), 1, bytes) {
-            Ok(plain) if bytes.first() == Some(&VERSION) => plain,
-            Ok(_) => return None,
-            Err(error) => {
-                tracing::warn!(%error, "the timeline in Redis could not be read, and is written anew");
-                return None;
-            }
+        let text = std::str::from_utf8(bytes).ok()?;
+        let Ok(plain) = self.key_ring.current().decrypt_text(PURPOSE, text) else {
+            tracing::warn!("the timeline in Redis could not be decrypted, and is written anew");
+            return None;
         };
         postcard::from_bytes(&plain).ok()
     }

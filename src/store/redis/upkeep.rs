@@ -17,15 +17,8 @@ const SLOW: Duration = Duration::from_secs(10);
 /// How far this machine's wall clock may be from decision time before the operator is told, in milliseconds.
 const WALL_TOLERANCE: u64 = 1_000;
 
-/// In so many rounds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
-const ROUNDS_ALONE: u32 = 2;
-
-/// Whether an older program still runs.
-struct UpgradeWatch<'a> {
-    replicas: &'a Replicas,
-    /// In how many rounds, one after the other, none was heard of.
-    alone_for: u32,
-}
+/// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
+const SECONDS_ALONE: f64 = 20.0;
 
 impl RedisStore {
     /// Does it until stopped.
@@ -49,14 +42,10 @@ impl RedisStore {
         };
         let slow = async {
             let mut incarnation = self.link.incarnation();
-            let mut upgrade = UpgradeWatch {
-                replicas,
-                alone_for: 0,
-            };
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let done = patient.set_to_rights(&current, advice, &mut upgrade);
+                let done = patient.set_to_rights(&current, advice, replicas);
                 if let Err(error) = done.await {
                     tracing::debug!(%error, "upkeep of Redis has to be tried again");
                 }
@@ -75,10 +64,10 @@ impl RedisStore {
         &self,
         policies: &Policies,
         advice: &Advice,
-        upgrade: &mut UpgradeWatch<'_>,
+        replicas: &Replicas,
     ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
-        self.upgrade_records(policies, advice, upgrade).await?;
+        self.upgrade_records(policies, advice, replicas).await?;
         self.heal(policies).await.map(drop)
     }
 
@@ -87,29 +76,26 @@ impl RedisStore {
         &self,
         policies: &Policies,
         advice: &Advice,
-        upgrade: &mut UpgradeWatch<'_>,
+        replicas: &Replicas,
     ) -> Result<(), StoreError> {
         let schema = self.schema().await?;
         if !schema.is_outdated() {
             advice.set("schema", Vec::new());
             return Ok(());
         }
-        let older = upgrade.replicas.older();
+        let (older, alone_for) = (replicas.older(), replicas.alone_for());
         let begins = schema.found < u64::from(schema.known);
-        let line = if !self.link.settings().migrate {
+        let line = if !self.link.settings().migrate || (begins && alone_for.is_none()) {
             Some(format!(
-                "the records follow schema {}, and this replica writes it: run `curfew migrate` when no older \
-                 curfew runs any more",
+                "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
                 schema.found
             ))
         } else if begins && !older.is_empty() {
-            upgrade.alone_for = 0;
             Some(format!(
                 "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
                 older.join(", ")
             ))
-        } else if begins && upgrade.alone_for < ROUNDS_ALONE {
-            upgrade.alone_for += 1;
+        } else if begins && alone_for < Some(SECONDS_ALONE) {
             None
         } else {
             tracing::info!(from = schema.found, to = schema.known, "upgrading records");
