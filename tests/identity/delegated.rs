@@ -159,7 +159,10 @@ async fn sessions_of_another_service_end_on_time() {
     assert_eq!(left.status(), 204);
     let dropped = left.headers()["set-cookie"].to_str().unwrap();
     assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
-    assert_eq!(behind.get(&mut browser).await, (401, "revoked".to_owned()));
+    assert_eq!(
+        behind.get(&mut browser).await,
+        (401, "signed_out".to_owned())
+    );
     drop(behind.provider);
 }
 

@@ -116,7 +116,7 @@ async fn the_browser_endpoints_know_sessions_of_tokens() {
     assert_eq!(listed.await.1["sessions"][0]["source"], "jwt");
     let response = ask(stack.client.post(url("sign-out"))).await;
     assert_eq!(response.status(), 204);
-    stack.refused(&tokens.id_token, "revoked").await;
+    stack.refused(&tokens.id_token, "signed_out").await;
     let refreshed = stack.provider.refresh(&tokens).await;
-    stack.refused(&refreshed.id_token, "revoked").await;
+    stack.refused(&refreshed.id_token, "signed_out").await;
 }

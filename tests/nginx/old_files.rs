@@ -123,11 +123,14 @@ async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
             told.contains(TOLD) && told.contains("port 9183"),
             "{name}: {told}"
         );
+        // The log arrives a moment after the answer.
+        eventually("it is logged", async || {
+            curfew
+                .log()
+                .contains("a request for a path that is not served")
+        })
+        .await;
         let log = curfew.log();
-        assert!(
-            log.contains("a request for a path that is not served"),
-            "{name}: {log}"
-        );
         assert!(log.contains("listen.browser, port 9183"), "{name}: {log}");
         let (_, metrics) = curfew.ops("/metrics").await;
         assert!(
