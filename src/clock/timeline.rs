@@ -102,7 +102,7 @@ pub(super) struct Timeline {
     record: Option<TimelineRecord>,
     /// When the record was first read as it is now.
     record_since: i64,
-    /// When a record was first read that the store's clock agrees with.
+    /// The boot time at which a record without `is_disputed` was read last.
     undisputed_since: i64,
     /// When others changed the record, and how far they were ahead of this replica then.
     changes: VecDeque<(i64, i64)>,
@@ -215,7 +215,7 @@ impl Timeline {
         Disagreement {
             store_ahead: store_ahead.filter(beyond),
             replicas_ahead: latest.filter(|_| all_are),
-            // The accepted difference only shrinks; a new jump is told again.
+            // The accepted difference only shrinks; Curfew reports a larger one.
             is_accepted: matches!((accepted, store_ahead), (Some(offset), Some(ahead))
                 if ahead.signum() != offset.signum() && ahead.abs() <= offset.abs() + tolerance),
         }

@@ -13,7 +13,7 @@ use crate::store::{EndOutcome, Ending, StoreError, Touch};
 const ATTEMPTS: usize = 3;
 
 impl Lifecycle {
-    /// Starts the session `id` of an operator, of whom `attributes` hold the name. It begins when an identity provider
+    /// Starts the session `id` of an operator; `attributes` hold the operator's name. It begins when an identity provider
     /// says that the operator signed in, where that is `authenticated`.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(bench.store.memory.len(), 0);
     }
 
-    /// The record of a user's session is not an operator's, whoever knows its name.
+    /// The record of a user's session is not an operator's, even for a client that knows its session ID.
     #[tokio::test]
     async fn a_users_session_opens_no_console() {
         let bench = Bench::new();

@@ -14,7 +14,7 @@ use crate::telemetry::{Advice, Metrics, Replicas};
 const QUICK: Duration = Duration::from_secs(1);
 /// How often the rest is looked at, and tried again.
 const SLOW: Duration = Duration::from_secs(10);
-/// How far this machine's wall clock may be from decision time before the operator is told, in milliseconds.
+/// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
 const WALL_TOLERANCE: u64 = 1_000;
 
 /// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
@@ -34,7 +34,10 @@ impl RedisStore {
         let quick = async {
             loop {
                 self.look_at_clock(advice, metrics);
-                if let Err(error) = patient.look_at_schema().await {
+                // A process that has seen the upgrade finished has nothing to look for.
+                if self.upgrade.accepts_plain()
+                    && let Err(error) = patient.look_at_schema().await
+                {
                     tracing::debug!(%error, "could not read the schema");
                 }
                 tokio::time::sleep(QUICK).await;
