@@ -2,6 +2,7 @@
 
 mod assembly;
 mod background;
+mod limits;
 mod reload;
 mod store;
 
@@ -221,8 +222,10 @@ impl App {
             deadlines: store.deadlines,
             not_before: store.not_before,
             walk: store.walk,
+            history: store.history,
             clock: store.clock,
             metrics: Arc::clone(&metrics),
+            presented_ends: Arc::default(),
             known: Arc::new(KnownSessions::default()),
             recent: Arc::default(),
             webhook,
@@ -242,6 +245,8 @@ impl App {
         let lifecycle = in_force.lifecycle.clone();
         background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
         let contracts = in_force.contracts.clone();
+        let noted = contracts.clone();
+        background.spawn(async move |stop| limits::note(noted, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {

@@ -18,4 +18,5 @@ pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
 pub use key_ring::{
     InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealedFor, SigningKey, Unsealable, random,
 };
+pub use name::reauthentication_name;
 pub use token::{Token, operator_session};

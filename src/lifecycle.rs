@@ -7,7 +7,9 @@ mod adopt;
 mod emergency;
 mod known;
 mod operator;
+mod presented_ends;
 mod provider;
+mod reauthentication;
 mod start;
 mod subject;
 
@@ -24,8 +26,8 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Subject};
 use crate::store::{
-    DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication, SessionStore, SessionWalk,
-    StoreError,
+    DeadlineQueue, EndOutcome, Ending, HistoryStore, NotBefore, Page, Replication, SessionStore,
+    SessionWalk, StoreError,
 };
 use crate::telemetry::{Metrics, Recent, audit};
 use crate::webhook::Webhook;
@@ -33,6 +35,7 @@ use crate::webhook::Webhook;
 pub use adopt::{Adoption, NotAdopted};
 pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::KnownSessions;
+pub use presented_ends::PresentedEnds;
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
 
@@ -51,6 +54,8 @@ pub struct Lifecycle {
     pub deadlines: Arc<dyn DeadlineQueue>,
     /// Before when all sessions of a subject have ended, and the revocation rules.
     pub not_before: Arc<dyn NotBefore>,
+    /// What the store can have forgotten of ends.
+    pub history: Arc<dyn HistoryStore>,
     /// All sessions.
     pub walk: Arc<dyn SessionWalk>,
     /// The time.
@@ -63,6 +68,8 @@ pub struct Lifecycle {
     pub end_retention: Duration,
     /// Counts them.
     pub metrics: Arc<Metrics>,
+    /// Ended sessions whose credentials were presented lately.
+    pub presented_ends: Arc<PresentedEnds>,
     /// What may be served when the store can't be asked.
     pub known: Arc<KnownSessions>,
     /// What happened lately, for the console.
@@ -166,6 +173,10 @@ impl Lifecycle {
     ) -> Result<(EndOutcome, Replication), StoreError> {
         let ending = Ending::revoked(self.clock.now());
         let outcome = self.end(id, ending, actor).await?;
+        if let EndOutcome::Ended(tombstone) | EndOutcome::AlreadyEnded(tombstone) = &outcome {
+            self.require_new_sign_in(tombstone, ending.at, actor)
+                .await?;
+        }
         let replication = self.confirmation(id).await;
         self.count_unconfirmed(replication);
         Ok((outcome, replication))

@@ -3,6 +3,7 @@
 //! Curfew's own tokens come first, then those of identity providers; where there is neither, another
 //! authorization service may know the client ([`Delegate`]).
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
@@ -12,7 +13,9 @@ use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
 use crate::credential::{CredentialExtractor, Extraction, KeyRing, cookie_values};
 use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
+use crate::policy::Policies;
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
+use crate::store::LimitsOfSources;
 
 /// Every source that is configured.
 #[derive(Clone)]
@@ -49,11 +52,15 @@ pub struct Identified<'a> {
     pub relayed: Option<Box<Relayed>>,
     /// What makes the client drop the credential, where that is not the session cookie.
     pub cleared: Option<&'a HeaderValue>,
+    /// Whether another party issued the credential: it can still be valid when its session has ended.
+    pub is_foreign: bool,
 }
 
 /// What a credential of somebody else says of a session that it may start.
 #[derive(Clone, Debug)]
 pub struct Adoptable<'a> {
+    /// Who issued the credential.
+    pub party: Party<'a>,
     /// Whose session it is.
     pub subject: Subject,
     /// What else is known of the subject.
@@ -64,6 +71,24 @@ pub struct Adoptable<'a> {
     pub expires: Timestamp,
     /// The home policy; `None` for the default one.
     pub policy: Option<&'a PolicyName>,
+}
+
+/// Who issues credentials that are not Curfew's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party<'a> {
+    /// An issuer of JSON Web Tokens: its `iss`.
+    Issuer(&'a str),
+    /// Another authorization service: its name in the configuration.
+    Service(&'a str),
+}
+
+impl fmt::Display for Party<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Issuer(issuer) => write!(f, "jwt {issuer}"),
+            Self::Service(name) => write!(f, "delegated {name}"),
+        }
+    }
 }
 
 /// What a request presents.
@@ -107,11 +132,28 @@ impl Identified<'_> {
             adoptable: None,
             relayed: None,
             cleared: None,
+            is_foreign: false,
         }
     }
 }
 
 impl Sources {
+    /// The absolute limit of the sessions that each party's credentials start. Variants of a policy only tighten it.
+    #[must_use]
+    pub fn limits(&self, policies: &Policies) -> LimitsOfSources {
+        let issuers = self.jwt.iter();
+        let issuers = issuers.map(|it| (Party::Issuer(&it.issuer.issuer), it.policy.as_ref()));
+        let services = self.delegates.iter();
+        let services = services.map(|it| (Party::Service(&it.delegated().name), it.policy()));
+        let limits = issuers.chain(services).map(|(party, policy)| {
+            let name = policy.unwrap_or_else(|| policies.default_name());
+            let policy = policies.get(name.as_str());
+            let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
+            (party.to_string(), policy.limits.absolute)
+        });
+        limits.collect()
+    }
+
     /// What a request presents.
     ///
     /// # Errors
@@ -176,7 +218,9 @@ impl Sources {
         let verified = source.verified(text, clock, Issuer::verify, unknown_key);
         match verified.await {
             Ok(verified) => Ok(Identified {
+                is_foreign: true,
                 adoptable: Some(Adoptable {
+                    party: Party::Issuer(&source.issuer.issuer),
                     subject: verified.subject,
                     attributes: verified.attributes,
                     started: verified.started,

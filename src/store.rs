@@ -2,8 +2,8 @@
 //!
 //! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
 //! [`touch`], [`cached`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
-//! back end keeps beside the records has traits of its own: [`DeadlineQueue`] and
-//! [`NotBefore`].
+//! back end keeps beside the records has traits of its own: [`DeadlineQueue`], [`NotBefore`] and
+//! [`HistoryStore`].
 
 pub mod cached;
 pub mod conformance;
@@ -12,6 +12,7 @@ pub(crate) mod cut_offs;
 mod deadline_queue;
 mod ends;
 mod error;
+mod history;
 pub mod journal;
 pub mod measured;
 pub mod memory;
@@ -34,6 +35,7 @@ pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
 pub use ends::{Deaf, EndsListener};
 pub use error::StoreError;
+pub use history::{History, HistoryStore, LimitsOfSources};
 pub use not_before::{NotBefore, Occupancy, RuleAdded};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use walk::{Batch, SessionWalk};
@@ -86,6 +88,20 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError`] when the store could not end it; it may still have done so, and repeating it
     /// is safe.
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
+
+    /// Keeps the tombstone of a session until `until` at least: its credential is still presented. A missing or live
+    /// session stays as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not do it; repeating it is safe.
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError>;
+
+    /// Removes a session that this process has just created, unless it has ended or changed; activity makes no difference.
+    /// No tombstone is left, and the credential can start it again. Says whether it was removed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not remove it; it may still have done so.
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError>;
 
     /// Moves every time of a live session into the past by `by`; answers the record as it is then,
     /// `None` where there is none. For tests of time-outs, not for production.
@@ -270,6 +286,14 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         (**self).end(id, ending).await
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        (**self).keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        (**self).withdraw(id, session).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -33,8 +33,8 @@ use crate::session::{
 use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
-    SessionStore, SessionWalk, StoreError, Touch,
+    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, HistoryStore, NotBefore, Page,
+    Replication, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::telemetry::{Metrics, Recent};
 
@@ -123,6 +123,16 @@ impl SessionStore for ProbedStore {
         self.memory.end(id, ending).await
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.withdraw(id, session).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         self.fails(&self.all_fail)?;
         self.memory.age(id, by).await
@@ -191,12 +201,14 @@ impl Bench {
             store: Arc::clone(&store) as Arc<dyn SessionStore>,
             deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
             walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
+            history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
             not_before: memory as Arc<dyn NotBefore>,
             clock: Arc::new(clock.clone()),
             key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
             policies: Arc::new(Policies::new(policies, name("default")).unwrap()),
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
+            presented_ends: Arc::default(),
             known: Arc::new(KnownSessions::default()),
             recent: Arc::new(Recent::default()),
             webhook: None,

@@ -14,7 +14,7 @@ use crate::credential::{CredentialExtractor, KeyRing, NamedToken};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::kubernetes::Kubernetes;
-use crate::lifecycle::{KnownSessions, Lifecycle};
+use crate::lifecycle::{KnownSessions, Lifecycle, PresentedEnds};
 use crate::listener::{self, Encryption};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
@@ -22,7 +22,7 @@ use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Policies};
 use crate::sources::{JwtSource, Sources};
-use crate::store::{DeadlineQueue, NotBefore, SessionStore, SessionWalk};
+use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
 use crate::webhook::Webhook;
 
@@ -36,8 +36,10 @@ pub(super) struct Foundation {
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
     pub(super) not_before: Arc<dyn NotBefore>,
     pub(super) walk: Arc<dyn SessionWalk>,
+    pub(super) history: Arc<dyn HistoryStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) presented_ends: Arc<PresentedEnds>,
     pub(super) known: Arc<KnownSessions>,
     pub(super) recent: Arc<Recent>,
     pub(super) webhook: Option<Webhook>,
@@ -90,11 +92,13 @@ impl Foundation {
             deadlines: Arc::clone(&self.deadlines),
             not_before: Arc::clone(&self.not_before),
             walk: Arc::clone(&self.walk),
+            history: Arc::clone(&self.history),
             clock: Arc::clone(&self.clock),
             key_ring: key_ring.unwrap_or_else(|| Arc::clone(&self.made_up_key_ring)),
             policies: Arc::clone(&book.policies),
             end_retention: config.end_retention,
             metrics: Arc::clone(&self.metrics),
+            presented_ends: Arc::clone(&self.presented_ends),
             known: Arc::clone(&self.known),
             recent: Arc::clone(&self.recent),
             webhook: self.webhook.clone(),

@@ -16,7 +16,9 @@ use crate::store::measured::MeasuredStore;
 use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
-use crate::store::{DeadlineQueue, Deaf, EndsListener, NotBefore, SessionStore, SessionWalk};
+use crate::store::{
+    DeadlineQueue, Deaf, EndsListener, HistoryStore, NotBefore, SessionStore, SessionWalk,
+};
 use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.
@@ -38,6 +40,7 @@ pub(super) struct Store {
     pub(super) deadlines: Arc<dyn DeadlineQueue>,
     pub(super) not_before: Arc<dyn NotBefore>,
     pub(super) walk: Arc<dyn SessionWalk>,
+    pub(super) history: Arc<dyn HistoryStore>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -51,7 +54,8 @@ pub(super) fn build(
     let metrics = || Arc::clone(shared.metrics);
     match config {
         StoreConfig::Memory { max_sessions } => {
-            let memory = Arc::new(MemoryStore::new(*max_sessions, Arc::clone(&clock)));
+            let memory = MemoryStore::new(*max_sessions, Arc::clone(&clock));
+            let memory = Arc::new(memory.after_loss(clock.now()));
             let reclaimed = Arc::clone(&memory);
             let measures = metrics();
             background.spawn(async move |stop| reclaim(reclaimed, &measures, stop).await);
@@ -59,6 +63,7 @@ pub(super) fn build(
                 deadlines: Arc::clone(&memory) as Arc<dyn DeadlineQueue>,
                 not_before: Arc::clone(&memory) as Arc<dyn NotBefore>,
                 walk: Arc::clone(&memory) as Arc<dyn SessionWalk>,
+                history: Arc::clone(&memory) as Arc<dyn HistoryStore>,
                 sessions: Arc::new(MeasuredStore::new(memory, metrics())),
                 clock,
             }
@@ -131,6 +136,7 @@ pub(super) fn build(
                 sessions,
                 deadlines: Arc::clone(&redis) as Arc<dyn DeadlineQueue>,
                 walk: Arc::clone(&redis) as Arc<dyn SessionWalk>,
+                history: Arc::clone(&redis) as Arc<dyn HistoryStore>,
                 not_before: redis,
                 clock,
             }

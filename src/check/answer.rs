@@ -105,6 +105,13 @@ impl Checker {
                 Err(DenyReason::MalformedRequest) => {
                     return Ok(Outcome::malformed(Detail::UnknownClient));
                 }
+                Err(DenyReason::ReauthenticationRequired) => {
+                    return Ok(Outcome {
+                        detail: Some(Detail::LostSince),
+                        max_auth_age: Some(0),
+                        ..Outcome::deny(DenyReason::ReauthenticationRequired)
+                    });
+                }
                 Err(reason) => return Ok(Outcome::deny(reason)),
             };
             // The time is read after the record, so that no wait for the store is left out.
@@ -121,6 +128,9 @@ impl Checker {
                     return Ok(allowed(id, session, &home, now));
                 }
                 Verdict::Deny(reason) => {
+                    if session.state != State::Live && asked.identified.is_foreign {
+                        self.lifecycle.keep_end(id, &session);
+                    }
                     let age = asked.ruling.limits(&home, &session).max_auth_age;
                     let again = reason == DenyReason::ReauthenticationRequired;
                     if let Some(outcome) = self.deny(id, session, reason, now).await? {
@@ -155,6 +165,7 @@ impl Checker {
             Some(session) => session,
             None => {
                 let adoption = Adoption {
+                    source: credential.party.to_string(),
                     subject: credential.subject.clone(),
                     attributes: credential.attributes.clone(),
                     policy: credential
@@ -175,6 +186,9 @@ impl Checker {
                         return Ok(Err(DenyReason::InvalidCredential));
                     }
                     Err(NotAdopted::Revoked) => return Ok(Err(DenyReason::Revoked)),
+                    Err(NotAdopted::LostSince) => {
+                        return Ok(Err(DenyReason::ReauthenticationRequired));
+                    }
                     Err(NotAdopted::TooMany(_)) => return Ok(Err(DenyReason::TooManySessions)),
                     Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
                 }

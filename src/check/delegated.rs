@@ -4,7 +4,7 @@ use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
 use crate::delegate::{Advice, Delegate};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{Adoptable, Identified};
+use crate::sources::{Adoptable, Identified, Party};
 
 impl Checker {
     /// The session that the service allows the request on; or the answer where it allows none.
@@ -27,6 +27,7 @@ impl Checker {
         {
             return Ok(Identified {
                 cleared,
+                is_foreign: true,
                 ..Identified::ours(id)
             });
         }
@@ -53,6 +54,7 @@ impl Checker {
         Ok(Identified {
             id: allowed.session,
             adoptable: Some(Adoptable {
+                party: Party::Service(&delegated.name),
                 subject: allowed.subject,
                 attributes: allowed.attributes,
                 started: allowed.started,
@@ -61,6 +63,7 @@ impl Checker {
             }),
             relayed: Some(Box::new(relayed)),
             cleared,
+            is_foreign: true,
         })
     }
 
@@ -87,7 +90,7 @@ impl Identified<'_> {
     pub(super) fn complete(self, outcome: Outcome) -> Outcome {
         let allowed = outcome.verdict == Verdict::Allow;
         let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
-        let sign_in_again = (ended && self.adoptable.is_some()).then_some(0);
+        let sign_in_again = (ended && self.is_foreign).then_some(0);
         Outcome {
             relayed: self.relayed.filter(|_| allowed),
             cleared: self.cleared.cloned(),

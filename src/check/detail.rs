@@ -37,6 +37,11 @@ pub enum Detail {
          (jwt.issuers.NAME.accept_iat)"
     )]
     NoAuthTime,
+    /// The store has lost data since the sign-in, so the session may have ended.
+    #[error(
+        "the session store has lost data since this sign-in, so the session may have ended: sign in again"
+    )]
+    LostSince,
     /// A warning alone, which denies nothing.
     #[error(
         "ingress-nginx names the host that the client wrote, and routes by another: use /forward-auth with \
@@ -83,6 +88,7 @@ mod tests {
             Detail::TwoCookies,
             Detail::TwoCredentials,
             Detail::NoAuthTime,
+            Detail::LostSince,
             Detail::HostOfClient,
             Detail::UnknownClient,
         ] {

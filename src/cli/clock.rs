@@ -45,7 +45,7 @@ pub(super) fn run(args: &ClockArgs) -> anyhow::Result<()> {
         bail!("token.keys is missing: the time that replicas agree on is encrypted with it");
     };
     let clock = Arc::new(StoreClock::new());
-    let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring));
+    let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring)).for_command();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

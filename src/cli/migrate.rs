@@ -18,6 +18,10 @@ pub(super) struct MigrateArgs {
     /// Change nothing: say what would be done.
     #[arg(long)]
     dry_run: bool,
+    /// Say that this Redis is new and has lost nothing: JSON Web Tokens and delegated sessions of sign-ins before now count,
+    /// too.
+    #[arg(long, conflicts_with = "dry_run")]
+    new_store: bool,
 }
 
 /// Upgrades the records in Redis, while checks go on.
@@ -31,6 +35,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring.clone()));
+    let (store, is_new) = (store.for_command(), args.new_store);
     let migration = if args.dry_run {
         Migration::DryRun
     } else {
@@ -43,12 +48,17 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         tokio::select! {
             ended = store.run(stop.clone()) => ended.context("store"),
-            migrated = migrate(&store, migration, &config) => migrated,
+            migrated = migrate(&store, migration, is_new, &config) => migrated,
         }
     })
 }
 
-async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> anyhow::Result<()> {
+async fn migrate(
+    store: &RedisStore,
+    migration: Migration,
+    is_new: bool,
+    config: &Config,
+) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     let schema = store.schema().await.context("store.url")?;
     writeln!(
@@ -56,6 +66,10 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
         "records follow schema {}; this program writes {}",
         schema.found, schema.known
     )?;
+    if migration == Migration::Upgrade {
+        // Before the schema is raised, which says that an older program was here.
+        store.hand_over(is_new).await.context("store.url")?;
+    }
     let live = std::io::stderr().is_terminal();
     let progress = |progress: Progress| {
         if live {
@@ -86,5 +100,12 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
     let count = store.seal_all(migration == Migration::Upgrade).await;
     let count = count.context("the records could not be counted")?;
     writeln!(out, "records under each key: {}", count.summary())?;
+    if migration == Migration::Upgrade && !store.hand_over(false).await.context("store.url")? {
+        writeln!(
+            out,
+            "Redis has no generation marker, so it is new or was emptied: if it is new, `curfew migrate --new-store` lets \
+             JSON Web Tokens and delegated sessions of earlier sign-ins count"
+        )?;
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 use sha2::{Digest, Sha256};
 
-use crate::session::SessionId;
+use crate::session::{SessionId, Subject};
 
 /// The first half of a hash over texts, each with its length in front, so that no two lists of texts have
 /// the same; names of different kinds never are.
@@ -15,4 +15,10 @@ pub(super) fn name(kind: &str, texts: &[&[u8]]) -> SessionId {
     let mut id = [0; SessionId::LEN];
     id.copy_from_slice(&digest[..SessionId::LEN]);
     SessionId::from_bytes(id)
+}
+
+/// What stands for a person who must authenticate again, among the cut-offs.
+#[must_use]
+pub fn reauthentication_name(person: &Subject) -> Subject {
+    Subject::of_provider(name("reauthentication", &[person.as_str().as_bytes()]))
 }

@@ -5,11 +5,13 @@ use super::{Lifecycle, to_the_end};
 use crate::actor::Actor;
 use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
-use crate::store::{Creation, StoreError};
+use crate::store::{Creation, History, StoreError};
 
 /// A credential whose session may not be known yet.
 #[derive(Clone, Debug)]
 pub struct Adoption {
+    /// The name of who issued the credential, in the store's [history](crate::store::History).
+    pub source: String,
     /// Whose session it is.
     pub subject: Subject,
     /// What else is known of the subject.
@@ -27,9 +29,12 @@ pub struct Adoption {
 /// Why a credential starts no session.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdopted {
-    /// The sign-in was longer ago than its policy's absolute limit.
+    /// The sign-in was longer ago than its policy's absolute limit, or than a shorter one that applied at the sign-in.
     #[error("its sign-in was too long ago")]
     TooOld,
+    /// The store has lost data since the sign-in, so the session may have ended.
+    #[error("the store has lost data since its sign-in")]
+    LostSince,
     /// The policy binds sessions to something about the client that is not known.
     #[error("the policy binds sessions to something about the client that the proxy does not tell")]
     UnknownClient(UnknownClient),
@@ -69,8 +74,10 @@ impl Lifecycle {
 
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let address = adoption.client.address;
-        let session = self.of(adoption)?;
-        if self.is_revoked(&session) {
+        // Asked after the store has said that it does not have the session.
+        let history = self.history.history(id).await?;
+        let session = self.of(adoption, &history)?;
+        if self.is_revoked(&session) || self.must_sign_in_again(&session).await? {
             return Err(NotAdopted::Revoked);
         }
         let policy = self.policies.get(session.policy.as_str());
@@ -87,7 +94,7 @@ impl Lifecycle {
                 {
                     // Trouble with the store ends nothing: the client has the credential of this session.
                     if matches!(error, StartError::TooMany(_)) {
-                        self.take_back(id).await;
+                        self.take_back(id, &session).await;
                     }
                     return Err(error.into());
                 }
@@ -115,24 +122,30 @@ impl Lifecycle {
     }
 
     /// The session that a credential starts now.
-    fn of(&self, adoption: Adoption) -> Result<Session, NotAdopted> {
+    fn of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
         if adoption.subject.is_operators() {
             return Err(NotAdopted::ReservedSubject);
         }
         let now = self.clock.now();
         let policy = self.policies.get(adoption.policy.as_str());
         let policy = policy.map_or_else(|| self.policies.tightest(), |(_, policy)| policy);
-        let limits = policy.limits_of(false, &adoption.attributes);
+        let mut limits = policy.limits_of(false, &adoption.attributes);
+        let (started, longest) = (adoption.started, policy.limits.absolute);
+        if history.lost_before().is_some_and(|lost| started < lost) {
+            return Err(NotAdopted::LostSince);
+        }
+        let known_for = history.limit(&adoption.source, started, longest);
+        limits.absolute = limits.absolute.min(known_for);
         let bound = policy.bind.to(adoption.client);
         let binding = bound.map_err(NotAdopted::UnknownClient)?;
         if now >= adoption.started.plus(limits.absolute) {
             return Err(NotAdopted::TooOld);
         }
         // After its end the credential may be good for a while, and may be refreshed: until the
-        // sign-in itself is too long ago.
+        // sign-in itself is too long ago, whatever a later token says of the subject's groups.
         let telling = self
             .end_retention
-            .max(limits.absolute)
+            .max(longest)
             .max(adoption.expires.since(now));
         let new = NewSession {
             subject: adoption.subject,
@@ -142,5 +155,22 @@ impl Lifecycle {
             binding,
         };
         Ok(Session::adopt(new, &limits, telling, adoption.started, now))
+    }
+
+    /// Keeps the tombstone of a session whose credential is still presented, so that the end is remembered for as long as that
+    /// goes on.
+    pub fn keep_end(&self, id: SessionId, tombstone: &Session) {
+        if !self.presented_ends.admits(id, self.clock.now()) {
+            return;
+        }
+        let (this, until) = (
+            self.clone(),
+            self.clock.now().plus(tombstone.tombstone_retention()),
+        );
+        self.tasks.spawn(async move {
+            if let Err(error) = this.store.keep_tombstone(id, until).await {
+                tracing::debug!(%error, session = %id, "a tombstone was not kept for longer");
+            }
+        });
     }
 }

@@ -145,6 +145,17 @@ impl Lifecycle {
         graces.max().unwrap_or_default()
     }
 
+    /// Asks for a new sign-in where the conditions of a rule may not hold for the next one. A rule for everybody says so itself.
+    async fn require_proof(&self, rule: &RevocationRule, tombstone: &Session, actor: &Actor) {
+        if rule.conditions.is_everybody() {
+            return;
+        }
+        let required = self.require_new_sign_in(tombstone, rule.before, actor);
+        if let Err(error) = required.await {
+            tracing::warn!(%error, "the person of a revoked session need not authenticate again");
+        }
+    }
+
     /// Ends the sessions of a rule, which no check admits any more.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
@@ -159,11 +170,13 @@ impl Lifecycle {
                 for part in meant.chunks(ENDS_AT_ONCE) {
                     let ending = Ending::revoked(self.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
-                    let outcomes = join_all(ends).await;
-                    let done = outcomes
-                        .iter()
-                        .filter(|it| matches!(it, Ok(EndOutcome::Ended(_))));
-                    ended += done.count();
+                    for outcome in join_all(ends).await {
+                        let Ok(EndOutcome::Ended(tombstone)) = outcome else {
+                            continue;
+                        };
+                        ended += 1;
+                        self.require_proof(rule, &tombstone, actor).await;
+                    }
                 }
             }
             ended

@@ -130,6 +130,7 @@ mod tests {
             .await;
         assert!(matches!(refused, Err(StartError::ReservedSubject)));
         let adoption = crate::lifecycle::Adoption {
+            source: "jwt https://id.example.com".to_owned(),
             subject: Subject::operators(),
             attributes: Attributes::default(),
             policy: name("default"),

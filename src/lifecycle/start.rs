@@ -11,7 +11,7 @@ use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
 use crate::session::{
     Attributes, Details, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
 };
-use crate::store::{Creation, Ending, Replication, StoreError};
+use crate::store::{Creation, Replication, StoreError};
 use crate::telemetry::audit;
 
 /// A sign-in that has happened elsewhere.
@@ -136,7 +136,7 @@ impl Lifecycle {
         if let Some(most) = policy.max_sessions
             && let Err(error) = self.make_room(most, id, &session).await
         {
-            self.take_back(id).await;
+            self.take_back(id, &session).await;
             return Err(error);
         }
         self.tell_created(id, &session, &sign_in.actor);
@@ -162,7 +162,7 @@ impl Lifecycle {
         for name in session.provider_names() {
             ended |= since(self.not_before.not_before(&name).await?);
         }
-        Ok(ended)
+        Ok(ended || self.must_sign_in_again(session).await?)
     }
 
     /// Writes a new session.
@@ -263,22 +263,19 @@ impl Lifecycle {
         Ok(living)
     }
 
-    /// Ends a session that was just created, and publishes no end. If this fails it ends at its idle limit: no client
+    /// Removes a session that was just created, and publishes no end. If this fails it ends at its idle limit: no client
     /// has its token, unless the session was adopted.
-    pub(super) async fn take_back(&self, id: SessionId) {
+    pub(super) async fn take_back(&self, id: SessionId, session: &Session) {
         self.known.forget(id);
-        if self
-            .store
-            .end(id, Ending::revoked(self.clock.now()))
-            .await
-            .is_ok()
-        {
+        if self.store.withdraw(id, session).await.is_ok() {
             let _ = self.deadlines.settle(id, None).await;
+            // Its credential may start it again, when there is room.
+            self.known.remember_again(id);
         }
     }
 }
 
-// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
+/// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
 /// where that is later by no more than clocks differ.
 pub(super) fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The most by which clocks differ that are kept at the store's.

@@ -132,6 +132,16 @@ impl Session {
         lived
     }
 
+    /// Whether this is the live record of the same sign-in. Activity makes no difference.
+    #[must_use]
+    pub fn is_same_sign_in(&self, other: &Self) -> bool {
+        let used = Self {
+            last_seen: self.last_seen,
+            ..other.clone()
+        };
+        self.state == State::Live && *self == used
+    }
+
     /// Moves every time of a live session into the past by `by`, as if it had been started that
     /// much earlier; the retention grows along, so that the record outlives the move.
     pub fn age(&mut self, by: Duration) {

@@ -242,6 +242,17 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         outcome
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.inner.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.forget(id);
+        let outcome = self.inner.withdraw(id, session).await;
+        self.forget(id);
+        outcome
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Loaded {
         self.forget(id);
         let outcome = self.inner.age(id, by).await;

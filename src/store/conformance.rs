@@ -7,6 +7,7 @@
     reason = "a suite of tests fails by panicking"
 )]
 
+mod adoption;
 mod revocations;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::session::{
     Timestamp,
 };
 
+pub use adoption::run_history;
 pub use revocations::{run_not_before, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,6 +46,7 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     ageing_moves_every_time(store, now).await;
     listing_pages_through_a_subject(store, now).await;
     of_rivals_one_wins(store, now).await;
+    adoption::run(store, now).await;
 }
 
 /// Runs what a deadline queue must do; nothing else may be in it.

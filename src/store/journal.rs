@@ -205,6 +205,14 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         })
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.inner.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.inner.withdraw(id, session).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         let session = self.inner.age(id, by).await?;
         Ok(session.map(|session| self.in_force(id, session)))

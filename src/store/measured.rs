@@ -11,7 +11,7 @@ use super::{
     Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
 };
 use crate::clock::Stopwatch;
-use crate::session::{Session, SessionId, Subject};
+use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::telemetry::{Metrics, traces};
 
 /// Measures the store it wraps.
@@ -69,6 +69,16 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.measure("end", self.inner.end(id, ending)).await
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        let keeping = self.inner.keep_tombstone(id, until);
+        self.measure("keep_tombstone", keeping).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.measure("withdraw", self.inner.withdraw(id, session))
+            .await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Occupancy, Page,
-    Replication, RuleAdded, SessionStore, SessionWalk, StoreError, Touch,
+    Batch, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, History, HistoryStore,
+    LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded, SessionStore, SessionWalk,
+    StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::events::SessionEnded;
@@ -33,11 +34,14 @@ pub struct MemoryStore {
     rules: RevocationRules,
     /// Cut-offs up to this may be forgotten, in milliseconds.
     forget: AtomicU64,
+    history: Mutex<History>,
 }
 
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
+    /// Until when tombstones are kept whose credential is still presented.
+    kept: SessionMap<Timestamp>,
     /// Each subject's sessions, in listing order.
     subjects: BTreeSet<(Subject, Cursor)>,
     /// When each session is to be looked at next, in both directions.
@@ -74,7 +78,15 @@ impl MemoryStore {
             cut_offs: CutOffs::new(MAX_CUT_OFFS),
             rules: RevocationRules::new(),
             forget: AtomicU64::new(0),
+            history: Mutex::default(),
         }
+    }
+
+    /// The same store, which takes the place of one that was lost at `at`: that of an earlier process.
+    #[must_use]
+    pub fn after_loss(self, at: Timestamp) -> Self {
+        self.history.lock().note_loss(at);
+        self
     }
 
     /// How many records it holds, tombstones included.
@@ -101,6 +113,13 @@ impl MemoryStore {
         self.tables.write().sessions.remove(&id);
     }
 
+    /// Loses everything, as `FLUSHALL` does, and notices it.
+    #[cfg(test)]
+    pub(crate) fn lose_all(&self, at: Timestamp) {
+        *self.tables.write() = Tables::default();
+        self.history.lock().note_loss(at);
+    }
+
     /// Ends a session as a process does that dies before it has told the end.
     #[cfg(test)]
     pub(crate) async fn end_quietly(&self, id: SessionId, ending: Ending) {
@@ -118,9 +137,13 @@ impl MemoryStore {
         let mut tables = self.tables.write();
         let before = tables.sessions.len();
         let Tables {
-            sessions, subjects, ..
+            sessions,
+            subjects,
+            kept,
+            ..
         } = &mut *tables;
-        sessions.retain(|_, session| now < session.expires());
+        kept.retain(|_, until| now < *until);
+        sessions.retain(|id, session| now < session.expires() || kept.contains_key(id));
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
@@ -182,6 +205,31 @@ impl SessionStore for MemoryStore {
         }
         session.end(ending.reason, ending.at);
         Ok(EndOutcome::Ended(session.clone()))
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        let ended = |session: &Session| session.state != State::Live;
+        if tables.sessions.get(&id).is_some_and(ended) {
+            let kept = tables.kept.entry(id).or_insert(until);
+            *kept = until.max(*kept);
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        let mut tables = self.tables.write();
+        let is_same = tables
+            .sessions
+            .get(&id)
+            .is_some_and(|known| known.is_same_sign_in(session));
+        if is_same {
+            tables.sessions.remove(&id);
+            let place = (session.subject.clone(), Cursor::of(id, session));
+            tables.subjects.remove(&place);
+            tables.look(id, None);
+        }
+        Ok(is_same)
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
@@ -334,6 +382,22 @@ impl NotBefore for MemoryStore {
             entries: self.cut_offs.len(),
             max: self.cut_offs.max(),
         }
+    }
+}
+
+#[async_trait]
+impl HistoryStore for MemoryStore {
+    async fn history(&self, _: SessionId) -> Result<History, StoreError> {
+        Ok(self.history.lock().clone())
+    }
+
+    async fn note_limits(
+        &self,
+        limits: &LimitsOfSources,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.history.lock().note_limits(limits, now);
+        Ok(())
     }
 }
 

@@ -12,8 +12,10 @@ mod follow_cut_offs;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod generation;
 mod hasten;
 mod heal;
+mod history;
 mod index;
 mod info;
 mod keys;
@@ -29,6 +31,7 @@ mod request;
 mod reseal;
 mod scan;
 mod script;
+mod sealed_value;
 mod sentinel;
 mod settings;
 mod timekeeping;
@@ -58,6 +61,7 @@ pub use reseal::SealCount;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
 use format::Upgrade;
+use generation::Generation;
 use keys::Keys;
 use link::{Link, Prepare};
 use request::Request;
@@ -83,6 +87,9 @@ pub struct RedisStore {
     upgrade: Arc<Upgrade>,
     scripts: Arc<Scripts>,
     not_before: Arc<not_before::LocalCopy>,
+    generation: Arc<Generation>,
+    /// Whether the process answers checks; a command of the command line does not.
+    serves: bool,
     /// The most time for one operation, waiting for a connection included.
     budget: Duration,
 }
@@ -101,8 +108,12 @@ impl RedisStore {
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
         let max_cut_offs = settings.max_cut_offs;
         let keys = Keys::new(&settings.prefix);
+        let is_cluster = matches!(settings.topology, Topology::Cluster(_));
+        let generation = Generation::new(Arc::clone(&clock), key_ring.clone(), &keys, is_cluster);
         let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys);
         Self {
+            generation: Arc::new(generation),
+            serves: true,
             keys: Arc::new(keys),
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
@@ -112,6 +123,13 @@ impl RedisStore {
             scripts: Arc::new(Scripts::new()),
             not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
         }
+    }
+
+    /// The same store, for a command that answers no checks: it does not judge whether data was lost.
+    #[must_use]
+    pub fn for_command(mut self) -> Self {
+        self.serves = false;
+        self
     }
 
     /// The same store, for work in the background that nobody waits for.
@@ -124,6 +142,8 @@ impl RedisStore {
             upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
             not_before: Arc::clone(&self.not_before),
+            generation: Arc::clone(&self.generation),
+            serves: self.serves,
             budget: self.budget.max(PATIENCE),
         }
     }
@@ -249,6 +269,10 @@ impl Prepare for RedisStore {
     async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
         self.check_schema(wire).await
     }
+
+    async fn begin(&self, wire: Wire) -> Result<(), ConnectError> {
+        self.look_for_loss(wire).await
+    }
 }
 
 impl From<RedisError> for StoreError {
@@ -353,6 +377,37 @@ impl SessionStore for RedisStore {
         Err(StoreError::Contended)
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        let Some(stored) = self.read(id).await? else {
+            return Ok(());
+        };
+        if stored.session.state == State::Live {
+            return Ok(());
+        }
+        // Only forward, as an activity: it can neither create a key nor shorten what is kept.
+        let mut prolong = redis::cmd("PEXPIREAT");
+        prolong
+            .arg(self.keys.session(id))
+            .arg(self.clock().at_store(until).max(until).as_millis())
+            .arg("GT");
+        self.repeat(&prolong).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        let Some(stored) = self.read(id).await? else {
+            return Ok(false);
+        };
+        if !stored.session.is_same_sign_in(&self.fitted(session)) {
+            return Ok(false);
+        }
+        let mut withdraw = self.scripts.withdraw.key(self.keys.session(id));
+        withdraw
+            .arg(&stored.bytes)
+            .arg(self.keys.ends())
+            .arg(ends::Message::End(id, self.clock().now()).encode());
+        self.once(&withdraw).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         for _ in 0..ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
@@ -399,5 +454,10 @@ impl SessionStore for RedisStore {
 
     fn incarnation(&self) -> Option<watch::Receiver<u64>> {
         Some(self.link.incarnation())
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.leave_whole().await;
+        Ok(())
     }
 }

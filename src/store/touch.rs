@@ -276,6 +276,15 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         self.inner.end(id, ending).await
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.inner.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        // An activity that is written later would find nothing, and changes nothing.
+        self.inner.withdraw(id, session).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         self.flush_one(id).await?;
         self.inner.age(id, by).await

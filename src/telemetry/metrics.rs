@@ -49,6 +49,8 @@ pub struct Metrics {
     pub clock_offset: Gauge,
     /// How far the store's clock is ahead of decision time, in seconds.
     pub clock_disagreement: Gauge,
+    /// Losses of data in the store that this process noticed.
+    pub store_losses: IntCounter,
     /// Touches that have been written to the store.
     pub touches_written: IntCounter,
     /// Touches that were given up because the store stayed away for too long.
@@ -302,6 +304,13 @@ impl Metrics {
                 Gauge::new(
                     "curfew_clock_disagreement_seconds",
                     "How far the session store's clock is ahead of decision time.",
+                )?,
+            )?,
+            store_losses: register(
+                &registry,
+                IntCounter::new(
+                    "curfew_store_losses_total",
+                    "Losses of data in the session store that this process noticed.",
                 )?,
             )?,
             touches_written: register(

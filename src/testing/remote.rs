@@ -73,6 +73,14 @@ impl<W: Way> SessionStore for Remote<W> {
         self.asked(self.memory.end(id, ending)).await
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.asked(self.memory.keep_tombstone(id, until)).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.asked(self.memory.withdraw(id, session)).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
         self.asked(self.memory.age(id, by)).await
     }

@@ -12,6 +12,7 @@ mod support;
 
 mod cut_offs;
 mod ends;
+mod generation;
 mod histories;
 mod migrations;
 mod replicas;
@@ -86,7 +87,14 @@ impl Running {
     }
 
     fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
-        let store = Arc::new(RedisStore::new(settings, Arc::new(clock), key_ring()));
+        Self::run(Arc::new(RedisStore::new(
+            settings,
+            Arc::new(clock),
+            key_ring(),
+        )))
+    }
+
+    fn run(store: Arc<RedisStore>) -> Self {
         let kept = Arc::clone(&store);
         let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
         Self { store, keeping }

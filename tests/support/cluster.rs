@@ -26,14 +26,11 @@ impl Cluster {
         let places = servers
             .iter()
             .map(|server| format!("127.0.0.1:{}", server.port));
-        let made = Command::new("redis-cli")
-            .args(["--cluster", "create"])
-            .args(places)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
-            .stdout(Stdio::null())
-            .status()
-            .expect("redis-cli is installed");
-        assert!(made.success());
+        let places: Vec<String> = places.collect();
+        let mut arguments = vec!["create"];
+        arguments.extend(places.iter().map(String::as_str));
+        arguments.extend(["--cluster-replicas", "1", "--cluster-yes"]);
+        cluster_tool(&arguments);
         let cluster = Self { servers };
         cluster.settled().await;
         cluster
@@ -72,6 +69,85 @@ impl Cluster {
         *primaries.iter().find(has).expect("a primary has the key")
     }
 
+    /// Moves slots, with the keys in them, from each shard to the first.
+    pub async fn move_slots(&self, count: usize) {
+        let target = self.primaries()[0];
+        self.reshard(target, count).await;
+    }
+
+    /// Adds a server, and moves slots to it.
+    pub async fn add_shard(&mut self, slots: usize) {
+        let added = server(None);
+        // `redis-cli` would take the bus for 10000 above the port.
+        let (port, bus) = (self.servers[0].port, self.bus());
+        added.command::<()>(&[
+            b"CLUSTER",
+            b"MEET",
+            b"127.0.0.1",
+            port.to_string().as_bytes(),
+            bus.as_bytes(),
+        ]);
+        self.servers.push(added);
+        let target = self.servers.len() - 1;
+        eventually("all know the new server", async || {
+            self.servers.iter().all(|server| {
+                let nodes: redis::RedisResult<String> =
+                    command(&server.url(), &[b"CLUSTER", b"NODES"]);
+                nodes.is_ok_and(|nodes| nodes.lines().count() == self.servers.len())
+            })
+        })
+        .await;
+        self.reshard(target, slots).await;
+    }
+
+    /// The port of the first server's bus: `CLUSTER NODES` has it behind the `@`.
+    fn bus(&self) -> String {
+        let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
+        let own = nodes.lines().find(|line| line.contains("myself"));
+        let bus = own.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
+        bus.expect("it has a bus").to_owned()
+    }
+
+    async fn reshard(&self, target: usize, count: usize) {
+        let id: String = self.servers[target].command(&[b"CLUSTER", b"MYID"]);
+        let place = format!("127.0.0.1:{}", self.servers[0].port);
+        self.agreed(&place).await;
+        let count = count.to_string();
+        let mut arguments = vec![
+            "reshard",
+            &place,
+            "--cluster-to",
+            &id,
+            "--cluster-from",
+            "all",
+        ];
+        arguments.extend(["--cluster-slots", &count, "--cluster-yes"]);
+        cluster_tool(&arguments);
+        self.agreed(&place).await;
+    }
+
+    /// Waits until all servers say the same of all slots.
+    async fn agreed(&self, place: &str) {
+        eventually("all servers agree", async || {
+            self.servers.iter().all(is_well) && ran_cluster_tool(&["check", place])
+        })
+        .await;
+    }
+
+    /// The primary that has a key, or would have it.
+    pub fn server_for(&self, key: &[u8]) -> usize {
+        let has = |place: &&usize| {
+            let url = self.servers[**place].url();
+            // Elsewhere it answers where to go.
+            command::<i64>(&url, &[b"PEXPIRETIME", key]).is_ok()
+        };
+        *self
+            .primaries()
+            .iter()
+            .find(has)
+            .expect("a primary has the slot")
+    }
+
     /// Waits until three servers are primaries, each with a replica, and all say that all is well.
     pub async fn settled(&self) {
         eventually("the cluster is whole", async || {
@@ -92,10 +168,25 @@ impl Cluster {
             let primaries = self.primaries().into_iter();
             let others: Vec<usize> = primaries.filter(|place| *place != before).collect();
             let mut servers = others.iter().map(|place| &self.servers[*place]);
-            others.len() == 3 && servers.all(is_well)
+            others.len() >= 3 && servers.all(is_well)
         })
         .await;
     }
+}
+
+/// Runs `redis-cli --cluster`.
+fn cluster_tool(arguments: &[&str]) {
+    assert!(ran_cluster_tool(arguments), "{arguments:?}");
+}
+
+fn ran_cluster_tool(arguments: &[&str]) -> bool {
+    let done = Command::new("redis-cli")
+        .arg("--cluster")
+        .args(arguments)
+        .stdout(Stdio::null())
+        .status()
+        .expect("redis-cli is installed");
+    done.success()
 }
 
 /// Whether a server says that all is well with the cluster.

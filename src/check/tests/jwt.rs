@@ -8,27 +8,28 @@ use serde_json::{Value, json};
 use super::*;
 use crate::actor::Actor;
 use crate::credential::JwtPlaces;
+use crate::store::{EndOutcome, Ending};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
 
 /// A service that takes the tokens of one issuer.
-struct Adopting {
-    bench: Bench,
-    checker: Checker,
-    key: SigningKey,
+pub(super) struct Adopting {
+    pub(super) bench: Bench,
+    pub(super) checker: Checker,
+    pub(super) key: SigningKey,
 }
 
 /// Seconds since 1970, so long after the tests' beginning.
-fn seconds(after: Duration) -> u64 {
+pub(super) fn seconds(after: Duration) -> u64 {
     START.plus(after).as_millis() / 1000
 }
 
 impl Adopting {
-    fn new(policy: &str) -> Self {
+    pub(super) fn new(policy: &str) -> Self {
         Self::on(Bench::new(), policy)
     }
 
-    fn on(bench: Bench, policy: &str) -> Self {
+    pub(super) fn on(bench: Bench, policy: &str) -> Self {
         let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtPlaces {
@@ -46,7 +47,7 @@ impl Adopting {
 
     /// A token of the provider's session `sid`, signed in and issued so long after the beginning, and
     /// good for the whole day.
-    fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
+    pub(super) fn token(&self, sid: &str, signed_in: Duration, issued: Duration) -> String {
         self.key.token(&json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -59,7 +60,7 @@ impl Adopting {
         }))
     }
 
-    async fn present(&self, token: &str, after: Duration) -> Outcome {
+    pub(super) async fn present(&self, token: &str, after: Duration) -> Outcome {
         self.bench.at(after);
         let bearer = format!("Bearer {token}");
         let headers = headers(&[("authorization", &*bearer)]);
@@ -77,13 +78,13 @@ impl Adopting {
         self.checker.check(&request).await
     }
 
-    async fn verdict(&self, token: &str, after: Duration) -> Verdict {
+    pub(super) async fn verdict(&self, token: &str, after: Duration) -> Verdict {
         self.present(token, after).await.verdict
     }
 }
 
 /// A service whose default policy lets a subject have `count` sessions.
-fn limited(count: usize, beyond: Beyond) -> Bench {
+pub(super) fn limited(count: usize, beyond: Beyond) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut default = default.clone();
@@ -166,12 +167,9 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
             // It is no end: once there is room, the same credential is good.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
-            service
-                .bench
-                .lifecycle
-                .revoke(id, &Actor::CURFEW)
-                .await
-                .unwrap();
+            let ending = Ending::signed_out(START.plus(MINUTE));
+            let ended = service.bench.lifecycle.end(id, ending, &Actor::CURFEW);
+            assert!(matches!(ended.await, Ok(EndOutcome::Ended(_))));
             assert_eq!(service.verdict(&tokens[2], MINUTE).await, Verdict::Allow);
         } else {
             let revoked = deny(DenyReason::Revoked);

@@ -47,6 +47,14 @@ impl SessionStore for SharedStore {
         self.memory.end(id, ending).await
     }
 
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.memory.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.memory.withdraw(id, session).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Loaded {
         self.memory.age(id, by).await
     }

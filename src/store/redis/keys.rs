@@ -76,6 +76,16 @@ impl Keys {
         self.key(b"timeline", b"")
     }
 
+    /// The generation marker, which shows that data was lost.
+    pub(super) fn generation(&self) -> Vec<u8> {
+        self.key(b"generation", b"")
+    }
+
+    /// A mark of a cluster's shard, in the slot of its `tag`.
+    pub(super) fn mark(&self, tag: &str) -> Vec<u8> {
+        self.key(b"mark", format!("{{{tag}}}").as_bytes())
+    }
+
     /// The version of the schema that the records follow.
     pub(super) fn schema(&self) -> Vec<u8> {
         self.key(b"schema", b"")

@@ -41,6 +41,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 pub(super) trait Prepare: Sync {
     /// Does it.
     fn prepare(&self, wire: Wire) -> impl Future<Output = Result<(), ConnectError>> + Send;
+
+    /// Does what needs the time, once that is known.
+    fn begin(&self, wire: Wire) -> impl Future<Output = Result<(), ConnectError>> + Send;
 }
 
 /// The connection to Redis: made, looked after, and made again whenever it is lost or leads to a
@@ -188,7 +191,7 @@ impl Link {
                 self.suspicion.notify_one();
                 let connected = self.wire.borrow().is_some();
                 let reason = if connected {
-                    format!("no answer within {budget:?}")
+                    no_answer(budget)
                 } else {
                     self.trouble.lock().clone()
                 };
@@ -264,13 +267,13 @@ impl Link {
         };
         match tokio::time::timeout(patience, preparing).await {
             Ok(done) => done?,
-            Err(_) => {
-                return Err(ConnectError::Server(format!(
-                    "no answer within {patience:?}"
-                )));
-            }
+            Err(_) => return Err(ConnectError::Server(no_answer(patience))),
         }
         self.join_timeline(&mut wire).await?;
+        match tokio::time::timeout(patience, prepare.begin(wire.clone())).await {
+            Ok(begun) => begun?,
+            Err(_) => return Err(ConnectError::Server(no_answer(patience))),
+        }
         self.server.lock().clone_from(&connected.server);
         self.wire.send_replace(Some(wire));
         Ok(connected)
@@ -385,7 +388,7 @@ impl Link {
         };
         match tokio::time::timeout(PATIENCE, beat).await {
             Ok(beat) => beat.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+            Err(_) => Err(no_answer(PATIENCE)),
         }
     }
 
@@ -462,6 +465,10 @@ impl Link {
 async fn connected(wires: &mut watch::Receiver<Option<Wire>>) -> RedisResult<Wire> {
     let wire = wires.wait_for(Option::is_some).await.map_err(|_| gone())?;
     wire.clone().ok_or_else(gone)
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {within:?}")
 }
 
 fn gone() -> RedisError {

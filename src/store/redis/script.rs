@@ -17,6 +17,7 @@ pub(super) struct Scripts {
     pub(super) schema: Script,
     pub(super) renew: Script,
     pub(super) postpone: Script,
+    pub(super) withdraw: Script,
 }
 
 impl Scripts {
@@ -34,6 +35,7 @@ impl Scripts {
             schema: Script::new(include_str!("../../../migrations/0006_schema.lua")),
             renew: Script::new(include_str!("../../../migrations/0007_renew.lua")),
             postpone: Script::new(include_str!("../../../migrations/0008_postpone.lua")),
+            withdraw: Script::new(include_str!("../../../migrations/0013_withdraw.lua")),
         }
     }
 }

@@ -31,6 +31,7 @@ impl RedisStore {
         stop: CancellationToken,
     ) {
         let patient = self.patiently();
+        let mut counted = 0;
         let quick = async {
             loop {
                 self.look_at_clock(advice, metrics);
@@ -40,6 +41,12 @@ impl RedisStore {
                 {
                     tracing::debug!(%error, "could not read the schema");
                 }
+                if let Err(error) = patient.keep_generation().await {
+                    tracing::debug!(%error, "could not look at the generation marker");
+                }
+                let noticed = patient.losses();
+                metrics.store_losses.inc_by(noticed - counted);
+                counted = noticed;
                 tokio::time::sleep(QUICK).await;
             }
         };

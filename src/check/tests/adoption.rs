@@ -1,0 +1,280 @@
+//! What ends a session for good whose credential another party issued.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::jwt::{Adopting, limited, seconds};
+use super::*;
+use crate::actor::{Actor, ActorKind};
+use crate::lifecycle::{SignIn, StartError};
+use crate::session::{Attributes, Subject};
+use crate::store::{EndOutcome, Ending, HistoryStore};
+use crate::testing::jwt::{AUDIENCE, ISSUER};
+use crate::testing::name;
+use crate::testing::remote::{Drawn, Remote};
+
+const IDLE: Verdict = deny(DenyReason::IdleTimeout);
+const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
+const REVOKED: Verdict = deny(DenyReason::Revoked);
+const AGAIN: Verdict = deny(DenyReason::ReauthenticationRequired);
+
+fn administrator() -> Actor {
+    Actor::new(ActorKind::AdminToken, "ci", None)
+}
+
+/// Lets what works in the background go on.
+async fn settle(service: &Adopting) {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    service.bench.store.memory.reclaim();
+}
+
+#[tokio::test]
+async fn after_a_loss_of_data_only_later_sign_ins_start_sessions() {
+    let service = Adopting::new("default");
+    let ended = service.token("ended", Duration::ZERO, Duration::ZERO);
+    let (id, _) = service.present(&ended, MINUTE).await.session.unwrap();
+    let revoked = service.bench.lifecycle.revoke(id, &administrator()).await;
+    assert!(revoked.is_ok());
+    assert_eq!(service.verdict(&ended, 2 * MINUTE).await, REVOKED);
+    service.bench.store.memory.lose_all(START.plus(3 * MINUTE));
+    let unseen = service.token("unseen", 2 * MINUTE, 2 * MINUTE);
+    for token in [&ended, &unseen] {
+        let refused = service.present(token, 4 * MINUTE).await;
+        assert_eq!(refused.verdict, AGAIN);
+        assert_eq!(refused.detail, Some(Detail::LostSince));
+        assert_eq!(
+            refused.max_auth_age,
+            Some(0),
+            "a refreshed token does not help"
+        );
+    }
+    let fresh = service.token("ended", 4 * MINUTE, 4 * MINUTE);
+    assert_eq!(service.verdict(&fresh, 4 * MINUTE).await, Verdict::Allow);
+}
+
+/// A token without the time of the sign-in can be refreshed for ever.
+#[tokio::test]
+async fn an_end_is_remembered_for_as_long_as_its_credential_is_presented() {
+    let mut service = Adopting::new("default");
+    service.checker.sources.jwt[0].issuer.accepts_iat = true;
+    let token = |now| {
+        service.key.token(&json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
+            "iat": seconds(now), "exp": seconds(now + HOUR),
+        }))
+    };
+    let first = token(Duration::ZERO);
+    assert_eq!(
+        service.verdict(&first, Duration::ZERO).await,
+        Verdict::Allow
+    );
+    // Without this, the tombstone lives for the absolute limit of 8 h.
+    for hours in (1..200).step_by(7) {
+        let now = hours * HOUR;
+        let found = service.verdict(&token(now), now).await;
+        assert_eq!(found, IDLE, "after {hours} h");
+        settle(&service).await;
+    }
+    // Nobody presents it for longer than it is kept: the documentation says so.
+    let now = 300 * HOUR;
+    service.bench.at(now);
+    settle(&service).await;
+    assert_eq!(service.verdict(&token(now), now).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_policy_that_is_made_longer_brings_no_ended_session_back() {
+    for longer_is_noted in [false, true] {
+        let mut service = Adopting::new("default");
+        let note = async |service: &Adopting| {
+            let limits = service
+                .checker
+                .sources
+                .limits(&service.checker.lifecycle.policies);
+            let (history, now) = (
+                &service.bench.store.memory,
+                service.bench.lifecycle.clock.now(),
+            );
+            history.note_limits(&limits, now).await.unwrap();
+        };
+        note(&service).await;
+        let token = |service: &Adopting, signed_in, now: Duration| {
+            service.key.token(&json!({
+                "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s",
+                "auth_time": seconds(signed_in), "iat": seconds(now), "exp": seconds(now + MINUTE),
+            }))
+        };
+        let first = token(&service, Duration::ZERO, Duration::ZERO);
+        assert_eq!(
+            service.verdict(&first, Duration::ZERO).await,
+            Verdict::Allow
+        );
+        let again = token(&service, Duration::ZERO, 20 * MINUTE);
+        assert_eq!(service.verdict(&again, 20 * MINUTE).await, IDLE);
+        // The tombstone is gone by then.
+        service.bench.at(9 * HOUR);
+        settle(&service).await;
+        assert!(service.bench.store.memory.is_empty());
+        let (_, default) = service.checker.lifecycle.policies.get("default").unwrap();
+        let mut longer = default.clone();
+        longer.limits.absolute = 100 * HOUR;
+        service
+            .bench
+            .set_policies(BTreeMap::from([(name("default"), longer)]));
+        service.checker.lifecycle.policies = Arc::clone(&service.bench.lifecycle.policies);
+        service.checker.book = Arc::new(service.bench.book(Rules::default()));
+        if longer_is_noted {
+            note(&service).await;
+        }
+        let refreshed = token(&service, Duration::ZERO, 9 * HOUR);
+        assert_eq!(service.verdict(&refreshed, 9 * HOUR).await, OVER);
+        // One that is not too old by the former limit has that one.
+        let known = service.token("known", 8 * HOUR, 8 * HOUR);
+        let (_, session) = service.present(&known, 9 * HOUR).await.session.unwrap();
+        assert_eq!(session.deadline, START.plus(16 * HOUR));
+        note(&service).await;
+        let fresh = service.token("fresh", 10 * HOUR, 10 * HOUR);
+        let (_, session) = service.present(&fresh, 10 * HOUR).await.session.unwrap();
+        assert_eq!(session.deadline, START.plus(110 * HOUR));
+    }
+}
+
+/// A later token can say that its subject is in no group with a shorter limit any more.
+#[tokio::test]
+async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have() {
+    let mut bench = Bench::new();
+    let (_, default) = bench.lifecycle.policies.get("default").unwrap();
+    let mut short = default.limits;
+    short.absolute = HOUR;
+    let with_variant = crate::policy::Policy {
+        variants: vec![crate::policy::Variant {
+            groups: vec!["staff".to_owned()],
+            limits: short,
+        }],
+        ..default.clone()
+    };
+    bench.set_policies(BTreeMap::from([(name("default"), with_variant)]));
+    bench.lifecycle.end_retention = MINUTE;
+    let service = Adopting::on(bench, "default");
+    let token = |groups: &[&str], now: Duration| {
+        service.key.token(&json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": "s", "groups": groups,
+            "auth_time": seconds(Duration::ZERO), "iat": seconds(now), "exp": seconds(now + MINUTE),
+        }))
+    };
+    let first = token(&["staff"], Duration::ZERO);
+    assert_eq!(
+        service.verdict(&first, Duration::ZERO).await,
+        Verdict::Allow
+    );
+    let again = token(&["staff"], HOUR);
+    assert_eq!(service.verdict(&again, HOUR).await, OVER);
+    service.bench.at(7 * HOUR);
+    settle(&service).await;
+    let later = token(&[], 7 * HOUR);
+    assert_eq!(service.verdict(&later, 7 * HOUR).await, OVER);
+}
+
+/// Whoever is back without a question has not authenticated since.
+#[tokio::test]
+async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_a_session() {
+    let service = Adopting::new("default");
+    let [revoked, other, unseen] = ["a", "b", "c"].map(|sid| service.token(sid, MINUTE, MINUTE));
+    let (id, session) = service.present(&revoked, 2 * MINUTE).await.session.unwrap();
+    assert_eq!(service.verdict(&other, 2 * MINUTE).await, Verdict::Allow);
+    service.bench.at(3 * MINUTE);
+    let lifecycle = &service.bench.lifecycle;
+    lifecycle.revoke(id, &administrator()).await.unwrap();
+    let after = 4 * MINUTE;
+    assert_eq!(service.verdict(&revoked, after).await, REVOKED);
+    assert_eq!(service.verdict(&unseen, after).await, REVOKED);
+    assert_eq!(
+        service.verdict(&other, after).await,
+        Verdict::Allow,
+        "it lives"
+    );
+    let sign_in = |subject: &str, authenticated| SignIn {
+        subject: Subject::new(subject).unwrap(),
+        attributes: session.attributes.clone(),
+        policy: name("default"),
+        remember: false,
+        client: crate::policy::Client::default(),
+        authenticated: Some(START.plus(authenticated)),
+        host: None,
+        actor: Actor::CURFEW,
+    };
+    // By Curfew's own sign-in too, whatever the person is called here.
+    for subject in ["alice", "alice@example.com"] {
+        let silent = lifecycle.start(sign_in(subject, MINUTE)).await;
+        assert!(matches!(silent, Err(StartError::TooOld)), "{silent:?}");
+        assert!(lifecycle.start(sign_in(subject, after)).await.is_ok());
+    }
+    let elsewhere = SignIn {
+        attributes: Attributes::default(),
+        ..sign_in("bob", MINUTE)
+    };
+    assert!(lifecycle.start(elsewhere).await.is_ok(), "somebody else");
+    let fresh = service.token("d", after, after);
+    assert_eq!(service.verdict(&fresh, after).await, Verdict::Allow);
+}
+
+#[tokio::test]
+async fn after_a_sign_out_or_a_timeout_nobody_else_is_asked_to_authenticate() {
+    let service = Adopting::new("default");
+    let [first, second] = ["a", "b"].map(|sid| service.token(sid, MINUTE, MINUTE));
+    let (id, session) = service.present(&first, 2 * MINUTE).await.session.unwrap();
+    let ending = Ending::signed_out(START.plus(2 * MINUTE));
+    let actor = Actor::owner(&session, None);
+    let ended = service.bench.lifecycle.end(id, ending, &actor).await;
+    assert!(matches!(ended, Ok(EndOutcome::Ended(_))));
+    assert_eq!(service.verdict(&second, 3 * MINUTE).await, Verdict::Allow);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Of two first requests at once, in any order, one at least starts its session where there is room for one, and the other
+    /// is no end: its credential is good once there is room.
+    #[test]
+    fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut service = Adopting::on(limited(1, Beyond::Deny), "default");
+            let remote = Arc::new(Remote {
+                memory: Arc::clone(&service.bench.store.memory),
+                way: Drawn::new(turns),
+            });
+            service.checker.lifecycle.store = Arc::clone(&remote) as _;
+            service.checker.lifecycle.deadlines = remote;
+            let tokens = [service.token("a", SECOND, SECOND), service.token("b", 2 * SECOND, 2 * SECOND)];
+            let verdicts = tokio::join!(
+                service.verdict(&tokens[0], MINUTE),
+                service.verdict(&tokens[1], MINUTE),
+            );
+            let too_many = deny(DenyReason::TooManySessions);
+            let mut living = Vec::new();
+            for token in &tokens {
+                match service.present(token, MINUTE).await {
+                    Outcome { verdict: Verdict::Allow, session: Some((id, _)), .. } => living.push(id),
+                    outcome => prop_assert_eq!(outcome.verdict, too_many, "{:?}", verdicts),
+                }
+            }
+            prop_assert_eq!(living.len(), 1, "{:?}", verdicts);
+            let ending = Ending::signed_out(START.plus(MINUTE));
+            let ended = service.bench.lifecycle.end(living[0], ending, &Actor::CURFEW).await;
+            prop_assert!(matches!(ended, Ok(EndOutcome::Ended(_))));
+            let mut again = Vec::new();
+            for token in &tokens {
+                again.push(service.verdict(token, MINUTE).await);
+            }
+            let signed_out = deny(DenyReason::SignedOut);
+            prop_assert!(again.contains(&Verdict::Allow) && again.contains(&signed_out), "{:?}", again);
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::session::{SessionId, SessionMap, Timestamp};
+
+/// How often at most the tombstone of one session is kept for longer.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// The most sessions that are remembered; beyond that all are forgotten, and each is kept for longer once more.
+const MAX_SESSIONS: usize = 50_000;
+
+/// Ended sessions whose credentials were presented lately, so that the store is told of each once a minute at most.
+#[derive(Debug, Default)]
+pub struct PresentedEnds {
+    told: Mutex<SessionMap<Timestamp>>,
+}
+
+impl PresentedEnds {
+    /// Whether the store is to be told now.
+    pub(super) fn admits(&self, id: SessionId, now: Timestamp) -> bool {
+        let mut told = self.told.lock();
+        let recent = |at: &Timestamp| *at <= now && now.since(*at) < INTERVAL;
+        if told.get(&id).is_some_and(recent) {
+            return false;
+        }
+        if told.len() >= MAX_SESSIONS {
+            told.clear();
+        }
+        told.insert(id, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::START;
+
+    #[test]
+    fn each_session_passes_once_a_minute_and_memory_is_bounded() {
+        let ends = PresentedEnds::default();
+        let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
+        assert!(ends.admits(id(1), START) && ends.admits(id(2), START));
+        assert!(!ends.admits(id(1), START.plus(INTERVAL / 2)));
+        assert!(ends.admits(id(1), START.plus(INTERVAL)));
+        for number in 0..3 * MAX_SESSIONS as u128 {
+            ends.admits(id(number), START);
+        }
+        assert!(ends.told.lock().len() <= MAX_SESSIONS);
+    }
+}

@@ -1,0 +1,230 @@
+//! What the store can have forgotten of ends, and what follows for credentials that other parties issued.
+//!
+//! Such a credential starts its session by itself, so Curfew must know that the session has not ended before. A tombstone
+//! says so for as long as the absolute limit of the time. Two things make it forget too early: the store loses data, or the
+//! limit is made longer afterwards. Then a sign-in of before is no longer proof of anything, and the user signs in again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+use crate::session::{SessionId, Timestamp};
+
+/// The most earlier limits of a source that are kept apart; beyond that the oldest two count as one.
+const MAX_EARLIER: usize = 8;
+/// The most sources; beyond that those are forgotten that are not configured any more.
+const MAX_SOURCES: usize = 256;
+
+/// What a store can have forgotten. Times and durations are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// Ends of before may be lost; 0 where none are.
+    lost_before: u64,
+    /// The absolute limits of each source.
+    limits: BTreeMap<String, SourceLimits>,
+}
+
+/// The absolute limits of a source's sessions, over time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SourceLimits {
+    current: u64,
+    /// Shorter ones, each with the time at which a longer one took its place; the oldest first.
+    earlier: Vec<(u64, u64)>,
+}
+
+/// The absolute limit of each source's sessions, by the source's name.
+pub type LimitsOfSources = BTreeMap<String, Duration>;
+
+/// Where the history is kept: in the store itself, so that all replicas and later processes know it.
+#[async_trait]
+pub trait HistoryStore: Send + Sync + 'static {
+    /// The history, asked of the store. It counts for a session that [`SessionStore::load`](super::SessionStore::load) did
+    /// not find *before* this was asked: a loss in between is in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not say.
+    async fn history(&self, id: SessionId) -> Result<History, StoreError>;
+
+    /// Notes the limits that are in force from `now` on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not note them.
+    async fn note_limits(&self, limits: &LimitsOfSources, now: Timestamp)
+    -> Result<(), StoreError>;
+}
+
+impl History {
+    /// Notes that ends of before `at` may be lost.
+    pub fn note_loss(&mut self, at: Timestamp) {
+        self.lost_before = self.lost_before.max(at.as_millis());
+    }
+
+    /// The time of the last loss: no end of before is certain.
+    #[must_use]
+    pub fn lost_before(&self) -> Option<Timestamp> {
+        (self.lost_before > 0).then_some(Timestamp::from_millis(self.lost_before))
+    }
+
+    /// Notes the limits in force from `now` on; says whether that changes anything.
+    pub fn note_limits(&mut self, limits: &LimitsOfSources, now: Timestamp) -> bool {
+        let before = self.clone();
+        for (source, limit) in limits {
+            let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            match self.limits.get_mut(source) {
+                Some(known) => known.note(limit, now.as_millis()),
+                None => {
+                    let known = SourceLimits {
+                        current: limit,
+                        earlier: Vec::new(),
+                    };
+                    self.limits.insert(source.clone(), known);
+                }
+            }
+        }
+        if self.limits.len() > MAX_SOURCES {
+            self.limits.retain(|source, _| limits.contains_key(source));
+        }
+        *self != before
+    }
+
+    /// The absolute limit for a session of a source whose user signed in at `started`, where the configuration says `limit`
+    /// today: a limit that was made longer since then does not count.
+    #[must_use]
+    pub fn limit(&self, source: &str, started: Timestamp, limit: Duration) -> Duration {
+        let Some(known) = self.limits.get(source) else {
+            return limit;
+        };
+        let earlier = known.earlier.iter();
+        let earlier = earlier.filter(|(_, until)| started.as_millis() <= *until);
+        let shortest = earlier.map(|(limit, _)| *limit).min();
+        // Where the configuration has a longer one that is not noted yet, that begins now.
+        let shortest = shortest.unwrap_or(u64::MAX).min(known.current);
+        limit.min(Duration::from_millis(shortest))
+    }
+}
+
+impl SourceLimits {
+    fn note(&mut self, limit: u64, now: u64) {
+        if limit > self.current {
+            self.earlier.push((self.current, now));
+        }
+        self.current = limit;
+        if self.earlier.len() > MAX_EARLIER {
+            let (limit, _) = self.earlier.remove(0);
+            self.earlier[0].0 = self.earlier[0].0.min(limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SOURCE: &str = "jwt https://id.example.com";
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(seconds * 1000)
+    }
+
+    fn limits(seconds: u64) -> LimitsOfSources {
+        LimitsOfSources::from([(SOURCE.to_owned(), Duration::from_secs(seconds))])
+    }
+
+    #[test]
+    fn a_limit_that_was_made_longer_counts_for_later_sign_ins() {
+        let mut history = History::default();
+        assert!(history.note_limits(&limits(60), at(0)));
+        assert!(!history.note_limits(&limits(60), at(10)));
+        let long = Duration::from_secs(600);
+        let effective = |history: &History, started| history.limit(SOURCE, at(started), long);
+        assert_eq!(effective(&history, 90).as_secs(), 60, "not noted yet");
+        assert!(history.note_limits(&limits(600), at(100)));
+        assert_eq!(effective(&history, 100).as_secs(), 60);
+        assert_eq!(effective(&history, 101).as_secs(), 600);
+        assert!(history.note_limits(&limits(30), at(200)));
+        let short = Duration::from_secs(30);
+        assert_eq!(history.limit(SOURCE, at(150), short).as_secs(), 30);
+        assert!(history.note_limits(&limits(600), at(300)));
+        assert_eq!(effective(&history, 150).as_secs(), 30);
+        assert_eq!(history.limit("another", at(0), long), long);
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut history = History::default();
+        for number in 0..10_000_u64 {
+            let source = format!("source {number}");
+            let limits = LimitsOfSources::from([(source, Duration::from_secs(number))]);
+            history.note_limits(&limits, at(number));
+            history.note_limits(&self::limits(number + 1), at(number));
+        }
+        assert!(history.limits.len() <= MAX_SOURCES + 1);
+        assert!(history.limits[SOURCE].earlier.len() <= MAX_EARLIER);
+    }
+
+    /// A change of the limit, or a step in the life of a session.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Limit(u64),
+        SignIn,
+        End(usize),
+        Pass(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (1_u64..50).prop_map(Step::Limit),
+            Just(Step::SignIn),
+            any::<usize>().prop_map(Step::End),
+            (1_u64..40).prop_map(Step::Pass),
+        ];
+        proptest::collection::vec(step, 1..80)
+    }
+
+    /// A sign-in, and until when its tombstone is kept, once it has one.
+    struct Session {
+        started: u64,
+        kept_until: Option<u64>,
+    }
+
+    proptest! {
+        /// However limits change: a session that has ended is never taken for a new one. Its tombstone is kept for the limit
+        /// of the time at which it was adopted, and not a moment longer.
+        #[test]
+        fn no_ended_session_is_taken_for_a_new_one(steps in steps()) {
+            let (mut history, mut now, mut limit) = (History::default(), 100, 10);
+            history.note_limits(&limits(limit), at(now));
+            let mut sessions: Vec<Session> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Limit(new) => {
+                        limit = new;
+                        history.note_limits(&limits(limit), at(now));
+                    }
+                    Step::SignIn => sessions.push(Session { started: now, kept_until: None }),
+                    Step::End(place) if !sessions.is_empty() => {
+                        let place = place % sessions.len();
+                        let session = &mut sessions[place];
+                        let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
+                        if session.kept_until.is_none() && now < session.started + own {
+                            session.kept_until = Some(now + limit);
+                        }
+                    }
+                    Step::End(_) => {}
+                    Step::Pass(seconds) => now += seconds,
+                }
+                for session in &sessions {
+                    let own = history.limit(SOURCE, at(session.started), Duration::from_secs(limit)).as_secs();
+                    let adopts = now < session.started + own;
+                    let forgotten = session.kept_until.is_some_and(|until| now >= until);
+                    prop_assert!(!(adopts && forgotten), "signed in at {}, now {now}, {history:?}", session.started);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Redis loses data, and Curfew notices: no session that has ended comes back.
+
+use curfew::clock::{Clock, Stopwatch};
+use curfew::store::redis::Migration;
+use curfew::store::{Creation, HistoryStore};
+use curfew::telemetry::{Advice, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::cluster::Cluster;
+use crate::support::redis::RedisServer;
+use crate::support::sentinel::SentinelGroup;
+
+const GENERATION: &[u8] = b"test:generation";
+
+/// A replica that looks after the marker, as a running one does.
+struct Replicating {
+    store: Running,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+}
+
+impl Replicating {
+    async fn on(settings: RedisSettings) -> Self {
+        let store = Running::connected(settings).await;
+        let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
+        let (kept, counted, stopped) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
+        tokio::spawn(async move {
+            let policies = Live::new(super::migrations::policies());
+            let (advice, replicas) = (Advice::default(), alone());
+            kept.upkeep(&policies, &advice, &counted, &replicas, stopped)
+                .await;
+        });
+        Self {
+            store,
+            metrics,
+            stop,
+        }
+    }
+
+    /// Since when nothing is lost, for a session.
+    async fn lost_before(&self, id: SessionId) -> Option<Timestamp> {
+        lost_before(&self.store, id).await
+    }
+
+    async fn stop_well(self) {
+        self.stop.cancel();
+        self.store.flush().await.unwrap();
+    }
+}
+
+impl Drop for Replicating {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn lost_before(store: &RedisStore, id: SessionId) -> Option<Timestamp> {
+    let mut history = None;
+    eventually("the history", async || {
+        history = store.history(id).await.ok();
+        history.is_some()
+    })
+    .await;
+    history.unwrap().lost_before()
+}
+
+fn id(number: u64) -> SessionId {
+    let mut bytes = [0; SessionId::LEN];
+    bytes[..8].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    SessionId::from_bytes(bytes)
+}
+
+fn key(id: SessionId) -> Vec<u8> {
+    [b"test:s:", &id.as_bytes()[..]].concat()
+}
+
+#[tokio::test]
+async fn it_passes_the_suite_and_keeps_the_limits() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    conformance::run_history(&**store, now()).await;
+    let another = Running::connected(settings(&server.url())).await;
+    let limit = Duration::from_secs(600);
+    let history = another.history(ID).await.unwrap();
+    assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
+    // In a sealed value: nobody without a key can read or write it.
+    let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
+    assert!(bytes.is_ascii() && bytes.len() > 100);
+}
+
+/// One that is new can't be told from one that was emptied.
+#[tokio::test]
+async fn an_empty_redis_counts_as_emptied_unless_an_operator_says_that_it_is_new() {
+    let server = RedisServer::start();
+    let begun = now();
+    let store = Running::connected(settings(&server.url())).await;
+    let lost = lost_before(&store, ID).await.unwrap();
+    assert!(lost >= begun.minus(MINUTE) && lost <= now().plus(MINUTE));
+    let new = RedisServer::start();
+    let command = command_on(&new).await;
+    assert!(!command.hand_over(false).await.unwrap(), "nobody says so");
+    assert!(command.hand_over(true).await.unwrap());
+    let store = Running::connected(settings(&new.url())).await;
+    assert_eq!(lost_before(&store, ID).await, None);
+}
+
+/// A command of an operator, which answers no checks.
+async fn command_on(server: &RedisServer) -> Running {
+    let store = RedisStore::new(
+        settings(&server.url()),
+        Arc::new(StoreClock::new()),
+        key_ring(),
+    );
+    let running = Running::run(Arc::new(store.for_command()));
+    eventually("it is connected", async || running.ready().await.is_ok()).await;
+    running
+}
+
+#[tokio::test]
+async fn every_replica_notices_that_everything_is_gone() {
+    let server = RedisServer::start();
+    command_on(&server).await.hand_over(true).await.unwrap();
+    let one = Replicating::on(settings(&server.url())).await;
+    let other = Replicating::on(settings(&server.url())).await;
+    let (first, second) = (one.lost_before(ID).await, other.lost_before(ID).await);
+    assert_eq!((first, second), (None, None));
+    let begun = one.store.clock().now();
+    server.command::<()>(&[b"FLUSHALL"]);
+    // At the very next question, whoever asks.
+    let lost = other.lost_before(ID).await.unwrap();
+    assert!(lost >= begun);
+    assert_eq!(one.lost_before(ID).await, Some(lost));
+    // So do those that start later.
+    drop((one, other));
+    let later = Replicating::on(settings(&server.url())).await;
+    assert_eq!(later.lost_before(ID).await, Some(lost));
+}
+
+#[tokio::test]
+async fn the_loss_of_the_marker_alone_is_noticed_and_a_forged_one_is_none() {
+    let server = RedisServer::start();
+    let store = Running::connected(settings(&server.url())).await;
+    let mut before = lost_before(&store, ID).await.unwrap();
+    for forged in [None, Some(&b"forged"[..]), Some(b"")] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        match forged {
+            None => server.command::<()>(&[b"DEL", GENERATION]),
+            Some(bytes) => server.command::<()>(&[b"SET", GENERATION, bytes]),
+        }
+        let after = lost_before(&store, ID).await.unwrap();
+        assert!(after > before, "{forged:?}");
+        before = after;
+    }
+}
+
+/// By a process that goes on, and by one that starts.
+#[tokio::test]
+async fn an_older_copy_that_was_restored_is_a_loss() {
+    let mut server = RedisServer::start();
+    command_on(&server).await.hand_over(true).await.unwrap();
+    let running = Replicating::on(settings(&server.url())).await;
+    assert_eq!(running.lost_before(ID).await, None);
+    server.command::<()>(&[b"SAVE"]);
+    let copied = Stopwatch::start();
+    eventually("the copy is older than replication lags", async || {
+        copied.seconds() > 9.0
+    })
+    .await;
+    server.kill();
+    server.start_again();
+    let counted = async || running.metrics.store_losses.get() > 0;
+    eventually("it is noticed without a question, too", counted).await;
+    assert!(running.lost_before(ID).await.is_some());
+    drop(running);
+    server.kill();
+    server.start_again();
+    let waited = Stopwatch::start();
+    eventually("nobody refreshes it", async || waited.seconds() > 4.0).await;
+    let started = Replicating::on(settings(&server.url())).await;
+    assert!(started.lost_before(ID).await.is_some());
+}
+
+/// Nor is the end of all replicas, or a migration while none runs.
+#[tokio::test]
+async fn a_planned_stop_is_no_loss() {
+    let server = RedisServer::start();
+    command_on(&server).await.hand_over(true).await.unwrap();
+    let running = Replicating::on(settings(&server.url())).await;
+    assert_eq!(running.lost_before(ID).await, None);
+    running.stop_well().await;
+    let waited = Stopwatch::start();
+    eventually("a while", async || waited.seconds() > 11.0).await;
+    let again = Replicating::on(settings(&server.url())).await;
+    assert_eq!(again.lost_before(ID).await, None);
+    // Without a word, but with a migration before the next start.
+    drop(again);
+    let command = command_on(&server).await;
+    let policies = super::migrations::policies();
+    command
+        .migrate(Migration::Upgrade, &policies, |_| {})
+        .await
+        .unwrap();
+    assert!(command.hand_over(false).await.unwrap());
+    drop(command);
+    let later = Replicating::on(settings(&server.url())).await;
+    assert_eq!(later.lost_before(ID).await, None);
+}
+
+/// A program of before the marker wrote these records.
+#[tokio::test]
+async fn an_upgrade_is_no_loss() {
+    let server = RedisServer::start();
+    server.command::<()>(&[b"SET", b"test:schema", b"2"]);
+    let store = Running::connected(settings(&server.url())).await;
+    assert_eq!(lost_before(&store, ID).await, None);
+    drop(store);
+    let server = RedisServer::start();
+    server.command::<()>(&[b"SET", b"test:schema", b"2"]);
+    let command = command_on(&server).await;
+    assert!(command.hand_over(false).await.unwrap());
+    let policies = super::migrations::policies();
+    command
+        .migrate(Migration::Upgrade, &policies, |_| {})
+        .await
+        .unwrap();
+    let store = Running::connected(settings(&server.url())).await;
+    assert_eq!(lost_before(&store, ID).await, None);
+}
+
+#[tokio::test]
+async fn a_fail_over_is_no_loss() {
+    let mut group = SentinelGroup::start().await;
+    let primary = group.primary();
+    command_on(&group.servers[primary])
+        .await
+        .hand_over(true)
+        .await
+        .unwrap();
+    let store = Replicating::on(settings(&group.url())).await;
+    assert_eq!(store.lost_before(ID).await, None);
+    group.servers[primary].kill();
+    group.failed_over(primary).await;
+    assert_eq!(store.lost_before(ID).await, None);
+    assert_eq!(store.metrics.store_losses.get(), 0);
+}
+
+/// Slots move to another shard with their marks; a shard that was emptied has lost its own.
+#[tokio::test]
+async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
+    let mut cluster = Cluster::start().await;
+    let holder = RedisStore::new(
+        settings(&cluster.url()),
+        Arc::new(StoreClock::new()),
+        key_ring(),
+    );
+    let command = Running::run(Arc::new(holder.for_command()));
+    eventually("it is connected", async || command.ready().await.is_ok()).await;
+    assert!(command.hand_over(true).await.unwrap());
+    let one = Replicating::on(settings(&cluster.url())).await;
+    let other = Replicating::on(settings(&cluster.url())).await;
+    // One for each slot region, so that all are asked.
+    let ids: Vec<SessionId> = (0..200).map(id).collect();
+    let nothing_is_lost = async |when: &str| {
+        for id in &ids {
+            assert_eq!(one.lost_before(*id).await, None, "{when}");
+        }
+        let counted = one.metrics.store_losses.get() + other.metrics.store_losses.get();
+        assert_eq!(counted, 0, "{when}");
+    };
+    nothing_is_lost("at first").await;
+    cluster.move_slots(300).await;
+    nothing_is_lost("after slots have moved").await;
+    cluster.add_shard(200).await;
+    nothing_is_lost("after a new shard has got slots").await;
+    let primary = cluster.primaries()[0];
+    cluster.servers[primary].kill();
+    cluster.failed_over(primary).await;
+    nothing_is_lost("after a fail-over").await;
+    let emptied = *cluster.primaries().last().unwrap();
+    cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
+    // A session of the emptied shard is asked for first: it is known at once.
+    let gone = ids
+        .iter()
+        .find(|id| cluster.server_for(&key(**id)) == emptied);
+    let gone = *gone.expect("one of them is there");
+    let lost = other.lost_before(gone).await;
+    assert!(lost.is_some(), "a shard was emptied");
+    eventually("every replica knows", async || {
+        let (first, second) = (
+            one.lost_before(ids[0]).await,
+            other.lost_before(ids[0]).await,
+        );
+        first.is_some() && second.is_some()
+    })
+    .await;
+    let created = one.store.create(gone, &session()).await.unwrap();
+    assert_eq!(created, Creation::Created);
+}
