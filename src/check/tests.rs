@@ -477,3 +477,4 @@ mod delegated;
 mod jwt;
 mod model;
 mod rules;
+mod sources;

@@ -265,7 +265,7 @@ impl Generation {
         let what = repair.as_str();
         match repair {
             Repair::First => tracing::info!(what, "the generation marker is written"),
-            Repair::Empty => tracing::warn!(
+            Repair::Empty => tracing::info!(
                 what,
                 "the generation marker is written: JSON Web Tokens and delegated sessions count from later sign-ins on \
                  (`curfew migrate --new-store` before the first start says that nothing is lost)"

@@ -1,6 +1,7 @@
 //! What Redis can have forgotten of ends, by the generation marker.
 
 use std::future::Future;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::RedisResult;
@@ -10,6 +11,9 @@ use super::wire::Wire;
 use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::store::{History, HistoryStore, LimitsOfSources, StoreError};
+
+/// How long a process that stops waits for Redis to take the last word on the marker.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
 impl HistoryStore for RedisStore {
@@ -66,11 +70,14 @@ impl RedisStore {
             return;
         }
         let leaving = async {
-            let mut wire = self.link.wire(self.budget).await?;
+            let mut wire = self.link.wire(LEAVE_TIMEOUT).await?;
             self.in_time(self.generation.leave(&mut wire)).await
         };
-        if let Err(error) = leaving.await {
-            tracing::debug!(%error, "the generation marker was not left for the next start");
+        if !matches!(
+            tokio::time::timeout(LEAVE_TIMEOUT, leaving).await,
+            Ok(Ok(()))
+        ) {
+            tracing::debug!("the generation marker was not left for the next start");
         }
     }
 

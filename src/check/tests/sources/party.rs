@@ -1,0 +1,347 @@
+//! A person who signs in by one of the sources.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, Method};
+use serde_json::{Value, json};
+
+use super::super::headers;
+use super::super::jwt::seconds;
+use crate::actor::Actor;
+use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl, Outcome};
+use crate::credential::JwtPlaces;
+use crate::delegate::Delegate;
+use crate::lifecycle::{SignIn, StartError};
+use crate::policy::{Client, Contract, Policy, Rules};
+use crate::session::{Attributes, DenyReason, SessionId, Subject, Verdict};
+use crate::testing::delegate::{Answer, Service};
+use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
+use crate::testing::{Bench, START, name};
+
+/// The address that the person's requests come from.
+const HOME: &str = "192.0.2.7";
+
+/// A source, with what its credentials say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An application signs the person in by the admin API.
+    Token,
+    /// Curfew's own sign-in.
+    Login,
+    /// A token with `auth_time`.
+    Jwt,
+    /// A token without it, where `accept_iat` is set.
+    JwtByIat,
+    /// Another service that passes the time of the sign-in on.
+    Timed,
+    /// One that does not.
+    Untimed,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Token,
+        Self::Login,
+        Self::Jwt,
+        Self::JwtByIat,
+        Self::Timed,
+        Self::Untimed,
+    ];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Token => "`token`",
+            Self::Login => "`login`",
+            Self::Jwt => "`jwt`",
+            Self::JwtByIat => "`jwt` with `accept_iat`",
+            Self::Timed => "`delegated` with the time of the sign-in",
+            Self::Untimed => "`delegated` without it",
+        }
+    }
+
+    pub(super) const fn is_own(self) -> bool {
+        matches!(self, Self::Token | Self::Login)
+    }
+
+    /// The source as a session has it.
+    pub(super) const fn source(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Login => "login",
+            Self::Jwt | Self::JwtByIat => "jwt",
+            Self::Timed | Self::Untimed => "delegated",
+        }
+    }
+}
+
+/// One sign-in of the person.
+pub(super) struct SignedIn {
+    number: u8,
+    at: Duration,
+    /// The token, where Curfew issued it.
+    own: Option<String>,
+}
+
+/// A service behind which `alice` signs in by one source.
+pub(super) struct Party {
+    pub(super) kind: Kind,
+    pub(super) bench: Bench,
+    pub(super) checker: Checker,
+    pub(super) service: Service,
+    /// Her groups; `None` where the source does not say them.
+    pub(super) groups: Option<Vec<&'static str>>,
+    key: SigningKey,
+}
+
+impl Party {
+    pub(super) async fn new(kind: Kind) -> Self {
+        Self::by(kind, |_| {}, Rules::default()).await
+    }
+
+    /// With a change of the default policy, and with rules.
+    pub(super) async fn by(kind: Kind, change: impl FnOnce(&mut Policy), rules: Rules) -> Self {
+        let (mut bench, service) = (Bench::new(), Service::start().await);
+        let policies = bench.lifecycle.policies.iter();
+        let mut policies: BTreeMap<_, _> = policies
+            .map(|(name, policy)| (name.clone(), policy.clone()))
+            .collect();
+        change(policies.get_mut("default").unwrap());
+        bench.set_policies(policies);
+        let key = SigningKey::ed25519("a");
+        let mut checker = bench.checker(rules, "session");
+        match kind {
+            Kind::Token | Kind::Login => {}
+            Kind::Jwt | Kind::JwtByIat => {
+                checker.sources.extractor.jwt = Some(JwtPlaces {
+                    cookie: None,
+                    bearer: true,
+                });
+                let mut source = source(&[&key], None);
+                source.issuer.accepts_iat = kind == Kind::JwtByIat;
+                checker.sources.jwt.push(source);
+            }
+            Kind::Timed | Kind::Untimed => {
+                let metrics = std::sync::Arc::clone(&bench.lifecycle.metrics);
+                let settings = service.settings(|_| {});
+                let delegate = Delegate::new(settings, metrics).unwrap();
+                checker.sources.delegates.push(delegate);
+            }
+        }
+        Self {
+            kind,
+            bench,
+            checker,
+            service,
+            groups: Some(Vec::new()),
+            key,
+        }
+    }
+
+    /// Replaces the default policy.
+    pub(super) fn change_policy(&mut self, change: impl FnOnce(&mut Policy)) {
+        let mut policies: BTreeMap<_, _> = self
+            .bench
+            .lifecycle
+            .policies
+            .iter()
+            .map(|(name, policy)| (name.clone(), policy.clone()))
+            .collect();
+        change(policies.get_mut("default").unwrap());
+        self.bench.set_policies(policies);
+        self.checker.lifecycle.policies = std::sync::Arc::clone(&self.bench.lifecycle.policies);
+        self.checker.book = std::sync::Arc::new(self.bench.book(Rules::default()));
+    }
+
+    /// What every source says of the person besides.
+    fn claims(&self, signed_in: &SignedIn, now: Duration) -> Value {
+        let mut claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "sid": format!("s{}", signed_in.number),
+            "iat": seconds(now), "exp": seconds(now + Duration::from_secs(60)),
+        });
+        if self.kind != Kind::JwtByIat {
+            claims["auth_time"] = seconds(signed_in.at).into();
+        }
+        match &self.groups {
+            Some(groups) => claims["groups"] = json!(groups),
+            None => claims["_claim_names"] = json!({ "groups": "src1" }),
+        }
+        claims
+    }
+
+    fn attributes(&self, signed_in: &SignedIn) -> Attributes {
+        let mut attributes = BTreeMap::new();
+        match &self.groups {
+            Some(groups) if !groups.is_empty() => {
+                let groups = groups.iter().map(|group| (*group).to_owned());
+                attributes.insert(Attributes::GROUPS.to_owned(), groups.collect());
+            }
+            Some(_) => {}
+            None => {
+                let mark = vec![Attributes::UNKNOWN.to_owned()];
+                attributes.insert(Attributes::GROUPS_STATE.to_owned(), mark);
+            }
+        }
+        if self.kind == Kind::Login {
+            let issuer = crate::testing::jwt::issuer();
+            let names = [
+                issuer.provider_session(&format!("s{}", signed_in.number)),
+                issuer.provider_subject("alice"),
+            ];
+            let names = names.iter().map(Subject::to_string).collect();
+            attributes.insert(Attributes::PROVIDER.to_owned(), names);
+            attributes.insert(Attributes::SOURCE.to_owned(), vec!["login".to_owned()]);
+        }
+        Attributes::new(attributes).unwrap()
+    }
+
+    /// The person signs in. A sign-in at Curfew starts its session at once, and can be refused; it is told at `told`.
+    pub(super) async fn sign_in_late(
+        &self,
+        number: u8,
+        at: Duration,
+        told: Duration,
+    ) -> Result<SignedIn, StartError> {
+        self.bench.at(told);
+        let mut signed_in = SignedIn {
+            number,
+            at,
+            own: None,
+        };
+        if self.kind.is_own() {
+            let started = self.checker.lifecycle.start(SignIn {
+                subject: Subject::new("alice").unwrap(),
+                attributes: self.attributes(&signed_in),
+                policy: name("default"),
+                remember: false,
+                client: Client {
+                    address: HOME.parse().ok(),
+                    user_agent: None,
+                },
+                authenticated: Some(START.plus(at)),
+                host: None,
+                actor: Actor::CURFEW,
+            });
+            signed_in.own = Some(started.await?.token.expose());
+        }
+        Ok(signed_in)
+    }
+
+    pub(super) async fn sign_in(&self, number: u8, at: Duration) -> SignedIn {
+        self.sign_in_late(number, at, at).await.unwrap()
+    }
+
+    /// The credential as it is so long after the beginning: refreshed, where that can be.
+    fn credential(&self, signed_in: &SignedIn, now: Duration) -> HeaderMap {
+        if let Some(token) = &signed_in.own {
+            return headers(&[("cookie", &format!("session={token}"))]);
+        }
+        let claims = self.claims(signed_in, now);
+        if matches!(self.kind, Kind::Jwt | Kind::JwtByIat) {
+            let token = self.key.token(&claims);
+            return headers(&[("authorization", &format!("Bearer {token}"))]);
+        }
+        let mut lines = Vec::new();
+        // Nobody verifies the token here: it is believed for who sends it.
+        let encoded = URL_SAFE_NO_PAD.encode(claims.to_string());
+        let token = format!("e30.{encoded}.c2ln");
+        if self.kind == Kind::Timed {
+            lines.push(("x-token", &*token));
+        }
+        let groups = self.groups.clone().unwrap_or_default().join(",");
+        lines.push(("x-auth-request-groups", &*groups));
+        self.service.answers(Answer::allow(&lines));
+        let cookie = format!("_oauth2_proxy=t{}|{}|s", signed_in.number, now.as_secs());
+        headers(&[("cookie", &cookie)])
+    }
+
+    pub(super) async fn visit(&self, signed_in: &SignedIn, after: Duration) -> Outcome {
+        self.request(signed_in, after, &Visit::default()).await
+    }
+
+    pub(super) async fn verdict(&self, signed_in: &SignedIn, after: Duration) -> Verdict {
+        self.visit(signed_in, after).await.verdict
+    }
+
+    /// A visit while the service has trouble.
+    pub(super) async fn broken_service(
+        &self,
+        signed_in: &SignedIn,
+        after: Duration,
+        answer: Answer,
+    ) -> Verdict {
+        let headers = self.credential(signed_in, after);
+        self.service.answers(answer);
+        self.send(headers, after, &Visit::default()).await.verdict
+    }
+
+    pub(super) async fn request(
+        &self,
+        signed_in: &SignedIn,
+        after: Duration,
+        visit: &Visit,
+    ) -> Outcome {
+        self.send(self.credential(signed_in, after), after, visit)
+            .await
+    }
+
+    async fn send(&self, mut headers: HeaderMap, after: Duration, visit: &Visit) -> Outcome {
+        self.bench.at(after);
+        if visit.passive {
+            headers.insert("x-session-passive", "1".parse().unwrap());
+        }
+        let url = format!("https://app.example.com{}", visit.path);
+        let request = CheckRequest {
+            contract: Contract::AuthRequest,
+            policy: visit.policy,
+            original: Ok(Original {
+                method: &Method::POST,
+                url: OriginalUrl::parse(url.as_bytes()).unwrap(),
+            }),
+            headers: &headers,
+            address: ClientAddress::Told(visit.from.parse().ok()),
+            peer: None,
+        };
+        self.checker.check(&request).await
+    }
+
+    /// The session that a visit begins or goes on with.
+    pub(super) async fn session(&self, signed_in: &SignedIn, after: Duration) -> SessionId {
+        let outcome = self.visit(signed_in, after).await;
+        assert_eq!(outcome.verdict, Verdict::Allow, "{:?}", self.kind);
+        outcome.session.unwrap().0
+    }
+
+    /// Lets what works in the background go on, and the store forget what it may.
+    pub(super) async fn settle(&self) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.bench.store.memory.reclaim();
+    }
+}
+
+/// What is special about a request.
+pub(super) struct Visit {
+    pub(super) policy: Option<&'static str>,
+    pub(super) path: &'static str,
+    pub(super) from: &'static str,
+    pub(super) passive: bool,
+}
+
+impl Default for Visit {
+    fn default() -> Self {
+        Self {
+            policy: None,
+            path: "/",
+            from: HOME,
+            passive: false,
+        }
+    }
+}
+
+pub(super) const fn denied(reason: DenyReason) -> Verdict {
+    Verdict::Deny(reason)
+}

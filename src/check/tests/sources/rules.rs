@@ -1,0 +1,427 @@
+//! The rules, each tried with one source.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::party::{Kind, Party, SignedIn, Visit, denied};
+use super::{FIRST, NO, NONE, Rule, YES};
+use crate::actor::{Actor, ActorKind};
+use crate::check::Detail;
+use crate::lifecycle::StartError;
+use crate::policy::{
+    Beyond, Bind, Conditions, MaxSessions, NetworkBits, PathPattern, Rules, Terms, Variant,
+};
+use crate::revocation::RevocationConditions;
+use crate::session::{DenyReason, Verdict};
+use crate::testing::delegate::Answer;
+use crate::testing::jwt::no_keys;
+use crate::testing::{HOUR, MINUTE, SECOND, START};
+
+const IDLE: Verdict = denied(DenyReason::IdleTimeout);
+const OVER: Verdict = denied(DenyReason::AbsoluteTimeout);
+const REVOKED: Verdict = denied(DenyReason::Revoked);
+const AGAIN: Verdict = denied(DenyReason::ReauthenticationRequired);
+const ALLOW: Verdict = Verdict::Allow;
+
+macro_rules! rules {
+    ($($text:literal => $observe:ident,)*) => {
+        pub(super) const ALL: &[Rule] = &[$(($text, |kind| Box::pin($observe(kind)))),*];
+    };
+}
+
+rules! {
+    "The idle limit ends the session" => idle,
+    "The absolute limit counts from the sign-in" => absolute,
+    "A refreshed credential does not move the absolute limit" => refreshed,
+    "An ended session stays ended while its credential is presented" => final_end,
+    "An ended session stays ended after the store [lost data](redis.md#loss-of-data)" => loss,
+    "After an administrator ended one session, no earlier authentication starts another" => revoked,
+    "All sessions of a subject end at once" => revoked_all,
+    "An [emergency revocation](emergency.md) ends it" => rule,
+    "`max_sessions` with `deny`" => limited,
+    "`max_sessions` with `end_oldest`" => displaced,
+    "[Binding](policies.md#binding)" => bound,
+    "A variant for a group" => variant,
+    "Unknown groups get every variant" => unknown_groups,
+    "A stricter policy asks for a new sign-in, and leaves the session valid elsewhere" => stricter,
+    "`max_auth_age` counts from the sign-in" => auth_age,
+    "A passive request is no activity" => passive,
+    "A rule's `groups`" => groups,
+    "A shorter policy applies at once" => shorter,
+    "A longer policy does not move the deadline" => longer,
+    "Store trouble is 503, and no end" => store_trouble,
+    "Trouble with the source is 503, and no end" => source_trouble,
+    "The challenge after an end asks for a new sign-in (RFC 9470)" => challenge,
+    "Its start and its end are counted, and shown in the console" => told,
+}
+
+/// What a cell says where the rule holds or does not.
+const fn says(holds: bool) -> &'static str {
+    if holds { YES } else { NO }
+}
+
+fn administrator() -> Actor {
+    Actor::new(ActorKind::AdminToken, "ci", None)
+}
+
+/// A session that is seen for the first time a minute after the sign-in.
+async fn used(party: &Party) -> SignedIn {
+    let signed_in = party.sign_in(1, Duration::ZERO).await;
+    assert_eq!(party.verdict(&signed_in, MINUTE).await, ALLOW);
+    signed_in
+}
+
+async fn idle(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let just = 16 * MINUTE - SECOND / 1000;
+    assert_eq!(party.verdict(&signed_in, just).await, ALLOW);
+    says(party.verdict(&signed_in, just + 15 * MINUTE).await == IDLE)
+}
+
+async fn absolute(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = party.sign_in(1, Duration::ZERO).await;
+    for minutes in (10..480).step_by(10) {
+        assert_eq!(party.verdict(&signed_in, minutes * MINUTE).await, ALLOW);
+    }
+    match party.verdict(&signed_in, 8 * HOUR).await {
+        OVER => YES,
+        ALLOW => {
+            assert_eq!(
+                party.verdict(&signed_in, 8 * HOUR + 10 * MINUTE).await,
+                OVER
+            );
+            FIRST
+        }
+        _ => NO,
+    }
+}
+
+/// Each visit of these tests brings a credential that was refreshed then.
+async fn refreshed(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = party.sign_in(1, Duration::ZERO).await;
+    let visits = (0..=480).step_by(5);
+    let mut last = ALLOW;
+    for minutes in visits {
+        last = party.verdict(&signed_in, minutes * MINUTE).await;
+    }
+    says(last == OVER)
+}
+
+async fn final_end(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    for hours in (1..300).step_by(5) {
+        if party.verdict(&signed_in, hours * HOUR).await == ALLOW {
+            return NO;
+        }
+        party.settle().await;
+    }
+    YES
+}
+
+async fn loss(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    assert_eq!(party.verdict(&signed_in, 20 * MINUTE).await, IDLE);
+    let lost = 21 * MINUTE;
+    party.bench.store.memory.lose_all(START.plus(lost));
+    let found = party.visit(&signed_in, lost + MINUTE).await;
+    if found.verdict == ALLOW {
+        return NO;
+    }
+    if !kind.is_own() {
+        assert_eq!(found.detail, Some(Detail::LostSince));
+    }
+    let fresh = party.sign_in(2, lost + 2 * MINUTE).await;
+    says(party.verdict(&fresh, lost + 2 * MINUTE).await == ALLOW)
+}
+
+async fn revoked(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let other = party.sign_in(2, 2 * MINUTE).await;
+    assert_eq!(party.verdict(&other, 2 * MINUTE).await, ALLOW);
+    let id = party.session(&signed_in, 3 * MINUTE).await;
+    let lifecycle = &party.checker.lifecycle;
+    lifecycle.revoke(id, &administrator()).await.unwrap();
+    let after = 4 * MINUTE;
+    assert_eq!(party.verdict(&signed_in, after).await, REVOKED);
+    assert_eq!(party.verdict(&other, after).await, ALLOW, "it lives");
+    let refused = match party.sign_in_late(3, 2 * MINUTE, after).await {
+        Err(StartError::TooOld) => true,
+        Ok(silent) => !kind.is_own() && party.verdict(&silent, after).await == REVOKED,
+        Err(_) => false,
+    };
+    let fresh = party.sign_in(4, after).await;
+    assert_eq!(party.verdict(&fresh, after).await, ALLOW);
+    says(refused)
+}
+
+async fn revoked_all(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let [first, second] = [used(&party).await, party.sign_in(2, MINUTE).await];
+    assert_eq!(party.verdict(&second, MINUTE).await, ALLOW);
+    let alice = crate::session::Subject::new("alice").unwrap();
+    party.bench.at(2 * MINUTE);
+    let lifecycle = &party.checker.lifecycle;
+    let done = lifecycle.revoke_all(&alice, None, &administrator()).await;
+    assert_eq!(done.unwrap().revoked, 2);
+    let mut ended = true;
+    for signed_in in [&first, &second] {
+        ended &= party.verdict(signed_in, 3 * MINUTE).await == REVOKED;
+    }
+    let fresh = party.sign_in(3, 4 * MINUTE).await;
+    says(ended && party.verdict(&fresh, 4 * MINUTE).await == ALLOW)
+}
+
+async fn rule(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let conditions = RevocationConditions {
+        source: Some(kind.source().to_owned()),
+        ..RevocationConditions::default()
+    };
+    party.bench.at(2 * MINUTE);
+    let lifecycle = &party.checker.lifecycle;
+    let done = lifecycle
+        .revoke_matching(conditions, None, &administrator())
+        .await;
+    assert!(done.unwrap().is_some());
+    says(party.verdict(&signed_in, 2 * MINUTE).await == REVOKED)
+}
+
+/// Three sign-ins where there is room for two: whether the third and the first may pass.
+async fn three(kind: Kind, beyond: Beyond) -> (Verdict, Verdict) {
+    let most = MaxSessions { count: 2, beyond };
+    let party = Party::by(
+        kind,
+        |policy| policy.max_sessions = Some(most),
+        Rules::default(),
+    )
+    .await;
+    let first = party.sign_in(1, Duration::ZERO).await;
+    assert_eq!(party.verdict(&first, SECOND).await, ALLOW);
+    let second = party.sign_in(2, 2 * SECOND).await;
+    assert_eq!(party.verdict(&second, 3 * SECOND).await, ALLOW);
+    let third = match party.sign_in_late(3, 4 * SECOND, 4 * SECOND).await {
+        Ok(third) => party.verdict(&third, 5 * SECOND).await,
+        Err(StartError::TooMany(2)) => denied(DenyReason::TooManySessions),
+        Err(error) => unreachable!("{error}"),
+    };
+    assert_eq!(party.verdict(&second, 6 * SECOND).await, ALLOW);
+    (third, party.verdict(&first, 6 * SECOND).await)
+}
+
+async fn limited(kind: Kind) -> &'static str {
+    let too_many = denied(DenyReason::TooManySessions);
+    says(three(kind, Beyond::Deny).await == (too_many, ALLOW))
+}
+
+async fn displaced(kind: Kind) -> &'static str {
+    says(three(kind, Beyond::EndOldest).await == (ALLOW, REVOKED))
+}
+
+async fn bound(kind: Kind) -> &'static str {
+    let bits = NetworkBits { ipv4: 24, ipv6: 64 };
+    let bind = Bind {
+        network: Some(bits),
+        user_agent: false,
+    };
+    let party = Party::by(kind, |policy| policy.bind = bind, Rules::default()).await;
+    let signed_in = used(&party).await;
+    let elsewhere = Visit {
+        from: "198.51.100.7",
+        ..Visit::default()
+    };
+    let found = party.request(&signed_in, 2 * MINUTE, &elsewhere).await;
+    says(found.verdict == AGAIN && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
+}
+
+/// Whoever is in `staff` may be idle for five minutes.
+async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
+    let variant = |policy: &mut crate::policy::Policy| {
+        let mut limits = policy.limits;
+        limits.idle = Some(5 * MINUTE);
+        policy.variants = vec![Variant {
+            groups: vec!["staff".to_owned()],
+            limits,
+        }];
+    };
+    let mut party = Party::by(kind, variant, Rules::default()).await;
+    party.groups = groups;
+    let signed_in = used(&party).await;
+    says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+}
+
+async fn variant(kind: Kind) -> &'static str {
+    assert_eq!(
+        with_variant(kind, Some(Vec::new())).await,
+        NO,
+        "in no group"
+    );
+    with_variant(kind, Some(vec!["staff"])).await
+}
+
+async fn unknown_groups(kind: Kind) -> &'static str {
+    match kind {
+        // Neither has a way to say that there are groups elsewhere.
+        Kind::Token | Kind::Untimed => NONE,
+        _ => with_variant(kind, None).await,
+    }
+}
+
+async fn stricter(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let strict = Visit {
+        policy: Some("strict"),
+        ..Visit::default()
+    };
+    let found = party.request(&signed_in, 7 * MINUTE, &strict).await;
+    says(found.verdict == AGAIN && party.verdict(&signed_in, 7 * MINUTE).await == ALLOW)
+}
+
+/// `strict` asks for a sign-in of the last 30 minutes.
+async fn auth_age(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = party.sign_in(1, Duration::ZERO).await;
+    let strict = Visit {
+        policy: Some("strict"),
+        ..Visit::default()
+    };
+    for minutes in (3..30).step_by(3) {
+        let found = party.request(&signed_in, minutes * MINUTE, &strict).await;
+        assert_eq!(found.verdict, ALLOW, "{kind:?}");
+    }
+    match party
+        .request(&signed_in, 30 * MINUTE, &strict)
+        .await
+        .verdict
+    {
+        AGAIN => YES,
+        ALLOW => {
+            let later = party.request(&signed_in, 33 * MINUTE, &strict).await;
+            assert_eq!(later.verdict, AGAIN);
+            FIRST
+        }
+        _ => NO,
+    }
+}
+
+async fn passive(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let poll = Visit {
+        passive: true,
+        ..Visit::default()
+    };
+    let polled = party.request(&signed_in, 10 * MINUTE, &poll).await;
+    assert_eq!(polled.verdict, ALLOW);
+    says(party.verdict(&signed_in, 16 * MINUTE).await == IDLE)
+}
+
+async fn groups(kind: Kind) -> &'static str {
+    let rule = crate::policy::Rule {
+        index: 0,
+        conditions: Conditions {
+            paths: vec![PathPattern::prefix("/admin").unwrap()],
+            ..Conditions::default()
+        },
+        terms: Terms {
+            groups: vec!["staff".to_owned()],
+            ..Terms::default()
+        },
+    };
+    let mut found = Vec::new();
+    for groups in [vec!["staff"], vec!["guests"]] {
+        let rules = Rules::new(vec![rule.clone()], Terms::default()).unwrap();
+        let mut party = Party::by(kind, |_| {}, rules).await;
+        party.groups = Some(groups);
+        let signed_in = used(&party).await;
+        let visit = Visit {
+            path: "/admin/x",
+            ..Visit::default()
+        };
+        found.push(party.request(&signed_in, 2 * MINUTE, &visit).await.verdict);
+    }
+    says(found == [ALLOW, denied(DenyReason::Forbidden)])
+}
+
+async fn shorter(kind: Kind) -> &'static str {
+    let mut party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    party.change_policy(|policy| policy.limits.idle = Some(5 * MINUTE));
+    says(party.verdict(&signed_in, 6 * MINUTE).await == IDLE)
+}
+
+async fn longer(kind: Kind) -> &'static str {
+    let mut party = Party::new(kind).await;
+    let signed_in = party.sign_in(1, Duration::ZERO).await;
+    let id = party.session(&signed_in, Duration::ZERO).await;
+    party.change_policy(|policy| policy.limits.absolute = 100 * HOUR);
+    for minutes in (10..480).step_by(10) {
+        assert_eq!(party.session(&signed_in, minutes * MINUTE).await, id);
+    }
+    says(party.verdict(&signed_in, 8 * HOUR).await == OVER)
+}
+
+async fn store_trouble(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let fails = &party.bench.store.all_fail;
+    fails.store(true, Ordering::SeqCst);
+    let away = party.verdict(&signed_in, 2 * MINUTE).await;
+    fails.store(false, Ordering::SeqCst);
+    let back = party.verdict(&signed_in, 3 * MINUTE).await;
+    says((away, back) == (denied(DenyReason::StoreUnavailable), ALLOW))
+}
+
+async fn source_trouble(kind: Kind) -> &'static str {
+    let mut party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let away = match kind {
+        Kind::Token | Kind::Login => return NONE,
+        Kind::Jwt | Kind::JwtByIat => {
+            let keys = no_keys(&party.bench.lifecycle);
+            let known = std::mem::replace(&mut party.checker.sources.jwt[0].keys, keys);
+            let away = party.verdict(&signed_in, 2 * MINUTE).await;
+            party.checker.sources.jwt[0].keys = known;
+            away
+        }
+        Kind::Timed | Kind::Untimed => {
+            let answer = Answer::Now(500, Vec::new(), "");
+            party.broken_service(&signed_in, 2 * MINUTE, answer).await
+        }
+    };
+    let back = party.verdict(&signed_in, 3 * MINUTE).await;
+    says((away, back) == (denied(DenyReason::SourceUnavailable), ALLOW))
+}
+
+/// Where another party issued the credential: Curfew's own is invalid after the end, and is never refreshed.
+async fn challenge(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    let ended = party.visit(&signed_in, HOUR).await;
+    assert_eq!(ended.verdict, IDLE);
+    match ended.max_auth_age {
+        None if kind.is_own() => NONE,
+        age => says(age == Some(0)),
+    }
+}
+
+async fn told(kind: Kind) -> &'static str {
+    let party = Party::new(kind).await;
+    let signed_in = used(&party).await;
+    assert_eq!(party.verdict(&signed_in, HOUR).await, IDLE);
+    party.settle().await;
+    let text = party.bench.lifecycle.metrics.render().unwrap();
+    let counted = [
+        r#"curfew_sessions_created_total{policy="default"} 1"#,
+        r#"curfew_sessions_ended_total{policy="default",reason="idle_timeout",redelivered="false"} 1"#,
+    ];
+    let recent = party.bench.lifecycle.recent.events();
+    says(counted.iter().all(|line| text.contains(line)) && recent.len() == 2)
+}
