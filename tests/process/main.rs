@@ -18,6 +18,7 @@ mod continuity;
 mod events;
 mod fail_over;
 mod kubernetes;
+mod loss;
 mod operation;
 mod probe;
 mod questions;

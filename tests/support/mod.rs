@@ -12,6 +12,7 @@ pub mod curfew;
 pub mod deployed;
 pub mod fault_proxy;
 pub mod ingress_nginx;
+pub mod issuer;
 pub mod kube_api;
 pub mod nginx;
 pub mod redis;

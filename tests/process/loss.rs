@@ -1,0 +1,119 @@
+//! Redis loses data: no session of a JSON Web Token comes back that has ended.
+
+use super::*;
+use crate::support::issuer::Issuer;
+
+/// Signs in a second after a loss: `auth_time` is in whole seconds.
+async fn fresh(issuer: &Issuer, sid: &str) -> String {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    issuer.cookie(sid, 0)
+}
+
+async fn end_of(curfew: &support::curfew::Curfew) {
+    let path = "/api/v1/sessions?subject=alice";
+    let (status, answer) = curfew.call("GET", path, None).await;
+    assert_eq!(status, 200, "{answer}");
+    let id = answer["sessions"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/sessions/{id}");
+    let (status, answer) = curfew.call("DELETE", &path, None).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_after_a_restart() {
+    let redis = RedisServer::start();
+    let issuer = Issuer::new();
+    let setup = issuer.of(Setup::redis(&redis.url()));
+    let migrated = run(&setup, &["migrate", "--new-store"]);
+    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    let (one, other) = (setup.start(), setup.start());
+    let ended = issuer.cookie("s", 30);
+    assert_eq!(one.check_by(&ended).await, ALLOWED, "an earlier sign-in");
+    end_of(&one).await;
+    assert_eq!(other.check_by(&ended).await, denied("revoked"));
+    redis.command::<()>(&[b"FLUSHALL"]);
+    let lost = denied("reauthentication_required");
+    // The replica that ended it knows its reason.
+    assert_eq!(one.check_by(&ended).await, denied("revoked"));
+    assert_eq!(other.check_by(&ended).await, lost);
+    let unseen = issuer.cookie("t", 30);
+    assert_eq!(one.check_by(&unseen).await, lost);
+    one.stop().await;
+    other.stop().await;
+    let again = setup.start();
+    assert_eq!(again.check_by(&ended).await, lost);
+    let fresh = fresh(&issuer, "s").await;
+    assert_eq!(again.check_by(&fresh).await, ALLOWED);
+    let (_, metrics) = again.ops("/metrics").await;
+    assert!(
+        metrics.contains("curfew_store_losses_total 0"),
+        "before it started"
+    );
+}
+
+/// A restart forgets everything.
+#[tokio::test]
+async fn with_the_embedded_store_the_start_is_a_loss() {
+    let issuer = Issuer::new();
+    let setup = issuer.of(Setup::memory());
+    let first = setup.start();
+    let lost = denied("reauthentication_required");
+    assert_eq!(first.check_by(&issuer.cookie("s", 30)).await, lost);
+    let signed_in = fresh(&issuer, "s").await;
+    assert_eq!(first.check_by(&signed_in).await, ALLOWED);
+    end_of(&first).await;
+    first.stop().await;
+    let again = setup.start();
+    assert_eq!(again.check_by(&signed_in).await, lost);
+}
+
+/// The other one would have it again by its token.
+#[tokio::test]
+async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authentication() {
+    let redis = RedisServer::start();
+    let issuer = Issuer::new();
+    let setup = issuer.of(Setup::redis(&redis.url()));
+    assert!(run(&setup, &["migrate", "--new-store"]).status.success());
+    let (one, other) = (setup.start(), setup.start());
+    let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
+    assert_eq!(one.check_by(&first).await, ALLOWED);
+    end_of(&one).await;
+    assert_eq!(other.check_by(&second).await, denied("revoked"));
+    let fresh = fresh(&issuer, "b").await;
+    assert_eq!(other.check_by(&fresh).await, ALLOWED);
+}
+
+/// Nobody presents the credential meanwhile, and the tombstone is gone.
+#[tokio::test]
+async fn a_longer_limit_brings_no_ended_session_back() {
+    let redis = RedisServer::start();
+    let issuer = Issuer::new();
+    let setup = issuer.of(Setup::redis(&redis.url()));
+    let setup = setup
+        .set("SESSIONS__END_RETENTION", "5m")
+        .limits("2s", "20s");
+    assert!(run(&setup, &["migrate", "--new-store"]).status.success());
+    let first = setup.start();
+    let signed_in = issuer.cookie("s", 0);
+    assert_eq!(first.check_by(&signed_in).await, ALLOWED);
+    eventually("it has ended", async || {
+        first.check_by(&signed_in).await == denied("idle_timeout")
+    })
+    .await;
+    first.stop().await;
+    // As the end of its retention does.
+    let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
+    assert_eq!(keys.len(), 1);
+    redis.command::<()>(&[b"DEL", &keys[0]]);
+    let waited = Stopwatch::start();
+    let setup = setup.limits("1h", "12h");
+    let longer = setup.start();
+    eventually("the former limit has passed", async || {
+        waited.seconds() > 21.0
+    })
+    .await;
+    let old = denied("absolute_timeout");
+    assert_eq!(longer.check_by(&signed_in).await, old);
+    let fresh = issuer.cookie("t", 0);
+    assert_eq!(longer.check_by(&fresh).await, ALLOWED);
+}
