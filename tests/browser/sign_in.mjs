@@ -250,6 +250,24 @@ await run({
     await context.close();
   },
 
+  async "whoever an administrator signed out has to prove again who they are, whatever the browser kept"() {
+    for (const forget of [false, true]) {
+      const { context, page } = await person();
+      await signIn(page);
+      const { id } = await record(page);
+      const headers = { authorization: `Bearer ${given.admin_token}` };
+      await fetch(`${given.admin}/api/v1/sessions/${id}`, { method: "DELETE", headers });
+      if (forget) await context.clearCookies({ name: "session" });
+      await page.goto(here("/orders?page=3"));
+      await choose(page);
+      // The provider still knows them.
+      await prove(page, "alice");
+      await page.waitForURL(here("/orders?page=3"));
+      assert.equal(await who(page), "alice staff alice@example.com");
+      await context.close();
+    }
+  },
+
   async "the dialog leads out and back in"() {
     const { context, page } = await person();
     await signIn(page);

@@ -73,7 +73,8 @@ async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authent
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    assert!(run(&setup, &["migrate", "--new-store"]).status.success());
+    let migrated = run(&setup, &["migrate", "--new-store"]);
+    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
     let (one, other) = (setup.start(), setup.start());
     let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
     assert_eq!(one.check_by(&first).await, ALLOWED);
@@ -89,10 +90,9 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    let setup = setup
-        .set("SESSIONS__END_RETENTION", "5m")
-        .limits("2s", "20s");
-    assert!(run(&setup, &["migrate", "--new-store"]).status.success());
+    let setup = setup.limits("2s", "20s");
+    let migrated = run(&setup, &["migrate", "--new-store"]);
+    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
     let first = setup.start();
     let signed_in = issuer.cookie("s", 0);
     assert_eq!(first.check_by(&signed_in).await, ALLOWED);
