@@ -100,6 +100,8 @@ class Curfew(Process):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
+            # Nobody asks it, and two Curfews side by side would want one port.
+            "LISTEN__BROWSER": "off",
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,
             "STORE__MAX_SESSIONS": "10000000",

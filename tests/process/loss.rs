@@ -115,3 +115,41 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     let fresh = issuer.cookie("t", 0);
     assert_eq!(longer.check_by(&fresh).await, ALLOWED);
 }
+
+/// The tombstone is sealed anew, and outlives the key that it was sealed under.
+#[tokio::test]
+async fn an_ended_session_stays_ended_while_keys_are_rotated() {
+    let redis = RedisServer::start();
+    let issuer = Issuer::new();
+    let setup = issuer.of(Setup::redis(&redis.url()));
+    let migrated = run(&setup, &["migrate", "--new-store"]);
+    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    let old_key = setup.key.clone();
+    let first = setup.start();
+    let ended = issuer.cookie("s", 30);
+    assert_eq!(first.check_by(&ended).await, ALLOWED);
+    end_of(&first).await;
+    first.stop().await;
+    let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
+    let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
+    // One replica after the other: the new key is known first, and used then.
+    let known = under(&format!("{old_key},{new_key}")).start();
+    assert_eq!(known.check_by(&ended).await, denied("revoked"));
+    let used = under(&format!("{new_key},{old_key}")).start();
+    eventually("the tombstone is under the new key", async || {
+        let (_, state) = used.ops("/readyz?verbose").await;
+        let line = state.lines().find(|line| line.contains("under each key"));
+        line.is_some_and(|line| !line.contains(", "))
+    })
+    .await;
+    assert_eq!(used.check_by(&ended).await, denied("revoked"));
+    known.stop().await;
+    used.stop().await;
+    let alone = under(&new_key).start();
+    assert_eq!(alone.check_by(&ended).await, denied("revoked"));
+    // The generation marker was sealed anew, too: nothing looks lost.
+    let unseen = issuer.cookie("t", 0);
+    assert_eq!(alone.check_by(&unseen).await, ALLOWED);
+    let (_, metrics) = alone.ops("/metrics").await;
+    assert!(metrics.contains("curfew_store_losses_total 0"));
+}
