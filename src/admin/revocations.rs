@@ -112,7 +112,7 @@ impl From<MatchCount> for CountView {
 /// Where a revocation is in force.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForceView {
-    /// Whether every known replica has confirmed it.
+    /// Whether every replica has confirmed it. `false`, too, while this one has not listened for long enough to know all.
     pub(super) everywhere: bool,
     /// The replicas that share the store, as far as this one has heard of them.
     pub(super) replicas: Vec<ReplicaView>,
@@ -264,8 +264,10 @@ impl Admin {
         });
         let replicas: Vec<ReplicaView> = replicas.collect();
         let mut states = replicas.iter().map(|replica| replica.state);
+        // The embedded store has no other replica, and no changes.
+        let knows_all = revoked.change.is_none() || self.ops.replicas.knows_all();
         InForceView {
-            everywhere: states.all(|state| state == Confirmation::InForce),
+            everywhere: knows_all && states.all(|state| state == Confirmation::InForce),
             replicas,
             by: revoked.in_force_by.to_string(),
         }

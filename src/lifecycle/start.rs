@@ -113,7 +113,9 @@ impl Lifecycle {
         let id = token.session_id();
         // The store is asked first: its answer is what sets the clock, on a new process.
         let not_before = self.not_before.not_before(&sign_in.subject).await?;
-        let now = after(self.clock.now(), not_before);
+        let rules = self.not_before.rules();
+        let latest_rule = rules.iter().map(|rule| rule.before).max();
+        let now = after(self.clock.now(), not_before.max(latest_rule));
         let new = NewSession {
             subject: sign_in.subject,
             attributes: sign_in.attributes,

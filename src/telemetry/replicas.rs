@@ -55,9 +55,20 @@ impl Replica {
 pub struct Replicas {
     this: Replica,
     heard: Mutex<BTreeMap<String, (Replica, Timestamp)>>,
-    /// Since when everything on the channel is heard, and no older program was.
-    alone: Mutex<Option<Stopwatch>>,
+    hearing: Mutex<Option<Hearing>>,
 }
+
+/// What is heard on the channel.
+#[derive(Clone, Copy, Debug)]
+struct Hearing {
+    /// Since when everything on it is heard.
+    since: Stopwatch,
+    /// Since when no older program was.
+    alone_since: Stopwatch,
+}
+
+/// Every replica tells of itself within this many seconds.
+const INTRODUCED_SECONDS: f64 = 6.0;
 
 impl Replicas {
     /// As this process sees them.
@@ -66,7 +77,7 @@ impl Replicas {
         Self {
             this,
             heard: Mutex::new(BTreeMap::new()),
-            alone: Mutex::new(None),
+            hearing: Mutex::new(None),
         }
     }
 
@@ -77,19 +88,30 @@ impl Replicas {
 
     /// Everything on the channel is heard from now on.
     pub fn listening(&self) {
-        self.alone.lock().get_or_insert_with(Stopwatch::start);
+        self.hearing.lock().get_or_insert_with(|| Hearing {
+            since: Stopwatch::start(),
+            alone_since: Stopwatch::start(),
+        });
     }
 
     /// Something on the channel may be missed.
     pub fn missed(&self) {
-        *self.alone.lock() = None;
+        *self.hearing.lock() = None;
     }
 
     /// For how many seconds no program was heard of that does not read the records that this one writes; `None` while the
     /// channel is not heard.
     #[must_use]
     pub fn alone_for(&self) -> Option<f64> {
-        self.alone.lock().map(Stopwatch::seconds)
+        let hearing = *self.hearing.lock();
+        hearing.map(|hearing| hearing.alone_since.seconds())
+    }
+
+    /// Whether this process has listened for long enough to know every replica that runs and can be heard.
+    #[must_use]
+    pub fn knows_all(&self) -> bool {
+        let hearing = *self.hearing.lock();
+        hearing.is_some_and(|hearing| hearing.since.seconds() >= INTRODUCED_SECONDS)
     }
 
     /// One has introduced itself.
@@ -104,9 +126,9 @@ impl Replicas {
             return;
         }
         if replica.records < Replica::RECORDS
-            && let Some(alone) = &mut *self.alone.lock()
+            && let Some(hearing) = &mut *self.hearing.lock()
         {
-            *alone = Stopwatch::start();
+            hearing.alone_since = Stopwatch::start();
         }
         let mut heard = self.heard.lock();
         heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);
