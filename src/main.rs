@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 fn fail(error: &str) -> ExitCode {
     let mut err = std::io::stderr();
     for line in error.lines() {
-        let _ = writeln!(err, "error: {line}");
+        let _ = writeln!(err, "error: {}", curfew::escape::line(line));
     }
     ExitCode::FAILURE
 }

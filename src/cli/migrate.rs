@@ -6,6 +6,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
+use super::output::stdout;
 use crate::clock::StoreClock;
 use crate::config::{Config, StoreConfig};
 use crate::live::Live;
@@ -49,7 +50,7 @@ pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
 }
 
 async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     let schema = store.schema().await.context("store.url")?;
     writeln!(
         out,

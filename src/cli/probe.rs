@@ -22,6 +22,7 @@ use self::client::{Answer, Visitor};
 use self::report::Report;
 use self::wait::Passing;
 use super::admin_api::{AdminApi, AdminArgs};
+use super::output::stdout;
 use crate::clock::Stopwatch;
 use crate::secret::Secret;
 
@@ -116,7 +117,7 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     } else {
         "sessions end on time here"
     };
-    writeln!(std::io::stdout(), "{well}")?;
+    writeln!(stdout(), "{well}")?;
     Ok(())
 }
 

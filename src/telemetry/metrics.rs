@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::NearCacheMetrics;
 use crate::build;
+use crate::escape;
 use crate::session::{DenyReason, Verdict};
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
@@ -504,7 +505,9 @@ impl Metrics {
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        let text = String::from_utf8(text);
+        let text = text.map_err(|error| prometheus::Error::Msg(error.to_string()))?;
+        Ok(escape::metrics(&text).into_owned())
     }
 }
 
