@@ -166,4 +166,4 @@ pub fn router(admin: Live<Admin>) -> Router {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -92,4 +92,4 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

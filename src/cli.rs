@@ -129,3 +129,6 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

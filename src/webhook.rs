@@ -219,8 +219,27 @@ fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::actor::{Actor, ActorKind};
+    use crate::escape::tests::{Form, Output};
+
+    /// A text in the message of an end.
+    pub(crate) fn outputs(text: &str) -> Vec<Output> {
+        let ended = SessionEnded {
+            session: text.to_owned(),
+            subject: text.to_owned(),
+            policy: text.to_owned(),
+            reason: "revoked",
+            started: String::new(),
+            last_seen: String::new(),
+            ended: text.to_owned(),
+            redelivered: false,
+            actor: Actor::new(ActorKind::Provider, text, None).view(),
+        };
+        let body = String::from_utf8(body(&ended).unwrap()).unwrap();
+        vec![("webhook", Form::Json, body)]
+    }
 
     /// The example of the Standard Webhooks specification's own libraries.
     #[test]

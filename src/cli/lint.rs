@@ -101,8 +101,33 @@ fn shown(name: &str, finding: &Finding) -> String {
         ..
     } = finding;
     format!(
-        "{}:{line}: {severity}[{rule}]: {}\n    {remedy}\n",
+        "{}:{line}: {severity}[{rule}]: {}\n    {}\n",
         escape::line(name),
-        escape::line(message)
+        escape::line(message),
+        escape::line(remedy)
     )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A finding about a text, without colours.
+    pub(in crate::cli) fn finding(text: &str) -> String {
+        let finding = Finding {
+            line: 1,
+            severity: Severity::Error,
+            rule: "rule",
+            message: text.to_owned(),
+            remedy: text.to_owned(),
+        };
+        let mut plain = Vec::new();
+        write!(
+            anstream::StripStream::new(&mut plain),
+            "{}",
+            shown(text, &finding)
+        )
+        .unwrap();
+        String::from_utf8(plain).unwrap()
+    }
 }

@@ -321,3 +321,15 @@ async fn begin(
             .context("--idle is needed: the admin API does not tell it")?,
     })
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A failed check about a text, for JUnit.
+    pub(in crate::cli) fn junit(text: &str) -> String {
+        let mut report = Report::new(text);
+        report.served(text, &Answer::Trouble(text.to_owned()));
+        report.junit()
+    }
+}

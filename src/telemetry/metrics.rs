@@ -520,8 +520,17 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::escape::tests::{Form, Output};
+
+    /// A text as a label.
+    pub(crate) fn outputs(text: &str) -> Vec<Output> {
+        let metrics = Metrics::new().unwrap();
+        metrics.login(text, text);
+        metrics.keys_fetched(text, false);
+        vec![("metrics", Form::Fields, metrics.render().unwrap())]
+    }
 
     #[test]
     fn counts_what_it_is_told() {

@@ -3,6 +3,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::*;
+use crate::actor::{Actor, ActorKind};
+use crate::escape::tests::{Form, Output};
+use crate::session::DenyReason;
+use crate::telemetry::audit::{self, Denied};
 
 /// What a process writes to its log, in a format, while `write` runs.
 pub(crate) fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
@@ -70,4 +74,41 @@ fn colours_are_for_a_terminal_alone() {
     });
     assert!(line.contains("\u{1b}[3mtext"), "{line:?}");
     assert!(line.contains(r#""\u{1b}[2J""#), "{line:?}");
+}
+
+/// A text in events of every kind: in fields written in each way, in the message, and in audit events.
+pub(crate) fn outputs(text: &str) -> Vec<Output> {
+    let denied = Denied {
+        contract: "auth-request",
+        session: None,
+        subject: Some(text),
+        address: None,
+        host: Some(text),
+        path: Some(text.as_bytes()),
+        method: Some(text),
+        rule: None,
+        peer: None,
+        detail: Some(text),
+    };
+    let actor = Actor::new(ActorKind::Provider, text, None);
+    let all = || {
+        audit::session_denied(&denied, DenyReason::IdleTimeout);
+        audit::login_refused(text, "refused", &text, &actor);
+        audit::access_refused("wrong_credential", text, text, &actor);
+        audit::admin_refused(text, Some(text), &actor);
+        tracing::warn!(error = %text, name = text, more = ?text, "could not do it");
+        tracing::warn!("could not do it: {text}");
+    };
+    vec![
+        (
+            "log for people",
+            Form::Fields,
+            logged(LogFormat::Human, false, all),
+        ),
+        (
+            "log in JSON",
+            Form::Json,
+            logged(LogFormat::Json, false, all),
+        ),
+    ]
 }
