@@ -27,6 +27,7 @@ mod record;
 mod replication;
 mod request;
 mod reseal;
+mod rule;
 mod scan;
 mod script;
 mod sentinel;

@@ -15,6 +15,7 @@ mod ends;
 mod histories;
 mod migrations;
 mod replicas;
+mod rules;
 mod standalone;
 mod topologies;
 
@@ -86,7 +87,11 @@ impl Running {
     }
 
     fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
-        let store = Arc::new(RedisStore::new(settings, Arc::new(clock), key_ring()));
+        Self::of(settings, clock, key_ring())
+    }
+
+    fn of(settings: RedisSettings, clock: StoreClock, key_ring: Live<KeyRing>) -> Self {
+        let store = Arc::new(RedisStore::new(settings, Arc::new(clock), key_ring));
         let kept = Arc::clone(&store);
         let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
         Self { store, keeping }
