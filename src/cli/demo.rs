@@ -103,7 +103,6 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         }
         writeln!(out, "\nCtrl-C ends it.")?;
         out.flush()?;
-        drop(out);
         let stop = CancellationToken::new();
         let on_signal = stop.clone();
         tokio::spawn(async move {

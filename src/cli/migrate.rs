@@ -57,11 +57,11 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
         "records follow schema {}; this program writes {}",
         schema.found, schema.known
     )?;
-    let live = std::io::stderr().is_terminal();
+    let live = super::output::raw_stderr().is_terminal();
     let progress = |progress: Progress| {
         if live {
             let _ = write!(
-                std::io::stderr(),
+                super::output::raw_stderr(),
                 "\r{} looked at, {} upgraded",
                 progress.seen,
                 progress.upgraded
@@ -72,7 +72,7 @@ async fn migrate(store: &RedisStore, migration: Migration, config: &Config) -> a
         .migrate(migration, &config.book.policies, progress)
         .await;
     if live {
-        let _ = writeln!(std::io::stderr());
+        let _ = writeln!(super::output::raw_stderr());
     }
     let done = done.context("stopped half-way; run it again to go on")?;
     let verb = match migration {

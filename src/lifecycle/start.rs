@@ -278,7 +278,7 @@ impl Lifecycle {
     }
 }
 
-// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
+/// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
 /// where that is later by no more than clocks differ.
 pub(super) fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The most by which clocks differ that are kept at the store's.

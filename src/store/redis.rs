@@ -71,7 +71,7 @@ const ATTEMPTS: usize = 5;
 /// What the script answers that replaces a record, where it could tell nobody.
 const REPLACED_UNTOLD: u8 = 2;
 /// The most time for one operation that nobody waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
@@ -116,7 +116,7 @@ impl RedisStore {
     }
 
     /// The same store, for work in the background that nobody waits for.
-    fn patiently(&self) -> Self {
+    fn background(&self) -> Self {
         Self {
             link: Arc::clone(&self.link),
             waiting: Arc::clone(&self.waiting),
@@ -125,7 +125,7 @@ impl RedisStore {
             upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
             not_before: Arc::clone(&self.not_before),
-            budget: self.budget.max(PATIENCE),
+            budget: self.budget.max(BACKGROUND_TIMEOUT),
         }
     }
 
@@ -135,9 +135,9 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when the store could not keep it.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(PATIENCE).await?;
+        let mut wire = self.link.wire(BACKGROUND_TIMEOUT).await?;
         let accepting = self.link.timekeeping().accept(&mut wire, accepted);
-        match tokio::time::timeout(PATIENCE, accepting).await {
+        match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
         }

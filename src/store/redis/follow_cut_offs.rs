@@ -18,13 +18,13 @@ use crate::store::StoreError;
 use crate::telemetry::{Advice, Metrics};
 
 /// How often changes are read that nobody announces.
-const PERIOD: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The most time for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most time for one operation to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after an error.
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long one reading may take before it is reported.
 const READ_SECONDS: f64 = 5.0;
 /// How often old cut-offs are forgotten, in seconds.
@@ -68,9 +68,9 @@ impl RedisStore {
                 }
                 self.report_cut_offs(read.as_ref().err(), advice, metrics);
                 let pause = match read {
-                    Ok(true) => PERIOD,
+                    Ok(true) => POLL_INTERVAL,
                     Ok(false) => Duration::ZERO,
-                    Err(_) => RETRY,
+                    Err(_) => RETRY_DELAY,
                 };
                 tokio::select! {
                     () = self.not_before.changed.notified() => {}

@@ -30,7 +30,7 @@ impl RedisStore {
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
-        let patient = self.patiently();
+        let patient = self.background();
         let quick = async {
             loop {
                 self.look_at_clock(advice, metrics);
