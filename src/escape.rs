@@ -1,7 +1,7 @@
 //! Text from outside, as outputs show it: no character of it moves a cursor, changes the order of what is read, hides
 //! itself, or begins another line.
 //!
-//! Every output of text uses this module at its edge. `docs/security.md` says which form each output has.
+//! Every output of text uses this module at its edge. `docs/observability.md` says which form each output has.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
