@@ -113,7 +113,13 @@ impl Actor {
         Self::new(kind, session.user_id(), address)
     }
 
-    /// A policy. Its decisions are not caused by a request, so they have no address.
+    /// The same actor, with the address of the client whose request it acted on.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+
+    /// A policy.
     #[must_use]
     pub fn policy(name: &PolicyName) -> Self {
         Self::new(ActorKind::Policy, name.as_str(), None)

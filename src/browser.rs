@@ -22,16 +22,17 @@ mod status;
 mod warning;
 
 use axum::Router;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::header::{CACHE_CONTROL, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::contract::Contracts;
+use crate::escape;
 use crate::live::Live;
 
 pub(crate) use cookies::{gone, passing};
-pub use page::escaped;
 pub use service::BrowserService;
 
 /// What the paths begin with.
@@ -49,7 +50,10 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/clear-cookies", get(clear_cookies::show))
         .route("/framed", get(framed::show))
         .route("/warning.js", get(warning::script));
-    Router::new().nest(PREFIX, routes).with_state(contracts)
+    Router::new()
+        .nest(PREFIX, routes)
+        .layer(map_response(escape::json_response))
+        .with_state(contracts)
 }
 
 /// What every answer says besides: nobody keeps it, and no other origin embeds it.
@@ -88,4 +92,4 @@ pub fn is_same_origin(headers: &HeaderMap) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,6 +12,7 @@ mod keygen;
 mod lint;
 mod manual;
 mod migrate;
+mod output;
 mod probe;
 mod render;
 mod revoke;
@@ -128,3 +129,6 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -5,7 +5,7 @@
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!
-//! 1. [`session`], the domain; [`secret`]; [`yaml`], what may be read of it
+//! 1. [`session`], the domain; [`secret`]; [`escape`], text from outside as outputs show it; [`yaml`], what may be read of it
 //! 2. [`clock`]; [`credential`]; [`policy`]; [`identity`]; [`actor`]; [`events`]; [`live`]
 //! 3. [`store`], [`config`]; [`http_client`]; [`jwks`], [`delegate`], [`sources`]; [`telemetry`]
 //! 4. [`lifecycle`], how sessions begin and end; [`check`], the one use case; [`explain`]; [`compliance`];
@@ -27,6 +27,7 @@ pub mod config;
 pub mod contract;
 pub mod credential;
 pub mod delegate;
+pub mod escape;
 pub mod events;
 pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]

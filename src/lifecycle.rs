@@ -186,9 +186,15 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`StoreError`] when the store could not do it.
-    pub async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+    pub async fn age(
+        &self,
+        id: SessionId,
+        by: Duration,
+        actor: &Actor,
+    ) -> Result<Option<Session>, StoreError> {
         let aged = self.store.age(id, by).await?;
-        if aged.is_some() {
+        if let Some(session) = &aged {
+            audit::session_aged(id, session, by, actor);
             // Its deadline has moved, too.
             self.deadlines.postpone(id, self.clock.now()).await?;
         }

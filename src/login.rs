@@ -28,7 +28,7 @@ use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
 pub use answer::{Answer, Outcome};
-pub use attempt::{Attempt, PATIENCE};
+pub use attempt::{ATTEMPT_LIFETIME, Attempt};
 pub use provider::{Provider, Redeemed};
 
 /// Sign-in by identity providers.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -22,6 +23,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::actor::Actor;
 use crate::credential::jwt::{InvalidJwt, InvalidNotice, Issuer, KeySet, Notice};
+use crate::escape;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::policy::AddressHeader;
@@ -95,6 +97,7 @@ pub fn router(logouts: Live<Logouts>) -> Router {
         .route("/oidc/frontchannel-logout", get(front_channel::logout))
         .route("/ssf/events", post(events::receive))
         .layer(DefaultBodyLimit::max(MOST))
+        .layer(map_response(escape::json_response))
         .with_state(logouts)
 }
 

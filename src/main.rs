@@ -24,10 +24,11 @@ fn main() -> ExitCode {
 }
 
 /// Tells what went wrong, a line each.
+#[expect(clippy::disallowed_methods, reason = "each line is escaped")]
 fn fail(error: &str) -> ExitCode {
     let mut err = std::io::stderr();
     for line in error.lines() {
-        let _ = writeln!(err, "error: {line}");
+        let _ = writeln!(err, "error: {}", curfew::escape::line(line));
     }
     ExitCode::FAILURE
 }

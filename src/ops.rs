@@ -13,6 +13,7 @@ use axum::routing::get;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
+use crate::escape;
 use crate::store::SessionStore;
 use crate::telemetry::{Advice, Metrics, Replicas};
 
@@ -47,14 +48,17 @@ pub fn router(ops: Arc<Ops>) -> Router {
 async fn readyz(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Response {
     let (status, mut text) = match ops.ready().await {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
-        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+        Err(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            escape::line(&reason).into_owned() + "\n",
+        ),
     };
     if query.is_some_and(|query| query.split('&').any(|word| word == "verbose")) {
         for line in ops.advice.lines() {
-            text = text + "advice: " + &line + "\n";
+            text = text + "advice: " + &escape::line(&line) + "\n";
         }
         for line in ops.advice.facts() {
-            text = text + "info: " + &line + "\n";
+            text = text + "info: " + &escape::line(&line) + "\n";
         }
     }
     (status, text).into_response()

@@ -4,7 +4,7 @@ mod advice;
 pub mod audit;
 mod denials;
 pub mod logging;
-mod metrics;
+pub(crate) mod metrics;
 mod near_cache;
 mod recent;
 mod replicas;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Stopwatch};
+use crate::escape;
 use crate::events::SessionEnded;
 use crate::http_client::http_client;
 use crate::secret::Secret;
@@ -172,12 +173,7 @@ impl Delivery {
     }
 
     async fn attempt(&self, ended: &SessionEnded) -> Result<(), String> {
-        let message = Message {
-            r#type: "session.ended",
-            timestamp: &ended.ended,
-            data: ended,
-        };
-        let body = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
+        let body = body(ended).map_err(|error| error.to_string())?;
         let (id, sent) = (ended.id(), self.clock.now().as_millis() / 1000);
         let signature = sign(self.settings.secret.expose(), &id, sent, &body);
         let request = self
@@ -202,6 +198,16 @@ impl Delivery {
 }
 
 /// HMAC-SHA256 of identifier, time (seconds since the epoch) and body, in base64.
+/// The message, in JSON.
+fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
+    let message = serde_json::to_string(&Message {
+        r#type: "session.ended",
+        timestamp: &ended.ended,
+        data: ended,
+    })?;
+    Ok(escape::json(&message).into_owned().into_bytes())
+}
+
 fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
     // A key of any length is taken.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
@@ -213,8 +219,27 @@ fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::actor::{Actor, ActorKind};
+    use crate::escape::tests::{Form, Output};
+
+    /// A text in the message of an end.
+    pub(crate) fn outputs(text: &str) -> Vec<Output> {
+        let ended = SessionEnded {
+            session: text.to_owned(),
+            subject: text.to_owned(),
+            policy: text.to_owned(),
+            reason: "revoked",
+            started: String::new(),
+            last_seen: String::new(),
+            ended: text.to_owned(),
+            redelivered: false,
+            actor: Actor::new(ActorKind::Provider, text, None).view(),
+        };
+        let body = String::from_utf8(body(&ended).unwrap()).unwrap();
+        vec![("webhook", Form::Json, body)]
+    }
 
     /// The example of the Standard Webhooks specification's own libraries.
     #[test]

@@ -61,4 +61,4 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -357,10 +357,9 @@ pub(super) async fn age(
     }
     let session = admin
         .lifecycle
-        .age(id, by)
+        .age(id, by, &caller.actor())
         .await?
         .ok_or(ApiError::UnknownSession)?;
-    tracing::info!(session = %id, by = %request.by, "session aged");
     Ok(Json(admin.view(id, &session)))
 }
 

@@ -11,7 +11,9 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::CookieConfig;
 use crate::credential::NamedToken;
+use crate::escape::tests::{Form, Output};
 use crate::policy::Rules;
+use crate::session::Subject;
 use crate::telemetry::{Replica, Replicas};
 use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
 
@@ -115,6 +117,27 @@ impl Fixture {
         assert_eq!(problem["status"], status);
         problem["detail"].as_str().unwrap().to_owned()
     }
+}
+
+/// A text in answers and pages: in an error, and where a subject can be it, in sessions.
+pub(crate) async fn outputs(text: &str) -> Vec<Output> {
+    let fixture = Fixture::new();
+    let read = async |response: Response| {
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await;
+        String::from_utf8(bytes.unwrap().to_vec()).unwrap()
+    };
+    let body = json!({ "subject": "alice", text: 1 }).to_string();
+    let refused = fixture.raw("POST", "/api/v1/sessions", Some(body)).await;
+    let mut all = vec![("error of the admin API", Form::Json, read(refused).await)];
+    if Subject::new(text).is_ok() {
+        let attributes = json!({ "groups": [text], "name": [text] });
+        let body = json!({ "subject": text, "attributes": attributes });
+        fixture.create(body).await;
+        let listed = fixture.raw("GET", "/api/v1/sessions", None).await;
+        all.push(("session in the admin API", Form::Json, read(listed).await));
+    }
+    all.extend(console::tests::outputs(&fixture, text).await);
+    all
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
 
-use crate::login::PATIENCE;
+use crate::login::ATTEMPT_LIFETIME;
 
 /// A cookie that no script reads, and that comes back when another site sends the browser here.
 pub(super) fn cookie(
@@ -28,7 +28,7 @@ pub(super) fn cookie(
 /// The cookie of an attempt to sign in, for as long as that may take.
 pub fn passing(name: &str, value: &str, secure: bool) -> Cookie<'static> {
     let mut cookie = cookie(name, value, "/", None, secure);
-    let seconds = PATIENCE.as_secs().cast_signed();
+    let seconds = ATTEMPT_LIFETIME.as_secs().cast_signed();
     cookie.set_max_age(cookie::time::Duration::seconds(seconds));
     cookie
 }

@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::private;
+use crate::escape::{html, html_value};
 
 /// The page's own style, by its hash, and nothing else.
 const POLICY: &str = concat!(
@@ -20,11 +21,11 @@ pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Respon
     let links: String = ways
         .iter()
         .map(|(address, words)| {
-            let (address, words) = (escaped(address), escaped(words));
+            let (address, words) = (html_value(address), html(words));
             format!("<p><a href=\"{address}\">{words}</a></p>\n")
         })
         .collect();
-    let (title, text) = (escaped(title), escaped(text));
+    let (title, text) = (html(title), html(text));
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
@@ -37,22 +38,6 @@ pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Respon
         response.headers_mut().insert(name, policy);
     }
     private(response)
-}
-
-/// Text as HTML shows it, in an attribute, too.
-#[must_use]
-pub fn escaped(text: &str) -> String {
-    text.chars().fold(String::new(), |mut all, it| {
-        match it {
-            '&' => all.push_str("&amp;"),
-            '<' => all.push_str("&lt;"),
-            '>' => all.push_str("&gt;"),
-            '"' => all.push_str("&quot;"),
-            '\'' => all.push_str("&#39;"),
-            it => all.push(it),
-        }
-        all
-    })
 }
 
 /// As a Content Security Policy names an inline style (CSP Level 3, 2.3.1).

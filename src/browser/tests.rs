@@ -10,6 +10,7 @@ use super::*;
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
 use crate::contract::fixture::{CLEARED, Fixture};
 use crate::delegate::Relayed;
+use crate::escape::tests::{Form, Output};
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
 use crate::session::{DenyReason, EndReason, State};
@@ -73,6 +74,13 @@ async fn json(response: Response) -> Value {
 async fn text(response: Response) -> String {
     let bytes = to_bytes(response.into_body(), 8192).await.unwrap();
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A text in a page.
+pub(crate) async fn outputs(text: &str) -> Vec<Output> {
+    let way = (text.to_owned(), text.to_owned());
+    let page = self::text(page::page(text, text, &[way])).await;
+    vec![("page for browsers", Form::Markup, page)]
 }
 
 #[tokio::test]

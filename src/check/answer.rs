@@ -133,7 +133,7 @@ impl Checker {
                     }
                     let age = asked.ruling.limits(&home, &session).max_auth_age;
                     let again = reason == DenyReason::ReauthenticationRequired;
-                    if let Some(outcome) = self.deny(id, session, reason, now).await? {
+                    if let Some(outcome) = self.deny(asked, id, session, reason, now).await? {
                         return Ok(Outcome {
                             max_auth_age: age.map(|age| age.as_secs()).filter(|_| again),
                             ..outcome
@@ -227,7 +227,8 @@ impl Checker {
             self.lifecycle.known.touched(id, now);
         }
         self.lifecycle.metrics.degraded(session.policy.as_str());
-        audit::session_degraded(id, &session, asked.request.contract.as_str());
+        let address = self.client_address(asked.request);
+        audit::session_degraded(id, &session, asked.request.contract.as_str(), address);
         allowed(id, session, &home, now)
     }
 
@@ -286,6 +287,7 @@ impl Checker {
     /// `None` when it was used in the meantime and must be looked at again.
     async fn deny(
         &self,
+        asked: &Asked<'_>,
         id: SessionId,
         session: Session,
         reason: DenyReason,
@@ -305,6 +307,7 @@ impl Checker {
         };
         let idle = ending.unless_touched_since.is_some();
         let actor = Actor::of_end(ending.reason, &session);
+        let actor = actor.at(self.client_address(asked.request));
         match self.lifecycle.end(id, ending, &actor).await {
             Ok(EndOutcome::Touched(_)) => Ok(None),
             Ok(EndOutcome::AlreadyEnded(tombstone)) => {

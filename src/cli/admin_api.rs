@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::table::printable;
+use crate::escape::line;
 use crate::http_client::http_client;
 use crate::secret::Secret;
 
@@ -101,8 +101,8 @@ impl AdminApi {
             (StatusCode::UNAUTHORIZED, _) => {
                 bail!("{} does not take this admin token", self.base)
             }
-            (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", printable(detail)),
-            (_, Some(detail)) => bail!("{detail}"),
+            (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", line(detail)),
+            (_, Some(detail)) => bail!("{}", line(detail)),
             (status, None) => bail!("{} answers {status}; is it the admin API?", self.base),
         }
     }

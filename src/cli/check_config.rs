@@ -1,12 +1,13 @@
 use std::io::Write;
 
 use super::ConfigArgs;
+use super::output::stdout;
 
 /// Prints the configuration in force as TOML, which can be used as a configuration file again.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = args.load()?;
     let text = toml::to_string(&loaded.effective)?;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     writeln!(
         out,
         "# The configuration is good. In force:\n\n{}",

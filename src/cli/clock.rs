@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
+use super::output::stdout;
 use crate::clock::{Accepted, Clock, Stopwatch, StoreClock};
 use crate::config::StoreConfig;
 use crate::live::Live;
@@ -67,7 +68,7 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(COMPARING).await;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     let clock = store.clock();
     writeln!(out, "decision time: {}", clock.now())?;
     writeln!(

@@ -4,6 +4,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::ConfigArgs;
+use super::output::{stdout, to_json};
 use crate::compliance::report;
 use crate::policy::standards;
 
@@ -31,9 +32,9 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         required.push(requirement);
     }
     let report = report(&args.config.source().load_book()?);
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+        writeln!(out, "{}", to_json(&report)?)?;
     } else {
         write!(out, "{}", report.to_markdown())?;
     }

@@ -18,12 +18,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::output::stdout;
 use crate::actor::Actor;
 use crate::app::App;
-use crate::browser::{self, escaped, local_path};
+use crate::browser::{self, local_path};
 use crate::clock::SystemClock;
 use crate::config::{LogFormat, Source};
 use crate::contract::Contracts;
+use crate::escape::{html, html_value};
 use crate::layer::{CurfewLayer, LiveSession};
 use crate::lifecycle::SignIn;
 use crate::live::Live;
@@ -85,7 +87,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         };
         let browser = browser::router(contracts.clone());
         let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
-        let mut out = std::io::stdout().lock();
+        let mut out = stdout();
         writeln!(out, "open {url}/ in a browser, and sign in")?;
         writeln!(out, "  {} idle, {} in all", args.idle, args.absolute)?;
         writeln!(out, "  {url}/.curfew/session     how long it still lives")?;
@@ -101,7 +103,6 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         }
         writeln!(out, "\nCtrl-C ends it.")?;
         out.flush()?;
-        drop(out);
         let stop = CancellationToken::new();
         let on_signal = stop.clone();
         tokio::spawn(async move {
@@ -159,9 +160,9 @@ async fn style() -> Response {
 
 async fn application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
     let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
-    let mut text = include_str!("demo/application.html").replace("{subject}", &escaped(&subject));
+    let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
     for (name, word) in &*demo.words {
-        text = text.replace(&format!("{{{name}}}"), &escaped(word));
+        text = text.replace(&format!("{{{name}}}"), &html(word));
     }
     page("An application", &text)
 }
@@ -175,7 +176,7 @@ struct Wanted {
 
 async fn form(wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
     let Query(wanted) = wanted.unwrap_or_default();
-    let text = include_str!("demo/sign_in.html").replace("{rd}", &escaped(&wanted.rd));
+    let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&wanted.rd));
     page("Sign in", &text)
 }
 

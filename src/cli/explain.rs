@@ -9,7 +9,9 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::ConfigArgs;
+use super::output::{stdout, to_json};
 use crate::check::{Original, OriginalUrl};
+use crate::escape::line;
 use crate::explain::{Explanation, Question, explain, imagine};
 use crate::policy::{Client, Contract};
 use crate::session::{Attributes, Timestamp};
@@ -90,9 +92,9 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
         client: Client::default(),
     };
     let explanation = explain(&book, &question, &session, now);
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&explanation)?)?;
+        writeln!(out, "{}", to_json(&explanation)?)?;
     } else {
         writeln!(out, "{:<10} {}", "hosts", book.hosts.describe())?;
         write!(out, "{}", text(&explanation))?;
@@ -119,7 +121,7 @@ fn text(explanation: &Explanation) -> String {
     let lines = explanation.lines();
     let mut text: String = lines
         .iter()
-        .map(|(name, text)| format!("{name:<10} {text}\n"))
+        .map(|(name, text)| format!("{name:<10} {}\n", line(text)))
         .collect();
     if explanation.undecidable.is_none() {
         text.truncate(text.trim_end().len());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use super::output::stdout;
 use crate::admin::AdminToken;
 use crate::credential::SigningKey;
 
@@ -20,7 +21,7 @@ pub(super) struct KeygenArgs {
 
 /// Prints a new key, or a new admin token with its hash; or writes all of it into files.
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if let Some(directory) = &args.directory {
         write(&directory.join("keys"), &SigningKey::generate()?)?;
         let token = AdminToken::generate()?;
@@ -51,7 +52,7 @@ fn write(path: &Path, line: &str) -> anyhow::Result<()> {
     let file = options.write(true).create_new(true).mode(0o600).open(path);
     let written = match file {
         Ok(mut file) => {
-            writeln!(std::io::stdout(), "{}", path.display())?;
+            writeln!(stdout(), "{}", path.display())?;
             writeln!(file, "{line}")
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

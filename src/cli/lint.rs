@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::ConfigArgs;
 use super::colour::{BAD, LOOK, painted};
-use super::table::printable;
+use super::output::to_json;
+use crate::escape;
 use crate::lint::{Finding, Limits, Severity, lint};
 
 #[derive(Args, Debug)]
@@ -46,7 +47,7 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&objects)?)?;
+        writeln!(out, "{}", to_json(&objects)?)?;
     }
     if errors > 0 {
         bail!("{} would defeat the limits of sessions", things(errors));
@@ -100,7 +101,33 @@ fn shown(name: &str, finding: &Finding) -> String {
         ..
     } = finding;
     format!(
-        "{name}:{line}: {severity}[{rule}]: {}\n    {remedy}\n",
-        printable(message)
+        "{}:{line}: {severity}[{rule}]: {}\n    {}\n",
+        escape::line(name),
+        escape::line(message),
+        escape::line(remedy)
     )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A finding about a text, without colours.
+    pub(in crate::cli) fn finding(text: &str) -> String {
+        let finding = Finding {
+            line: 1,
+            severity: Severity::Error,
+            rule: "rule",
+            message: text.to_owned(),
+            remedy: text.to_owned(),
+        };
+        let mut plain = Vec::new();
+        write!(
+            anstream::StripStream::new(&mut plain),
+            "{}",
+            shown(text, &finding)
+        )
+        .unwrap();
+        String::from_utf8(plain).unwrap()
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
     // Into memory first: the library would panic where the output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "curfew", &mut script);
-    std::io::stdout().write_all(&script)?;
+    super::output::raw_stdout().write_all(&script)?;
     Ok(())
 }
 
@@ -33,7 +33,7 @@ pub(super) fn man(args: &ManArgs) -> anyhow::Result<()> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-            std::io::stdout().write_all(&page)?;
+            super::output::raw_stdout().write_all(&page)?;
         }
     }
     Ok(())

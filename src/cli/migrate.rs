@@ -6,6 +6,7 @@ use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
+use super::output::stdout;
 use crate::clock::StoreClock;
 use crate::config::{Config, StoreConfig};
 use crate::live::Live;
@@ -59,7 +60,7 @@ async fn migrate(
     is_new: bool,
     config: &Config,
 ) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     let schema = store.schema().await.context("store.url")?;
     writeln!(
         out,
@@ -70,11 +71,11 @@ async fn migrate(
         // Before the schema is raised, which says that an older program was here.
         store.hand_over(is_new).await.context("store.url")?;
     }
-    let live = std::io::stderr().is_terminal();
+    let live = super::output::raw_stderr().is_terminal();
     let progress = |progress: Progress| {
         if live {
             let _ = write!(
-                std::io::stderr(),
+                super::output::raw_stderr(),
                 "\r{} looked at, {} upgraded",
                 progress.seen,
                 progress.upgraded
@@ -85,7 +86,7 @@ async fn migrate(
         .migrate(migration, &config.book.policies, progress)
         .await;
     if live {
-        let _ = writeln!(std::io::stderr());
+        let _ = writeln!(super::output::raw_stderr());
     }
     let done = done.context("stopped half-way; run it again to go on")?;
     let verb = match migration {

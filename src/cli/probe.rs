@@ -22,6 +22,7 @@ use self::client::{Answer, Visitor};
 use self::report::Report;
 use self::wait::Passing;
 use super::admin_api::{AdminApi, AdminArgs};
+use super::output::stdout;
 use crate::clock::Stopwatch;
 use crate::secret::Secret;
 
@@ -116,7 +117,7 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     } else {
         "sessions end on time here"
     };
-    writeln!(std::io::stdout(), "{well}")?;
+    writeln!(stdout(), "{well}")?;
     Ok(())
 }
 
@@ -319,4 +320,16 @@ async fn begin(
             .or(told)
             .context("--idle is needed: the admin API does not tell it")?,
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A failed check about a text, for JUnit.
+    pub(in crate::cli) fn junit(text: &str) -> String {
+        let mut report = Report::new(text);
+        report.served(text, &Answer::Trouble(text.to_owned()));
+        report.junit()
+    }
 }

@@ -5,6 +5,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use super::ConfigArgs;
+use super::output::stdout;
 use crate::render::{
     APPLICATION, BROWSER, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render,
 };
@@ -73,7 +74,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         application: args.application.clone(),
     };
     let files = render(args.proxy, &places, &limits)?;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     for file in &files {
         if let Some(directory) = &args.directory {
             let path = directory.join(file.name);

@@ -6,7 +6,9 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::admin_api::{AdminApi, AdminArgs};
-use super::table::{Table, printable};
+use super::output::{stderr, stdout, to_json};
+use super::table::Table;
+use crate::escape::line;
 
 const PATH: &str = "/api/v1/revocations";
 
@@ -85,9 +87,9 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             }
             // What follows may be JSON for a program.
             let mut out: Box<dyn Write> = if args.json {
-                Box::new(std::io::stderr())
+                Box::new(stderr())
             } else {
-                Box::new(std::io::stdout())
+                Box::new(stdout())
             };
             tell_count(&mut out, &counted)?;
             if args.dry_run {
@@ -113,16 +115,12 @@ async fn call(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
 }
 
 fn show(value: &Value) -> anyhow::Result<()> {
-    writeln!(
-        std::io::stdout(),
-        "{}",
-        serde_json::to_string_pretty(value)?
-    )?;
+    writeln!(stdout(), "{}", to_json(value)?)?;
     Ok(())
 }
 
 fn text(value: &Value) -> String {
-    printable(value.as_str().unwrap_or("-"))
+    line(value.as_str().unwrap_or("-")).into_owned()
 }
 
 fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
@@ -168,7 +166,7 @@ fn confirm() -> anyhow::Result<()> {
     if !stdin.is_terminal() {
         bail!("nothing was revoked: confirm with --yes, there is no terminal to ask at");
     }
-    let mut err = std::io::stderr();
+    let mut err = stderr();
     write!(err, "End them? Type yes: ")?;
     err.flush()?;
     let mut answer = String::new();
@@ -180,7 +178,7 @@ fn confirm() -> anyhow::Result<()> {
 }
 
 fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     writeln!(
         out,
         "revoked: {}, started before {}",

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::output::stdout;
 use super::{ConfigArgs, service_manager};
 use crate::app::{Addresses, App, MadeUp};
 use crate::build;
@@ -95,7 +96,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
 
 /// Says where the service is, and how to use it when it runs with nothing configured.
 fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [
         (

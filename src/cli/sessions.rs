@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::admin_api::{AdminApi, AdminArgs};
-use super::table::{Table, printable, seconds};
+use super::output::{stdout, to_json};
+use super::table::{Table, seconds};
+use crate::escape::{self, line};
 
 /// The most sessions that the API tells at once.
 const PAGE: usize = 1000;
@@ -134,9 +136,9 @@ async fn list(
     json: bool,
 ) -> anyhow::Result<()> {
     let sessions = fetch(api, subject, limit).await?;
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&sessions)?)?;
+        writeln!(out, "{}", to_json(&sessions)?)?;
         return Ok(());
     }
     let mut table = Table::new([
@@ -179,7 +181,7 @@ async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
         return print(&session, true);
     }
     let (subject, reason) = (text(&session, "subject"), text(&session, "end_reason"));
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     writeln!(out, "the session of {subject} is over: {reason}")?;
     confirmed(&session)
 }
@@ -194,8 +196,8 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     }
     let count = answer["revoked"].as_u64().unwrap_or_default();
     let sessions = if count == 1 { "session" } else { "sessions" };
-    let mut out = std::io::stdout();
-    writeln!(out, "{count} {sessions} of {} ended", printable(subject))?;
+    let mut out = stdout();
+    writeln!(out, "{count} {sessions} of {} ended", line(subject))?;
     confirmed(&answer)
 }
 
@@ -252,9 +254,10 @@ async fn watch(
 
 /// A line of what became of a session.
 fn tell(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
-        writeln!(out, "{}", json!({ "what": what, "session": session }))?;
+        let told = json!({ "what": what, "session": session }).to_string();
+        writeln!(out, "{}", escape::json(&told))?;
     } else {
         let (id, subject) = (text(session, "id"), text(session, "subject"));
         writeln!(out, "{what:<16}  {id}  {subject}")?;
@@ -265,15 +268,15 @@ fn tell(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
 
 /// An object, a line for each of its members.
 fn print(value: &Value, json: bool) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
+    let mut out = stdout();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+        writeln!(out, "{}", to_json(value)?)?;
         return Ok(());
     }
     for (name, value) in value.as_object().into_iter().flatten() {
         let text = match value {
-            Value::String(text) => printable(text),
-            other => printable(&other.to_string()),
+            Value::String(text) => line(text).into_owned(),
+            other => line(&other.to_string()).into_owned(),
         };
         writeln!(out, "{name:<20} {text}")?;
     }
@@ -281,13 +284,13 @@ fn print(value: &Value, json: bool) -> anyhow::Result<()> {
 }
 
 fn text(session: &Value, name: &str) -> String {
-    printable(session[name].as_str().unwrap_or("-"))
+    line(session[name].as_str().unwrap_or("-")).into_owned()
 }
 
 /// Where a session is; its name is looked at first, since it becomes a part of an address.
 fn path(id: &str) -> anyhow::Result<String> {
     match id.parse::<crate::session::SessionId>() {
         Ok(id) => Ok(format!("/api/v1/sessions/{id}")),
-        Err(error) => bail!("{}: {error}", printable(id)),
+        Err(error) => bail!("{}: {error}", line(id)),
     }
 }

@@ -1,4 +1,5 @@
 mod aead;
+mod deterministic;
 mod encrypt;
 mod seal;
 

@@ -13,12 +13,12 @@ use crate::credential::{KeyError, cookie_values, random};
 use crate::session::Timestamp;
 
 /// How long a person has to sign in at the provider.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
 
 /// Bytes of an attempt's secret.
-const SECRET: usize = 32;
+const SECRET_BYTES: usize = 32;
 /// Bytes of the time in an attempt's cookie.
-const TIME: usize = 6;
+const TIME_BYTES: usize = 6;
 
 /// One sign-in of one browser, from the redirect to the provider until its answer. Curfew stores nothing of it.
 ///
@@ -40,7 +40,7 @@ pub struct Attempt {
     pub begun: Timestamp,
     /// Whether the person is to prove again who they are.
     pub again: bool,
-    secret: [u8; SECRET],
+    secret: [u8; SECRET_BYTES],
 }
 
 /// What the state holds.
@@ -75,7 +75,7 @@ impl Attempt {
         again: bool,
         now: Timestamp,
     ) -> Result<Self, KeyError> {
-        let secret = random::<SECRET>()?;
+        let secret = random::<SECRET_BYTES>()?;
         let told = Told {
             provider: provider.to_owned(),
             target: target.to_owned(),
@@ -88,7 +88,7 @@ impl Attempt {
         Ok(Self::of(state, told, secret))
     }
 
-    fn of(state: String, told: Told, secret: [u8; SECRET]) -> Self {
+    fn of(state: String, told: Told, secret: [u8; SECRET_BYTES]) -> Self {
         let text = |kind| URL_SAFE_NO_PAD.encode(derived(kind, &secret));
         Self {
             provider: told.provider,
@@ -126,7 +126,7 @@ impl Attempt {
     #[must_use]
     pub fn cookie_value(&self) -> String {
         let time = self.begun.as_millis().to_be_bytes();
-        let bytes = [&time[time.len() - TIME..], &self.secret].concat();
+        let bytes = [&time[time.len() - TIME_BYTES..], &self.secret].concat();
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
@@ -167,12 +167,12 @@ impl Attempt {
             return Err(LoginError::NotAsked("there is no cookie of it"));
         }
         let is_its =
-            |secret: &[u8; SECRET]| bool::from(derived("secret", secret).ct_eq(&told.digest));
+            |secret: &[u8; SECRET_BYTES]| bool::from(derived("secret", secret).ct_eq(&told.digest));
         let secret = values
             .filter_map(|value| parts(value).map(|(_, secret)| secret))
             .find(is_its)
             .ok_or(LoginError::NotAsked("its cookie is another"))?;
-        if now >= Timestamp::from_millis(told.begun).plus(PATIENCE) {
+        if now >= Timestamp::from_millis(told.begun).plus(ATTEMPT_LIFETIME) {
             return Err(LoginError::NotAsked("it took too long"));
         }
         Ok(Self::of(state.to_owned(), told, secret))
@@ -187,7 +187,7 @@ impl Attempt {
 }
 
 /// A hash of the secret. None of a kind says anything about those of another.
-fn derived(kind: &str, secret: &[u8; SECRET]) -> [u8; 32] {
+fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));
     hash.update(secret);
@@ -195,7 +195,7 @@ fn derived(kind: &str, secret: &[u8; SECRET]) -> [u8; 32] {
 }
 
 /// The time and the secret in a cookie.
-fn parts(value: &[u8]) -> Option<([u8; TIME], [u8; SECRET])> {
+fn parts(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
     let (time, secret) = bytes.split_first_chunk()?;
     Some((*time, secret.try_into().ok()?))

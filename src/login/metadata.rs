@@ -17,9 +17,9 @@ use super::transport::send;
 use crate::session::Timestamp;
 
 /// How long what a provider says of itself is used.
-const FRESH: Duration = Duration::from_secs(300);
+const METADATA_TTL: Duration = Duration::from_secs(300);
 /// The least time between two questions about keys that are not known.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// What a provider says of itself (OpenID Connect Discovery 1.0, section 3).
 pub type Metadata = ProviderMetadata<
@@ -84,7 +84,7 @@ impl Discovered {
         {
             return Err(LoginError::Unavailable(why.clone()));
         }
-        let age = if renew { PAUSE } else { FRESH };
+        let age = if renew { RETRY_DELAY } else { METADATA_TTL };
         if let Some((metadata, since)) = &last.known
             && now < since.plus(age)
         {

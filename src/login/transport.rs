@@ -3,7 +3,7 @@ use openidconnect::{HttpRequest, HttpResponse};
 use crate::http_client::read_body;
 
 /// The most bytes of an answer.
-const MOST: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Why a provider gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub enum HttpFault {
     #[error("{0}")]
     Http(String),
     /// It says too much.
-    #[error("the answer has more than {MOST} bytes")]
+    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
 }
 
@@ -34,7 +34,7 @@ pub async fn send(
     let request = reqwest::Request::try_from(request)?;
     let mut answer = client.execute(request).await?;
     let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
-    let body = read_body(&mut answer, MOST).await?;
+    let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
     let mut response = HttpResponse::new(body.ok_or(HttpFault::TooLarge)?);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

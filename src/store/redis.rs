@@ -29,6 +29,7 @@ mod record;
 mod replication;
 mod request;
 mod reseal;
+mod rule;
 mod scan;
 mod script;
 mod sealed_value;
@@ -74,7 +75,7 @@ const ATTEMPTS: usize = 5;
 /// What the script answers that replaces a record, where it could tell nobody.
 const REPLACED_UNTOLD: u8 = 2;
 /// The most time for one operation that nobody waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
@@ -133,7 +134,7 @@ impl RedisStore {
     }
 
     /// The same store, for work in the background that nobody waits for.
-    fn patiently(&self) -> Self {
+    fn background(&self) -> Self {
         Self {
             link: Arc::clone(&self.link),
             waiting: Arc::clone(&self.waiting),
@@ -144,7 +145,7 @@ impl RedisStore {
             not_before: Arc::clone(&self.not_before),
             generation: Arc::clone(&self.generation),
             serves: self.serves,
-            budget: self.budget.max(PATIENCE),
+            budget: self.budget.max(BACKGROUND_TIMEOUT),
         }
     }
 
@@ -154,9 +155,9 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when the store could not keep it.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(PATIENCE).await?;
+        let mut wire = self.link.wire(BACKGROUND_TIMEOUT).await?;
         let accepting = self.link.timekeeping().accept(&mut wire, accepted);
-        match tokio::time::timeout(PATIENCE, accepting).await {
+        match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
         }

@@ -1,16 +1,24 @@
 //! Structured logs, as lines for people or as JSON, on standard error.
 
+mod fields;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::io::Write;
 use std::sync::OnceLock;
 
-use tracing::Level;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
 use super::traces::{self, Traces};
 use crate::config::LogFormat;
+use crate::escape::{self, Escaped};
+use fields::Fields;
 
 /// What logs show, which is never a span of a trace.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
@@ -21,6 +29,31 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
 /// The filter of the process, once logging is set up.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
+/// Writes a line for each event. No text in an event can begin another line, or look like another field.
+fn lines<S, W>(
+    format: LogFormat,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+    colours: bool,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Write + 'static,
+{
+    match format {
+        LogFormat::Json => fmt::layer()
+            .with_writer(move || Escaped::new(writer(), escape::json))
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
+        LogFormat::Human => fmt::layer()
+            .with_writer(writer)
+            .fmt_fields(Fields)
+            .with_ansi(colours)
+            .boxed(),
+    }
+}
+
 /// Sends logs at or above `filter` (`info`, or directives such as `info,curfew::store=debug`) to
 /// standard error, and spans to `traces`. A second call in one process changes nothing.
 ///
@@ -28,17 +61,9 @@ static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// [`ParseError`] when `filter` can't be understood.
 pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let layer = fmt::layer().with_writer(std::io::stderr);
-    let layer = match format {
-        LogFormat::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .boxed(),
-        LogFormat::Human => layer
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .boxed(),
-    };
+    #[expect(clippy::disallowed_methods, reason = "it is escaped here")]
+    let stderr = || std::io::stderr();
+    let layer = lines(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
     // Fails only when logging is set up already, as it is in tests that start several services.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());

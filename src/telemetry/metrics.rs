@@ -6,6 +6,7 @@ use prometheus::{
 
 use super::NearCacheMetrics;
 use crate::build;
+use crate::escape;
 use crate::session::{DenyReason, Verdict};
 
 /// Buckets for durations, in seconds: from an answer out of memory to a store that hangs.
@@ -513,7 +514,9 @@ impl Metrics {
     pub fn render(&self) -> Result<String, prometheus::Error> {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+        let text = String::from_utf8(text);
+        let text = text.map_err(|error| prometheus::Error::Msg(error.to_string()))?;
+        Ok(escape::metrics(&text).into_owned())
     }
 }
 
@@ -526,8 +529,17 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::escape::tests::{Form, Output};
+
+    /// A text as a label.
+    pub(crate) fn outputs(text: &str) -> Vec<Output> {
+        let metrics = Metrics::new().unwrap();
+        metrics.login(text, text);
+        metrics.keys_fetched(text, false);
+        vec![("metrics", Form::Fields, metrics.render().unwrap())]
+    }
 
     #[test]
     fn counts_what_it_is_told() {

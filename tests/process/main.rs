@@ -15,6 +15,7 @@ mod clocks;
 mod commands;
 mod console;
 mod continuity;
+mod escaping;
 mod events;
 mod fail_over;
 mod kubernetes;

@@ -16,6 +16,7 @@ mod generation;
 mod histories;
 mod migrations;
 mod replicas;
+mod rules;
 mod standalone;
 mod topologies;
 
@@ -87,10 +88,14 @@ impl Running {
     }
 
     fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
+        Self::of(settings, clock, key_ring())
+    }
+
+    fn of(settings: RedisSettings, clock: StoreClock, key_ring: Live<KeyRing>) -> Self {
         Self::run(Arc::new(RedisStore::new(
             settings,
             Arc::new(clock),
-            key_ring(),
+            key_ring,
         )))
     }
 

@@ -41,6 +41,11 @@ pub(super) fn unavailable(error: &StoreError) -> Response {
     trouble(status, "The store can't be asked", &error.to_string())
 }
 
+/// The value of a field of a form, for `|safe`: the form sends back the same text.
+pub(super) fn attribute(text: impl AsRef<str>) -> String {
+    crate::escape::html_value(text.as_ref())
+}
+
 /// Seconds as people read them, the same as the script writes.
 pub(super) fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
 use super::super::Admin;
-use super::page::page;
+use super::page::{attribute, page};
 use crate::check::{Original, OriginalUrl};
 use crate::explain::{Question, explain, imagine};
 use crate::policy::{Access, Client, Contract};

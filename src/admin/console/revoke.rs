@@ -15,7 +15,7 @@ use super::super::error::ApiError;
 use super::super::revocations::{
     Confirmation, CountView, InForceView, RevokeMatching, RuleView, SOURCES,
 };
-use super::page::{page, trouble};
+use super::page::{attribute, page, trouble};
 use super::visit::Operator;
 use crate::credential::Right;
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::super::Admin;
 use super::super::model::SessionView;
-use super::page::{clock, page, trouble, unavailable};
+use super::page::{attribute, clock, page, trouble, unavailable};
 use super::policies::{Told, explained, method_of};
 use super::visit::Operator;
 use crate::credential::Right;

@@ -11,7 +11,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
 use super::super::model::{SessionPage, SessionView};
-use super::page::{clock, page, trouble, unavailable};
+use super::page::{attribute, clock, page, trouble, unavailable};
 use super::visit::Operator;
 use crate::credential::Right;
 use crate::session::Subject;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::super::caller::missing;
 use super::super::error::retry_after;
-use super::page::{page, trouble, unavailable};
+use super::page::{attribute, page, trouble, unavailable};
 use super::visit::{self, By, NotBegun, Operator};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{is_same_origin, local_path};

@@ -13,9 +13,11 @@ use crate::admin::AdminToken;
 use crate::admin::tests::Fixture;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
 use crate::credential::{NamedToken, Right, operator_session};
+use crate::escape::tests::{Form, Output};
 use crate::policy::{Contract, Rules};
-use crate::session::{Attributes, EndReason, SessionId, State, Verdict};
+use crate::session::{Attributes, EndReason, SessionId, State, Subject, Verdict};
 use crate::testing::MINUTE;
+use url::form_urlencoded::byte_serialize;
 
 struct Person<'a> {
     fixture: &'a Fixture,
@@ -69,6 +71,75 @@ impl<'a> Person<'a> {
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
         assert_eq!(to(&response), "/console/policies");
     }
+}
+
+/// A text in pages: as what is looked for, and in the sessions that there are.
+pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
+    let mut person = Person::new(fixture);
+    person.come_in().await;
+    let asked: String = byte_serialize(text.as_bytes()).collect();
+    let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
+    for (name, path) in [
+        (
+            "sessions that are looked for",
+            format!("/console/?subject={asked}"),
+        ),
+        ("all sessions", "/console/".to_owned()),
+        (
+            "revocation",
+            format!("/console/revoke?group={asked}&provider={asked}&count=yes"),
+        ),
+        (
+            "explanation",
+            format!("/console/policies?url={asked}&method={asked}&groups={asked}"),
+        ),
+        ("health", "/console/health".to_owned()),
+    ] {
+        let (_, page) = person.get(&path).await;
+        if !is_subject && matches!(name, "all sessions" | "health") {
+            continue;
+        }
+        let link = page.split("/console/sessions/").nth(1);
+        let link = link.map(|rest| format!("/console/sessions/{}", &rest[..32]));
+        all.push((name, Form::Markup, page));
+        if let Some(link) = link.filter(|_| name == "all sessions") {
+            all.push(("a session", Form::Markup, person.get(&link).await.1));
+        }
+    }
+    all
+}
+
+/// A subject whose sessions an operator ends is the one of the page, whatever characters it has.
+#[tokio::test]
+async fn a_form_sends_back_the_same_text() {
+    let fixture = Fixture::new();
+    let subject = "a\u{202e}\u{200b}b\"<é>&";
+    fixture
+        .create(serde_json::json!({ "subject": subject }))
+        .await;
+    let mut person = Person::new(&fixture);
+    person.come_in().await;
+    let asked: String = byte_serialize(subject.as_bytes()).collect();
+    let (_, page) = person.get(&format!("/console/?subject={asked}")).await;
+    let (_, rest) = page.split_once("name=\"subject\" value=\"").unwrap();
+    let mut value = rest.split('"').next().unwrap().to_owned();
+    for (reference, character) in [
+        ("&#x202e;", "\u{202e}"),
+        ("&#x200b;", "\u{200b}"),
+        ("&quot;", "\""),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&amp;", "&"),
+    ] {
+        value = value.replace(reference, character);
+    }
+    assert_eq!(value, subject);
+    let form = format!(
+        "subject={}",
+        byte_serialize(value.as_bytes()).collect::<String>()
+    );
+    let ended = person.post("/console/subjects/end", &form).await;
+    assert!(to(&ended).ends_with("&ended=1"), "{}", to(&ended));
 }
 
 fn to(response: &Response) -> &str {

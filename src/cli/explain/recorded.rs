@@ -8,6 +8,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::check::recording::{RecordedCheck, Recording};
 use crate::check::{Original, OriginalUrl};
+use crate::cli::output::{stdout, to_json};
+use crate::escape::line;
 use crate::explain::{Question, explain, imagine};
 use crate::policy::{Client, Contract, Rulebook};
 use crate::session::{Attributes, Timestamp};
@@ -23,21 +25,21 @@ pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::R
     }
     let recording: Recording = serde_json::from_str(&text)
         .context("--recording: not what GET /api/v1/recording answers")?;
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     if json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&recording)?)?;
+        writeln!(out, "{}", to_json(&recording)?)?;
         return Ok(());
     }
     let (count, dropped) = (recording.checks.len(), recording.dropped);
     writeln!(
         out,
         "{count} checks from {} on; {dropped} older ones were dropped",
-        recording.started
+        line(&recording.started)
     )?;
     for check in &recording.checks {
         writeln!(out)?;
         for (name, text) in lines(check, book) {
-            writeln!(out, "{name:<10} {text}")?;
+            writeln!(out, "{name:<10} {}", line(&text))?;
         }
     }
     Ok(())

@@ -3,9 +3,9 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::client::Answer;
-use crate::browser::escaped;
 use crate::cli::colour::{BAD, GOOD, painted};
-use crate::cli::table::printable;
+use crate::cli::output::{self, stdout};
+use crate::escape::{html, line};
 
 /// What was checked, and what was seen.
 #[derive(Debug, Serialize)]
@@ -60,7 +60,7 @@ impl Report {
     /// Says why there are no more.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
-        let _ = writeln!(std::io::stdout(), "      {why}");
+        let _ = writeln!(stdout(), "      {why}");
     }
 
     fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
@@ -70,13 +70,13 @@ impl Report {
             Answer::Refused(how) => format!("refused, {how}"),
             Answer::Trouble(what) => what.clone(),
         };
-        let seen = printable(&seen);
+        let seen = line(&seen).into_owned();
         let word = if passed {
             painted(GOOD, "ok   ")
         } else {
             painted(BAD, "FAIL ")
         };
-        let _ = writeln!(anstream::stdout(), "{word} {name}: {seen}");
+        let _ = writeln!(anstream::stdout(), "{word} {}: {seen}", line(name));
         self.checks.push(Check {
             name: name.to_owned(),
             passed,
@@ -90,7 +90,7 @@ impl Report {
             .checks
             .iter()
             .map(|check| {
-                let (name, seen) = (escaped(&check.name), escaped(&check.seen));
+                let (name, seen) = (html(&check.name), html(&check.seen));
                 let failure = if check.passed {
                     String::new()
                 } else {
@@ -104,13 +104,13 @@ impl Report {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
              <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\">\n{cases}</testsuite>\n",
-            escaped(&self.url),
+            html(&self.url),
             self.len(),
             self.failed()
         )
     }
 
     pub(super) fn json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+        output::to_json(self).unwrap_or_default() + "\n"
     }
 }

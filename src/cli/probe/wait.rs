@@ -33,7 +33,7 @@ impl Passing<'_> {
 
 async fn wait(time: Duration, what: &str) -> anyhow::Result<()> {
     const WIDTH: usize = 30;
-    let mut out = std::io::stderr();
+    let mut out = crate::cli::output::raw_stderr();
     let since = Stopwatch::start();
     loop {
         let passed = since.seconds();

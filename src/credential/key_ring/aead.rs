@@ -1,12 +1,12 @@
 //! Encryption of what is kept in a store that others may read or write.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use ring::hmac::{HMAC_SHA256, Key, sign};
+use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 
 use super::{KeyError, KeyRing, SigningKey, random};
 
 /// Bytes of a key's name in a sealed text.
-const KEY_ID: usize = 2;
+pub(super) const KEY_ID: usize = 2;
 /// Random bytes of the nonce. The key is of one context, under which few texts are sealed.
 const RANDOM: usize = 8;
 /// Bytes of the authentication tag.
@@ -140,12 +140,17 @@ pub(super) fn root(key: &[u8; SigningKey::LEN]) -> Key {
 impl SigningKey {
     /// The key for one purpose and name.
     fn of(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
+        let key = UnboundKey::new(&AES_256_GCM, self.derived(of).as_ref());
+        key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
+    }
+
+    /// The bytes of the key for one purpose and name.
+    pub(super) fn derived(&self, of: SealedFor<'_>) -> Tag {
         let mut context = ring::hmac::Context::with_key(&self.encryption);
         context.update(of.purpose.as_bytes());
         context.update(b"\0");
         context.update(of.name);
-        let key = UnboundKey::new(&AES_256_GCM, context.sign().as_ref());
-        key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
+        context.sign()
     }
 }
 

@@ -29,17 +29,20 @@ impl Connector {
         }
     }
 
-    /// Connects to the primary, or to all of a cluster; `patience` is how long the answer to a
+    /// Connects to the primary, or to all of a cluster; `answer_timeout` is how long the answer to a
     /// command may take (in a cluster, where a server that does not answer must be given up).
     ///
     /// # Errors
     /// [`ConnectError`] with the server's own words.
-    pub(super) async fn connect(&mut self, patience: Duration) -> Result<Connected, ConnectError> {
+    pub(super) async fn connect(
+        &mut self,
+        answer_timeout: Duration,
+    ) -> Result<Connected, ConnectError> {
         let settings = &self.settings;
         let credentials = Credentials::read(settings)?;
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
-                let wire = open::cluster(settings, nodes, &credentials, patience).await?;
+                let wire = open::cluster(settings, nodes, &credentials, answer_timeout).await?;
                 return Ok(Connected { wire, server: None });
             }
             Topology::Standalone(address) => address.clone(),

@@ -1,7 +1,6 @@
 //! How a replica follows the cut-offs in Redis: it reads what has changed, and the whole set, in pages, only at its
 //! start and where the log has a gap. No I/O here.
 
-use crate::revocation::RevocationRule;
 use crate::session::Timestamp;
 use crate::store::cut_offs::{CutOffs, Name};
 
@@ -16,24 +15,6 @@ pub(super) const PAGE: usize = 1000;
 
 /// A member of the set with its score.
 pub(super) type Member = (Vec<u8>, u64);
-
-/// What a rule's member begins with, before its conditions in JSON.
-const RULE: &[u8] = b"revocation rule ";
-
-/// The member of a rule.
-pub(super) fn rule_member(rule: &RevocationRule) -> Vec<u8> {
-    let json = serde_json::to_vec(&rule.conditions).unwrap_or_default();
-    [RULE, &json].concat()
-}
-
-/// The rule of a member; `None` for a member of another program.
-pub(super) fn rule_of((member, score): &Member) -> Option<RevocationRule> {
-    let before = score.checked_sub(RULES)?;
-    Some(RevocationRule {
-        conditions: serde_json::from_slice(member.strip_prefix(RULE)?).ok()?,
-        before: Timestamp::from_millis(before),
-    })
-}
 
 /// A change in the log.
 struct Change {
@@ -207,7 +188,6 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::revocation::RevocationConditions;
     use crate::session::Subject;
     use crate::store::cut_offs::subject_name;
 
@@ -269,18 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_what_was_written_and_a_change_of_rules_is_noticed() {
-        let rule = RevocationRule {
-            conditions: RevocationConditions {
-                host: Some("a.b.c".to_owned()),
-                ..RevocationConditions::default()
-            },
-            before: Timestamp::from_millis(77),
-        };
-        let member = (rule_member(&rule), RULES + 77);
-        assert_eq!(rule_of(&member), Some(rule));
-        assert!(member.0.len() > 16, "no older replica takes it for a name");
-        assert_eq!(rule_of(&(b"something else".to_vec(), RULES)), None);
+    fn a_change_of_rules_is_noticed() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
         progress.changes(head(0), &[], &table);
         assert!(!progress.rules_changed);

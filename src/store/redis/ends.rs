@@ -31,15 +31,15 @@ use crate::telemetry::{Advice, Replica, Replicas};
 pub(super) use super::message::Message;
 
 /// How often a beat is sent.
-const BEAT: Duration = Duration::from_millis(500);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
 /// With how many beats a process says once who it is.
 const BEATS_TO_INTRODUCTION: u64 = 10;
 /// How old the latest beat may be that was heard, before what is heard counts as broken.
-const SILENCE: Duration = Duration::from_secs(2);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the channel is listened to again.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The pause where the server does not allow it.
-const LONG_PAUSE: Duration = Duration::from_secs(30);
+const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// What the operator is told under.
 const SOURCE: &str = "near_cache";
 
@@ -156,7 +156,7 @@ impl RedisStore {
                 let pause = match interruption {
                     Interruption::Passing(why) => {
                         tracing::info!(%why, "ends are not heard; listening again");
-                        PAUSE
+                        RETRY_DELAY
                     }
                     Interruption::Refused(why) => {
                         let line = format!(
@@ -165,7 +165,7 @@ impl RedisStore {
                             self.link.settings().prefix
                         );
                         advice.set(SOURCE, vec![line]);
-                        LONG_PAUSE
+                        DENIED_RETRY_DELAY
                     }
                 };
                 tokio::time::sleep(pause).await;
@@ -249,10 +249,10 @@ impl Following<'_> {
                 let server = servers.get(usize::from(beat.server));
                 wire.clone().ask(server, &publish).await
             });
-            let sent = tokio::time::timeout(SILENCE, try_join_all(sending)).await;
+            let sent = tokio::time::timeout(HEARTBEAT_TIMEOUT, try_join_all(sending)).await;
             match sent {
                 Ok(Ok(_)) => {
-                    let mut pause = std::pin::pin!(tokio::time::sleep(BEAT));
+                    let mut pause = std::pin::pin!(tokio::time::sleep(HEARTBEAT_INTERVAL));
                     loop {
                         tokio::select! {
                             () = &mut pause => break,
@@ -292,7 +292,8 @@ impl Following<'_> {
         loop {
             let silence = Interruption::Passing("no beat is heard".to_owned());
             // Others' messages are no sign that ours come back.
-            let whole = tokio::time::timeout(SILENCE, self.next_whole(&mut messages)).await;
+            let whole =
+                tokio::time::timeout(HEARTBEAT_TIMEOUT, self.next_whole(&mut messages)).await;
             match whole {
                 Ok(Ok(since)) => {
                     self.listener.whole_until(since);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::cut_off_log::{Head, LOG, Member, Progress, RULES, rule_of};
-use super::not_before::{EPOCH_MEMBER, GENERAL};
+use super::cut_off_log::{Head, LOG, Member, Progress, RULES};
+use super::not_before::{EPOCH_MEMBER, GENERAL, all_rules};
 use super::wire::Wire;
 use super::{RedisStore, link};
 use crate::clock::{Clock, Stopwatch};
@@ -18,13 +18,13 @@ use crate::store::StoreError;
 use crate::telemetry::{Advice, Metrics};
 
 /// How often changes are read that nobody announces.
-const PERIOD: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The most time for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most time for one operation to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after an error.
-const RETRY: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long one reading may take before it is reported.
 const READ_SECONDS: f64 = 5.0;
 /// How often old cut-offs are forgotten, in seconds.
@@ -61,16 +61,16 @@ impl RedisStore {
                 if read == Ok(true) && due {
                     let now = self.clock().now();
                     let until = now.minus(policies.current().longest());
-                    match self.forget_cut_offs(until).await {
+                    match self.tidy_up(until).await {
                         Ok(()) => forgotten = Some(Stopwatch::start()),
-                        Err(error) => tracing::debug!(%error, "could not forget old cut-offs"),
+                        Err(error) => tracing::debug!(%error, "could not tidy up the cut-offs"),
                     }
                 }
                 self.report_cut_offs(read.as_ref().err(), advice, metrics);
                 let pause = match read {
-                    Ok(true) => PERIOD,
+                    Ok(true) => POLL_INTERVAL,
                     Ok(false) => Duration::ZERO,
-                    Err(_) => RETRY,
+                    Err(_) => RETRY_DELAY,
                 };
                 tokio::select! {
                     () = self.not_before.changed.notified() => {}
@@ -100,6 +100,12 @@ impl RedisStore {
         self.not_before.reader.lock().await.progress.whole_reads
     }
 
+    /// The last change that this replica has read, with all rules that it reads.
+    #[must_use]
+    pub fn confirmed_change(&self) -> u64 {
+        self.not_before.read_to.load(Ordering::Acquire)
+    }
+
     /// Bytes of memory that the copy takes.
     #[must_use]
     pub fn cut_off_bytes(&self) -> usize {
@@ -124,7 +130,10 @@ impl RedisStore {
             let all = all.await?;
             if all && let Some(change) = reader.progress.complete_to() {
                 self.not_before.complete_at(since);
-                self.not_before.read_to.store(change, Ordering::Release);
+                // Others must not count on this replica for a rule that it does not know.
+                if self.not_before.undecryptable.load(Ordering::Relaxed) == 0 {
+                    self.not_before.read_to.store(change, Ordering::Release);
+                }
                 if std::mem::take(&mut reader.progress.rules_changed) {
                     self.not_before.confirm.notify_one();
                 }
@@ -160,8 +169,7 @@ impl RedisStore {
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
         log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
         log.arg("LIMIT").arg(0).arg(super::cut_off_log::PAGE);
-        let rules = ask.cmd("ZRANGEBYSCORE").arg(&key);
-        rules.arg(RULES).arg(format!("({LOG}")).arg("WITHSCORES");
+        ask.add_command(all_rules(&key));
         let whole = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
             Some(page) => whole.arg(page.from).arg(format!("({RULES}")),
@@ -184,7 +192,7 @@ impl RedisStore {
             table.raise_general(at);
             table.forget(at);
         }
-        self.not_before.rules.add(rules.iter().filter_map(rule_of));
+        self.learn_rules(&rules);
         let head = Head {
             last: last.unwrap_or(0),
             epoch,
@@ -194,6 +202,12 @@ impl RedisStore {
             progress.take_page(page, &members, table);
         }
         Ok(all)
+    }
+
+    /// Forgets the cut-offs of at most `until`, and encrypts rules that are not.
+    async fn tidy_up(&self, until: Timestamp) -> Result<(), StoreError> {
+        self.forget_cut_offs(until).await?;
+        self.seal_rules().await
     }
 
     /// Forgets the cut-offs of at most `until`, in Redis and in the copy.
@@ -228,6 +242,13 @@ impl RedisStore {
         if let Some(error) = error {
             lines.push(format!(
                 "could not read the revocations of other replicas, so each check asks Redis: {error}"
+            ));
+        }
+        let undecryptable = self.not_before.undecryptable.load(Ordering::Relaxed);
+        if undecryptable > 0 {
+            lines.push(format!(
+                "{undecryptable} revocation rules in Redis could not be decrypted, and are not in force: put the key \
+                 back into token.keys that they were written with, or revoke again"
             ));
         }
         if entries > max / 100 * NEARLY_FULL_PERCENT {

@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use super::format::Format;
-use super::{cut_off_log, ends, info, record, stored};
+use super::rule::Parsed;
+use super::{cut_off_log, ends, info, record, rule, stored};
 use crate::credential::{KeyRing, SealedFor, SigningKey};
 use crate::session::{SessionId, State, Timestamp};
 use crate::store::cut_offs::CutOffs;
@@ -81,13 +82,7 @@ pub fn reply(data: &[u8]) {
         if let Some(page) = progress.page() {
             progress.take_page(page, &members, &table);
         }
-        for rule in members.iter().filter_map(cut_off_log::rule_of) {
-            let again = (
-                cut_off_log::rule_member(&rule),
-                cut_off_log::RULES + rule.before.as_millis(),
-            );
-            assert_eq!(cut_off_log::rule_of(&again), Some(rule));
-        }
+        members.iter().for_each(one_member);
     }
     let answer = redis::from_redis_value::<(i64, Option<Vec<u8>>)>(value);
     if let Ok((expiry, bytes)) = answer {
@@ -97,5 +92,21 @@ pub fn reply(data: &[u8]) {
         if let Ok(found) = stored(expiry, bytes, decode) {
             assert!(found.is_none() || (!missing && expiry >= 0));
         }
+    }
+}
+
+/// A member that is a rule is the same rule when it is written again, in either form.
+fn one_member(member: &cut_off_log::Member) {
+    const KEY: &[u8] = b"curfew:not-before";
+    let Some(key_ring) = &*KEY_RING else { return };
+    let Parsed::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
+        return;
+    };
+    for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
+        let again = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
+        assert_eq!(
+            rule::parse(&(again, member.1), KEY, key_ring),
+            Parsed::Rule(rule.clone(), is_current)
+        );
     }
 }

@@ -11,12 +11,12 @@ use crate::session::{SessionId, State};
 use crate::store::StoreError;
 
 /// How long one process may be at it before another begins as well, in milliseconds.
-const LEASE: u64 = 60_000;
+const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
     /// Walks over all sessions, unless that was done under these very policies.
     pub(super) async fn hasten_all(&self, policies: &Policies) -> Result<(), StoreError> {
-        let this = self.patiently();
+        let this = self.background();
         let (done, doing) = (
             this.keys.progress("policies"),
             this.keys.progress("hastening"),
@@ -27,7 +27,12 @@ impl RedisStore {
             return Ok(());
         }
         let mut lease = redis::cmd("SET");
-        lease.arg(&doing).arg(1).arg("NX").arg("PX").arg(LEASE);
+        lease
+            .arg(&doing)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
         if this.repeat::<Option<String>>(&lease).await?.is_none() {
             let other = "another process is at it".to_owned();
             return Err(StoreError::Unavailable(other));

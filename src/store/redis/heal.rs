@@ -10,7 +10,7 @@ use crate::session::{SessionId, State};
 use crate::store::{DeadlineQueue, StoreError};
 
 /// How long one process may be at it before another begins as well, in milliseconds.
-const LEASE: u64 = 60_000;
+const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
     /// Makes the indexes whole, unless they were on these very primaries. Says whether they are
@@ -26,7 +26,12 @@ impl RedisStore {
             return Ok(true);
         }
         let mut lease = redis::cmd("SET");
-        lease.arg(&healing).arg(1).arg("NX").arg("PX").arg(LEASE);
+        lease
+            .arg(&healing)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
         if self.repeat::<Option<String>>(&lease).await?.is_none() {
             return Ok(false);
         }

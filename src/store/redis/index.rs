@@ -16,10 +16,10 @@ use crate::store::{Cursor, Page, StoreError};
 
 /// How long after it was put into an index a session that is not there never comes any more: who
 /// made it has been told that it failed.
-const NEVER_COMES: Duration = Duration::from_secs(5);
+const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many places are read at a time.
-const PART: isize = 1000;
+const PAGE: isize = 1000;
 
 impl RedisStore {
     /// Gives a new session its place, and takes away those of sessions that are long forgotten.
@@ -85,7 +85,7 @@ impl RedisStore {
             if is_last || places.len() > limit {
                 break;
             }
-            offset += PART;
+            offset += PAGE;
         }
         let more = places.len() > limit;
         places.truncate(limit);
@@ -105,9 +105,9 @@ impl RedisStore {
         offset: isize,
     ) -> Result<(Vec<Cursor>, bool), StoreError> {
         let (index, from) = (self.keys.index(subject), from.as_millis());
-        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PART);
+        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE);
         let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        let is_last = part.len() < PART.unsigned_abs();
+        let is_last = part.len() < PAGE.unsigned_abs();
         let own = subject_part(subject);
         let places = part.into_iter().filter_map(|(member, score)| {
             let id = member.strip_prefix(&own)?.try_into().ok()?;
@@ -143,8 +143,8 @@ impl RedisStore {
             }
         }
         if !missing.is_empty() {
-            let (this, subject) = (self.patiently(), subject.clone());
-            let never_comes = NEVER_COMES.max(3 * self.budget);
+            let (this, subject) = (self.background(), subject.clone());
+            let never_comes = CREATE_TIMEOUT.max(3 * self.budget);
             tokio::spawn(async move {
                 tokio::time::sleep(never_comes).await;
                 if let Err(error) = this.forget_missing(&subject, &missing).await {

@@ -60,7 +60,7 @@ impl Schema {
 
 /// How long replicas may take to see that an upgrade has begun: they look every second, for at most five. Then all of them
 /// write the new version.
-const NOTICED: Duration = Duration::from_secs(6);
+const SCHEMA_POLL_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl RedisStore {
     /// Looks at the schema in Redis; ours is written where there is none.
@@ -156,7 +156,7 @@ impl RedisStore {
         self.once::<()>(&note).await?;
         self.upgrade.begin();
         // Another replica may have begun a moment ago.
-        tokio::time::sleep(NOTICED).await;
+        tokio::time::sleep(SCHEMA_POLL_TIMEOUT).await;
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl RedisStore {
         policies: &Policies,
         mut report: impl FnMut(Progress),
     ) -> Result<Progress, StoreError> {
-        let this = self.patiently();
+        let this = self.background();
         if migration == Migration::Upgrade {
             this.begin().await?;
         }

@@ -3,18 +3,20 @@
 //! whenever it loads the session.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::cut_off_log::{EPOCH, LOG, Member, RULES, rule_member, rule_of};
+use super::cut_off_log::{EPOCH, LOG, Member, RULES};
 use super::ends::Message;
 use super::follow_cut_offs::Reader;
+use super::format::Format;
+use super::rule::{self, Parsed};
 use crate::clock::{Clock, SteadyClock};
-use crate::revocation::RevocationRule;
+use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{Session, State, Subject, Timestamp};
 use crate::store::cut_offs::{CutOffs, subject_name};
 use crate::store::revocation_rules::RevocationRules;
@@ -35,6 +37,8 @@ pub(super) struct LocalCopy {
     pub(super) max: usize,
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
+    /// How many rules in Redis could not be decrypted.
+    pub(super) undecryptable: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
     /// Set when a change is announced.
     pub(super) changed: Notify,
@@ -55,6 +59,7 @@ impl LocalCopy {
             // Room for those that Redis gave up a moment ago, or lost.
             table: CutOffs::new(max + max / 8),
             rules: RevocationRules::new(),
+            undecryptable: AtomicUsize::new(0),
             reader: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             confirm: Notify::new(),
@@ -95,18 +100,13 @@ impl RedisStore {
         for name in &names {
             ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
         }
-        let rules = redis::cmd("ZRANGEBYSCORE")
-            .arg(&key)
-            .arg(RULES)
-            .arg(format!("({LOG}"))
-            .arg("WITHSCORES")
-            .clone();
+        let rules = all_rules(&key);
         // Two questions: their answers are of different types.
         let (times, rules) = tokio::try_join!(
             self.repeat::<Vec<Option<u64>>>(&ask),
             self.repeat::<Vec<Member>>(&rules),
         )?;
-        self.not_before.rules.add(rules.iter().filter_map(rule_of));
+        self.learn_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
         if let Some(at) = times.next().flatten() {
             self.not_before.table.raise_general(at);
@@ -118,6 +118,66 @@ impl RedisStore {
         }
         Ok(())
     }
+}
+
+impl RedisStore {
+    /// Takes over the rules in Redis.
+    pub(super) fn learn_rules(&self, members: &[Member]) {
+        let (key, key_ring) = (self.keys.not_before(), self.key_ring.current());
+        let (mut rules, mut undecryptable) = (Vec::new(), 0);
+        for member in members {
+            match rule::parse(member, &key, &key_ring) {
+                Parsed::Rule(rule, _) => rules.push(rule),
+                Parsed::Undecryptable => undecryptable += 1,
+                Parsed::Unknown => {}
+            }
+        }
+        self.not_before.rules.add(rules);
+        let seen = &self.not_before.undecryptable;
+        seen.store(undecryptable, Ordering::Relaxed);
+    }
+
+    /// The member of a rule with these conditions, as all replicas can read it.
+    pub(super) fn rule_member(
+        &self,
+        conditions: &RevocationConditions,
+    ) -> Result<Vec<u8>, StoreError> {
+        let (key, format) = (self.keys.not_before(), self.upgrade.format());
+        let member = rule::encode(conditions, format, &key, &self.key_ring.current());
+        member.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    /// Encrypts the rules that are plain, or were encrypted under another key than the first.
+    pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
+        if self.upgrade.format() == Format::Plain {
+            return Ok(());
+        }
+        let key = self.keys.not_before();
+        let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
+        let key_ring = self.key_ring.current();
+        for member in &members {
+            let Parsed::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
+                continue;
+            };
+            let (old, score) = member;
+            let mut seal = redis::pipe();
+            seal.atomic();
+            // Another replica may have moved its time forward meanwhile.
+            let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
+            add.arg(self.rule_member(&rule.conditions)?);
+            seal.cmd("ZREM").arg(&key).arg(old);
+            self.repeat::<()>(&seal).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks for the rules in the set.
+pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
+    let mut ask = redis::cmd("ZRANGEBYSCORE");
+    ask.arg(key).arg(RULES);
+    ask.arg(format!("({LOG}")).arg("WITHSCORES");
+    ask
 }
 
 /// An epoch for a set that has none.
@@ -179,7 +239,7 @@ impl NotBefore for RedisStore {
     ) -> Result<RuleAdded, StoreError> {
         let key = self.keys.not_before();
         let mut add = self.scripts.rule.key(&key);
-        add.arg(rule_member(rule))
+        add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
             .arg(forget.as_millis())
             .arg(self.link.clock().now().as_millis())

@@ -13,7 +13,7 @@ use super::wire::Wire;
 use crate::secret::Secret;
 
 /// How long sent bytes may stay unacknowledged before a connection counts as broken.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why Redis can't be used. The text never holds the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
@@ -67,10 +67,10 @@ impl Credentials {
 /// Whether the server says of itself that it is a primary.
 pub(super) async fn is_primary(
     connection: &mut MultiplexedConnection,
-    patience: Duration,
+    answer_timeout: Duration,
 ) -> Result<bool, ConnectError> {
     let role = redis::cmd("ROLE");
-    let asked = tokio::time::timeout(patience, role.query_async(connection)).await;
+    let asked = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
     let answer: Vec<redis::Value> =
         asked.map_err(|_| ConnectError::Server("no answer".to_owned()))??;
     let role: Option<String> = answer
@@ -142,7 +142,7 @@ pub(super) async fn cluster(
     settings: &RedisSettings,
     nodes: &[Address],
     credentials: &Credentials,
-    patience: Duration,
+    answer_timeout: Duration,
 ) -> Result<Wire, ConnectError> {
     let nodes = nodes
         .iter()
@@ -150,7 +150,7 @@ pub(super) async fn cluster(
         .collect::<Result<Vec<_>, _>>()?;
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(settings.connect_timeout)
-        .response_timeout(patience)
+        .response_timeout(answer_timeout)
         // The caller's own time limit is the one that counts.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
@@ -220,6 +220,6 @@ fn connection_info(
 fn tcp_settings() -> TcpSettings {
     let settings = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    let settings = settings.set_user_timeout(TCP_USER_TIMEOUT);
     settings
 }

@@ -38,8 +38,8 @@ impl RedisStore {
         if wanted == 0 {
             return Replication::default();
         }
-        let patience = settings.wait_timeout + settings.command_timeout;
-        let waited = tokio::time::timeout(patience, self.wait_for_replicas(write, key)).await;
+        let total = settings.wait_timeout + settings.command_timeout;
+        let waited = tokio::time::timeout(total, self.wait_for_replicas(write, key)).await;
         let confirmed = match waited {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(error)) => {
@@ -60,8 +60,8 @@ impl RedisStore {
         let waiting = match kept.take() {
             Some(waiting) if waiting.incarnation == incarnation => waiting,
             _ => {
-                let patience = timeout + settings.command_timeout;
-                let wire = link::separate(settings, patience).await;
+                let total = timeout + settings.command_timeout;
+                let wire = link::separate(settings, total).await;
                 Waiting {
                     wire: wire.map_err(|error| StoreError::Unavailable(error.to_string()))?,
                     incarnation,

@@ -13,14 +13,14 @@ use crate::store::StoreError;
 use crate::telemetry::Advice;
 
 /// How often a replica looks whether the keys have changed.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long one process may be at it before another begins as well, in milliseconds.
-const LEASE: u64 = 60_000;
+const LEASE_MILLIS: u64 = 60_000;
 /// While records were found under another key, the walk is repeated after so long: a replica with the old keys may go on
 /// writing.
-const AGAIN: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// How old a count becomes.
-const RECOUNT: Duration = Duration::from_secs(6 * 3600);
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
 /// How often a replica walks with the same keys while it finds records under others.
 const MAX_WALKS: u32 = 5;
@@ -39,7 +39,11 @@ struct Walked {
 impl Walked {
     /// Whether there is no need to walk with the keys of these names.
     fn is_enough(&self, names: &str) -> bool {
-        let pause = if self.again { AGAIN } else { RECOUNT };
+        let pause = if self.again {
+            RETRY_INTERVAL
+        } else {
+            RECOUNT_INTERVAL
+        };
         self.names == names && self.ended.seconds() < pause.as_secs_f64()
     }
 }
@@ -93,7 +97,7 @@ impl RedisStore {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
                 tracing::debug!(%error, "sealing records again has to be tried again");
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
@@ -124,7 +128,12 @@ impl RedisStore {
             return Ok(());
         }
         let mut lease = redis::cmd("SET");
-        lease.arg(&doing).arg(1).arg("NX").arg("PX").arg(LEASE);
+        lease
+            .arg(&doing)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
         if self.repeat::<Option<String>>(&lease).await?.is_none() {
             return Ok(());
         }
@@ -138,7 +147,11 @@ impl RedisStore {
             again,
             ended: Stopwatch::start(),
         });
-        let due = now.plus(if again { AGAIN } else { RECOUNT });
+        let due = now.plus(if again {
+            RETRY_INTERVAL
+        } else {
+            RECOUNT_INTERVAL
+        });
         let note = format!(
             "{} {names} {}, counted {now}",
             due.as_millis(),
@@ -162,7 +175,7 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis failed; what was done is done.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
-        let this = self.patiently();
+        let this = self.background();
         let mut wire = this.link.wire(this.budget).await?;
         let mut count = SealCount::default();
         for server in scan::servers(&mut wire).await? {

@@ -8,7 +8,7 @@ use super::open::{self, ConnectError, Credentials};
 use super::settings::{Address, RedisSettings};
 
 /// The most time that one sentinel gets to answer.
-const PATIENCE: Duration = Duration::from_millis(300);
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The sentinels of a primary, and the connections to them.
 pub(super) struct Sentinels {
@@ -48,7 +48,7 @@ impl Sentinels {
         let name = &self.name;
         let asked = self.places.iter_mut().map(async |(address, connection)| {
             let asked = ask(address, connection, name, settings);
-            let answer = match tokio::time::timeout(PATIENCE, asked).await {
+            let answer = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
                 Ok(answer) => answer,
                 Err(_) => Err(ConnectError::Server("no answer".to_owned())),
             };

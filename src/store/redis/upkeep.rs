@@ -30,7 +30,7 @@ impl RedisStore {
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
-        let patient = self.patiently();
+        let patient = self.background();
         let mut counted = 0;
         let quick = async {
             loop {

@@ -9,7 +9,7 @@ use crate::store::{Batch, SessionWalk, StoreError};
 #[async_trait]
 impl SessionWalk for RedisStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
-        let this = self.patiently();
+        let this = self.background();
         let mut wire = this.link.wire(this.budget).await?;
         for server in scan::servers(&mut wire).await? {
             let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);

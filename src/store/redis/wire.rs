@@ -15,7 +15,7 @@ pub(super) enum Wire {
 }
 
 /// The most time for a question to single servers, which nobody waits for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Wire {
     /// Asks every primary the same, and says who answered what. A single server has no address
@@ -68,7 +68,7 @@ impl Wire {
 
 /// An answer within the time for it: a server that hangs would keep us waiting for ever.
 async fn in_time(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }

@@ -5,6 +5,8 @@ pub enum Action {
     SessionCreated,
     /// A session has ended.
     SessionEnded,
+    /// A session was made older.
+    SessionAged,
     /// A session is ended because its subject signed in again and may have no more.
     SessionDisplaced,
     /// All sessions of a subject that started before a time have ended.
@@ -45,9 +47,10 @@ pub enum Action {
 
 impl Action {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::SessionCreated,
         Self::SessionEnded,
+        Self::SessionAged,
         Self::SessionDisplaced,
         Self::SubjectRevoked,
         Self::RevocationDeclared,
@@ -74,6 +77,7 @@ impl Action {
         match self {
             Self::SessionCreated => "session.created",
             Self::SessionEnded => "session.ended",
+            Self::SessionAged => "session.aged",
             Self::SessionDisplaced => "session.displaced",
             Self::SubjectRevoked => "subject.revoked",
             Self::RevocationDeclared => "revocation.declared",

@@ -1,5 +1,8 @@
 //! What becomes of sessions.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
 use super::{Action, event};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
@@ -86,9 +89,23 @@ pub fn session_came_back(id: SessionId, tombstone: &Session) {
     }, "the store had lost the end of a session; it was ended again");
 }
 
+/// A session was made older, in an installation for tests.
+pub fn session_aged(id: SessionId, session: &Session, by: Duration, actor: &Actor) {
+    event!(warn, Action::SessionAged, "success", actor, {
+        user.id = session.user_id(),
+        curfew.session.id = %id,
+        curfew.session.aged_by = humantime::format_duration(by).to_string(),
+    }, "session aged");
+}
+
 /// A request was allowed although the store could not be asked, as its policy says.
-pub fn session_degraded(id: SessionId, session: &Session, contract: &'static str) {
-    let actor = Actor::user(&session.subject, None);
+pub fn session_degraded(
+    id: SessionId,
+    session: &Session,
+    contract: &'static str,
+    address: Option<IpAddr>,
+) {
+    let actor = Actor::user(&session.subject, address);
     event!(info, Action::SessionDegraded, "success", &actor, {
         user.id = session.subject.as_str(),
         curfew.session.id = %id,
@@ -103,7 +120,7 @@ pub fn session_elsewhere(
     id: SessionId,
     session: &Session,
     differs: &'static str,
-    address: Option<std::net::IpAddr>,
+    address: Option<IpAddr>,
 ) {
     // Whoever uses it may not be its subject.
     event!(warn, Action::SessionElsewhere, "failure", &Actor::anonymous(address), {

@@ -69,7 +69,8 @@ fn write_all() -> Vec<Seen> {
         let actor = Actor::new(ActorKind::AdminToken, "ops", address);
         let mut session = session_of("alice", START);
         session_created(id, &session, &actor);
-        session_degraded(id, &session, "auth-request");
+        session_degraded(id, &session, "auth-request", address);
+        session_aged(id, &session, std::time::Duration::from_secs(60), &actor);
         session_elsewhere(id, &session, "address", address);
         session.end(EndReason::Revoked, START);
         session_ended(
@@ -218,6 +219,8 @@ fn an_event_says_who_what_and_where() {
     ] {
         assert_eq!(created[field], value, "{field}");
     }
+    assert_eq!(of("session.degraded")["source.ip"], "203.0.113.7");
+    assert_eq!(of("session.aged")["curfew.session.aged_by"], "1m");
     let denied = of("session.denied");
     for (field, value) in [
         ("event.reason", "idle_timeout"),

@@ -1,0 +1,31 @@
+use std::io::Write;
+
+use super::table::Table;
+use super::{lint, output, probe};
+use crate::escape::tests::{Form, Output};
+use crate::escape::{Escaped, line, lines};
+
+/// A text as commands print it.
+pub(crate) fn outputs(text: &str) -> Vec<Output> {
+    let mut table = Table::new(["SUBJECT", "POLICY"]);
+    table.row([text.to_owned(), text.to_owned()]);
+    let mut printed = Vec::new();
+    writeln!(Escaped::new(&mut printed, lines), "name {}", line(text)).unwrap();
+    let printed = String::from_utf8(printed).unwrap();
+    let json = output::to_json(&serde_json::json!({ text: [text] })).unwrap();
+    let junit = probe::tests::junit(text);
+    vec![
+        ("table", Form::Text, table.to_string()),
+        ("line of a command", Form::Text, printed),
+        ("JSON of a command", Form::Json, json),
+        ("finding of lint", Form::Text, lint::tests::finding(text)),
+        ("report of probe for JUnit", Form::Markup, junit),
+    ]
+}
+
+#[test]
+fn what_is_written_in_lines_keeps_its_lines() {
+    let mut printed = Vec::new();
+    write!(Escaped::new(&mut printed, lines), "a\u{1b}[2J\nb\u{202e}\n").unwrap();
+    assert_eq!(printed, b"a\\u{1b}[2J\nb\\u{202e}\n");
+}

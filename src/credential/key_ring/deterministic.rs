@@ -1,0 +1,150 @@
+//! Encryption of texts that must stay the same for the same plain text, such as members of a set.
+
+use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
+use aes_gcm_siv::{Aes256GcmSiv, Nonce};
+
+use super::aead::{KEY_ID, SealedFor, Unsealable};
+use super::{KeyError, KeyRing, SigningKey};
+
+/// Bytes of a nonce (RFC 8452).
+const NONCE: usize = 12;
+
+impl KeyRing {
+    /// Encrypts and authenticates `plain` under the first key, with AES-256-GCM-SIV (RFC 8452), behind `head`, which is
+    /// authenticated. The nonce is fixed, so the same text is encrypted the same: who reads two of them sees that they
+    /// are equal, and how long they are, and nothing else. Each purpose and name has a key of its own (HMAC-SHA-256).
+    ///
+    /// # Errors
+    /// [`KeyError::Empty`] when there is no key.
+    pub fn encrypt_same(
+        &self,
+        of: SealedFor<'_>,
+        head: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        let key = self.keys.first().ok_or(KeyError::Empty)?;
+        let mut text = [head, &key.id[..KEY_ID]].concat();
+        let (msg, aad) = (plain, &text[..]);
+        let secret = key
+            .deterministic(of)?
+            .encrypt(&Nonce::from([0; NONCE]), Payload { msg, aad })
+            .map_err(|_| KeyError::NotAKey)?;
+        text.extend(secret);
+        Ok(text)
+    }
+
+    /// What [`KeyRing::encrypt_same`] encrypted for the same purpose and name behind `head` bytes, under any key of
+    /// this ring.
+    ///
+    /// # Errors
+    /// [`Unsealable`].
+    pub fn decrypt_same(
+        &self,
+        of: SealedFor<'_>,
+        head: usize,
+        text: &[u8],
+    ) -> Result<Vec<u8>, Unsealable> {
+        let (aad, msg) = text
+            .split_at_checked(head + KEY_ID)
+            .ok_or(Unsealable::Forged)?;
+        let mut outcome = Err(Unsealable::UnknownKey);
+        // Two keys may have the same short name.
+        for key in self
+            .keys
+            .iter()
+            .filter(|key| key.id[..KEY_ID] == aad[head..])
+        {
+            let key = key.deterministic(of).map_err(|_| Unsealable::Forged)?;
+            match key.decrypt(&Nonce::from([0; NONCE]), Payload { msg, aad }) {
+                Ok(plain) => return Ok(plain),
+                Err(_) => outcome = Err(Unsealable::Forged),
+            }
+        }
+        outcome
+    }
+}
+
+impl SigningKey {
+    fn deterministic(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
+        let key = self.derived(of);
+        Aes256GcmSiv::new_from_slice(key.as_ref()).map_err(|_| KeyError::NotAKey)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RULE: SealedFor<'_> = SealedFor {
+        purpose: "rule 1",
+        name: b"curfew:not-before",
+    };
+
+    fn key() -> SigningKey {
+        SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_same_text_is_encrypted_the_same_and_opens_for_its_purpose_alone() {
+        let (old, new) = (key(), key());
+        let ring = KeyRing::new(vec![old.clone()]).unwrap();
+        let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
+        assert_eq!(ring.encrypt_same(RULE, b"x", b"the group").unwrap(), text);
+        assert!(!text.windows(5).any(|window| window == b"group"));
+        assert_eq!(ring.decrypt_same(RULE, 1, &text).unwrap(), b"the group");
+        assert_ne!(ring.encrypt_same(RULE, b"x", b"the groups").unwrap(), text);
+        let rotated = KeyRing::new(vec![new.clone(), old]).unwrap();
+        assert_eq!(rotated.decrypt_same(RULE, 1, &text).unwrap(), b"the group");
+        assert_ne!(
+            rotated.encrypt_same(RULE, b"x", b"the group").unwrap(),
+            text
+        );
+        let removed = KeyRing::new(vec![new]).unwrap();
+        assert_eq!(
+            removed.decrypt_same(RULE, 1, &text),
+            Err(Unsealable::UnknownKey)
+        );
+        for other in [
+            SealedFor {
+                purpose: "rule 2",
+                ..RULE
+            },
+            SealedFor {
+                name: b"other:not-before",
+                ..RULE
+            },
+        ] {
+            assert_eq!(ring.decrypt_same(other, 1, &text), Err(Unsealable::Forged));
+        }
+    }
+
+    /// A key and a text of RFC 8452, appendix C.2: it is the cipher that it says it is.
+    #[test]
+    fn the_cipher_is_the_one_of_the_rfc() {
+        let mut key = [0; 32];
+        key[0] = 1;
+        let mut nonce = [0; NONCE];
+        nonce[0] = 3;
+        let cipher = Aes256GcmSiv::new_from_slice(&key).unwrap();
+        let plain: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];
+        let text = cipher.encrypt(&Nonce::from(nonce), plain).unwrap();
+        let hex: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "c2ef328e5c71c83b843122130f7364b761e0b97427e3df28");
+    }
+
+    proptest! {
+        /// No changed byte, and no changed length, opens.
+        #[test]
+        fn a_changed_text_does_not_open(at in 0..28_usize, bit in 0..8_u8) {
+            let ring = KeyRing::new(vec![key()]).unwrap();
+            let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
+            let mut changed = text.clone();
+            changed[at] ^= 1 << bit;
+            prop_assert!(ring.decrypt_same(RULE, 1, &changed).is_err());
+            prop_assert!(ring.decrypt_same(RULE, 1, &text[..at]).is_err());
+            prop_assert!(ring.decrypt_same(RULE, 1, &[&text[..], b"x"].concat()).is_err());
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Every output, with every kind of character that could mislead.
+
+use crate::escape::*;
+
+/// Characters of each kind, and what each could do.
+const CHARACTERS: [(char, &str); 27] = [
+    ('\0', "ends a text"),
+    ('\u{7}', "rings"),
+    ('\u{8}', "takes back what is before it"),
+    ('\t', "is a column"),
+    ('\n', "begins a line"),
+    ('\r', "writes over the line"),
+    ('\u{1b}', "begins a command for the terminal"),
+    ('\u{7f}', "deletes"),
+    ('\u{85}', "begins a line"),
+    ('\u{9b}', "begins a command for the terminal"),
+    ('\u{ad}', "is not seen"),
+    ('\u{61c}', "changes the direction"),
+    ('\u{200b}', "is not seen"),
+    ('\u{200c}', "is not seen"),
+    ('\u{200d}', "joins"),
+    ('\u{200e}', "changes the direction"),
+    ('\u{200f}', "changes the direction"),
+    ('\u{2028}', "begins a line"),
+    ('\u{2029}', "begins a paragraph"),
+    ('\u{202a}', "embeds a direction"),
+    ('\u{202e}', "turns the order round"),
+    ('\u{2060}', "is not seen"),
+    ('\u{2066}', "isolates a direction"),
+    ('\u{2069}', "ends an isolate"),
+    ('\u{feff}', "is not seen"),
+    ('\u{fffb}', "ends an annotation"),
+    ('\u{e0041}', "is not seen"),
+];
+
+/// What would be another field, another value, or markup, if an output took it for that.
+const FORGED: &str = "\" user.id=\"root\" <b>";
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Text for people.
+    Text,
+    /// Lines of `name=value`.
+    Fields,
+    /// JSON, a value a line or one in all.
+    Json,
+    /// HTML or XML.
+    Markup,
+}
+
+/// An output of a text.
+pub(crate) type Output = (&'static str, Form, String);
+
+/// All that a text from outside gets into.
+async fn outputs(text: &str) -> Vec<Output> {
+    let mut all = crate::telemetry::logging::tests::outputs(text);
+    all.extend(crate::telemetry::metrics::tests::outputs(text));
+    all.extend(crate::cli::tests::outputs(text));
+    all.extend(crate::webhook::tests::outputs(text));
+    all.extend(crate::browser::tests::outputs(text).await);
+    all.extend(crate::admin::tests::outputs(text).await);
+    all
+}
+
+/// Whether a string is in a JSON value.
+fn holds(value: &serde_json::Value, text: &str) -> bool {
+    match value {
+        serde_json::Value::String(found) => found.contains(text),
+        serde_json::Value::Array(all) => all.iter().any(|it| holds(it, text)),
+        serde_json::Value::Object(all) => all
+            .iter()
+            .any(|(name, it)| name.contains(text) || holds(it, text)),
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn no_output_shows_a_character_that_misleads() {
+    let harmless = outputs("axb").await;
+    for (name, _, shown) in &harmless {
+        assert!(shown.contains("axb"), "{name} does not show it:\n{shown}");
+    }
+    for (character, does) in CHARACTERS {
+        let text = format!("a{character}b{FORGED}");
+        for (name, form, shown) in outputs(&text).await {
+            let (_, _, harmless) = harmless.iter().find(|(it, ..)| *it == name).unwrap();
+            let context = || format!("{name}: {character:?} {does}\n{shown:?}");
+            let own_lines = character == '\n' || !shown.contains(character);
+            assert!(own_lines, "{}", context());
+            if form != Form::Markup {
+                let (lines, expected) = (shown.lines().count(), harmless.lines().count());
+                assert_eq!(lines, expected, "{}", context());
+            }
+            match form {
+                Form::Text => {}
+                Form::Fields => assert!(!shown.contains(" user.id=\"root\""), "{}", context()),
+                Form::Markup => assert!(!shown.contains("<b>"), "{}", context()),
+                Form::Json => {
+                    let values = serde_json::Deserializer::from_str(&shown).into_iter();
+                    let values: Result<Vec<serde_json::Value>, _> = values.collect();
+                    let values = values.unwrap_or_else(|error| panic!("{error}: {}", context()));
+                    assert!(values.iter().any(|it| holds(it, &text)), "{}", context());
+                }
+            }
+        }
+    }
+}
+
+/// What is shown of such a character can be read, and is not taken for another text.
+#[test]
+fn what_is_shown_says_which_character_it_is() {
+    let text = "a\u{202e}b\n\u{1b}[2J";
+    assert_eq!(line(text), r"a\u{202e}b\n\u{1b}[2J");
+    assert_eq!(lines(text), "a\\u{202e}b\n\\u{1b}[2J");
+    assert_eq!(quoted("a\"\\\u{200b}"), r#""a\"\\\u{200b}""#);
+    assert_eq!(value("redis:6379"), "redis:6379");
+    for (text, shown) in [("", r#""""#), ("a b", r#""a b""#), ("a=b", r#""a=b""#)] {
+        assert_eq!(value(text), shown);
+    }
+    assert_eq!(
+        json("{\n\"a\": \"\u{e0041}\u{7f}\"}"),
+        "{\n\"a\": \"\\udb40\\udc41\\u007f\"}"
+    );
+    assert_eq!(metrics("a{b=\"\u{202e}\"} 1\n"), "a{b=\"\\\\u{202e}\"} 1\n");
+    assert_eq!(html("<\u{202e}>"), r"&lt;\u{202e}&gt;");
+    assert_eq!(html_value("\"\u{202e}\u{7}"), r"&quot;&#x202e;\u{7}");
+}
+
+#[test]
+fn other_text_stays_as_it_is() {
+    for text in [
+        "",
+        "alice@example.com",
+        "Zoë Öz",
+        "أليس",
+        "田中",
+        "👍",
+        "a b\u{a0}c",
+    ] {
+        assert!(
+            matches!(line(text), Cow::Borrowed(same) if same == text),
+            "{text}"
+        );
+        assert_eq!(json(text), text);
+        assert_eq!(html(text), text);
+        assert_eq!(metrics(text), text);
+    }
+}

@@ -1,0 +1,162 @@
+//! A revocation rule as a member of the sorted set. The same conditions are the same member, so that a script can move
+//! its time, which is the score.
+
+use super::cut_off_log::{Member, RULES};
+use super::format::Format;
+use crate::credential::{KeyError, KeyRing, SealedFor};
+use crate::revocation::{RevocationConditions, RevocationRule};
+use crate::session::Timestamp;
+
+/// What a member begins with that an older program reads: its conditions in JSON follow.
+const PLAIN: &[u8] = b"revocation rule ";
+/// What a sealed member begins with.
+const SEALED: &[u8] = b"sealed revocation rule ";
+/// The conditions are padded to a multiple of this, so that the length says little about a name.
+const PADDING: usize = 64;
+
+/// What a member is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Parsed {
+    /// A rule, and whether it is sealed under the first key.
+    Rule(RevocationRule, bool),
+    /// A sealed rule that no key of the ring opens.
+    Undecryptable,
+    /// A member of another program.
+    Unknown,
+}
+
+/// The member of a rule in the set under `key`.
+///
+/// # Errors
+/// [`KeyError::Empty`] when there is no key.
+pub(super) fn encode(
+    conditions: &RevocationConditions,
+    format: Format,
+    key: &[u8],
+    key_ring: &KeyRing,
+) -> Result<Vec<u8>, KeyError> {
+    let mut json = serde_json::to_vec(conditions).unwrap_or_default();
+    if format == Format::Plain {
+        return Ok([PLAIN, &json].concat());
+    }
+    // White space after JSON means nothing.
+    json.resize(json.len().next_multiple_of(PADDING), b' ');
+    key_ring.encrypt_same(sealed_for(key), SEALED, &json)
+}
+
+/// What a member of the set under `key` is.
+pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) -> Parsed {
+    let Some(before) = score.checked_sub(RULES) else {
+        return Parsed::Unknown;
+    };
+    let rule = |json: &[u8], is_current| {
+        let conditions = serde_json::from_slice(json).ok()?;
+        let before = Timestamp::from_millis(before);
+        Some(Parsed::Rule(
+            RevocationRule { conditions, before },
+            is_current,
+        ))
+    };
+    if let Some(json) = member.strip_prefix(PLAIN) {
+        return rule(json, false).unwrap_or(Parsed::Unknown);
+    }
+    if !member.starts_with(SEALED) {
+        return Parsed::Unknown;
+    }
+    let opened = key_ring.decrypt_same(sealed_for(key), SEALED.len(), member);
+    let is_current = key_ring.is_current(SEALED.len(), member);
+    opened
+        .ok()
+        .and_then(|json| rule(&json, is_current))
+        .unwrap_or(Parsed::Undecryptable)
+}
+
+const fn sealed_for(key: &[u8]) -> SealedFor<'_> {
+    SealedFor {
+        purpose: "revocation rule 1",
+        name: key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::SigningKey;
+
+    const KEY: &[u8] = b"curfew:not-before";
+
+    fn ring(keys: &[char]) -> KeyRing {
+        let key = |of: &char| SigningKey::parse(&of.to_string().repeat(43)).unwrap();
+        KeyRing::new(keys.iter().map(key).collect()).unwrap()
+    }
+
+    fn rule(group: &str) -> RevocationRule {
+        RevocationRule {
+            conditions: RevocationConditions {
+                group: Some(group.to_owned()),
+                host: Some("app.example.com".to_owned()),
+                ..RevocationConditions::default()
+            },
+            before: Timestamp::from_millis(77),
+        }
+    }
+
+    #[test]
+    fn a_rule_is_what_was_written_in_either_form() {
+        let (ring, rule) = (ring(&['A']), rule("staff"));
+        let member = |format| encode(&rule.conditions, format, KEY, &ring).unwrap();
+        for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
+            let member = member(format);
+            assert_eq!(
+                member,
+                encode(&rule.conditions, format, KEY, &ring).unwrap()
+            );
+            assert!(member.len() > 16, "no older replica takes it for a name");
+            let parsed = parse(&(member, RULES + 77), KEY, &ring);
+            assert_eq!(parsed, Parsed::Rule(rule.clone(), is_current));
+        }
+        let sealed = member(Format::Sealed);
+        for name in ["staff", "group", "app.example.com"] {
+            let found = sealed.windows(name.len()).any(|it| it == name.as_bytes());
+            assert!(!found, "{name}");
+        }
+        let short = encode(
+            &super::tests::rule("a").conditions,
+            Format::Sealed,
+            KEY,
+            &ring,
+        );
+        assert_eq!(
+            short.unwrap().len(),
+            sealed.len(),
+            "the length says nothing"
+        );
+    }
+
+    #[test]
+    fn a_member_that_does_not_open_is_not_taken_for_none() {
+        let (ring, conditions) = (ring(&['A']), rule("staff").conditions);
+        let sealed = encode(&conditions, Format::Sealed, KEY, &ring).unwrap();
+        let parsed = |member: &[u8], key, keys: &[char]| {
+            parse(
+                &(member.to_vec(), RULES + 1),
+                key,
+                &super::tests::ring(keys),
+            )
+        };
+        let mut changed = sealed.clone();
+        changed[SEALED.len() + 4] ^= 1;
+        for (member, key, keys) in [
+            (&sealed, KEY, ['E']),
+            (&sealed, b"other:not-before", ['A']),
+            (&changed, KEY, ['A']),
+        ] {
+            assert_eq!(parsed(member, key, &keys), Parsed::Undecryptable);
+        }
+        assert!(matches!(
+            parsed(&sealed, KEY, &['E', 'A']),
+            Parsed::Rule(_, false)
+        ));
+        assert_eq!(parsed(b"something else", KEY, &['A']), Parsed::Unknown);
+    }
+}

@@ -1,0 +1,197 @@
+//! A name that turns text round, hides a part and holds what looks like a field of a log: nothing that a process shows has
+//! its characters raw, but for what programs compare.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::support::backend::Backend;
+use crate::support::curfew::Curfew;
+
+const NAME: &str = "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
+const HIDDEN: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
+
+fn assert_escaped(output: &str, text: &str) {
+    assert!(text.contains("eve"), "{output} does not show it:\n{text}");
+    assert!(!text.contains(HIDDEN), "{output}: {text:?}");
+}
+
+fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
+    Setup::memory()
+        .set_plain("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
+        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+}
+
+async fn body(url: String, name: &str, value: &str) -> String {
+    let response = client().get(url).header(name, value).send().await;
+    response.unwrap().text().await.unwrap()
+}
+
+async fn console_cookie(setup: &Setup, curfew: &Curfew) -> String {
+    let response = client()
+        .post(format!("http://{}/console/sign-in", curfew.admin))
+        .header("sec-fetch-site", "same-origin")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("token={}", setup.admin_token))
+        .send()
+        .await
+        .unwrap();
+    let line = response.headers()["set-cookie"].to_str().unwrap();
+    line.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
+    let hook = Backend::start().await;
+    let setup = Setup::memory()
+        .set("LOG__FORMAT", "human")
+        .set(
+            "EVENTS__WEBHOOK_URL",
+            &format!("http://{}/hook", hook.address),
+        )
+        .set(
+            "EVENTS__WEBHOOK_SECRET",
+            &format!("whsec_{}", STANDARD.encode([7; 32])),
+        );
+    let curfew = setup.start();
+    let attributes = json!({ "groups": [NAME], "email": NAME });
+    let session = curfew.sign_in_with(NAME, attributes).await;
+
+    // The application compares it, so it is told the name as it is.
+    let answer = client()
+        .get(format!("http://{}/auth-request", curfew.check))
+        .header("x-original-url", "https://app.example.com/")
+        .header("x-original-method", "GET")
+        .header("cookie", session.cookie())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        answer.headers()["x-session-user"].as_bytes(),
+        NAME.as_bytes()
+    );
+
+    let shell = shell(&setup, &curfew);
+    for arguments in [
+        &["sessions", "list"][..],
+        &["sessions", "list", "--json"],
+        &["sessions", "show", &session.id],
+        &["sessions", "show", &session.id, "--json"],
+    ] {
+        let output = run(&shell, arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_escaped(&arguments.join(" "), &text(&output.stdout));
+    }
+    let json = text(&run(&shell, &["sessions", "show", &session.id, "--json"]).stdout);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["subject"], NAME);
+
+    let bearer = format!("Bearer {}", setup.admin_token);
+    let listed = body(
+        format!("http://{}/api/v1/sessions", curfew.admin),
+        "authorization",
+        &bearer,
+    );
+    assert_escaped("the admin API", &listed.await);
+    let url = format!("http://{}/.curfew/session", curfew.browser);
+    let status = body(url, "cookie", &session.cookie()).await;
+    assert_escaped("the status", &status);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["subject"], NAME);
+
+    let cookie = console_cookie(&setup, &curfew).await;
+    for path in [
+        "/console/".to_owned(),
+        format!("/console/sessions/{}", session.id),
+        "/console/health".to_owned(),
+        "/console/?subject=eve%E2%80%AE%3Cb%3E".to_owned(),
+    ] {
+        let page = body(format!("http://{}{path}", curfew.admin), "cookie", &cookie).await;
+        assert_escaped(&path, &page);
+        assert!(!page.contains("<b>"), "{page}");
+    }
+
+    curfew.age(&session, "1h").await;
+    assert_eq!(curfew.check(&session).await, denied("idle_timeout"));
+    let mut sent = Vec::new();
+    eventually("the webhook is called", async || {
+        sent.extend(hook.take());
+        !sent.is_empty()
+    })
+    .await;
+    let message = text(&sent[0].body);
+    assert_escaped("the webhook", &message);
+    let message: Value = serde_json::from_str(&message).unwrap();
+    assert_eq!(message["data"]["subject"], NAME);
+    assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN));
+
+    eventually("it is logged", async || {
+        curfew.log().contains("request denied")
+    })
+    .await;
+    let log = curfew.log();
+    assert_escaped("the log", &log);
+    assert!(!log.contains(" user.id=\"root\""), "{log}");
+    let denied: Vec<_> = log
+        .lines()
+        .filter(|it| it.contains("request denied"))
+        .collect();
+    assert_eq!(denied.len(), 1, "{log}");
+    assert!(
+        denied[0].contains(
+            r#" user.id="eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>""#
+        ),
+        "{}",
+        denied[0]
+    );
+}
+
+/// A file that is read, and an argument that is repeated.
+#[test]
+fn what_commands_print_of_files_and_arguments_is_escaped() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("curfew.yaml");
+    std::fs::write(&path, "eve\u{202e}\u{1b}[2J: 1\n").ok();
+    let path = path.to_str().unwrap();
+    for arguments in [
+        &["check-config", "--config", path][..],
+        &["lint", "/no/eve\u{202e}\u{1b}[2J.conf"],
+        &["explain", "--recording", "/no/eve\u{202e}\u{1b}[2J.json"],
+        &["sessions", "show", "eve\u{202e}\u{1b}[2J"],
+    ] {
+        let output = run(&Setup::memory(), arguments);
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        assert!(!output.status.success(), "{shown}");
+        assert!(
+            !shown.contains(['\u{202e}', '\u{1b}']),
+            "{arguments:?}: {shown:?}"
+        );
+    }
+}
+
+/// Who made a session older, and from where.
+#[tokio::test]
+async fn ageing_is_audited_and_so_is_the_client_that_finds_a_session_past_its_limit() {
+    let curfew = Setup::memory().start();
+    let session = curfew.sign_in("alice").await;
+    curfew.age(&session, "1h").await;
+    let request = client().get(format!("http://{}/auth-request", curfew.check));
+    let request = request
+        .header("x-original-url", "https://app.example.com/")
+        .header("x-original-method", "GET")
+        .header("x-forwarded-for", "203.0.113.9")
+        .header("cookie", session.cookie());
+    assert_eq!(request.send().await.unwrap().status(), 401);
+    eventually("it is audited", async || {
+        !curfew.audited("session.ended").is_empty()
+    })
+    .await;
+    let aged = &curfew.audited("session.aged")[0];
+    assert_eq!(aged["user.id"], "alice");
+    assert_eq!(aged["curfew.session.aged_by"], "1h");
+    assert_eq!(aged["curfew.actor.kind"], "admin_token");
+    assert_eq!(aged["source.ip"], "127.0.0.1");
+    let ended = &curfew.audited("session.ended")[0];
+    assert_eq!(ended["curfew.actor.kind"], "policy");
+    assert_eq!(ended["source.ip"], "203.0.113.9");
+}

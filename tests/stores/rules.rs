@@ -1,0 +1,138 @@
+//! Revocation rules in Redis: a dump shows no name, replicas of the version before are read and can read, and a rule that
+//! does not open is reported.
+
+use curfew::revocation::{RevocationConditions, RevocationRule};
+use curfew::store::{NotBefore, RuleAdded};
+use curfew::telemetry::{Advice, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::support::redis::RedisServer;
+
+const KEY: &[u8] = b"test:not-before";
+const FORGET: Timestamp = Timestamp::from_millis(1000);
+/// Names in conditions that occur nowhere else.
+const NAMES: [&str; 3] = [
+    "night-shift-nurses",
+    "ward7.example.com",
+    "https://id.example",
+];
+
+fn rule() -> RevocationRule {
+    let [group, host, provider] = NAMES.map(|name| Some(name.to_owned()));
+    RevocationRule {
+        conditions: RevocationConditions {
+            group,
+            host,
+            provider,
+            ..RevocationConditions::default()
+        },
+        before: now(),
+    }
+}
+
+/// All that the server keeps, as it writes it to a disk.
+fn dump(server: &RedisServer) -> Vec<u8> {
+    server.command::<()>(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]);
+    server.command::<()>(&[b"SAVE"]);
+    let directory: Vec<String> = server.command(&[b"CONFIG", b"GET", b"dir"]);
+    std::fs::read(PathBuf::from(&directory[1]).join("dump.rdb")).unwrap()
+}
+
+fn names_in(dump: &[u8]) -> Vec<&'static str> {
+    let is_in = |name: &&str| dump.windows(name.len()).any(|it| it == name.as_bytes());
+    NAMES.into_iter().filter(is_in).collect()
+}
+
+fn members(server: &RedisServer) -> usize {
+    let rules = (1_u64 << 51).to_string();
+    let log = format!("({}", 1_u64 << 52);
+    server.command(&[b"ZCOUNT", KEY, rules.as_bytes(), log.as_bytes()])
+}
+
+async fn read(replica: &Running) {
+    assert_eq!(replica.read_cut_offs().await, Ok(true));
+}
+
+/// Follows the set until something is so, and says what the operator is advised then.
+async fn follow(replica: &Running, what: &str, mut is_so: impl AsyncFnMut(&Advice) -> bool) {
+    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let policies = Live::new(super::migrations::policies());
+    let stop = CancellationToken::new();
+    tokio::select! {
+        () = replica.follow_cut_offs(&policies, &advice, &metrics, stop) => unreachable!("it is not told to stop"),
+        () = eventually(what, async || is_so(&advice).await) => {}
+    }
+}
+
+#[tokio::test]
+async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
+    let server = RedisServer::start();
+    let one = Running::connected(settings(&server.url())).await;
+    let two = Running::connected(settings(&server.url())).await;
+    let first = rule();
+    one.add_rule(&first, FORGET).await.unwrap();
+    // The same conditions, later: the time of the same member moves forward.
+    let later = RevocationRule {
+        before: now().plus(MINUTE),
+        ..first
+    };
+    two.add_rule(&later, FORGET).await.unwrap();
+    assert_eq!(members(&server), 1);
+    read(&one).await;
+    assert_eq!(*one.rules(), [later]);
+    assert!(!names_in(&dump(&server)).contains(&NAMES[0]));
+    assert_eq!(names_in(&dump(&server)), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_plain_rule_of_the_version_before_counts_and_is_encrypted() {
+    let server = RedisServer::start();
+    // Older replicas may run: it writes as they read.
+    server.command::<()>(&[b"SET", b"test:schema", b"2"]);
+    let older = Running::connected(settings(&server.url())).await;
+    older.add_rule(&rule(), FORGET).await.unwrap();
+    assert_eq!(names_in(&dump(&server)), NAMES);
+    server.command::<()>(&[b"SET", b"test:schema", b"3"]);
+    let newer = Running::connected(settings(&server.url())).await;
+    read(&newer).await;
+    let rules = newer.rules();
+    assert_eq!(rules[0].conditions, rule().conditions);
+    follow(&newer, "it is encrypted", async |_| {
+        names_in(&dump(&server)).is_empty()
+    })
+    .await;
+    assert_eq!(members(&server), 1);
+    let third = Running::connected(settings(&server.url())).await;
+    read(&third).await;
+    assert_eq!(third.rules(), rules, "with the same time");
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_open_is_reported_and_not_confirmed() {
+    let server = RedisServer::start();
+    let one = Running::connected(settings(&server.url())).await;
+    let added = one.add_rule(&rule(), FORGET).await.unwrap();
+    let RuleAdded::Added {
+        change: Some(_), ..
+    } = added
+    else {
+        panic!("{added:?}");
+    };
+    let key = SigningKey::parse(&"E".repeat(43)).unwrap();
+    let other = KeyRing::new(vec![key]).unwrap();
+    let two = Running::of(settings(&server.url()), StoreClock::new(), Live::new(other));
+    eventually("connected", async || two.ready().await.is_ok()).await;
+    let is_advised = async |advice: &Advice| {
+        let lines = advice.lines();
+        lines
+            .iter()
+            .any(|it| it.contains("1 revocation rules in Redis could not be decrypted"))
+    };
+    follow(&two, "the operator is advised", is_advised).await;
+    assert!(two.rules().is_empty());
+    assert_eq!(two.confirmed_change(), 0, "nobody counts on it");
+    read(&one).await;
+    assert!(one.confirmed_change() > 0);
+    assert_eq!(members(&server), 1, "nobody deletes it");
+}
