@@ -13,6 +13,7 @@ mod limits;
 mod names;
 mod operator;
 mod record;
+mod revalidation;
 mod timestamp;
 mod verdict;
 
@@ -28,5 +29,6 @@ pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};
 pub use record::{End, NewSession, Remaining, Session, State};
+pub use revalidation::{ClaimsInToken, Registration, Revalidation};
 pub use timestamp::Timestamp;
 pub use verdict::{DenyReason, EndReason, Verdict};

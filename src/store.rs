@@ -6,6 +6,7 @@
 //! [`NotBefore`].
 
 pub mod cached;
+mod change;
 pub mod conformance;
 mod cursor;
 pub(crate) mod cut_offs;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 
 use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, Timestamp};
 
+pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
@@ -86,6 +88,13 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError`] when the store could not end it; it may still have done so, and repeating it
     /// is safe.
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
+
+    /// Changes what is known of a live session, if its details are the expected ones. The last activity, the limits and
+    /// a tombstone stay as they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not change it; it may still have done so.
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
     /// Moves every time of a live session into the past by `by`; answers the record as it is then,
     /// `None` where there is none. For tests of time-outs, not for production.
@@ -270,6 +279,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         (**self).end(id, ending).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        (**self).change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -33,8 +33,8 @@ use crate::session::{
 use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page, Replication,
-    SessionStore, SessionWalk, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Page,
+    Replication, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::telemetry::{Metrics, Recent};
 
@@ -121,6 +121,11 @@ impl SessionStore for ProbedStore {
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.fails(&self.ends_fail)?;
         self.memory.end(id, ending).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Timestamp;
+use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
 /// What is known of a session beside what decisions need; each part only where it is known.
@@ -25,6 +25,8 @@ pub struct Details {
     pub home_region: Option<Arc<str>>,
     /// With which Curfew asks the provider whether the subject may still be signed in.
     pub refresh_token: Option<Secret<String>>,
+    /// When Curfew asks the provider.
+    pub revalidation: Option<Revalidation>,
     /// Who ended the session: a kind and a name, such as `token:ci`.
     pub ended_by: Option<Arc<str>>,
 }
@@ -37,5 +39,18 @@ impl Details {
             host: Some(host),
             ..Self::default()
         })
+    }
+
+    /// What a tombstone keeps: nothing with which the provider could be asked.
+    pub(super) fn of_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
+        if details.refresh_token.is_none() && details.revalidation.is_none() {
+            return Some(details);
+        }
+        let kept = Self {
+            refresh_token: None,
+            revalidation: None,
+            ..(*details).clone()
+        };
+        (kept != Self::default()).then(|| Arc::new(kept))
     }
 }

@@ -123,11 +123,12 @@ impl Session {
         }
     }
 
-    /// Ends the session; says whether it lived until now. The first end stands.
+    /// Ends the session; says whether it lived until now. The first end stands. The tombstone has no refresh token.
     pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
         let lived = self.state == State::Live;
         if lived {
             self.state = State::Ended(End { reason, at });
+            self.details = self.details.take().and_then(Details::of_tombstone);
         }
         lived
     }
@@ -140,6 +141,12 @@ impl Session {
             self.last_seen = self.last_seen.minus(by);
             self.deadline = self.deadline.minus(by);
             self.retention = self.retention.saturating_add(by);
+            if let Some(details) = &mut self.details
+                && details.revalidation.is_some()
+            {
+                let revalidation = &mut Arc::make_mut(details).revalidation;
+                revalidation.iter_mut().for_each(|it| it.age(by));
+            }
         }
     }
 

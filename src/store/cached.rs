@@ -19,8 +19,8 @@ use futures_util::future::{Shared, WeakShared};
 use tokio::sync::watch;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, EndsListener, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, EndsListener, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::lock::Mutex;
@@ -238,6 +238,14 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         self.forget(id);
         let outcome = self.inner.end(id, ending).await;
         // Who asked meanwhile may have been shown it alive. It may have ended in spite of an error.
+        self.forget(id);
+        outcome
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.forget(id);
+        let outcome = self.inner.change(id, change).await;
+        // Who asked meanwhile may have been shown it as it was. It may have changed in spite of an error.
         self.forget(id);
         outcome
     }

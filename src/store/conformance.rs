@@ -7,6 +7,7 @@
     reason = "a suite of tests fails by panicking"
 )]
 
+mod changes;
 mod revocations;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     ageing_moves_every_time(store, now).await;
     listing_pages_through_a_subject(store, now).await;
     of_rivals_one_wins(store, now).await;
+    changes::run(store, now).await;
 }
 
 /// Runs what a deadline queue must do; nothing else may be in it.

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore, Occupancy, Page,
-    Replication, RuleAdded, SessionStore, SessionWalk, StoreError, Touch,
+    Batch, Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, NotBefore,
+    Occupancy, Page, Replication, RuleAdded, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::events::SessionEnded;
@@ -182,6 +182,20 @@ impl SessionStore for MemoryStore {
         }
         session.end(ending.reason, ending.at);
         Ok(EndOutcome::Ended(session.clone()))
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        let mut tables = self.tables.write();
+        let Some(session) = tables.sessions.get_mut(&id) else {
+            return Ok(ChangeOutcome::Unknown);
+        };
+        Ok(match change.of(Some(session.clone())) {
+            Ok(changed) => {
+                session.clone_from(&changed);
+                ChangeOutcome::Changed(changed)
+            }
+            Err(outcome) => outcome,
+        })
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

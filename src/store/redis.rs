@@ -45,7 +45,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::{Accepted, Clock, StoreClock};
 use crate::credential::KeyRing;
@@ -348,6 +349,23 @@ impl SessionStore for RedisStore {
             let even_if_touched = ending.unless_touched_since.is_none();
             if self.replace(id, &stored, even_if_touched, &session).await? {
                 return Ok(EndOutcome::Ended(session));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.read(id).await? else {
+                return Ok(ChangeOutcome::Unknown);
+            };
+            let changed = match change.of(Some(stored.session.clone())) {
+                Ok(changed) => self.fitted(&changed),
+                Err(outcome) => return Ok(outcome),
+            };
+            // With the expiry as read: a touch in between must not be undone.
+            if self.replace(id, &stored, false, &changed).await? {
+                return Ok(ChangeOutcome::Changed(changed));
             }
         }
         Err(StoreError::Contended)

@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::lock::Mutex;
@@ -274,6 +275,19 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         // The store must know the activity that the caller's decision was based on.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        // The answer shows the activity that the store does not have yet.
+        Ok(match self.inner.change(id, change).await? {
+            ChangeOutcome::Changed(session) => {
+                ChangeOutcome::Changed(self.with_pending(id, session))
+            }
+            ChangeOutcome::Differs(session) => {
+                ChangeOutcome::Differs(self.with_pending(id, session))
+            }
+            outcome => outcome,
+        })
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

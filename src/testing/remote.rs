@@ -12,8 +12,8 @@ use crate::policy::Policies;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 
 /// What happens on the way.
@@ -71,6 +71,10 @@ impl<W: Way> SessionStore for Remote<W> {
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.asked(self.memory.end(id, ending)).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.asked(self.memory.change(id, change)).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -47,6 +47,10 @@ impl SessionStore for SharedStore {
         self.memory.end(id, ending).await
     }
 
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.memory.change(id, change).await
+    }
+
     async fn age(&self, id: SessionId, by: Duration) -> Loaded {
         self.memory.age(id, by).await
     }

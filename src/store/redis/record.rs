@@ -22,7 +22,8 @@ pub(super) fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
 
-/// The session as a record of this format can hold it.
+/// The session as a record of this format can hold it. A record that is not encrypted has no details, and so no refresh
+/// token.
 pub(super) fn fitted(session: &Session, format: Format) -> Session {
     let mut session = session.clone();
     if format == Format::Plain {
