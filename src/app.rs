@@ -31,6 +31,7 @@ use crate::live::Live;
 use crate::logout::SeenNotices;
 use crate::ops::{self, Ops, grpc_health};
 use crate::policy::{Contract, OnStoreFailure, Policies};
+use crate::revalidation;
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
@@ -234,6 +235,8 @@ impl App {
             seen_notices: Arc::new(SeenNotices::default()),
             observers: Arc::default(),
             attempts: Arc::default(),
+            revalidations: Arc::default(),
+            provider_notes: Arc::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);
@@ -242,6 +245,8 @@ impl App {
         let lifecycle = in_force.lifecycle.clone();
         background.spawn(async move |stop| sweeper::follow_policies(lifecycle, stop).await);
         let contracts = in_force.contracts.clone();
+        let (asked, told) = (contracts.clone(), Arc::clone(&advice));
+        background.spawn(async move |stop| revalidation::run(asked, told, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {

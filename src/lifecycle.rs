@@ -8,6 +8,7 @@ mod emergency;
 mod known;
 mod operator;
 mod provider;
+mod revalidate;
 mod start;
 mod subject;
 
@@ -33,6 +34,7 @@ use crate::webhook::Webhook;
 pub use adopt::{Adoption, NotAdopted};
 pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::KnownSessions;
+pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
 

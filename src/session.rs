@@ -23,7 +23,7 @@ mod tests;
 pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
-pub use details::Details;
+pub use details::{Details, RefreshGrant};
 pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
 pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 

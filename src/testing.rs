@@ -3,6 +3,7 @@
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
+pub(crate) mod provider;
 pub(crate) mod race;
 pub(crate) mod remote;
 
@@ -236,6 +237,7 @@ impl Bench {
             client,
             authenticated: None,
             host: None,
+            refresh: None,
             actor: Actor::CURFEW,
         };
         self.lifecycle.start(sign_in).await.unwrap()
@@ -268,6 +270,7 @@ impl Bench {
             },
             budget: SECOND,
             observers: Arc::default(),
+            revalidation: None,
         }
     }
 

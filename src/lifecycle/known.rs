@@ -66,6 +66,17 @@ impl KnownSessions {
         }
     }
 
+    /// Notes that the store has other attributes for a session that is known.
+    pub fn renewed(&self, id: SessionId, renewed: &Session) {
+        let mut generations = self.generations.lock();
+        let Generations { young, old } = &mut *generations;
+        for known in [young.get_mut(&id), old.get_mut(&id)] {
+            if let Some(Known::Alive { session, .. }) = known {
+                session.attributes = renewed.attributes.clone();
+            }
+        }
+    }
+
     /// Forgets a session, and does not take it for known again: it has ended, or is to.
     pub fn forget(&self, id: SessionId) {
         self.generations.lock().put(id, Known::Gone);

@@ -31,14 +31,27 @@ pub struct Details {
     pub ended_by: Option<Arc<str>>,
 }
 
+/// With what, and when, the provider of a session is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshGrant {
+    /// The refresh token.
+    pub token: Secret<String>,
+    /// When.
+    pub revalidation: Revalidation,
+}
+
 impl Details {
-    /// Those of a sign-in for this host.
+    /// Those of a sign-in for this host, and what the provider gave to ask it with.
     #[must_use]
-    pub fn of_host(host: Arc<str>) -> Arc<Self> {
-        Arc::new(Self {
-            host: Some(host),
+    pub fn of_sign_in(host: Option<Arc<str>>, refresh: Option<RefreshGrant>) -> Option<Arc<Self>> {
+        let revalidation = refresh.as_ref().map(|grant| grant.revalidation);
+        let details = Self {
+            host,
+            refresh_token: refresh.map(|grant| grant.token),
+            revalidation,
             ..Self::default()
-        })
+        };
+        (details != Self::default()).then(|| Arc::new(details))
     }
 
     /// What a tombstone keeps: nothing with which the provider could be asked.
