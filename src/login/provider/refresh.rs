@@ -6,6 +6,8 @@ use openidconnect::{
     HttpRequest, HttpResponse, OAuth2TokenResponse, RefreshToken, RequestTokenError,
     StandardErrorResponse, TokenResponse,
 };
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Map;
 
 use super::{Client, Provider, invalid, refusal};
@@ -167,14 +169,37 @@ async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespon
 fn answer_of(
     error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
 ) -> RefreshAnswer {
-    let RequestTokenError::ServerResponse(said) = &error else {
-        return RefreshAnswer::Failed(refusal(error));
+    let said = match &error {
+        RequestTokenError::ServerResponse(said) => said,
+        RequestTokenError::Parse(_, body) => {
+            return match tokens_in(body) {
+                Some(tokens) => RefreshAnswer::Granted {
+                    rotated: tokens.refresh_token,
+                    learned: Learned::Unusable(invalid("its ID token can't be read")),
+                },
+                None => RefreshAnswer::Failed(refusal(error)),
+            };
+        }
+        _ => return RefreshAnswer::Failed(refusal(error)),
     };
     let code = said.error().as_ref();
     match REFUSALS.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
         None => RefreshAnswer::Failed(LoginError::Refused(known_word(code).to_owned())),
     }
+}
+
+/// What an answer with tokens has besides an ID token.
+#[derive(Deserialize)]
+struct Tokens {
+    #[serde(rename = "access_token")]
+    _access_token: IgnoredAny,
+    refresh_token: Option<Secret<String>>,
+}
+
+/// The tokens of an answer whose ID token is none: the refresh token that was presented is used up all the same.
+fn tokens_in(body: &[u8]) -> Option<Tokens> {
+    serde_json::from_slice(body).ok()
 }
 
 /// An error code of a protocol, and nothing that anybody could put in its place.

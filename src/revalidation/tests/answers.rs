@@ -82,7 +82,7 @@ async fn tokens_confirm_a_session() {
     let token = |changes| provider.id_token(&changes);
     let other_key = crate::testing::jwt::SigningKey::p256("two");
     let by_another_key = other_key.token(&json!({
-        "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice", "exp": 2_000_000_000,
+        "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice", "iat": 1_800_000_000, "exp": 2_000_000_000,
     }));
     let admins = json!({ "groups": ["admins"] });
     for (members, expected) in [
@@ -118,6 +118,10 @@ async fn tokens_confirm_a_session() {
         ),
         (
             json!({ "id_token": token(json!({ "exp": 1_000_000_000 })), "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+        (
+            json!({ "id_token": "none", "refresh_token": "second" }),
             nothing("invalid", "second"),
         ),
         (
