@@ -106,10 +106,28 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Attributes;
     use crate::testing::{MINUTE, START, session_of};
 
     fn id(number: usize) -> SessionId {
         SessionId::from_bytes((number as u128).to_be_bytes())
+    }
+
+    /// Groups that were taken away must not be served without the store either.
+    #[test]
+    fn a_known_session_has_the_attributes_of_the_store() {
+        let known = KnownSessions::default();
+        let mut session = session_of("alice", START);
+        known.renewed(id(1), &session);
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "it is not known");
+        known.verified(id(1), &session, START);
+        session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
+        known.renewed(id(1), &session);
+        let recalled = known.recall(id(1), MINUTE, START).unwrap();
+        assert_eq!(recalled.attributes, session.attributes);
+        known.forget(id(1));
+        known.renewed(id(1), &session);
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "it has ended");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 // An application named `curfew` gets another refresh token with each refresh.
 //
 // Reads one JSON object from the environment variable PROVIDER: `port`, `control` (the port of what is
-// not a provider's: /rotate, /event, /account, /away, /refreshes) and `clients`; `host`, by which people know it; whether it `conforms`,
+// not a provider's: /rotate, /event, /account, /away, /stingy, /refreshes) and `clients`; `host`, by which people know it; whether it `conforms`,
 // and tells an address and groups only where it is asked for them (UserInfo).
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -36,6 +36,7 @@ const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
 // What became of refresh tokens.
 const refreshes = { granted: 0, refused: 0, issued: [] };
 let away = false;
+let givesRefreshTokens = true;
 
 const provider = () => {
   const made = new Provider(issuer, {
@@ -67,7 +68,7 @@ const provider = () => {
       await grant.save();
       return grant;
     },
-    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    issueRefreshToken: (_, client) => givesRefreshTokens && client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: (ctx) => ctx.oidc.client.clientId === 'curfew',
     // Those whom it tells of a logout are on this machine, which it would not ask.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
@@ -95,6 +96,7 @@ listen((request, response) => {
 // GET /event?aud=…&sid=… or &sub=…: a security event that tells of a revoked session.
 // GET /account?id=…&groups=…: somebody's groups, with commas, or `disabled`.
 // GET /away?true: hangs up on everybody; /away?false: no longer.
+// GET /stingy: gives no refresh tokens from now on.
 // GET /refreshes: what became of refresh tokens, and all that were issued.
 const actions = {
   '/account': async (query) => {
@@ -104,6 +106,10 @@ const actions = {
   },
   '/away': async (query) => {
     away = query.has('true');
+    return '';
+  },
+  '/stingy': async () => {
+    givesRefreshTokens = false;
     return '';
   },
   '/refreshes': async () => JSON.stringify(refreshes),

@@ -159,6 +159,11 @@ impl Provider {
         self.control(&format!("/away?{away}")).await;
     }
 
+    /// The provider gives no refresh tokens any more.
+    pub async fn gives_no_refresh_tokens(&self) {
+        self.control("/stingy").await;
+    }
+
     /// How many refresh tokens were taken, and how many were refused.
     pub async fn refreshes(&self) -> (usize, usize) {
         let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();

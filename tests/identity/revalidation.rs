@@ -15,6 +15,39 @@ struct SignedIn {
     cookie: String,
 }
 
+/// A Curfew that asks every second, on `store`, and the provider that it signs people in at.
+fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
+    store
+        .limits("15m", "12h")
+        .set("COOKIE__NAME", "session")
+        .set("COOKIE__SECURE", "false")
+        .set("LOGIN__URL", &nginx.url(""))
+        .set("LOGIN__REVALIDATE", "1s")
+        .set("LOGIN__TIMEOUT", "1s")
+        .set("LOGIN__PROVIDERS__MAIN__ISSUER", &provider.issuer)
+        .set("LOGIN__PROVIDERS__MAIN__CLIENT_ID", "curfew")
+        .set(
+            "LOGIN__PROVIDERS__MAIN__CLIENT_SECRET",
+            "secret of curfew's",
+        )
+        .set("LOGIN__PROVIDERS__MAIN__SCOPES", "email")
+}
+
+async fn ready(curfew: &Curfew) {
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+}
+
+/// `alice` signs in, and has this cookie.
+async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
+    let page = nginx.url("/page");
+    let login = format!("{}?rd={page}", nginx.url("/.curfew/login"));
+    browser.follow(&login, "alice", &page).await;
+    format!("session={}", browser.cookies["session"])
+}
+
 impl SignedIn {
     /// `alice` signs in.
     async fn alice() -> (Self, Browser) {
@@ -23,33 +56,13 @@ impl SignedIn {
         let nginx = Nginx::start(listeners, backend.address);
         let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
         let redis = RedisServer::start();
-        let setup = Setup::redis(&redis.url())
-            .limits("15m", "12h")
-            .set("COOKIE__NAME", "session")
-            .set("COOKIE__SECURE", "false")
-            .set("LOGIN__URL", &nginx.url(""))
-            .set("LOGIN__REVALIDATE", "1s")
-            .set("LOGIN__TIMEOUT", "1s")
-            .set("LOGIN__PROVIDERS__MAIN__ISSUER", &provider.issuer)
-            .set("LOGIN__PROVIDERS__MAIN__CLIENT_ID", "curfew")
-            .set(
-                "LOGIN__PROVIDERS__MAIN__CLIENT_SECRET",
-                "secret of curfew's",
-            )
-            .set("LOGIN__PROVIDERS__MAIN__SCOPES", "email");
+        let setup = setup(Setup::redis(&redis.url()), &nginx, &provider);
         let other = setup.start();
         let curfew = setup.listening(listeners).start();
-        for replica in [&curfew, &other] {
-            eventually("Curfew is ready", async || {
-                replica.ops("/readyz").await.0 == 200
-            })
-            .await;
-        }
+        ready(&curfew).await;
+        ready(&other).await;
         let mut browser = Browser::new();
-        let page = nginx.url("/page");
-        let login = format!("{}?rd={page}", nginx.url("/.curfew/login"));
-        browser.follow(&login, "alice", &page).await;
-        let cookie = format!("session={}", browser.cookies["session"]);
+        let cookie = sign_in(&mut browser, &nginx).await;
         let stack = Stack {
             nginx,
             curfew,
@@ -224,4 +237,45 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     // And what it says then counts.
     alice.stack.provider.account("alice", "disabled").await;
     alice.ends_in_time().await;
+}
+
+/// With what a first try has: no Redis and no keys.
+#[tokio::test]
+async fn the_embedded_store_without_keys_will_do() {
+    let listeners = Listeners::free();
+    let backend = Backend::start().await;
+    let nginx = Nginx::start(listeners, backend.address);
+    let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
+    let store = Setup::memory().unset("TOKEN__KEYS").listening(listeners);
+    let curfew = setup(store, &nginx, &provider).start();
+    ready(&curfew).await;
+    let cookie = sign_in(&mut Browser::new(), &nginx).await;
+    let check = async || curfew.check_at("127.0.0.1", &cookie).await;
+    eventually("the provider confirms the session", async || {
+        assert_eq!(check().await.0, 200, "{}", curfew.log());
+        provider.refreshes().await.0 >= 2
+    })
+    .await;
+    provider.account("alice", "disabled").await;
+    eventually("the session ends", async || {
+        check().await == (401, "revoked".to_owned())
+    })
+    .await;
+    // Another sign-in, of somebody who is not asked about.
+    provider.account("alice", "staff").await;
+    provider.gives_no_refresh_tokens().await;
+    let cookie = sign_in(&mut Browser::new(), &nginx).await;
+    eventually("the operator is told", async || {
+        let told = curfew.ops("/readyz?verbose").await.1;
+        told.contains("login.revalidate: main gave no refresh token")
+    })
+    .await;
+    let warned = curfew.log().matches("main gave no refresh token").count();
+    assert_eq!(warned, 1, "once");
+    provider.account("alice", "disabled").await;
+    let waited = Stopwatch::start();
+    while waited.seconds() < 3.0 {
+        assert_eq!(curfew.check_at("127.0.0.1", &cookie).await.0, 200);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
