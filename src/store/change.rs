@@ -27,16 +27,15 @@ pub enum ChangeOutcome {
 }
 
 impl Change {
-    /// The record after the change, or why it stays as it is.
-    pub(super) fn of(&self, session: Option<Session>) -> Result<Session, ChangeOutcome> {
-        let session = session.ok_or(ChangeOutcome::Unknown)?;
+    /// What becomes of the change, where this is the record.
+    pub(super) fn of(&self, session: Session) -> ChangeOutcome {
         if session.state != State::Live {
-            return Err(ChangeOutcome::Ended(session));
+            return ChangeOutcome::Ended(session);
         }
         if session.details != self.expected {
-            return Err(ChangeOutcome::Differs(session));
+            return ChangeOutcome::Differs(session);
         }
-        Ok(Session {
+        ChangeOutcome::Changed(Session {
             details: self.details.clone(),
             attributes: self.attributes.clone().unwrap_or(session.attributes),
             ..session

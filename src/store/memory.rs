@@ -189,13 +189,11 @@ impl SessionStore for MemoryStore {
         let Some(session) = tables.sessions.get_mut(&id) else {
             return Ok(ChangeOutcome::Unknown);
         };
-        Ok(match change.of(Some(session.clone())) {
-            Ok(changed) => {
-                session.clone_from(&changed);
-                ChangeOutcome::Changed(changed)
-            }
-            Err(outcome) => outcome,
-        })
+        let outcome = change.of(session.clone());
+        if let ChangeOutcome::Changed(changed) = &outcome {
+            session.clone_from(changed);
+        }
+        Ok(outcome)
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

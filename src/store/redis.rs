@@ -359,9 +359,9 @@ impl SessionStore for RedisStore {
             let Some(stored) = self.read(id).await? else {
                 return Ok(ChangeOutcome::Unknown);
             };
-            let changed = match change.of(Some(stored.session.clone())) {
-                Ok(changed) => self.fitted(&changed),
-                Err(outcome) => return Ok(outcome),
+            let changed = match change.of(stored.session.clone()) {
+                ChangeOutcome::Changed(changed) => self.fitted(&changed),
+                outcome => return Ok(outcome),
             };
             // With the expiry as read: a touch in between must not be undone.
             if self.replace(id, &stored, false, &changed).await? {
