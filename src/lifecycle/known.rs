@@ -39,7 +39,7 @@ impl KnownSessions {
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
-            let session = session.clone();
+            let session = session.clone().without_refresh_token();
             let verified = now;
             generations.put(id, Known::Alive { session, verified });
         }

@@ -133,6 +133,17 @@ impl Session {
         lived
     }
 
+    /// The same session without its refresh token, for what never asks the provider.
+    #[must_use]
+    pub fn without_refresh_token(mut self) -> Self {
+        if let Some(details) = &mut self.details
+            && details.refresh_token.is_some()
+        {
+            Arc::make_mut(details).refresh_token = None;
+        }
+        self
+    }
+
     /// Moves every time of a live session into the past by `by`, as if it had been started that
     /// much earlier; the retention grows along, so that the record outlives the move.
     pub fn age(&mut self, by: Duration) {

@@ -139,7 +139,9 @@ impl<S: SessionStore> CachedStore<S> {
         if let (Some(session), Some(now)) = (session, self.usable())
             && session.state == State::Live
         {
-            self.near.put(id, session.clone(), now);
+            // It would take much room, and nobody who recalls a record asks its provider.
+            let session = session.clone().without_refresh_token();
+            self.near.put(id, session, now);
         }
     }
 }
