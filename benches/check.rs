@@ -96,6 +96,7 @@ impl Bench {
             client: Client::default(),
             authenticated: None,
             host: None,
+            refresh: None,
             actor: curfew::actor::Actor::CURFEW,
         };
         let started = runtime.block_on(lifecycle.start(sign_in)).unwrap();
@@ -118,6 +119,7 @@ impl Bench {
             },
             budget: Duration::from_secs(1),
             observers: Arc::default(),
+            revalidation: None,
             lifecycle,
         };
         let cookie = SessionCookie::new(CookieConfig {

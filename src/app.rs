@@ -32,6 +32,7 @@ use crate::live::Live;
 use crate::logout::SeenNotices;
 use crate::ops::{self, Ops, grpc_health};
 use crate::policy::{Contract, OnStoreFailure, Policies};
+use crate::revalidation;
 use crate::secret::Secret;
 use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
@@ -237,6 +238,8 @@ impl App {
             seen_notices: Arc::new(SeenNotices::default()),
             observers: Arc::default(),
             attempts: Arc::default(),
+            revalidations: Arc::default(),
+            provider_notes: Arc::default(),
         };
         let (store, tasks) = (Arc::clone(&foundation.store), foundation.tasks.clone());
         let in_force = InForce::new(policies, foundation.assemble(config)?);
@@ -247,6 +250,8 @@ impl App {
         let contracts = in_force.contracts.clone();
         let noted = contracts.clone();
         background.spawn(async move |stop| limits::note(noted, stop).await);
+        let (asked, told) = (contracts.clone(), Arc::clone(&advice));
+        background.spawn(async move |stop| revalidation::run(asked, told, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {

@@ -18,6 +18,7 @@ use crate::clock::Stopwatch;
 use crate::delegate::Delegate;
 use crate::lifecycle::Lifecycle;
 use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
+use crate::revalidation::Revalidation;
 use crate::session::{DenyReason, SessionId, Verdict};
 use crate::sources::{Identified, Presented, Sources, Unidentified};
 use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
@@ -44,6 +45,8 @@ pub struct Checker {
     pub budget: Duration,
     /// The audit log, the recorder and the warnings. A change of the configuration keeps them.
     pub observers: Arc<Observers>,
+    /// Whose identity providers are asked about sessions in use; `None` where none is.
+    pub revalidation: Option<Revalidation>,
 }
 
 /// The records of checks besides metrics.

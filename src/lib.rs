@@ -46,6 +46,7 @@ pub mod logout;
 pub mod ops;
 pub mod policy;
 pub mod render;
+pub mod revalidation;
 pub mod revocation;
 pub mod secret;
 pub mod session;

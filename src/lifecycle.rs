@@ -10,6 +10,7 @@ mod operator;
 mod presented_ends;
 mod provider;
 mod reauthentication;
+mod revalidate;
 mod start;
 mod subject;
 
@@ -36,6 +37,7 @@ pub use adopt::{Adoption, NotAdopted};
 pub use emergency::{EmergencyRevocation, MatchCount};
 pub use known::KnownSessions;
 pub use presented_ends::PresentedEnds;
+pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
 

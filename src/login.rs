@@ -29,7 +29,7 @@ use crate::session::{Attributes, PolicyName, Timestamp};
 
 pub use answer::{Answer, Outcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
-pub use provider::{Provider, Redeemed};
+pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, Redeemed, RefreshAnswer};
 
 /// Sign-in by identity providers.
 pub struct Login {
@@ -39,6 +39,8 @@ pub struct Login {
     pub purpose: &'static str,
     /// How long ago a person may have proved who they are.
     pub max_age: MaxAge,
+    /// How often the provider of a session in use is asked whether its subject may still be signed in.
+    pub revalidate: Option<Duration>,
     /// The providers, by name.
     pub providers: BTreeMap<String, Provider>,
     /// Encrypts attempts.
@@ -67,6 +69,8 @@ pub struct LoginSettings {
     pub url: Url,
     /// How long ago a person may have proved who they are.
     pub max_age: MaxAge,
+    /// How often the provider of a session in use is asked whether its subject may still be signed in.
+    pub revalidate: Option<Duration>,
     /// The providers.
     pub providers: Vec<ProviderSettings>,
 }

@@ -13,6 +13,7 @@ mod limits;
 mod names;
 mod operator;
 mod record;
+mod revalidation;
 mod timestamp;
 mod verdict;
 
@@ -22,11 +23,12 @@ mod tests;
 pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
-pub use details::Details;
+pub use details::{Details, RefreshGrant};
 pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
 pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};
 pub use record::{End, NewSession, Remaining, Session, State};
+pub use revalidation::{ClaimsInToken, Registration, Revalidation};
 pub use timestamp::Timestamp;
 pub use verdict::{DenyReason, EndReason, Verdict};

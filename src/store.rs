@@ -6,6 +6,7 @@
 //! [`HistoryStore`].
 
 pub mod cached;
+mod change;
 pub mod conformance;
 mod cursor;
 pub(crate) mod cut_offs;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 
 use crate::session::{DenyReason, EndReason, Session, SessionId, State, Subject, Timestamp};
 
+pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
@@ -102,6 +104,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] when the store could not remove it; it may still have done so.
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError>;
+    /// Changes what is known of a live session, if its details are the expected ones. The last activity, the limits and
+    /// a tombstone stay as they are.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not change it; it may still have done so.
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
     /// Moves every time of a live session into the past by `by`; answers the record as it is then,
     /// `None` where there is none. For tests of time-outs, not for production.
@@ -294,6 +302,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         (**self).withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        (**self).change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
+pub(crate) mod provider;
 pub(crate) mod race;
 pub(crate) mod remote;
 
@@ -33,8 +34,8 @@ use crate::session::{
 use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, HistoryStore, NotBefore, Page,
-    Replication, SessionStore, SessionWalk, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, HistoryStore,
+    NotBefore, Page, Replication, SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::telemetry::{Metrics, Recent};
 
@@ -131,6 +132,11 @@ impl SessionStore for ProbedStore {
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.fails(&self.all_fail)?;
         self.memory.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
@@ -243,6 +249,7 @@ impl Bench {
             client,
             authenticated: None,
             host: None,
+            refresh: None,
             actor: Actor::CURFEW,
         };
         self.lifecycle.start(sign_in).await.unwrap()
@@ -275,6 +282,7 @@ impl Bench {
             },
             budget: SECOND,
             observers: Arc::default(),
+            revalidation: None,
         }
     }
 

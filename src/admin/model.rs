@@ -107,6 +107,7 @@ impl CreateSession {
             client: client.unwrap_or_default(),
             authenticated: None,
             host: None,
+            refresh: None,
             actor,
             subject: Subject::new(self.subject).map_err(|error| invalid("subject", &error))?,
             attributes: Attributes::new(attributes)

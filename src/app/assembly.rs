@@ -21,6 +21,7 @@ use crate::login::{Login, LoginSettings, MaxAge, Provider, ProviderSettings};
 use crate::logout::{Logouts, SeenNotices};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, Policies};
+use crate::revalidation::{ProviderNotes, Revalidation, RevalidationQueue};
 use crate::sources::{JwtSource, Sources};
 use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
@@ -56,6 +57,10 @@ pub(super) struct Foundation {
     pub(super) observers: Arc<Observers>,
     /// Wrong credentials of a moment ago, for the admin API and the console.
     pub(super) attempts: Arc<Attempts>,
+    /// Sessions whose identity providers are to be asked.
+    pub(super) revalidations: Arc<RevalidationQueue>,
+    /// What the operator should know of identity providers.
+    pub(super) provider_notes: Arc<ProviderNotes>,
     /// Opens the admin API where no token is configured.
     pub(super) made_up_token: [u8; 32],
 }
@@ -112,6 +117,7 @@ impl Foundation {
             address: config.address.clone(),
             seen: Arc::clone(&self.seen_notices),
         };
+        let login = self.login(config, &lifecycle.key_ring)?.map(Arc::new);
         let checker = Checker {
             lifecycle: lifecycle.clone(),
             book: Arc::clone(&book),
@@ -119,6 +125,7 @@ impl Foundation {
             address: config.address.clone(),
             budget: config.check_timeout,
             observers: Arc::clone(&self.observers),
+            revalidation: self.revalidation(login.as_deref()),
         };
         let cookie = SessionCookie::new(config.cookie.clone())?;
         let sign_in = config.sign_in.clone();
@@ -126,7 +133,7 @@ impl Foundation {
             checker,
             cookie: cookie.clone(),
             sign_in: sign_in.map(|it| SignIn::new(it, config.cookie.secure)),
-            login: self.login(config, &lifecycle.key_ring)?.map(Arc::new),
+            login,
             identity: config.identity.clone(),
             assertion: config.assertion.clone(),
             clear_site_data: config.clear_site_data.clone(),
@@ -235,11 +242,22 @@ impl Foundation {
             url: settings.url.clone(),
             purpose: "sign-in",
             max_age: settings.max_age,
+            revalidate: settings.revalidate,
             providers: providers(settings, &settings.url, CALLBACK)?,
             key_ring: Arc::clone(key_ring),
             secure: config.cookie.secure,
             domain: config.cookie.domain.clone(),
         }))
+    }
+
+    /// Which providers are asked about sessions in use.
+    fn revalidation(&self, login: Option<&Login>) -> Option<Revalidation> {
+        let (queue, notes) = (&self.revalidations, &self.provider_notes);
+        let revalidation = Revalidation::of(login?, queue, notes, &self.metrics)?;
+        for name in revalidation.providers.values() {
+            self.metrics.begin_revalidations(name);
+        }
+        Some(revalidation)
     }
 
     /// Sign-in to the console, for whoever is in a group.
@@ -258,6 +276,8 @@ impl Foundation {
                 url: url.clone(),
                 purpose: "console",
                 max_age: MaxAge::Of(admin::proof_age(&config.book.policies)),
+                // An operator's session is short, and keeps no refresh token.
+                revalidate: None,
                 providers: providers(settings, url, admin::CALLBACK)?,
                 key_ring: Arc::clone(key_ring),
                 secure: url.scheme() == "https",

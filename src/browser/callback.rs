@@ -107,9 +107,13 @@ async fn enter(
     ) else {
         return private(StatusCode::BAD_REQUEST);
     };
+    let revalidation = checker.revalidation.as_ref();
+    let now = lifecycle.clock.now();
+    let refresh = revalidation.and_then(|it| it.grant(provider, &redeemed, now));
     let Redeemed {
         signed_in,
         id_token,
+        ..
     } = redeemed;
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
     let passive = Activity::Passive(Passivity::Rule);
@@ -127,6 +131,7 @@ async fn enter(
         client: checker.client(&request),
         authenticated: Some(begun),
         host: Some(host_of(&attempt.target, asker)),
+        refresh,
         actor,
     });
     let started = match started.await {

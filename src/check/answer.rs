@@ -94,7 +94,15 @@ impl Checker {
         if home.policy.on_store_failure != OnStoreFailure::Deny {
             self.lifecycle.known.verified(id, &session, now);
         }
+        self.note_use(id, &session, now);
         Some(allowed(id, session, &home, now))
+    }
+
+    /// Notes that a session is used, which its identity provider may have to be asked about.
+    fn note_use(&self, id: SessionId, session: &Session, now: Timestamp) {
+        if let Some(revalidation) = &self.revalidation {
+            revalidation.note(id, session, now);
+        }
     }
 
     /// Loads, decides, and does what follows from the decision.
@@ -125,6 +133,7 @@ impl Checker {
                     if home.policy.on_store_failure != OnStoreFailure::Deny {
                         self.lifecycle.known.verified(id, &session, now);
                     }
+                    self.note_use(id, &session, now);
                     return Ok(allowed(id, session, &home, now));
                 }
                 Verdict::Deny(reason) => {

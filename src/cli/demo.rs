@@ -203,6 +203,7 @@ async fn sign_in(
         client: Client::default(),
         authenticated: None,
         host: None,
+        refresh: None,
     });
     let started = started.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let now: Timestamp = lifecycle.clock.now();

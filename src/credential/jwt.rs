@@ -10,6 +10,7 @@ mod id_token;
 mod invalid;
 mod keys;
 mod notice;
+mod refreshed;
 mod verify;
 
 pub use claims::unverified_issuer;
@@ -19,4 +20,5 @@ pub use id_token::SignedIn;
 pub use invalid::InvalidJwt;
 pub use keys::{KeySet, KeySetError};
 pub use notice::{InvalidNotice, Notice, Whom};
+pub use refreshed::Refreshed;
 pub use verify::{Claims, Issuer, VerifiedJwt, looks_like_a_jwt};

@@ -167,7 +167,7 @@ pub(super) fn claims(data: &[u8]) {
         assert!(is_ours && lives);
         assert!(signed_in.authenticated.is_none_or(|at| at <= NOW));
     }
-    let _ = issuer.has_all(&credential);
+    let _ = issuer.claims_in(&credential);
     let logout = signer.sign(&json!({"alg": "EdDSA", "typ": "logout+jwt"}), data);
     if let Ok(notice) = issuer.verify_logout(&logout, keys, NOW) {
         assert!(is_ours && lives && notice.ended.is_some());

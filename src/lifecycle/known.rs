@@ -39,7 +39,7 @@ impl KnownSessions {
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
-            let session = session.clone();
+            let session = session.clone().without_refresh_token();
             let verified = now;
             generations.put(id, Known::Alive { session, verified });
         }
@@ -63,6 +63,17 @@ impl KnownSessions {
         let known = young.get_mut(&id).or_else(|| old.get_mut(&id));
         if let Some(Known::Alive { session, .. }) = known {
             session.touch(now);
+        }
+    }
+
+    /// Notes that the store has other attributes for a session that is known.
+    pub fn renewed(&self, id: SessionId, renewed: &Session) {
+        let mut generations = self.generations.lock();
+        let Generations { young, old } = &mut *generations;
+        for known in [young.get_mut(&id), old.get_mut(&id)] {
+            if let Some(Known::Alive { session, .. }) = known {
+                session.attributes = renewed.attributes.clone();
+            }
         }
     }
 
@@ -95,10 +106,28 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Attributes;
     use crate::testing::{MINUTE, START, session_of};
 
     fn id(number: usize) -> SessionId {
         SessionId::from_bytes((number as u128).to_be_bytes())
+    }
+
+    /// Groups that were taken away must not be served without the store either.
+    #[test]
+    fn a_known_session_has_the_attributes_of_the_store() {
+        let known = KnownSessions::default();
+        let mut session = session_of("alice", START);
+        known.renewed(id(1), &session);
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "it is not known");
+        known.verified(id(1), &session, START);
+        session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
+        known.renewed(id(1), &session);
+        let recalled = known.recall(id(1), MINUTE, START).unwrap();
+        assert_eq!(recalled.attributes, session.attributes);
+        known.forget(id(1));
+        known.renewed(id(1), &session);
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "it has ended");
     }
 
     #[test]

@@ -125,6 +125,7 @@ mod tests {
                 client: Client::default(),
                 authenticated: None,
                 host: None,
+                refresh: None,
                 actor: Actor::CURFEW,
             })
             .await;

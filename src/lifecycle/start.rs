@@ -9,7 +9,8 @@ use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
 use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
 use crate::session::{
-    Attributes, Details, NewSession, PolicyName, Session, SessionId, State, Subject, Timestamp,
+    Attributes, Details, NewSession, PolicyName, RefreshGrant, Session, SessionId, State, Subject,
+    Timestamp,
 };
 use crate::store::{Creation, Replication, StoreError};
 use crate::telemetry::audit;
@@ -31,6 +32,8 @@ pub struct SignIn {
     pub authenticated: Option<Timestamp>,
     /// The host that the sign-in was for, in lower case without a port, where it is known.
     pub host: Option<Arc<str>>,
+    /// With what the identity provider is asked about the session.
+    pub refresh: Option<RefreshGrant>,
     /// Who starts the session: the subject, or an application with an admin token.
     pub actor: Actor,
 }
@@ -125,7 +128,7 @@ impl Lifecycle {
         };
         let started = sign_in.authenticated.map_or(now, |at| at.min(now));
         let mut session = Session::adopt(new, &limits, self.end_retention, started, now);
-        session.details = sign_in.host.map(Details::of_host);
+        session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
             && (now >= session.deadline || self.has_ended(&session, not_before).await?)
         {

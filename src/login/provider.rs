@@ -1,8 +1,10 @@
+mod refresh;
+
 use std::time::Duration;
 
 use openidconnect::core::{
     CoreAuthPrompt, CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreGenderClaim,
-    CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreTokenResponse,
+    CoreIdToken, CoreIdTokenVerifier, CoreJwsSigningAlgorithm, CoreTokenResponse,
 };
 use openidconnect::{
     AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
@@ -21,7 +23,10 @@ use super::transport::send;
 use super::{Attempt, LoginError, ProviderSettings};
 use crate::credential::jwt::SignedIn;
 use crate::http_client::http_client;
-use crate::session::Timestamp;
+use crate::secret::Secret;
+use crate::session::{ClaimsInToken, Timestamp};
+
+pub use refresh::{Learned, MAX_REFRESH_TOKEN_BYTES, RefreshAnswer};
 
 /// The library's client of a provider whose metadata are known.
 type Client = CoreClient<
@@ -49,6 +54,10 @@ pub struct Redeemed {
     pub signed_in: SignedIn,
     /// The ID token itself, by which the provider knows whom to log out.
     pub id_token: String,
+    /// The refresh token, where the provider gives one.
+    pub refresh_token: Option<Secret<String>>,
+    /// Which claims the ID token has.
+    pub in_id_token: ClaimsInToken,
 }
 
 /// Every claim that there is.
@@ -172,31 +181,46 @@ impl Provider {
             Some(told) if bool::from(told.secret().as_bytes().ct_eq(nonce)) => Ok(()),
             _ => Err("it is of another attempt".to_owned()),
         };
+        let subject = self.verified(&client, id_token, same_nonce, now).await?;
+        let text = id_token.to_string();
+        let issuer = &self.settings.issuer.issuer;
+        let in_id_token = issuer.claims_in(&text);
+        let more = if in_id_token.are_all() {
+            Map::new()
+        } else {
+            self.user_info(&client, &tokens, Some(subject)).await?
+        };
+        let signed_in = issuer.signed_in(&text, more, now);
+        let refresh_token = tokens.refresh_token();
+        Ok(Redeemed {
+            signed_in: signed_in.map_err(|error| invalid(&error.to_string()))?,
+            id_token: text,
+            refresh_token: refresh_token.map(|token| Secret::new(token.secret().clone())),
+            in_id_token,
+        })
+    }
+
+    /// The subject of an ID token whose signature, parties and nonce are right.
+    async fn verified(
+        &self,
+        client: &Client,
+        id_token: &CoreIdToken,
+        nonce: impl Fn(Option<&Nonce>) -> Result<(), String> + Copy,
+        now: Timestamp,
+    ) -> Result<SubjectIdentifier, LoginError> {
         let verify = |client: &Client| {
             let verifier = self.verifier(client);
-            let claims = id_token.claims(&verifier, same_nonce);
+            let claims = id_token.claims(&verifier, nonce);
             claims.map(|claims| claims.subject().clone())
         };
-        let subject = match verify(&client) {
+        let subject = match verify(client) {
             // The provider may have new keys.
             Err(ClaimsVerificationError::SignatureVerification(
                 SignatureVerificationError::NoMatchingKey,
             )) => verify(&self.client(&*self.metadata(now, true).await?)),
             verified => verified,
         };
-        let subject = subject.map_err(|error| invalid(&error.to_string()))?;
-        let text = id_token.to_string();
-        let issuer = &self.settings.issuer.issuer;
-        let more = if issuer.has_all(&text) {
-            Map::new()
-        } else {
-            self.user_info(&client, &tokens, subject).await?
-        };
-        let signed_in = issuer.signed_in(&text, more, now);
-        Ok(Redeemed {
-            signed_in: signed_in.map_err(|error| invalid(&error.to_string()))?,
-            id_token: text,
-        })
+        subject.map_err(|error| invalid(&error.to_string()))
     }
 
     /// Whether an answer comes from this provider, as far as it says so (RFC 9207).
@@ -230,10 +254,10 @@ impl Provider {
         &self,
         client: &Client,
         tokens: &CoreTokenResponse,
-        subject: SubjectIdentifier,
+        subject: Option<SubjectIdentifier>,
     ) -> Result<Map<String, Value>, LoginError> {
         let asking = |request| send(self.client.clone(), request);
-        let Ok(request) = client.user_info(tokens.access_token().clone(), Some(subject)) else {
+        let Ok(request) = client.user_info(tokens.access_token().clone(), subject) else {
             return Ok(Map::new());
         };
         let claims: Result<UserInfoClaims<All, CoreGenderClaim>, _> =

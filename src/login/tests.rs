@@ -1,7 +1,7 @@
 use super::*;
 use crate::credential::SigningKey;
 use crate::credential::jwt::SignedIn;
-use crate::session::Subject;
+use crate::session::{ClaimsInToken, Subject};
 
 const fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
@@ -51,6 +51,8 @@ fn redeemed(authenticated: Option<u64>) -> Redeemed {
             issued: at(109),
         },
         id_token: String::new(),
+        refresh_token: None,
+        in_id_token: ClaimsInToken::default(),
     }
 }
 
@@ -69,6 +71,7 @@ fn login(key: SigningKey, purpose: &'static str) -> Login {
         url: "https://app.example.com/".parse().unwrap(),
         purpose,
         max_age: MaxAge::Idle,
+        revalidate: None,
         providers: BTreeMap::new(),
         key_ring: Arc::new(KeyRing::new(vec![key]).unwrap()),
         secure: true,

@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Timestamp;
+use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
 /// What is known of a session beside what decisions need; each part only where it is known.
@@ -25,17 +25,45 @@ pub struct Details {
     pub home_region: Option<Arc<str>>,
     /// With which Curfew asks the provider whether the subject may still be signed in.
     pub refresh_token: Option<Secret<String>>,
+    /// When Curfew asks the provider.
+    pub revalidation: Option<Revalidation>,
     /// Who ended the session: a kind and a name, such as `token:ci`.
     pub ended_by: Option<Arc<str>>,
 }
 
+/// With what, and when, the provider of a session is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshGrant {
+    /// The refresh token.
+    pub token: Secret<String>,
+    /// When.
+    pub revalidation: Revalidation,
+}
+
 impl Details {
-    /// Those of a sign-in for this host.
+    /// Those of a sign-in for this host, and what the provider gave to ask it with.
     #[must_use]
-    pub fn of_host(host: Arc<str>) -> Arc<Self> {
-        Arc::new(Self {
-            host: Some(host),
+    pub fn of_sign_in(host: Option<Arc<str>>, refresh: Option<RefreshGrant>) -> Option<Arc<Self>> {
+        let revalidation = refresh.as_ref().map(|grant| grant.revalidation);
+        let details = Self {
+            host,
+            refresh_token: refresh.map(|grant| grant.token),
+            revalidation,
             ..Self::default()
-        })
+        };
+        (details != Self::default()).then(|| Arc::new(details))
+    }
+
+    /// What a tombstone keeps: nothing with which the provider could be asked.
+    pub(super) fn of_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
+        if details.refresh_token.is_none() && details.revalidation.is_none() {
+            return Some(details);
+        }
+        let kept = Self {
+            refresh_token: None,
+            revalidation: None,
+            ..(*details).clone()
+        };
+        (kept != Self::default()).then(|| Arc::new(kept))
     }
 }

@@ -123,11 +123,12 @@ impl Session {
         }
     }
 
-    /// Ends the session; says whether it lived until now. The first end stands.
+    /// Ends the session; says whether it lived until now. The first end stands. The tombstone has no refresh token.
     pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
         let lived = self.state == State::Live;
         if lived {
             self.state = State::Ended(End { reason, at });
+            self.details = self.details.take().and_then(Details::of_tombstone);
         }
         lived
     }
@@ -142,6 +143,17 @@ impl Session {
         self.state == State::Live && *self == used
     }
 
+    /// The same session without its refresh token, for what never asks the provider.
+    #[must_use]
+    pub fn without_refresh_token(mut self) -> Self {
+        if let Some(details) = &mut self.details
+            && details.refresh_token.is_some()
+        {
+            Arc::make_mut(details).refresh_token = None;
+        }
+        self
+    }
+
     /// Moves every time of a live session into the past by `by`, as if it had been started that
     /// much earlier; the retention grows along, so that the record outlives the move.
     pub fn age(&mut self, by: Duration) {
@@ -150,6 +162,12 @@ impl Session {
             self.last_seen = self.last_seen.minus(by);
             self.deadline = self.deadline.minus(by);
             self.retention = self.retention.saturating_add(by);
+            if let Some(details) = &mut self.details
+                && details.revalidation.is_some()
+            {
+                let revalidation = &mut Arc::make_mut(details).revalidation;
+                revalidation.iter_mut().for_each(|it| it.age(by));
+            }
         }
     }
 

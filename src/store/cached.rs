@@ -19,8 +19,8 @@ use futures_util::future::{Shared, WeakShared};
 use tokio::sync::watch;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, EndsListener, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, EndsListener, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::lock::Mutex;
@@ -139,7 +139,9 @@ impl<S: SessionStore> CachedStore<S> {
         if let (Some(session), Some(now)) = (session, self.usable())
             && session.state == State::Live
         {
-            self.near.put(id, session.clone(), now);
+            // It would take much room, and nobody who recalls a record asks its provider.
+            let session = session.clone().without_refresh_token();
+            self.near.put(id, session, now);
         }
     }
 }
@@ -249,6 +251,14 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.forget(id);
         let outcome = self.inner.withdraw(id, session).await;
+        self.forget(id);
+        outcome
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.forget(id);
+        let outcome = self.inner.change(id, change).await;
+        // Who asked meanwhile may have been shown it as it was. It may have changed in spite of an error.
         self.forget(id);
         outcome
     }

@@ -8,6 +8,7 @@
 )]
 
 mod adoption;
+mod changes;
 mod revocations;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     listing_pages_through_a_subject(store, now).await;
     of_rivals_one_wins(store, now).await;
     adoption::run(store, now).await;
+    changes::run(store, now).await;
 }
 
 /// Runs what a deadline queue must do; nothing else may be in it.

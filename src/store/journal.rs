@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
@@ -211,6 +212,21 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.inner.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        // One that has come back has ended all the same.
+        let known = || self.entries.lock().tombstones.get(&id).cloned();
+        if let Some(tombstone) = known() {
+            return Ok(ChangeOutcome::Ended(tombstone));
+        }
+        let outcome = self.inner.change(id, change).await?;
+        Ok(match (outcome, known()) {
+            (ChangeOutcome::Changed(_) | ChangeOutcome::Differs(_), Some(tombstone)) => {
+                ChangeOutcome::Ended(tombstone)
+            }
+            (outcome, _) => outcome,
+        })
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

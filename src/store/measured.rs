@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject, Timestamp};
@@ -79,6 +80,10 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.measure("withdraw", self.inner.withdraw(id, session))
             .await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.measure("change", self.inner.change(id, change)).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, History, HistoryStore,
-    LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded, SessionStore, SessionWalk,
-    StoreError, Touch,
+    Batch, Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, History,
+    HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
+    SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::events::SessionEnded;
@@ -230,6 +230,18 @@ impl SessionStore for MemoryStore {
             tables.look(id, None);
         }
         Ok(is_same)
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        let mut tables = self.tables.write();
+        let Some(session) = tables.sessions.get_mut(&id) else {
+            return Ok(ChangeOutcome::Unknown);
+        };
+        let outcome = change.of(session.clone());
+        if let ChangeOutcome::Changed(changed) = &outcome {
+            session.clone_from(changed);
+        }
+        Ok(outcome)
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -49,7 +49,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::{Accepted, Clock, StoreClock};
 use crate::credential::KeyRing;
@@ -407,6 +408,23 @@ impl SessionStore for RedisStore {
             .arg(self.keys.ends())
             .arg(ends::Message::End(id, self.clock().now()).encode());
         self.once(&withdraw).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.read(id).await? else {
+                return Ok(ChangeOutcome::Unknown);
+            };
+            let changed = match change.of(stored.session.clone()) {
+                ChangeOutcome::Changed(changed) => self.fitted(&changed),
+                outcome => return Ok(outcome),
+            };
+            // With the expiry as read: a touch in between must not be undone.
+            if self.replace(id, &stored, false, &changed).await? {
+                return Ok(ChangeOutcome::Changed(changed));
+            }
+        }
+        Err(StoreError::Contended)
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

@@ -15,7 +15,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
 };
 use crate::clock::Clock;
 use crate::lock::Mutex;
@@ -283,6 +284,19 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         // An activity that is written later would find nothing, and changes nothing.
         self.inner.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        // The answer shows the activity that the store does not have yet.
+        Ok(match self.inner.change(id, change).await? {
+            ChangeOutcome::Changed(session) => {
+                ChangeOutcome::Changed(self.with_pending(id, session))
+            }
+            ChangeOutcome::Differs(session) => {
+                ChangeOutcome::Differs(self.with_pending(id, session))
+            }
+            outcome => outcome,
+        })
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

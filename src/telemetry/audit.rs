@@ -17,9 +17,9 @@ pub use action::Action;
 pub(super) use denial::denials_aggregated;
 pub use denial::{Denied, session_denied};
 pub use session::{
-    provider_logout, revocation_declared, revocation_finished, session_aged, session_came_back,
-    session_created, session_degraded, session_displaced, session_elsewhere, session_ended,
-    subject_revoked,
+    provider_logout, provider_refused, revocation_declared, revocation_finished, session_aged,
+    session_came_back, session_changed, session_created, session_degraded, session_displaced,
+    session_elsewhere, session_ended, subject_revoked,
 };
 
 /// The tracing target of every audit event.

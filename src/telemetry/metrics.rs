@@ -33,6 +33,7 @@ pub struct Metrics {
     config_reloads: IntCounterVec,
     keys_fetched: IntCounterVec,
     logins: IntCounterVec,
+    revalidations: IntCounterVec,
     delegate_answers: IntCounterVec,
     delegate_seconds: HistogramVec,
     config_in_force: IntGauge,
@@ -258,6 +259,16 @@ impl Metrics {
                     &["provider", "result"],
                 )?,
             )?,
+            revalidations: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "curfew_revalidations_total",
+                        "Answers of identity providers about sessions in use, by result.",
+                    ),
+                    &["provider", "result"],
+                )?,
+            )?,
             delegate_answers: register(
                 &registry,
                 IntCounterVec::new(
@@ -465,6 +476,25 @@ impl Metrics {
     /// Counts a sign-in by an identity provider: `ok`, or why there was none.
     pub fn login(&self, provider: &str, result: &str) {
         self.logins.with_label_values(&[provider, result]).inc();
+    }
+
+    /// Shows the counts of a provider's answers about sessions as zero.
+    pub fn begin_revalidations(&self, provider: &str) {
+        for result in [
+            "ok",
+            "changed",
+            "refused",
+            "unavailable",
+            "no_refresh_token",
+        ] {
+            self.revalidations.with_label_values(&[provider, result]);
+        }
+    }
+
+    /// Counts an answer of a provider about a session, or why there was none.
+    pub fn revalidated(&self, provider: &str, result: &str) {
+        let labels = [provider, result];
+        self.revalidations.with_label_values(&labels).inc();
     }
 
     /// Counts what another authorization service answered (`allow`, `deny`) or that it did not

@@ -12,8 +12,8 @@ use crate::policy::Policies;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Creation, Cursor, DeadlineQueue, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 
 /// What happens on the way.
@@ -79,6 +79,10 @@ impl<W: Way> SessionStore for Remote<W> {
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.asked(self.memory.withdraw(id, session)).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.asked(self.memory.change(id, change)).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {

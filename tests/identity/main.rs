@@ -17,6 +17,7 @@ mod browser;
 mod delegated;
 mod logout;
 mod provider;
+mod revalidation;
 mod tokens;
 
 use browser::Browser;
@@ -35,7 +36,7 @@ struct Stack {
     provider: Provider,
     backend: Backend,
     client: reqwest::Client,
-    _redis: RedisServer,
+    redis: RedisServer,
 }
 
 impl Stack {
@@ -66,7 +67,7 @@ impl Stack {
             provider,
             backend,
             client: support::curfew::client(),
-            _redis: redis,
+            redis,
         }
     }
 

@@ -1,8 +1,10 @@
 // An OpenID provider for tests: oidc-provider, with people who need no password, keys that rotate when
 // they are told to, and security events, which it does not have by itself.
 //
+// An application named `curfew` gets another refresh token with each refresh.
+//
 // Reads one JSON object from the environment variable PROVIDER: `port`, `control` (the port of what is
-// not a provider's: /rotate, /event) and `clients`; `host`, by which people know it; whether it `conforms`,
+// not a provider's: /rotate, /event, /account, /away, /stingy, /refreshes) and `clients`; `host`, by which people know it; whether it `conforms`,
 // and tells an address and groups only where it is asked for them (UserInfo).
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -28,8 +30,16 @@ const newKey = () => ({
 // Tokens are signed by the first.
 let keys = [newKey()];
 
-const provider = () =>
-  new Provider(issuer, {
+// The groups of people, where they are not the usual ones; `disabled` for no account.
+const accounts = new Map();
+const usual = (id) => (id === 'root' ? ['staff', 'admins'] : ['staff']);
+// What became of refresh tokens.
+const refreshes = { granted: 0, refused: 0, issued: [] };
+let away = false;
+let givesRefreshTokens = true;
+
+const provider = () => {
+  const made = new Provider(issuer, {
     clients,
     // What is stored there outlives a rotation, after which there is another provider.
     adapter: (model) => new MemoryAdapter(model),
@@ -39,10 +49,11 @@ const provider = () =>
     claims: { openid: ['sub', 'groups'], email: ['email'] },
     conformIdTokenClaims: conforms,
     ttl: { IdToken: 600, AccessToken: 600 },
-    findAccount: (_, id) => ({
-      accountId: id,
-      claims: () => ({ sub: id, email: `${id}@example.com`, groups: id === 'root' ? ['staff', 'admins'] : ['staff'] }),
-    }),
+    findAccount: (_, id) => {
+      const groups = accounts.get(id) ?? usual(id);
+      if (groups === 'disabled') return undefined;
+      return { accountId: id, claims: () => ({ sub: id, email: `${id}@example.com`, groups }) };
+    },
     // Nobody is asked whether the application may know them.
     loadExistingGrant: async (ctx) => {
       const { Grant } = ctx.oidc.provider;
@@ -57,19 +68,51 @@ const provider = () =>
       await grant.save();
       return grant;
     },
-    issueRefreshToken: () => true,
+    issueRefreshToken: (_, client) => givesRefreshTokens && client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: (ctx) => ctx.oidc.client.clientId === 'curfew',
     // Those whom it tells of a logout are on this machine, which it would not ask.
     fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   });
+  const isRefresh = (ctx) => ctx.oidc.params?.grant_type === 'refresh_token';
+  made.on('grant.success', (ctx) => {
+    if (ctx.body.refresh_token) refreshes.issued.push(ctx.body.refresh_token);
+    if (isRefresh(ctx)) refreshes.granted += 1;
+  });
+  made.on('grant.error', (ctx) => {
+    if (isRefresh(ctx)) refreshes.refused += 1;
+  });
+  return made;
+};
 
 let current = provider();
 const listen = (callback, at) => createServer(callback).listen(at, '127.0.0.1');
-listen((request, response) => current.callback()(request, response), port);
+listen((request, response) => {
+  if (away) request.socket.destroy();
+  else current.callback()(request, response);
+}, port);
 
 // GET /rotate: signs by another key; the one before stays in the set.
 // GET /rotate?alone: and is taken out of it.
 // GET /event?aud=…&sid=… or &sub=…: a security event that tells of a revoked session.
+// GET /account?id=…&groups=…: somebody's groups, with commas, or `disabled`.
+// GET /away?true: hangs up on everybody; /away?false: no longer.
+// GET /stingy: gives no refresh tokens from now on.
+// GET /refreshes: what became of refresh tokens, and all that were issued.
 const actions = {
+  '/account': async (query) => {
+    const groups = query.get('groups');
+    accounts.set(query.get('id'), groups === 'disabled' ? groups : groups.split(',').filter(Boolean));
+    return '';
+  },
+  '/away': async (query) => {
+    away = query.has('true');
+    return '';
+  },
+  '/stingy': async () => {
+    givesRefreshTokens = false;
+    return '';
+  },
+  '/refreshes': async () => JSON.stringify(refreshes),
   '/rotate': async (query) => {
     keys = [newKey(), ...(query.has('alone') ? [] : keys)];
     current = provider();

@@ -28,8 +28,8 @@ pub struct Tokens {
 }
 
 impl Provider {
-    /// Starts `provider.mjs` with two applications: one whose tokens are credentials, and Apache's
-    /// module, which gets them at `apache`.
+    /// Starts `provider.mjs` with an application whose tokens are credentials, Curfew's own sign-in, and Apache's module,
+    /// which gets tokens at `apache`.
     pub fn start(curfew: &str, apache: &str) -> Self {
         let (port, control) = (free_port(), free_port());
         let settings = json!({
@@ -44,6 +44,12 @@ impl Provider {
                     "require_auth_time": true,
                     "backchannel_logout_uri": format!("{curfew}/oidc/backchannel-logout"),
                     "backchannel_logout_session_required": true,
+                },
+                {
+                    "client_id": "curfew",
+                    "client_secret": "secret of curfew's",
+                    "redirect_uris": [format!("{curfew}/.curfew/callback/main")],
+                    "grant_types": ["authorization_code", "refresh_token"],
                 },
                 {
                     "client_id": "apache",
@@ -140,6 +146,35 @@ impl Provider {
     /// A security event that says that a session was revoked, for the application.
     pub async fn event(&self, about: &str) -> String {
         self.control(&format!("/event?aud=app&{about}")).await
+    }
+
+    /// Somebody has these groups from now on, or is `disabled`.
+    pub async fn account(&self, user: &str, groups: &str) {
+        self.control(&format!("/account?id={user}&groups={groups}"))
+            .await;
+    }
+
+    /// The provider hangs up on everybody, or no longer.
+    pub async fn away(&self, away: bool) {
+        self.control(&format!("/away?{away}")).await;
+    }
+
+    /// The provider gives no refresh tokens any more.
+    pub async fn gives_no_refresh_tokens(&self) {
+        self.control("/stingy").await;
+    }
+
+    /// How many refresh tokens were taken, and how many were refused.
+    pub async fn refreshes(&self) -> (usize, usize) {
+        let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
+        let number = |name: &str| usize::try_from(answer[name].as_u64().unwrap()).unwrap();
+        (number("granted"), number("refused"))
+    }
+
+    /// Every refresh token that was issued.
+    pub async fn refresh_tokens(&self) -> Vec<String> {
+        let answer: Value = serde_json::from_str(&self.control("/refreshes").await).unwrap();
+        serde_json::from_value(answer["issued"].clone()).unwrap()
     }
 
     async fn control(&self, path: &str) -> String {

@@ -29,6 +29,7 @@ fn with_login(contracts: &mut Contracts) {
         url,
         purpose: "sign-in",
         max_age: MaxAge::Idle,
+        revalidate: None,
         providers: BTreeMap::from([("main".to_owned(), provider)]),
         key_ring: Arc::clone(&contracts.checker.lifecycle.key_ring),
         secure: true,

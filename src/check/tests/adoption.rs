@@ -206,6 +206,7 @@ async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_
         client: crate::policy::Client::default(),
         authenticated: Some(START.plus(authenticated)),
         host: None,
+        refresh: None,
         actor: Actor::CURFEW,
     };
     // By Curfew's own sign-in too, whatever the person is called here.

@@ -17,6 +17,9 @@ pub struct RawLogin {
     /// How long ago a person may have proved to the provider who they are: `idle`, for as long as a
     /// session may be idle, a duration, or `off`.
     pub max_age: String,
+    /// How often Curfew asks the provider of a session in use whether the person may still be signed in, such as `5m`;
+    /// `off` for never.
+    pub revalidate: String,
     /// The most time for one request to a provider.
     #[schemars(with = "shape::Duration")]
     pub timeout: String,
@@ -70,6 +73,7 @@ impl Default for RawLogin {
         Self {
             url: None,
             max_age: "idle".to_owned(),
+            revalidate: "off".to_owned(),
             timeout: "5s".to_owned(),
             providers: BTreeMap::new(),
         }

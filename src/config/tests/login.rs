@@ -43,6 +43,22 @@ fn what_is_left_out_follows_from_the_address() {
 }
 
 #[test]
+fn revalidation_is_off_unless_it_has_an_interval() {
+    let interval = |text: &str| {
+        let whole = GOOD.replacen("{url", &format!("{{revalidate: {text}, url"), 1);
+        yaml(&whole).map(|loaded| loaded.config.login.unwrap().revalidate)
+    };
+    assert_eq!(yaml(GOOD).unwrap().config.login.unwrap().revalidate, None);
+    assert_eq!(interval("off").unwrap(), None);
+    let five = std::time::Duration::from_secs(300);
+    assert_eq!(interval("5m").unwrap(), Some(five));
+    for wrong in ["often", "10ms", "2days", "''"] {
+        let refused = interval(wrong).unwrap_err().to_string();
+        assert!(refused.contains("login.revalidate"), "{refused}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     for (provider, whole, key, message) in [
         (

@@ -21,6 +21,7 @@ pub(super) fn parse(
     mistakes: &mut Mistakes,
 ) -> Option<Option<LoginSettings>> {
     let max_age = max_age(&raw.max_age, mistakes);
+    let revalidate = revalidate(&raw.revalidate, mistakes);
     let least = Duration::from_millis(10);
     let timeout = mistakes.duration("login.timeout", &raw.timeout, least, HOUR / 60);
     let Some(url) = &raw.url else {
@@ -52,6 +53,7 @@ pub(super) fn parse(
     Some(Some(LoginSettings {
         url: url?,
         max_age: max_age?,
+        revalidate: revalidate?,
         providers: providers.into_iter().collect::<Option<_>>()?,
     }))
 }
@@ -79,6 +81,23 @@ fn max_age(text: &str, mistakes: &mut Mistakes) -> Option<MaxAge> {
             Some(MaxAge::Of(age))
         }
     }
+}
+
+fn revalidate(text: &str, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
+    const KEY: &str = "login.revalidate";
+    if matches!(text, "off" | "false") {
+        return Some(None);
+    }
+    if humantime::parse_duration(text).is_err() {
+        mistakes.note(
+            KEY,
+            format!("`{text}` is not `off`, nor a duration like 5m"),
+        );
+        return None;
+    }
+    mistakes
+        .duration(KEY, text, Duration::from_secs(1), DAY)
+        .map(Some)
 }
 
 fn provider(

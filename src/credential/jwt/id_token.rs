@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::claims::{find, part, time};
+use super::claims::{part, time};
 use super::invalid::InvalidJwt;
 use super::verify::Issuer;
 use crate::session::{Attributes, Subject, Timestamp};
@@ -22,21 +22,6 @@ pub struct SignedIn {
 }
 
 impl Issuer {
-    /// Whether everything that becomes an attribute is in an ID token; what is not may be had from the
-    /// provider's UserInfo endpoint.
-    #[must_use]
-    pub fn has_all(&self, id_token: &str) -> bool {
-        let wanted = [
-            &self.claims.subject,
-            &self.claims.groups,
-            &self.claims.email,
-        ];
-        part(id_token, 1).is_ok_and(|claims| {
-            let mut wanted = wanted.into_iter();
-            wanted.all(|claim| find(&claims, claim).is_some())
-        })
-    }
-
     /// The sign-in that a verified ID token tells of, with claims that the UserInfo endpoint added.
     /// What the token says itself comes first.
     ///

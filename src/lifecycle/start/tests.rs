@@ -26,6 +26,7 @@ fn sign_in() -> SignIn {
         client: Client::default(),
         authenticated: None,
         host: None,
+        refresh: None,
         actor: Actor::CURFEW,
     }
 }

@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 use super::near::GENERATION;
 use super::*;
 use crate::clock::ManualClock;
-use crate::session::EndReason;
+use crate::secret::Secret;
+use crate::session::{Details, EndReason};
 use crate::store::conformance;
 use crate::store::memory::MemoryStore;
 use crate::testing::{MINUTE, SECOND, START, session_of};
@@ -53,6 +54,10 @@ impl SessionStore for SharedStore {
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
         self.memory.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.memory.change(id, change).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Loaded {
@@ -163,6 +168,31 @@ async fn what_was_loaded_is_at_hand() {
         (near.hits.get(), near.misses.get(), near.bypassed.get()),
         (1, 1, 0)
     );
+}
+
+/// What a provider said on this replica is in force at once, and no refresh token is at hand.
+#[tokio::test]
+async fn a_change_is_at_hand_without_the_refresh_token() {
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    let details = Arc::new(Details {
+        host: Some("app.example.com".into()),
+        refresh_token: Some(Secret::new("refresh-me".to_owned())),
+        ..Details::default()
+    });
+    let change = Change {
+        expected: None,
+        details: Some(Arc::clone(&details)),
+        attributes: None,
+    };
+    let outcome = fixture.near.change(ID, &change).await.unwrap();
+    assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
+    assert_eq!(fixture.near.recall(ID), None, "it is not what it was");
+    let loaded = fixture.near.load(ID).await.unwrap().unwrap();
+    assert_eq!(loaded.details, Some(details), "the worker has it");
+    let recalled = fixture.near.recall(ID).unwrap();
+    let kept = Details::of_sign_in(Some("app.example.com".into()), None);
+    assert_eq!(recalled.details, kept);
 }
 
 #[tokio::test]

@@ -22,7 +22,8 @@ pub(super) fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
 
-/// The session as a record of this format can hold it.
+/// The session as a record of this format can hold it. A record that is not encrypted has no details, and so no refresh
+/// token.
 pub(super) fn fitted(session: &Session, format: Format) -> Session {
     let mut session = session.clone();
     if format == Format::Plain {
@@ -86,4 +87,35 @@ pub(super) fn sealed_under(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
     is_sealed
         .then(|| key_ring.sealed_under(sealed::HEAD, bytes))
         .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::credential::SigningKey;
+    use crate::secret::Secret;
+    use crate::session::Details;
+    use crate::testing::{START, session_of};
+
+    /// While a program runs that knows no encrypted records.
+    #[test]
+    fn a_plain_record_has_no_refresh_token() {
+        let id = SessionId::from_bytes([7; SessionId::LEN]);
+        let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
+        let ring = KeyRing::new(vec![key]).unwrap();
+        let mut session = session_of("alice", START);
+        session.details = Some(Arc::new(Details {
+            refresh_token: Some(Secret::new("refresh-me".to_owned())),
+            ..Details::default()
+        }));
+        for (format, has_token) in [(Format::Plain, false), (Format::Sealed, true)] {
+            let session = fitted(&session, format);
+            let record = encode(id, &session, format, &ring).unwrap();
+            assert!(!record.windows(10).any(|part| part == b"refresh-me"));
+            let read = decode(id, &record, session.kept_until(), true, &ring).unwrap();
+            assert_eq!(read.details.is_some(), has_token);
+        }
+    }
 }

@@ -7,6 +7,8 @@ pub enum Action {
     SessionEnded,
     /// A session was made older.
     SessionAged,
+    /// An identity provider told other attributes for a session.
+    SessionChanged,
     /// A session is ended because its subject signed in again and may have no more.
     SessionDisplaced,
     /// All sessions of a subject that started before a time have ended.
@@ -17,6 +19,8 @@ pub enum Action {
     RevocationFinished,
     /// An identity provider ended sessions.
     ProviderLogout,
+    /// An identity provider did not confirm a session, which is ended.
+    ProviderRefused,
     /// A sign-in by an identity provider was refused.
     LoginRefused,
     /// An operator signed in to the console.
@@ -47,15 +51,17 @@ pub enum Action {
 
 impl Action {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::SessionCreated,
         Self::SessionEnded,
         Self::SessionAged,
+        Self::SessionChanged,
         Self::SessionDisplaced,
         Self::SubjectRevoked,
         Self::RevocationDeclared,
         Self::RevocationFinished,
         Self::ProviderLogout,
+        Self::ProviderRefused,
         Self::LoginRefused,
         Self::ConsoleEntered,
         Self::ConsoleRefused,
@@ -78,11 +84,13 @@ impl Action {
             Self::SessionCreated => "session.created",
             Self::SessionEnded => "session.ended",
             Self::SessionAged => "session.aged",
+            Self::SessionChanged => "session.changed",
             Self::SessionDisplaced => "session.displaced",
             Self::SubjectRevoked => "subject.revoked",
             Self::RevocationDeclared => "revocation.declared",
             Self::RevocationFinished => "revocation.finished",
             Self::ProviderLogout => "provider.logout",
+            Self::ProviderRefused => "provider.refused",
             Self::LoginRefused => "login.refused",
             Self::ConsoleEntered => "console.entered",
             Self::ConsoleRefused => "console.refused",

@@ -35,6 +35,37 @@ pub fn session_ended(ended: &SessionEnded, actor: &Actor) {
     }, "session ended");
 }
 
+/// An identity provider, which is the actor, has told other attributes for a session.
+pub fn session_changed(id: SessionId, before: &Session, now: &Session, actor: &Actor) {
+    let (old, new) = (before.attributes.to_map(), now.attributes.to_map());
+    let mut names: Vec<&str> = old.keys().chain(new.keys()).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| old.get(*name) != new.get(*name));
+    event!(info, Action::SessionChanged, "success", actor, {
+        user.id = now.user_id(),
+        curfew.session.id = %id,
+        curfew.session.changed = names.join(","),
+        curfew.policy = now.policy.as_str(),
+    }, "session has other attributes");
+}
+
+/// An identity provider, which is the actor, did not confirm a session, which is ended.
+pub fn provider_refused(
+    id: SessionId,
+    session: &Session,
+    provider: &str,
+    reason: &'static str,
+    actor: &Actor,
+) {
+    event!(info, Action::ProviderRefused, "success", actor, {
+        event.reason = reason,
+        user.id = session.user_id(),
+        curfew.session.id = %id,
+        curfew.provider = provider,
+    }, "an identity provider did not confirm a session");
+}
+
 /// A session is ended because its subject has signed in again and can have no more.
 pub fn session_displaced(id: SessionId, subject: &Subject, by: SessionId, actor: &Actor) {
     event!(info, Action::SessionDisplaced, "success", actor, {

@@ -92,6 +92,8 @@ fn write_all() -> Vec<Seen> {
             subject: Some(subject.clone()),
         };
         provider_logout(&whom, "back-channel", 1, &actor);
+        provider_refused(id, &session, "main", "invalid_grant", &actor);
+        session_changed(id, &session, &session, &actor);
         login_refused("main", "refused", &"no", &actor);
         console_entered(Some("main"), &actor);
         console_refused("not_in_group", Some(&subject), Some("main"), &actor);

@@ -222,6 +222,7 @@ impl Party {
                 },
                 authenticated: Some(START.plus(at)),
                 host: None,
+                refresh: None,
                 actor: Actor::CURFEW,
             });
             signed_in.own = Some(started.await?.token.expose());

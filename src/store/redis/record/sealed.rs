@@ -18,8 +18,8 @@ use super::MISPLACED;
 use crate::credential::{KeyRing, SealedFor, Unsealable};
 use crate::secret::Secret;
 use crate::session::{
-    Attributes, Binding, CLOCK_MARGIN, Details, End, EndReason, Network, PolicyName, Session,
-    SessionId, State, Subject, Timestamp, UserAgentHash,
+    Attributes, Binding, CLOCK_MARGIN, ClaimsInToken, Details, End, EndReason, Network, PolicyName,
+    Registration, Revalidation, Session, SessionId, State, Subject, Timestamp, UserAgentHash,
 };
 use crate::store::StoreError;
 
@@ -69,6 +69,7 @@ mod field {
     pub(super) const HOME_REGION: u8 = 15;
     pub(super) const REFRESH_TOKEN: u8 = 17;
     pub(super) const ENDED_BY: u8 = 19;
+    pub(super) const REVALIDATION: u8 = 21;
 }
 
 /// The state of a tombstone.
@@ -236,6 +237,11 @@ impl Fields {
                 token.map(|token| token.expose().as_str()),
             );
             fields.put(field::ENDED_BY, details.ended_by.as_deref());
+            let revalidation = details.revalidation.map(|it| {
+                let times = (it.confirmed.as_millis(), it.leased_until.as_millis());
+                (*it.registration.as_bytes(), times, it.in_id_token.to_bits())
+            });
+            fields.put(field::REVALIDATION, revalidation);
         }
         fields
     }
@@ -273,6 +279,15 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
                 details.refresh_token = Some(Secret::new(read::<String>(bytes)?));
             }
             field::ENDED_BY => details.ended_by = text(bytes)?,
+            field::REVALIDATION => {
+                let (registration, (confirmed, leased_until), claims) = read(bytes)?;
+                details.revalidation = Some(Revalidation {
+                    registration: Registration::from_bytes(registration),
+                    confirmed: Timestamp::from_millis(confirmed),
+                    leased_until: Timestamp::from_millis(leased_until),
+                    in_id_token: ClaimsInToken::from_bits(claims),
+                });
+            }
             unknown if unknown.is_multiple_of(2) => {
                 return Err(StoreError::Unreadable(
                     "it is restricted in a way that this program does not know",

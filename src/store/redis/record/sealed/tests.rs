@@ -36,9 +36,10 @@ fn any_details() -> impl Strategy<Value = Option<Arc<Details>>> {
         proptest::option::of((0_u64..1 << 43).prop_map(Timestamp::from_millis)),
         (text(), text(), text(), text()),
         proptest::option::of("[ -~]{0,20}".prop_map(Secret::new)),
+        proptest::option::of(any_revalidation()),
     );
-    proptest::option::of(
-        details.prop_map(|(address, texts, auth_time, others, token)| {
+    proptest::option::of(details.prop_map(
+        |(address, texts, auth_time, others, token, revalidation)| {
             Arc::new(Details {
                 address,
                 user_agent: texts.0,
@@ -50,8 +51,22 @@ fn any_details() -> impl Strategy<Value = Option<Arc<Details>>> {
                 home_region: others.2,
                 ended_by: others.3,
                 refresh_token: token,
+                revalidation,
             })
-        }),
+        },
+    ))
+}
+
+fn any_revalidation() -> impl Strategy<Value = Revalidation> {
+    let time = || (0_u64..1 << 43).prop_map(Timestamp::from_millis);
+    let registration = any::<[u8; Registration::LEN]>().prop_map(Registration::from_bytes);
+    (registration, time(), time(), 0_u8..8).prop_map(
+        |(registration, confirmed, leased_until, claims)| Revalidation {
+            registration,
+            confirmed,
+            leased_until,
+            in_id_token: ClaimsInToken::from_bits(claims),
+        },
     )
 }
 
@@ -112,6 +127,32 @@ fn nothing_of_a_session_can_be_read() {
             .any(|part| part == word.as_bytes());
         assert!(!found, "{word}");
     }
+}
+
+/// Neither can anybody use a refresh token who reads Redis, nor is there one once the session has ended.
+#[test]
+fn a_refresh_token_is_sealed_and_gone_after_the_end() {
+    let mut session = session();
+    let details = Details {
+        host: Some("app.example.com".into()),
+        refresh_token: Some(Secret::new("refresh-me".to_owned())),
+        ..Details::default()
+    };
+    session.details = Some(Arc::new(details));
+    let ring = ring(b'A');
+    let plain = |session: &Session| {
+        let record = encode(ID, session, &ring).unwrap();
+        let contains = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"refresh-me");
+        assert!(!contains(&record));
+        contains(&ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap())
+    };
+    assert!(plain(&session));
+    assert!(!format!("{session:?}").contains("refresh-me"));
+    session.end(EndReason::Revoked, session.started);
+    assert!(!plain(&session));
+    let kept = session.details.unwrap();
+    let host = Details::of_sign_in(Some("app.example.com".into()), None);
+    assert_eq!(Some(kept), host);
 }
 
 #[test]

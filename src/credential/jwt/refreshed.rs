@@ -1,0 +1,218 @@
+//! What a provider says of a subject when a sign-in is refreshed (OpenID Connect Core 1.0, section 12.2).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::claims::find;
+use super::invalid::InvalidJwt;
+use super::verify::Issuer;
+use crate::credential::name::name;
+use crate::session::{Attributes, ClaimsInToken, Registration, Session};
+
+/// What a provider says of the subject of a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refreshed {
+    /// It is the same subject, with these attributes.
+    Same(Attributes),
+    /// It is another subject.
+    Other,
+}
+
+impl Issuer {
+    /// The client with this ID at this issuer.
+    #[must_use]
+    pub fn registration(&self, client_id: &str) -> Registration {
+        let texts = ["registration", &self.issuer, client_id];
+        let hash = name("jwt", &texts.map(str::as_bytes));
+        let mut bytes = [0; Registration::LEN];
+        bytes.copy_from_slice(&hash.as_bytes()[..Registration::LEN]);
+        Registration::from_bytes(bytes)
+    }
+
+    /// What a refreshed ID token of this `sub` says of the subject of a session: the sign-in that it tells of has been
+    /// verified. When the subject authenticated stays as it was.
+    ///
+    /// # Errors
+    /// [`InvalidJwt`] when the attributes are too much for a record.
+    pub fn refreshed(
+        &self,
+        sub: &str,
+        signed_in: &super::SignedIn,
+        session: &Session,
+    ) -> Result<Refreshed, InvalidJwt> {
+        if !self.is_of(sub, session) || signed_in.subject != session.subject {
+            return Ok(Refreshed::Other);
+        }
+        let none = ClaimsInToken::default();
+        let renewed = renewed(&session.attributes, &signed_in.attributes, none);
+        renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+    }
+
+    /// What the UserInfo endpoint says of the subject of a session, whose claims in the ID token of the sign-in stay.
+    ///
+    /// # Errors
+    /// [`InvalidJwt`] when it does not properly say whom it speaks of.
+    pub fn refreshed_by_user_info(
+        &self,
+        claims: &Map<String, Value>,
+        in_id_token: ClaimsInToken,
+        session: &Session,
+    ) -> Result<Refreshed, InvalidJwt> {
+        let sub = claims.get("sub").and_then(Value::as_str);
+        let sub = sub.ok_or(InvalidJwt::Subject)?;
+        let is_other = !in_id_token.subject && self.subject(claims)? != session.subject;
+        if !self.is_of(sub, session) || is_other {
+            return Ok(Refreshed::Other);
+        }
+        let told = self.attributes(claims, "login")?;
+        let renewed = renewed(&session.attributes, &told, in_id_token);
+        renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
+    }
+
+    /// Which of the claims that become attributes an ID token has.
+    #[must_use]
+    pub fn claims_in(&self, id_token: &str) -> ClaimsInToken {
+        let Ok(claims) = super::claims::part(id_token, 1) else {
+            return ClaimsInToken::default();
+        };
+        let has = |claim: &str| find(&claims, claim).is_some();
+        ClaimsInToken {
+            subject: has(&self.claims.subject),
+            groups: has(&self.claims.groups),
+            email: has(&self.claims.email),
+        }
+    }
+
+    /// Whether a session is of this subject of the provider.
+    fn is_of(&self, sub: &str, session: &Session) -> bool {
+        let name = self.provider_subject(sub);
+        session.provider_names().any(|known| known == name)
+    }
+}
+
+/// The attributes of a session after the provider told others. How the session began stays, and so do the claims that
+/// are `kept`. `None` where that is too much for a record.
+fn renewed(before: &Attributes, told: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
+    let (before, mut renewed) = (before.to_map(), told.to_map());
+    let mut keep = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
+    if kept.groups {
+        keep.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);
+    }
+    if kept.email {
+        keep.push("email");
+    }
+    // A refreshed token need not repeat what nothing depends on.
+    let optional = ["name", "preferred_username"];
+    keep.extend(
+        optional
+            .into_iter()
+            .filter(|name| !renewed.contains_key(*name)),
+    );
+    for name in keep {
+        put(&mut renewed, name, before.get(name));
+    }
+    Attributes::new(renewed).ok()
+}
+
+fn put(attributes: &mut BTreeMap<String, Vec<String>>, name: &str, values: Option<&Vec<String>>) {
+    match values {
+        Some(values) => attributes.insert(name.to_owned(), values.clone()),
+        None => attributes.remove(name),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::jwt::issuer;
+    use crate::testing::{START, session_of};
+
+    fn session(attributes: &Value) -> Session {
+        let mut attributes: BTreeMap<String, Vec<String>> =
+            serde_json::from_value(attributes.clone()).unwrap();
+        let names = vec![
+            issuer().provider_session("one").to_string(),
+            issuer().provider_subject("alice").to_string(),
+        ];
+        attributes.insert("provider".to_owned(), names);
+        attributes.insert("curfew_source".to_owned(), vec!["login".to_owned()]);
+        let mut session = session_of("alice", START);
+        session.attributes = Attributes::new(attributes).unwrap();
+        session
+    }
+
+    fn by_user_info(claims: &Value, kept: u8) -> Result<Refreshed, InvalidJwt> {
+        let before = json!({ "groups": ["staff"], "email": ["a@example.com"], "name": ["Alice"] });
+        let kept = ClaimsInToken::from_bits(kept);
+        issuer().refreshed_by_user_info(claims.as_object().unwrap(), kept, &session(&before))
+    }
+
+    /// Without an ID token, the endpoint speaks for what it said at the sign-in, and for nothing else.
+    #[test]
+    fn user_info_replaces_what_came_from_there() {
+        const SUBJECT: u8 = 1;
+        const GROUPS: u8 = 2;
+        const EMAIL: u8 = 4;
+        for (claims, kept, groups, email) in [
+            (
+                json!({ "groups": ["admins"] }),
+                SUBJECT,
+                vec!["admins"],
+                None,
+            ),
+            (json!({}), SUBJECT, vec![], None),
+            (
+                json!({ "groups": ["admins"] }),
+                SUBJECT | GROUPS,
+                vec!["staff"],
+                None,
+            ),
+            (json!({}), SUBJECT | EMAIL, vec![], Some("a@example.com")),
+            (
+                json!({ "groups": ["admins"], "email": "b@example.com" }),
+                0,
+                vec!["admins"],
+                Some("b@example.com"),
+            ),
+        ] {
+            let mut said = claims.clone();
+            said["sub"] = json!("alice");
+            let Ok(Refreshed::Same(attributes)) = by_user_info(&said, kept) else {
+                panic!("{said}");
+            };
+            let now: Vec<&str> = attributes.get("groups").collect();
+            assert_eq!(now, groups, "{said} {kept}");
+            assert_eq!(attributes.get("email").next(), email, "{said} {kept}");
+            assert_eq!(attributes.get("name"), ["Alice"]);
+            assert_eq!(attributes.get("curfew_source"), ["login"]);
+            assert_eq!(
+                attributes.get("provider").count(),
+                2,
+                "the session at the provider, too"
+            );
+        }
+        assert_eq!(
+            by_user_info(&json!({ "sub": "bob" }), 1),
+            Ok(Refreshed::Other)
+        );
+        assert_eq!(by_user_info(&json!({}), 1), Err(InvalidJwt::Subject));
+    }
+
+    #[test]
+    fn a_registration_is_of_one_client_of_one_issuer() {
+        let registration = |issuer_url: &str, client: &str| {
+            Issuer {
+                issuer: issuer_url.to_owned(),
+                ..issuer()
+            }
+            .registration(client)
+        };
+        let own = registration("https://id.example.com", "curfew");
+        assert_eq!(own, registration("https://id.example.com", "curfew"));
+        assert_ne!(own, registration("https://id.example.com", "other"));
+        assert_ne!(own, registration("https://id.example.org", "curfew"));
+    }
+}

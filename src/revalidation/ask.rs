@@ -1,0 +1,146 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Revalidation;
+use super::queue::Place;
+use crate::actor::Actor;
+use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, Renewed};
+use crate::login::{Learned, Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer};
+use crate::session::SessionId;
+use crate::store::StoreError;
+use crate::telemetry::audit;
+
+/// The requests that one question can take, one after the other: metadata, tokens, keys, UserInfo, and a wait for
+/// others who ask for the metadata.
+const REQUESTS: u32 = 6;
+/// How much longer a session is this replica's than the provider may take: to keep the answer.
+const TIME_TO_KEEP: Duration = Duration::from_secs(10);
+
+/// A question to a provider.
+pub(super) struct Question {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) revalidation: Revalidation,
+    pub(super) login: Arc<Login>,
+}
+
+impl Question {
+    /// Asks about a session, and does what follows from the answer.
+    pub(super) async fn ask(&self, place: &Place) {
+        let mut providers = self.login.providers.values();
+        let asked = providers.find(|it| it.registration() == place.registration);
+        // The configuration has changed.
+        let Some(provider) = asked else { return };
+        let lease = provider.settings.timeout * REQUESTS + TIME_TO_KEEP;
+        let interval = self.revalidation.interval;
+        let leased = self.lifecycle.lease_revalidation(place.id, interval, lease);
+        let leased = match leased.await {
+            Ok(Some(leased)) => leased,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%error, session = %place.id, "could not look whether a session is to be revalidated");
+                return;
+            }
+        };
+        let now = self.lifecycle.clock.now();
+        let (token, due) = (&leased.refresh_token, leased.revalidation);
+        let answer = provider.refresh(token, &leased.session, due, now).await;
+        let trouble = self.follow(provider, place.id, leased, answer).await;
+        let now = self.lifecycle.clock.now();
+        let queue = &self.revalidation.queue;
+        queue.answered(place.registration, trouble.is_none(), now);
+        self.revalidation.notes.trouble(provider.name(), trouble);
+    }
+
+    /// Does what follows from an answer, and counts it; the trouble where it says nothing of the subject.
+    async fn follow(
+        &self,
+        provider: &Provider,
+        id: SessionId,
+        leased: LeasedSession,
+        answer: RefreshAnswer,
+    ) -> Option<String> {
+        let metrics = &self.lifecycle.metrics;
+        let count = |result| metrics.revalidated(provider.name(), result);
+        if self.lifecycle.clock.now() >= leased.revalidation.leased_until {
+            // Another replica may have asked since, and its answer counts.
+            count("late");
+            return Some("the answer came too late".to_owned());
+        }
+        let (rotated, learned) = match answer {
+            RefreshAnswer::Granted { rotated, learned } => (rotated, learned),
+            RefreshAnswer::Refused(error) => {
+                self.end(provider, id, &leased, "refused", error).await;
+                return None;
+            }
+            RefreshAnswer::Failed(error) => {
+                count(result_of(&error));
+                return Some(error.to_string());
+            }
+        };
+        let rotated = rotated.filter(|it| it.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
+        let (attributes, trouble) = match learned {
+            Learned::OtherSubject => {
+                let reason = "other_subject";
+                self.end(provider, id, &leased, reason, reason).await;
+                return None;
+            }
+            Learned::Nothing => (None, None),
+            Learned::Attributes(attributes) => (Some(attributes), None),
+            Learned::Unusable(error) => (None, Some(error)),
+        };
+        let renewal = Renewal {
+            rotated,
+            confirmed: trouble.is_none(),
+            attributes,
+        };
+        let actor = actor(provider);
+        let kept = self.lifecycle.renew(id, leased, renewal, &actor).await;
+        count(match (&trouble, kept) {
+            (Some(error), _) => result_of(error),
+            (None, Ok(Renewed::Same)) => "ok",
+            (None, Ok(Renewed::Changed)) => "changed",
+            (None, Ok(Renewed::Late)) => "late",
+            (None, Err(error)) => {
+                tracing::warn!(%error, session = %id, "could not keep what an identity provider answered");
+                "not_kept"
+            }
+        });
+        trouble.map(|error| error.to_string())
+    }
+
+    /// Ends a session that the provider does not confirm.
+    async fn end(
+        &self,
+        provider: &Provider,
+        id: SessionId,
+        leased: &LeasedSession,
+        result: &str,
+        reason: &'static str,
+    ) {
+        let actor = actor(provider);
+        let ended = self.lifecycle.revoke(id, &actor).await;
+        self.lifecycle.metrics.revalidated(provider.name(), result);
+        audit::provider_refused(id, &leased.session, provider.name(), reason, &actor);
+        if let Err(error) = ended.map(drop) {
+            retried(id, &error);
+        }
+    }
+}
+
+/// The provider is asked again when the lease ends, and says the same.
+fn retried(id: SessionId, error: &StoreError) {
+    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refuses, retrying");
+}
+
+fn actor(provider: &Provider) -> Actor {
+    Actor::provider(&provider.settings.issuer.issuer.issuer, None)
+}
+
+/// The label of an answer that says nothing of the subject.
+const fn result_of(error: &LoginError) -> &'static str {
+    match error {
+        LoginError::Unavailable(_) => "unavailable",
+        LoginError::Refused(_) => "client_refused",
+        LoginError::Invalid(_) | LoginError::NotAsked(_) => "invalid",
+    }
+}

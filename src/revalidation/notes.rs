@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+
+/// What the operator should know of identity providers, by their names.
+#[derive(Debug, Default)]
+pub struct ProviderNotes {
+    notes: Mutex<BTreeMap<String, Note>>,
+}
+
+#[derive(Debug, Default)]
+struct Note {
+    /// The last sign-in came without a refresh token.
+    lacks_tokens: bool,
+    /// Why the last question had no answer.
+    trouble: Option<String>,
+}
+
+impl ProviderNotes {
+    /// Notes whether a sign-in came with a refresh token.
+    pub fn gives_tokens(&self, provider: &str, gives: bool) {
+        self.note(provider, |note| note.lacks_tokens = !gives);
+    }
+
+    /// Notes why a question had no answer; `None` where it had one.
+    pub fn trouble(&self, provider: &str, trouble: Option<String>) {
+        self.note(provider, |note| note.trouble = trouble);
+    }
+
+    fn note(&self, provider: &str, change: impl FnOnce(&mut Note)) {
+        let mut notes = self.notes.lock();
+        match notes.get_mut(provider) {
+            Some(note) => change(note),
+            None => change(notes.entry(provider.to_owned()).or_default()),
+        }
+    }
+
+    /// The lines for these providers.
+    pub(super) fn lines<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let notes = self.notes.lock();
+        let mut lines = Vec::new();
+        for (name, note) in names.filter_map(|name| Some((name, notes.get(name)?))) {
+            if note.lacks_tokens {
+                lines.push(format!(
+                    "{name} gave no refresh token with a sign-in, or one that is too long, so such sessions are not \
+                     revalidated: allow refresh tokens for the client, and add offline_access to \
+                     login.providers.{name}.scopes where the provider needs that"
+                ));
+            }
+            if let Some(trouble) = &note.trouble {
+                lines.push(format!(
+                    "{name} does not say whether sessions are still valid, and they go on: {trouble}"
+                ));
+            }
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_of_each_provider_stands() {
+        let notes = ProviderNotes::default();
+        let lines = || notes.lines(["main", "other"].into_iter());
+        notes.gives_tokens("main", false);
+        notes.trouble("other", Some("it answers 503".to_owned()));
+        notes.trouble("gone", Some("it was configured before".to_owned()));
+        let told = lines();
+        assert!(told[0].contains("login.providers.main.scopes"), "{told:?}");
+        assert!(told[1].ends_with("it answers 503"), "{told:?}");
+        assert_eq!(told.len(), 2);
+        notes.gives_tokens("main", true);
+        notes.trouble("other", None);
+        assert!(lines().is_empty());
+    }
+}

@@ -1,0 +1,418 @@
+mod answers;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use http::{HeaderMap, Method};
+use serde_json::json;
+
+use super::ask::Question;
+use super::*;
+use crate::actor::Actor;
+use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
+use crate::lifecycle::SignIn;
+use crate::login::MaxAge;
+use crate::policy::{Client, Contract, Policy, Rules, Variant};
+use crate::secret::Secret;
+use crate::session::{
+    Attributes, ClaimsInToken, Details, EndReason, Limits, State, Subject, Verdict,
+};
+use crate::store::{DeadlineQueue, SessionStore};
+use crate::testing::provider::{FakeProvider, Reply};
+use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
+
+const EVERY: Duration = Duration::from_secs(300);
+
+/// A replica, whose clock and store others may share, and a provider.
+struct Fixture {
+    bench: Bench,
+    provider: FakeProvider,
+    login: Arc<Login>,
+    revalidation: Revalidation,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let (bench, provider) = (Bench::new(), FakeProvider::start().await);
+        provider.grant(json!({ "id_token": provider.id_token(&json!({})) }));
+        Self::of(bench, provider)
+    }
+
+    fn of(bench: Bench, provider: FakeProvider) -> Self {
+        let client = provider.client();
+        let login = Login {
+            url: "https://app.example.com/".parse().unwrap(),
+            purpose: "sign-in",
+            max_age: MaxAge::Any,
+            revalidate: Some(EVERY),
+            providers: BTreeMap::from([("main".to_owned(), client)]),
+            key_ring: Arc::clone(&bench.lifecycle.key_ring),
+            secure: true,
+            domain: None,
+        };
+        let metrics = &bench.lifecycle.metrics;
+        let revalidation = Revalidation::of(&login, &Arc::default(), &Arc::default(), metrics);
+        Self {
+            revalidation: revalidation.unwrap(),
+            login: Arc::new(login),
+            bench,
+            provider,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.bench.lifecycle.clock.now()
+    }
+
+    /// Signs `alice` in, whose ID token had these claims.
+    async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
+        let issuer = self.provider.issuer();
+        let names = [
+            issuer.provider_session("one"),
+            issuer.provider_subject("alice"),
+        ];
+        let attributes = Attributes::sorted([
+            (Attributes::ISSUER, vec![issuer.issuer.as_str()]),
+            (Attributes::SOURCE, vec!["login"]),
+            ("email", vec!["alice@example.com"]),
+            (Attributes::GROUPS, vec!["staff"]),
+            (
+                Attributes::PROVIDER,
+                names.iter().map(Subject::as_str).collect(),
+            ),
+        ]);
+        let started = self.bench.lifecycle.start(SignIn {
+            subject: Subject::new("alice").unwrap(),
+            attributes: attributes.unwrap(),
+            policy: name("default"),
+            remember: false,
+            client: Client::default(),
+            authenticated: Some(self.now()),
+            host: None,
+            refresh: Some(RefreshGrant {
+                token: Secret::new("first".to_owned()),
+                revalidation: session::Revalidation {
+                    registration: self.login.providers["main"].registration(),
+                    confirmed: self.now(),
+                    leased_until: Timestamp::default(),
+                    in_id_token,
+                },
+            }),
+            actor: Actor::CURFEW,
+        });
+        started.await.unwrap().id
+    }
+
+    /// The session is used so long after the beginning, and the worker does what there is to do.
+    async fn used(&self, id: SessionId, after: Duration) {
+        self.bench.at(after);
+        let session = self.bench.stored(id).await;
+        self.revalidation.note(id, &session, self.now());
+        self.work().await;
+    }
+
+    async fn work(&self) {
+        for place in self.revalidation.queue.take(self.now()) {
+            let question = Question {
+                lifecycle: self.bench.lifecycle.clone(),
+                revalidation: self.revalidation.clone(),
+                login: Arc::clone(&self.login),
+            };
+            question.ask(&place).await;
+        }
+    }
+
+    async fn details(&self, id: SessionId) -> Option<Arc<Details>> {
+        self.bench.stored(id).await.details
+    }
+
+    async fn refresh_token(&self, id: SessionId) -> Option<String> {
+        let details = self.details(id).await?;
+        Some(details.refresh_token.as_ref()?.expose().clone())
+    }
+
+    async fn groups(&self, id: SessionId) -> Vec<String> {
+        let session = self.bench.stored(id).await;
+        session
+            .attributes
+            .get("groups")
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn counted(&self, result: &str) -> bool {
+        let metrics = self.bench.lifecycle.metrics.render().unwrap();
+        let line = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} 1"#);
+        metrics.contains(&line)
+    }
+}
+
+fn all() -> ClaimsInToken {
+    ClaimsInToken::from_bits(7)
+}
+
+#[tokio::test]
+async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    let asked = async |after| {
+        fixture.used(id, after).await;
+        fixture.provider.take_presented().len()
+    };
+    assert_eq!(asked(EVERY - SECOND).await, 0, "not due");
+    assert_eq!(asked(EVERY).await, 1);
+    assert_eq!(asked(EVERY + SECOND).await, 0, "it was confirmed");
+    // Nobody uses it for a while, and nobody asks.
+    fixture.bench.at(3 * EVERY);
+    fixture.work().await;
+    assert!(fixture.provider.take_presented().is_empty());
+    // Its idle limit has passed: nothing is asked of what is over.
+    assert_eq!(asked(EVERY + 20 * MINUTE).await, 0);
+}
+
+#[tokio::test]
+async fn a_session_without_a_refresh_token_is_not_asked_about() {
+    let fixture = Fixture::new().await;
+    let started = fixture.bench.sign_in("default").await;
+    fixture.used(started.id, EVERY).await;
+    assert_eq!(fixture.revalidation.queue.len(), 0);
+    // Nor one of a client that is not configured any more.
+    let id = fixture.sign_in(all()).await;
+    let other = Revalidation {
+        providers: Arc::default(),
+        ..fixture.revalidation.clone()
+    };
+    fixture.bench.at(2 * EVERY);
+    other.note(id, &fixture.bench.stored(id).await, fixture.now());
+    assert_eq!(other.queue.len(), 0);
+}
+
+/// The last activity and the limits are those of the person, not of the worker.
+#[tokio::test]
+async fn an_answer_is_no_activity_and_moves_no_start() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    let before = fixture.bench.stored(id).await;
+    let later = START.plus(EVERY).as_millis() / 1000;
+    let token = fixture
+        .provider
+        .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
+    fixture.provider.grant(json!({ "id_token": token }));
+    fixture.used(id, EVERY).await;
+    let after = fixture.bench.stored(id).await;
+    assert_eq!(
+        (after.started, after.last_seen, after.deadline),
+        (before.started, before.last_seen, before.deadline)
+    );
+    assert_eq!(after.attributes.get("groups"), ["admins"]);
+    assert_eq!(
+        after.provider_names().collect::<Vec<_>>(),
+        before.provider_names().collect::<Vec<_>>(),
+        "a logout at the provider finds it"
+    );
+}
+
+#[tokio::test]
+async fn each_refresh_token_is_presented_once() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    for (round, next) in [(1, "second"), (2, "third"), (3, "fourth")] {
+        fixture.provider.grant(json!({ "refresh_token": next }));
+        fixture.bench.at(round * EVERY - SECOND);
+        let session = fixture.bench.stored(id).await;
+        let touch = crate::store::Touch {
+            at: fixture.now(),
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: SECOND,
+            deadline: session.deadline,
+        };
+        fixture
+            .bench
+            .lifecycle
+            .store
+            .touch(id, touch)
+            .await
+            .unwrap();
+        fixture.used(id, round * EVERY).await;
+    }
+    assert_eq!(
+        fixture.provider.take_presented(),
+        ["first", "second", "third"]
+    );
+    assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("fourth"));
+}
+
+#[tokio::test]
+async fn of_two_replicas_one_asks() {
+    let one = Fixture::new().await;
+    let id = one.sign_in(all()).await;
+    // Of the same store and clock, with a queue of its own.
+    let bench = Bench {
+        lifecycle: one.bench.lifecycle.clone(),
+        clock: one.bench.clock.clone(),
+        store: Arc::clone(&one.bench.store),
+    };
+    let other = Fixture::of(bench, one.provider.clone());
+    *one.provider.takes.lock() = Duration::from_millis(100);
+    one.provider.grant(json!({ "refresh_token": "second" }));
+    tokio::join!(one.used(id, EVERY), other.used(id, EVERY));
+    assert_eq!(one.provider.take_presented(), ["first"]);
+    assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
+    // The other one does not ask what was just answered.
+    other.used(id, EVERY + SECOND).await;
+    assert!(one.provider.take_presented().is_empty());
+}
+
+#[tokio::test]
+async fn a_provider_in_trouble_is_asked_again_and_ends_nothing() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    fixture
+        .provider
+        .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
+    fixture.used(id, EVERY).await;
+    assert_eq!(fixture.provider.take_presented().len(), 1);
+    let told = told(&fixture.revalidation);
+    assert!(
+        told[0].contains("main") && told[0].contains("503"),
+        "{told:?}"
+    );
+    // The session stays this replica's for a while, and the provider is left alone.
+    fixture.used(id, EVERY + SECOND / 2).await;
+    assert!(fixture.provider.take_presented().is_empty());
+    fixture.provider.grant(json!({}));
+    fixture.used(id, EVERY + MINUTE).await;
+    assert_eq!(fixture.provider.take_presented(), ["first"]);
+    assert!(super::told(&fixture.revalidation).is_empty());
+    assert_eq!(fixture.bench.stored(id).await.state, State::Live);
+}
+
+/// The person signs out while the provider is asked.
+#[tokio::test]
+async fn what_has_ended_meanwhile_stays_as_it_is() {
+    for refused in [false, true] {
+        let fixture = Fixture::new().await;
+        let id = fixture.sign_in(all()).await;
+        let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
+        match refused {
+            true => fixture
+                .provider
+                .answer(Reply::Json(400, json!({ "error": "invalid_grant" }))),
+            false => fixture
+                .provider
+                .grant(json!({ "id_token": token, "refresh_token": "second" })),
+        }
+        let memory = Arc::clone(&fixture.bench.store.memory);
+        *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
+            let memory = Arc::clone(&memory);
+            let ending = crate::store::Ending::signed_out(START.plus(EVERY));
+            let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
+            assert!(matches!(ended, Some(Ok(_))));
+        }));
+        fixture.used(id, EVERY).await;
+        assert_eq!(fixture.provider.take_presented().len(), 1);
+        let tombstone = fixture.bench.stored(id).await;
+        let State::Ended(end) = tombstone.state else {
+            panic!("it has come back");
+        };
+        assert_eq!(end.reason, EndReason::SignedOut);
+        assert_eq!(tombstone.attributes.get("groups"), ["staff"]);
+        assert_eq!(tombstone.details, None);
+    }
+}
+
+/// The one before is used up.
+#[tokio::test]
+async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    fixture.provider.grant(json!({ "refresh_token": "second" }));
+    let store = Arc::clone(&fixture.bench.store);
+    *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
+        store.all_fail.store(true, Ordering::SeqCst);
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            store.all_fail.store(false, Ordering::SeqCst);
+        });
+    }));
+    fixture.used(id, EVERY).await;
+    assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("second"));
+    assert!(fixture.counted("ok"));
+}
+
+/// A check is answered while the provider hangs, and both ways to answer it note that the session is due.
+#[tokio::test]
+async fn a_check_notes_and_never_waits() {
+    let fixture = Fixture::new().await;
+    for at_hand in [false, true] {
+        let mut bench = Bench::new();
+        if at_hand {
+            bench.lifecycle.store = Arc::clone(&bench.store.memory) as Arc<_>;
+        }
+        let fixture = Fixture::of(bench, fixture.provider.clone());
+        fixture.provider.answer(Reply::Never);
+        let id = fixture.sign_in(all()).await;
+        let token = fixture.bench.lifecycle.key_ring.issue().unwrap();
+        // The same record, under a token that is known here.
+        let session = fixture.bench.stored(id).await;
+        let id = token.session_id();
+        fixture.bench.store.memory.put(id, session);
+        let mut checker = fixture.bench.checker(Rules::default(), "session");
+        checker.revalidation = Some(fixture.revalidation.clone());
+        let headers = HeaderMap::from_iter([(
+            http::header::COOKIE,
+            format!("session={}", token.expose()).parse().unwrap(),
+        )]);
+        let check = async || {
+            let url = OriginalUrl::parse(b"https://app.example.com/").unwrap();
+            let method = &Method::GET;
+            let request = CheckRequest {
+                contract: Contract::AuthRequest,
+                policy: None,
+                original: Ok(Original { method, url }),
+                headers: &headers,
+                address: ClientAddress::InHeader,
+                peer: None,
+            };
+            checker.check(&request).await.verdict
+        };
+        fixture.bench.at(EVERY - SECOND);
+        assert_eq!(check().await, Verdict::Allow);
+        assert_eq!(fixture.revalidation.queue.len(), 0, "not due");
+        fixture.bench.at(EVERY);
+        assert_eq!(check().await, Verdict::Allow);
+        assert_eq!(check().await, Verdict::Allow);
+        assert_eq!(fixture.revalidation.queue.len(), 1, "once");
+        assert!(fixture.provider.take_presented().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn other_groups_have_other_limits_at_once() {
+    let mut bench = Bench::new();
+    let limits = Limits {
+        idle: Some(15 * MINUTE),
+        absolute: 8 * HOUR,
+        max_auth_age: None,
+    };
+    let mut policy = Policy::of(limits);
+    policy.variants = vec![Variant {
+        groups: vec!["admins".to_owned()],
+        limits: Limits {
+            idle: Some(6 * MINUTE),
+            ..limits
+        },
+    }];
+    bench.set_policies(BTreeMap::from([(name("default"), policy)]));
+    let fixture = Fixture::of(bench, FakeProvider::start().await);
+    let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
+    fixture.provider.grant(json!({ "id_token": token }));
+    let id = fixture.sign_in(all()).await;
+    fixture.used(id, EVERY).await;
+    let memory = &fixture.bench.store.memory;
+    let due = START.plus(6 * MINUTE);
+    let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();
+    assert_eq!(claimed, [id], "it is looked at when the shorter limit ends");
+}

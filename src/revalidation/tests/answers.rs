@@ -1,0 +1,268 @@
+//! What each kind of answer does.
+
+use super::*;
+
+/// What becomes of a session, and of what is known of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    result: &'static str,
+    lives: bool,
+    /// The refresh token afterwards.
+    token: Option<&'static str>,
+    /// Whether the next question is an interval away.
+    confirmed: bool,
+    groups: &'static [&'static str],
+}
+
+const STAFF: &[&str] = &["staff"];
+const ADMINS: &[&str] = &["admins"];
+
+/// The provider confirms the session.
+const fn confirmed(
+    result: &'static str,
+    token: &'static str,
+    groups: &'static [&'static str],
+) -> Outcome {
+    Outcome {
+        result,
+        lives: true,
+        token: Some(token),
+        confirmed: true,
+        groups,
+    }
+}
+
+/// The answer says nothing of the subject; at most the refresh token is another.
+const fn nothing(result: &'static str, token: &'static str) -> Outcome {
+    Outcome {
+        result,
+        lives: true,
+        token: Some(token),
+        confirmed: false,
+        groups: STAFF,
+    }
+}
+
+const fn ends(result: &'static str) -> Outcome {
+    Outcome {
+        result,
+        lives: false,
+        token: None,
+        confirmed: false,
+        groups: STAFF,
+    }
+}
+
+/// Asks once, and compares.
+async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome, case: &str) {
+    let id = fixture.sign_in(in_id_token).await;
+    fixture.used(id, EVERY).await;
+    let case = format!("{case}: {:?}", told(&fixture.revalidation));
+    let session = fixture.bench.stored(id).await;
+    let token = fixture.refresh_token(id).await;
+    let due = session.details.as_ref().and_then(|it| it.revalidation);
+    let groups = fixture.groups(id).await;
+    assert_eq!(session.state == State::Live, expected.lives, "{case}");
+    assert_eq!(token.as_deref(), expected.token, "{case}");
+    let confirmed = due.is_some_and(|it| it.confirmed == START.plus(EVERY));
+    assert_eq!(confirmed, expected.confirmed, "{case}");
+    assert_eq!(groups, expected.groups, "{case}");
+    assert!(
+        fixture.counted(expected.result),
+        "{}: {case}",
+        expected.result
+    );
+    let may_be_used = session.state == State::Live || session.details.is_none();
+    assert!(may_be_used, "a tombstone has no refresh token: {case}");
+}
+
+#[tokio::test]
+async fn tokens_confirm_a_session() {
+    let provider = FakeProvider::start().await;
+    let token = |changes| provider.id_token(&changes);
+    let other_key = crate::testing::jwt::SigningKey::p256("two");
+    let by_another_key = other_key.token(&json!({
+        "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice", "iat": 1_800_000_000, "exp": 2_000_000_000,
+    }));
+    let admins = json!({ "groups": ["admins"] });
+    for (members, expected) in [
+        (json!({}), confirmed("ok", "first", STAFF)),
+        (
+            json!({ "refresh_token": "second" }),
+            confirmed("ok", "second", STAFF),
+        ),
+        (
+            json!({ "id_token": token(json!({})) }),
+            confirmed("ok", "first", STAFF),
+        ),
+        (
+            json!({ "id_token": token(admins), "refresh_token": "second" }),
+            confirmed("changed", "second", ADMINS),
+        ),
+        (
+            json!({ "id_token": token(json!({ "groups": [] })) }),
+            confirmed("changed", "first", &[]),
+        ),
+        (
+            json!({ "id_token": token(json!({ "sub": "bob" })), "refresh_token": "second" }),
+            ends("other_subject"),
+        ),
+        // The refresh token before is used up, whatever is wrong with the answer.
+        (
+            json!({ "id_token": token(json!({ "aud": "other" })), "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+        (
+            json!({ "id_token": token(json!({ "iss": "https://id.example.org" })), "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+        (
+            json!({ "id_token": token(json!({ "exp": 1_000_000_000 })), "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+        (
+            json!({ "id_token": "none", "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+        (
+            json!({ "id_token": by_another_key, "refresh_token": "second" }),
+            nothing("invalid", "second"),
+        ),
+    ] {
+        let fixture = Fixture::of(Bench::new(), provider.clone());
+        let case = members.to_string();
+        provider.grant(members);
+        expect(&fixture, all(), expected, &case).await;
+    }
+}
+
+/// Of a sign-in whose ID token had no groups.
+#[tokio::test]
+async fn user_info_is_asked_where_attributes_come_from_there() {
+    let provider = FakeProvider::start().await;
+    let subject_alone = ClaimsInToken {
+        subject: true,
+        ..ClaimsInToken::default()
+    };
+    let bare = provider.id_token(&json!({ "groups": null, "email": null }));
+    let user = |changes: serde_json::Value| {
+        let mut claims =
+            json!({ "sub": "alice", "email": "alice@example.com", "groups": ["admins"] });
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        Reply::Json(200, claims)
+    };
+    for (user_info, expected) in [
+        (user(json!({})), confirmed("changed", "second", ADMINS)),
+        (
+            user(json!({ "groups": ["staff"] })),
+            confirmed("ok", "second", STAFF),
+        ),
+        (user(json!({ "sub": "bob" })), ends("other_subject")),
+        (Reply::Page(503), nothing("unavailable", "second")),
+        (Reply::Never, nothing("unavailable", "second")),
+    ] {
+        let fixture = Fixture::of(Bench::new(), provider.clone());
+        let case = format!("{user_info:?}");
+        provider.grant(json!({ "refresh_token": "second" }));
+        *provider.user_info.lock() = user_info;
+        expect(&fixture, subject_alone, expected, &case).await;
+    }
+    // An ID token without them leads there, too. Claims that are null are there.
+    let fixture = Fixture::of(Bench::new(), provider.clone());
+    let without = provider.key.token(&json!({
+        "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
+        "iat": START.as_millis() / 1000, "exp": START.as_millis() / 1000 + 36_000,
+    }));
+    assert_ne!(without, bare);
+    *provider.user_info.lock() = user(json!({}));
+    provider.grant(json!({ "id_token": without }));
+    let expected = confirmed("changed", "first", ADMINS);
+    expect(
+        &fixture,
+        subject_alone,
+        expected,
+        "an ID token without groups",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn only_a_refusal_of_the_person_ends_a_session() {
+    let provider = FakeProvider::start().await;
+    let error = |status, error: &str| Reply::Json(status, json!({ "error": error }));
+    for (reply, expected) in [
+        (error(400, "invalid_grant"), ends("refused")),
+        (error(401, "invalid_grant"), ends("refused")),
+        (error(400, "access_denied"), ends("refused")),
+        (error(400, "login_required"), ends("refused")),
+        (error(400, "interaction_required"), ends("refused")),
+        (error(400, "consent_required"), ends("refused")),
+        (error(400, "account_selection_required"), ends("refused")),
+        (
+            error(401, "invalid_client"),
+            nothing("client_refused", "first"),
+        ),
+        (
+            error(400, "unauthorized_client"),
+            nothing("client_refused", "first"),
+        ),
+        (
+            error(400, "unsupported_grant_type"),
+            nothing("client_refused", "first"),
+        ),
+        (
+            error(400, "invalid_request"),
+            nothing("client_refused", "first"),
+        ),
+        (
+            error(400, "INVALID_GRANT"),
+            nothing("client_refused", "first"),
+        ),
+        (
+            error(400, "temporarily_unavailable"),
+            nothing("client_refused", "first"),
+        ),
+        (error(500, "invalid_grant"), nothing("unavailable", "first")),
+        (error(503, "invalid_grant"), nothing("unavailable", "first")),
+        (error(429, "invalid_grant"), nothing("unavailable", "first")),
+        (Reply::Page(200), nothing("unavailable", "first")),
+        (Reply::Page(302), nothing("unavailable", "first")),
+        (Reply::Page(400), nothing("unavailable", "first")),
+        (Reply::Page(403), nothing("unavailable", "first")),
+        (Reply::Page(502), nothing("unavailable", "first")),
+        (Reply::Never, nothing("unavailable", "first")),
+    ] {
+        let fixture = Fixture::of(Bench::new(), provider.clone());
+        let case = format!("{reply:?}");
+        provider.answer(reply);
+        expect(&fixture, all(), expected, &case).await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_ends_nothing() {
+    let fixture = Fixture::new().await;
+    let id = fixture.sign_in(all()).await;
+    // Nothing listens at its address.
+    let away = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", away.local_addr().unwrap());
+    drop(away);
+    let mut settings = fixture.login.providers["main"].settings.clone();
+    settings.issuer.issuer.issuer = url;
+    let base = "https://app.example.com/".parse().unwrap();
+    let client = Provider::new(settings, &base, "/.curfew/callback").unwrap();
+    let session = fixture.bench.stored(id).await;
+    let due = session.details.as_ref().unwrap().revalidation.unwrap();
+    let token = Secret::new("first".to_owned());
+    let answer = client.refresh(&token, &session, due, fixture.now()).await;
+    assert!(
+        matches!(
+            answer,
+            crate::login::RefreshAnswer::Failed(crate::login::LoginError::Unavailable(_))
+        ),
+        "{answer:?}"
+    );
+}

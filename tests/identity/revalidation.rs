@@ -1,0 +1,281 @@
+//! Sessions of Curfew's own sign-in, whose provider is asked about them while they are used.
+
+use ::curfew::clock::Stopwatch;
+
+use super::*;
+
+/// What a check may take besides the interval until the provider has been asked.
+const SECONDS_TO_ASK: f64 = 6.0;
+
+/// People who sign in at the provider, and a Curfew that asks about them every second.
+struct SignedIn {
+    stack: Stack,
+    /// Another replica.
+    other: Curfew,
+    cookie: String,
+}
+
+/// A Curfew that asks every second, on `store`, and the provider that it signs people in at.
+fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
+    store
+        .limits("15m", "12h")
+        .set("COOKIE__NAME", "session")
+        .set("COOKIE__SECURE", "false")
+        .set("LOGIN__URL", &nginx.url(""))
+        .set("LOGIN__REVALIDATE", "1s")
+        .set("LOGIN__TIMEOUT", "1s")
+        .set("LOGIN__PROVIDERS__MAIN__ISSUER", &provider.issuer)
+        .set("LOGIN__PROVIDERS__MAIN__CLIENT_ID", "curfew")
+        .set(
+            "LOGIN__PROVIDERS__MAIN__CLIENT_SECRET",
+            "secret of curfew's",
+        )
+        .set("LOGIN__PROVIDERS__MAIN__SCOPES", "email")
+}
+
+async fn ready(curfew: &Curfew) {
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
+}
+
+/// `alice` signs in, and has this cookie.
+async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
+    let page = nginx.url("/page");
+    let login = format!("{}?rd={page}", nginx.url("/.curfew/login"));
+    browser.follow(&login, "alice", &page).await;
+    format!("session={}", browser.cookies["session"])
+}
+
+impl SignedIn {
+    /// `alice` signs in.
+    async fn alice() -> (Self, Browser) {
+        let listeners = Listeners::free();
+        let backend = Backend::start().await;
+        let nginx = Nginx::start(listeners, backend.address);
+        let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
+        let redis = RedisServer::start();
+        let setup = setup(Setup::redis(&redis.url()), &nginx, &provider);
+        let other = setup.start();
+        let curfew = setup.listening(listeners).start();
+        ready(&curfew).await;
+        ready(&other).await;
+        let mut browser = Browser::new();
+        let cookie = sign_in(&mut browser, &nginx).await;
+        let stack = Stack {
+            nginx,
+            curfew,
+            provider,
+            backend,
+            client: support::curfew::client(),
+            redis,
+        };
+        let signed_in = Self {
+            stack,
+            other,
+            cookie,
+        };
+        (signed_in, browser)
+    }
+
+    /// The status of a request of the application's client, and the reason where it is refused.
+    async fn get(&self) -> (u16, String) {
+        let request = self.stack.client.get(self.stack.nginx.url("/data"));
+        let response = request.header("cookie", &self.cookie).send().await.unwrap();
+        (response.status().as_u16(), reason_of(&response).to_owned())
+    }
+
+    /// Uses the session until it has ended, which may take the interval and a moment.
+    async fn ends_in_time(&self) {
+        let waited = Stopwatch::start();
+        loop {
+            let (status, reason) = self.get().await;
+            if status != 200 {
+                assert_eq!((status, &*reason), (401, "revoked"), "{}", self.log());
+                break;
+            }
+            assert!(waited.seconds() < 1.0 + SECONDS_TO_ASK, "{}", self.log());
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let ended = self.stack.curfew.audited("session.ended");
+        assert_eq!(ended.len(), 1, "{ended:?}");
+        assert_eq!(ended[0]["event.reason"], "revoked");
+        assert_eq!(ended[0]["curfew.actor.kind"], "provider");
+        assert_eq!(ended[0]["curfew.actor.name"], *self.stack.provider.issuer);
+        let refused = self.stack.curfew.audited("provider.refused");
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0]["event.reason"], "invalid_grant");
+        self.has_told_no_refresh_token().await;
+    }
+
+    /// Uses the session until the provider has answered so often that it goes on.
+    async fn is_confirmed(&self, times: usize) {
+        eventually("the provider confirms the session", async || {
+            assert_eq!(self.get().await.0, 200, "{}", self.log());
+            self.stack.provider.refreshes().await.0 >= times
+        })
+        .await;
+    }
+
+    fn log(&self) -> String {
+        self.stack.curfew.log() + &self.other.log()
+    }
+
+    /// Neither in a log, nor in metrics, the admin API or Redis.
+    async fn has_told_no_refresh_token(&self) {
+        let curfew = &self.stack.curfew;
+        let (_, sessions) = curfew
+            .call("GET", "/api/v1/sessions?subject=alice", None)
+            .await;
+        assert!(sessions.to_string().contains("alice"), "{sessions}");
+        let mut texts = vec![self.log(), sessions.to_string()];
+        for path in ["/metrics", "/readyz?verbose"] {
+            texts.push(curfew.ops(path).await.1);
+        }
+        let keys: Vec<Vec<u8>> = self.stack.redis.command(&[b"KEYS", b"*s:*"]);
+        for key in keys {
+            let record: Option<Vec<u8>> = self.stack.redis.command(&[b"GET", &key]);
+            texts.push(String::from_utf8_lossy(&record.unwrap_or_default()).into_owned());
+        }
+        let tokens = self.stack.provider.refresh_tokens().await;
+        assert!(!tokens.is_empty());
+        for token in tokens {
+            assert!(texts.iter().all(|text| !text.contains(&token)), "{token}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_account_ends_the_session_within_the_interval() {
+    let (alice, _) = SignedIn::alice().await;
+    alice.is_confirmed(1).await;
+    alice.stack.provider.account("alice", "disabled").await;
+    alice.ends_in_time().await;
+    // On the other replica, too.
+    let answer = alice.other.check_at("127.0.0.1", &alice.cookie).await;
+    assert_eq!(answer, (401, "revoked".to_owned()));
+}
+
+/// The provider tells nobody of the logout.
+#[tokio::test]
+async fn the_end_of_the_providers_session_ends_this_one() {
+    let (alice, mut browser) = SignedIn::alice().await;
+    alice.is_confirmed(1).await;
+    alice.stack.provider.log_out(&mut browser).await;
+    alice.ends_in_time().await;
+}
+
+#[tokio::test]
+async fn changed_groups_arrive_at_the_application() {
+    let (alice, _) = SignedIn::alice().await;
+    let groups = async || {
+        assert_eq!(alice.get().await.0, 200, "{}", alice.log());
+        let seen = alice.stack.backend.take();
+        seen.last().unwrap().all("x-session-groups").join(",")
+    };
+    assert_eq!(groups().await, "staff");
+    alice.stack.provider.account("alice", "staff,admins").await;
+    eventually("the new groups arrive", async || {
+        groups().await == "staff,admins"
+    })
+    .await;
+    alice.stack.provider.account("alice", "").await;
+    eventually("groups that were taken away are gone", async || {
+        groups().await.is_empty()
+    })
+    .await;
+    let changed = alice.stack.curfew.audited("session.changed");
+    assert_eq!(changed.len(), 2, "{changed:?}");
+    assert_eq!(changed[0]["curfew.session.changed"], "groups");
+    assert_eq!(changed[0]["curfew.actor.kind"], "provider");
+}
+
+/// The provider takes each refresh token once, and revokes all of a sign-in when it sees one again.
+#[tokio::test]
+async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
+    let (alice, _) = SignedIn::alice().await;
+    let waited = Stopwatch::start();
+    while waited.seconds() < 6.0 {
+        let here = alice.get();
+        let there = alice.other.check_at("127.0.0.1", &alice.cookie);
+        let (here, there) = tokio::join!(here, there);
+        assert_eq!((here.0, there.0), (200, 200), "{}", alice.log());
+    }
+    let (granted, refused) = alice.stack.provider.refreshes().await;
+    assert!((3..=7).contains(&granted), "{granted} in six seconds");
+    assert_eq!(refused, 0, "{}", alice.log());
+    alice.has_told_no_refresh_token().await;
+}
+
+#[tokio::test]
+async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
+    let (alice, _) = SignedIn::alice().await;
+    alice.is_confirmed(1).await;
+    alice.stack.provider.away(true).await;
+    let counted = async |result: &str| {
+        assert_eq!(alice.get().await.0, 200, "{}", alice.log());
+        let name = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} "#);
+        let metrics = alice.stack.curfew.ops("/metrics").await.1;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        value.map_or(0, |value| value.parse::<u64>().unwrap())
+    };
+    eventually("the trouble is counted", async || {
+        counted("unavailable").await > 0
+    })
+    .await;
+    eventually("the operator is told", async || {
+        let ready = alice.stack.curfew.ops("/readyz?verbose").await;
+        assert_eq!(ready.0, 200);
+        ready.1.contains("login.revalidate: main does not say")
+    })
+    .await;
+    let before = alice.stack.provider.refreshes().await.0;
+    alice.stack.provider.away(false).await;
+    alice.is_confirmed(before + 1).await;
+    assert!(alice.stack.curfew.audited("session.ended").is_empty());
+    // And what it says then counts.
+    alice.stack.provider.account("alice", "disabled").await;
+    alice.ends_in_time().await;
+}
+
+/// With what a first try has: no Redis and no keys.
+#[tokio::test]
+async fn the_embedded_store_without_keys_will_do() {
+    let listeners = Listeners::free();
+    let backend = Backend::start().await;
+    let nginx = Nginx::start(listeners, backend.address);
+    let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
+    let store = Setup::memory().unset("TOKEN__KEYS").listening(listeners);
+    let curfew = setup(store, &nginx, &provider).start();
+    ready(&curfew).await;
+    let cookie = sign_in(&mut Browser::new(), &nginx).await;
+    let check = async || curfew.check_at("127.0.0.1", &cookie).await;
+    eventually("the provider confirms the session", async || {
+        assert_eq!(check().await.0, 200, "{}", curfew.log());
+        provider.refreshes().await.0 >= 2
+    })
+    .await;
+    provider.account("alice", "disabled").await;
+    eventually("the session ends", async || {
+        check().await == (401, "revoked".to_owned())
+    })
+    .await;
+    // Another sign-in, of somebody who is not asked about.
+    provider.account("alice", "staff").await;
+    provider.gives_no_refresh_tokens().await;
+    let cookie = sign_in(&mut Browser::new(), &nginx).await;
+    eventually("the operator is told", async || {
+        let told = curfew.ops("/readyz?verbose").await.1;
+        told.contains("login.revalidate: main gave no refresh token")
+    })
+    .await;
+    let warned = curfew.log().matches("main gave no refresh token").count();
+    assert_eq!(warned, 1, "once");
+    provider.account("alice", "disabled").await;
+    let waited = Stopwatch::start();
+    while waited.seconds() < 3.0 {
+        assert_eq!(curfew.check_at("127.0.0.1", &cookie).await.0, 200);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
