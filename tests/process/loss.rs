@@ -136,6 +136,8 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let known = under(&format!("{old_key},{new_key}")).start();
     assert_eq!(known.check_by(&ended).await, denied("revoked"));
     let used = under(&format!("{new_key},{old_key}")).start();
+    assert_eq!(known.check_by(&ended).await, denied("revoked"));
+    known.stop().await;
     eventually("the tombstone is under the new key", async || {
         let (_, state) = used.ops("/readyz?verbose").await;
         let line = state.lines().find(|line| line.contains("under each key"));
@@ -143,7 +145,6 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     })
     .await;
     assert_eq!(used.check_by(&ended).await, denied("revoked"));
-    known.stop().await;
     used.stop().await;
     let alone = under(&new_key).start();
     assert_eq!(alone.check_by(&ended).await, denied("revoked"));

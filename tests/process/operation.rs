@@ -95,6 +95,7 @@ async fn every_metric_is_documented() {
             keys.path().to_str().unwrap(),
         )
         .set("LOGIN__URL", "https://app.example.com")
+        .set("LOGIN__REVALIDATE", "5m")
         .set("LOGIN__PROVIDERS__MAIN__ISSUER", "http://127.0.0.1:1")
         .set("LOGIN__PROVIDERS__MAIN__CLIENT_ID", "curfew")
         .set(&format!("{service}__PRESET"), "oauth2-proxy")

@@ -33,6 +33,8 @@ pub(super) struct Machine {
     wall_error: i64,
     /// Real time and decision time when it joined, in milliseconds.
     joined: Option<(i64, i64)>,
+    /// Whether the store's clock was set, or wrong, shortly before it joined.
+    pub(super) joined_after_jump: bool,
 }
 
 impl Machine {
@@ -75,6 +77,8 @@ pub(super) struct World {
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
 const BEAT_MICROS: i64 = 500_000;
+/// For how long after a jump a replica that starts may join at a wrong time, in milliseconds.
+const JUMP_LASTS: i64 = 20_000;
 
 impl World {
     pub(super) fn new(tuning: Tuning) -> Self {
@@ -128,7 +132,7 @@ impl World {
             // A fail-over loses the latest writes, and not a record that has been there for long. With an empty store
             // whose clock has jumped, a replica that starts can only compare that with its own wall clock.
             Event::Lose
-                if self.micros / 1000 - self.jumped > 20_000
+                if self.micros / 1000 - self.jumped > JUMP_LASTS
                     && self.blip.0 == 0
                     && self.joined() == self.machines.len() =>
             {
@@ -157,6 +161,7 @@ impl World {
             drift,
             wall_error,
             joined: None,
+            joined_after_jump: false,
         });
     }
 
@@ -196,7 +201,9 @@ impl World {
         if machine.joined.is_none()
             && let Some(slew) = machine.timeline.slew()
         {
-            machine.joined = Some((self.micros / 1000, slew.now(machine.boot(self.micros))));
+            let now = self.micros / 1000;
+            machine.joined = Some((now, slew.now(machine.boot(self.micros))));
+            machine.joined_after_jump = now - self.jumped < JUMP_LASTS;
         }
     }
 }
