@@ -40,16 +40,18 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
             }
         }
     }
-    eventually("they have heard of each other", async || {
-        let (_, health) = post(
+    eventually("one knows all replicas", async || {
+        let (status, health) = post(
             &one,
             &setup.admin_token,
             json!({ "policy": "none", "dry_run": false }),
         )
         .await;
-        health["in_force"]["replicas"]
-            .as_array()
-            .is_some_and(|all| all.len() == 2)
+        let replicas = health["in_force"]["replicas"].as_array();
+        let both = replicas.is_some_and(|all| all.len() == 2);
+        // Before that it can't say that the revocation is in force everywhere.
+        assert_eq!(status == 200, health["in_force"]["everywhere"] == true);
+        both && status == 200
     })
     .await;
     let (status, counted) = post(
