@@ -12,6 +12,7 @@ use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
 use crate::credential::{CredentialExtractor, Extraction, KeyRing, cookie_values};
 use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
+use crate::policy::MaxAge;
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
 
 /// Every source that is configured.
@@ -58,12 +59,23 @@ pub struct Adoptable<'a> {
     pub subject: Subject,
     /// What else is known of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in.
+    /// When the subject signed in; the time of the first request where nobody says so.
     pub started: Timestamp,
+    /// How recent the authentication must be, where that is required to start a session.
+    pub freshness: Option<Freshness>,
     /// When the credential is no good any more.
     pub expires: Timestamp,
     /// The home policy; `None` for the default one.
     pub policy: Option<&'a PolicyName>,
+}
+
+/// How recent an authentication must be to start a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// Its greatest age.
+    pub max_age: MaxAge,
+    /// When it was, as far as is known.
+    pub authenticated: Option<Timestamp>,
 }
 
 /// What a request presents.
@@ -180,6 +192,7 @@ impl Sources {
                     subject: verified.subject,
                     attributes: verified.attributes,
                     started: verified.started,
+                    freshness: None,
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),

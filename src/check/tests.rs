@@ -472,6 +472,7 @@ async fn every_check_is_counted_by_its_verdict() {
     assert!(!text.contains(&fixture.token));
 }
 
+mod auth_time;
 mod delegated;
 mod jwt;
 mod model;
