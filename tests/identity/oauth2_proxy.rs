@@ -303,3 +303,13 @@ async fn a_sign_out_is_for_both() {
         assert_eq!(response.status(), 404, "{path}");
     }
 }
+
+/// People copy from the page, so it shows what is tried here.
+#[test]
+fn the_page_shows_these_files() {
+    let page = include_str!("../../docs/logins/oauth2-proxy.md");
+    for file in ["oauth2-proxy.cfg", "curfew.yaml", "nginx.conf"] {
+        let text = deployed(&format!("oauth2-proxy/{file}"));
+        assert!(page.contains(&format!("\n{text}```\n")), "{file}");
+    }
+}
