@@ -25,6 +25,11 @@ struct Behind {
 impl Behind {
     /// With the documented files. Nothing is changed but addresses, times, and these lines of oauth2-proxy's file.
     async fn start(lines: &[(&str, &str)]) -> Self {
+        Self::start_with(lines, None).await
+    }
+
+    /// The same, with another `max_age`.
+    async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
         let (listeners, place) = (Listeners::free(), local(free_port()));
         let backend = Backend::start().await;
         let pages = deployed("oauth2-proxy/nginx.conf");
@@ -40,13 +45,16 @@ impl Behind {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("curfew.yaml");
         std::fs::write(&file, configuration(place, &nginx)).unwrap();
-        let curfew = Setup::redis(&redis.url())
+        let mut setup = Setup::redis(&redis.url())
             .file(&file)
             .limits(&format!("{}s", IDLE.as_secs()), "1h")
             .listening(listeners)
             .set("COOKIE__SECURE", "false")
-            .set("COOKIE__NAME", "session")
-            .start();
+            .set("COOKIE__NAME", "session");
+        if let Some(max_age) = max_age {
+            setup = setup.set("DELEGATED__SERVICES__OAUTH2-PROXY__MAX_AGE", max_age);
+        }
+        let curfew = setup.start();
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200
         })
@@ -277,6 +285,83 @@ async fn taking_the_question_out_of_the_request_helps_nobody() {
     // There is a way out.
     browser.get(&behind.nginx.url("/oauth2/sign_out")).await;
     behind.sign_in(&mut browser, "alice").await;
+}
+
+/// What `curfew probe` says of a session that somebody signed in to, with the cookies of the provider or without.
+async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    let cookie = browser.cookies.remove(COOKIE).unwrap();
+    let pairs = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let provider_cookie = pairs.collect::<Vec<_>>().join("; ");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+    command.args([
+        "probe",
+        &behind.nginx.url("/page"),
+        "--idle",
+        &format!("{}s", IDLE.as_secs()),
+    ]);
+    command.env("CURFEW_PROBE_COOKIE", format!("{COOKIE}={cookie}"));
+    if with_provider {
+        command.args(["--provider", &behind.provider.issuer]);
+        command.env("CURFEW_PROBE_PROVIDER_COOKIE", provider_cookie);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = output.await.unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).unwrap())
+}
+
+const TOLD: &str =
+    "after the idle limit, the identity provider is told to authenticate people again";
+const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+
+#[tokio::test]
+async fn the_probe_follows_the_way_back() {
+    let behind = Behind::start(&[]).await;
+    let (passed, told) = probed(&behind, true).await;
+    assert!(passed, "{told}");
+    assert!(
+        told.contains(&format!(
+            "ok    {TOLD}: prompt=login, for {}",
+            behind.provider.issuer
+        )),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!(
+            "ok    {RETURN}: refused, it ends at another page, 200"
+        )),
+        "{told}"
+    );
+    assert!(told.contains("\nsessions end on time here\n"), "{told}");
+    // Without the provider's cookies it does not say more than it saw.
+    let (passed, told) = probed(&behind, false).await;
+    assert!(passed, "{told}");
+    assert!(
+        told.contains(&format!("?     {RETURN}: not looked at")),
+        "{told}"
+    );
+    assert!(
+        told.contains("sessions end on time here; what has a ? above was not looked at\n"),
+        "{told}"
+    );
+}
+
+/// Without the lines that make people authenticate, and without Curfew looking at the time.
+#[tokio::test]
+async fn the_probe_finds_a_way_back_without_a_question() {
+    let behind = Behind::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
+    let (passed, told) = probed(&behind, true).await;
+    assert!(!passed, "{told}");
+    assert!(told.contains(&format!("?     {TOLD}: it is not")), "{told}");
+    assert!(
+        told.contains(&format!("FAIL  {RETURN}: served, 200")),
+        "{told}"
+    );
 }
 
 #[tokio::test]

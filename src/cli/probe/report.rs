@@ -17,7 +17,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
-    passed: bool,
+    /// `None` where it could not be looked at.
+    passed: Option<bool>,
     seen: String,
 }
 
@@ -34,7 +35,10 @@ impl Report {
     }
 
     pub(super) fn failed(&self) -> usize {
-        self.checks.iter().filter(|check| !check.passed).count()
+        self.checks
+            .iter()
+            .filter(|check| check.passed == Some(false))
+            .count()
     }
 
     /// The door must be shut.
@@ -57,6 +61,21 @@ impl Report {
         self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
+    /// It is as it should be.
+    pub(super) fn seen(&mut self, name: &str, seen: &str) {
+        self.tell(name, Some(true), seen);
+    }
+
+    /// It could not be looked at, and is no success.
+    pub(super) fn unknown(&mut self, name: &str, why: &str) {
+        self.tell(name, None, why);
+    }
+
+    /// Whether something could not be looked at.
+    pub(super) fn is_partial(&self) -> bool {
+        self.checks.iter().any(|check| check.passed.is_none())
+    }
+
     /// Says why there are no more.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
@@ -70,11 +89,15 @@ impl Report {
             Answer::Refused(how) => format!("refused, {how}"),
             Answer::Trouble(what) => what.clone(),
         };
-        let seen = printable(&seen);
-        let word = if passed {
-            painted(GOOD, "ok   ")
-        } else {
-            painted(BAD, "FAIL ")
+        self.tell(name, Some(passed), &seen);
+    }
+
+    fn tell(&mut self, name: &str, passed: Option<bool>, seen: &str) {
+        let seen = printable(seen);
+        let word = match passed {
+            Some(true) => painted(GOOD, "ok   "),
+            Some(false) => painted(BAD, "FAIL "),
+            None => "?    ".to_owned(),
         };
         let _ = writeln!(anstream::stdout(), "{word} {name}: {seen}");
         self.checks.push(Check {
@@ -91,10 +114,10 @@ impl Report {
             .iter()
             .map(|check| {
                 let (name, seen) = (escaped(&check.name), escaped(&check.seen));
-                let failure = if check.passed {
-                    String::new()
-                } else {
-                    format!("<failure message=\"{seen}\"/>")
+                let failure = match check.passed {
+                    Some(true) => String::new(),
+                    Some(false) => format!("<failure message=\"{seen}\"/>"),
+                    None => format!("<skipped message=\"{seen}\"/>"),
                 };
                 format!(
                     "  <testcase classname=\"curfew.probe\" name=\"{name}\">{failure}</testcase>\n"
