@@ -71,9 +71,12 @@ impl Report {
         self.tell(name, None, why);
     }
 
-    /// Whether something could not be looked at.
-    pub(super) fn is_partial(&self) -> bool {
-        self.checks.iter().any(|check| check.passed.is_none())
+    /// How many could not be looked at.
+    pub(super) fn unknown_checks(&self) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.passed.is_none())
+            .count()
     }
 
     /// Says why there are no more.
@@ -126,10 +129,11 @@ impl Report {
             .collect();
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\">\n{cases}</testsuite>\n",
+             <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}</testsuite>\n",
             escaped(&self.url),
             self.len(),
-            self.failed()
+            self.failed(),
+            self.unknown_checks()
         )
     }
 
