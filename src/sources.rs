@@ -13,7 +13,7 @@ use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
 use crate::credential::{CredentialExtractor, Extraction, KeyRing, cookie_values};
 use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
-use crate::policy::Policies;
+use crate::policy::{MaxAge, Policies};
 use crate::session::{Attributes, DenyReason, PolicyName, SessionId, Subject, Timestamp};
 use crate::store::LimitsOfSources;
 
@@ -65,8 +65,10 @@ pub struct Adoptable<'a> {
     pub subject: Subject,
     /// What else is known of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in.
+    /// When the subject signed in; the time of the first request where nobody says so.
     pub started: Timestamp,
+    /// How recent the authentication must be, where that is required to start a session.
+    pub freshness: Option<Freshness>,
     /// When the credential is no good any more.
     pub expires: Timestamp,
     /// The home policy; `None` for the default one.
@@ -89,6 +91,15 @@ impl fmt::Display for Party<'_> {
             Self::Service(name) => write!(f, "delegated {name}"),
         }
     }
+}
+
+/// How recent an authentication must be to start a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// Its greatest age.
+    pub max_age: MaxAge,
+    /// When it was, as far as is known.
+    pub authenticated: Option<Timestamp>,
 }
 
 /// What a request presents.
@@ -224,6 +235,7 @@ impl Sources {
                     subject: verified.subject,
                     attributes: verified.attributes,
                     started: verified.started,
+                    freshness: None,
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),

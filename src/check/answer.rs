@@ -7,8 +7,8 @@ use super::{CheckRequest, Checker, Detail, Original, Outcome, Ruling};
 use crate::actor::Actor;
 use crate::lifecycle::{Adoption, NotAdopted};
 use crate::policy::{Activity, Applied, OnStoreFailure};
-use crate::session::{DenyReason, Session, SessionId, State, Timestamp, Verdict};
-use crate::sources::Identified;
+use crate::session::{DenyReason, PolicyName, Session, SessionId, State, Timestamp, Verdict};
+use crate::sources::{Adoptable, Identified};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
@@ -110,17 +110,7 @@ impl Checker {
         for _ in 0..ATTEMPTS {
             let session = match self.find(asked, id).await? {
                 Ok(session) => session,
-                Err(DenyReason::MalformedRequest) => {
-                    return Ok(Outcome::malformed(Detail::UnknownClient));
-                }
-                Err(DenyReason::ReauthenticationRequired) => {
-                    return Ok(Outcome {
-                        detail: Some(Detail::LostSince),
-                        max_auth_age: Some(0),
-                        ..Outcome::deny(DenyReason::ReauthenticationRequired)
-                    });
-                }
-                Err(reason) => return Ok(Outcome::deny(reason)),
+                Err(refused) => return Ok(*refused),
             };
             // The time is read after the record, so that no wait for the store is left out.
             let now = self.lifecycle.clock.now();
@@ -155,12 +145,13 @@ impl Checker {
         Err(NoStore)
     }
 
-    /// The session of the request's credential, which may start it; or why there is none.
+    /// The session of the request's credential, which may start it; or the denial where there is none.
     async fn find(
         &self,
         asked: &Asked<'_>,
         id: SessionId,
-    ) -> Result<Result<Session, DenyReason>, NoStore> {
+    ) -> Result<Result<Session, Box<Outcome>>, NoStore> {
+        let denied = |reason| Ok(Err(Box::new(Outcome::deny(reason))));
         let unanswered = |error: &dyn std::fmt::Display| {
             tracing::warn!(%error, "a check could not be answered");
             NoStore
@@ -168,45 +159,72 @@ impl Checker {
         let known = self.lifecycle.store.load(id).await;
         let known = known.map_err(|error| unanswered(&error))?;
         let Some(credential) = &asked.identified.adoptable else {
-            return Ok(known.ok_or(DenyReason::UnknownSession));
+            let unknown = || Box::new(Outcome::deny(DenyReason::UnknownSession));
+            return Ok(known.ok_or_else(unknown));
         };
         let session = match known {
             Some(session) => session,
             None => {
+                let policies = &self.lifecycle.policies;
+                let policy = credential.policy.unwrap_or_else(|| policies.default_name());
+                if let Some(refused) = self.refuse_old(credential, policy) {
+                    return Ok(Err(Box::new(refused)));
+                }
                 let adoption = Adoption {
                     source: credential.party.to_string(),
                     subject: credential.subject.clone(),
                     attributes: credential.attributes.clone(),
-                    policy: credential
-                        .policy
-                        .unwrap_or_else(|| self.lifecycle.policies.default_name())
-                        .clone(),
+                    policy: policy.clone(),
                     started: credential.started,
                     expires: credential.expires,
                     client: self.client(asked.request),
                 };
                 match self.lifecycle.adopt(id, adoption).await {
                     Ok(session) => session,
-                    Err(NotAdopted::TooOld) => return Ok(Err(DenyReason::AbsoluteTimeout)),
+                    Err(NotAdopted::TooOld) => return denied(DenyReason::AbsoluteTimeout),
                     Err(NotAdopted::UnknownClient(_)) => {
-                        return Ok(Err(DenyReason::MalformedRequest));
+                        let outcome = Outcome::malformed(Detail::UnknownClient);
+                        return Ok(Err(Box::new(outcome)));
                     }
                     Err(NotAdopted::ReservedSubject) => {
-                        return Ok(Err(DenyReason::InvalidCredential));
+                        return denied(DenyReason::InvalidCredential);
                     }
-                    Err(NotAdopted::Revoked) => return Ok(Err(DenyReason::Revoked)),
+                    Err(NotAdopted::Revoked) => return denied(DenyReason::Revoked),
                     Err(NotAdopted::LostSince) => {
-                        return Ok(Err(DenyReason::ReauthenticationRequired));
+                        return Ok(Err(Box::new(Outcome {
+                            detail: Some(Detail::LostSince),
+                            max_auth_age: Some(0),
+                            ..Outcome::deny(DenyReason::ReauthenticationRequired)
+                        })));
                     }
-                    Err(NotAdopted::TooMany(_)) => return Ok(Err(DenyReason::TooManySessions)),
+                    Err(NotAdopted::TooMany(_)) => return denied(DenyReason::TooManySessions),
                     Err(NotAdopted::Store(error)) => return Err(unanswered(&error)),
                 }
             }
         };
         if session.subject != credential.subject {
-            return Ok(Err(DenyReason::InvalidCredential));
+            return denied(DenyReason::InvalidCredential);
         }
         Ok(Ok(session))
+    }
+
+    /// The denial of a credential that must not start a session: the person authenticated too long ago, or nobody
+    /// says when.
+    fn refuse_old(&self, credential: &Adoptable<'_>, policy: &PolicyName) -> Option<Outcome> {
+        let freshness = credential.freshness?;
+        let policies = &self.lifecycle.policies;
+        let policy = policies.get(policy.as_str());
+        let policy = policy.map_or_else(|| policies.tightest(), |(_, policy)| policy);
+        let limit = freshness.max_age.limit(policy, &credential.attributes)?;
+        let Some(authenticated) = freshness.authenticated else {
+            return Some(Outcome::malformed(Detail::UnknownAuthTime));
+        };
+        let now = self.lifecycle.clock.now();
+        // Without leeway: where clocks differ somebody authenticates once more.
+        (now >= authenticated.plus(limit)).then(|| Outcome {
+            max_auth_age: Some(limit.as_secs()),
+            ..Outcome::malformed(Detail::OldAuthentication)
+        })
     }
 
     /// Serves a session that the store had a moment ago, where its policies allow that; counted

@@ -4,7 +4,7 @@ use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
 use crate::delegate::{Advice, Delegate};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{Adoptable, Identified, Party};
+use crate::sources::{Adoptable, Freshness, Identified, Party};
 
 impl Checker {
     /// The session that the service allows the request on; or the answer where it allows none.
@@ -57,7 +57,11 @@ impl Checker {
                 party: Party::Service(&delegated.name),
                 subject: allowed.subject,
                 attributes: allowed.attributes,
-                started: allowed.started,
+                started: allowed.authenticated.unwrap_or(now),
+                freshness: Some(Freshness {
+                    max_age: delegated.max_age,
+                    authenticated: allowed.authenticated,
+                }),
                 expires: allowed.expires,
                 policy: delegate.policy(),
             }),

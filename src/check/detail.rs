@@ -1,8 +1,8 @@
 use super::original::MalformedOriginal;
 use crate::policy::AmbiguousPath;
 
-/// What is wrong with a request that is denied as `malformed_request`, `unknown_host` or `invalid_credential`. It names the input that
-/// is missing or contradictory, and holds nothing of the request, so that it can be shown to everybody.
+/// What is wrong with a request that is denied. It names the input that is missing or contradictory, and holds nothing of the
+/// request, so that it can be shown to everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Detail {
     /// The sub-request does not name the original request.
@@ -42,6 +42,18 @@ pub enum Detail {
         "the session store has lost data since this sign-in, so the session may have ended: sign in again"
     )]
     LostSince,
+    /// The other service lets somebody in anew who authenticated too long ago.
+    #[error(
+        "the authentication is too old for a new session: the service must make the identity provider ask \
+         (prompt=login; delegated.services.NAME.max_age)"
+    )]
+    OldAuthentication,
+    /// The other service does not say when the subject authenticated.
+    #[error(
+        "the service does not say when the subject authenticated (auth_time in token_header, or auth_time_header; \
+         delegated.services.NAME.max_age)"
+    )]
+    UnknownAuthTime,
     /// A warning alone, which denies nothing.
     #[error(
         "ingress-nginx names the host that the client wrote, and routes by another: use /forward-auth with \
@@ -65,6 +77,7 @@ impl Detail {
                 | Self::UnknownPolicy
                 | Self::PrefixSlash
                 | Self::NoAuthTime
+                | Self::UnknownAuthTime
                 | Self::HostOfClient
                 | Self::UnknownClient
         )
@@ -89,6 +102,8 @@ mod tests {
             Detail::TwoCredentials,
             Detail::NoAuthTime,
             Detail::LostSince,
+            Detail::OldAuthentication,
+            Detail::UnknownAuthTime,
             Detail::HostOfClient,
             Detail::UnknownClient,
         ] {

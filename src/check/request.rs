@@ -92,6 +92,8 @@ impl Outcome {
         let reason = match detail {
             Detail::UnknownHost => DenyReason::UnknownHost,
             Detail::NoAuthTime => DenyReason::InvalidCredential,
+            Detail::OldAuthentication => DenyReason::ReauthenticationRequired,
+            Detail::UnknownAuthTime => DenyReason::SourceUnavailable,
             _ => DenyReason::MalformedRequest,
         };
         let mut outcome = Self::deny(reason);

@@ -473,6 +473,7 @@ async fn every_check_is_counted_by_its_verdict() {
 }
 
 mod adoption;
+mod auth_time;
 mod delegated;
 mod jwt;
 mod model;

@@ -5,8 +5,8 @@ use clap::Args;
 
 use super::ConfigArgs;
 use super::output::{stdout, to_json};
-use crate::compliance::report;
-use crate::policy::standards;
+use crate::compliance::{Reauthentication, report};
+use crate::policy::standards::{self, Requirement};
 
 /// What to report.
 #[derive(Args, Debug)]
@@ -16,6 +16,9 @@ pub(super) struct ComplianceArgs {
     /// Fail unless every policy meets this requirement, such as pci-dss; can be repeated.
     #[arg(long = "require", value_name = "NAME")]
     required: Vec<String>,
+    /// Judge the limits alone, and not whether people authenticate again after a timeout.
+    #[arg(long)]
+    limits_only: bool,
     /// Print JSON instead of Markdown.
     #[arg(long)]
     json: bool,
@@ -31,7 +34,12 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let report = report(&args.config.source().load_book()?);
+    let (book, sources) = args.config.source().load_book_and_sign_ins()?;
+    let reauthentication = match args.limits_only {
+        true => Reauthentication::Ignored,
+        false => Reauthentication::By(&sources),
+    };
+    let report = report(&book, reauthentication);
     let mut out = stdout();
     if args.json {
         writeln!(out, "{}", to_json(&report)?)?;
@@ -40,21 +48,30 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     }
     let failures: Vec<String> = required
         .iter()
-        .filter_map(|requirement| {
-            let failing = report.failing(requirement);
-            (!failing.is_empty()).then(|| {
-                format!(
-                    "{} ({}, {}) is not met by: {}",
-                    requirement.name,
-                    requirement.standard,
-                    requirement.section,
-                    failing.join(", ")
-                )
-            })
-        })
+        .filter_map(|requirement| failure(requirement, report.failing(requirement)))
         .collect();
     if !failures.is_empty() {
         bail!("{}", failures.join("\n"));
     }
     Ok(())
+}
+
+/// What to say of the policies that fail a requirement by their limits, and of those that fail it by sign-in.
+fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
+    let words = [
+        "is not met by",
+        "requires a new authentication after a timeout, which is not ensured for",
+    ];
+    let parts = words.into_iter().zip(failing);
+    let parts = parts.filter(|(_, policies)| !policies.is_empty());
+    let parts: Vec<_> = parts
+        .map(|(words, policies)| format!("{words}: {}", policies.join(", ")))
+        .collect();
+    let Requirement {
+        name,
+        standard,
+        section,
+        ..
+    } = requirement;
+    (!parts.is_empty()).then(|| format!("{name} ({standard}, {section}) {}", parts.join("; it ")))
 }

@@ -6,6 +6,7 @@
 mod client;
 mod report;
 mod wait;
+mod way_back;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use url::Url;
 use self::client::{Answer, Visitor};
 use self::report::Report;
 use self::wait::Passing;
+use self::way_back::ProviderSession;
 use super::admin_api::{AdminApi, AdminArgs};
 use super::output::stdout;
 use crate::clock::Stopwatch;
@@ -76,6 +78,18 @@ pub(super) struct ProbeArgs {
     /// Age the session by the admin API instead of waiting (needs admin.allow_ageing).
     #[arg(long, requires = "subject")]
     age: bool,
+    /// The identity provider that people sign in at, to follow the way back after the timeout with --provider-cookie.
+    #[arg(long, value_name = "URL", requires = "provider_cookie")]
+    provider: Option<Url>,
+    /// The cookies that a browser has of the identity provider after a sign-in, as NAME=VALUE; NAME=VALUE.
+    #[arg(
+        long,
+        value_name = "COOKIES",
+        env = "CURFEW_PROBE_PROVIDER_COOKIE",
+        hide_env_values = true,
+        requires = "provider"
+    )]
+    provider_cookie: Option<String>,
     /// The address of the page's host, instead of the one that its name has.
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
@@ -116,6 +130,10 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
         "nobody is let in unchecked here"
     } else {
         "sessions end on time here"
+    };
+    let well = match report.unknown_checks() > 0 {
+        true => format!("{well}; what has a ? above was not looked at"),
+        false => well.to_owned(),
     };
     writeln!(stdout(), "{well}")?;
     Ok(())
@@ -184,6 +202,21 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     }
     let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
     report.refused("it stays over", &answer);
+    let provider = args.provider.as_ref().zip(args.provider_cookie.as_ref());
+    let provider = provider.map(|(url, cookie)| ProviderSession {
+        url: url.clone(),
+        cookie: Secret::new(cookie.clone()),
+    });
+    let (page, cookie) = (&args.url, &session.cookie);
+    way_back::look(
+        &visitor,
+        page,
+        cookie,
+        provider.as_ref(),
+        session.idle,
+        &mut report,
+    )
+    .await?;
     if let Some(api) = &api {
         revocation(args, &visitor, api, &mut report).await?;
     }

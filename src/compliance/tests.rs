@@ -13,7 +13,8 @@ fn the_documented_report() {
         file: Some(file),
         environment: Environment::new(),
     };
-    let report = report(&source.load().unwrap().config.book).to_markdown();
+    let (book, sources) = source.load_book_and_sign_ins().unwrap();
+    let report = report(&book, Reauthentication::By(&sources)).to_markdown();
     let documented = include_str!("../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -118,4 +119,142 @@ fn a_preset_keeps_its_promise() {
         );
     }
     assert_eq!(Preset::ALL.len(), 12, "all of them are above");
+}
+
+/// What the report says of a policy that is as strict as PCI DSS asks for, with this configuration of sign-in.
+fn reported(sign_in: &str) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("curfew.yaml");
+    let text = format!("policies: {{default: {{idle: 15m, absolute: 12h}}}}\n{sign_in}\n");
+    std::fs::write(&file, text).unwrap();
+    let source = Source {
+        file: Some(file),
+        environment: Environment::new(),
+    };
+    let (book, sources) = source.load_book_and_sign_ins().unwrap();
+    report(&book, Reauthentication::By(&sources))
+}
+
+#[test]
+fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
+    let service = |more: &str| {
+        format!(
+            "delegated: {{services: {{proxy: {{preset: oauth2-proxy, url: 'http://p/'{more}}}}}}}"
+        )
+    };
+    let login = |max_age: &str| {
+        format!(
+            "login: {{url: 'https://a.example.com', max_age: {max_age}, \
+             providers: {{id: {{issuer: 'https://id.example.com', client_id: a, client_secret_file: /nowhere}}}}}}"
+        )
+    };
+    let jwt = |more: &str| {
+        format!("jwt: {{issuers: {{id: {{issuer: 'https://id.example.com', audience: a{more}}}}}}}")
+    };
+    let both = format!("{}\n{}", login("idle"), service(""));
+    for (sign_in, met, fact) in [
+        ("", false, "Applications start the sessions"),
+        (
+            &*service(""),
+            false,
+            "missing: `token_header` or `auth_time_header`",
+        ),
+        (
+            &*service(", token_header: authorization, max_age: off"),
+            false,
+            "of any age",
+        ),
+        (
+            &*service(", token_header: authorization, max_age: 16m"),
+            false,
+            "older than a timeout",
+        ),
+        (
+            &*service(", token_header: authorization, max_age: 15m"),
+            true,
+            "must ask for a new one",
+        ),
+        (
+            &*service(", auth_time_header: x-time"),
+            true,
+            "must ask for a new one",
+        ),
+        (&*login("idle"), true, "Curfew asks the identity provider"),
+        (&*login("15m"), true, "Curfew asks the identity provider"),
+        (&*login("8h"), false, "older than a timeout"),
+        (&*login("off"), false, "of any age"),
+        (&*jwt(""), true, "if its tokens have `sid`"),
+        (
+            &*jwt(", accept_iat: never refreshed"),
+            false,
+            "missing: `auth_time`",
+        ),
+        // The weakest counts.
+        (&*both, false, "`delegated.services.proxy` does not say"),
+    ] {
+        let report = reported(sign_in);
+        for (requirement, concerned) in [
+            ("pci-dss", true),
+            ("nist-rev3-aal2", true),
+            ("hipaa", false),
+        ] {
+            let requirement = standards::named(requirement).unwrap();
+            let fails = report.failing(requirement).concat() == ["default"];
+            assert_eq!(fails, concerned && !met, "{sign_in}: {}", requirement.name);
+        }
+        let text = report.to_markdown();
+        assert!(text.contains(fact), "{sign_in}: {text}");
+        assert_eq!(text.contains("| not verified |"), !met, "{sign_in}: {text}");
+        assert_eq!(text.contains("| ensured |"), met, "{sign_in}: {text}");
+    }
+}
+
+/// A limit that is broken is worse news than a question that nobody can see.
+#[test]
+fn a_limit_that_is_not_met_comes_first() {
+    let strict = reported("");
+    let standing = |name: &str| {
+        let mut findings = strict.policies[0].findings.iter();
+        findings
+            .find(|finding| finding.requirement == name)
+            .unwrap()
+            .standing
+    };
+    assert_eq!(standing("pci-dss"), "not_verified");
+    assert_eq!(standing("owasp-high"), "departs");
+    assert_eq!(standing("hipaa"), "met");
+    let (book, _) = Source {
+        file: None,
+        environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
+    }
+    .load_book_and_sign_ins()
+    .unwrap();
+    let loose = report(&book, Reauthentication::By(&[]));
+    let pci = loose.policies[0].findings.iter();
+    let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
+    assert_eq!(pci.next().unwrap().standing, "not_met");
+}
+
+#[test]
+fn the_limits_alone_can_be_judged() {
+    let sources = [];
+    let (book, _) = Source {
+        file: None,
+        environment: Environment::from([(
+            "CURFEW__POLICIES__DEFAULT__PRESET".into(),
+            "pci-dss".into(),
+        )]),
+    }
+    .load_book_and_sign_ins()
+    .unwrap();
+    let pci = standards::named("pci-dss").unwrap();
+    let seen = report(&book, Reauthentication::By(&sources));
+    assert_eq!(seen.failing(pci), [vec![], vec!["default"]]);
+    let limits = report(&book, Reauthentication::Ignored);
+    assert_eq!(limits.failing(pci), [Vec::<&str>::new(), Vec::new()]);
+    let text = limits.to_markdown();
+    assert!(
+        text.contains("| not looked at |") && !text.contains("| ensured |"),
+        "{text}"
+    );
 }

@@ -8,7 +8,7 @@ use super::Config;
 use super::problem::{ConfigError, Problem};
 use super::raw::{RawConfig, redacted_url};
 use super::validate::{self, Mistake};
-use crate::policy::Rulebook;
+use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
 use crate::yaml::{self, Unreadable};
 
@@ -58,6 +58,19 @@ pub fn load_book(file: Option<&Path>, environment: &Environment) -> Result<Ruleb
     let tree = Tree::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
+}
+
+/// Reads the policies and rules, and how people sign in; nothing else, as [`load_book`].
+///
+/// # Errors
+/// [`ConfigError`] with every mistake in these, its key, its place and its value.
+pub fn load_book_and_sign_ins(
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
+    let tree = Tree::read(file, environment)?;
+    let mut effective = tree.parse()?;
+    validate::book_and_sign_ins(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
 /// The text of a configuration file that has been read.

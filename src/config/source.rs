@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, Loaded, load, load_book};
-use crate::policy::Rulebook;
+use super::{ConfigError, Environment, Loaded, load, load_book, load_book_and_sign_ins};
+use crate::policy::{Rulebook, SignInSource};
 
 /// Where a configuration comes from, to read it again.
 #[derive(Clone, Debug)]
@@ -31,6 +31,14 @@ impl Source {
     /// [`ConfigError`] with every mistake in them.
     pub fn load_book(&self) -> Result<Rulebook, ConfigError> {
         load_book(self.file.as_deref(), &self.environment)
+    }
+
+    /// Reads the policies and rules, and how people sign in.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every mistake in these.
+    pub fn load_book_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
+        load_book_and_sign_ins(self.file.as_deref(), &self.environment)
     }
 
     /// The files whose contents count whenever the configuration is read: its own, the key ring, the hashes of

@@ -12,6 +12,7 @@ mod jwt;
 mod login;
 mod policies;
 mod rules;
+mod sign_ins;
 mod store;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use super::raw::RawConfig;
 use super::{Config, LogConfig, LogFormat};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
-use crate::policy::{Policies, Rulebook};
+use crate::policy::{Policies, Rulebook, SignInSource};
 use crate::session::{MIN_TELLING, PolicyName};
 
 /// A mistake: the key, and what would be right.
@@ -119,6 +120,22 @@ pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     let book = parse_book(raw, &mut mistakes);
     match book {
         Some(book) if mistakes.0.is_empty() => Ok(book),
+        _ => Err(mistakes.0),
+    }
+}
+
+/// Parses the policies and rules, and how people sign in.
+///
+/// # Errors
+/// Every mistake in these.
+pub(super) fn book_and_sign_ins(
+    raw: &mut RawConfig,
+) -> Result<(Rulebook, Vec<SignInSource>), Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let book = parse_book(raw, &mut mistakes);
+    let sources = sign_ins::parse(raw, &mut mistakes);
+    match (book, sources) {
+        (Some(book), Some(sources)) if mistakes.0.is_empty() => Ok((book, sources)),
         _ => Err(mistakes.0),
     }
 }

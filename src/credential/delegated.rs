@@ -12,6 +12,8 @@ pub use answer::{Allowed, Unusable};
 pub use ask::Question;
 pub use key::SessionKey;
 
+use crate::policy::MaxAge;
+
 /// Another authorization service, and how its answers are read.
 #[derive(Clone, Debug)]
 pub struct Delegated {
@@ -31,6 +33,10 @@ pub struct Delegated {
     pub display_name: Option<HeaderName>,
     /// The header that holds a token of the identity provider.
     pub token: Option<HeaderName>,
+    /// The header that says when the subject authenticated; the token says it where there is none.
+    pub auth_time: Option<HeaderName>,
+    /// How long ago the subject may have authenticated when a session starts.
+    pub max_age: MaxAge,
     /// Which headers of the client it is told, besides the usual ones.
     pub forward: Vec<HeaderName>,
     /// Which headers of its answer the backend is told.

@@ -15,6 +15,7 @@ use crate::credential::jwt::{Claims, Issuer, KeySet, looks_like_a_jwt, unverifie
 use crate::credential::{
     CredentialExtractor, Extraction, JwtPlaces, KeyRing, SigningKey, cookie_values,
 };
+use crate::policy::MaxAge;
 use crate::session::Timestamp;
 
 /// 2026-11-27.
@@ -205,6 +206,8 @@ static DELEGATED: LazyLock<[Delegated; 3]> = LazyLock::new(|| {
         groups_separator: ',',
         email: Some(named("x-auth-request-email")),
         display_name: None,
+        auth_time: None,
+        max_age: MaxAge::Idle,
         forward: Vec::new(),
         pass: Vec::new(),
         lifetime: Duration::from_secs(3600),
@@ -227,7 +230,7 @@ pub(super) fn delegated_answer(data: &[u8]) {
     for delegated in &*DELEGATED {
         let cookie = (!cookie.is_empty()).then_some(cookie);
         if let Ok(allowed) = delegated.read(cookie, &headers, NOW) {
-            assert!(allowed.started <= NOW && NOW < allowed.expires);
+            assert!(allowed.authenticated.is_none_or(|at| at <= NOW) && NOW < allowed.expires);
             assert!(!allowed.subject.as_str().is_empty());
         }
     }

@@ -20,6 +20,7 @@ pub(super) fn look(text: &str, findings: &mut Findings) {
         .map(|(line, name, value)| (line, name.replace('_', "-"), value))
         .chain(flags(text))
         .collect();
+    look_at_question(&all, findings);
     for (line, name, value) in &all {
         match &**name {
             "cookie-expire" => {
@@ -47,6 +48,21 @@ pub(super) fn look(text: &str, findings: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// Whether the provider is told to authenticate people at each sign-in. Alpha configuration has that elsewhere.
+fn look_at_question(all: &[(usize, String, &str)], findings: &mut Findings) {
+    let given = |wanted: &str| all.iter().find(|(_, name, _)| name == wanted);
+    let prompt = given("prompt");
+    let asks = prompt.is_some_and(|(_, _, value)| value.split(' ').any(|word| word == "login"));
+    if asks || given("alpha-config").is_some() {
+        return;
+    }
+    let line = prompt.or(all.first()).map_or(1, |(line, ..)| *line);
+    let message = "the identity provider is not told to authenticate people again: after a timeout, its own session lets \
+                   them back in";
+    let remedy = "prompt = \"login\", and set_authorization_header with token_header: authorization in Curfew";
+    findings.error(line, "silent-sign-in", message.to_owned(), remedy);
 }
 
 /// `name = value` of a configuration file.

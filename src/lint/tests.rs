@@ -64,6 +64,7 @@ fn what_would_defeat_the_limits_is_found_at_its_line() {
             "compose.yaml",
             &[
                 (7, "trusted-forward-header"),
+                (11, "silent-sign-in"),
                 (12, "cookie-outlives-session"),
                 (13, "nameless-session"),
             ],
@@ -102,7 +103,11 @@ fn what_would_defeat_the_limits_is_found_at_its_line() {
         ),
         (
             "oauth2-proxy.cfg",
-            &[(2, "cookie-outlives-session"), (4, "nameless-session")],
+            &[
+                (1, "silent-sign-in"),
+                (2, "cookie-outlives-session"),
+                (4, "nameless-session"),
+            ],
             &[(5, "public")],
         ),
     ] {
@@ -128,6 +133,7 @@ fn what_we_deliver_defeats_nothing() {
         "istio/authorization-policy.yaml",
         "istio/mesh-config.yaml",
         "haproxy/ingress.yaml",
+        "oauth2-proxy/oauth2-proxy.cfg",
     ] {
         let findings = lint(&read(&format!("deploy/{name}")), &LIMITS);
         let findings = findings.unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -18,6 +18,8 @@ pub struct Requirement {
     pub idle: Demand,
     /// What it asks of the time from sign-in to end.
     pub absolute: Demand,
+    /// Whether people must authenticate again after the time is over.
+    pub reauthentication: bool,
     /// Where it can be read.
     pub url: &'static str,
 }
@@ -49,6 +51,8 @@ pub enum Standing {
     Met,
     /// It is met but for what should be.
     Departs,
+    /// The limits meet it. Whether people authenticate again can't be seen, or they need not.
+    NotVerified,
     /// It is not met.
     NotMet,
 }
@@ -64,6 +68,7 @@ pub const ALL: [Requirement; 15] = [
         "2.1.3",
         Nothing,
         AtMost(days(30), Should),
+        AUTHENTICATE_AGAIN,
         NIST_REV4,
     ),
     requirement(
@@ -72,6 +77,7 @@ pub const ALL: [Requirement; 15] = [
         "2.2.3",
         AtMost(hours(1), Should),
         AtMost(hours(24), Should),
+        AUTHENTICATE_AGAIN,
         NIST_REV4,
     ),
     requirement(
@@ -80,6 +86,7 @@ pub const ALL: [Requirement; 15] = [
         "2.3.3",
         AtMost(minutes(15), Should),
         AtMost(hours(12), Shall),
+        AUTHENTICATE_AGAIN,
         NIST_REV4,
     ),
     requirement(
@@ -88,6 +95,7 @@ pub const ALL: [Requirement; 15] = [
         "4.1.3",
         Nothing,
         AtMost(days(30), Should),
+        AUTHENTICATE_AGAIN,
         NIST_REV3,
     ),
     requirement(
@@ -96,6 +104,7 @@ pub const ALL: [Requirement; 15] = [
         "4.2.3",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
+        AUTHENTICATE_AGAIN,
         NIST_REV3,
     ),
     requirement(
@@ -104,6 +113,7 @@ pub const ALL: [Requirement; 15] = [
         "4.3.3",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
+        AUTHENTICATE_AGAIN,
         NIST_REV3,
     ),
     requirement(
@@ -112,6 +122,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         Nothing,
         AtMost(days(30), Shall),
+        AUTHENTICATE_AGAIN,
         ASVS4,
     ),
     requirement(
@@ -120,6 +131,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
+        AUTHENTICATE_AGAIN,
         ASVS4,
     ),
     requirement(
@@ -128,6 +140,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
+        AUTHENTICATE_AGAIN,
         ASVS4,
     ),
     requirement(
@@ -136,6 +149,7 @@ pub const ALL: [Requirement; 15] = [
         "7.3.1, 7.3.2",
         Decided,
         Decided,
+        AUTHENTICATE_AGAIN,
         "https://github.com/OWASP/ASVS/tree/v5.0.0/5.0",
     ),
     requirement(
@@ -144,6 +158,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(5), Should),
         AtMost(hours(8), Should),
+        NO_QUESTION,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -152,6 +167,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(30), Should),
         AtMost(hours(8), Should),
+        NO_QUESTION,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -160,6 +176,7 @@ pub const ALL: [Requirement; 15] = [
         "8.2.8",
         AtMost(minutes(15), Shall),
         Nothing,
+        AUTHENTICATE_AGAIN,
         "https://www.pcisecuritystandards.org/document_library/",
     ),
     requirement(
@@ -168,6 +185,7 @@ pub const ALL: [Requirement; 15] = [
         "AC-11, IA-11",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Should),
+        AUTHENTICATE_AGAIN,
         "https://www.fedramp.gov/",
     ),
     requirement(
@@ -176,9 +194,15 @@ pub const ALL: [Requirement; 15] = [
         "164.312(a)(2)(iii)",
         Decided,
         Nothing,
+        NO_QUESTION,
         "https://www.ecfr.gov/current/title-45/section-164.312",
     ),
 ];
+
+/// After the time is over people must authenticate again.
+const AUTHENTICATE_AGAIN: bool = true;
+/// The session must end; what people do then is not said.
+const NO_QUESTION: bool = false;
 
 const NIST_REV4: &str = "https://pages.nist.gov/800-63-4/sp800-63b.html";
 const NIST_REV3: &str = "https://pages.nist.gov/800-63-3/sp800-63b.html";
@@ -193,7 +217,7 @@ pub fn named(name: &str) -> Option<&'static Requirement> {
 }
 
 impl Requirement {
-    /// How a policy stands to it: by the loosest limits that anybody gets.
+    /// How the limits of a policy stand to it: by the loosest that anybody gets.
     #[must_use]
     pub fn standing(&self, policy: &Policy) -> Standing {
         let limits = loosest(policy);
@@ -232,6 +256,7 @@ const fn requirement(
     section: &'static str,
     idle: Demand,
     absolute: Demand,
+    reauthentication: bool,
     url: &'static str,
 ) -> Requirement {
     Requirement {
@@ -240,6 +265,7 @@ const fn requirement(
         section,
         idle,
         absolute,
+        reauthentication,
         url,
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::actor::Actor;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
 use crate::lifecycle::SignIn;
-use crate::login::MaxAge;
+use crate::policy::MaxAge;
 use crate::policy::{Client, Contract, Policy, Rules, Variant};
 use crate::secret::Secret;
 use crate::session::{

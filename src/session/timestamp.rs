@@ -21,6 +21,14 @@ impl Timestamp {
         }
     }
 
+    /// The instant `seconds` after the Unix epoch, as other programs write it; `None` for what is no time of these
+    /// millennia.
+    #[must_use]
+    pub fn from_seconds(seconds: f64) -> Option<Self> {
+        let plausible = (0.0..1e11).contains(&seconds);
+        plausible.then(|| Self::from_millis((seconds * 1000.0) as u64))
+    }
+
     /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
@@ -79,6 +87,15 @@ mod tests {
         let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_000));
         assert_eq!(late.since(early), Duration::from_secs(2));
         assert_eq!(early.since(late), Duration::ZERO);
+    }
+
+    #[test]
+    fn seconds_of_others() {
+        let written = Timestamp::from_seconds(1_795_426_200.042);
+        assert_eq!(written, Some(Timestamp::from_millis(1_795_426_200_042)));
+        for none in [-1.0, 1e11, f64::NAN, f64::INFINITY] {
+            assert_eq!(Timestamp::from_seconds(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
+use crate::policy::MaxAge;
 
 /// What the service does with a question.
 #[derive(Clone, Debug)]
@@ -82,6 +83,8 @@ impl Service {
             email: Some(name("x-auth-request-email")),
             display_name: None,
             token: Some(name("x-token")),
+            auth_time: None,
+            max_age: MaxAge::Any,
             forward: Vec::new(),
             pass: vec![name("x-auth-request-access-token")],
             lifetime: Duration::from_secs(7 * 86_400),

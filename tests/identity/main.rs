@@ -16,6 +16,7 @@ mod apache;
 mod browser;
 mod delegated;
 mod logout;
+mod oauth2_proxy;
 mod provider;
 mod revalidation;
 mod tokens;

@@ -28,8 +28,8 @@ pub struct Tokens {
 }
 
 impl Provider {
-    /// Starts `provider.mjs` with an application whose tokens are credentials, Curfew's own sign-in, and Apache's module,
-    /// which gets tokens at `apache`.
+    /// Starts `provider.mjs` with these applications: one whose tokens are credentials, Curfew's own sign-in, Apache's module,
+    /// which gets tokens at `apache`, and oauth2-proxy.
     pub fn start(curfew: &str, apache: &str) -> Self {
         let (port, control) = (free_port(), free_port());
         let settings = json!({
@@ -56,6 +56,9 @@ impl Provider {
                     "client_secret": "secret-of-apache",
                     "redirect_uris": [apache],
                 },
+                oauth2_proxy("oauth2-proxy", curfew, false),
+                // As providers that always say when a person authenticated.
+                oauth2_proxy("oauth2-proxy-timed", curfew, true),
             ],
         });
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/identity/provider.mjs");
@@ -183,6 +186,17 @@ impl Provider {
         assert_eq!(response.status(), 200);
         response.text().await.unwrap()
     }
+}
+
+/// A client that is oauth2-proxy at this public address.
+fn oauth2_proxy(id: &str, public: &str, timed: bool) -> Value {
+    json!({
+        "client_id": id,
+        "client_secret": "change-me",
+        "redirect_uris": [format!("{public}/oauth2/callback")],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "require_auth_time": timed,
+    })
 }
 
 /// The claims of a token.

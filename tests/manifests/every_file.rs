@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The tests, and what of `deploy/` each loads.
-const TRIED: [(&str, &[&str]); 9] = [
+const TRIED: [(&str, &[&str]); 10] = [
     (
         "tests/proxies runs them in the real proxies",
         &[
@@ -34,6 +34,14 @@ const TRIED: [(&str, &[&str]); 9] = [
     (
         "tests/manifests/configuration.rs and the program read them",
         &["curfew/curfew.schema.json", "curfew/curfew.yaml"],
+    ),
+    (
+        "tests/identity runs them with oauth2-proxy",
+        &[
+            "oauth2-proxy/curfew.yaml",
+            "oauth2-proxy/nginx.conf",
+            "oauth2-proxy/oauth2-proxy.cfg",
+        ],
     ),
     (
         "tests/stack runs what docker-compose.yml mounts",

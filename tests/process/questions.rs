@@ -150,7 +150,10 @@ fn compliance_reports_and_insists() {
     );
     assert_eq!(
         told,
-        "error: pci-dss (PCI DSS 4.0.1, 8.2.8) is not met by: customers, staff, wallboard\n"
+        "error: pci-dss (PCI DSS 4.0.1, 8.2.8) is not met by: customers, staff, wallboard; it requires a new \
+         authentication after a timeout, which is not ensured for: payments\n\
+         error: asvs5 (OWASP ASVS 5.0.0, level 2, 7.3.1, 7.3.2) requires a new authentication after a timeout, which is not \
+         ensured for: customers, payments, staff, wallboard\n"
     );
     let told = refused("compliance", &["--require", "iso"]);
     assert!(
@@ -158,7 +161,26 @@ fn compliance_reports_and_insists() {
         "{told}"
     );
     let strict = Setup::memory().set("POLICIES__DEFAULT__PRESET", "pci-dss");
-    let met = run(&strict, &["compliance", "--require", "pci-dss"]);
+    let limits = ["compliance", "--require", "pci-dss", "--limits-only"];
+    let met = run(&strict, &limits);
+    assert!(met.status.success(), "{}", text(&met.stderr));
+    let service = |key: &str| format!("DELEGATED__SERVICES__PROXY__{key}");
+    let behind = strict
+        .set(&service("PRESET"), "oauth2-proxy")
+        .set(&service("URL"), "http://oauth2-proxy:4180/oauth2/auth");
+    let met = run(&behind, &limits[..3]);
+    let told = text(&met.stderr);
+    assert!(
+        !met.status.success() && told.contains("not ensured for: default"),
+        "{told}"
+    );
+    let told = text(&met.stdout);
+    assert!(
+        told.contains("`delegated.services.proxy` does not say when"),
+        "{told}"
+    );
+    let behind = behind.set(&service("TOKEN_HEADER"), "authorization");
+    let met = run(&behind, &limits[..3]);
     assert!(met.status.success(), "{}", text(&met.stderr));
 }
 
@@ -177,7 +199,7 @@ policies: {default: {preset: pci-dss}}
     let url = "https://a.example.com/";
     for arguments in [
         &["explain", "--url", url][..],
-        &["compliance", "--require", "pci-dss"],
+        &["compliance", "--require", "pci-dss", "--limits-only"],
     ] {
         let output = run(&setup, arguments);
         assert!(output.status.success(), "{}", text_of(&output));

@@ -195,6 +195,8 @@ fn files_of_proxies_are_looked_through() {
         text(&output.stdout),
         format!(
             "\
+{bad}:1: error[silent-sign-in]: the identity provider is not told to authenticate people again: after a timeout, its own session lets them back in
+    prompt = \"login\", and set_authorization_header with token_header: authorization in Curfew
 {bad}:2: error[cookie-outlives-session]: cookie-expire is longer than a session may last (12h): oauth2-proxy goes on with what Curfew has ended
     cookie-expire at most 12h
 {bad}:4: error[nameless-session]: the whole cookie changes with each refresh, so nothing in it names a session
@@ -206,7 +208,7 @@ fn files_of_proxies_are_looked_through() {
     );
     assert_eq!(
         text(&output.stderr),
-        "error: 2 things would defeat the limits of sessions\n"
+        "error: 3 things would defeat the limits of sessions\n"
     );
     // The limits are those of the configuration.
     let patient = setup.clone().limits("15m", "168h");
@@ -214,7 +216,7 @@ fn files_of_proxies_are_looked_through() {
     assert!(!text(&output.stdout).contains("cookie-outlives-session"));
     let json = text(&run(&setup, &["lint", "--json", &bad]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json[0]["finding"]["line"], 2);
+    assert_eq!(json[0]["finding"]["line"], 1);
     let output = run(&setup, &["lint", &good]);
     assert!(
         said(&output)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{IssuerConfig, KeysFrom};
-use crate::login::{Attempt, Login, MaxAge, Provider, ProviderSettings};
+use crate::login::{Attempt, Login, Provider, ProviderSettings};
+use crate::policy::MaxAge;
 use crate::testing::jwt::{SigningKey, issuer, key_set};
 
 /// Sign-in, at one provider that is never asked.

@@ -8,17 +8,17 @@ use crate::delegate::Delegate;
 use crate::testing::delegate::{Answer, Service};
 use crate::testing::jwt::ISSUER;
 
-const IDLE: Verdict = deny(DenyReason::IdleTimeout);
-const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
+pub(super) const IDLE: Verdict = deny(DenyReason::IdleTimeout);
+pub(super) const UNAVAILABLE: Verdict = deny(DenyReason::SourceUnavailable);
 
-struct Behind {
-    bench: Bench,
+pub(super) struct Behind {
+    pub(super) bench: Bench,
     checker: Checker,
-    service: Service,
+    pub(super) service: Service,
 }
 
 /// A cookie of a ticket, signed anew with each refresh.
-fn cookie(ticket: &str, refreshed: u32) -> String {
+pub(super) fn cookie(ticket: &str, refreshed: u32) -> String {
     format!("_oauth2_proxy={ticket}|{refreshed}|signature{refreshed}=")
 }
 
@@ -27,7 +27,9 @@ impl Behind {
         Self::with(|_| {}).await
     }
 
-    async fn with(change: impl FnOnce(&mut crate::credential::delegated::Delegated)) -> Self {
+    pub(super) async fn with(
+        change: impl FnOnce(&mut crate::credential::delegated::Delegated),
+    ) -> Self {
         let (bench, service) = (Bench::new(), Service::start().await);
         let mut checker = bench.checker(Rules::default(), "session");
         let metrics = Arc::clone(&bench.lifecycle.metrics);
@@ -40,7 +42,7 @@ impl Behind {
         }
     }
 
-    async fn ask(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
+    pub(super) async fn ask(&self, lines: &[(&str, &str)], after: Duration) -> Outcome {
         self.bench.at(after);
         let headers = headers(lines);
         let request = CheckRequest {
@@ -57,7 +59,7 @@ impl Behind {
         self.checker.check(&request).await
     }
 
-    async fn verdict(&self, cookie: &str, after: Duration) -> Verdict {
+    pub(super) async fn verdict(&self, cookie: &str, after: Duration) -> Verdict {
         self.ask(&[("cookie", cookie)], after).await.verdict
     }
 }
@@ -357,7 +359,7 @@ async fn the_service_comes_last() {
     assert_eq!(behind.service.asked().len(), 1);
 }
 
-fn subject(text: &str) -> crate::session::Subject {
+pub(super) fn subject(text: &str) -> crate::session::Subject {
     crate::session::Subject::new(text).unwrap()
 }
 

@@ -104,7 +104,7 @@ impl Visitor {
         }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         url: &Url,
         cookie: Option<&Secret<String>>,
@@ -125,6 +125,16 @@ impl Visitor {
     }
 }
 
+/// Where an answer sends the client.
+pub(super) fn target(answer: &Response) -> Option<Url> {
+    let location = answer.headers().get(LOCATION)?.to_str().ok()?;
+    answer
+        .url()
+        .join(location)
+        .ok()
+        .filter(|_| answer.status().is_redirection())
+}
+
 /// Why Curfew refused, where the proxy hands that on: a proxy that is not set up well names an input here.
 fn why(answer: &Response) -> String {
     let told = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
@@ -135,7 +145,8 @@ fn why(answer: &Response) -> String {
     }
 }
 
-fn judged(answer: &Response) -> Answer {
+/// What came of a request, by its answer.
+pub(super) fn judged(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
         (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", why(answer))),

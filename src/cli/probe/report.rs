@@ -17,7 +17,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
-    passed: bool,
+    /// `None` where it could not be looked at.
+    passed: Option<bool>,
     seen: String,
 }
 
@@ -34,7 +35,10 @@ impl Report {
     }
 
     pub(super) fn failed(&self) -> usize {
-        self.checks.iter().filter(|check| !check.passed).count()
+        self.checks
+            .iter()
+            .filter(|check| check.passed == Some(false))
+            .count()
     }
 
     /// The door must be shut.
@@ -57,6 +61,24 @@ impl Report {
         self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
+    /// It is as it should be.
+    pub(super) fn seen(&mut self, name: &str, seen: &str) {
+        self.tell(name, Some(true), seen);
+    }
+
+    /// It could not be looked at, and is no success.
+    pub(super) fn unknown(&mut self, name: &str, why: &str) {
+        self.tell(name, None, why);
+    }
+
+    /// How many could not be looked at.
+    pub(super) fn unknown_checks(&self) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.passed.is_none())
+            .count()
+    }
+
     /// Says why there are no more.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
@@ -70,11 +92,15 @@ impl Report {
             Answer::Refused(how) => format!("refused, {how}"),
             Answer::Trouble(what) => what.clone(),
         };
-        let seen = line(&seen).into_owned();
-        let word = if passed {
-            painted(GOOD, "ok   ")
-        } else {
-            painted(BAD, "FAIL ")
+        self.tell(name, Some(passed), &seen);
+    }
+
+    fn tell(&mut self, name: &str, passed: Option<bool>, seen: &str) {
+        let seen = line(seen).into_owned();
+        let word = match passed {
+            Some(true) => painted(GOOD, "ok   "),
+            Some(false) => painted(BAD, "FAIL "),
+            None => "?    ".to_owned(),
         };
         let _ = writeln!(anstream::stdout(), "{word} {}: {seen}", line(name));
         self.checks.push(Check {
@@ -91,10 +117,10 @@ impl Report {
             .iter()
             .map(|check| {
                 let (name, seen) = (html(&check.name), html(&check.seen));
-                let failure = if check.passed {
-                    String::new()
-                } else {
-                    format!("<failure message=\"{seen}\"/>")
+                let failure = match check.passed {
+                    Some(true) => String::new(),
+                    Some(false) => format!("<failure message=\"{seen}\"/>"),
+                    None => format!("<skipped message=\"{seen}\"/>"),
                 };
                 format!(
                     "  <testcase classname=\"curfew.probe\" name=\"{name}\">{failure}</testcase>\n"
@@ -103,10 +129,11 @@ impl Report {
             .collect();
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-             <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\">\n{cases}</testsuite>\n",
+             <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}</testsuite>\n",
             html(&self.url),
             self.len(),
-            self.failed()
+            self.failed(),
+            self.unknown_checks()
         )
     }
 

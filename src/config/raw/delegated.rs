@@ -56,6 +56,13 @@ pub struct RawService {
     /// The header of its answers with a token of the identity provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_header: Option<String>,
+    /// The header of its answers that says when the subject authenticated, in place of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_time_header: Option<String>,
+    /// How long ago the subject may have authenticated when a session starts: a duration, `idle` for the idle limit, or
+    /// `off`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
     /// The header of its answers that is the subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_header: Option<String>,

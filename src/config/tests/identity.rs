@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::credential::delegated::SessionKey;
+use crate::policy::MaxAge;
 
 fn loaded(text: &str) -> Loaded {
     yaml(&format!("policies: {{default: {{}}, apps: {{}}}}\n{text}")).unwrap()
@@ -39,6 +40,25 @@ fn a_preset_says_what_is_left_out() {
     let shown = &shown["delegated"]["services"]["proxy"];
     assert_eq!(shown["session_cookie_until"], "|");
     assert_eq!(shown["user_header"], "x-auth-request-user");
+}
+
+#[test]
+fn where_the_time_of_authentication_is_told_it_counts() {
+    let max_age = |more: &str| {
+        let text =
+            format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{more}}}}}}}");
+        loaded(&text).config.delegates[0].delegated.max_age
+    };
+    assert_eq!(max_age(""), MaxAge::Any);
+    assert_eq!(max_age(", max_age: off"), MaxAge::Any);
+    assert_eq!(max_age(", auth_time_header: x-time"), MaxAge::Idle);
+    assert_eq!(max_age(", token_header: authorization"), MaxAge::Idle);
+    assert_eq!(
+        max_age(", token_header: authorization, max_age: off"),
+        MaxAge::Any
+    );
+    let hours = max_age(", token_header: authorization, max_age: 8h");
+    assert_eq!(hours, MaxAge::Of(Duration::from_secs(8 * 3600)));
 }
 
 #[test]
@@ -105,6 +125,18 @@ fn mistakes_are_told() {
         (
             service(", session_header: x-a, session_cookie: b"),
             "delegated.services.s.session_cookie = \"b\": exactly one of",
+        ),
+        (
+            service(", max_age: idle"),
+            "delegated.services.s.max_age = \"idle\": needs token_header or auth_time_header",
+        ),
+        (
+            service(", token_header: x-token, max_age: soon"),
+            "delegated.services.s.max_age = \"soon\": not `idle`, `off`, nor a duration like 8h",
+        ),
+        (
+            service(", auth_time_header: cookie"),
+            "delegated.services.s.auth_time_header = \"cookie\": `cookie` has another meaning",
         ),
         (
             service(", user_header: cookie"),

@@ -1,7 +1,7 @@
 //! Sign-in by identity providers.
 
 use super::*;
-use crate::login::MaxAge;
+use crate::policy::MaxAge;
 
 const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
                     'https://id.example.com', client_id: curfew, client_secret: hush}}}";

@@ -12,7 +12,7 @@ use super::{DAY, HOUR, Mistakes};
 use crate::config::raw::{RawDelegated, RawService, TextList};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
-use crate::policy::{HostPattern, Policies};
+use crate::policy::{HostPattern, MaxAge, Policies};
 
 /// The services, by their names; fills in what their presets say.
 pub(super) fn parse(
@@ -123,7 +123,9 @@ fn parse_service(
     let groups = one("groups_header", &raw.groups_header);
     let email = one("email_header", &raw.email_header);
     let display_name = one("name_header", &raw.name_header);
+    let auth_time = one("auth_time_header", &raw.auth_time_header);
     let token = token_header(name, raw, mistakes);
+    let max_age = max_age(&key("max_age"), raw, mistakes);
     let forward = plain_headers(&key("forward_headers"), &raw.forward_headers, mistakes);
     let pass = plain_headers(&key("pass_headers"), &raw.pass_headers, mistakes);
     let lifetime = match &raw.lifetime {
@@ -145,6 +147,8 @@ fn parse_service(
             email: email?,
             display_name: display_name?,
             token: token?,
+            auth_time: auth_time?,
+            max_age: max_age?,
             forward: forward?,
             pass: pass?,
             lifetime: lifetime?,
@@ -223,6 +227,28 @@ fn cleared_cookie(
     let key = format!("delegated.services.{name}.session_cookie_path");
     let wrong = "with this name, path and domain the cookie can't be dropped";
     mistakes.take(&key, value.ok_or(wrong)).map(Some)
+}
+
+/// Whether the service is to say when the subject authenticated.
+pub(super) const fn tells_time(raw: &RawService) -> bool {
+    raw.token_header.is_some() || raw.auth_time_header.is_some()
+}
+
+/// How long ago the subject may have authenticated when a session starts. Without a time in the service's answers, that
+/// can't be judged.
+pub(super) fn max_age(key: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<MaxAge> {
+    let known = tells_time(raw);
+    let Some(text) = &raw.max_age else {
+        return Some(if known { MaxAge::Idle } else { MaxAge::Any });
+    };
+    let max_age = super::login::max_age(key, text, mistakes)?;
+    if !known && max_age != MaxAge::Any {
+        let wrong =
+            "needs token_header or auth_time_header, which says when the subject authenticated";
+        mistakes.note(key, wrong);
+        return None;
+    }
+    Some(max_age)
 }
 
 /// A token may be in `Authorization`, too.

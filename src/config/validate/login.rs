@@ -9,8 +9,8 @@ use crate::config::raw::{RawConfig, RawLogin, RawProvider};
 use crate::config::{CookieConfig, HostPattern, IssuerConfig, KeysFrom, SignInConfig};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, Location};
-use crate::login::{LoginSettings, MaxAge, ProviderSettings};
-use crate::policy::Policies;
+use crate::login::{LoginSettings, ProviderSettings};
+use crate::policy::{MaxAge, Policies};
 use crate::secret::Secret;
 
 /// What is configured of sign-in; `Some(None)` where Curfew signs nobody in.
@@ -20,7 +20,7 @@ pub(super) fn parse(
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Option<Option<LoginSettings>> {
-    let max_age = max_age(&raw.max_age, mistakes);
+    let max_age = max_age("login.max_age", &raw.max_age, mistakes);
     let revalidate = revalidate(&raw.revalidate, mistakes);
     let least = Duration::from_millis(10);
     let timeout = mistakes.duration("login.timeout", &raw.timeout, least, HOUR / 60);
@@ -65,17 +65,18 @@ fn is_origin(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-fn max_age(text: &str, mistakes: &mut Mistakes) -> Option<MaxAge> {
+/// How long ago a person may have authenticated, as the value of this key says.
+pub(super) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<MaxAge> {
     match text {
         "idle" => Some(MaxAge::Idle),
         "off" | "false" => Some(MaxAge::Any),
         text => {
             let Ok(age) = humantime::parse_duration(text) else {
-                mistakes.note("login.max_age", "not `idle`, `off`, nor a duration like 8h");
+                mistakes.note(key, "not `idle`, `off`, nor a duration like 8h");
                 return None;
             };
             if age < Duration::from_secs(1) || age > DAY * 365 {
-                mistakes.note("login.max_age", "must be between 1s and 365days");
+                mistakes.note(key, "must be between 1s and 365days");
                 return None;
             }
             Some(MaxAge::Of(age))

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use cookie::time::OffsetDateTime;
+use cookie::time::format_description::well_known::Rfc3339;
 use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
@@ -17,8 +19,8 @@ pub struct Allowed {
     pub subject: Subject,
     /// What else is known of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in, as far as is known.
-    pub started: Timestamp,
+    /// When the subject authenticated, where the service says so.
+    pub authenticated: Option<Timestamp>,
     /// When the service's session is over at the latest.
     pub expires: Timestamp,
 }
@@ -33,6 +35,9 @@ pub enum Unusable {
     /// There is no subject, or something that is none.
     #[error("its header `{0}` does not say whose session it is")]
     Subject(HeaderName),
+    /// A time that is none.
+    #[error("its header `{0}` does not say when the subject authenticated")]
+    AuthTime(HeaderName),
     /// Attributes that can't be any.
     #[error("it says things of the subject that can't be passed on")]
     Attributes,
@@ -78,9 +83,29 @@ impl Delegated {
             session: session.ok_or(Unusable::Nameless)?,
             subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
             attributes: self.attributes(answer, &said)?,
-            started: said.signed_in.map_or(now, |at| at.min(now)),
+            authenticated: self.authenticated(answer, &said)?.map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
         })
+    }
+
+    /// When the subject authenticated. The header says it, or else the token (`auth_time`).
+    fn authenticated(
+        &self,
+        answer: &HeaderMap,
+        said: &Said,
+    ) -> Result<Option<Timestamp>, Unusable> {
+        let Some(header) = &self.auth_time else {
+            return match (&self.token, said.malformed_auth_time) {
+                (Some(token), true) => Err(Unusable::AuthTime(token.clone())),
+                _ => Ok(said.signed_in),
+            };
+        };
+        if !answer.contains_key(header) {
+            return Ok(None);
+        }
+        let time = text(answer, header).and_then(auth_time);
+        time.map(Some)
+            .ok_or_else(|| Unusable::AuthTime(header.clone()))
     }
 
     fn attributes(&self, answer: &HeaderMap, said: &Said) -> Result<Attributes, Unusable> {
@@ -120,6 +145,18 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).into_iter();
     let value = std::str::from_utf8(values.next()?.as_bytes()).ok()?.trim();
     (values.next().is_none() && !value.is_empty()).then_some(value)
+}
+
+/// A time in seconds since 1970, or by RFC 3339.
+fn auth_time(text: &str) -> Option<Timestamp> {
+    let seconds = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+            time.unix_timestamp_nanos() as f64 / 1e9
+        }
+    };
+    Timestamp::from_seconds(seconds)
 }
 
 /// The claims of a token in a header, with or without `Bearer` in front. Nobody verifies it here: it

@@ -90,11 +90,8 @@ pub(super) fn time(
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
-    let seconds = value
-        .as_f64()
-        .filter(|seconds| (0.0..1e11).contains(seconds));
-    let seconds = seconds.ok_or(InvalidJwt::Malformed)?;
-    Ok(Some(Timestamp::from_millis((seconds * 1000.0) as u64)))
+    let time = value.as_f64().and_then(Timestamp::from_seconds);
+    time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
 /// What stands for a session of a provider, among the subjects whose sessions have ended.
@@ -114,6 +111,8 @@ pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
 pub(in crate::credential) struct Said {
     /// When the subject signed in.
     pub(in crate::credential) signed_in: Option<Timestamp>,
+    /// Whether a time is there, and is none.
+    pub(in crate::credential) malformed_auth_time: bool,
     /// The issuer.
     pub(in crate::credential) issuer: Option<String>,
     /// What stands for the session and the subject at the provider.
@@ -131,11 +130,13 @@ impl Said {
             text("sid").map(|sid| provider_session(issuer, sid)),
             text("sub").map(|sub| provider_subject(issuer, sub)),
         ];
+        let signed_in = time(claims, "auth_time");
         Self {
+            malformed_auth_time: signed_in.is_err(),
             issuer: Some(issuer)
                 .filter(|issuer| !issuer.is_empty() && Attributes::is_value(issuer))
                 .map(str::to_owned),
-            signed_in: time(claims, "auth_time").ok().flatten(),
+            signed_in: signed_in.ok().flatten(),
             provider_names: names.iter().flatten().map(Subject::to_string).collect(),
             unknown_groups: is_by_reference(claims, Attributes::GROUPS),
         }

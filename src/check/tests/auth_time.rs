@@ -1,0 +1,173 @@
+//! When a person authenticated, as another authorization service says it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::delegated::{Behind, IDLE, UNAVAILABLE, cookie, subject};
+use super::*;
+use crate::policy::MaxAge;
+use crate::testing::delegate::Answer;
+
+/// An answer of the service that says when `alice` authenticated, in a header or in a token.
+fn authenticated(ago: Duration, after: Duration) -> [Answer; 2] {
+    let at = START.plus(after).minus(ago).as_millis() / 1000;
+    let claims = serde_json::json!({ "auth_time": at }).to_string();
+    let token = format!("Bearer x.{}.x", URL_SAFE_NO_PAD.encode(claims));
+    [
+        Answer::allow(&[("x-auth-time", &at.to_string())]),
+        Answer::allow(&[("x-token", &token)]),
+    ]
+}
+
+/// Behind a service that says when people authenticated: in a header, and in a token.
+async fn dated(max_age: MaxAge) -> [Behind; 2] {
+    let header = http::HeaderName::from_static("x-auth-time");
+    [
+        Behind::with(|it| (it.auth_time, it.max_age) = (Some(header), max_age)).await,
+        Behind::with(|it| it.max_age = max_age).await,
+    ]
+}
+
+#[tokio::test]
+async fn after_a_timeout_the_old_authentication_starts_no_session() {
+    for (form, behind) in dated(MaxAge::Idle).await.iter().enumerate() {
+        let answer = |ago, after| {
+            behind
+                .service
+                .answers(authenticated(ago, after)[form].clone())
+        };
+        answer(MINUTE, MINUTE);
+        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+        assert_eq!(outcome.verdict, Verdict::Allow);
+        // The session began when the person authenticated.
+        assert_eq!(outcome.session.unwrap().1.started, START);
+        // It goes on for longer than that, whatever the service says of it.
+        for minutes in [10, 20, 30] {
+            let after = minutes * MINUTE;
+            answer(after, after);
+            assert_eq!(behind.verdict(&cookie("t", 1), after).await, Verdict::Allow);
+        }
+        behind.service.answers(Answer::allow(&[]));
+        assert_eq!(
+            behind.verdict(&cookie("t", 1), 31 * MINUTE).await,
+            Verdict::Allow
+        );
+        // Nobody is there; then the provider still knows the person, and asks nothing.
+        let after = 46 * MINUTE;
+        answer(after, after);
+        assert_eq!(behind.verdict(&cookie("t", 1), after).await, IDLE);
+        let outcome = behind.ask(&[("cookie", &cookie("u", 1))], after).await;
+        assert_eq!(outcome.verdict, deny(DenyReason::ReauthenticationRequired));
+        assert_eq!(outcome.max_auth_age, Some(15 * 60));
+        assert_eq!(outcome.detail, Some(Detail::OldAuthentication));
+        assert!(outcome.relayed.is_none() && outcome.cleared.is_some());
+        // Whoever authenticates is in again, with the same cookie of the service, too.
+        answer(Duration::ZERO, after);
+        assert_eq!(behind.verdict(&cookie("u", 2), after).await, Verdict::Allow);
+        assert_eq!(behind.verdict(&cookie("t", 2), after).await, IDLE);
+    }
+}
+
+#[tokio::test]
+async fn how_old_an_authentication_may_be_is_configured() {
+    for (max_age, ago, verdict) in [
+        (MaxAge::Idle, 14 * MINUTE, Verdict::Allow),
+        (
+            MaxAge::Idle,
+            15 * MINUTE,
+            deny(DenyReason::ReauthenticationRequired),
+        ),
+        (MaxAge::Of(HOUR), 59 * MINUTE, Verdict::Allow),
+        (
+            MaxAge::Of(HOUR),
+            HOUR,
+            deny(DenyReason::ReauthenticationRequired),
+        ),
+        (MaxAge::Any, HOUR, Verdict::Allow),
+        (MaxAge::Any, 24 * HOUR, deny(DenyReason::AbsoluteTimeout)),
+    ] {
+        let answers = authenticated(ago, 48 * HOUR);
+        for (behind, answer) in dated(max_age).await.iter().zip(answers) {
+            behind.service.answers(answer);
+            let found = behind.verdict(&cookie("t", 1), 48 * HOUR).await;
+            assert_eq!(found, verdict, "{max_age:?} {ago:?}");
+        }
+    }
+}
+
+/// Whoever takes `max_age` or `prompt` out of the request to the provider may get a token without the time.
+#[tokio::test]
+async fn without_the_time_of_authentication_no_session_starts() {
+    for behind in dated(MaxAge::Idle).await {
+        behind.service.answers(Answer::allow(&[]));
+        let outcome = behind.ask(&[("cookie", &cookie("t", 1))], MINUTE).await;
+        assert_eq!(outcome.verdict, UNAVAILABLE);
+        assert_eq!(outcome.detail, Some(Detail::UnknownAuthTime));
+        let count = behind.bench.lifecycle.count(&subject("alice")).await;
+        assert_eq!(count.unwrap().live, 0);
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_authentication_is_written_in_two_ways() {
+    let [behind, token] = dated(MaxAge::Idle).await;
+    let after = 10 * MINUTE;
+    let seconds = START.as_millis() as f64 / 1000.0;
+    let utc = START.to_string();
+    let elsewhere = START.plus(2 * HOUR).to_string().replace('Z', "+02:00");
+    let plain = format!("{seconds}");
+    let exponent = format!("{seconds:e}");
+    for (number, text) in [&plain, &exponent, &utc, &elsewhere]
+        .into_iter()
+        .enumerate()
+    {
+        behind
+            .service
+            .answers(Answer::allow(&[("x-auth-time", text)]));
+        let cookie = cookie(&format!("good{number}"), 1);
+        let outcome = behind.ask(&[("cookie", &cookie)], after).await;
+        assert_eq!(outcome.session.unwrap().1.started, START, "{text}");
+    }
+    let both = Answer::allow(&[("x-auth-time", &plain), ("x-auth-time", &plain)]);
+    let wrong = [
+        "",
+        "yesterday",
+        "-1",
+        "1e12",
+        "NaN",
+        "2026-11-23",
+        "2026-11-23T09:30:00",
+    ];
+    let wrong = wrong.map(|text| Answer::allow(&[("x-auth-time", text)]));
+    for answer in wrong.into_iter().chain([both]) {
+        let told = format!("{answer:?}");
+        behind.service.answers(answer);
+        assert_eq!(
+            behind.verdict(&cookie("t", 1), after).await,
+            UNAVAILABLE,
+            "{told}"
+        );
+        // Also where a session is alive: nobody knows what such an answer is worth.
+        assert_eq!(
+            behind.verdict(&cookie("good0", 1), after).await,
+            UNAVAILABLE,
+            "{told}"
+        );
+    }
+    for value in [
+        serde_json::json!("soon"),
+        serde_json::json!(-1),
+        serde_json::json!(1e12),
+    ] {
+        let claims = serde_json::json!({ "auth_time": value }).to_string();
+        let claims = format!("x.{}.x", URL_SAFE_NO_PAD.encode(claims));
+        token
+            .service
+            .answers(Answer::allow(&[("x-token", &claims)]));
+        assert_eq!(
+            token.verdict(&cookie("t", 1), after).await,
+            UNAVAILABLE,
+            "{value}"
+        );
+    }
+}

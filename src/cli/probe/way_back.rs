@@ -1,0 +1,215 @@
+//! After the timeout: does the way back to the page ask anybody?
+//!
+//! A browser has cookies of the identity provider, which a probe has only where they are given. Without them it sees
+//! what the provider is asked for, and not what it does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::bail;
+use cookie::Cookie;
+use http::header::SET_COOKIE;
+use reqwest::Response;
+use url::Url;
+
+use super::client::{Answer, Visitor, judged, target};
+use super::report::Report;
+use crate::secret::Secret;
+
+/// More than any sign-in has.
+const MAX_REDIRECTS: usize = 20;
+const REQUEST: &str =
+    "after the idle limit, the identity provider is told to authenticate people again";
+const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+
+/// The identity provider's session of a browser.
+pub(super) struct ProviderSession {
+    /// Where the provider is.
+    pub(super) url: Url,
+    /// Its cookies.
+    pub(super) cookie: Secret<String>,
+}
+
+/// Cookies by host. They are sent to no other.
+#[derive(Default)]
+struct Jar(BTreeMap<(String, String), String>);
+
+impl Jar {
+    fn add(&mut self, url: &Url, line: &str) {
+        for pair in line.split(';') {
+            if let Some((name, value)) = pair.split_once('=') {
+                self.put(url, name.trim(), value.trim());
+            }
+        }
+    }
+
+    fn put(&mut self, url: &Url, name: &str, value: &str) {
+        let host = url.host_str().unwrap_or_default().to_owned();
+        self.0.insert((host, name.to_owned()), value.to_owned());
+    }
+
+    /// Keeps what an answer sets.
+    fn keep(&mut self, response: &Response) {
+        for line in response.headers().get_all(SET_COOKIE) {
+            let Some(cookie) = line.to_str().ok().and_then(|line| Cookie::parse(line).ok()) else {
+                continue;
+            };
+            let host = response.url().host_str().unwrap_or_default();
+            let domain = cookie.domain().map(|it| it.trim_start_matches('.'));
+            let domain = domain.filter(|domain| is_within(host, domain));
+            let key = (domain.unwrap_or(host).to_owned(), cookie.name().to_owned());
+            let gone = cookie.max_age().is_some_and(|age| !age.is_positive());
+            if gone || cookie.value().is_empty() {
+                self.0.remove(&key);
+            } else {
+                self.0.insert(key, cookie.value().to_owned());
+            }
+        }
+    }
+
+    fn line(&self, url: &Url) -> Secret<String> {
+        let host = url.host_str().unwrap_or_default();
+        let own = self.0.iter().filter(|((of, _), _)| is_within(host, of));
+        let pairs: Vec<_> = own
+            .map(|((_, name), value)| format!("{name}={value}"))
+            .collect();
+        Secret::new(pairs.join("; "))
+    }
+}
+
+/// Whether a host is this domain or below it.
+fn is_within(host: &str, domain: &str) -> bool {
+    let above = host.strip_suffix(domain);
+    above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+}
+
+/// What ended the way back.
+enum End {
+    /// The request to the identity provider.
+    Request(Url),
+    /// The page that a session is needed for.
+    Page(Answer),
+    /// Another page.
+    Elsewhere(Url, u16),
+    /// Nothing that says more.
+    Nowhere(String),
+}
+
+/// Goes where the denial of an ended session leads, with the cookies of a browser, and reports what that shows.
+pub(super) async fn look(
+    visitor: &Visitor,
+    page: &Url,
+    session: &Secret<String>,
+    provider: Option<&ProviderSession>,
+    idle: Duration,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut jar = Jar::default();
+    jar.add(page, session.expose());
+    if let Some(provider) = provider {
+        if provider.url.host_str().is_none() {
+            bail!("--provider: not the address of an identity provider");
+        }
+        jar.add(&provider.url, provider.cookie.expose());
+    }
+    let mut asked = None;
+    let end = follow(visitor, page, &mut jar, provider.is_some(), &mut asked).await;
+    if let Some(request) = &asked {
+        told_to_ask(request, idle, report);
+    }
+    match end {
+        End::Page(answer) => report.not_served(RETURN, &answer),
+        End::Elsewhere(url, code) if provider.is_some() => {
+            let seen = format!("it ends at another page, {code} {}", bare(&url));
+            report.not_served(RETURN, &Answer::Refused(seen));
+        }
+        End::Request(url) => report.unknown(
+            RETURN,
+            &format!(
+                "not looked at: what {} does without a question; give --provider and --provider-cookie",
+                url.origin().ascii_serialization()
+            ),
+        ),
+        End::Elsewhere(url, code) => {
+            let seen = format!("not looked at: it ends at another page, {code} {}", bare(&url));
+            report.unknown(RETURN, &seen);
+        }
+        End::Nowhere(why) => report.unknown(RETURN, &format!("not looked at: {why}")),
+    }
+    Ok(())
+}
+
+/// Reports what a request to an identity provider asks for.
+fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
+    let origin = request.origin().ascii_serialization();
+    let value = |wanted: &str| {
+        let mut pairs = request.query_pairs();
+        pairs.find_map(|(name, value)| (name == wanted).then(|| value.into_owned()))
+    };
+    let prompt = value("prompt").filter(|prompt| prompt.split(' ').any(|word| word == "login"));
+    let max_age = value("max_age").and_then(|age| age.parse().ok());
+    let max_age = max_age.filter(|age: &u64| *age <= idle.as_secs());
+    match (prompt, max_age) {
+        (Some(_), _) => report.seen(REQUEST, &format!("prompt=login, for {origin}")),
+        (None, Some(age)) => report.seen(REQUEST, &format!("max_age={age}, for {origin}")),
+        (None, None) => report.unknown(
+            REQUEST,
+            &format!(
+                "it is not, by the request to {origin}: neither prompt=login nor a max_age within the idle limit"
+            ),
+        ),
+    }
+}
+
+/// Follows redirects from the denial of `page`: to the end, or to the request to the identity provider (`past_it`).
+async fn follow(
+    visitor: &Visitor,
+    page: &Url,
+    jar: &mut Jar,
+    past_it: bool,
+    asked: &mut Option<Url>,
+) -> End {
+    let mut url = page.clone();
+    for step in 0..MAX_REDIRECTS {
+        let response = match visitor.ask(&url, Some(&jar.line(&url)), &[]).await {
+            Ok(response) => response,
+            Err(Answer::Trouble(why)) => return End::Nowhere(why),
+            Err(answer) => return End::Page(answer),
+        };
+        jar.keep(&response);
+        let back = step > 0 && url.origin() == page.origin() && url.path() == page.path();
+        let next = target(&response);
+        if back {
+            return End::Page(judged(&response));
+        }
+        let Some(next) = next else {
+            let code = response.status().as_u16();
+            if step == 0 {
+                return End::Nowhere(format!("the denial ({code}) leads to no sign-in page"));
+            }
+            return End::Elsewhere(url, code);
+        };
+        if url.scheme() == "https" && next.scheme() != "https" {
+            return End::Nowhere("the way leads from https to http".to_owned());
+        }
+        if asked.is_none() && is_authorization(&next) {
+            *asked = Some(next.clone());
+            if !past_it {
+                return End::Request(next);
+            }
+        }
+        url = next;
+    }
+    End::Nowhere(format!("there are more than {MAX_REDIRECTS} redirects"))
+}
+
+/// Whether an address is an authorization request (RFC 6749, section 4.1.1).
+fn is_authorization(url: &Url) -> bool {
+    let has = |wanted: &str| url.query_pairs().any(|(name, _)| name == wanted);
+    has("client_id") && (has("response_type") || has("request_uri"))
+}
+
+/// An address without what may be secret.
+fn bare(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}

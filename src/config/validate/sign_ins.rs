@@ -1,0 +1,49 @@
+//! The ways to sign in, for a report: of each, what Curfew knows of the authentication.
+
+use super::{Mistakes, delegated, login};
+use crate::config::raw::RawConfig;
+use crate::policy::{Authentication, SignInSource};
+
+/// Every configured way to sign in. What it says of secrets and servers is not looked at.
+pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<SignInSource>> {
+    let mut sources = Vec::new();
+    if !raw.login.providers.is_empty() {
+        let max_age = login::max_age("login.max_age", &raw.login.max_age, mistakes)?;
+        let keys = raw.login.providers.keys();
+        sources.extend(keys.map(|name| SignInSource {
+            key: format!("login.providers.{name}"),
+            authentication: Authentication::Dated {
+                max_age,
+                asked_by_curfew: true,
+            },
+        }));
+    }
+    for (name, issuer) in &raw.jwt.issuers {
+        sources.push(SignInSource {
+            key: format!("jwt.issuers.{name}"),
+            authentication: match issuer.accept_iat {
+                None => Authentication::Named,
+                Some(_) => Authentication::Unknown {
+                    missing: "`auth_time` in its tokens, and no `accept_iat`",
+                },
+            },
+        });
+    }
+    for (name, service) in &raw.delegated.services {
+        let key = format!("delegated.services.{name}");
+        let max_age = delegated::max_age(&format!("{key}.max_age"), service, mistakes)?;
+        sources.push(SignInSource {
+            authentication: match delegated::tells_time(service) {
+                true => Authentication::Dated {
+                    max_age,
+                    asked_by_curfew: false,
+                },
+                false => Authentication::Unknown {
+                    missing: "`token_header` or `auth_time_header`",
+                },
+            },
+            key,
+        });
+    }
+    Some(sources)
+}

@@ -1,0 +1,400 @@
+//! oauth2-proxy signs people in, with the files of `deploy/oauth2-proxy`: after a timeout they authenticate again.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use super::*;
+use crate::support::deployed::{Server, changed, deployed, installed};
+use crate::support::{free_port, local};
+
+/// Its cookie.
+const COOKIE: &str = "_oauth2_proxy";
+const IDLE: Duration = Duration::from_secs(4);
+
+struct Behind {
+    nginx: Nginx,
+    curfew: Curfew,
+    backend: Backend,
+    provider: Provider,
+    proxy: Server,
+    _redis: RedisServer,
+    _directory: tempfile::TempDir,
+}
+
+impl Behind {
+    /// With the documented files. Nothing is changed but addresses, times, and these lines of oauth2-proxy's file.
+    async fn start(lines: &[(&str, &str)]) -> Self {
+        Self::start_with(lines, None).await
+    }
+
+    /// The same, with another `max_age`.
+    async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
+        let (listeners, place) = (Listeners::free(), local(free_port()));
+        let backend = Backend::start().await;
+        let pages = deployed("oauth2-proxy/nginx.conf");
+        let pages = changed(
+            &pages,
+            &[("http://oauth2-proxy:4180", format!("http://{place}"))],
+        );
+        let pages = format!("{pages}    location / {{");
+        let nginx = Nginx::changed(listeners, backend.address, &[("    location / {", pages)]);
+        let provider = Provider::start(&nginx.url(""), &nginx.url("/auth/callback"));
+        let redis = RedisServer::start();
+        let proxy = oauth2_proxy(place, &nginx, &provider, &redis, lines);
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("curfew.yaml");
+        std::fs::write(&file, configuration(place, &nginx)).unwrap();
+        let mut setup = Setup::redis(&redis.url())
+            .file(&file)
+            .limits(&format!("{}s", IDLE.as_secs()), "1h")
+            .listening(listeners)
+            .set("COOKIE__SECURE", "false")
+            .set("COOKIE__NAME", "session");
+        if let Some(max_age) = max_age {
+            setup = setup.set("DELEGATED__SERVICES__OAUTH2-PROXY__MAX_AGE", max_age);
+        }
+        let curfew = setup.start();
+        eventually("Curfew is ready", async || {
+            curfew.ops("/readyz").await.0 == 200
+        })
+        .await;
+        Self {
+            nginx,
+            curfew,
+            backend,
+            provider,
+            proxy,
+            _redis: redis,
+            _directory: directory,
+        }
+    }
+
+    /// The page, as a browser that navigates to it gets it: status, reason, and where it is sent.
+    async fn page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
+        let response = browser.get(&self.nginx.url("/page")).await;
+        let target = Browser::target(&response);
+        let status = response.status().as_u16();
+        (status, reason_of(&response).to_owned(), target)
+    }
+
+    /// Goes where the page sends it, until the provider asks who is there.
+    async fn asked(&self, browser: &mut Browser) -> String {
+        let (status, reason, target) = self.page(browser).await;
+        let target = target.unwrap_or_else(|| panic!("{status} {reason}: {}", self.curfew.log()));
+        assert!(
+            target.starts_with(&self.nginx.url("/oauth2/start?rd=")),
+            "{target}"
+        );
+        let question = format!("{}/interaction/", self.provider.issuer);
+        let asked = browser.follow(&target, "nobody", &question).await;
+        asked.to_string()
+    }
+
+    /// Authenticates where the provider asks, and comes back to the page.
+    async fn sign_in(&self, browser: &mut Browser, user: &str) {
+        let question = self.asked(browser).await;
+        let page = self.nginx.url("/page");
+        browser.follow(&question, user, &page).await;
+        let (status, reason, _) = self.page(browser).await;
+        assert_eq!(
+            status,
+            200,
+            "{reason}: {}\n{}",
+            self.proxy.read("log"),
+            self.curfew.log()
+        );
+        let seen = self.backend.take();
+        assert_eq!(seen.last().unwrap().all("x-session-user"), [user]);
+        assert_eq!(seen.last().unwrap().all("x-session-groups"), ["staff"]);
+    }
+
+    /// How many sessions of `user` live.
+    async fn live(&self, user: &str) -> u64 {
+        let path = format!("/api/v1/sessions/count?subject={user}");
+        let count = self.curfew.call("GET", &path, None).await.1;
+        count["live"].as_u64().unwrap()
+    }
+}
+
+/// oauth2-proxy with its file.
+fn oauth2_proxy(
+    place: SocketAddr,
+    nginx: &Nginx,
+    provider: &Provider,
+    redis: &RedisServer,
+    lines: &[(&str, &str)],
+) -> Server {
+    let replaced = [
+        ("0.0.0.0:4180", place.to_string()),
+        ("https://id.example.com", provider.issuer.clone()),
+        ("https://app.example.com", nginx.url("")),
+        ("\"app.example.com\"", format!("\"{}\"", nginx.address)),
+        ("redis://redis:6379", redis.url()),
+        // So that a test sees it.
+        (
+            "cookie_refresh = \"5m\"",
+            "cookie_refresh = \"1s\"".to_owned(),
+        ),
+    ];
+    let text = changed(&deployed("oauth2-proxy/oauth2-proxy.cfg"), &replaced);
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(from, to)| (*from, (*to).to_owned()))
+        .collect();
+    let text = changed(&text, &lines);
+    let mut command = Command::new(installed("oauth2-proxy"));
+    command.args(["--config", "oauth2-proxy.cfg"]);
+    Server::start(&mut command, &[("oauth2-proxy.cfg", &text)], &[place])
+}
+
+/// Curfew's file.
+fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
+    let text = deployed("oauth2-proxy/curfew.yaml");
+    let replaced = [
+        ("http://oauth2-proxy:4180", format!("http://{place}")),
+        ("https://app.example.com", nginx.url("")),
+        (
+            "allowed_hosts: app.example.com",
+            format!("allowed_hosts: {}", nginx.address),
+        ),
+    ];
+    changed(&text, &replaced)
+}
+
+#[tokio::test]
+async fn after_a_timeout_people_authenticate_again() {
+    let behind = Behind::start(&[]).await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    let first = browser.cookies[COOKIE].clone();
+    let ticket = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
+    // Used for longer than the idle limit; oauth2-proxy refreshes its tokens and its cookie meanwhile.
+    for _ in 0..8 {
+        tokio::time::sleep(IDLE / 6).await;
+        assert_eq!(
+            behind.page(&mut browser).await.0,
+            200,
+            "{}",
+            behind.curfew.log()
+        );
+    }
+    let refreshed = browser.cookies[COOKIE].clone();
+    assert_ne!(first, refreshed, "{}", behind.proxy.read("log"));
+    assert_eq!(ticket(&first), ticket(&refreshed));
+    assert_eq!(behind.live("alice").await, 1);
+    tokio::time::sleep(IDLE + Duration::from_millis(300)).await;
+    behind.backend.take();
+    let (status, reason, _) = behind.page(&mut browser).await;
+    assert_eq!((status, &*reason), (302, "idle_timeout"));
+    assert!(
+        !browser.cookies.contains_key(COOKIE),
+        "its cookie is dropped"
+    );
+    // The provider has a session of its own, and asks all the same.
+    behind.asked(&mut browser).await;
+    assert!(behind.backend.take().is_empty());
+    behind.sign_in(&mut browser, "alice").await;
+    assert_ne!(ticket(&browser.cookies[COOKIE]), ticket(&first));
+    // The old cookie is no way back, though oauth2-proxy knows it.
+    browser.cookies.insert(COOKIE.to_owned(), refreshed);
+    let (status, reason, _) = behind.page(&mut browser).await;
+    assert_eq!((status, &*reason), (302, "idle_timeout"));
+}
+
+/// As with the set-up of an oauth2-proxy that does not ask: the provider answers at once, and Curfew sees it.
+#[tokio::test]
+async fn a_return_without_a_new_authentication_is_refused() {
+    let unasked = [
+        ("prompt = \"login\"", "prompt = \"\""),
+        (
+            "client_id = \"oauth2-proxy\"",
+            "client_id = \"oauth2-proxy-timed\"",
+        ),
+    ];
+    let behind = Behind::start(&unasked).await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
+    behind.backend.take();
+    let (status, reason, target) = behind.page(&mut browser).await;
+    assert_eq!((status, &*reason), (302, "idle_timeout"));
+    let back = browser
+        .follow(&target.unwrap(), "nobody", &behind.nginx.url("/page"))
+        .await;
+    assert_eq!(back.path(), "/page");
+    assert!(
+        browser.cookies.contains_key(COOKIE),
+        "oauth2-proxy has let the browser in"
+    );
+    let (status, reason, target) = behind.page(&mut browser).await;
+    assert_eq!((status, &*reason), (302, "reauthentication_required"));
+    assert!(
+        target
+            .unwrap()
+            .starts_with(&behind.nginx.url("/oauth2/start?rd="))
+    );
+    assert!(behind.backend.take().is_empty());
+    assert_eq!(behind.live("alice").await, 0);
+    // A client that is sent nowhere is told what is missing (RFC 9470).
+    let cookie = format!("{COOKIE}={}", browser.cookies[COOKIE]);
+    let original = behind.nginx.url("/page");
+    let url = format!("http://{}/auth-request", behind.curfew.listeners().check);
+    let script = support::curfew::client()
+        .get(url)
+        .header("cookie", cookie)
+        .header("x-original-url", original)
+        .header("x-original-method", "POST");
+    let told = script.send().await.unwrap();
+    let challenge = told.headers()["www-authenticate"].to_str().unwrap();
+    assert_eq!(told.status(), 401);
+    assert!(
+        challenge.contains("insufficient_user_authentication"),
+        "{challenge}"
+    );
+    assert!(
+        challenge.contains("max_age=4") || challenge.contains("max_age=\"4\""),
+        "{challenge}"
+    );
+    let detail = told.headers()["x-session-detail"].to_str().unwrap();
+    assert!(detail.contains("prompt=login"), "{detail}");
+}
+
+/// The person at the screen can change the request to the provider. Then the token does not say when they authenticated.
+#[tokio::test]
+async fn taking_the_question_out_of_the_request_helps_nobody() {
+    let behind = Behind::start(&[]).await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
+    let (_, _, target) = behind.page(&mut browser).await;
+    behind.backend.take();
+    let start = browser.get(&target.unwrap()).await;
+    let authorize = Browser::target(&start).unwrap();
+    assert!(authorize.contains("prompt=login"), "{authorize}");
+    let silent = authorize.replace("prompt=login", "x=y");
+    browser
+        .follow(&silent, "nobody", &behind.nginx.url("/page"))
+        .await;
+    assert!(browser.cookies.contains_key(COOKIE));
+    let (status, reason, _) = behind.page(&mut browser).await;
+    // NGINX's word for an answer that is neither yes nor no.
+    assert_eq!((status, &*reason), (500, "source_unavailable"));
+    assert!(behind.backend.take().is_empty());
+    assert_eq!(behind.live("alice").await, 0);
+    // There is a way out.
+    browser.get(&behind.nginx.url("/oauth2/sign_out")).await;
+    behind.sign_in(&mut browser, "alice").await;
+}
+
+/// What `curfew probe` says of a session that somebody signed in to, with the cookies of the provider or without.
+async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    let cookie = browser.cookies.remove(COOKIE).unwrap();
+    let pairs = browser
+        .cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let provider_cookie = pairs.collect::<Vec<_>>().join("; ");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+    command.args([
+        "probe",
+        &behind.nginx.url("/page"),
+        "--idle",
+        &format!("{}s", IDLE.as_secs()),
+    ]);
+    command.env("CURFEW_PROBE_COOKIE", format!("{COOKIE}={cookie}"));
+    if with_provider {
+        command.args(["--provider", &behind.provider.issuer]);
+        command.env("CURFEW_PROBE_PROVIDER_COOKIE", provider_cookie);
+    }
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let output = output.await.unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).unwrap())
+}
+
+const TOLD: &str =
+    "after the idle limit, the identity provider is told to authenticate people again";
+const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+
+#[tokio::test]
+async fn the_probe_follows_the_way_back() {
+    let behind = Behind::start(&[]).await;
+    let (passed, told) = probed(&behind, true).await;
+    assert!(passed, "{told}");
+    assert!(
+        told.contains(&format!(
+            "ok    {TOLD}: prompt=login, for {}",
+            behind.provider.issuer
+        )),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!(
+            "ok    {RETURN}: refused, it ends at another page, 200"
+        )),
+        "{told}"
+    );
+    assert!(told.contains("\nsessions end on time here\n"), "{told}");
+    // Without the provider's cookies it does not say more than it saw.
+    let (passed, told) = probed(&behind, false).await;
+    assert!(passed, "{told}");
+    assert!(
+        told.contains(&format!("?     {RETURN}: not looked at")),
+        "{told}"
+    );
+    assert!(
+        told.contains("sessions end on time here; what has a ? above was not looked at\n"),
+        "{told}"
+    );
+}
+
+/// Without the lines that make people authenticate, and without Curfew looking at the time.
+#[tokio::test]
+async fn the_probe_finds_a_way_back_without_a_question() {
+    let behind = Behind::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
+    let (passed, told) = probed(&behind, true).await;
+    assert!(!passed, "{told}");
+    assert!(told.contains(&format!("?     {TOLD}: it is not")), "{told}");
+    assert!(
+        told.contains(&format!("FAIL  {RETURN}: served, 200")),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_sign_out_is_for_both() {
+    let behind = Behind::start(&[]).await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    let cookie = browser.cookies[COOKIE].clone();
+    let url = behind.nginx.url("/.curfew/sign-out");
+    let leave = support::curfew::client()
+        .post(url)
+        .header("cookie", format!("{COOKIE}={cookie}"))
+        .header("sec-fetch-site", "same-origin");
+    let left = leave.send().await.unwrap();
+    assert_eq!(left.status(), 204);
+    let dropped = left.headers()["set-cookie"].to_str().unwrap();
+    assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
+    assert_eq!(behind.page(&mut browser).await.1, "signed_out");
+    assert!(!browser.cookies.contains_key(COOKIE));
+    behind.asked(&mut browser).await;
+    // Its pages that refresh sessions are for Curfew alone.
+    for path in ["/oauth2/auth", "/oauth2/userinfo"] {
+        let response = browser.get(&behind.nginx.url(path)).await;
+        assert_eq!(response.status(), 404, "{path}");
+    }
+}
+
+/// People copy from the page, so it shows what is tried here.
+#[test]
+fn the_page_shows_these_files() {
+    let page = include_str!("../../docs/logins/oauth2-proxy.md");
+    for file in ["oauth2-proxy.cfg", "curfew.yaml", "nginx.conf"] {
+        let text = deployed(&format!("oauth2-proxy/{file}"));
+        assert!(page.contains(&format!("\n{text}```\n")), "{file}");
+    }
+}
