@@ -104,7 +104,7 @@ async fn migrate(
     if migration == Migration::Upgrade && !store.hand_over(false).await.context("store.url")? {
         writeln!(
             out,
-            "Redis has no generation marker, so it is new or was emptied: if it is new, `curfew migrate --new-store` lets \
+            "Redis has no fresh generation marker: it is new, was emptied, or may be an older copy. If it is new, `curfew migrate --new-store` lets \
              JSON Web Tokens and delegated sessions of earlier sign-ins count"
         )?;
     }

@@ -146,6 +146,7 @@ impl Lifecycle {
         let telling = self
             .end_retention
             .max(longest)
+            .max(history.noted_limit(&adoption.source).unwrap_or_default())
             .max(adoption.expires.since(now));
         let new = NewSession {
             subject: adoption.subject,

@@ -10,13 +10,15 @@ use crate::actor::Actor;
 use crate::clock::Stopwatch;
 use crate::policy::OnStoreFailure;
 use crate::revocation::{Match, RevocationConditions, RevocationRule};
-use crate::session::{Session, State, Timestamp};
+use crate::session::{EndReason, Session, State, Timestamp};
 use crate::store::cached::LEASE;
 use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError};
 use crate::telemetry::audit;
 
 /// How many sessions are ended at the same time.
 const ENDS_AT_ONCE: usize = 64;
+/// The most time between a rule and the walk: what checks revoke meanwhile belongs to it.
+const RULE_TIME: Duration = Duration::from_secs(10);
 
 /// A rule that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,6 +152,12 @@ impl Lifecycle {
         if rule.conditions.is_everybody() {
             return;
         }
+        if !self.not_before.occupancy().has_room_for_anonymous() {
+            tracing::warn!(
+                "half of the cut-offs are used: the person of a revoked session need not authenticate again"
+            );
+            return;
+        }
         let required = self.require_new_sign_in(tombstone, rule.before, actor);
         if let Err(error) = required.await {
             tracing::warn!(%error, "the person of a revoked session need not authenticate again");
@@ -159,23 +167,37 @@ impl Lifecycle {
     /// Ends the sessions of a rule, which no check admits any more.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
+        let begun = self.clock.now().minus(RULE_TIME);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
-                let meant: Vec<_> = batch
+                let (meant, others): (Vec<_>, Vec<_>) = batch
                     .sessions
                     .into_iter()
-                    .filter(|(_, session)| session.state == State::Live && rule.ends(session))
-                    .collect();
+                    .filter(|(_, session)| rule.ends(session))
+                    .partition(|(_, session)| session.state == State::Live);
+                for (_, tombstone) in &others {
+                    // A check was faster.
+                    if is_revoked_since(tombstone, begun) {
+                        self.require_proof(rule, tombstone, actor).await;
+                    }
+                }
                 for part in meant.chunks(ENDS_AT_ONCE) {
                     let ending = Ending::revoked(self.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
-                        let Ok(EndOutcome::Ended(tombstone)) = outcome else {
-                            continue;
-                        };
-                        ended += 1;
-                        self.require_proof(rule, &tombstone, actor).await;
+                        match outcome {
+                            Ok(EndOutcome::Ended(tombstone)) => {
+                                ended += 1;
+                                self.require_proof(rule, &tombstone, actor).await;
+                            }
+                            Ok(EndOutcome::AlreadyEnded(tombstone))
+                                if is_revoked_since(&tombstone, begun) =>
+                            {
+                                self.require_proof(rule, &tombstone, actor).await;
+                            }
+                            _ => {}
+                        }
                     }
                 }
             }
@@ -187,6 +209,11 @@ impl Lifecycle {
         }
         audit::revocation_finished(rule, ended, walked.is_ok(), actor);
     }
+}
+
+/// Whether a session was revoked since then.
+fn is_revoked_since(session: &Session, since: Timestamp) -> bool {
+    matches!(session.state, State::Ended(end) if end.reason == EndReason::Revoked && end.at >= since)
 }
 
 #[cfg(test)]

@@ -58,8 +58,8 @@ impl SignInSource {
         let key = &self.key;
         match self.authentication {
             Authentication::Named => format!(
-                "`{key}` starts no session with the authentication from before, if its tokens have `sid`: with \
-                 `auth_time` it names the session"
+                "`{key}` starts no session with the authentication from before, because `auth_time` is a part of the \
+                 session's name (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
             ),
             Authentication::Dated {
                 asked_by_curfew, ..

@@ -2,7 +2,7 @@
 //!
 //! Such a credential starts its session by itself, so Curfew must know that the session has not ended before. A tombstone
 //! says so for as long as the absolute limit of the time. Two things make it forget too early: the store loses data, or the
-//! limit is made longer afterwards. Then a sign-in of before is no longer proof of anything, and the user signs in again.
+//! limit is made longer afterwards. Then an earlier sign-in is no longer proof of anything, and the user signs in again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const MAX_SOURCES: usize = 256;
 /// What a store can have forgotten. Times and durations are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// Ends of before may be lost; 0 where none are.
+    /// Ends before this time may be lost; 0 where none are.
     lost_before: u64,
     /// The absolute limits of each source.
     limits: BTreeMap<String, SourceLimits>,
@@ -57,12 +57,12 @@ pub trait HistoryStore: Send + Sync + 'static {
 }
 
 impl History {
-    /// Notes that ends of before `at` may be lost.
+    /// Notes that ends before `at` may be lost.
     pub fn note_loss(&mut self, at: Timestamp) {
         self.lost_before = self.lost_before.max(at.as_millis());
     }
 
-    /// The time of the last loss: no end of before is certain.
+    /// The time of the last loss: no earlier end is certain.
     #[must_use]
     pub fn lost_before(&self) -> Option<Timestamp> {
         (self.lost_before > 0).then_some(Timestamp::from_millis(self.lost_before))
@@ -88,6 +88,13 @@ impl History {
             self.limits.retain(|source, _| limits.contains_key(source));
         }
         *self != before
+    }
+
+    /// The limit that is noted as the one in force. A replica whose configuration is older keeps tombstones for as long.
+    #[must_use]
+    pub fn noted_limit(&self, source: &str) -> Option<Duration> {
+        let known = self.limits.get(source)?;
+        Some(Duration::from_millis(known.current))
     }
 
     /// The absolute limit for a session of a source whose user signed in at `started`, where the configuration says `limit`

@@ -142,7 +142,7 @@ pub(crate) fn issuer() -> Issuer {
         leeway: Duration::ZERO,
         accepts_iat: false,
         claims: Claims {
-            session: vec!["sid".to_owned(), "jti".to_owned()],
+            session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),
             groups: "groups".to_owned(),
             email: "email".to_owned(),

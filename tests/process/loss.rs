@@ -24,8 +24,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    let migrated = run(&setup, &["migrate", "--new-store"]);
-    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    setup.say_that_redis_is_new();
     let (one, other) = (setup.start(), setup.start());
     let ended = issuer.cookie("s", 30);
     assert_eq!(one.check_by(&ended).await, ALLOWED, "an earlier sign-in");
@@ -73,8 +72,7 @@ async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authent
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    let migrated = run(&setup, &["migrate", "--new-store"]);
-    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    setup.say_that_redis_is_new();
     let (one, other) = (setup.start(), setup.start());
     let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
     assert_eq!(one.check_by(&first).await, ALLOWED);
@@ -91,8 +89,7 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
     let setup = setup.limits("2s", "20s");
-    let migrated = run(&setup, &["migrate", "--new-store"]);
-    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    setup.say_that_redis_is_new();
     let first = setup.start();
     let signed_in = issuer.cookie("s", 0);
     assert_eq!(first.check_by(&signed_in).await, ALLOWED);
@@ -122,13 +119,14 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    let migrated = run(&setup, &["migrate", "--new-store"]);
-    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    setup.say_that_redis_is_new();
     let old_key = setup.key.clone();
     let first = setup.start();
     let ended = issuer.cookie("s", 30);
     assert_eq!(first.check_by(&ended).await, ALLOWED);
     end_of(&first).await;
+    // Later than the revocation, and earlier than the next start.
+    let unseen = fresh(&issuer, "t").await;
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
@@ -151,7 +149,6 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let alone = under(&new_key).start();
     assert_eq!(alone.check_by(&ended).await, denied("revoked"));
     // The generation marker was sealed anew, too: nothing looks lost.
-    let unseen = issuer.cookie("t", 0);
     assert_eq!(alone.check_by(&unseen).await, ALLOWED);
     let (_, metrics) = alone.ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));

@@ -212,7 +212,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
-    let lasting: [&[u8]; 2] = [b"test:schema", b"test:timeline"];
+    let lasting: [&[u8]; 3] = [b"test:schema", b"test:timeline", b"test:generation"];
     let of_session = keys.iter().filter(|key| !lasting.contains(&&***key));
     assert_eq!(
         of_session.clone().count(),

@@ -108,6 +108,13 @@ impl Setup {
         command
     }
 
+    /// Says that its Redis is new: tokens of sign-ins before this count.
+    pub fn say_that_redis_is_new(&self) {
+        let done = self.command(&["migrate", "--new-store"]).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{told}");
+    }
+
     /// Runs it.
     pub fn start(&self) -> Curfew {
         let mut process = self

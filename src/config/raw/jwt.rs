@@ -100,7 +100,7 @@ impl Default for RawIssuer {
             algorithms: texts(&["RS256"]),
             typ: None,
             leeway: "30s".to_owned(),
-            session_claims: texts(&["sid", "jti"]),
+            session_claims: texts(&["sid"]),
             accept_iat: None,
             subject_claim: "sub".to_owned(),
             groups_claim: "groups".to_owned(),

@@ -34,7 +34,7 @@ fn an_issuer_is_what_it_says() {
     );
     assert_eq!(main.issuer.audiences, ["app"]);
     assert_eq!(main.issuer.algorithms.len(), 2);
-    assert_eq!(main.issuer.claims.session, ["sid", "jti"]);
+    assert_eq!(main.issuer.claims.session, ["sid"]);
     assert!(
         !main.issuer.accepts_iat,
         "unless the configuration says why"

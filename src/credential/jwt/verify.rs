@@ -35,7 +35,8 @@ pub struct Issuer {
 /// Which claims hold what; dots lead into objects.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// What names the session: the first of these that is there; the whole token where none is.
+    /// What names the session: the first of these that is there. Where none is: the subject, in a token that says when it
+    /// signed in, or else `jti`, or the whole token.
     pub session: Vec<String>,
     /// The subject.
     pub subject: String,
@@ -180,6 +181,9 @@ impl Issuer {
         }
         let times = self.check(claims, now)?;
         let signed_in = time(claims, "auth_time")?;
+        if signed_in.is_some_and(|at| at > now.plus(self.leeway)) {
+            return Err(InvalidJwt::NotYet);
+        }
         let started = match signed_in {
             Some(at) => at,
             None if self.accepts_iat => times.issued.unwrap_or(now),
@@ -259,10 +263,17 @@ impl Issuer {
         claims: &Map<String, Value>,
         signed_in: Option<Timestamp>,
     ) -> SessionId {
-        let named = self.claims.session.iter().find_map(|name| {
-            let value = find(claims, name)?.as_str()?;
-            (!value.is_empty()).then_some((name.as_str(), value))
-        });
+        let text = |name: &'_ str| {
+            find(claims, name)?
+                .as_str()
+                .filter(|value| !value.is_empty())
+        };
+        let mut named = self.claims.session.iter();
+        let named = named.find_map(|name| Some((name.as_str(), text(name)?)));
+        // A refreshed token has another `jti`, and the same subject and sign-in.
+        let subject = self.claims.subject.as_str();
+        let other = if signed_in.is_some() { subject } else { "jti" };
+        let named = named.or_else(|| Some((other, text(other)?)));
         let (kind, value) = named.unwrap_or(("token", token));
         let signed_in = signed_in.map(|at| at.as_millis().to_string());
         let texts = [

@@ -7,13 +7,13 @@
 //!
 //! A promoted replica has the marker as its primary had it, but for the lag of replication.
 //!
-//! A cluster has marks in every part of its slots besides ([`shards`]): they move with the slots, so a new shard or a
-//! resharded one is no loss.
+//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new shard or a resharded one is
+//! no loss.
 
 mod shards;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::Keys;
 use super::sealed_value::{Found, SealedValue};
 use super::wire::Wire;
-use crate::clock::{Clock, StoreClock};
+use crate::clock::{Clock, Stopwatch, StoreClock};
 use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::Timestamp;
@@ -38,6 +38,8 @@ const REFRESH: Duration = Duration::from_secs(2);
 const LAG: Duration = Duration::from_secs(5);
 /// How long a process that starts takes a marker for fresh.
 const FRESH: Duration = Duration::from_secs(10);
+/// How long it then waits for a running replica that Redis was away from, in seconds.
+const DOUBT_SECONDS: f64 = 3.0;
 /// The same, after the last replica was stopped or `curfew migrate` ran.
 const STOPPED: Duration = Duration::from_secs(3600);
 /// How often a change is tried again that another replica made at the same time.
@@ -72,6 +74,10 @@ pub(super) struct Generation {
     shards: Option<Shards>,
     /// When the marker was last refreshed, as this process has seen it, in milliseconds.
     seen: Mutex<Option<u64>>,
+    /// Since when this process takes the marker for stale, and waits whether another replica refreshes it.
+    doubted: Mutex<Option<Stopwatch>>,
+    /// Whether this process has told the next one that nothing is lost.
+    has_left: AtomicBool,
     losses: AtomicU64,
 }
 
@@ -87,6 +93,8 @@ impl Generation {
             marker: SealedValue::new(keys.generation(), "generation 1", key_ring),
             shards: is_cluster.then(|| Shards::new(keys)),
             seen: Mutex::default(),
+            doubted: Mutex::default(),
+            has_left: AtomicBool::new(false),
             losses: AtomicU64::new(0),
         }
     }
@@ -100,10 +108,11 @@ impl Generation {
     pub(super) async fn history(
         &self,
         wire: &mut Wire,
+        absence: Absence,
         key: &[u8],
         always: &[u8],
     ) -> RedisResult<History> {
-        let marker = self.marker(wire, Absence::Loss).await?;
+        let marker = self.marker(wire, absence).await?;
         let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks) else {
             return Ok(marker.history);
         };
@@ -119,58 +128,76 @@ impl Generation {
     /// process has not seen before.
     pub(super) async fn keep(&self, wire: &mut Wire, absence: Absence) -> RedisResult<()> {
         let marker = self.marker(wire, absence).await?;
-        if let Some(shards) = &self.shards {
-            if !marker.has_marks {
-                return self.mark_shards(wire).await.map(drop);
-            }
-            if shards.look_at_all(wire, &marker.secret).await? == Looked::Lost {
-                return self.lose_shard(wire).await.map(drop);
-            }
-        }
-        let now = self.now();
-        if !marker.is_due(now) {
+        if self.doubted.lock().is_some() || self.has_left.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let refreshed = self
-            .change_once(wire, |marker| marker.refresh(now, FRESH))
-            .await?;
-        if let (Some(marker), Some(shards)) = (refreshed, &self.shards) {
-            shards.refresh(wire, &marker.secret, now).await;
+        let now = self.now().max(marker.refreshed);
+        let is_due = marker.is_due(now);
+        if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
+            // Before they are refreshed: that would hide marks of an older copy.
+            && shards.look_at_all(wire, &marker.secret, now, is_due).await? == Looked::Lost
+        {
+            return self.lose_shard(wire).await.map(drop);
         }
-        Ok(())
+        if is_due {
+            let refresh = |marker: &mut Marker| marker.refresh(now, FRESH);
+            let refreshed = self.change_once(wire, refresh).await?;
+            if let (Some(marker), Some(shards)) = (refreshed, &self.shards)
+                && marker.has_marks
+            {
+                shards.refresh(wire, &marker.secret, marker.refreshed).await;
+            }
+        }
+        match &self.shards {
+            Some(shards) if !marker.has_marks && shards.is_due(now) => {
+                self.mark_shards(wire).await.map(drop)
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Changes the history.
+    /// Changes the history, where `change` says that there is a change.
     pub(super) async fn change_history(
         &self,
         wire: &mut Wire,
         change: impl Fn(&mut History) -> bool,
     ) -> RedisResult<()> {
-        self.marker(wire, Absence::Loss).await?;
-        self.change(wire, |marker| {
+        let mut marker = self.marker(wire, Absence::Loss).await?;
+        if !change(&mut marker.history) {
+            return Ok(());
+        }
+        let change = |marker: &mut Marker| {
             let _ = change(&mut marker.history);
-        })
-        .await
-        .map(drop)
+        };
+        self.change(wire, change).await.map(drop)
     }
 
     /// Says that the store is left whole: a process that starts within the next hour may take it so.
     pub(super) async fn leave(&self, wire: &mut Wire) -> RedisResult<()> {
+        self.has_left.store(true, Ordering::Relaxed);
+        self.marker(wire, Absence::Loss).await?;
+        if self.doubted.lock().is_some() {
+            return Ok(());
+        }
         let now = self.now();
         let left = |marker: &mut Marker| marker.refresh(now, STOPPED);
-        self.change_once(wire, left).await.map(drop)
+        self.change(wire, left).await.map(drop)
     }
 
-    /// The same for `curfew migrate`. Where there is no marker, `absence` says whether one is made. Says whether there is one.
+    /// The same for `curfew migrate`, where the marker is fresh. Where there is no marker, `absence` says whether one is made.
+    /// Says whether there is a fresh one then.
     pub(super) async fn hand_over(&self, wire: &mut Wire, absence: Absence) -> RedisResult<bool> {
         let found: Found<Marker> = self.marker.read(wire).await?;
-        if found.value.is_none() && absence == Absence::NoLoss {
-            let mut marker = Marker::new(self.now())?;
-            marker.refresh(self.now(), STOPPED);
-            return self.marker.replace(wire, &found, &marker).await;
-        }
-        self.leave(wire).await?;
-        Ok(found.value.is_some())
+        let now = self.now();
+        let mut marker = match found.value.clone() {
+            Some(marker) if now <= marker.fresh_until => marker,
+            None if absence == Absence::NoLoss => Marker::new(now)?,
+            _ => return Ok(false),
+        };
+        marker.refresh(now, STOPPED);
+        // Where another replica was faster, it runs.
+        self.marker.replace(wire, &found, &marker).await?;
+        Ok(true)
     }
 
     /// The marker as it is in force: after a loss, with the time of the loss.
@@ -180,23 +207,37 @@ impl Generation {
             let (seen, now) = (*self.seen.lock(), self.now());
             let Some(repair) = Repair::of(found.value.as_ref(), seen, absence, now) else {
                 let marker = found.value.ok_or_else(contended)?;
+                *self.doubted.lock() = None;
                 self.see(&marker);
                 return Ok(marker);
             };
+            if repair == Repair::Stale && self.doubts() {
+                // Nobody knows yet, so nothing counts that was before.
+                let mut marker = found.value.ok_or_else(contended)?;
+                marker.history.note_loss(Timestamp::from_millis(now));
+                return Ok(marker);
+            }
             let mut marker = match found.value.clone() {
                 Some(marker) => marker,
                 None => Marker::new(now)?,
             };
             if repair != Repair::First {
-                marker.lose(now);
+                marker.lose(now.max(seen.unwrap_or(0)));
             }
             if self.marker.replace(wire, &found, &marker).await? {
+                *self.doubted.lock() = None;
                 self.see(&marker);
                 self.tell(repair);
                 return Ok(marker);
             }
         }
         Err(contended())
+    }
+
+    /// Whether a stale marker may still be refreshed by a replica that could not reach Redis.
+    fn doubts(&self) -> bool {
+        let mut doubted = self.doubted.lock();
+        doubted.get_or_insert_with(Stopwatch::start).seconds() < DOUBT_SECONDS
     }
 
     /// A part of the cluster has lost data.
@@ -212,11 +253,12 @@ impl Generation {
         let (Some(shards), Some(marker)) = (&self.shards, self.read(wire).await?) else {
             return Ok(None);
         };
-        if !shards.write(wire, &marker.secret, self.now()).await {
+        let now = self.now().max(marker.refreshed);
+        if !shards.write(wire, &marker.secret, now).await {
             // A shard is away; it is tried again.
             return Ok(None);
         }
-        let now = self.now();
+        let now = now.max(self.now());
         let marked = self.change(wire, |marker| {
             // What a shard lost while they were written was not noticed.
             if marker.history.lost_before().is_some() {
@@ -303,9 +345,10 @@ impl Marker {
         Ok(marker)
     }
 
+    /// The time of this process can be behind that of another, or be set back by an operator: the marker's goes forward only.
     fn refresh(&mut self, now: u64, fresh_for: Duration) {
         self.refreshed = self.refreshed.max(now);
-        self.fresh_until = now.saturating_add(millis(fresh_for));
+        self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
     /// Whether a running replica is to refresh it: from time to time, and at once after a stop.
@@ -316,6 +359,7 @@ impl Marker {
 
     /// Notes that data was lost until now.
     fn lose(&mut self, now: u64) {
+        let now = now.max(self.refreshed);
         self.history.note_loss(Timestamp::from_millis(now));
         self.has_marks = false;
         self.refresh(now, FRESH);

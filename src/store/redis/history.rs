@@ -20,7 +20,13 @@ impl HistoryStore for RedisStore {
     async fn history(&self, id: SessionId) -> Result<History, StoreError> {
         let mut wire = self.link.wire(self.budget).await?;
         let (key, cut_offs) = (self.keys.session(id), self.keys.not_before());
-        let asking = self.generation.history(&mut wire, &key, &cut_offs);
+        let asking = async {
+            let absence = self.absence(&mut wire).await?;
+            let generation = &self.generation;
+            generation
+                .history(&mut wire, absence, &key, &cut_offs)
+                .await
+        };
         self.in_time(asking).await
     }
 

@@ -20,7 +20,7 @@ pub(super) struct SealedValue {
 /// A value with its bytes in Redis; no bytes where there is none.
 pub(super) struct Found<T> {
     bytes: Vec<u8>,
-    /// `None` where nobody with a key of the ring wrote it, too.
+    /// Also `None` if no key of the ring decrypts it.
     pub(super) value: Option<T>,
 }
 

@@ -25,7 +25,7 @@ fn issuer() -> Issuer {
         leeway: Duration::from_secs(30),
         accepts_iat: true,
         claims: Claims {
-            session: vec!["sid".to_owned(), "jti".to_owned()],
+            session: vec!["sid".to_owned()],
             subject: "sub".to_owned(),
             groups: "realm_access.roles".to_owned(),
             email: "email".to_owned(),
@@ -357,18 +357,48 @@ fn which_session_a_token_is_for() {
         first,
         "signed in again"
     );
-    // Without a `sid` it is the token's own name, and without any the whole token.
-    let by_jti = session(json!({ "sid": null }));
-    assert_eq!(session(json!({ "sid": null, "exp": seconds(900) })), by_jti);
+    // Without a `sid` it is the sign-in of the subject, whatever else a refreshed token says.
+    let by_sign_in = session(json!({ "sid": null }));
+    for refreshed in [
+        json!({ "sid": null, "exp": seconds(900) }),
+        json!({ "sid": null, "jti": "t-2" }),
+        json!({ "sid": null, "jti": null }),
+    ] {
+        assert_eq!(session(refreshed.clone()), by_sign_in, "{refreshed}");
+    }
+    for other in [
+        json!({ "sid": null, "sub": "bob" }),
+        json!({ "sid": null, "auth_time": seconds(-10) }),
+        json!({ "sid": "alice" }),
+    ] {
+        assert_ne!(session(other.clone()), by_sign_in, "{other}");
+    }
+    // Without the time of the sign-in it is the token's own name, or the whole token.
+    let accepting = Issuer {
+        accepts_iat: true,
+        ..issuer()
+    };
+    let session = |changes: Value| {
+        let mut claims = with(json!({ "sid": null, "auth_time": null }));
+        claims
+            .as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
+        let token = key.token(&claims);
+        accepting
+            .verify(&token, &key_set(&[&key]), START)
+            .unwrap()
+            .session
+    };
+    let by_jti = session(json!({}));
+    assert_eq!(session(json!({ "exp": seconds(900) })), by_jti);
+    assert_ne!(session(json!({ "jti": "t-2" })), by_jti);
+    let nameless = json!({ "jti": "" });
+    assert_eq!(session(nameless.clone()), session(nameless.clone()));
     assert_ne!(
-        session(json!({ "sid": null, "jti": "s-1" })),
-        first,
-        "another claim"
+        session(json!({ "jti": "", "exp": seconds(301) })),
+        session(nameless)
     );
-    let nameless = json!({ "sid": null, "jti": null });
-    assert_eq!(session(nameless.clone()), session(nameless));
-    let other = json!({ "sid": null, "jti": null, "exp": seconds(301) });
-    assert_ne!(session(other), session(json!({ "sid": null, "jti": null })));
     let elsewhere = Issuer {
         issuer: "https://other.example".to_owned(),
         ..issuer()

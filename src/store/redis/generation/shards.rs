@@ -1,7 +1,7 @@
 //! The marks of a cluster: one for every 64 slots, which moves with its slot.
 //!
-//! A shard that has lost its data has lost its marks. A mark holds the time at which it was written, authenticated, so that
-//! one of an older copy is known as such. A shard has a run of 64 slots and more; so of the two marks around a slot, one at
+//! A shard that has lost its data has lost its marks. A mark holds the time at which it was written, authenticated, so a mark
+//! from an older copy is recognised. A shard has a run of 64 slots and more; so of the two marks around a slot, one at
 //! least is on the slot's shard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,9 @@ const COUNT: usize = (SLOTS / SPAN) as usize;
 const TIME: usize = 8;
 const CODE: usize = 16;
 
+/// How often all marks are looked at, in milliseconds.
+const LOOK_MILLIS: u64 = 5_000;
+
 /// What the marks say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Looked {
@@ -38,6 +41,8 @@ pub(super) struct Shards {
     keys: Vec<Vec<u8>>,
     /// The latest time that this process has seen in each mark.
     seen: Vec<AtomicU64>,
+    /// When all of them were looked at last, in milliseconds.
+    looked: AtomicU64,
 }
 
 impl Shards {
@@ -45,6 +50,7 @@ impl Shards {
         Self {
             keys: keys_by_slot(keys),
             seen: (0..COUNT).map(|_| AtomicU64::new(0)).collect(),
+            looked: AtomicU64::new(0),
         }
     }
 
@@ -59,8 +65,27 @@ impl Shards {
         self.look(wire, secret, &[place, (place + 1) % COUNT]).await
     }
 
-    /// Looks at all marks.
-    pub(super) async fn look_at_all(&self, wire: &Wire, secret: &[u8]) -> RedisResult<Looked> {
+    /// Whether the last look at all marks, or the last try to write them, was a while ago. Notes that it is now.
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        let looked = self.looked.load(Ordering::Relaxed);
+        let is_due = now >= looked.saturating_add(LOOK_MILLIS);
+        if is_due {
+            self.looked.store(now, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Looks at all marks: in any case, or where the last look was a while ago.
+    pub(super) async fn look_at_all(
+        &self,
+        wire: &Wire,
+        secret: &[u8],
+        now: u64,
+        in_any_case: bool,
+    ) -> RedisResult<Looked> {
+        if !self.is_due(now) && !in_any_case {
+            return Ok(Looked::Whole);
+        }
         let all: Vec<usize> = (0..COUNT).collect();
         self.look(wire, secret, &all).await
     }
@@ -127,7 +152,7 @@ fn mark(secret: &[u8], place: usize, time: u64) -> Vec<u8> {
     [&time.to_be_bytes()[..], &code(secret, place, time)].concat()
 }
 
-/// The time in a mark; `None` for one that nobody wrote who knows the secret.
+/// The time in a mark; `None` if it was not made with the secret.
 fn time_of(secret: &[u8], place: usize, mark: &[u8]) -> Option<u64> {
     let (time, written) = mark.split_at_checked(TIME)?;
     let time = u64::from_be_bytes(time.try_into().ok()?);
