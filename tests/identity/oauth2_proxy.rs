@@ -261,6 +261,43 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert!(detail.contains("prompt=login"), "{detail}");
 }
 
+/// An oauth2-proxy that does not ask lets the browser in at once; the authentication is one from before the revocation.
+#[tokio::test]
+async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
+    let unasked = [
+        ("prompt = \"login\"", "prompt = \"\""),
+        (
+            "client_id = \"oauth2-proxy\"",
+            "client_id = \"oauth2-proxy-timed\"",
+        ),
+    ];
+    let behind = Behind::start(&unasked).await;
+    let mut browser = Browser::new();
+    behind.sign_in(&mut browser, "alice").await;
+    let path = "/api/v1/sessions?subject=alice";
+    let listed = behind.curfew.call("GET", path, None).await.1;
+    let id = listed["sessions"][0]["id"].as_str().unwrap();
+    let path = format!("/api/v1/sessions/{id}");
+    let (status, answer) = behind.curfew.call("DELETE", &path, None).await;
+    assert_eq!(status, 200, "{answer}");
+    behind.backend.take();
+    let (status, reason, target) = behind.page(&mut browser).await;
+    assert_eq!((status, &*reason), (302, "revoked"));
+    let page = behind.nginx.url("/page");
+    browser.follow(&target.unwrap(), "nobody", &page).await;
+    assert!(
+        browser.cookies.contains_key(COOKIE),
+        "oauth2-proxy has let the browser in"
+    );
+    let (status, reason, _) = behind.page(&mut browser).await;
+    assert!(
+        status == 302 && ["revoked", "reauthentication_required"].contains(&&*reason),
+        "{status} {reason}"
+    );
+    assert!(behind.backend.take().is_empty());
+    assert_eq!(behind.live("alice").await, 0);
+}
+
 /// The person at the screen can change the request to the provider. Then the token does not say when they authenticated.
 #[tokio::test]
 async fn taking_the_question_out_of_the_request_helps_nobody() {
