@@ -3,8 +3,8 @@
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
--- ARGV[2]  the channel on which others are told
--- ARGV[3]  what they are told
+-- ARGV[2]  the channel for session ends
+-- ARGV[3]  the message for it
 --
 -- Answers 1 when it was removed, 0 when it is not the same any more.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then

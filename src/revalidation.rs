@@ -81,7 +81,7 @@ impl Revalidation {
         }
     }
 
-    /// What a session keeps of a sign-in; `None` where the provider gives nothing to ask it with, which is told once.
+    /// What a session keeps of a sign-in; `None` if the provider issues no refresh token; Curfew logs that once.
     #[must_use]
     pub fn grant(
         &self,

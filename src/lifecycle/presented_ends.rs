@@ -9,7 +9,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// The most sessions that are remembered; beyond that all are forgotten, and each is kept for longer once more.
 const MAX_SESSIONS: usize = 50_000;
 
-/// Ended sessions whose credentials were presented lately, so that the store is told of each once a minute at most.
+/// Ended sessions whose credentials were presented lately, so that Curfew writes each tombstone once a minute at most.
 #[derive(Debug, Default)]
 pub struct PresentedEnds {
     told: Mutex<SessionMap<Timestamp>>,

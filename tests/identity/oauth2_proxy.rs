@@ -163,6 +163,15 @@ fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     changed(&text, &replaced)
 }
 
+/// A set-up that does not make the provider ask.
+const UNASKED: [(&str, &str); 2] = [
+    ("prompt = \"login\"", "prompt = \"\""),
+    (
+        "client_id = \"oauth2-proxy\"",
+        "client_id = \"oauth2-proxy-timed\"",
+    ),
+];
+
 #[tokio::test]
 async fn after_a_timeout_people_authenticate_again() {
     let behind = Behind::start(&[]).await;
@@ -206,14 +215,7 @@ async fn after_a_timeout_people_authenticate_again() {
 /// As with the set-up of an oauth2-proxy that does not ask: the provider answers at once, and Curfew sees it.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
-    let unasked = [
-        ("prompt = \"login\"", "prompt = \"\""),
-        (
-            "client_id = \"oauth2-proxy\"",
-            "client_id = \"oauth2-proxy-timed\"",
-        ),
-    ];
-    let behind = Behind::start(&unasked).await;
+    let behind = Behind::start(&UNASKED).await;
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;
     tokio::time::sleep(IDLE + Duration::from_millis(1300)).await;
@@ -264,14 +266,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
 /// An oauth2-proxy that does not ask lets the browser in at once; the authentication is one from before the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
-    let unasked = [
-        ("prompt = \"login\"", "prompt = \"\""),
-        (
-            "client_id = \"oauth2-proxy\"",
-            "client_id = \"oauth2-proxy-timed\"",
-        ),
-    ];
-    let behind = Behind::start(&unasked).await;
+    let behind = Behind::start(&UNASKED).await;
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;
     let path = "/api/v1/sessions?subject=alice";

@@ -180,7 +180,7 @@ async fn an_end_is_remembered_for_the_longest_limit_that_a_later_token_can_have(
     assert_eq!(service.verdict(&later, 7 * HOUR).await, OVER);
 }
 
-/// Whoever is back without a question has not authenticated since.
+/// A person whom the provider signs in without a question has not authenticated since.
 #[tokio::test]
 async fn after_a_revocation_by_somebody_else_only_a_later_authentication_starts_a_session() {
     let service = Adopting::new("default");

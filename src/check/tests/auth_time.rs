@@ -61,7 +61,7 @@ async fn after_a_timeout_the_old_authentication_starts_no_session() {
         assert_eq!(outcome.max_auth_age, Some(15 * 60));
         assert_eq!(outcome.detail, Some(Detail::OldAuthentication));
         assert!(outcome.relayed.is_none() && outcome.cleared.is_some());
-        // Whoever authenticates is in again, with the same cookie of the service, too.
+        // A new authentication lets the person in again, also with the same cookie of the service.
         answer(Duration::ZERO, after);
         assert_eq!(behind.verdict(&cookie("u", 2), after).await, Verdict::Allow);
         assert_eq!(behind.verdict(&cookie("t", 2), after).await, IDLE);
@@ -95,7 +95,7 @@ async fn how_old_an_authentication_may_be_is_configured() {
     }
 }
 
-/// Whoever takes `max_age` or `prompt` out of the request to the provider may get a token without the time.
+/// A client that takes `max_age` or `prompt` out of the request to the provider may get a token without the time.
 #[tokio::test]
 async fn without_the_time_of_authentication_no_session_starts() {
     for behind in dated(MaxAge::Idle).await {

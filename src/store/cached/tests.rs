@@ -170,7 +170,7 @@ async fn what_was_loaded_is_at_hand() {
     );
 }
 
-/// What a provider said on this replica is in force at once, and no refresh token is at hand.
+/// What a provider said on this replica is in force at once, and the near cache has no refresh token.
 #[tokio::test]
 async fn a_change_is_at_hand_without_the_refresh_token() {
     let fixture = Fixture::new().await;

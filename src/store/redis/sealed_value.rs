@@ -1,4 +1,4 @@
-//! A value in Redis that replicas share: encrypted, and replaced only by whoever has read the latest one.
+//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if it has read the latest one.
 
 use redis::{RedisResult, Script};
 use serde::Serialize;

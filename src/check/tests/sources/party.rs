@@ -197,7 +197,7 @@ impl Party {
         Attributes::new(attributes).unwrap()
     }
 
-    /// The person signs in. A sign-in at Curfew starts its session at once, and can be refused; it is told at `told`.
+    /// The person signs in. A sign-in at Curfew starts its session at `told`, and can be refused.
     pub(super) async fn sign_in_late(
         &self,
         number: u8,

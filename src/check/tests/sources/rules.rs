@@ -240,7 +240,7 @@ async fn bound(kind: Kind) -> &'static str {
     says(found.verdict == AGAIN && party.verdict(&signed_in, 2 * MINUTE).await == ALLOW)
 }
 
-/// Whoever is in `staff` may be idle for five minutes.
+/// Members of `staff` may be idle for five minutes.
 async fn with_variant(kind: Kind, groups: Option<Vec<&'static str>>) -> &'static str {
     let variant = |policy: &mut crate::policy::Policy| {
         let mut limits = policy.limits;
