@@ -10,7 +10,11 @@ use crate::session::{Subject, Timestamp};
 /// The most cut-offs that are kept one by one, in Redis and in each replica.
 pub const MAX_CUT_OFFS: usize = 2_000_000;
 /// Names are hashes, so their first bits spread them evenly over this many sorted lists.
-const SHARDS: usize = 4096;
+const SHARDS: usize = 1 << SHARD_BITS;
+/// The first bits of a name that choose its list.
+const SHARD_BITS: u32 = 12;
+/// The first step of a search from the expected position, in entries.
+const FIRST_STEP: usize = 2;
 /// The share of all cut-offs that a full table gives up at once.
 const DISPLACED_DIVISOR: usize = 64;
 /// A list grows by this share of its length, so that little of its memory is empty.
@@ -61,8 +65,8 @@ impl CutOffs {
     }
 
     fn shard(&self, name: &Name) -> &RwLock<Vec<Entry>> {
-        let bits = usize::from(u16::from_be_bytes([name[0], name[1]]));
-        &self.shards[bits % SHARDS]
+        let (shard, _) = split(name);
+        &self.shards[shard]
     }
 
     /// The time for a name. Costs no hash and no lock while the table is empty.
@@ -75,8 +79,7 @@ impl CutOffs {
 
     fn get(&self, name: &Name) -> Option<Timestamp> {
         let shard = self.shard(name).read();
-        let place = shard.binary_search_by(|entry| entry.name.cmp(name));
-        place.ok().map(|place| shard[place].at)
+        position(&shard, name).ok().map(|position| shard[position].at)
     }
 
     /// Moves the time for a name forward.
@@ -85,18 +88,18 @@ impl CutOffs {
             return;
         }
         let mut shard = self.shard(&name).write();
-        match shard.binary_search_by(|entry| entry.name.cmp(&name)) {
-            Ok(place) => {
-                let known = &mut shard[place].at;
+        match position(&shard, &name) {
+            Ok(position) => {
+                let known = &mut shard[position].at;
                 *known = at.max(*known);
                 return;
             }
-            Err(place) => {
+            Err(position) => {
                 if shard.len() == shard.capacity() {
                     let more = (shard.len() / GROWTH_DIVISOR).max(1);
                     shard.reserve_exact(more);
                 }
-                shard.insert(place, Entry { name, at });
+                shard.insert(position, Entry { name, at });
             }
         }
         drop(shard);
@@ -163,6 +166,48 @@ impl CutOffs {
     }
 }
 
+/// The shard of a name, and the bits of the name that order it within the shard.
+fn split(name: &Name) -> (usize, u64) {
+    let [a, b, c, d, e, f, g, h, ..] = *name;
+    let bits = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    ((bits >> (64 - SHARD_BITS)) as usize, bits << SHARD_BITS)
+}
+
+/// The index of a name in a sorted shard, or the index where it belongs.
+///
+/// Names are hashes, so their bits tell about where they are: this interpolation search reads two or three cache lines
+/// of a large shard, where a binary search reads eight. The steps double, so that names that somebody chose cost
+/// no more than twice the steps of a binary search.
+fn position(shard: &[Entry], name: &Name) -> Result<usize, usize> {
+    let (_, bits) = split(name);
+    let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
+    let (mut low, mut high) = (0, shard.len());
+    let mut step = FIRST_STEP;
+    if shard.get(guess).is_some_and(|entry| entry.name < *name) {
+        low = guess + 1;
+        while let Some(entry) = shard.get(low + step) {
+            if entry.name >= *name {
+                high = low + step + 1;
+                break;
+            }
+            low += step + 1;
+            step *= 2;
+        }
+    } else {
+        high = guess.saturating_add(1).min(high);
+        while let Some(index) = high.checked_sub(step + 1) {
+            if shard[index].name < *name {
+                low = index + 1;
+                break;
+            }
+            high = index + 1;
+            step *= 2;
+        }
+    }
+    let found = shard[low..high].binary_search_by(|entry| entry.name.cmp(name));
+    found.map(|index| low + index).map_err(|index| low + index)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -222,6 +267,30 @@ mod tests {
             let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&name(number))).min();
             prop_assert!(oldest.is_none() || table.general() < oldest);
         }
+    }
+
+    proptest! {
+        /// The interpolation search agrees with a binary search, for hashes and for names that somebody chose.
+        #[test]
+        fn a_search_finds_what_a_binary_search_finds(
+            names in proptest::collection::btree_set(prop_oneof![any::<Name>(), chosen_name()], 0..200),
+            wanted in proptest::collection::vec(prop_oneof![any::<Name>(), chosen_name()], 0..50),
+        ) {
+            let shard: Vec<_> = names.into_iter().map(|name| Entry { name, at: at(1) }).collect();
+            for name in shard.iter().map(|entry| entry.name).chain(wanted) {
+                let found = shard.binary_search_by(|entry| entry.name.cmp(&name));
+                prop_assert_eq!(position(&shard, &name), found);
+            }
+        }
+    }
+
+    /// Names that are close together, so that the expected position is far off.
+    fn chosen_name() -> impl Strategy<Value = Name> {
+        (any::<bool>(), any::<u8>()).prop_map(|(first, last)| {
+            let mut name = [if first { 0 } else { 0xff }; 16];
+            name[15] = last;
+            name
+        })
     }
 
     #[test]
