@@ -1,0 +1,225 @@
+"""A rolling update under load: rolling_update.py OLD NEW, two programs.
+
+Two replicas of the old version run on one Redis, with sessions that they started and ended. Clients check all the time,
+as proxies do. One replica after the other is stopped, and one of the new version takes its place. Afterwards the new
+version upgrades the records. Every answer is compared with what the session rules say; exits with 1 if one is wrong.
+"""
+
+import collections
+import http.client
+import json
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from processes import WORK, Curfew, Keys, Redis
+
+CLIENTS = 4
+SESSIONS = 200
+SHORT_IDLE_SECONDS = 8
+# An answer this close to the idle limit may be either.
+MARGIN_SECONDS = 1.5
+UPGRADE_SECONDS = 120
+LIMITS = {
+    "POLICIES__DEFAULT__IDLE": "1h",
+    "POLICIES__DEFAULT__ABSOLUTE": "8h",
+    "POLICIES__SHORT__IDLE": f"{SHORT_IDLE_SECONDS}s",
+    "POLICIES__SHORT__ABSOLUTE": "1h",
+    "POLICIES__SHORT__TOUCH_INTERVAL": "1s",
+    # On a busy machine an answer takes longer.
+    "STORE__CHECK_TIMEOUT": "5s",
+    "STORE__COMMAND_TIMEOUT": "2s",
+}
+ALLOWED = (200, None)
+
+
+class Replica(Curfew):
+    """A replica with an admin API for this script."""
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(f"http://{self.address('admin')}/api/v1/{path}", method=method)
+        request.add_header("Authorization", f"Bearer {self.keys.admin_token}")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+            body = json.dumps(body).encode()
+        with urllib.request.urlopen(request, body, timeout=30) as response:
+            text = response.read()
+            return json.loads(text) if text else None
+
+    def sign_in(self, subject, policy="default"):
+        return self.call("POST", "sessions", {"subject": subject, "policy": policy})
+
+    def end(self, session):
+        self.call("DELETE", f"sessions/{session['session']['id']}")
+
+    def ready(self):
+        with urllib.request.urlopen(f"http://{self.address('ops')}/readyz?verbose") as response:
+            return response.read().decode()
+
+
+class Client(threading.Thread):
+    """Checks sessions at the replicas in service, and asks another one where a connection is refused."""
+
+    def __init__(self, service, expected, seed):
+        super().__init__(daemon=True)
+        self.service, self.expected, self.seed = service, expected, seed
+        self.connections, self.stopped = {}, threading.Event()
+        self.count, self.wrong, self.asked_again = 0, collections.Counter(), 0
+
+    def check(self, replica, session):
+        """Status and reason, or nothing where the replica could not be reached."""
+        token = session["token"]
+        headers = {
+            "Cookie": f"__Host-session={token}",
+            "X-Original-URL": "https://app.example.com/",
+            "X-Original-Method": "GET",
+        }
+        for attempt in range(2):
+            port = replica.ports["check"]
+            connection = self.connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=30))
+            try:
+                connection.request("GET", "/auth-request", headers=headers)
+                response = connection.getresponse()
+                response.read()
+                return response.status, response.getheader("x-session-reason")
+            except (http.client.HTTPException, OSError):
+                # A kept connection may have been closed while it was idle: proxies try a new one.
+                connection.close()
+        return None
+
+    def run(self):
+        number = self.seed
+        while not self.stopped.is_set():
+            number += 1
+            session, right = self.expected[number % len(self.expected)]
+            for replica in self.service.in_turn(number):
+                begun = time.monotonic()
+                found = self.check(replica, session)
+                if found is not None:
+                    break
+                self.asked_again += 1
+            else:
+                found = "no replica answered"
+            self.count += 1
+            if not right.allows(found, begun):
+                self.wrong[(found, str(right))] += 1
+
+
+class Service:
+    """The replicas that take requests."""
+
+    def __init__(self, replicas):
+        self.replicas = replicas
+
+    def in_turn(self, number):
+        replicas = list(self.replicas)
+        start = number % len(replicas)
+        return replicas[start:] + replicas[:start]
+
+
+class Always:
+    """The answer is the same at any time."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def allows(self, found, _begun):
+        return found == self.answer
+
+    def __str__(self):
+        return str(self.answer)
+
+
+def expect(replicas):
+    """Sessions with the answer that each must get, and sessions that nobody uses."""
+    expected, unused = [], []
+    for number in range(SESSIONS):
+        replica = replicas[number % 2]
+        session = replica.sign_in(f"user-{number}")
+        if number % 4 == 3:
+            replicas[number // 4 % 2].end(session)
+            expected.append((session, Always((401, "revoked"))))
+        else:
+            expected.append((session, Always(ALLOWED)))
+    for number in range(20):
+        # In use all the time: its clients check it more often than its idle limit.
+        expected.append((replicas[number % 2].sign_in(f"busy-{number}", "short"), Always(ALLOWED)))
+    for number in range(20):
+        unused.append(replicas[number % 2].sign_in(f"idle-{number}", "short"))
+    return expected, unused
+
+
+def main():
+    old, new = sys.argv[1:]
+    WORK.mkdir(parents=True, exist_ok=True)
+    redis, keys = Redis(), Keys(old)
+    settings = {"STORE__URL": redis.url, **LIMITS}
+    replicas = [Replica(old, keys, **settings) for _ in range(2)]
+    service = Service(replicas)
+    expected, unused = expect(replicas)
+    schema = redis.command("GET", "curfew:schema")
+    clients = [Client(service, expected, seed * 37) for seed in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    report = []
+
+    def step(text):
+        report.append(text)
+        checks = sum(client.count for client in clients)
+        print(f"{checks:7} checks: {text}", flush=True)
+
+    wrong = collections.Counter()
+
+    def check_all(sessions, right, what):
+        for number, session in enumerate(sessions):
+            found = Client(service, [], 0).check(service.in_turn(number)[0], session)
+            if found != right:
+                wrong[(found, what)] += 1
+
+    step(f"two replicas of the older version, schema {schema}")
+    time.sleep(SHORT_IDLE_SECONDS + MARGIN_SECONDS)
+    check_all(unused[:10], (401, "idle_timeout"), "unused for longer than its idle limit, older version")
+    for place in range(2):
+        leaving = service.replicas[0]
+        joining = Replica(new, keys, **settings)
+        # As Kubernetes does: the new one is ready before the old one leaves.
+        service.replicas = [*service.replicas, joining]
+        time.sleep(3)
+        started = joining.sign_in(f"joined-{place}")
+        expected.append((started, Always(ALLOWED)))
+        ended = joining.sign_in(f"left-{place}")
+        joining.end(ended)
+        expected.append((ended, Always((401, "revoked"))))
+        time.sleep(3)
+        service.replicas = [replica for replica in service.replicas if replica is not leaving]
+        leaving.stop()
+        step(f"{place + 1} of 2 replicas updated, schema {redis.command('GET', 'curfew:schema')}")
+        time.sleep(3)
+    begun = time.monotonic()
+    while redis.command("GET", "curfew:schema") == schema or redis.command("EXISTS", "curfew:progress:record-3") == "1":
+        if time.monotonic() - begun > UPGRADE_SECONDS:
+            wrong[("the records were not upgraded", service.replicas[0].ready())] += 1
+            break
+        time.sleep(1)
+    step(f"records upgraded to schema {redis.command('GET', 'curfew:schema')}")
+    check_all(unused, (401, "idle_timeout"), "unused for longer than its idle limit, newer version")
+    time.sleep(3)
+    for client in clients:
+        client.stopped.set()
+    for client in clients:
+        client.join()
+        wrong += client.wrong
+    checks = sum(client.count for client in clients)
+    refused = sum(client.asked_again for client in clients)
+    unavailable = sum(count for (found, _), count in wrong.items() if found and found[0] == 503)
+    print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} went to another replica")
+    for (found, right), count in wrong.most_common():
+        print(f"  {count} × {found}, where {right} was right")
+    if wrong or checks < 1000:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
