@@ -24,7 +24,6 @@ use http::{Extensions, HeaderMap};
 
 use crate::check::Observers;
 use crate::contract::SessionCookie;
-use crate::escape;
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
@@ -161,7 +160,7 @@ pub fn router(admin: Live<Admin>) -> Router {
         .merge(console::router(&admin))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::map_response(error::no_store))
-        .layer(middleware::map_response(escape::json_response))
+        .layer(middleware::map_response(crate::escape_json::json_response))
         .with_state(admin)
 }
 

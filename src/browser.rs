@@ -29,7 +29,6 @@ use http::header::{CACHE_CONTROL, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::contract::Contracts;
-use crate::escape;
 use crate::live::Live;
 
 pub(crate) use cookies::{gone, passing};
@@ -52,7 +51,7 @@ pub fn router(contracts: Live<Contracts>) -> Router {
         .route("/warning.js", get(warning::script));
     Router::new()
         .nest(PREFIX, routes)
-        .layer(map_response(escape::json_response))
+        .layer(map_response(crate::escape_json::json_response))
         .with_state(contracts)
 }
 

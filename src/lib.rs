@@ -14,7 +14,6 @@
 //! 5. [`contract`], [`browser`], [`logout`], [`admin`] and [`ops`], what the listeners serve; [`listener`]
 //! 6. [`app`], which joins it all; [`cli`]
 
-pub mod actor;
 pub mod admin;
 pub mod app;
 pub mod browser;
@@ -25,39 +24,35 @@ pub mod clock;
 pub mod compliance;
 pub mod config;
 pub mod contract;
-pub mod credential;
+mod current;
 pub mod delegate;
-pub mod escape;
-pub mod events;
+mod escape_html;
+mod escape_json;
 pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod http_client;
-pub mod identity;
 pub mod jwks;
 pub mod kubernetes;
 pub mod lifecycle;
 pub mod lint;
 pub mod listener;
-pub mod live;
 mod lock;
 pub mod login;
 pub mod logout;
 pub mod ops;
-pub mod policy;
 pub mod render;
 pub mod revalidation;
-pub mod revocation;
-pub mod secret;
-pub mod session;
 pub mod sources;
 pub mod store;
 pub mod sweeper;
 pub mod telemetry;
 pub mod webhook;
-pub mod yaml;
 
 pub use contract::layer;
+pub use curfew_core::{
+    actor, credential, escape, events, identity, live, policy, revocation, secret, session, yaml,
+};
 
 #[cfg(test)]
 mod testing;

@@ -23,7 +23,6 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::actor::Actor;
 use crate::credential::jwt::{InvalidJwt, InvalidNotice, Issuer, KeySet, Notice};
-use crate::escape;
 use crate::lifecycle::Lifecycle;
 use crate::live::Live;
 use crate::policy::AddressHeader;
@@ -97,7 +96,7 @@ pub fn router(logouts: Live<Logouts>) -> Router {
         .route("/oidc/frontchannel-logout", get(front_channel::logout))
         .route("/ssf/events", post(events::receive))
         .layer(DefaultBodyLimit::max(MOST))
-        .layer(map_response(escape::json_response))
+        .layer(map_response(crate::escape_json::json_response))
         .with_state(logouts)
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
+pub(crate) mod outputs;
 pub(crate) mod provider;
 pub(crate) mod race;
 pub(crate) mod remote;
@@ -28,9 +29,7 @@ use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
     Policy, Rulebook, Rules,
 };
-use crate::session::{
-    Attributes, Binding, Limits, NewSession, PolicyName, Session, SessionId, Subject, Timestamp,
-};
+use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::sources::Sources;
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -39,11 +38,7 @@ use crate::store::{
 };
 use crate::telemetry::{Metrics, Recent};
 
-pub(crate) const SECOND: Duration = Duration::from_secs(1);
-pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-/// When every one of these tests begins.
-pub(crate) const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
 
 /// A memory store that counts its touches and fails when told to.
 pub(crate) struct ProbedStore {
@@ -305,27 +300,6 @@ impl Bench {
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }
-}
-
-/// A session of `subject` that starts at `now`: 15 min idle, 12 h absolute.
-pub(crate) fn session_of(subject: &str, now: Timestamp) -> Session {
-    let limits = Limits {
-        idle: Some(15 * MINUTE),
-        absolute: 12 * HOUR,
-        max_auth_age: None,
-    };
-    let new = NewSession {
-        subject: Subject::new(subject).unwrap(),
-        attributes: Attributes::default(),
-        policy: name("default"),
-        remembered: false,
-        binding: Binding::default(),
-    };
-    Session::start(new, &limits, HOUR, now)
-}
-
-pub(crate) fn name(name: &str) -> PolicyName {
-    PolicyName::new(name).unwrap()
 }
 
 /// The session cookie as it is by default.

@@ -222,7 +222,7 @@ fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::actor::{Actor, ActorKind};
-    use crate::escape::tests::{Form, Output};
+    use crate::testing::outputs::{Form, Output};
 
     /// A text in the message of an end.
     pub(crate) fn outputs(text: &str) -> Vec<Output> {

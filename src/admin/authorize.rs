@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
@@ -16,6 +16,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use crate::actor::Actor;
 use crate::credential::NamedToken;
+use crate::current::Current;
 use crate::secret::Secret;
 use crate::telemetry::audit::{self, Door};
 
@@ -92,7 +93,7 @@ fn hash(token: &[u8]) -> [u8; 32] {
 /// Lets a request pass that carries a known token and may use its route, and says whose it is: an admin token, or that
 /// of somebody whom Kubernetes knows.
 pub(super) async fn find_caller(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {

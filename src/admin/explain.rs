@@ -1,7 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -14,6 +12,7 @@ use super::error::{ApiError, Problem};
 use super::model::{ClientView, SessionView};
 use super::sessions::{PathId, parse_id};
 use crate::check::{Original, OriginalUrl};
+use crate::current::Current;
 use crate::explain::{Explanation, Question, explain};
 use crate::kubernetes::Verb;
 use crate::policy::{Client, Contract};
@@ -67,7 +66,7 @@ pub(super) struct ExplainedSession {
     ),
 )]
 pub(super) async fn explain_session(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     path: PathId,
     body: Result<Json<ExplainRequest>, JsonRejection>,

@@ -1,6 +1,3 @@
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -8,6 +5,7 @@ use utoipa::ToSchema;
 use super::Admin;
 use super::caller::Caller;
 use super::error::ApiError;
+use crate::current::Current;
 use crate::kubernetes::Verb;
 use crate::policy::{OnStoreFailure, Policy};
 use crate::session::{Limits, PolicyName};
@@ -26,7 +24,7 @@ use crate::session::{Limits, PolicyName};
     ),
 )]
 pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<PolicyList>, ApiError> {
     caller.may(Verb::List, None).await?;

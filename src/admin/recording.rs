@@ -1,7 +1,5 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use http::StatusCode;
@@ -13,6 +11,7 @@ use super::caller::Caller;
 use super::error::{ApiError, Problem};
 use crate::actor::Actor;
 use crate::check::recording::{MAX_DURATION, Recording};
+use crate::current::Current;
 use crate::telemetry::audit;
 
 /// How long to record.
@@ -40,7 +39,7 @@ pub(super) struct RecordingRequest {
     ),
 )]
 pub(super) async fn start(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     body: Result<Json<RecordingRequest>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Recording>), ApiError> {
@@ -72,7 +71,7 @@ pub(super) async fn start(
     ),
 )]
 pub(super) async fn read(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Recording>, ApiError> {
     let actor = actor(&caller)?;
@@ -96,7 +95,7 @@ pub(super) async fn read(
     ),
 )]
 pub(super) async fn stop(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<StatusCode, ApiError> {
     let actor = actor(&caller)?;

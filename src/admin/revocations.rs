@@ -1,9 +1,7 @@
 //! Emergency revocation: `/api/v1/revocations`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::{Extension, Json};
 use http::StatusCode;
@@ -15,6 +13,7 @@ use super::caller::Caller;
 use super::error::{ApiError, Problem};
 use super::model::ReplicationView;
 use crate::actor::Actor;
+use crate::current::Current;
 use crate::kubernetes::Verb;
 use crate::lifecycle::{EmergencyRevocation, MatchCount};
 use crate::policy::normal_host;
@@ -303,7 +302,7 @@ impl Admin {
     ),
 )]
 pub(super) async fn revoke(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     body: Result<Json<RevokeMatching>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Revocation>), ApiError> {
@@ -357,7 +356,7 @@ pub(super) async fn revoke(
     ),
 )]
 pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Revocations>, ApiError> {
     caller.may(Verb::List, None).await?;

@@ -1,8 +1,7 @@
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::StatusCode;
@@ -15,6 +14,7 @@ use super::model::{
     AgeSession, CountSessions, CreateSession, CreatedSession, ListSessions, ReplicationView,
     RevokeAll, RevokedAll, RevokedSession, SessionCount, SessionPage, SessionView,
 };
+use crate::current::Current;
 use crate::kubernetes::Verb;
 use crate::session::{EndReason, Session, SessionId, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Page, Replication};
@@ -86,7 +86,7 @@ impl Admin {
     ),
 )]
 pub(super) async fn create(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     body: Result<Json<CreateSession>, JsonRejection>,
 ) -> Result<Response, ApiError> {
@@ -124,7 +124,7 @@ pub(super) async fn create(
     ),
 )]
 pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<ListSessions>, QueryRejection>,
 ) -> Result<Json<SessionPage>, ApiError> {
@@ -173,7 +173,7 @@ pub(super) async fn list(
     ),
 )]
 pub(super) async fn show(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     path: PathId,
 ) -> Result<Json<SessionView>, ApiError> {
@@ -201,7 +201,7 @@ pub(super) async fn show(
     ),
 )]
 pub(super) async fn revoke(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     path: PathId,
 ) -> Result<(StatusCode, Json<RevokedSession>), ApiError> {
@@ -245,7 +245,7 @@ pub(super) async fn revoke(
     ),
 )]
 pub(super) async fn revoke_all(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<RevokeAll>, QueryRejection>,
 ) -> Result<(StatusCode, Json<RevokedAll>), ApiError> {
@@ -292,7 +292,7 @@ pub(super) async fn revoke_all(
     ),
 )]
 pub(super) async fn count(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     query: Result<Query<CountSessions>, QueryRejection>,
 ) -> Result<Json<SessionCount>, ApiError> {
@@ -335,7 +335,7 @@ const fn status_of(replication: Replication) -> StatusCode {
     ),
 )]
 pub(super) async fn age(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
     path: PathId,
     body: Result<Json<AgeSession>, JsonRejection>,

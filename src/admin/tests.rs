@@ -11,10 +11,10 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::CookieConfig;
 use crate::credential::NamedToken;
-use crate::escape::tests::{Form, Output};
 use crate::policy::Rules;
 use crate::session::Subject;
 use crate::telemetry::{Replica, Replicas};
+use crate::testing::outputs::{Form, Output};
 use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
 
 /// The admin API, with a token that opens it.

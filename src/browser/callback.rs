@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery};
 use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
@@ -12,6 +12,7 @@ use super::login::{self, failed, send};
 use super::{farewell, private};
 use crate::actor::Actor;
 use crate::contract::Contracts;
+use crate::current::Current;
 use crate::lifecycle::{SignIn, StartError};
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
 use crate::policy::{Activity, Passivity, normal_host};
@@ -21,7 +22,7 @@ use crate::telemetry::audit;
 
 /// `GET /.curfew/callback/{provider}?code=…&state=…`: where a provider sends a person back to.
 pub(super) async fn finish(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     asker: Asker,

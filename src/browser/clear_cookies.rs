@@ -1,10 +1,8 @@
 //! Leads a browser out that sends two different cookies of one name: one of the host, and one that a host of the same
 //! domain has set (`Domain`), say. A check can't know which of them the application uses, and denies.
 
-use std::sync::Arc;
-
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
@@ -18,6 +16,7 @@ use super::page::page;
 use super::{framed, private, signed_out};
 use crate::contract::{CLEAR_COOKIES, Clearing, Contracts, is_framed, is_navigation};
 use crate::credential::cookie_values;
+use crate::current::Current;
 
 /// How long the browser remembers that its cookies were cleared, in seconds: long enough to come back if one of them is
 /// still there, so that it is not sent around for ever.
@@ -35,7 +34,7 @@ pub(super) struct Asked {
 ///
 /// Any site can link here. That clears nothing but cookies that contradict each other, which admit nobody (CWE-352).
 pub(super) async fn show(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     asked: Result<Query<Asked>, QueryRejection>,
     asker: Asker,
 ) -> Result<Response, StatusCode> {

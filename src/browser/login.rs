@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::response::Response;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -13,6 +11,7 @@ use super::page::page;
 use super::{PREFIX, clear_cookies, framed, private, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
 use crate::contract::{Contracts, is_framed};
+use crate::current::Current;
 use crate::login::{Attempt, Login, LoginError, Provider};
 use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
@@ -81,7 +80,7 @@ impl Asked {
 
 /// `GET /.curfew/login?rd=…&reason=…`: sends a person to the identity provider, or lets them choose one.
 pub(super) async fn begin(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     RawQuery(query): RawQuery,
     asker: Asker,
 ) -> Result<Response, StatusCode> {

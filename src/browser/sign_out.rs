@@ -1,6 +1,3 @@
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -9,6 +6,7 @@ use super::asker::Asker;
 use super::{PREFIX, farewell, origin, private};
 use crate::actor::Actor;
 use crate::contract::Contracts;
+use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
@@ -23,7 +21,7 @@ pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 /// Where the session can't be ended now the answer is 503 and the cookie stays: the person must know
 /// that they are still signed in.
 pub(super) async fn end(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     asker: Asker,
 ) -> Result<Response, StatusCode> {
     origin::same(&asker)?;

@@ -1,7 +1,5 @@
-use std::sync::Arc;
-
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use http::HeaderValue;
 use http::header::SET_COOKIE;
@@ -10,6 +8,7 @@ use serde::Deserialize;
 use super::asker::Asker;
 use super::page;
 use crate::contract::{Contracts, is_navigation, message};
+use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 
@@ -28,7 +27,7 @@ pub(super) struct Asked {
 
 /// `GET /.curfew/signed-out?reason=…`: says why, leads back in, and clears the cookie of an ended session.
 pub(super) async fn show(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     asked: Result<Query<Asked>, QueryRejection>,
     asker: Asker,
 ) -> Response {

@@ -1,7 +1,4 @@
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
@@ -10,6 +7,7 @@ use super::asker::Asker;
 use super::private;
 use crate::check::Outcome;
 use crate::contract::Contracts;
+use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{Remaining, Session, SessionId, Timestamp, Verdict};
 
@@ -27,7 +25,7 @@ struct Status<'a> {
 
 /// `GET /.curfew/session`. Asking is no activity.
 pub(super) async fn show(
-    State(contracts): State<Arc<Contracts>>,
+    Current(contracts): Current<Contracts>,
     asker: Asker,
 ) -> Result<Response, StatusCode> {
     look(&contracts, &asker, Activity::Passive(Passivity::Rule)).await

@@ -10,10 +10,10 @@ use super::*;
 use crate::check::{CheckRequest, ClientAddress, MalformedOriginal, Outcome};
 use crate::contract::fixture::{CLEARED, Fixture};
 use crate::delegate::Relayed;
-use crate::escape::tests::{Form, Output};
 use crate::identity::{AssertionKey, AssertionSigner};
 use crate::policy::Contract;
 use crate::session::{DenyReason, EndReason, State};
+use crate::testing::outputs::{Form, Output};
 use crate::testing::{MINUTE, SECOND};
 
 mod cookies;
@@ -239,7 +239,7 @@ async fn the_page_says_why_and_runs_nothing() {
 #[tokio::test]
 async fn no_page_has_anything_of_a_check_in_it() {
     let fixture = Fixture::with(|contracts| {
-        let key = include_str!("../identity/assertion/ed25519-for-tests.pem");
+        let key = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
         contracts.assertion = Some(Arc::new(AssertionSigner {
             issuer: "curfew".to_owned(),
             lifetime: MINUTE,

@@ -2,8 +2,8 @@ use std::io::Write;
 
 use super::table::Table;
 use super::{lint, output, probe};
-use crate::escape::tests::{Form, Output};
 use crate::escape::{Escaped, line, lines};
+use crate::testing::outputs::{Form, Output};
 
 /// A text as commands print it.
 pub(crate) fn outputs(text: &str) -> Vec<Output> {

@@ -244,7 +244,7 @@ async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
     assert_eq!(auth_request(&fixture, &[own]).await.status(), 200);
 }
 
-const KEY: &str = include_str!("../identity/assertion/ed25519-for-tests.pem");
+const KEY: &str = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
 
 #[tokio::test]
 async fn who_is_there_is_signed() {
@@ -268,7 +268,7 @@ async fn who_is_there_is_signed() {
     let denied = auth_request(&fixture, &[]).await;
     assert!(!denied.headers().contains_key("x-curfew-assertion"));
     let served = async |fixture: &Fixture| {
-        let contracts = axum::extract::State(fixture.contracts.current());
+        let contracts = crate::current::Current(fixture.contracts.current());
         super::keys(contracts).await
     };
     let keys = served(&fixture).await;

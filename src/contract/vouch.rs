@@ -1,13 +1,11 @@
-use std::sync::Arc;
-
 use axum::Json;
-use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::Contracts;
 use crate::check::CheckRequest;
+use crate::current::Current;
 use crate::identity::Identity;
 use crate::session::Session;
 
@@ -39,7 +37,7 @@ impl Contracts {
 }
 
 /// `GET /.well-known/jwks.json`: the keys to verify assertions with; 404 where none are signed.
-pub async fn keys(State(contracts): State<Arc<Contracts>>) -> Response {
+pub async fn keys(Current(contracts): Current<Contracts>) -> Response {
     match &contracts.assertion {
         Some(signer) => ([(CACHE_CONTROL, KEPT)], Json(signer.published())).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),

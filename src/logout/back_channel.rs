@@ -1,10 +1,8 @@
 //! `POST /oidc/backchannel-logout`: OpenID Connect Back-Channel Logout 1.0, sections 2.5 to 2.8.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
@@ -12,13 +10,14 @@ use serde_json::json;
 
 use super::{Logouts, Refusal, tell, uncached};
 use crate::credential::jwt::Issuer;
+use crate::current::Current;
 
 const BY: &str = "back-channel";
 
 /// 200 when the sessions have ended, 400 with the reason for a token that is not good. Where it is us,
 /// 503, although the standard has 400 for that, too: a provider that tries again then is right.
 pub(super) async fn logout(
-    State(logouts): State<Arc<Logouts>>,
+    Current(logouts): Current<Logouts>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,

@@ -2,10 +2,8 @@
 //! which `session-revoked` (CAEP 1.0) ends sessions.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
 use http::header::CONTENT_TYPE;
@@ -14,13 +12,14 @@ use serde_json::json;
 
 use super::{InvalidJwt, InvalidNotice, Logouts, Refusal, tell, uncached};
 use crate::credential::jwt::Issuer;
+use crate::current::Current;
 
 const BY: &str = "security-event";
 
 /// 202 when the event was taken, an earlier time included; 400 with the error's code (RFC 8935 2.4)
 /// for one that is not good; 503 where it is us.
 pub(super) async fn receive(
-    State(logouts): State<Arc<Logouts>>,
+    Current(logouts): Current<Logouts>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,

@@ -7,10 +7,9 @@
 //! configuration says so, and bounded: in a minute for each address and for all, and in the store.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -19,6 +18,7 @@ use super::front_limit::Beyond;
 use super::{Logouts, Refusal, tell, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
+use crate::current::Current;
 use crate::telemetry::audit;
 
 const BY: &str = "front-channel";
@@ -26,7 +26,7 @@ const BY: &str = "front-channel";
 /// 200 when the session has ended, or was not known; 429 for an address that sends too many, 503 where all send too
 /// many.
 pub(super) async fn logout(
-    State(logouts): State<Arc<Logouts>>,
+    Current(logouts): Current<Logouts>,
     peer: Option<Extension<SocketAddr>>,
     asked: HeaderMap,
     RawQuery(query): RawQuery,

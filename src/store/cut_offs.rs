@@ -79,7 +79,9 @@ impl CutOffs {
 
     fn get(&self, name: &Name) -> Option<Timestamp> {
         let shard = self.shard(name).read();
-        position(&shard, name).ok().map(|position| shard[position].at)
+        position(&shard, name)
+            .ok()
+            .map(|position| shard[position].at)
     }
 
     /// Moves the time for a name forward.

@@ -561,7 +561,7 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::escape::tests::{Form, Output};
+    use crate::testing::outputs::{Form, Output};
 
     /// A text as a label.
     pub(crate) fn outputs(text: &str) -> Vec<Output> {

@@ -1,154 +1,15 @@
-//! An identity provider that signs whatever it is told to.
+//! An issuer as a source of sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
-use ring::rsa;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
-    RSA_PSS_SHA256,
-};
-use serde_json::{Value, json};
-
-use crate::credential::jwt::{Claims, Issuer, KeySet};
+use crate::credential::jwt::KeySet;
 use crate::jwks::{FetchError, FetchKeys, Freshness, IssuerKeys};
 use crate::lifecycle::Lifecycle;
 use crate::session::PolicyName;
 use crate::sources::JwtSource;
 
-/// The issuer, as its tokens name it.
-pub(crate) const ISSUER: &str = "https://id.example.com/realms/main";
-/// Whom its tokens are meant for.
-pub(crate) const AUDIENCE: &str = "app";
-
-/// A key to sign with, and its name.
-pub(crate) struct SigningKey {
-    pub(crate) id: String,
-    pair: Pair,
-}
-
-enum Pair {
-    Ed25519(Ed25519KeyPair),
-    P256(EcdsaKeyPair),
-    Rsa(rsa::KeyPair),
-}
-
-impl SigningKey {
-    pub(crate) fn ed25519(id: &str) -> Self {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        Self::of(id, Pair::Ed25519(pair))
-    }
-
-    pub(crate) fn p256(id: &str) -> Self {
-        let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(kind, pkcs8.as_ref(), &random).unwrap();
-        Self::of(id, Pair::P256(pair))
-    }
-
-    /// The same one each time: to find another takes seconds.
-    pub(crate) fn rsa(id: &str) -> Self {
-        let der = include_bytes!("rsa-2048-for-tests.der");
-        Self::of(id, Pair::Rsa(rsa::KeyPair::from_der(der).unwrap()))
-    }
-
-    fn of(id: &str, pair: Pair) -> Self {
-        Self {
-            id: id.to_owned(),
-            pair,
-        }
-    }
-
-    /// The algorithm that it usually signs with.
-    pub(crate) fn algorithm(&self) -> &'static str {
-        match self.pair {
-            Pair::Ed25519(_) => "EdDSA",
-            Pair::P256(_) => "ES256",
-            Pair::Rsa(_) => "RS256",
-        }
-    }
-
-    /// The public key, as a member of a key set.
-    pub(crate) fn jwk(&self) -> Value {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let mut jwk = match &self.pair {
-            Pair::Ed25519(pair) => {
-                json!({ "kty": "OKP", "crv": "Ed25519", "x": text(pair.public_key().as_ref()) })
-            }
-            Pair::P256(pair) => {
-                let point = pair.public_key().as_ref();
-                json!({ "kty": "EC", "crv": "P-256", "x": text(&point[1..33]), "y": text(&point[33..]) })
-            }
-            Pair::Rsa(pair) => {
-                let public = rsa::PublicKeyComponents::<Vec<u8>>::from(pair.public());
-                json!({ "kty": "RSA", "n": text(&public.n), "e": text(&public.e) })
-            }
-        };
-        jwk["kid"] = json!(self.id);
-        jwk["use"] = json!("sig");
-        jwk
-    }
-
-    /// A token with this very header and these claims.
-    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", text(header), text(claims));
-        let signature = self.signature(header["alg"].as_str().unwrap_or(""), message.as_bytes());
-        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-    }
-
-    fn signature(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
-        let random = SystemRandom::new();
-        match &self.pair {
-            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
-            Pair::P256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
-            Pair::Rsa(pair) => {
-                let padding: &'static dyn ring::signature::RsaEncoding = match algorithm {
-                    "PS256" => &RSA_PSS_SHA256,
-                    _ => &RSA_PKCS1_SHA256,
-                };
-                let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(padding, &random, message, &mut signature)
-                    .unwrap();
-                signature
-            }
-        }
-    }
-
-    /// A token with a usual header.
-    pub(crate) fn token(&self, claims: &Value) -> String {
-        let header = json!({ "alg": self.algorithm(), "kid": self.id, "typ": "JWT" });
-        self.sign(&header, claims)
-    }
-}
-
-/// The key set of an issuer.
-pub(crate) fn key_set(keys: &[&SigningKey]) -> KeySet {
-    let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
-    KeySet::from_json(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
-}
-
-/// What the tokens of the issuer must be like.
-pub(crate) fn issuer() -> Issuer {
-    Issuer {
-        issuer: ISSUER.to_owned(),
-        audiences: vec![AUDIENCE.to_owned()],
-        algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
-        typ: None,
-        leeway: Duration::ZERO,
-        accepts_iat: false,
-        claims: Claims {
-            session: vec!["sid".to_owned()],
-            subject: "sub".to_owned(),
-            groups: "groups".to_owned(),
-            email: "email".to_owned(),
-        },
-    }
-}
+pub(crate) use curfew_core::testing::jwt::*;
 
 /// The issuer as a source, with these keys.
 pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {

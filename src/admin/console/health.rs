@@ -1,12 +1,10 @@
-use std::sync::Arc;
-
 use askama::Template;
-use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 
 use super::super::Admin;
 use super::page::page;
+use crate::current::Current;
 use crate::telemetry::{Event, Replica};
 
 #[derive(Template)]
@@ -26,7 +24,7 @@ struct Health {
 }
 
 /// How this replica is, and what happened on it.
-pub(super) async fn show(State(admin): State<Arc<Admin>>) -> Response {
+pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
     let ops = &admin.ops;
     let near = &ops.metrics.near_cache;
     let near_cache = match near.usable.get() {

@@ -1,11 +1,10 @@
 //! Coming in by an identity provider: for whoever is in one of the groups.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, RawQuery, State};
+use axum::extract::{Path, Query, RawQuery};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -20,6 +19,7 @@ use super::visit::{self, By, NotBegun};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{gone, passing};
 use crate::credential::jwt::SignedIn;
+use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
 use crate::session::{Attributes, Timestamp};
@@ -36,7 +36,7 @@ pub(super) struct Asked {
 
 /// Sends a person to a provider.
 pub(super) async fn begin(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
@@ -78,7 +78,7 @@ async fn send(
 
 /// Where a provider sends a person back to.
 pub(super) async fn finish(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
     peer: Option<Extension<SocketAddr>>,

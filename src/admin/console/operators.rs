@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use super::super::model::SessionView;
 use super::page::{clock, page, unavailable};
 use super::visit::Operator;
 use crate::credential::Right;
+use crate::current::Current;
 use crate::session::Subject;
 use crate::store::Cursor;
 
@@ -44,7 +43,7 @@ pub(super) struct Asked {
 
 /// The sessions of operators, ended ones included for as long as their end can be told.
 pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {

@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use askama::Template;
+use axum::extract::Query;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use super::super::Admin;
 use super::page::{attribute, page};
 use crate::check::{Original, OriginalUrl};
+use crate::current::Current;
 use crate::explain::{Question, explain, imagine};
 use crate::policy::{Access, Client, Contract};
 use crate::session::{Attributes, Limits, Session};
@@ -68,7 +68,7 @@ pub(super) struct Asked {
 
 /// The policies and rules in force.
 pub(super) async fn show(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();

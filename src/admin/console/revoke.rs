@@ -1,11 +1,9 @@
 //! Emergency revocation, for people: first the number of sessions that would end, then the button.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Query, State};
+use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -18,6 +16,7 @@ use super::super::revocations::{
 use super::page::{attribute, page, trouble};
 use super::visit::Operator;
 use crate::credential::Right;
+use crate::current::Current;
 
 #[derive(Template)]
 #[template(path = "revoke.html", config = "src/admin/console/askama.toml")]
@@ -92,7 +91,7 @@ impl Fields {
 
 /// The form; with `count`, how many sessions would end, and the button that ends them.
 pub(super) async fn form(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     fields: Result<Query<Fields>, QueryRejection>,
 ) -> Response {
@@ -135,7 +134,7 @@ async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
 
 /// Revokes.
 pub(super) async fn revoke(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     fields: Result<Form<Fields>, FormRejection>,
 ) -> Response {

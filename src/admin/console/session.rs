@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -14,6 +12,7 @@ use super::page::{attribute, clock, page, trouble, unavailable};
 use super::policies::{Told, explained, method_of};
 use super::visit::Operator;
 use crate::credential::Right;
+use crate::current::Current;
 use crate::session::{Session, SessionId};
 use crate::store::EndOutcome;
 
@@ -44,7 +43,7 @@ pub(super) struct Asked {
 
 /// A session, and how a request on it would be answered.
 pub(super) async fn show(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
     asked: Result<Query<Asked>, QueryRejection>,
@@ -71,7 +70,7 @@ pub(super) async fn show(
 
 /// Ends a session.
 pub(super) async fn end(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     path: Result<Path<String>, PathRejection>,
 ) -> Response {

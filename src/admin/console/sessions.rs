@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use askama::Template;
 use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Query, State};
+use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -14,6 +12,7 @@ use super::super::model::{SessionPage, SessionView};
 use super::page::{attribute, clock, page, trouble, unavailable};
 use super::visit::Operator;
 use crate::credential::Right;
+use crate::current::Current;
 use crate::session::Subject;
 use crate::store::{Cursor, StoreError};
 
@@ -50,7 +49,7 @@ pub(super) struct Whose {
 
 /// A subject's sessions, or those of anybody that end first.
 pub(super) async fn list(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
@@ -111,7 +110,7 @@ async fn find(
 
 /// Ends all sessions of a subject.
 pub(super) async fn end_all(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
     whose: Result<Form<Whose>, FormRejection>,
 ) -> Response {

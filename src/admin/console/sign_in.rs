@@ -1,11 +1,10 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
 use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
-use axum::extract::{Form, Query, State};
+use axum::extract::{Form, Query};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
@@ -19,6 +18,7 @@ use super::visit::{self, By, NotBegun, Operator};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{is_same_origin, local_path};
 use crate::credential::Right;
+use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::secret::Secret;
 use crate::telemetry::audit::{self, Door};
@@ -68,7 +68,7 @@ pub(super) fn way(to: &str) -> &str {
 }
 
 pub(super) async fn form(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) async fn form(
 }
 
 pub(super) async fn enter(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     presented: Result<Form<Presented>, FormRejection>,
@@ -169,7 +169,7 @@ pub(super) fn limited(wait: Duration) -> Response {
 /// Ends the operator's session. Where the store can't end it, the answer is 503 and the cookie stays: the operator must
 /// know that the session lives.
 pub(super) async fn leave(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
 ) -> Response {
     if let Err(error) = visit::end(&admin, &operator).await {

@@ -13,10 +13,10 @@ use crate::admin::AdminToken;
 use crate::admin::tests::Fixture;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
 use crate::credential::{NamedToken, Right, operator_session};
-use crate::escape::tests::{Form, Output};
 use crate::policy::{Contract, Rules};
 use crate::session::{Attributes, EndReason, SessionId, State, Subject, Verdict};
 use crate::testing::MINUTE;
+use crate::testing::outputs::{Form, Output};
 use url::form_urlencoded::byte_serialize;
 
 struct Person<'a> {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use cookie::{Cookie, SameSite};
@@ -21,6 +21,7 @@ use super::page::{trouble, unavailable};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
 use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session, random};
+use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
 use crate::store::{Ending, StoreError};
@@ -134,7 +135,7 @@ impl By<'_> {
 
 /// Lets an operator in who has signed in, and keeps other sites' pages out (CWE-352).
 pub(super) async fn require(
-    State(admin): State<Arc<Admin>>,
+    Current(admin): Current<Admin>,
     mut request: Request,
     next: Next,
 ) -> Response {

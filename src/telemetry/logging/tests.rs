@@ -4,9 +4,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::actor::{Actor, ActorKind};
-use crate::escape::tests::{Form, Output};
 use crate::session::DenyReason;
 use crate::telemetry::audit::{self, Denied};
+use crate::testing::outputs::{Form, Output};
 
 /// What a process writes to its log, in a format, while `write` runs.
 pub(crate) fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {

@@ -4,12 +4,7 @@
 //! Every output of text uses this module at its edge. `docs/observability.md` says which form each output has.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
-
-use axum::body::{Body, to_bytes};
-use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, StatusCode};
+use std::fmt::Write;
 
 /// Whether a reader may not see a character as what it is: control characters (C0, DEL, C1), line and paragraph
 /// separators, marks and overrides of the direction, characters without a width, and tags.
@@ -126,16 +121,6 @@ fn replace(
     Cow::Owned(escaped)
 }
 
-/// How templates of HTML escape.
-#[derive(Clone, Copy, Debug)]
-pub struct Html;
-
-impl askama::filters::Escaper for Html {
-    fn write_escaped_str<W: Write>(&self, mut dest: W, text: &str) -> fmt::Result {
-        dest.write_str(&html(text))
-    }
-}
-
 /// A writer that escapes what `how` says: each call of `write` must have whole characters, as those of `write!` do.
 #[derive(Debug)]
 pub struct Escaped<W> {
@@ -162,35 +147,48 @@ impl<W: std::io::Write> std::io::Write for Escaped<W> {
     }
 }
 
-/// Escapes the body of an answer in JSON.
-pub async fn json_response(response: Response) -> Response {
-    let kind = response.headers().get(CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim_end();
-    if kind != "application/json" && !kind.ends_with("+json") {
-        return response;
-    }
-    let (mut head, body) = response.into_parts();
-    // The body is in memory already.
-    let body = match to_bytes(body, usize::MAX).await {
-        Ok(body) => body,
-        Err(error) => {
-            tracing::error!(%error, "could not write an answer in JSON");
-            head.status = StatusCode::INTERNAL_SERVER_ERROR;
-            head.headers.remove(CONTENT_LENGTH);
-            return Response::from_parts(head, Body::empty());
-        }
-    };
-    let body = match std::str::from_utf8(&body).map(json) {
-        Ok(Cow::Owned(escaped)) => escaped.into(),
-        _ => body,
-    };
-    if head.headers.contains_key(CONTENT_LENGTH) {
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    }
-    Response::from_parts(head, Body::from(body))
-}
-
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests {
+    use super::*;
+
+    /// What is shown of such a character can be read, and is not taken for another text.
+    #[test]
+    fn what_is_shown_says_which_character_it_is() {
+        let text = "a\u{202e}b\n\u{1b}[2J";
+        assert_eq!(line(text), r"a\u{202e}b\n\u{1b}[2J");
+        assert_eq!(lines(text), "a\\u{202e}b\n\\u{1b}[2J");
+        assert_eq!(quoted("a\"\\\u{200b}"), r#""a\"\\\u{200b}""#);
+        assert_eq!(value("redis:6379"), "redis:6379");
+        for (text, shown) in [("", r#""""#), ("a b", r#""a b""#), ("a=b", r#""a=b""#)] {
+            assert_eq!(value(text), shown);
+        }
+        assert_eq!(
+            json("{\n\"a\": \"\u{e0041}\u{7f}\"}"),
+            "{\n\"a\": \"\\udb40\\udc41\\u007f\"}"
+        );
+        assert_eq!(metrics("a{b=\"\u{202e}\"} 1\n"), "a{b=\"\\\\u{202e}\"} 1\n");
+        assert_eq!(html("<\u{202e}>"), r"&lt;\u{202e}&gt;");
+        assert_eq!(html_value("\"\u{202e}\u{7}"), r"&quot;&#x202e;\u{7}");
+    }
+
+    #[test]
+    fn other_text_stays_as_it_is() {
+        for text in [
+            "",
+            "alice@example.com",
+            "Zoë Öz",
+            "أليس",
+            "田中",
+            "👍",
+            "a b\u{a0}c",
+        ] {
+            assert!(
+                matches!(line(text), Cow::Borrowed(same) if same == text),
+                "{text}"
+            );
+            assert_eq!(json(text), text);
+            assert_eq!(html(text), text);
+            assert_eq!(metrics(text), text);
+        }
+    }
+}

@@ -33,10 +33,3 @@ impl<T> Clone for Live<T> {
         Self(Arc::clone(&self.0))
     }
 }
-
-/// A handler that asks for the value gets the current one, for the whole of a request.
-impl<T> axum::extract::FromRef<Live<T>> for Arc<T> {
-    fn from_ref(live: &Live<T>) -> Self {
-        live.current()
-    }
-}

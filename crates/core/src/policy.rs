@@ -7,7 +7,7 @@ mod client_address;
 mod contract;
 mod host;
 mod max_age;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(any(test, feature = "testing"))]
 pub mod model;
 mod named_hosts;
 mod path;

@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_one_can_be_configured_and_is_documented() {
-        let page = include_str!("../../docs/rules.md");
+        let page = include_str!("../../../../docs/rules.md");
         assert!(ALL.is_sorted_by_key(|poller| poller.name));
         for poller in ALL {
             for (method, glob) in poller.requests {

@@ -1,0 +1,25 @@
+//! The rules of Curfew: sessions, policies, credentials and identity.
+//!
+//! Nothing here reads a clock, a file or a network. Everything is a function of its arguments, or a value that is checked
+//! when it is made. The other crates ask the questions and act on the answers.
+//!
+//! The layers, from the bottom up; each uses only those before it:
+//!
+//! 1. [`secret`], [`escape`], [`yaml`], [`live`]
+//! 2. [`session`]
+//! 3. [`credential`], [`policy`], [`identity`], [`actor`], [`events`], [`revocation`]
+
+pub mod actor;
+pub mod credential;
+pub mod escape;
+pub mod events;
+pub mod identity;
+pub mod live;
+pub mod policy;
+pub mod revocation;
+pub mod secret;
+pub mod session;
+pub mod yaml;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

@@ -1,0 +1,43 @@
+//! Sessions, times and an issuer of tokens for tests.
+
+pub mod jwt;
+
+use std::time::Duration;
+
+use crate::session::{
+    Attributes, Binding, Limits, NewSession, PolicyName, Session, Subject, Timestamp,
+};
+
+/// One second.
+pub const SECOND: Duration = Duration::from_secs(1);
+/// One minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// One hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
+/// When every one of these tests begins.
+pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// A session of `subject` that starts at `now`: 15 min idle, 12 h absolute.
+pub fn session_of(subject: &str, now: Timestamp) -> Session {
+    let limits = Limits {
+        idle: Some(15 * MINUTE),
+        absolute: 12 * HOUR,
+        max_auth_age: None,
+    };
+    let new = NewSession {
+        subject: Subject::new(subject).unwrap(),
+        attributes: Attributes::default(),
+        policy: name("default"),
+        remembered: false,
+        binding: Binding::default(),
+    };
+    Session::start(new, &limits, HOUR, now)
+}
+
+/// A policy name.
+///
+/// # Panics
+/// If it is none.
+pub fn name(name: &str) -> PolicyName {
+    PolicyName::new(name).unwrap()
+}

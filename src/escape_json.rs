@@ -1,0 +1,40 @@
+//! The middleware that escapes answers in JSON.
+
+use std::borrow::Cow;
+
+use axum::body::{Body, to_bytes};
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+
+use crate::escape::json;
+
+/// Escapes the body of an answer in JSON.
+pub async fn json_response(response: Response) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim_end();
+    if kind != "application/json" && !kind.ends_with("+json") {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    // The body is in memory already.
+    let body = match to_bytes(body, usize::MAX).await {
+        Ok(body) => body,
+        Err(error) => {
+            tracing::error!(%error, "could not write an answer in JSON");
+            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+            head.headers.remove(CONTENT_LENGTH);
+            return Response::from_parts(head, Body::empty());
+        }
+    };
+    let body = match std::str::from_utf8(&body).map(json) {
+        Ok(Cow::Owned(escaped)) => escaped.into(),
+        _ => body,
+    };
+    if head.headers.contains_key(CONTENT_LENGTH) {
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    Response::from_parts(head, Body::from(body))
+}
