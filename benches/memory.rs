@@ -75,7 +75,10 @@ fn used(server: &RedisServer) -> u64 {
 async fn create(server: &RedisServer, count: u64) -> Arc<RedisStore> {
     let settings = RedisSettings {
         command_timeout: Duration::from_secs(30),
-        ..RedisSettings::new(Target::parse(&server.url()).unwrap())
+        ..RedisSettings::new(
+            Target::parse(&server.url()).unwrap(),
+            curfew::migrations::SCRIPTS,
+        )
     };
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let key_ring = Live::new(KeyRing::new(vec![key]).unwrap());

@@ -30,6 +30,7 @@ use crate::policy::{AddressHeader, Rulebook};
 use crate::secret::Secret;
 use crate::session::PolicyName;
 use crate::store::redis::RedisSettings;
+use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::TraceSettings;
 use crate::webhook::WebhookSettings;
 
@@ -237,17 +238,8 @@ pub struct AdminConfig {
 pub struct LogConfig {
     /// How a line is written.
     pub format: LogFormat,
-    /// What is written: a level, or directives such as `info,curfew::store=debug`.
+    /// What is written: a level, or directives such as `info,curfew_store=debug`.
     pub filter: String,
-}
-
-/// How a log line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Human,
-    /// One JSON object a line.
-    Json,
 }
 
 #[cfg(test)]

@@ -17,10 +17,8 @@
 pub mod admin;
 pub mod app;
 pub mod browser;
-pub mod build;
 pub mod check;
 pub mod cli;
-pub mod clock;
 pub mod compliance;
 pub mod config;
 pub mod contract;
@@ -37,22 +35,23 @@ pub mod kubernetes;
 pub mod lifecycle;
 pub mod lint;
 pub mod listener;
-mod lock;
 pub mod login;
 pub mod logout;
+pub mod migrations;
 pub mod ops;
 pub mod render;
 pub mod revalidation;
 pub mod sources;
-pub mod store;
 pub mod sweeper;
-pub mod telemetry;
 pub mod webhook;
 
 pub use contract::layer;
+pub use curfew_clock as clock;
 pub use curfew_core::{
     actor, credential, escape, events, identity, live, policy, revocation, secret, session, yaml,
 };
+pub use curfew_store as store;
+pub use curfew_telemetry::{self as telemetry, build};
 
 #[cfg(test)]
 mod testing;

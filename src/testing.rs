@@ -5,16 +5,11 @@ pub(crate) mod delegate;
 pub(crate) mod jwt;
 pub(crate) mod outputs;
 pub(crate) mod provider;
-pub(crate) mod race;
-pub(crate) mod remote;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use http::HeaderName;
@@ -29,135 +24,13 @@ use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
     Policy, Rulebook, Rules,
 };
-use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, Timestamp};
+use crate::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject};
 use crate::sources::Sources;
-use crate::store::memory::MemoryStore;
-use crate::store::{
-    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, HistoryStore,
-    NotBefore, Page, Replication, SessionStore, SessionWalk, StoreError, Touch,
-};
+use crate::store::{DeadlineQueue, HistoryStore, NotBefore, SessionStore, SessionWalk};
 use crate::telemetry::{Metrics, Recent};
 
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, name, session_of};
-
-/// A memory store that counts its touches and fails when told to.
-pub(crate) struct ProbedStore {
-    pub(crate) memory: Arc<MemoryStore>,
-    touches: AtomicUsize,
-    /// Whether touches fail.
-    pub(crate) touches_fail: AtomicBool,
-    /// The one session whose touches fail.
-    pub(crate) untouchable: Mutex<Option<SessionId>>,
-    /// Whether everything fails.
-    pub(crate) all_fail: AtomicBool,
-    /// Whether ends fail.
-    pub(crate) ends_fail: AtomicBool,
-    /// Whether nothing is ever answered.
-    pub(crate) hangs: AtomicBool,
-    /// What the next load answers instead of the truth: what another replica saw a moment ago.
-    pub(crate) stale: Mutex<Option<Session>>,
-}
-
-impl ProbedStore {
-    pub(crate) fn new(clock: &ManualClock) -> Self {
-        Self {
-            memory: Arc::new(MemoryStore::new(10_000, Arc::new(clock.clone()))),
-            touches: AtomicUsize::new(0),
-            touches_fail: AtomicBool::new(false),
-            untouchable: Mutex::new(None),
-            all_fail: AtomicBool::new(false),
-            ends_fail: AtomicBool::new(false),
-            hangs: AtomicBool::new(false),
-            stale: Mutex::new(None),
-        }
-    }
-
-    pub(crate) fn touch_count(&self) -> usize {
-        self.touches.load(Ordering::SeqCst)
-    }
-
-    fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
-        if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl SessionStore for ProbedStore {
-    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.fails(&self.all_fail)?;
-        if self.hangs.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        let stale = self.stale.lock().take();
-        if let Some(stale) = stale {
-            // It was on its way for a while.
-            tokio::task::yield_now().await;
-            return Ok(Some(stale));
-        }
-        self.memory.load(id).await
-    }
-
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.create(id, session).await
-    }
-
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.fails(&self.touches_fail)?;
-        if *self.untouchable.lock() == Some(id) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
-        }
-        self.touches.fetch_add(1, Ordering::SeqCst);
-        self.memory.touch(id, touch).await
-    }
-
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.fails(&self.ends_fail)?;
-        self.memory.end(id, ending).await
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.keep_tombstone(id, until).await
-    }
-
-    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.withdraw(id, session).await
-    }
-
-    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.change(id, change).await
-    }
-
-    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.age(id, by).await
-    }
-
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.list(subject, after, limit).await
-    }
-
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.fails(&self.all_fail)?;
-        self.memory.confirm(id).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        self.fails(&self.all_fail)
-    }
-}
+pub(crate) use curfew_store::testing::{ProbedStore, remote};
 
 /// A service without its listeners.
 pub(crate) struct Bench {

@@ -23,7 +23,7 @@ use crate::actor::Actor;
 use crate::app::App;
 use crate::browser::{self, local_path};
 use crate::clock::SystemClock;
-use crate::config::{LogFormat, Source};
+use crate::config::Source;
 use crate::contract::Contracts;
 use crate::escape::{html, html_value};
 use crate::layer::{CurfewLayer, LiveSession};
@@ -31,7 +31,7 @@ use crate::lifecycle::SignIn;
 use crate::live::Live;
 use crate::policy::Client;
 use crate::session::{Attributes, Subject, Timestamp};
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, LogFormat};
 
 /// What a page of the demonstration may load: what is its own.
 const POLICY: HeaderValue = HeaderValue::from_static(

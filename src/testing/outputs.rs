@@ -34,26 +34,12 @@ const CHARACTERS: [(char, &str); 27] = [
 /// What would be another field, another value, or markup, if an output took it for that.
 const FORGED: &str = "\" user.id=\"root\" <b>";
 
-/// What an output is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// Text for people.
-    Text,
-    /// Lines of `name=value`.
-    Fields,
-    /// JSON, a value a line or one in all.
-    Json,
-    /// HTML or XML.
-    Markup,
-}
-
-/// An output of a text.
-pub(crate) type Output = (&'static str, Form, String);
+pub(crate) use curfew_core::testing::{Form, Output};
 
 /// All that a text from outside gets into.
 async fn outputs(text: &str) -> Vec<Output> {
-    let mut all = crate::telemetry::logging::tests::outputs(text);
-    all.extend(crate::telemetry::metrics::tests::outputs(text));
+    let mut all = crate::telemetry::testing::logged_outputs(text);
+    all.extend(crate::telemetry::testing::metrics_outputs(text));
     all.extend(crate::cli::tests::outputs(text));
     all.extend(crate::webhook::tests::outputs(text));
     all.extend(crate::browser::tests::outputs(text).await);

@@ -49,7 +49,7 @@ fn settings(url: &str) -> RedisSettings {
         connect_timeout: Duration::from_secs(10),
         command_timeout: Duration::from_secs(5),
         wait_timeout: Duration::from_secs(1),
-        ..RedisSettings::new(Target::parse(url).unwrap())
+        ..RedisSettings::new(Target::parse(url).unwrap(), curfew::migrations::SCRIPTS)
     }
 }
 

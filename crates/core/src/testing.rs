@@ -41,3 +41,19 @@ pub fn session_of(subject: &str, now: Timestamp) -> Session {
 pub fn name(name: &str) -> PolicyName {
     PolicyName::new(name).unwrap()
 }
+
+/// What an output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Text for people.
+    Text,
+    /// Lines of `name=value`.
+    Fields,
+    /// JSON, a value a line or one in all.
+    Json,
+    /// HTML or XML.
+    Markup,
+}
+
+/// An output of a text.
+pub type Output = (&'static str, Form, String);

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::Mistakes;
 use crate::config::StoreConfig;
 use crate::config::raw::{RawConfig, RawStore};
+use crate::migrations::SCRIPTS;
 use crate::secret::Secret;
 use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};
 
@@ -86,8 +87,9 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
     if raw.events.stream && raw.events.stream_length == 0 {
         mistakes.note("events.stream_length", "must be at least 1");
     }
-    let from_url = RedisSettings::new(target);
+    let from_url = RedisSettings::new(target, SCRIPTS);
     let settings = Box::new(RedisSettings {
+        scripts: SCRIPTS,
         username: store.username.clone().or(from_url.username),
         password: match password? {
             Password::None => from_url.password,

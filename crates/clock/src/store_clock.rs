@@ -1,0 +1,328 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::samples::Sample;
+use super::slew::{Slew, millis, timestamp};
+use super::timeline::{Timeline, Tuning};
+use super::{
+    Accepted, Action, BootClock, BootId, Clock, Disagreement, SystemClock, TimelineRecord,
+};
+use crate::session::Timestamp;
+
+/// The time that all replicas on one store decide by.
+///
+/// It follows the boot-time clock of this machine within 0.1 %, and goes slowly to the store's time.
+/// When the clock of the store jumps, it goes on as before, and the replicas keep the difference in a
+/// [`TimelineRecord`] in the store. It steps only when an operator says so, or when the other replicas say
+/// for two seconds that this machine stood still.
+pub struct StoreClock {
+    /// Counts on steadily, whatever happens to the machine's clock.
+    boot: Arc<dyn Clock>,
+    wall: Arc<dyn Clock>,
+    shown: ArcSwap<Shown>,
+    timeline: Mutex<Timeline>,
+}
+
+/// How decision time is computed until something changes.
+struct Shown {
+    /// `None` until the timeline is joined.
+    slew: Option<Slew>,
+    /// The latest time that was shown, in milliseconds: it does not go back.
+    latest: AtomicU64,
+}
+
+impl StoreClock {
+    /// A clock on this machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
+    }
+
+    /// A clock on a machine with these clocks. It shows the wall clock's time until the timeline is joined.
+    #[must_use]
+    pub fn of(boot: Arc<dyn Clock>, wall: Arc<dyn Clock>, boot_id: Option<BootId>) -> Self {
+        // Without random numbers every replica has the number 0, and is not told from others.
+        let writer = getrandom::u64().unwrap_or_default();
+        Self {
+            boot,
+            wall,
+            shown: ArcSwap::from_pointee(Shown {
+                slew: None,
+                latest: AtomicU64::new(0),
+            }),
+            timeline: Mutex::new(Timeline::new(Tuning::DEFAULT, writer, boot_id)),
+        }
+    }
+
+    /// The boot-time clock, for [`StoreClock::sample`].
+    #[must_use]
+    pub fn boot(&self) -> Timestamp {
+        self.boot.now()
+    }
+
+    /// Whether the time of the other replicas is known.
+    #[must_use]
+    pub fn has_joined(&self) -> bool {
+        self.shown.load().slew.is_some()
+    }
+
+    /// How far the store's clock is ahead of this machine's wall clock, in milliseconds; negative where it is behind.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        let boot = millis(self.boot.now());
+        let ahead = self.timeline.lock().store_ahead_of_boot();
+        ahead.map_or(0, |ahead| boot + ahead - millis(self.wall.now()))
+    }
+
+    /// How far the store's clock is ahead of decision time, in milliseconds.
+    #[must_use]
+    pub fn store_ahead(&self) -> i64 {
+        let boot = millis(self.boot.now());
+        let timeline = self.timeline.lock();
+        match (timeline.slew(), timeline.store_ahead_of_boot()) {
+            (Some(slew), Some(ahead)) => boot + ahead - slew.now(boot),
+            _ => 0,
+        }
+    }
+
+    /// The store's own time for a decision time: when the store has to forget something that is kept
+    /// until `at`.
+    #[must_use]
+    pub fn at_store(&self, at: Timestamp) -> Timestamp {
+        timestamp(millis(at).saturating_add(self.store_ahead()))
+    }
+
+    /// The store's own time now.
+    #[must_use]
+    pub fn at_store_now(&self) -> Timestamp {
+        self.at_store(self.now())
+    }
+
+    /// What disagrees now.
+    #[must_use]
+    pub fn disagreement(&self) -> Disagreement {
+        let boot = millis(self.boot.now());
+        self.timeline.lock().disagreement(boot)
+    }
+
+    /// Takes note that the store was asked at `sent`, answered `store`, and that the answer came
+    /// at `received`; `sent` and `received` by [`StoreClock::boot`].
+    pub fn sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
+        let (sent, received) = (millis(sent), millis(received));
+        let way = received.saturating_sub(sent).max(0);
+        let sample = Sample {
+            at: received,
+            ahead: millis(store) - sent - way / 2,
+            way,
+        };
+        let mut timeline = self.timeline.lock();
+        timeline.sample(sample);
+        self.show(&timeline);
+    }
+
+    /// Takes in the record of the timeline as it is in the store; says what to do with it.
+    #[must_use]
+    pub fn read(&self, record: Option<TimelineRecord>) -> Action {
+        let boot = millis(self.boot.now());
+        let wall = millis(self.wall.now()) - boot;
+        let mut timeline = self.timeline.lock();
+        let action = timeline.read(boot, record, wall);
+        self.show(&timeline);
+        action
+    }
+
+    /// The record that applies an operator's word; `None` while samples of the store's clock disagree.
+    #[must_use]
+    pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
+        let boot = millis(self.boot.now());
+        self.timeline.lock().accept(boot, accepted)
+    }
+
+    /// Shows the time that the timeline tells from now on. Under the lock, so that no older one comes later.
+    fn show(&self, timeline: &Timeline) {
+        let shown = self.shown.load();
+        let slew = timeline.slew();
+        if shown.slew == slew {
+            return;
+        }
+        let boot = millis(self.boot.now());
+        let (before, now) = (
+            shown.slew.map(|slew| slew.now(boot)),
+            slew.map(|slew| slew.now(boot)),
+        );
+        // Only an operator sets decision time back, and nothing else moves it back by more than rounding.
+        let goes_on = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
+        let latest = if goes_on {
+            shown.latest.load(Ordering::Relaxed)
+        } else {
+            0
+        };
+        let latest = AtomicU64::new(latest);
+        self.shown.store(Arc::new(Shown { slew, latest }));
+    }
+}
+
+impl Default for StoreClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for StoreClock {
+    fn now(&self) -> Timestamp {
+        let shown = self.shown.load();
+        let Some(slew) = shown.slew else {
+            return self.wall.now();
+        };
+        let now = timestamp(slew.now(millis(self.boot.now()))).as_millis();
+        let told = shown.latest.load(Ordering::Relaxed);
+        if now <= told {
+            return Timestamp::from_millis(told);
+        }
+        let before = shown.latest.fetch_max(now, Ordering::Relaxed);
+        Timestamp::from_millis(before.max(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ManualClock;
+    use crate::testing::{MINUTE, SECOND, START};
+
+    /// A machine whose wall clock is wrong, and a store that is right.
+    struct Scene {
+        boot: ManualClock,
+        store: ManualClock,
+        record: Option<TimelineRecord>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            Self {
+                boot: ManualClock::new(Timestamp::from_millis(50_000)),
+                store: ManualClock::new(START),
+                record: None,
+            }
+        }
+
+        fn clock(&self, wall: Timestamp) -> StoreClock {
+            let wall = Arc::new(ManualClock::new(wall));
+            StoreClock::of(Arc::new(self.boot.clone()), wall, Some([7; 8]))
+        }
+
+        fn beat(&mut self, clock: &StoreClock) {
+            let sent = self.boot.now();
+            clock.sample(sent, self.store.now(), sent);
+            if let Action::Write(record) = clock.read(self.record) {
+                self.record = Some(record);
+            }
+        }
+
+        fn pass(&mut self, clock: &StoreClock, time: Duration) {
+            let beat = Duration::from_millis(500);
+            for _ in 0..time.as_millis() / beat.as_millis() {
+                self.boot.advance(beat);
+                self.store.advance(beat);
+                self.beat(clock);
+            }
+        }
+    }
+
+    #[test]
+    fn machines_minutes_apart_show_the_same_time() {
+        for wrong in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
+            let mut scene = Scene::new();
+            let clock = scene.clock(wrong);
+            scene.beat(&clock);
+            // Where the two clocks of the start disagree, several samples decide.
+            assert_eq!(clock.has_joined(), wrong == START);
+            scene.pass(&clock, 3 * SECOND);
+            assert!(clock.has_joined());
+            assert_eq!(clock.now(), scene.store.now());
+            scene.pass(&clock, MINUTE);
+            assert_eq!(clock.now(), scene.store.now());
+        }
+    }
+
+    #[test]
+    fn the_process_that_starts_again_goes_on_by_the_boot_time_clock() {
+        let mut scene = Scene::new();
+        let clock = scene.clock(START);
+        scene.pass(&clock, 10 * SECOND);
+        drop(clock);
+        scene.boot.advance(MINUTE);
+        let elapsed = 10 * SECOND + MINUTE;
+        for (store, wall) in [(MINUTE, 60 * MINUTE), (61 * MINUTE, 60 * MINUTE)] {
+            scene.store.set(START.plus(10 * SECOND).plus(store));
+            let again = scene.clock(START.plus(wall));
+            scene.beat(&again);
+            assert!(again.has_joined());
+            assert_eq!(again.now(), START.plus(elapsed));
+        }
+    }
+
+    #[test]
+    fn an_operator_sets_it_to_the_store_forward_and_back() {
+        for (ahead, back) in [(MINUTE, false), (60 * MINUTE, true)] {
+            let mut scene = Scene::new();
+            let clock = scene.clock(START);
+            scene.pass(&clock, 5 * SECOND);
+            let at = scene.store.now();
+            scene.store.set(if back {
+                at.minus(ahead)
+            } else {
+                at.plus(ahead)
+            });
+            scene.pass(&clock, 10 * SECOND);
+            let sign = if back { -1 } else { 1 };
+            let difference = sign * i64::try_from(ahead.as_millis()).unwrap();
+            let told = clock.disagreement().store_ahead.unwrap();
+            assert!((told - difference).abs() < 100, "{told}");
+            assert!(!clock.disagreement().is_accepted);
+            scene.record = clock.accept(Accepted::Timeline);
+            scene.pass(&clock, 5 * SECOND);
+            assert!(clock.disagreement().is_accepted);
+            scene.record = clock.accept(Accepted::Store);
+            scene.pass(&clock, SECOND);
+            assert_eq!(clock.disagreement(), Disagreement::default());
+            assert_eq!(clock.now(), scene.store.now());
+        }
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_joins_the_others_again() {
+        let mut scene = Scene::new();
+        let (paused, other) = (scene.clock(START), scene.clock(START));
+        scene.beat(&paused);
+        scene.pass(&other, 5 * SECOND);
+        // Only this machine stood still: the other counts five minutes more.
+        scene.store.advance(5 * MINUTE);
+        for beat in 0..8 {
+            scene.boot.advance(SECOND);
+            scene.store.advance(SECOND);
+            scene.record = scene.record.map(|record| TimelineRecord {
+                at: millis(scene.store.now()),
+                writer: 99,
+                ..record
+            });
+            scene.beat(&paused);
+            let behind = paused.now() < scene.store.now().minus(SECOND);
+            assert!(beat > 1 || behind, "it waits for several samples");
+        }
+        assert!(paused.now() >= scene.store.now().minus(SECOND));
+    }
+
+    #[test]
+    fn before_the_store_has_answered_it_shows_the_wall_clock() {
+        let scene = Scene::new();
+        let clock = scene.clock(START);
+        assert!(!clock.has_joined());
+        assert_eq!(clock.now(), START);
+    }
+}

@@ -1,0 +1,122 @@
+//! What must hold of the near cache in whatever order things happen at once.
+
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::memory::MemoryStore;
+use crate::testing::race::{Distant, distant, explore, pause, spawn};
+use crate::testing::{START, session_of};
+
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+/// A cache that may be used, over a store with one session.
+async fn cache() -> (Arc<CachedStore<Distant>>, Arc<MemoryStore>) {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
+    let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
+    memory
+        .create(ID, &session_of("alice", START))
+        .await
+        .unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let cached = CachedStore::new(distant(&memory), 100, Arc::clone(&clock), clock, metrics);
+    cached.whole_until(START);
+    (Arc::new(cached), memory)
+}
+
+/// Asks as checks do, by turns at hand and of the store; nothing is at hand once it is `over`.
+async fn check(cached: Arc<CachedStore<Distant>>, over: Arc<AtomicBool>) {
+    for _ in 0..3 {
+        let over = over.load(Ordering::SeqCst);
+        let at_hand = cached.recall(ID);
+        assert!(!over || at_hand.is_none(), "it was ended, and is at hand");
+        let loaded = cached.load(ID).await.unwrap().unwrap();
+        assert!(
+            !over || loaded.state != State::Live,
+            "it was ended, and is alive"
+        );
+    }
+}
+
+/// Several checks, and an end by somebody: once that is done, nothing is at hand.
+fn ends_by<E>(end: fn(Arc<CachedStore<Distant>>, Arc<MemoryStore>) -> E)
+where
+    E: Future<Output = ()> + 'static,
+{
+    explore(move || async move {
+        let (cached, memory) = cache().await;
+        let over = Arc::new(AtomicBool::new(false));
+        let mut acts = Vec::new();
+        for _ in 0..2 {
+            acts.push(spawn(check(Arc::clone(&cached), Arc::clone(&over))));
+        }
+        let (ended, done) = (end(Arc::clone(&cached), memory), Arc::clone(&over));
+        acts.push(spawn(async move {
+            ended.await;
+            done.store(true, Ordering::SeqCst);
+        }));
+        for act in acts {
+            act.await.unwrap();
+        }
+        assert!(cached.recall(ID).is_none());
+        assert!(
+            cached.flights.lock().of.is_empty(),
+            "a question is kept that nobody asks"
+        );
+    });
+}
+
+#[test]
+fn nothing_is_at_hand_of_a_session_that_was_ended_here() {
+    ends_by(|cached, _| async move {
+        cached.end(ID, Ending::revoked(START)).await.unwrap();
+    });
+}
+
+#[test]
+fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
+    ends_by(|cached, memory| async move {
+        memory.end(ID, Ending::revoked(START)).await.unwrap();
+        pause().await;
+        cached.heard(ID, START);
+    });
+}
+
+#[test]
+fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
+    ends_by(|cached, memory| async move {
+        memory.end(ID, Ending::revoked(START)).await.unwrap();
+        pause().await;
+        cached.missed();
+        cached.whole_until(START);
+    });
+}
+
+/// Whoever stops waiting takes nothing with them: the others are answered, and the next ones ask anew.
+#[test]
+fn a_question_is_answered_whoever_stops_waiting() {
+    for patience in [&[true, false, true][..], &[false, false]] {
+        explore(move || asked_by(patience));
+    }
+}
+
+async fn asked_by(patience: &[bool]) {
+    let (cached, _) = cache().await;
+    let mut acts = Vec::new();
+    for patient in patience.iter().copied() {
+        let cached = Arc::clone(&cached);
+        acts.push(spawn(async move {
+            let load = cached.load(ID);
+            if patient {
+                assert!(load.await.unwrap().is_some());
+            } else {
+                let _ = load.now_or_never();
+            }
+        }));
+    }
+    for act in acts {
+        act.await.unwrap();
+    }
+    assert!(cached.flights.lock().of.is_empty());
+    assert!(cached.load(ID).await.unwrap().is_some());
+}

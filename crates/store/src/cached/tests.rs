@@ -1,0 +1,442 @@
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use tokio::sync::Notify;
+
+use super::near::GENERATION;
+use super::*;
+use crate::clock::ManualClock;
+use crate::conformance;
+use crate::memory::MemoryStore;
+use crate::secret::Secret;
+use crate::session::{Details, EndReason};
+use crate::testing::{MINUTE, SECOND, START, session_of};
+
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+/// A store that many processes share, whose answers can be held up.
+struct SharedStore {
+    memory: MemoryStore,
+    loads: AtomicUsize,
+    /// Permits to hand out an answer, while answers are held up.
+    held: Mutex<Option<Arc<Notify>>>,
+}
+
+#[async_trait]
+impl SessionStore for SharedStore {
+    async fn load(&self, id: SessionId) -> Loaded {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        let loaded = self.memory.load(id).await;
+        let held = self.held.lock().clone();
+        if let Some(held) = held {
+            held.notified().await;
+        }
+        loaded
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.memory.create(id, session).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.memory.touch(id, touch).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        self.memory.end(id, ending).await
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.memory.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.memory.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.memory.change(id, change).await
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Loaded {
+        self.memory.age(id, by).await
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.memory.list(subject, after, limit).await
+    }
+
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.memory.confirm(id).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+struct Fixture {
+    shared: Arc<SharedStore>,
+    clock: ManualClock,
+    metrics: Arc<Metrics>,
+    near: Arc<CachedStore<Arc<SharedStore>>>,
+}
+
+impl Fixture {
+    /// With one session, and everything heard.
+    async fn new() -> Self {
+        let fixture = Self::empty();
+        fixture
+            .near
+            .create(ID, &session_of("alice", START))
+            .await
+            .unwrap();
+        fixture.near.whole_until(START);
+        fixture
+    }
+
+    fn empty() -> Self {
+        let clock = ManualClock::new(START);
+        let shared = Arc::new(SharedStore {
+            memory: MemoryStore::new(1000, Arc::new(clock.clone())),
+            loads: AtomicUsize::new(0),
+            held: Mutex::default(),
+        });
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let near = Arc::new(CachedStore::new(
+            Arc::clone(&shared),
+            1000,
+            Arc::new(clock.clone()),
+            Arc::new(clock.clone()),
+            Arc::clone(&metrics),
+        ));
+        Self {
+            shared,
+            clock,
+            metrics,
+            near,
+        }
+    }
+
+    fn loads(&self) -> usize {
+        self.shared.loads.load(Ordering::SeqCst)
+    }
+
+    /// Begins a load whose answer is read now and handed out later.
+    async fn hold(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
+        let permit = Arc::new(Notify::new());
+        *self.shared.held.lock() = Some(Arc::clone(&permit));
+        let (near, before) = (Arc::clone(&self.near), self.loads());
+        let load = tokio::spawn(async move { near.load(ID).await });
+        while self.loads() == before {
+            tokio::task::yield_now().await;
+        }
+        *self.shared.held.lock() = None;
+        (load, permit)
+    }
+
+    async fn end_elsewhere(&self) {
+        let ending = Ending::revoked(self.clock.now());
+        self.shared.memory.end(ID, ending).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn it_passes_the_suite() {
+    let fixture = Fixture::empty();
+    conformance::run(&fixture.near, START).await;
+    fixture.near.whole_until(START);
+    conformance::run(&fixture.near, START).await;
+}
+
+#[tokio::test]
+async fn what_was_loaded_is_at_hand() {
+    let fixture = Fixture::new().await;
+    assert_eq!(fixture.near.recall(ID), None, "nobody has asked yet");
+    let session = fixture.near.load(ID).await.unwrap().unwrap();
+    assert_eq!(fixture.near.recall(ID), Some(session));
+    assert_eq!(fixture.loads(), 1);
+    let near = &fixture.metrics.near_cache;
+    assert_eq!(
+        (near.hits.get(), near.misses.get(), near.bypassed.get()),
+        (1, 1, 0)
+    );
+}
+
+/// What a provider said on this replica is in force at once, and the near cache has no refresh token.
+#[tokio::test]
+async fn a_change_is_at_hand_without_the_refresh_token() {
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    let details = Arc::new(Details {
+        host: Some("app.example.com".into()),
+        refresh_token: Some(Secret::new("refresh-me".to_owned())),
+        ..Details::default()
+    });
+    let change = Change {
+        expected: None,
+        details: Some(Arc::clone(&details)),
+        attributes: None,
+    };
+    let outcome = fixture.near.change(ID, &change).await.unwrap();
+    assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
+    assert_eq!(fixture.near.recall(ID), None, "it is not what it was");
+    let loaded = fixture.near.load(ID).await.unwrap().unwrap();
+    assert_eq!(loaded.details, Some(details), "the worker has it");
+    let recalled = fixture.near.recall(ID).unwrap();
+    let kept = Details::of_sign_in(Some("app.example.com".into()), None);
+    assert_eq!(recalled.details, kept);
+}
+
+#[tokio::test]
+async fn only_what_lives_is_kept() {
+    let fixture = Fixture::new().await;
+    let other = SessionId::from_bytes([8; 16]);
+    assert_eq!(fixture.near.load(other).await, Ok(None));
+    assert_eq!(fixture.near.recall(other), None);
+    fixture.end_elsewhere().await;
+    assert!(fixture.near.load(ID).await.unwrap().is_some());
+    assert_eq!(fixture.near.recall(ID), None);
+    let created = fixture.near.create(other, &session_of("bob", START)).await;
+    assert_eq!(
+        created,
+        Ok(Creation::Created),
+        "nothing was taken for certain"
+    );
+    assert!(fixture.near.load(other).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_end_is_known_at_once_wherever_it_was_made() {
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    fixture.end_elsewhere().await;
+    fixture.clock.advance(SECOND / 10);
+    fixture.near.heard(ID, START);
+    assert_eq!(fixture.near.recall(ID), None);
+    let delay = &fixture.metrics.near_cache.end_delay;
+    assert_eq!(delay.get_sample_count(), 1);
+    assert!((delay.get_sample_sum() - 0.1).abs() < 0.01);
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    fixture.near.end(ID, Ending::revoked(START)).await.unwrap();
+    assert_eq!(fixture.near.recall(ID), None);
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    fixture.near.age(ID, MINUTE).await.unwrap();
+    assert_eq!(fixture.near.recall(ID), None);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_after_the_end_is_not_kept() {
+    for end in 0..3 {
+        let fixture = Fixture::new().await;
+        let (load, permit) = fixture.hold().await;
+        match end {
+            0 => {
+                fixture.end_elsewhere().await;
+                fixture.near.heard(ID, START);
+            }
+            1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
+            _ => {
+                // Nobody has heard of it, and something may have been missed.
+                fixture.end_elsewhere().await;
+                fixture.near.missed();
+                fixture.near.whole_until(START);
+            }
+        }
+        // Who asks now isn't answered by what was asked before.
+        let now = fixture.near.load(ID).await.unwrap().unwrap();
+        assert!(matches!(now.state, State::Ended(_)));
+        permit.notify_one();
+        assert_eq!(load.await.unwrap().unwrap().unwrap().state, State::Live);
+        assert_eq!(fixture.near.recall(ID), None, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_recalled_beyond_the_lease() {
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    fixture
+        .clock
+        .set(START.plus(LEASE).minus(Duration::from_millis(1)));
+    assert!(fixture.near.recall(ID).is_some());
+    fixture.clock.set(START.plus(LEASE));
+    assert_eq!(fixture.near.recall(ID), None);
+    fixture.near.load(ID).await.unwrap();
+    assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
+    // It was only late: nothing was missed.
+    fixture.near.whole_until(START.plus(SECOND));
+    assert!(fixture.near.recall(ID).is_some());
+    fixture.near.missed();
+    assert_eq!(fixture.near.recall(ID), None);
+    fixture.near.whole_until(START.plus(SECOND));
+    assert_eq!(fixture.near.recall(ID), None, "it is forgotten for good");
+    assert_eq!(fixture.metrics.near_cache.flushes.get(), 1);
+}
+
+#[tokio::test]
+async fn a_session_in_use_is_looked_up_again() {
+    let fixture = Fixture::new().await;
+    fixture.near.load(ID).await.unwrap();
+    for second in 0..=60 {
+        let now = START.plus(second * SECOND);
+        fixture.clock.set(now);
+        fixture.near.whole_until(now);
+        if fixture.near.recall(ID).is_none() {
+            assert!(second * SECOND > GENERATION - SECOND);
+            return;
+        }
+    }
+    panic!("it was still recalled after a minute");
+}
+
+#[tokio::test]
+async fn a_written_touch_is_not_due_again() {
+    let fixture = Fixture::new().await;
+    let session = fixture.near.load(ID).await.unwrap().unwrap();
+    let touch = Touch {
+        at: START.plus(SECOND),
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: SECOND,
+        deadline: session.deadline,
+    };
+    fixture.near.touch(ID, touch).await.unwrap();
+    let seen = fixture.near.recall(ID).unwrap().last_seen;
+    assert_eq!(seen, START.plus(SECOND));
+}
+
+#[tokio::test]
+async fn many_who_ask_the_same_are_one_question() {
+    let fixture = Fixture::new().await;
+    let (first, permit) = fixture.hold().await;
+    let others = (0..100).map(|_| fixture.near.load(ID));
+    let released = async {
+        tokio::task::yield_now().await;
+        permit.notify_one();
+    };
+    let (others, ()) = tokio::join!(join_all(others), released);
+    assert_eq!(fixture.loads(), 1);
+    let answer = first.await.unwrap();
+    assert!(others.into_iter().all(|other| other == answer));
+    assert!(fixture.near.flights.lock().of.is_empty());
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_is_forgotten() {
+    let fixture = Fixture::new().await;
+    let (first, _permit) = fixture.hold().await;
+    let second = fixture.near.load(ID);
+    assert!(tokio::time::timeout(Duration::ZERO, second).await.is_err());
+    assert_eq!(
+        fixture.near.flights.lock().of.len(),
+        1,
+        "the first still waits"
+    );
+    first.abort();
+    assert!(first.await.is_err());
+    assert!(fixture.near.flights.lock().of.is_empty());
+    assert!(fixture.near.load(ID).await.unwrap().is_some());
+    assert_eq!(fixture.loads(), 2);
+}
+
+/// What may happen to one of a few sessions, or to what is heard of them.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Load(u8),
+    Check(u8),
+    EndHere(u8),
+    /// Another process ends it; the message takes its time.
+    EndElsewhere(u8),
+    Deliver,
+    /// The latest beat comes back, after all messages before it.
+    Beat,
+    /// The way is broken: messages on it are lost, and that is noticed.
+    Break,
+    Wait(u16),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let id = 0_u8..4;
+    prop_oneof![
+        4 => id.clone().prop_map(Event::Load),
+        6 => id.clone().prop_map(Event::Check),
+        1 => id.clone().prop_map(Event::EndHere),
+        2 => id.prop_map(Event::EndElsewhere),
+        2 => Just(Event::Deliver),
+        3 => Just(Event::Beat),
+        1 => Just(Event::Break),
+        3 => (0_u16..1500).prop_map(Event::Wait),
+    ]
+}
+
+proptest! {
+    /// Whatever happens: what is recalled lived a lease ago at least, and was not ended here.
+    #[test]
+    fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(event(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let fixture = Fixture::empty();
+            let id = |number: u8| SessionId::from_bytes([number; 16]);
+            for number in 0..4 {
+                fixture.near.create(id(number), &session_of("alice", START)).await.unwrap();
+            }
+            let mut ended: HashMap<u8, (Timestamp, bool)> = HashMap::new();
+            let mut on_the_way = std::collections::VecDeque::new();
+            for event in events {
+                let now = fixture.clock.now();
+                match event {
+                    Event::Load(number) => {
+                        let loaded = fixture.near.load(id(number)).await.unwrap().unwrap();
+                        prop_assert_eq!(loaded.state == State::Live, !ended.contains_key(&number));
+                    }
+                    Event::Check(number) => {
+                        let recalled = fixture.near.recall(id(number));
+                        if let (Some(session), Some((at, here))) = (recalled, ended.get(&number)) {
+                            prop_assert_eq!(session.state, State::Live);
+                            prop_assert!(!here && now < at.plus(LEASE), "{:?} after {:?}", now, at);
+                        }
+                    }
+                    Event::EndHere(number) => {
+                        fixture.near.end(id(number), Ending::revoked(now)).await.unwrap();
+                        ended.entry(number).or_insert((now, true)).1 = true;
+                    }
+                    Event::EndElsewhere(number) => {
+                        let ending = Ending { reason: EndReason::Revoked, ..Ending::revoked(now) };
+                        let outcome = fixture.shared.memory.end(id(number), ending).await.unwrap();
+                        if matches!(outcome, EndOutcome::Ended(_)) {
+                            ended.insert(number, (now, false));
+                            on_the_way.push_back((number, now));
+                        }
+                    }
+                    Event::Deliver => {
+                        if let Some((number, at)) = on_the_way.pop_front() {
+                            fixture.near.heard(id(number), at);
+                        }
+                    }
+                    Event::Beat => {
+                        for (number, at) in on_the_way.drain(..) {
+                            fixture.near.heard(id(number), at);
+                        }
+                        fixture.near.whole_until(now);
+                    }
+                    Event::Break => {
+                        on_the_way.clear();
+                        fixture.near.missed();
+                    }
+                    Event::Wait(millis) => fixture.clock.advance(Duration::from_millis(millis.into())),
+                }
+            }
+            Ok(())
+        })?;
+    }
+}

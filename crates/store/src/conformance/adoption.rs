@@ -1,0 +1,92 @@
+//! What every store must do for sessions that credentials of other parties start.
+
+use std::time::Duration;
+
+use super::{MINUTE, created, random_id, session, touch};
+use crate::session::Timestamp;
+use crate::{Creation, EndOutcome, Ending, HistoryStore, LimitsOfSources, SessionStore};
+
+pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
+    a_new_session_is_withdrawn_without_a_trace(store, now).await;
+    only_a_new_session_is_withdrawn(store, now).await;
+    keeping_a_tombstone_changes_nothing_else(store, now).await;
+}
+
+async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, now: Timestamp) {
+    for used in [false, true] {
+        let (id, session) = created(store, now).await;
+        if used {
+            let touch = touch(&session, now.plus(MINUTE));
+            store.touch(id, touch).await.unwrap();
+        }
+        assert!(store.withdraw(id, &session).await.unwrap(), "used: {used}");
+        store.flush().await.unwrap();
+        assert_eq!(store.load(id).await.unwrap(), None);
+        let page = store.list(&session.subject, None, 10).await.unwrap();
+        assert_eq!(page.sessions, []);
+        assert!(!store.withdraw(id, &session).await.unwrap(), "once");
+        let again = store.create(id, &session).await.unwrap();
+        assert_eq!(again, Creation::Created, "its credential starts it again");
+    }
+}
+
+async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestamp) {
+    let (id, kept) = created(store, now).await;
+    let other = session(id, now.plus(MINUTE));
+    assert!(
+        !store.withdraw(id, &other).await.unwrap(),
+        "of another sign-in"
+    );
+    assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
+    let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
+        unreachable!("a live session is ended");
+    };
+    for session in [&kept, &tombstone] {
+        let withdrawn = store.withdraw(id, session).await.unwrap();
+        assert!(!withdrawn, "an end is final");
+        assert_eq!(store.create(id, &kept).await.unwrap(), Creation::Exists);
+    }
+}
+
+async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now: Timestamp) {
+    let nobody = random_id();
+    let long = now.plus(24 * 60 * MINUTE);
+    store.keep_tombstone(nobody, long).await.unwrap();
+    assert_eq!(store.load(nobody).await.unwrap(), None);
+    let (id, session) = created(store, now).await;
+    store.keep_tombstone(id, long).await.unwrap();
+    assert_eq!(store.load(id).await.unwrap(), Some(session.clone()));
+    store.end(id, Ending::revoked(now)).await.unwrap();
+    for until in [long, now] {
+        store.keep_tombstone(id, until).await.unwrap();
+        let kept = store.load(id).await.unwrap().unwrap();
+        assert_ne!(kept.state, session.state);
+        assert_eq!((kept.subject, kept.started), (session.subject.clone(), now));
+        assert_eq!(kept.last_seen, session.last_seen);
+    }
+}
+
+/// Runs what a keeper of the history must do; nobody else may use it.
+///
+/// # Panics
+/// With what it did wrong.
+pub async fn run_history(store: &dyn HistoryStore, now: Timestamp) {
+    let limits = |seconds| LimitsOfSources::from([("a".to_owned(), Duration::from_secs(seconds))]);
+    let id = random_id();
+    let limit = async |started, seconds| {
+        let history = store.history(id).await.unwrap();
+        history
+            .limit("a", started, Duration::from_secs(seconds))
+            .as_secs()
+    };
+    store.note_limits(&limits(60), now).await.unwrap();
+    assert_eq!(limit(now, 600).await, 60);
+    let later = now.plus(MINUTE);
+    store.note_limits(&limits(600), later).await.unwrap();
+    store
+        .note_limits(&limits(600), later.plus(MINUTE))
+        .await
+        .unwrap();
+    assert_eq!(limit(now, 600).await, 60);
+    assert_eq!(limit(later.plus(MINUTE), 600).await, 600);
+}

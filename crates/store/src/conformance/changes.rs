@@ -1,0 +1,151 @@
+//! Changes of live sessions.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::{MINUTE, RIVALS, created, random_id, touch};
+use crate::secret::Secret;
+use crate::session::{
+    Attributes, ClaimsInToken, Details, Registration, Revalidation, Session, SessionId, State,
+    Timestamp,
+};
+use crate::{Change, ChangeOutcome, EndOutcome, Ending, SessionStore};
+
+pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
+    a_change_is_no_activity(store, now).await;
+    a_change_loses_no_activity(store, now).await;
+    a_change_of_other_details_does_not_happen(store, now).await;
+    what_has_ended_is_not_changed(store, now).await;
+    of_rivals_one_changes(store, now).await;
+    a_tombstone_has_no_refresh_token(store, now).await;
+}
+
+/// Details with a refresh token, as a provider is asked `minutes` after the sign-in.
+fn details(now: Timestamp, minutes: u32) -> Arc<Details> {
+    Arc::new(Details {
+        refresh_token: Some(Secret::new(format!("refresh token {minutes}"))),
+        revalidation: Some(Revalidation {
+            registration: Registration::from_bytes(*b"provider"),
+            confirmed: now.plus(minutes * MINUTE),
+            leased_until: now,
+            in_id_token: ClaimsInToken::default(),
+        }),
+        ..Details::default()
+    })
+}
+
+fn change(expected: Option<Arc<Details>>, details: Arc<Details>) -> Change {
+    Change {
+        expected,
+        details: Some(details),
+        attributes: None,
+    }
+}
+
+/// A session with the first details.
+async fn detailed(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
+    let (id, session) = created(store, now).await;
+    let first = change(None, details(now, 0));
+    let ChangeOutcome::Changed(session) = store.change(id, &first).await.unwrap() else {
+        unreachable!("{session:?} lives");
+    };
+    (id, session)
+}
+
+async fn a_change_is_no_activity(store: &dyn SessionStore, now: Timestamp) {
+    let (id, session) = created(store, now).await;
+    let groups = Attributes::sorted([(Attributes::GROUPS, ["former"])]).unwrap();
+    let wanted = Change {
+        attributes: Some(groups.clone()),
+        ..change(None, details(now, 0))
+    };
+    let expected = Session {
+        attributes: groups,
+        details: Some(details(now, 0)),
+        ..session
+    };
+    let changed = store.change(id, &wanted).await.unwrap();
+    assert_eq!(changed, ChangeOutcome::Changed(expected.clone()));
+    assert_eq!(
+        store.load(id).await.unwrap().as_ref(),
+        Some(&expected),
+        "neither the last activity nor a limit moves"
+    );
+    let later = change(Some(details(now, 0)), details(now, 1));
+    store.change(id, &later).await.unwrap();
+    let kept = Session {
+        details: Some(details(now, 1)),
+        ..expected
+    };
+    assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
+    let page = store.list(&kept.subject, None, 9).await.unwrap();
+    assert_eq!(page.sessions, [(id, kept)]);
+}
+
+async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
+    let (id, session) = detailed(store, now).await;
+    let touched = now.plus(3 * MINUTE);
+    store.touch(id, touch(&session, touched)).await.unwrap();
+    let later = change(Some(details(now, 0)), details(now, 1));
+    let ChangeOutcome::Changed(changed) = store.change(id, &later).await.unwrap() else {
+        unreachable!("the details are those of before");
+    };
+    assert_eq!(changed.last_seen, touched);
+    store.flush().await.unwrap();
+    assert_eq!(store.load(id).await.unwrap(), Some(changed.clone()));
+    let touched = now.plus(5 * MINUTE);
+    store.touch(id, touch(&changed, touched)).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(store.load(id).await.unwrap().unwrap().last_seen, touched);
+}
+
+async fn a_change_of_other_details_does_not_happen(store: &dyn SessionStore, now: Timestamp) {
+    let (id, session) = detailed(store, now).await;
+    for expected in [None, Some(details(now, 1))] {
+        let outcome = store.change(id, &change(expected, details(now, 2))).await;
+        assert_eq!(outcome.unwrap(), ChangeOutcome::Differs(session.clone()));
+    }
+    assert_eq!(store.load(id).await.unwrap(), Some(session));
+}
+
+async fn what_has_ended_is_not_changed(store: &dyn SessionStore, now: Timestamp) {
+    let id = random_id();
+    let any = change(None, details(now, 0));
+    assert_eq!(
+        store.change(id, &any).await.unwrap(),
+        ChangeOutcome::Unknown
+    );
+    assert_eq!(store.load(id).await.unwrap(), None, "nothing is created");
+    let (id, _) = created(store, now).await;
+    let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
+        unreachable!("a live session is ended");
+    };
+    assert_eq!(
+        store.change(id, &any).await.unwrap(),
+        ChangeOutcome::Ended(tombstone.clone())
+    );
+    assert_eq!(store.load(id).await.unwrap(), Some(tombstone));
+}
+
+async fn of_rivals_one_changes(store: &dyn SessionStore, now: Timestamp) {
+    let (id, _) = detailed(store, now).await;
+    let rivals = (1..).take(RIVALS).map(|rival| details(now, rival));
+    let wanted: Vec<Change> = rivals
+        .map(|rival| change(Some(details(now, 0)), rival))
+        .collect();
+    let outcomes = join_all(wanted.iter().map(|wanted| store.change(id, wanted))).await;
+    let changed = outcomes
+        .iter()
+        .filter(|done| matches!(done, Ok(ChangeOutcome::Changed(_))));
+    assert_eq!(changed.count(), 1, "one of many changes it: {outcomes:?}");
+}
+
+async fn a_tombstone_has_no_refresh_token(store: &dyn SessionStore, now: Timestamp) {
+    let (id, session) = detailed(store, now).await;
+    assert!(session.details.is_some());
+    store.end(id, Ending::revoked(now)).await.unwrap();
+    let tombstone = store.load(id).await.unwrap().unwrap();
+    assert_ne!(tombstone.state, State::Live);
+    assert_eq!(tombstone.details, None);
+}

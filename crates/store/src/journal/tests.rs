@@ -1,0 +1,134 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::conformance;
+use crate::memory::MemoryStore;
+use crate::session::EndReason;
+use crate::testing::{MINUTE, START, session_of};
+
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+struct Fixture {
+    journal: JournaledStore<Arc<MemoryStore>>,
+    memory: Arc<MemoryStore>,
+    clock: ManualClock,
+    metrics: Arc<Metrics>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let clock = ManualClock::new(START);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let memory = Arc::new(MemoryStore::new(1000, Arc::new(clock.clone())));
+        let journal = JournaledStore::new(
+            Arc::clone(&memory),
+            5 * MINUTE,
+            Arc::new(clock.clone()),
+            Arc::clone(&metrics),
+        );
+        Self {
+            journal,
+            memory,
+            clock,
+            metrics,
+        }
+    }
+
+    /// A session that was ended, and that a fail-over brings back.
+    async fn come_back(&self) -> Session {
+        let session = session_of("alice", START);
+        self.journal.create(ID, &session).await.unwrap();
+        let ended = self.journal.end(ID, Ending::revoked(START)).await.unwrap();
+        let EndOutcome::Ended(tombstone) = ended else {
+            panic!("{ended:?}")
+        };
+        self.memory.put(ID, session);
+        tombstone
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_the_replay() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    let here = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(here.as_ref(), Some(&tombstone));
+    let page = fixture.journal.list(&tombstone.subject, None, 9).await;
+    assert_eq!(page.unwrap().sessions, [(ID, tombstone.clone())]);
+    let elsewhere = fixture.memory.load(ID).await.unwrap().unwrap();
+    assert_eq!(elsewhere.state, State::Live);
+    assert_eq!(fixture.journal.replay().await, Ok(1));
+    let elsewhere = fixture.memory.load(ID).await.unwrap();
+    assert_eq!(elsewhere, Some(tombstone));
+    assert_eq!(fixture.journal.replay().await, Ok(0));
+    assert_eq!(fixture.metrics.ends_replayed.get(), 1);
+}
+
+#[tokio::test]
+async fn a_second_end_of_what_came_back_is_none() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    let idle = Ending {
+        reason: EndReason::IdleTimeout,
+        ..Ending::revoked(START.plus(MINUTE))
+    };
+    let outcome = fixture.journal.end(ID, idle).await.unwrap();
+    assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
+}
+
+/// The answer to the first call was lost on the way; the second is told that it had ended.
+#[tokio::test]
+async fn an_end_whose_answer_was_lost_is_remembered_too() {
+    let fixture = Fixture::new();
+    let session = session_of("alice", START);
+    fixture.journal.create(ID, &session).await.unwrap();
+    fixture
+        .memory
+        .end(ID, Ending::revoked(START))
+        .await
+        .unwrap();
+    let ended = fixture
+        .journal
+        .end(ID, Ending::revoked(START))
+        .await
+        .unwrap();
+    assert!(matches!(ended, EndOutcome::AlreadyEnded(_)), "{ended:?}");
+    fixture.memory.put(ID, session);
+    let here = fixture.journal.load(ID).await.unwrap().unwrap();
+    assert!(matches!(here.state, State::Ended(_)));
+    assert_eq!(fixture.journal.replay().await, Ok(1));
+}
+
+/// `DEL`, `FLUSHALL`, or a copy from before the session.
+#[tokio::test]
+async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
+    let fixture = Fixture::new();
+    let tombstone = fixture.come_back().await;
+    fixture.memory.remove(ID);
+    assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
+    let here = fixture.journal.load(ID).await.unwrap();
+    assert_eq!(here.as_ref(), Some(&tombstone));
+    let session = session_of("alice", START);
+    let again = fixture.journal.create(ID, &session).await;
+    assert_eq!(again.unwrap(), Creation::Exists);
+    assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
+    // For as long as the record would have been kept, and no longer than any end is remembered here.
+    fixture.clock.advance(5 * MINUTE);
+    fixture.journal.replay().await.unwrap();
+    assert_eq!(fixture.journal.load(ID).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn it_forgets_after_a_while() {
+    let fixture = Fixture::new();
+    fixture.come_back().await;
+    fixture.clock.advance(5 * MINUTE);
+    assert_eq!(fixture.journal.replay().await, Ok(0));
+    let session = fixture.journal.load(ID).await.unwrap().unwrap();
+    assert_eq!(session.state, State::Live);
+}
+
+#[tokio::test]
+async fn passes_the_conformance_suite() {
+    let fixture = Fixture::new();
+    conformance::run(&fixture.journal, START).await;
+}

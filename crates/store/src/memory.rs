@@ -1,0 +1,441 @@
+//! The embedded store: sessions in this process's memory, for one replica and for trying things.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::mpsc;
+
+use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
+use super::revocation_rules::RevocationRules;
+use super::{
+    Batch, Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, History,
+    HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
+    SessionStore, SessionWalk, StoreError, Touch,
+};
+use crate::clock::Clock;
+use crate::events::SessionEnded;
+use crate::policy::Policies;
+use crate::revocation::RevocationRule;
+use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
+
+/// Sessions in memory; bounded, and reclaimed when their retention is over.
+///
+/// A full store refuses new sessions; it never gives up a live one.
+pub struct MemoryStore {
+    tables: RwLock<Tables>,
+    clock: Arc<dyn Clock>,
+    max_sessions: usize,
+    cut_offs: CutOffs,
+    rules: RevocationRules,
+    /// Cut-offs up to this may be forgotten, in milliseconds.
+    forget: AtomicU64,
+    history: Mutex<History>,
+}
+
+#[derive(Default)]
+struct Tables {
+    sessions: SessionMap<Session>,
+    /// Until when tombstones are kept whose credential is still presented.
+    kept: SessionMap<Timestamp>,
+    /// Each subject's sessions, in listing order.
+    subjects: BTreeSet<(Subject, Cursor)>,
+    /// When each session is to be looked at next, in both directions.
+    looks: SessionMap<Timestamp>,
+    due: BTreeSet<(Timestamp, SessionId)>,
+}
+
+impl Tables {
+    /// Sets, moves or takes away the time at which a session is to be looked at; says whether
+    /// there was one.
+    fn look(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
+        let before = match at {
+            Some(at) => self.looks.insert(id, at),
+            None => self.looks.remove(&id),
+        };
+        if let Some(before) = before {
+            self.due.remove(&(before, id));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, id));
+        }
+        before.is_some()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store for at most `max_sessions`, which forgets by `clock`.
+    #[must_use]
+    pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            tables: RwLock::default(),
+            clock,
+            max_sessions,
+            cut_offs: CutOffs::new(MAX_CUT_OFFS),
+            rules: RevocationRules::new(),
+            forget: AtomicU64::new(0),
+            history: Mutex::default(),
+        }
+    }
+
+    /// The same store, which takes the place of one that was lost at `at`: that of an earlier process.
+    #[must_use]
+    pub fn after_loss(self, at: Timestamp) -> Self {
+        self.history.lock().note_loss(at);
+        self
+    }
+
+    /// How many records it holds, tombstones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tables.read().sessions.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts a record where another one may be, as a fail-over of a store does that loses writes.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn put(&self, id: SessionId, session: Session) {
+        self.tables.write().sessions.insert(id, session);
+    }
+
+    /// Loses a record, as `DEL` does.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn remove(&self, id: SessionId) {
+        self.tables.write().sessions.remove(&id);
+    }
+
+    /// Loses everything, as `FLUSHALL` does, and notices it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn lose_all(&self, at: Timestamp) {
+        *self.tables.write() = Tables::default();
+        self.history.lock().note_loss(at);
+    }
+
+    /// Ends a session as a process does that dies before it has told the end.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn end_quietly(&self, id: SessionId, ending: Ending) {
+        let ended = self.end(id, ending).await;
+        assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
+    }
+
+    /// Forgets every record whose retention is over, and says how many those were. Takes time in
+    /// proportion to all sessions; called from time to time, and when the store is full.
+    pub fn reclaim(&self) -> usize {
+        let now = self.clock.now();
+        let forget = self.forget.load(Ordering::Relaxed);
+        self.cut_offs.forget(Timestamp::from_millis(forget));
+        self.rules.forget(Timestamp::from_millis(forget));
+        let mut tables = self.tables.write();
+        let before = tables.sessions.len();
+        let Tables {
+            sessions,
+            subjects,
+            kept,
+            ..
+        } = &mut *tables;
+        kept.retain(|_, until| now < *until);
+        sessions.retain(|id, session| now < session.expires() || kept.contains_key(id));
+        subjects.retain(|(_, place)| sessions.contains_key(&place.id));
+        before - sessions.len()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MemoryStore {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.recall(id))
+    }
+
+    fn recall(&self, id: SessionId) -> Option<Session> {
+        self.tables.read().sessions.get(&id).cloned()
+    }
+
+    fn note(&self, id: SessionId, touch: Touch) -> bool {
+        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
+            session.touch(touch.at);
+        }
+        true
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        if self.len() >= self.max_sessions && self.reclaim() == 0 {
+            return Err(StoreError::Full(self.max_sessions));
+        }
+        let mut tables = self.tables.write();
+        // Another task may have taken the room that was there a moment ago.
+        if tables.sessions.len() >= self.max_sessions {
+            return Err(StoreError::Full(self.max_sessions));
+        }
+        if tables.sessions.contains_key(&id) {
+            return Ok(Creation::Exists);
+        }
+        tables.sessions.insert(id, session.clone());
+        let place = (session.subject.clone(), Cursor::of(id, session));
+        tables.subjects.insert(place);
+        Ok(Creation::Created)
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.note(id, touch);
+        Ok(())
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        let mut tables = self.tables.write();
+        let Some(session) = tables.sessions.get_mut(&id) else {
+            return Ok(EndOutcome::Unknown);
+        };
+        if session.state != State::Live {
+            return Ok(EndOutcome::AlreadyEnded(session.clone()));
+        }
+        if ending
+            .unless_touched_since
+            .is_some_and(|seen| seen != session.last_seen)
+        {
+            return Ok(EndOutcome::Touched(session.clone()));
+        }
+        session.end(ending.reason, ending.at);
+        Ok(EndOutcome::Ended(session.clone()))
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        let ended = |session: &Session| session.state != State::Live;
+        if tables.sessions.get(&id).is_some_and(ended) {
+            let kept = tables.kept.entry(id).or_insert(until);
+            *kept = until.max(*kept);
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        let mut tables = self.tables.write();
+        let is_same = tables
+            .sessions
+            .get(&id)
+            .is_some_and(|known| known.is_same_sign_in(session));
+        if is_same {
+            tables.sessions.remove(&id);
+            let place = (session.subject.clone(), Cursor::of(id, session));
+            tables.subjects.remove(&place);
+            tables.look(id, None);
+        }
+        Ok(is_same)
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        let mut tables = self.tables.write();
+        let Some(session) = tables.sessions.get_mut(&id) else {
+            return Ok(ChangeOutcome::Unknown);
+        };
+        let outcome = change.of(session.clone());
+        if let ChangeOutcome::Changed(changed) = &outcome {
+            session.clone_from(changed);
+        }
+        Ok(outcome)
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        let mut tables = self.tables.write();
+        Ok(tables.sessions.get_mut(&id).map(|session| {
+            session.age(by);
+            session.clone()
+        }))
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let tables = self.tables.read();
+        let start = match after {
+            Some(place) => Bound::Excluded((subject.clone(), place)),
+            None => Bound::Included((subject.clone(), Cursor::FIRST)),
+        };
+        let mut places = tables
+            .subjects
+            .range((start, Bound::Unbounded))
+            .take_while(|(whose, _)| whose == subject)
+            .map(|(_, place)| *place);
+        let page: Vec<Cursor> = places.by_ref().take(limit).collect();
+        let next = places.next().and(page.last().copied());
+        let sessions = page
+            .iter()
+            .filter_map(|place| Some((place.id, tables.sessions.get(&place.id)?.clone())))
+            .collect();
+        Ok(Page { sessions, next })
+    }
+
+    async fn confirm(&self, _: SessionId) -> Result<Replication, StoreError> {
+        Ok(Replication::default())
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl DeadlineQueue for MemoryStore {
+    async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        if !tables.looks.contains_key(&id) {
+            tables.look(id, Some(at));
+        }
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut tables = self.tables.write();
+        let due = tables.due.iter().take_while(|(at, _)| *at <= now);
+        let claimed: Vec<SessionId> = due.take(limit).map(|(_, id)| *id).collect();
+        for id in &claimed {
+            tables.look(*id, Some(until));
+        }
+        Ok(claimed)
+    }
+
+    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let tables = self.tables.read();
+        Ok(tables.due.iter().take(limit).map(|(_, id)| *id).collect())
+    }
+
+    async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        if tables.looks.contains_key(&id) {
+            tables.look(id, Some(at));
+        }
+        Ok(())
+    }
+
+    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+        let mut tables = self.tables.write();
+        let live = tables.sessions.iter().filter_map(|(id, session)| {
+            let deadline = policies.deadline(session);
+            let later = tables.looks.get(id).is_some_and(|at| *at > deadline);
+            (session.state == State::Live && later).then_some((*id, deadline))
+        });
+        let late: Vec<(SessionId, Timestamp)> = live.collect();
+        for (id, deadline) in late {
+            tables.look(id, Some(deadline));
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, id: SessionId, _: Option<&SessionEnded>) -> Result<bool, StoreError> {
+        Ok(self.tables.write().look(id, None))
+    }
+}
+
+#[async_trait]
+impl NotBefore for MemoryStore {
+    async fn set_not_before(
+        &self,
+        subject: &Subject,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> Result<Replication, StoreError> {
+        self.cut_offs.raise(subject_name(subject), at);
+        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        Ok(Replication::default())
+    }
+
+    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.known_not_before(subject))
+    }
+
+    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
+        self.cut_offs.of(subject)
+    }
+
+    async fn add_rule(
+        &self,
+        rule: &RevocationRule,
+        forget: Timestamp,
+    ) -> Result<RuleAdded, StoreError> {
+        self.rules.forget(forget);
+        if !self.rules.has_room_for(rule) {
+            return Ok(RuleAdded::TooMany);
+        }
+        self.rules.add([rule.clone()]);
+        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        Ok(RuleAdded::Added {
+            change: None,
+            replication: Replication::default(),
+        })
+    }
+
+    fn rules(&self) -> Arc<Vec<RevocationRule>> {
+        self.rules.all()
+    }
+
+    fn is_ended_by_rule(&self, session: &Session) -> bool {
+        self.rules.ends(session)
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            entries: self.cut_offs.len(),
+            max: self.cut_offs.max(),
+        }
+    }
+}
+
+#[async_trait]
+impl HistoryStore for MemoryStore {
+    async fn history(&self, _: SessionId) -> Result<History, StoreError> {
+        Ok(self.history.lock().clone())
+    }
+
+    async fn note_limits(
+        &self,
+        limits: &LimitsOfSources,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.history.lock().note_limits(limits, now);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionWalk for MemoryStore {
+    async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
+        /// How many records are copied under the lock.
+        const BATCH: usize = 1000;
+        let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
+        for ids in ids.chunks(BATCH) {
+            let sessions = {
+                let tables = self.tables.read();
+                let known = |id: &SessionId| Some((*id, tables.sessions.get(id)?.clone()));
+                ids.iter().filter_map(known).collect()
+            };
+            let batch = Batch {
+                sessions,
+                unreadable: 0,
+            };
+            if batches.send(batch).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,490 @@
+//! Sessions in Redis 7.0 or newer, or Valkey.
+//!
+//! A check is plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` when
+//! a touch is written. The last activity lives in the key's own expiry
+//! (`last_seen = PEXPIRETIME - retention`), so a touch is monotonic, idempotent and can neither
+//! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
+
+mod connect;
+mod cut_off_log;
+mod ends;
+mod follow_cut_offs;
+mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+mod generation;
+mod hasten;
+mod heal;
+mod history;
+mod index;
+mod info;
+mod keys;
+mod link;
+mod message;
+mod migrate;
+mod not_before;
+mod open;
+mod queue;
+mod record;
+mod replication;
+mod request;
+mod reseal;
+mod rule;
+mod scan;
+mod script;
+mod sealed_value;
+mod sentinel;
+mod settings;
+mod timekeeping;
+mod upkeep;
+mod walk;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{FromRedisValue, RedisError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
+};
+use crate::clock::{Accepted, Clock, StoreClock};
+use crate::credential::KeyRing;
+use crate::live::Live;
+use crate::session::{Session, SessionId, State, Subject, Timestamp};
+
+pub use migrate::{Migration, Progress, Schema};
+pub use open::ConnectError;
+pub use reseal::SealCount;
+pub use script::ScriptTexts;
+pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
+
+use format::Upgrade;
+use generation::Generation;
+use keys::Keys;
+use link::{Link, Prepare};
+use request::Request;
+use script::{Replacement, Scripts};
+use timekeeping::Timekeeping;
+use wire::Wire;
+
+/// How often a change is tried again when the record changed in between.
+const ATTEMPTS: usize = 5;
+/// What the script answers that replaces a record, where it could tell nobody.
+const REPLACED_UNTOLD: u8 = 2;
+/// The most time for one operation that nobody waits for.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
+pub struct RedisStore {
+    link: Arc<Link>,
+    /// A connection for what waits on replicas, made when it is first needed: the others must not
+    /// wait behind it.
+    waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
+    keys: Arc<Keys>,
+    key_ring: Live<KeyRing>,
+    upgrade: Arc<Upgrade>,
+    scripts: Arc<Scripts>,
+    not_before: Arc<not_before::LocalCopy>,
+    generation: Arc<Generation>,
+    /// Whether the process answers checks; a command of the command line does not.
+    serves: bool,
+    /// The most time for one operation, waiting for a connection included.
+    budget: Duration,
+}
+
+/// A record as it stands in Redis.
+struct Stored {
+    session: Session,
+    bytes: Vec<u8>,
+    expiry: Timestamp,
+}
+
+impl RedisStore {
+    /// A store on the servers that `settings` name. Nothing works until [`RedisStore::run`] runs;
+    /// it keeps `clock` at the time of all replicas. What is kept is encrypted with `key_ring`.
+    #[must_use]
+    pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
+        let max_cut_offs = settings.max_cut_offs;
+        let keys = Keys::new(&settings.prefix);
+        let is_cluster = matches!(settings.topology, Topology::Cluster(_));
+        let scripts = settings.scripts;
+        let generation = Generation::new(
+            Arc::clone(&clock),
+            key_ring.clone(),
+            &keys,
+            is_cluster,
+            scripts.swap,
+        );
+        let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys, scripts.swap);
+        Self {
+            generation: Arc::new(generation),
+            serves: true,
+            keys: Arc::new(keys),
+            key_ring,
+            upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
+            budget: settings.command_timeout,
+            link: Arc::new(Link::new(settings, timekeeping)),
+            waiting: Arc::default(),
+            scripts: Arc::new(Scripts::new(&scripts)),
+            not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
+        }
+    }
+
+    /// The same store, for a command that answers no checks: it does not judge whether data was lost.
+    #[must_use]
+    pub fn for_command(mut self) -> Self {
+        self.serves = false;
+        self
+    }
+
+    /// The same store, for work in the background that nobody waits for.
+    fn background(&self) -> Self {
+        Self {
+            link: Arc::clone(&self.link),
+            waiting: Arc::clone(&self.waiting),
+            keys: Arc::clone(&self.keys),
+            key_ring: self.key_ring.clone(),
+            upgrade: Arc::clone(&self.upgrade),
+            scripts: Arc::clone(&self.scripts),
+            not_before: Arc::clone(&self.not_before),
+            generation: Arc::clone(&self.generation),
+            serves: self.serves,
+            budget: self.budget.max(BACKGROUND_TIMEOUT),
+        }
+    }
+
+    /// Applies an operator's word on the clocks, on all replicas; `false` while the clocks are being
+    /// compared, which takes a few seconds, or where another replica wrote at the same time.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store could not keep it.
+    pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
+        let mut wire = self.link.wire(BACKGROUND_TIMEOUT).await?;
+        let accepting = self.link.timekeeping().accept(&mut wire, accepted);
+        match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
+            Ok(accepted) => Ok(accepted?),
+            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+        }
+    }
+
+    /// The time that all replicas agree on.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<StoreClock> {
+        self.link.clock()
+    }
+
+    /// Keeps the connection, until stopped.
+    ///
+    /// # Errors
+    /// [`ConnectError::NewerSchema`] when the records were written by a newer program. Everything
+    /// else is tried again for ever.
+    pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
+        self.link.run(stop, self).await
+    }
+
+    /// Sends a request once, within the time for one operation.
+    async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.link.once(self.budget, request).await
+    }
+
+    /// Sends a request that may be repeated, within the time for one operation.
+    async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
+        self.link.repeat(self.budget, request).await
+    }
+
+    /// Reads a record with its expiry. The expiry is asked for first: if the session ends in
+    /// between, the record says so.
+    async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
+        let key = self.keys.session(id);
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("PEXPIRETIME").arg(&key).get(&key);
+        let (expiry, bytes): (i64, Option<Vec<u8>>) = self.repeat(&pipeline).await?;
+        let stored = stored(expiry, bytes, |bytes, expiry| {
+            let key_ring = self.key_ring.current();
+            record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
+        });
+        if matches!(&stored, Err(error) if *error == record::MISPLACED) {
+            tracing::error!(
+                "Redis answered with another session's record: the connection is given up"
+            );
+            self.link.distrust();
+        }
+        stored
+    }
+
+    /// Replaces a record that was read; says whether it was still the same.
+    async fn replace(
+        &self,
+        id: SessionId,
+        stored: &Stored,
+        even_if_touched: bool,
+        session: &Session,
+    ) -> Result<bool, StoreError> {
+        let (key, session) = (self.keys.session(id), self.fitted(session));
+        let record = self.encode(id, &session)?;
+        let changed = ends::Message::End(id, self.clock().now());
+        let replacement = Replacement {
+            key: &key,
+            expected: &stored.bytes,
+            expected_expiry: (!even_if_touched).then_some(stored.expiry),
+            record: &record,
+            expiry: self.expiry(&session),
+            channel: &self.keys.ends(),
+            message: &changed.encode(),
+        };
+        let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
+        if replaced == REPLACED_UNTOLD {
+            tracing::debug!("Redis does not allow to tell of an end: others hear of it late");
+        }
+        Ok(replaced != 0)
+    }
+}
+
+impl RedisStore {
+    /// The session as it can be written now.
+    fn fitted(&self, session: &Session) -> Session {
+        record::fitted(session, self.upgrade.format())
+    }
+
+    /// The record of a session that is fitted.
+    fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
+        // The upgrade can go on between the two: a session without a margin can be sealed, too.
+        let format = match session.margin.is_zero() {
+            true => self.upgrade.format(),
+            false => format::Format::Sealed,
+        };
+        record::encode(id, session, format, &self.key_ring.current())
+    }
+
+    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. The
+    /// expiry of a tombstone is converted to the clock of Redis, which deletes it.
+    fn expiry(&self, session: &Session) -> Timestamp {
+        match session.state {
+            State::Live => session.kept_until(),
+            // A wrong answer of Redis must not shorten that.
+            State::Ended(_) => self
+                .clock()
+                .at_store(session.expires())
+                .max(session.expires()),
+        }
+    }
+}
+
+impl Prepare for RedisStore {
+    async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
+        self.check_schema(wire).await
+    }
+
+    async fn begin(&self, wire: Wire) -> Result<(), ConnectError> {
+        self.look_for_loss(wire).await
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        let text = error.to_string();
+        // In the answers to a pipeline, too.
+        let full = error
+            .into_server_errors()
+            .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
+        if full {
+            Self::OutOfMemory(text)
+        } else {
+            Self::Unavailable(text)
+        }
+    }
+}
+
+/// Puts together what `PEXPIRETIME` and `GET` answered.
+fn stored(
+    expiry: i64,
+    bytes: Option<Vec<u8>>,
+    decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
+) -> Result<Option<Stored>, StoreError> {
+    /// What `PEXPIRETIME` says of a key that does not exist.
+    const MISSING: i64 = -2;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if expiry == MISSING {
+        // Created between the two commands; it was not there when we asked.
+        return Ok(None);
+    }
+    let expiry = u64::try_from(expiry)
+        .map(Timestamp::from_millis)
+        .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
+    let session = decode(&bytes, expiry)?;
+    Ok(Some(Stored {
+        session,
+        bytes,
+        expiry,
+    }))
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let session = self.read(id).await?.map(|stored| stored.session);
+        if let Some(session) = &session {
+            self.learn_cut_offs(session).await?;
+        }
+        Ok(session)
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.learn_cut_offs(session).await?;
+        // First the index, so that no session exists that it does not know; a place in it for a
+        // session that was not made after all is given up when somebody looks.
+        self.put_into_index(id, session).await?;
+        let session = self.fitted(session);
+        let mut keep = redis::cmd("SET");
+        keep.arg(self.keys.session(id))
+            .arg(self.encode(id, &session)?);
+        keep.arg("NX")
+            .arg("PXAT")
+            .arg(self.expiry(&session).as_millis());
+        let created: Option<String> = self.once(&keep).await?;
+        Ok(if created.is_some() {
+            Creation::Created
+        } else {
+            Creation::Exists
+        })
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        let mut prolong = redis::cmd("PEXPIREAT");
+        prolong
+            .arg(self.keys.session(id))
+            .arg(touch.at.plus(touch.retention).as_millis())
+            .arg("GT");
+        self.repeat(&prolong).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.read(id).await? else {
+                return Ok(EndOutcome::Unknown);
+            };
+            let mut session = stored.session.clone();
+            if session.state != State::Live {
+                return Ok(EndOutcome::AlreadyEnded(session));
+            }
+            if ending
+                .unless_touched_since
+                .is_some_and(|seen| seen != session.last_seen)
+            {
+                return Ok(EndOutcome::Touched(session));
+            }
+            session.end(ending.reason, ending.at);
+            let even_if_touched = ending.unless_touched_since.is_none();
+            if self.replace(id, &stored, even_if_touched, &session).await? {
+                return Ok(EndOutcome::Ended(session));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        let Some(stored) = self.read(id).await? else {
+            return Ok(());
+        };
+        if stored.session.state == State::Live {
+            return Ok(());
+        }
+        // Only forward, as an activity: it can neither create a key nor shorten what is kept.
+        let mut prolong = redis::cmd("PEXPIREAT");
+        prolong
+            .arg(self.keys.session(id))
+            .arg(self.clock().at_store(until).max(until).as_millis())
+            .arg("GT");
+        self.repeat(&prolong).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        let Some(stored) = self.read(id).await? else {
+            return Ok(false);
+        };
+        if !stored.session.is_same_sign_in(&self.fitted(session)) {
+            return Ok(false);
+        }
+        let mut withdraw = self.scripts.withdraw.key(self.keys.session(id));
+        withdraw
+            .arg(&stored.bytes)
+            .arg(self.keys.ends())
+            .arg(ends::Message::End(id, self.clock().now()).encode());
+        self.once(&withdraw).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.read(id).await? else {
+                return Ok(ChangeOutcome::Unknown);
+            };
+            let changed = match change.of(stored.session.clone()) {
+                ChangeOutcome::Changed(changed) => self.fitted(&changed),
+                outcome => return Ok(outcome),
+            };
+            // With the expiry as read: a touch in between must not be undone.
+            if self.replace(id, &stored, false, &changed).await? {
+                return Ok(ChangeOutcome::Changed(changed));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some(stored) = self.read(id).await? else {
+                return Ok(None);
+            };
+            let mut session = stored.session.clone();
+            session.age(by);
+            if self.replace(id, &stored, false, &session).await? {
+                return Ok(Some(session));
+            }
+        }
+        Err(StoreError::Contended)
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.page_of(subject, after, limit).await
+    }
+
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        Ok(self.replication_of(id).await)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        if self.link.is_cluster() {
+            // While one server of many is away this process is still of use for the others.
+            let wire = self.link.wire(self.budget).await?;
+            return if self.link.anybody_answers(&wire).await {
+                Ok(())
+            } else {
+                let nobody = "no server of the cluster answers".to_owned();
+                Err(StoreError::Unavailable(nobody))
+            };
+        }
+        // Any key will do: this one is in every Redis that is in use.
+        let mut ask = redis::cmd("GET");
+        ask.arg(self.keys.schema());
+        self.once(&ask).await
+    }
+
+    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.link.incarnation())
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.leave_whole().await;
+        Ok(())
+    }
+}

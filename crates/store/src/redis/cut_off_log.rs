@@ -1,0 +1,263 @@
+//! How a replica follows the cut-offs in Redis: it reads what has changed, and the whole set, in pages, only at its
+//! start and where the log has a gap. No I/O here.
+
+use crate::cut_offs::{CutOffs, Name};
+use crate::session::Timestamp;
+
+/// Scores from here on are rules, `migrations/0011_rule.lua` adds them.
+pub(super) const RULES: u64 = 1 << 51;
+/// Scores from here on are changes: this plus the number of the change.
+pub(super) const LOG: u64 = 1 << 52;
+/// The epoch of a set is this plus a random number below 2^32.
+pub(super) const EPOCH: u64 = 1 << 50;
+/// The most entries of one answer, so that no command of Redis takes long.
+pub(super) const PAGE: usize = 1000;
+
+/// A member of the set with its score.
+pub(super) type Member = (Vec<u8>, u64);
+
+/// A change in the log.
+struct Change {
+    number: u64,
+    /// The number of the change before.
+    previous: u64,
+    /// `None` for a change of the rules, which are read each time.
+    cut_off: Option<(Name, Timestamp)>,
+}
+
+impl Change {
+    /// `None` for a member of another program.
+    fn parse((member, score): &Member) -> Option<Self> {
+        let number = score.checked_sub(LOG)?;
+        let digits = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+        let cut_off = member.split_first_chunk::<16>().and_then(|(name, rest)| {
+            let colon = memchr::memchr(b':', rest)?;
+            let (at, previous) = (digits(&rest[..colon])?, digits(&rest[colon + 1..])?);
+            Some((previous, (*name, Timestamp::from_millis(at))))
+        });
+        if let Some((previous, cut_off)) = cut_off {
+            return Some(Self {
+                number,
+                previous,
+                cut_off: Some(cut_off),
+            });
+        }
+        let previous = digits(member.strip_prefix(b"rules:")?)?;
+        Some(Self {
+            number,
+            previous,
+            cut_off: None,
+        })
+    }
+}
+
+/// What a set says about its changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The number of the last change; 0 where there is none.
+    pub(super) last: u64,
+    /// The epoch; `None` where only the version before has written.
+    pub(super) epoch: Option<u64>,
+}
+
+/// How far a replica has read.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The epoch of the set that was read.
+    epoch: Option<u64>,
+    /// The last change that was read; `None` before the first answer.
+    number: Option<u64>,
+    /// The next page of the whole set, while that is read.
+    page: Option<PageRequest>,
+    /// Changes were missed since the reading of the whole set began: it begins again.
+    again: bool,
+    /// Whether the rules may have changed since this was last looked at.
+    pub(super) rules_changed: bool,
+    /// How often the whole set was read to its end.
+    pub(super) whole_reads: u64,
+}
+
+/// A page of the whole set: so many members from this score on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PageRequest {
+    pub(super) from: u64,
+    pub(super) size: usize,
+}
+
+const FIRST_PAGE: PageRequest = PageRequest {
+    from: 0,
+    size: PAGE,
+};
+
+impl Progress {
+    /// The score from which on the log is to be read.
+    pub(super) fn log_from(&self) -> u64 {
+        LOG + self.number.map_or(0, |number| number + 1)
+    }
+
+    /// The page of the whole set that is to be read.
+    pub(super) const fn page(&self) -> Option<PageRequest> {
+        self.page
+    }
+
+    /// The last change that was read, where nothing before it is missing.
+    pub(super) fn complete_to(&self) -> Option<u64> {
+        self.number.filter(|_| self.page.is_none())
+    }
+
+    /// The store may be another than before: the whole set is read again.
+    pub(super) fn distrust(&mut self) {
+        self.number = None;
+        self.page = None;
+        self.again = false;
+    }
+
+    /// Takes the head of the set, and the log that was read after it; says whether all of the log was read.
+    pub(super) fn changes(&mut self, head: Head, log: &[Member], table: &CutOffs) -> bool {
+        let last = head.last;
+        let before = std::mem::replace(&mut self.epoch, head.epoch);
+        // An empty set gets its epoch with its first change.
+        let same = before == head.epoch || (before.is_none() && self.number == Some(0));
+        let Some(mut number) = self.number else {
+            self.number = Some(last);
+            self.page = (last > 0).then_some(FIRST_PAGE);
+            return true;
+        };
+        // The counter only grows. If it did not, or the epoch is another, changes were lost.
+        let lost = last < number || !same;
+        let mut gap = lost;
+        for change in log {
+            let Some(change) = Change::parse(change) else {
+                gap = true;
+                continue;
+            };
+            gap |= change.previous != number;
+            number = change.number;
+            match change.cut_off {
+                Some((name, at)) => table.raise(name, at),
+                None => self.rules_changed = true,
+            }
+        }
+        let all = log.len() < PAGE;
+        // A replica of the version before counts its changes and does not log them.
+        gap |= all && number < last;
+        self.number = Some(match (lost, all) {
+            (true, _) => last,
+            (false, true) => number.max(last),
+            (false, false) => number,
+        });
+        if gap {
+            match self.page {
+                Some(_) => self.again = true,
+                None => self.page = Some(FIRST_PAGE),
+            }
+        }
+        all
+    }
+
+    /// Takes a page of the whole set.
+    pub(super) fn take_page(&mut self, asked: PageRequest, members: &[Member], table: &CutOffs) {
+        for (member, score) in members {
+            if let Ok(name) = Name::try_from(member.as_slice()) {
+                table.raise(name, Timestamp::from_millis(*score));
+            }
+        }
+        let last = members.last().map(|(_, score)| *score);
+        self.page = match last {
+            Some(last) if members.len() >= asked.size => Some(if last > asked.from {
+                PageRequest {
+                    from: last,
+                    size: PAGE,
+                }
+            } else {
+                // All of one millisecond: the same again, and more.
+                PageRequest {
+                    from: last,
+                    size: asked.size * 2,
+                }
+            }),
+            _ => {
+                self.whole_reads += 1;
+                self.rules_changed = true;
+                std::mem::take(&mut self.again).then_some(FIRST_PAGE)
+            }
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cut_offs::subject_name;
+    use crate::session::Subject;
+
+    fn alice() -> Subject {
+        Subject::new("alice").unwrap()
+    }
+
+    fn logged(number: u64, previous: u64, at: u64) -> Member {
+        let text = format!("{at}:{previous}");
+        let member = [&subject_name(&alice())[..], text.as_bytes()].concat();
+        (member, LOG + number)
+    }
+
+    fn head(last: u64) -> Head {
+        Head {
+            last,
+            epoch: Some(EPOCH),
+        }
+    }
+
+    #[test]
+    fn a_gap_in_the_log_asks_for_the_whole_set_and_an_unbroken_log_does_not() {
+        let (table, mut progress) = (CutOffs::new(10), Progress::default());
+        assert!(progress.changes(Head::default(), &[], &table));
+        assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
+        progress.changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
+        assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
+        assert_eq!(table.of(&alice()), Some(Timestamp::from_millis(2)));
+        // One of the version before counted, and did not log.
+        progress.changes(head(12), &[], &table);
+        assert_eq!(
+            (progress.page(), progress.complete_to()),
+            (Some(FIRST_PAGE), None)
+        );
+        assert_eq!(progress.log_from(), LOG + 13);
+        // Another one while the whole set is read: it is read once more.
+        progress.changes(head(20), &[logged(20, 15, 3)], &table);
+        progress.take_page(FIRST_PAGE, &[], &table);
+        assert_eq!(progress.page(), Some(FIRST_PAGE));
+        progress.changes(head(20), &[], &table);
+        progress.take_page(FIRST_PAGE, &[], &table);
+        assert_eq!((progress.page(), progress.complete_to()), (None, Some(20)));
+        // The number went back: a fail-over.
+        progress.changes(head(19), &[], &table);
+        assert_eq!(
+            (progress.page(), progress.log_from()),
+            (Some(FIRST_PAGE), LOG + 20)
+        );
+        assert_eq!(progress.whole_reads, 2);
+        progress.take_page(FIRST_PAGE, &[], &table);
+        assert_eq!(progress.complete_to(), Some(19));
+        // The same number, of a set that was lost and begun again.
+        let other = Head {
+            epoch: Some(EPOCH + 1),
+            ..head(19)
+        };
+        progress.changes(other, &[], &table);
+        assert_eq!(progress.page(), Some(FIRST_PAGE));
+    }
+
+    #[test]
+    fn a_change_of_rules_is_noticed() {
+        let (table, mut progress) = (CutOffs::new(10), Progress::default());
+        progress.changes(head(0), &[], &table);
+        assert!(!progress.rules_changed);
+        progress.changes(
+            head(1_800_000_000_001),
+            &[(b"rules:0".to_vec(), LOG + 1_800_000_000_001)],
+            &table,
+        );
+        assert!(progress.rules_changed && progress.page().is_none());
+    }
+}

@@ -1,0 +1,112 @@
+//! What must hold of bytes that Redis sends, for the fuzz targets.
+
+use std::sync::LazyLock;
+
+use super::format::Format;
+use super::rule::Parsed;
+use super::{cut_off_log, ends, info, record, rule, stored};
+use crate::credential::{KeyRing, SealedFor, SigningKey};
+use crate::cut_offs::CutOffs;
+use crate::session::{SessionId, State, Timestamp};
+
+const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
+
+/// A key that everybody knows.
+static KEY_RING: LazyLock<Option<KeyRing>> = LazyLock::new(|| {
+    let key = SigningKey::parse(&"A".repeat(43)).ok()?;
+    KeyRing::new(vec![key]).ok()
+});
+
+/// The key's expiry, and the record: as it is, and as the content of a sealed one. One that can be read can be written
+/// again, and is read the same then.
+pub fn record(data: &[u8]) {
+    let (Some((expiry, bytes)), Some(key_ring)) = (data.split_first_chunk(), &*KEY_RING) else {
+        return;
+    };
+    let expiry = Timestamp::from_millis(u64::from_be_bytes(*expiry));
+    one_record(bytes, expiry, Format::Plain, key_ring);
+    let of = SealedFor {
+        purpose: "record 3",
+        name: ID.as_bytes(),
+    };
+    let sealed = key_ring.encrypt(of, b"\x0301", bytes);
+    one_record(
+        &sealed.unwrap_or_default(),
+        expiry,
+        Format::Sealed,
+        key_ring,
+    );
+}
+
+fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRing) {
+    let decode = |id, bytes: &[u8]| record::decode(id, bytes, expiry, true, key_ring);
+    let Ok(session) = decode(ID, bytes) else {
+        return;
+    };
+    let again = record::encode(ID, &session, format, key_ring);
+    assert_eq!(
+        decode(ID, &again.unwrap_or_default()).as_ref(),
+        Ok(&session)
+    );
+    let other = SessionId::from_bytes(*b"fedcba9876543210");
+    let version = record::version(bytes);
+    assert!(version == Some(1) || decode(other, bytes).is_err());
+    assert!(record::decode(ID, bytes, expiry, false, key_ring).is_err() || version == Some(3));
+    if session.state == State::Live {
+        assert!(session.last_seen <= expiry);
+    }
+}
+
+/// A message on the channel on which ends are told.
+pub fn message(data: &[u8]) {
+    if let Some(message) = ends::Message::decode(data) {
+        assert_eq!(ends::Message::decode(&message.encode()), Some(message));
+    }
+}
+
+/// What a server answers to a question for a session, in either version of its protocol.
+pub fn reply(data: &[u8]) {
+    let Ok(value) = redis::parse_redis_value(data) else {
+        return;
+    };
+    if let Ok(text) = redis::from_redis_value_ref::<String>(&value) {
+        let _ = info::advice(&text, false);
+        let _ = info::advice(&text, true);
+    }
+    if let Ok(members) = redis::from_redis_value_ref::<Vec<cut_off_log::Member>>(&value) {
+        let table = CutOffs::new(100);
+        let head = |last| cut_off_log::Head { last, epoch: None };
+        let mut progress = cut_off_log::Progress::default();
+        progress.changes(head(1), &[], &table);
+        progress.changes(head(2), &members, &table);
+        if let Some(page) = progress.page() {
+            progress.take_page(page, &members, &table);
+        }
+        members.iter().for_each(one_member);
+    }
+    let answer = redis::from_redis_value::<(i64, Option<Vec<u8>>)>(value);
+    if let Ok((expiry, bytes)) = answer {
+        let missing = bytes.is_none();
+        let Some(key_ring) = &*KEY_RING else { return };
+        let decode = |bytes: &[u8], expiry| record::decode(ID, bytes, expiry, true, key_ring);
+        if let Ok(found) = stored(expiry, bytes, decode) {
+            assert!(found.is_none() || (!missing && expiry >= 0));
+        }
+    }
+}
+
+/// A member that is a rule is the same rule when it is written again, in either form.
+fn one_member(member: &cut_off_log::Member) {
+    const KEY: &[u8] = b"curfew:not-before";
+    let Some(key_ring) = &*KEY_RING else { return };
+    let Parsed::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
+        return;
+    };
+    for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
+        let again = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
+        assert_eq!(
+            rule::parse(&(again, member.1), KEY, key_ring),
+            Parsed::Rule(rule.clone(), is_current)
+        );
+    }
+}

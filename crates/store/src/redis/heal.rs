@@ -1,0 +1,85 @@
+//! What is kept beside the records (subject indexes, the deadline queue) made whole again: after a
+//! fail-over it may lack what was written last.
+
+use futures_util::future::join_all;
+
+use super::scan::{self, Walk};
+use super::{RedisStore, Stored};
+use crate::policy::Policies;
+use crate::session::{SessionId, State};
+use crate::{DeadlineQueue, StoreError};
+
+/// How long one process may be at it before another begins as well, in milliseconds.
+const LEASE_MILLIS: u64 = 60_000;
+
+impl RedisStore {
+    /// Makes the indexes whole, unless they were on these very primaries. Says whether they are
+    /// whole now; `false` while another process is at it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it has to be tried again.
+    pub(super) async fn heal(&self, policies: &Policies) -> Result<bool, StoreError> {
+        let (healed, healing) = (self.keys.progress("healed"), self.keys.progress("healing"));
+        let primaries = self.link.primaries().join(",");
+        let whole_on: Option<String> = self.repeat(redis::cmd("GET").arg(&healed)).await?;
+        if whole_on.as_deref() == Some(&primaries) {
+            return Ok(true);
+        }
+        let mut lease = redis::cmd("SET");
+        lease
+            .arg(&healing)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
+        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+            return Ok(false);
+        }
+        let mended = self.walk_and_mend(policies).await?;
+        self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries))
+            .await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&healing)).await?;
+        tracing::info!(mended, "subject indexes and the deadline queue are whole");
+        Ok(true)
+    }
+
+    /// Puts every session into the queue and its subject's index where it is missing there; says
+    /// how many were missing in the queue.
+    async fn walk_and_mend(&self, policies: &Policies) -> Result<usize, StoreError> {
+        let mut wire = self.link.wire(self.budget).await?;
+        let mut mended = 0;
+        for server in scan::servers(&mut wire).await? {
+            let mut walk = Walk::new(wire.clone(), &self.keys, &server, None);
+            while let Some(batch) = walk.next().await? {
+                let mending = batch.sessions.into_iter().map(|id| self.mend(id, policies));
+                for outcome in join_all(mending).await {
+                    match outcome {
+                        Ok(missing) => mended += usize::from(missing),
+                        // A record that can't be read keeps no other from being looked at.
+                        Err(StoreError::Unreadable(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Puts one session into the queue and the index; says whether the queue did not have it.
+    async fn mend(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
+        let Some(Stored { session, .. }) = self.read(id).await? else {
+            return Ok(false);
+        };
+        self.keep_in_index(id, &session).await?;
+        if session.state != State::Live {
+            return Ok(false);
+        }
+        let mut ask = redis::cmd("ZSCORE");
+        ask.arg(self.keys.queue()).arg(id.as_bytes());
+        let known: Option<u64> = self.repeat(&ask).await?;
+        if known.is_none() {
+            self.enqueue(id, policies.deadline(&session)).await?;
+        }
+        Ok(known.is_none())
+    }
+}

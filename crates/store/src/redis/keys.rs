@@ -1,0 +1,118 @@
+use crate::cut_offs::subject_name;
+use crate::session::{SessionId, Subject};
+
+/// The names of Curfew's keys in Redis, all under one prefix.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: Vec<u8>,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self {
+            prefix: prefix.as_bytes().to_vec(),
+        }
+    }
+
+    /// A session's record: `{prefix}s:` and the 16 bytes of its name.
+    pub(super) fn session(&self, id: SessionId) -> Vec<u8> {
+        self.key(b"s:", id.as_bytes())
+    }
+
+    /// The name in a session's key.
+    pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
+        let name = key
+            .strip_prefix(self.prefix.as_slice())?
+            .strip_prefix(b"s:")?;
+        Some(SessionId::from_bytes(name.try_into().ok()?))
+    }
+
+    /// The pattern that the keys of all sessions match.
+    pub(super) fn all_sessions(&self) -> Vec<u8> {
+        let mut pattern = Vec::new();
+        for byte in &self.prefix {
+            if b"*?[]\\^".contains(byte) {
+                pattern.push(b'\\');
+            }
+            pattern.push(*byte);
+        }
+        [&pattern, &b"s:*"[..]].concat()
+    }
+
+    /// The index with a subject's sessions, which it shares with others: `{prefix}u:` and two bytes
+    /// of [`subject_name`].
+    pub(super) fn index(&self, subject: &Subject) -> Vec<u8> {
+        self.key(b"u:", &subject_name(subject)[..2])
+    }
+
+    /// The deadline queue. What is in braces keeps it on one server of a cluster with
+    /// [`Keys::events`], so that a script can change both at once.
+    pub(super) fn queue(&self) -> Vec<u8> {
+        self.key(b"{q}", b"deadlines")
+    }
+
+    /// The stream of ended sessions.
+    pub(super) fn events(&self) -> Vec<u8> {
+        self.key(b"{q}", b"events")
+    }
+
+    /// The cut-offs of subjects, the log of their changes, and the rules.
+    pub(super) fn not_before(&self) -> Vec<u8> {
+        self.key(b"not-before", b"")
+    }
+
+    /// The channel on which ends are told.
+    pub(super) fn ends(&self) -> Vec<u8> {
+        self.key(b"ends", b"")
+    }
+
+    /// How far a migration has come, or which primaries the indexes were made whole on.
+    pub(super) fn progress(&self, of: &str) -> Vec<u8> {
+        self.key(b"progress:", of.as_bytes())
+    }
+
+    /// The time that the replicas agree on.
+    pub(super) fn timeline(&self) -> Vec<u8> {
+        self.key(b"timeline", b"")
+    }
+
+    /// The generation marker, which shows that data was lost.
+    pub(super) fn generation(&self) -> Vec<u8> {
+        self.key(b"generation", b"")
+    }
+
+    /// A mark of a cluster's shard, in the slot of its `tag`.
+    pub(super) fn mark(&self, tag: &str) -> Vec<u8> {
+        self.key(b"mark", format!("{{{tag}}}").as_bytes())
+    }
+
+    /// The version of the schema that the records follow.
+    pub(super) fn schema(&self) -> Vec<u8> {
+        self.key(b"schema", b"")
+    }
+
+    fn key(&self, kind: &[u8], name: &[u8]) -> Vec<u8> {
+        [&self.prefix, kind, name].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_apart() {
+        let keys = Keys::new("curfew:");
+        let id = SessionId::from_bytes(*b"0123456789abcdef");
+        assert_eq!(keys.session(id), b"curfew:s:0123456789abcdef");
+        assert_eq!(keys.session_of(&keys.session(id)), Some(id));
+        assert_eq!(keys.session_of(b"curfew:s:0123456789abcde"), None);
+        assert_eq!(keys.session_of(b"curfew:u:0123456789abcdef"), None);
+        assert_eq!(keys.schema(), b"curfew:schema");
+        assert_eq!(Keys::new("a*b[").all_sessions(), b"a\\*b\\[s:*");
+        let (alice, bob) = (Subject::new("alice").unwrap(), Subject::new("bob").unwrap());
+        assert_ne!(subject_name(&alice), subject_name(&bob));
+        assert!(keys.index(&alice).starts_with(b"curfew:u:"));
+        assert_eq!(keys.index(&alice).len(), 11);
+    }
+}

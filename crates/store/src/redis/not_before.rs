@@ -1,0 +1,275 @@
+//! The cut-offs of subjects: a sorted set, of which every replica has a copy. The replica follows the set on a
+//! connection of its own (`follow_cut_offs.rs`). While its copy is not fresh, it asks for the cut-offs of a session
+//! whenever it loads the session.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use super::RedisStore;
+use super::cut_off_log::{EPOCH, LOG, Member, RULES};
+use super::ends::Message;
+use super::follow_cut_offs::Reader;
+use super::format::Format;
+use super::rule::{self, Parsed};
+use crate::clock::{Clock, SteadyClock};
+use crate::cut_offs::{CutOffs, subject_name};
+use crate::revocation::{RevocationConditions, RevocationRule};
+use crate::revocation_rules::RevocationRules;
+use crate::session::{Session, State, Subject, Timestamp};
+use crate::{MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError};
+
+/// How long after a complete read the copy counts as complete: as long as a near cache may lag behind.
+const LEASE: Duration = crate::cached::LEASE;
+/// The member that holds the general cut-off.
+pub(super) const GENERAL: &str = "*";
+/// The member that holds the epoch.
+pub(super) const EPOCH_MEMBER: &str = "#";
+
+/// What this replica knows of the cut-offs.
+pub(super) struct LocalCopy {
+    /// The most cut-offs in Redis.
+    pub(super) max: usize,
+    pub(super) table: CutOffs,
+    pub(super) rules: RevocationRules,
+    /// How many rules in Redis could not be decrypted.
+    pub(super) undecryptable: AtomicUsize,
+    pub(super) reader: tokio::sync::Mutex<Reader>,
+    /// Set when a change is announced.
+    pub(super) changed: Notify,
+    /// Set when the other replicas should hear how far this one has read.
+    pub(super) confirm: Notify,
+    /// The last change that was read, without a gap before it.
+    pub(super) read_to: AtomicU64,
+    steady: SteadyClock,
+    /// Until when the copy counts as complete, in milliseconds of `steady`.
+    fresh_until: AtomicU64,
+}
+
+impl LocalCopy {
+    /// A copy of at most `max` cut-offs.
+    pub(super) fn new(max: usize) -> Self {
+        Self {
+            max,
+            // Room for those that Redis gave up a moment ago, or lost.
+            table: CutOffs::new(max + max / 8),
+            rules: RevocationRules::new(),
+            undecryptable: AtomicUsize::new(0),
+            reader: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+            confirm: Notify::new(),
+            read_to: AtomicU64::new(0),
+            steady: SteadyClock::new(),
+            fresh_until: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn steady_now(&self) -> Timestamp {
+        self.steady.now()
+    }
+
+    /// Notes that the copy had all that the store had at `since`.
+    pub(super) fn complete_at(&self, since: Timestamp) {
+        let until = since.plus(LEASE).as_millis();
+        self.fresh_until.fetch_max(until, Ordering::Release);
+    }
+
+    pub(super) fn is_fresh(&self) -> bool {
+        self.steady.now().as_millis() < self.fresh_until.load(Ordering::Acquire)
+    }
+}
+
+impl RedisStore {
+    /// Asks for the cut-offs of a live session, where the copy may miss some.
+    pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
+        if session.state != State::Live || self.not_before.is_fresh() {
+            return Ok(());
+        }
+        let key = self.keys.not_before();
+        let names: Vec<_> = std::iter::once(session.subject.clone())
+            .chain(session.provider_names())
+            .map(|subject| subject_name(&subject))
+            .collect();
+        let mut ask = redis::pipe();
+        ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
+        for name in &names {
+            ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
+        }
+        let rules = all_rules(&key);
+        // Two questions: their answers are of different types.
+        let (times, rules) = tokio::try_join!(
+            self.repeat::<Vec<Option<u64>>>(&ask),
+            self.repeat::<Vec<Member>>(&rules),
+        )?;
+        self.learn_rules(&rules);
+        let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
+        if let Some(at) = times.next().flatten() {
+            self.not_before.table.raise_general(at);
+        }
+        for (name, at) in names.into_iter().zip(times) {
+            if let Some(at) = at {
+                self.not_before.table.raise(name, at);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RedisStore {
+    /// Takes over the rules in Redis.
+    pub(super) fn learn_rules(&self, members: &[Member]) {
+        let (key, key_ring) = (self.keys.not_before(), self.key_ring.current());
+        let (mut rules, mut undecryptable) = (Vec::new(), 0);
+        for member in members {
+            match rule::parse(member, &key, &key_ring) {
+                Parsed::Rule(rule, _) => rules.push(rule),
+                Parsed::Undecryptable => undecryptable += 1,
+                Parsed::Unknown => {}
+            }
+        }
+        self.not_before.rules.add(rules);
+        let seen = &self.not_before.undecryptable;
+        seen.store(undecryptable, Ordering::Relaxed);
+    }
+
+    /// The member of a rule with these conditions, as all replicas can read it.
+    pub(super) fn rule_member(
+        &self,
+        conditions: &RevocationConditions,
+    ) -> Result<Vec<u8>, StoreError> {
+        let (key, format) = (self.keys.not_before(), self.upgrade.format());
+        let member = rule::encode(conditions, format, &key, &self.key_ring.current());
+        member.map_err(|error| StoreError::Unavailable(error.to_string()))
+    }
+
+    /// Encrypts the rules that are plain, or were encrypted under another key than the first.
+    pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
+        if self.upgrade.format() == Format::Plain {
+            return Ok(());
+        }
+        let key = self.keys.not_before();
+        let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
+        let key_ring = self.key_ring.current();
+        for member in &members {
+            let Parsed::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
+                continue;
+            };
+            let (old, score) = member;
+            let mut seal = redis::pipe();
+            seal.atomic();
+            // Another replica may have moved its time forward meanwhile.
+            let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
+            add.arg(self.rule_member(&rule.conditions)?);
+            seal.cmd("ZREM").arg(&key).arg(old);
+            self.repeat::<()>(&seal).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks for the rules in the set.
+pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
+    let mut ask = redis::cmd("ZRANGEBYSCORE");
+    ask.arg(key).arg(RULES);
+    ask.arg(format!("({LOG}")).arg("WITHSCORES");
+    ask
+}
+
+/// An epoch for a set that has none.
+fn epoch() -> Result<u64, StoreError> {
+    let random = getrandom::u32();
+    let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    Ok(EPOCH + u64::from(random))
+}
+
+#[async_trait]
+impl NotBefore for RedisStore {
+    async fn set_not_before(
+        &self,
+        subject: &Subject,
+        at: Timestamp,
+        forget: Timestamp,
+    ) -> Result<Replication, StoreError> {
+        let (key, name) = (self.keys.not_before(), subject_name(subject));
+        let mut note = self.scripts.cut_off.key(&key);
+        note.arg(&name[..])
+            .arg(at.as_millis())
+            .arg(forget.as_millis())
+            .arg(self.link.clock().now().as_millis())
+            .arg(self.not_before.max)
+            .arg(self.keys.ends())
+            .arg(Message::CutOffs.encode())
+            .arg(epoch()?);
+        self.once::<u64>(&note).await?;
+        self.not_before.table.raise(name, at);
+        // Noting it again makes the connection that waits one that has written.
+        Ok(self.replication_after(&note, &key).await)
+    }
+
+    async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
+        let key = self.keys.not_before();
+        let mut ask = redis::pipe();
+        ask.cmd("ZSCORE")
+            .arg(&key)
+            .arg(&subject_name(subject)[..])
+            .cmd("ZSCORE")
+            .arg(&key)
+            .arg(GENERAL);
+        let (own, general): (Option<u64>, Option<u64>) = self.repeat(&ask).await?;
+        Ok(own.max(general).map(Timestamp::from_millis))
+    }
+
+    fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
+        self.not_before.table.of(subject)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.not_before.is_fresh()
+    }
+
+    async fn add_rule(
+        &self,
+        rule: &RevocationRule,
+        forget: Timestamp,
+    ) -> Result<RuleAdded, StoreError> {
+        let key = self.keys.not_before();
+        let mut add = self.scripts.rule.key(&key);
+        add.arg(self.rule_member(&rule.conditions)?)
+            .arg(rule.before.as_millis())
+            .arg(forget.as_millis())
+            .arg(self.link.clock().now().as_millis())
+            .arg(MAX_REVOCATION_RULES)
+            .arg(self.keys.ends())
+            .arg(Message::CutOffs.encode())
+            .arg(epoch()?)
+            .arg(u8::from(rule.conditions.is_everybody()));
+        let change: u64 = self.once(&add).await?;
+        if change == 0 {
+            return Ok(RuleAdded::TooMany);
+        }
+        self.not_before.rules.add([rule.clone()]);
+        self.not_before.confirm.notify_one();
+        Ok(RuleAdded::Added {
+            change: Some(change),
+            replication: self.replication_after(&add, &key).await,
+        })
+    }
+
+    fn rules(&self) -> Arc<Vec<RevocationRule>> {
+        self.not_before.rules.all()
+    }
+
+    fn is_ended_by_rule(&self, session: &Session) -> bool {
+        self.not_before.rules.ends(session)
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            entries: self.not_before.table.len(),
+            max: self.not_before.max,
+        }
+    }
+}

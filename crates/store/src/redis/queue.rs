@@ -1,0 +1,99 @@
+//! The deadline queue: a sorted set of sessions by the time at which to look at them.
+
+use async_trait::async_trait;
+
+use super::RedisStore;
+use crate::events::SessionEnded;
+use crate::policy::Policies;
+use crate::session::{SessionId, Timestamp};
+use crate::{DeadlineQueue, StoreError};
+
+#[async_trait]
+impl DeadlineQueue for RedisStore {
+    async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut add = redis::cmd("ZADD");
+        add.arg(self.keys.queue()).arg("NX");
+        add.arg(at.as_millis()).arg(id.as_bytes());
+        self.once(&add).await
+    }
+
+    async fn claim(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let queue = self.keys.queue();
+        let mut claim = self.scripts.claim.key(queue);
+        claim.arg(now.as_millis()).arg(until.as_millis()).arg(limit);
+        ids(self.once(&claim).await?)
+    }
+
+    async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let Some(last) = limit.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let mut first = redis::cmd("ZRANGE");
+        first.arg(self.keys.queue()).arg(0).arg(last);
+        ids(self.once(&first).await?)
+    }
+
+    async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
+        let mut postpone = self.scripts.postpone.key(self.keys.queue());
+        postpone.arg(id.as_bytes()).arg(at.as_millis());
+        self.once(&postpone).await
+    }
+
+    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+        self.hasten_all(policies).await
+    }
+
+    async fn settle(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
+        let length = self.link.settings().stream_length.unwrap_or(0);
+        let (length, event) = match ended {
+            Some(ended) if length > 0 => (length, event(ended)),
+            _ => (0, Vec::new()),
+        };
+        let mut settle = self.scripts.settle.key(self.keys.queue());
+        settle.key(self.keys.events());
+        settle.arg(id.as_bytes()).arg(length).arg(event);
+        self.once(&settle).await
+    }
+}
+
+/// Names as they stand in the queue.
+fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
+    let ids = names.into_iter().map(|name| {
+        let name = name.try_into();
+        name.map(SessionId::from_bytes)
+            .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
+    });
+    ids.collect()
+}
+
+/// The names and values of an event in the stream.
+fn event(ended: &SessionEnded) -> Vec<String> {
+    let fields = [
+        ("event", "session.ended"),
+        ("session", &ended.session),
+        ("subject", &ended.subject),
+        ("policy", &ended.policy),
+        ("reason", ended.reason),
+        ("started", &ended.started),
+        ("last_seen", &ended.last_seen),
+        ("ended", &ended.ended),
+        ("actor_kind", ended.actor.kind),
+        (
+            "actor_name",
+            ended.actor.name.as_deref().unwrap_or_default(),
+        ),
+    ];
+    let fields = fields.into_iter();
+    fields
+        .flat_map(|(name, value)| [name.to_owned(), value.to_owned()])
+        .collect()
+}

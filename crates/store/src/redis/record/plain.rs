@@ -1,0 +1,348 @@
+//! Records of the versions 1 and 2, which were not encrypted: a version, a state, four bytes of the session ID, and
+//! the rest in postcard's compact encoding. They are read, and written for as long as a program runs that knows no
+//! other.
+//!
+//! The bytes of the name tie the record to its key. When a connection gets out of step (a known
+//! fault of pipelined clients: redis-py CVE-2023-28858), an answer meant for one question is taken
+//! for that of another; here that is an error, and never another person's session.
+//!
+//! What few sessions have stands behind that, and only where one has it: that it is remembered,
+//! and what it is bound to.
+//!
+//! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
+//! tombstone does, because its expiry counts from its end.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::MISPLACED;
+use crate::StoreError;
+use crate::session::{
+    Attributes, Binding, End, EndReason, Network, PolicyName, Session, SessionId, State, Subject,
+    Timestamp, UserAgentHash,
+};
+
+/// The version that is written. Version 1, which had no bytes of the name and
+/// whose sessions are not in the deadline queue, is read too.
+const VERSION: u8 = 2;
+
+/// How many bytes of the session's name are in its record.
+const TAG: usize = 4;
+
+const LIVE: u8 = 0;
+
+/// The state byte of a tombstone.
+const fn code(reason: EndReason) -> u8 {
+    match reason {
+        EndReason::IdleTimeout => 1,
+        EndReason::AbsoluteTimeout => 2,
+        EndReason::Revoked => 3,
+        EndReason::SignedOut => 4,
+    }
+}
+
+/// The reason that a record of version 2 has: programs that write it do not know `signed_out`, and refuse such a record.
+const fn known_to_version_2(reason: EndReason) -> EndReason {
+    match reason {
+        EndReason::SignedOut => EndReason::Revoked,
+        other => other,
+    }
+}
+
+/// Times and durations are in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    started: u64,
+    /// From start to deadline.
+    lifetime: u64,
+    retention: u64,
+    policy: &'a str,
+    subject: &'a str,
+    #[serde(borrow)]
+    attributes: Vec<(&'a str, Vec<&'a str>)>,
+    /// In a tombstone: the last activity, and from there to the end.
+    last_seen_and_end: Option<(u64, u64)>,
+}
+
+/// What few sessions have.
+#[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Extras {
+    remembered: bool,
+    /// An address, and how many of its bits count.
+    network: Option<(IpAddr, u8)>,
+    user_agent: Option<[u8; UserAgentHash::LEN]>,
+}
+
+/// The bytes to store.
+pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
+    let (state, last_seen_and_end) = match session.state {
+        State::Live => (LIVE, None),
+        State::Ended(end) => {
+            let last_seen = session.last_seen.as_millis();
+            let reason = known_to_version_2(end.reason);
+            (code(reason), Some((last_seen, end.at.as_millis())))
+        }
+    };
+    let attributes = session.attributes.iter();
+    let body = Body {
+        started: session.started.as_millis(),
+        lifetime: millis(session.deadline.since(session.started)),
+        retention: millis(session.retention),
+        policy: session.policy.as_str(),
+        subject: session.subject.as_str(),
+        attributes: attributes
+            .map(|(name, values)| (name, values.collect()))
+            .collect(),
+        last_seen_and_end,
+    };
+    let network = session.binding.network;
+    let extras = Extras {
+        remembered: session.remembered,
+        network: network.map(|network| (network.address(), network.bits())),
+        user_agent: session.binding.user_agent.map(|hash| *hash.as_bytes()),
+    };
+    let head = [&[VERSION, state], tag(&id)].concat();
+    let record = postcard::to_extend(&body, head);
+    let record = match extras == Extras::default() {
+        true => record,
+        false => record.and_then(|record| postcard::to_extend(&extras, record)),
+    };
+    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    record.unwrap_or_default()
+}
+
+/// The bytes of a name that stand in its record.
+fn tag(id: &SessionId) -> &[u8] {
+    &id.as_bytes()[..TAG]
+}
+
+/// Reads the record of a session, whose key expires at `expiry`.
+///
+/// # Errors
+/// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
+/// what it writes for another session.
+pub(super) fn decode(
+    id: SessionId,
+    bytes: &[u8],
+    expiry: Timestamp,
+) -> Result<Session, StoreError> {
+    let [version, state, rest @ ..] = bytes else {
+        return Err(StoreError::Unreadable("it is too short"));
+    };
+    let body = match *version {
+        1 => rest,
+        VERSION => match rest.split_first_chunk::<TAG>() {
+            Some((found, body)) if found == tag(&id) => body,
+            Some(_) => return Err(MISPLACED),
+            None => return Err(StoreError::Unreadable("it is too short")),
+        },
+        _ => {
+            return Err(StoreError::Unreadable(
+                "it has a version this program does not know",
+            ));
+        }
+    };
+    let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
+        .map_err(|_| StoreError::Unreadable("it is damaged"))?;
+    let extras = if rest.is_empty() {
+        Extras::default()
+    } else {
+        let (extras, rest) = postcard::take_from_bytes::<Extras>(rest)
+            .map_err(|_| StoreError::Unreadable("it is followed by something else"))?;
+        if !rest.is_empty() || extras == Extras::default() {
+            return Err(StoreError::Unreadable("it is followed by something else"));
+        }
+        extras
+    };
+    let strange = || StoreError::Unreadable("a name in it is none");
+    let retention = Duration::from_millis(body.retention);
+    let started = Timestamp::from_millis(body.started);
+    let (last_seen, state) = match body.last_seen_and_end {
+        None if *state == LIVE => (expiry.minus(retention), State::Live),
+        Some((last_seen, at)) => {
+            let reason = EndReason::ALL
+                .into_iter()
+                .find(|reason| code(*reason) == *state && known_to_version_2(*reason) == *reason);
+            let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
+            let end = End {
+                reason,
+                at: Timestamp::from_millis(at),
+            };
+            (Timestamp::from_millis(last_seen), State::Ended(end))
+        }
+        None => return Err(StoreError::Unreadable("it has ended without an end")),
+    };
+    Ok(Session {
+        subject: Subject::new(body.subject).map_err(|_| strange())?,
+        attributes: Attributes::sorted(body.attributes).map_err(|_| strange())?,
+        policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        remembered: extras.remembered,
+        binding: Binding {
+            network: extras
+                .network
+                .map(|(address, bits)| Network::of(address, bits)),
+            user_agent: extras.user_agent.map(UserAgentHash::from_bytes),
+        },
+        started,
+        last_seen,
+        deadline: started.plus(Duration::from_millis(body.lifetime)),
+        retention,
+        margin: Duration::ZERO,
+        details: None,
+        state,
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
+
+    fn session(started: u64, seen: u64, attributes: &[&str]) -> Session {
+        Session {
+            subject: Subject::new("alice").unwrap(),
+            attributes: Attributes::sorted([("groups", attributes.iter().copied())]).unwrap(),
+            policy: PolicyName::new("default").unwrap(),
+            remembered: false,
+            binding: Binding::default(),
+            started: Timestamp::from_millis(started),
+            last_seen: Timestamp::from_millis(started + seen),
+            deadline: Timestamp::from_millis(started + 43_200_000),
+            retention: Duration::from_secs(4500),
+            margin: Duration::ZERO,
+            details: None,
+            state: State::Live,
+        }
+    }
+
+    fn any_session() -> impl Strategy<Value = Session> {
+        (
+            0_u64..4_000_000_000_000,
+            0_u64..43_200_000,
+            proptest::collection::vec("[a-z]{1,8}", 0..4),
+            proptest::option::of((0_usize..3, 0_u64..43_200_000)),
+            (
+                any::<bool>(),
+                proptest::option::of((any::<IpAddr>(), 1_u8..=128)),
+            ),
+            proptest::option::of(any::<[u8; UserAgentHash::LEN]>()),
+        )
+            .prop_map(
+                |(started, seen, groups, end, (remembered, network), user_agent)| {
+                    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+                    let mut session = session(started, seen, &groups);
+                    session.remembered = remembered;
+                    session.binding = Binding {
+                        network: network.map(|(address, bits)| Network::of(address, bits)),
+                        user_agent: user_agent.map(UserAgentHash::from_bytes),
+                    };
+                    if let Some((reason, after)) = end {
+                        let at = session.started.plus(Duration::from_millis(after));
+                        session.end(EndReason::ALL[reason], at);
+                    }
+                    session
+                },
+            )
+    }
+
+    #[test]
+    fn a_record_is_small() {
+        let session = Session {
+            attributes: Attributes::default(),
+            ..session(1_795_426_200_000, 0, &[])
+        };
+        assert!(
+            encode(ID, &session).len() <= 44,
+            "{} bytes",
+            encode(ID, &session).len()
+        );
+    }
+
+    #[test]
+    fn strange_records_are_refused() {
+        let expiry = Timestamp::from_millis(2_000_000_000_000);
+        let good = encode(ID, &session(1_795_426_200_000, 0, &["admin"]));
+        assert!(decode(ID, &good, expiry).is_ok());
+        let mut newer = good.clone();
+        newer[0] = VERSION + 1;
+        let mut ended_without_end = good.clone();
+        ended_without_end[1] = code(EndReason::Revoked);
+        for bad in [
+            &b""[..],
+            b"\x01",
+            b"hello world",
+            &newer,
+            &ended_without_end,
+            &good[..9],
+        ] {
+            assert!(
+                matches!(decode(ID, bad, expiry), Err(StoreError::Unreadable(_))),
+                "{bad:?}"
+            );
+        }
+        assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
+    }
+
+    /// The program before this one reads the codes 1 to 3 alone.
+    #[test]
+    fn a_sign_out_is_written_as_a_revocation() {
+        let mut ended = session(1_795_426_200_000, 0, &[]);
+        ended.end(EndReason::SignedOut, ended.started);
+        let record = encode(ID, &ended);
+        assert_eq!(record[1], code(EndReason::Revoked));
+    }
+
+    /// As version 1 wrote it.
+    fn first_version(record: &[u8]) -> Vec<u8> {
+        [&[1, record[1]], &record[2 + TAG..]].concat()
+    }
+
+    #[test]
+    fn a_record_of_another_session_is_refused() {
+        let expiry = Timestamp::from_millis(2_000_000_000_000);
+        let record = encode(ID, &session(1_795_426_200_000, 0, &[]));
+        let other = SessionId::from_bytes(*b"fedcba9876543210");
+        assert_eq!(
+            decode(other, &record, expiry).unwrap_err().to_string(),
+            MISPLACED.to_string()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_version_is_read(session in any_session()) {
+            let record = first_version(&encode(ID, &session));
+            prop_assert_eq!(decode(ID, &record, session.expires()).unwrap(), session);
+        }
+
+        #[test]
+        fn what_is_written_is_read(session in any_session()) {
+            let read = decode(ID, &encode(ID, &session), session.expires()).unwrap();
+            prop_assert_eq!(read, session);
+        }
+
+        /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+        #[test]
+        fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
+            prop_assume!(session.state != State::Live);
+            let read = decode(ID, &encode(ID, &session), Timestamp::from_millis(expiry)).unwrap();
+            prop_assert_eq!(read, session);
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+            let _ = decode(ID, &bytes, Timestamp::from_millis(expiry));
+            let _ = decode(ID, &[&[1, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
+            let _ = decode(ID, &[&[VERSION, LIVE][..], b"0123", &bytes].concat(), Timestamp::from_millis(expiry));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Records of version 3: encrypted and authenticated, so that a reader of Redis learns no names, and a writer can
+//! make no record and move none to another session.
+//!
+//! In front stand, in plain text and authenticated, the version and two bytes of the session ID. Those tell an answer
+//! that belongs to another question (a known fault of pipelined clients: redis-py CVE-2023-28858) from a record that
+//! somebody has changed.
+//!
+//! Parts that few sessions have are fields with a number. A program that does not know a number with an even value refuses the
+//! record, because the field restricts the session; it ignores one with an odd value.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::MISPLACED;
+use crate::StoreError;
+use crate::credential::{KeyRing, SealedFor, Unsealable};
+use crate::secret::Secret;
+use crate::session::{
+    Attributes, Binding, CLOCK_MARGIN, ClaimsInToken, Details, End, EndReason, Network, PolicyName,
+    Registration, Revalidation, Session, SessionId, State, Subject, Timestamp, UserAgentHash,
+};
+
+/// The version of these records.
+pub(super) const VERSION: u8 = 3;
+
+/// Bytes of the session ID in front of the record.
+const TAG: usize = 2;
+/// Bytes in front of the sealed part.
+pub(super) const HEAD: usize = 1 + TAG;
+
+/// The state of a live session; a tombstone has that of its reason.
+const LIVE: u8 = 0;
+/// Set in the state where the retention includes [`CLOCK_MARGIN`].
+const HAS_MARGIN: u8 = 0x80;
+
+/// Times and durations are in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    state: u8,
+    started: u64,
+    /// From start to deadline.
+    lifetime: u64,
+    retention: u64,
+    policy: &'a str,
+    subject: &'a str,
+    #[serde(borrow)]
+    attributes: Vec<(&'a str, Vec<&'a str>)>,
+    /// In a tombstone: the last activity, and the end.
+    ended: Option<(u64, u64)>,
+    #[serde(borrow)]
+    fields: Vec<(u8, &'a [u8])>,
+}
+
+/// The numbers of fields.
+mod field {
+    pub(super) const ADDRESS: u8 = 1;
+    pub(super) const REMEMBERED: u8 = 2;
+    pub(super) const USER_AGENT: u8 = 3;
+    pub(super) const BOUND_NETWORK: u8 = 4;
+    pub(super) const HOST: u8 = 5;
+    pub(super) const BOUND_USER_AGENT: u8 = 6;
+    pub(super) const AUTH_TIME: u8 = 7;
+    pub(super) const PROVIDER_SESSION: u8 = 9;
+    pub(super) const SERVICE_KIND: u8 = 11;
+    pub(super) const SERVICE_NAME: u8 = 13;
+    pub(super) const HOME_REGION: u8 = 15;
+    pub(super) const REFRESH_TOKEN: u8 = 17;
+    pub(super) const ENDED_BY: u8 = 19;
+    pub(super) const REVALIDATION: u8 = 21;
+}
+
+/// The state of a tombstone.
+const fn code(reason: EndReason) -> u8 {
+    match reason {
+        EndReason::IdleTimeout => 1,
+        EndReason::AbsoluteTimeout => 2,
+        EndReason::Revoked => 3,
+        EndReason::SignedOut => 4,
+    }
+}
+
+const fn sealed_for(id: &SessionId) -> SealedFor<'_> {
+    SealedFor {
+        purpose: "record 3",
+        name: id.as_bytes(),
+    }
+}
+
+/// The bytes to store.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the operating system gives no random numbers.
+pub(super) fn encode(
+    id: SessionId,
+    session: &Session,
+    key_ring: &KeyRing,
+) -> Result<Vec<u8>, StoreError> {
+    let (state, ended) = match session.state {
+        State::Live => (LIVE, None),
+        State::Ended(end) => {
+            let last_seen = session.last_seen.as_millis();
+            (code(end.reason), Some((last_seen, end.at.as_millis())))
+        }
+    };
+    let margin = if session.margin == CLOCK_MARGIN {
+        HAS_MARGIN
+    } else {
+        0
+    };
+    let fields = Fields::of(session);
+    let attributes = session.attributes.iter();
+    let body = Body {
+        state: state | margin,
+        started: session.started.as_millis(),
+        lifetime: millis(session.deadline.since(session.started)),
+        retention: millis(session.retention),
+        policy: session.policy.as_str(),
+        subject: session.subject.as_str(),
+        attributes: attributes
+            .map(|(name, values)| (name, values.collect()))
+            .collect(),
+        ended,
+        fields: fields
+            .0
+            .iter()
+            .map(|(number, bytes)| (*number, bytes.as_slice()))
+            .collect(),
+    };
+    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    let plain = postcard::to_stdvec(&body).unwrap_or_default();
+    let mut head = [VERSION; HEAD];
+    head[1..].copy_from_slice(&id.as_bytes()[..TAG]);
+    key_ring
+        .encrypt(sealed_for(&id), &head, &plain)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+/// Reads the record of a session, whose key expires at `expiry`.
+///
+/// # Errors
+/// [`StoreError::Unreadable`] for anything that [`encode`] does not write with a key of the ring, and [`MISPLACED`] for
+/// what it writes for another session.
+pub(super) fn decode(
+    id: SessionId,
+    bytes: &[u8],
+    expiry: Timestamp,
+    key_ring: &KeyRing,
+) -> Result<Session, StoreError> {
+    match bytes.get(1..HEAD) {
+        None => return Err(StoreError::Unreadable("it is too short")),
+        Some(tag) if tag != &id.as_bytes()[..TAG] => return Err(MISPLACED),
+        Some(_) => {}
+    }
+    let plain = key_ring
+        .decrypt(sealed_for(&id), HEAD, bytes)
+        .map_err(|error| match error {
+            Unsealable::UnknownKey => {
+                StoreError::Unreadable("it is sealed under a key that is not in token.keys")
+            }
+            Unsealable::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
+        })?;
+    let damaged = |_| StoreError::Unreadable("it is damaged");
+    let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
+    let strange = || StoreError::Unreadable("a name in it is none");
+    let retention = Duration::from_millis(body.retention);
+    let started = Timestamp::from_millis(body.started);
+    let (last_seen, state) = match (body.state & !HAS_MARGIN, body.ended) {
+        (LIVE, None) => (expiry.minus(retention), State::Live),
+        (state, Some((last_seen, at))) => {
+            let mut reasons = EndReason::ALL.into_iter();
+            let reason = reasons.find(|reason| code(*reason) == state);
+            let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
+            let end = End {
+                reason,
+                at: Timestamp::from_millis(at),
+            };
+            (Timestamp::from_millis(last_seen), State::Ended(end))
+        }
+        _ => return Err(StoreError::Unreadable("it has ended without an end")),
+    };
+    let mut session = Session {
+        subject: Subject::new(body.subject).map_err(|_| strange())?,
+        attributes: Attributes::sorted(body.attributes).map_err(|_| strange())?,
+        policy: PolicyName::new(body.policy).map_err(|_| strange())?,
+        remembered: false,
+        binding: Binding::default(),
+        started,
+        last_seen,
+        deadline: started.plus(Duration::from_millis(body.lifetime)),
+        retention,
+        margin: if body.state & HAS_MARGIN == 0 {
+            Duration::ZERO
+        } else {
+            CLOCK_MARGIN
+        },
+        details: None,
+        state,
+    };
+    read_fields(&mut session, &body.fields)?;
+    Ok(session)
+}
+
+/// The fields that a session has.
+struct Fields(Vec<(u8, Vec<u8>)>);
+
+impl Fields {
+    fn of(session: &Session) -> Self {
+        let mut fields = Self(Vec::new());
+        let binding = session.binding;
+        fields.put(field::REMEMBERED, session.remembered.then_some(()));
+        let network = binding.network;
+        let network = network.map(|network| (network.address(), network.bits()));
+        fields.put(field::BOUND_NETWORK, network);
+        let user_agent = binding.user_agent;
+        fields.put(
+            field::BOUND_USER_AGENT,
+            user_agent.map(|hash| *hash.as_bytes()),
+        );
+        if let Some(details) = session.details.as_deref() {
+            fields.put(field::ADDRESS, details.address);
+            fields.put(field::USER_AGENT, details.user_agent.as_deref());
+            fields.put(field::HOST, details.host.as_deref());
+            fields.put(
+                field::AUTH_TIME,
+                details.auth_time.map(Timestamp::as_millis),
+            );
+            fields.put(field::PROVIDER_SESSION, details.provider_session.as_deref());
+            fields.put(field::SERVICE_KIND, details.service_kind.as_deref());
+            fields.put(field::SERVICE_NAME, details.service_name.as_deref());
+            fields.put(field::HOME_REGION, details.home_region.as_deref());
+            let token = details.refresh_token.as_ref();
+            fields.put(
+                field::REFRESH_TOKEN,
+                token.map(|token| token.expose().as_str()),
+            );
+            fields.put(field::ENDED_BY, details.ended_by.as_deref());
+            let revalidation = details.revalidation.map(|it| {
+                let times = (it.confirmed.as_millis(), it.leased_until.as_millis());
+                (*it.registration.as_bytes(), times, it.in_id_token.to_bits())
+            });
+            fields.put(field::REVALIDATION, revalidation);
+        }
+        fields
+    }
+
+    fn put(&mut self, number: u8, value: Option<impl Serialize>) {
+        if let Some(bytes) = value.and_then(|value| postcard::to_stdvec(&value).ok()) {
+            self.0.push((number, bytes));
+        }
+    }
+}
+
+fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), StoreError> {
+    let mut details = Details::default();
+    let text = |bytes| Ok::<_, StoreError>(Some(Arc::from(read::<&str>(bytes)?)));
+    for (number, bytes) in fields {
+        match *number {
+            field::REMEMBERED => session.remembered = true,
+            field::BOUND_NETWORK => {
+                let (address, bits): (IpAddr, u8) = read(bytes)?;
+                session.binding.network = Some(Network::of(address, bits));
+            }
+            field::BOUND_USER_AGENT => {
+                let hash: [u8; UserAgentHash::LEN] = read(bytes)?;
+                session.binding.user_agent = Some(UserAgentHash::from_bytes(hash));
+            }
+            field::ADDRESS => details.address = Some(read(bytes)?),
+            field::USER_AGENT => details.user_agent = text(bytes)?,
+            field::HOST => details.host = text(bytes)?,
+            field::AUTH_TIME => details.auth_time = Some(Timestamp::from_millis(read(bytes)?)),
+            field::PROVIDER_SESSION => details.provider_session = text(bytes)?,
+            field::SERVICE_KIND => details.service_kind = text(bytes)?,
+            field::SERVICE_NAME => details.service_name = text(bytes)?,
+            field::HOME_REGION => details.home_region = text(bytes)?,
+            field::REFRESH_TOKEN => {
+                details.refresh_token = Some(Secret::new(read::<String>(bytes)?));
+            }
+            field::ENDED_BY => details.ended_by = text(bytes)?,
+            field::REVALIDATION => {
+                let (registration, (confirmed, leased_until), claims) = read(bytes)?;
+                details.revalidation = Some(Revalidation {
+                    registration: Registration::from_bytes(registration),
+                    confirmed: Timestamp::from_millis(confirmed),
+                    leased_until: Timestamp::from_millis(leased_until),
+                    in_id_token: ClaimsInToken::from_bits(claims),
+                });
+            }
+            unknown if unknown.is_multiple_of(2) => {
+                return Err(StoreError::Unreadable(
+                    "it is restricted in a way that this program does not know",
+                ));
+            }
+            _ => {}
+        }
+    }
+    if details != Details::default() {
+        session.details = Some(Arc::new(details));
+    }
+    Ok(())
+}
+
+fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Unreadable("it is damaged"))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

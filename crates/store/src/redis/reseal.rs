@@ -1,0 +1,228 @@
+//! After the first key of the ring has changed, records are sealed again, in the background.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::scan::{self, Walk};
+use super::{RedisStore, record};
+use crate::StoreError;
+use crate::clock::Stopwatch;
+use crate::session::{SessionId, Timestamp};
+use crate::telemetry::Advice;
+
+/// How often a replica looks whether the keys have changed.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long one process may be at it before another begins as well, in milliseconds.
+const LEASE_MILLIS: u64 = 60_000;
+/// While records were found under another key, the walk is repeated after so long: a replica with the old keys may go on
+/// writing.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How old a count becomes.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+
+/// How often a replica walks with the same keys while it finds records under others.
+const MAX_WALKS: u32 = 5;
+
+/// The last walk of this replica.
+struct Walked {
+    /// The keys, by their names.
+    names: String,
+    /// How often it has walked with these keys.
+    times: u32,
+    /// Whether records were found under another key than the first.
+    again: bool,
+    ended: Stopwatch,
+}
+
+impl Walked {
+    /// Whether there is no need to walk with the keys of these names.
+    fn is_enough(&self, names: &str) -> bool {
+        let pause = if self.again {
+            RETRY_INTERVAL
+        } else {
+            RECOUNT_INTERVAL
+        };
+        self.names == names && self.ended.seconds() < pause.as_secs_f64()
+    }
+}
+
+/// What the replica that walked last has noted: when a walk with the same keys is due, the names of the keys, and what it found.
+struct Note<'a> {
+    due: Timestamp,
+    names: &'a str,
+    found: &'a str,
+}
+
+impl<'a> Note<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (due, rest) = text.split_once(' ')?;
+        let (names, found) = rest.split_once(' ')?;
+        let due = Timestamp::from_millis(due.parse().ok()?);
+        Some(Self { due, names, found })
+    }
+}
+
+/// How many records are sealed under each key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SealCount {
+    /// By the name of the key; `not encrypted` for records of an older version.
+    pub by_key: BTreeMap<String, usize>,
+    /// Records that were under another key than the first one, or are.
+    pub outdated: usize,
+}
+
+impl SealCount {
+    /// `a1b2c3d4e5f6: 120, 001122334455: 3`; `no records` where there are none.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.by_key.is_empty() {
+            return "no records".to_owned();
+        }
+        let parts = self
+            .by_key
+            .iter()
+            .map(|(key, count)| format!("{key}: {count}"));
+        parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl RedisStore {
+    /// Seals records again whenever the keys change, for as long as it is polled. What it has found stands in
+    /// `/readyz?verbose`.
+    pub(super) async fn keep_sealed(&self, advice: &Advice) {
+        let mut walked = None;
+        loop {
+            if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
+                tracing::debug!(%error, "sealing records again has to be tried again");
+            }
+            tokio::time::sleep(CHECK_INTERVAL).await;
+        }
+    }
+
+    /// Walks where this replica has not done so with these keys. While replicas with two rings run, each walks a few
+    /// times, and they do not seal one another's records again for ever.
+    async fn reseal_where_due(
+        &self,
+        walked: &mut Option<Walked>,
+        advice: &Advice,
+    ) -> Result<(), StoreError> {
+        let ring = self.key_ring.current();
+        let names = ring.names().collect::<Vec<_>>().join(",");
+        let (done, doing) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
+        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
+        let note = note.as_deref().and_then(Note::parse);
+        let now = self.clock().at_store_now();
+        if let Some(note) = &note {
+            let found = note.found;
+            advice.inform("records", vec![format!("under each key: {found}")]);
+            if note.names == names && now < note.due {
+                return Ok(());
+            }
+        }
+        if walked
+            .as_ref()
+            .is_some_and(|walked| walked.is_enough(&names))
+        {
+            return Ok(());
+        }
+        let mut lease = redis::cmd("SET");
+        lease
+            .arg(&doing)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
+        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+            return Ok(());
+        }
+        let count = self.seal_all(true).await?;
+        let times = walked.take().filter(|walked| walked.names == names);
+        let times = times.map_or(0, |walked| walked.times) + 1;
+        let again = count.outdated > 0 && times < MAX_WALKS;
+        *walked = Some(Walked {
+            names: names.clone(),
+            times,
+            again,
+            ended: Stopwatch::start(),
+        });
+        let due = now.plus(if again {
+            RETRY_INTERVAL
+        } else {
+            RECOUNT_INTERVAL
+        });
+        let note = format!(
+            "{} {names} {}, counted {now}",
+            due.as_millis(),
+            count.summary()
+        );
+        self.repeat::<()>(redis::cmd("SET").arg(&done).arg(note))
+            .await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
+        if count.outdated > 0 {
+            tracing::info!(
+                sealed = count.outdated,
+                "records are sealed under the first key"
+            );
+        }
+        Ok(())
+    }
+
+    /// Walks over all records and counts them; seals those again that are under another key than the first one, where
+    /// `change` says so.
+    ///
+    /// # Errors
+    /// [`StoreError`] when Redis failed; what was done is done.
+    pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
+        let this = self.background();
+        let mut wire = this.link.wire(this.budget).await?;
+        let mut count = SealCount::default();
+        for server in scan::servers(&mut wire).await? {
+            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+            while let Some(batch) = walk.next().await? {
+                let steps = batch.sessions.into_iter();
+                for step in join_all(steps.map(|id| this.seal_one(id, change))).await {
+                    let Some((key, outdated)) = step? else {
+                        continue;
+                    };
+                    *count.by_key.entry(key).or_default() += 1;
+                    count.outdated += usize::from(outdated);
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// The key that a record is under, and whether it was another one than the first.
+    async fn seal_one(
+        &self,
+        id: SessionId,
+        change: bool,
+    ) -> Result<Option<(String, bool)>, StoreError> {
+        let mut get = redis::cmd("GET");
+        let bytes: Option<Vec<u8>> = self.repeat(get.arg(self.keys.session(id))).await?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let ring = self.key_ring.current();
+        let key = record::sealed_under(&bytes, &ring);
+        let key = key.unwrap_or_else(|| "not encrypted".to_owned());
+        if !record::is_outdated(&bytes, &ring) {
+            return Ok(Some((key, false)));
+        }
+        if change {
+            let stored = match self.read(id).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => return Ok(None),
+                // Under a key that is gone, or changed by somebody: it is left as it is.
+                Err(StoreError::Unreadable(_)) => return Ok(Some((key, false))),
+                Err(error) => return Err(error),
+            };
+            let record = self.encode(id, &stored.session)?;
+            if self.swap(id, &stored.bytes, &record).await? {
+                let sealed = record::sealed_under(&record, &ring);
+                return Ok(Some((sealed.unwrap_or(key), true)));
+            }
+        }
+        Ok(Some((key, true)))
+    }
+}

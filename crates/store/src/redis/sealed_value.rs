@@ -1,0 +1,87 @@
+//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if it has read the latest one.
+
+use redis::{RedisResult, Script};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::wire::Wire;
+use crate::credential::KeyRing;
+use crate::live::Live;
+
+/// A key whose value is encrypted for one purpose.
+pub(super) struct SealedValue {
+    key: Vec<u8>,
+    /// What the value is encrypted for, with its version.
+    purpose: &'static str,
+    key_ring: Live<KeyRing>,
+    swap: Script,
+}
+
+/// A value with its bytes in Redis; no bytes where there is none.
+pub(super) struct Found<T> {
+    bytes: Vec<u8>,
+    /// Also `None` if no key of the ring decrypts it.
+    pub(super) value: Option<T>,
+}
+
+impl SealedValue {
+    /// `swap` is the script that replaces a value.
+    pub(super) fn new(
+        key: Vec<u8>,
+        purpose: &'static str,
+        key_ring: Live<KeyRing>,
+        swap: &str,
+    ) -> Self {
+        Self {
+            key,
+            purpose,
+            key_ring,
+            swap: Script::new(swap),
+        }
+    }
+
+    /// Reads the value.
+    pub(super) async fn read<T: DeserializeOwned>(&self, wire: &mut Wire) -> RedisResult<Found<T>> {
+        let mut get = redis::cmd("GET");
+        let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(wire).await?;
+        let value = bytes.as_ref().and_then(|bytes| self.decode(bytes));
+        Ok(Found {
+            bytes: bytes.unwrap_or_default(),
+            value,
+        })
+    }
+
+    /// Replaces what was `found`; `false` where another replica was faster.
+    pub(super) async fn replace<T: Serialize>(
+        &self,
+        wire: &mut Wire,
+        found: &Found<T>,
+        value: &T,
+    ) -> RedisResult<bool> {
+        let Some(bytes) = self.encode(value) else {
+            return Ok(false);
+        };
+        let mut swap = self.swap.key(&self.key);
+        swap.arg(&found.bytes).arg(bytes).invoke_async(wire).await
+    }
+
+    fn encode(&self, value: &impl Serialize) -> Option<Vec<u8>> {
+        let plain = postcard::to_stdvec(value).ok()?;
+        let key_ring = self.key_ring.current();
+        let text = key_ring.encrypt_text(self.purpose, &plain).ok()?;
+        Some(text.into_bytes())
+    }
+
+    fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Option<T> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let Ok(plain) = self.key_ring.current().decrypt_text(self.purpose, text) else {
+            let of = self.purpose;
+            tracing::warn!(
+                of,
+                "a value in Redis could not be decrypted, and is written anew"
+            );
+            return None;
+        };
+        postcard::from_bytes(&plain).ok()
+    }
+}

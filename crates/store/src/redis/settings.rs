@@ -1,0 +1,350 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::{ConnectError, ScriptTexts};
+use crate::MAX_CUT_OFFS;
+use crate::secret::Secret;
+
+/// How to reach Redis.
+#[derive(Clone, Debug)]
+pub struct RedisSettings {
+    /// Which servers, and what they are to each other.
+    pub topology: Topology,
+    /// The database number; always 0 in a cluster.
+    pub database: i64,
+    /// The ACL user.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Password,
+    /// The ACL user of the sentinels.
+    pub sentinel_username: Option<String>,
+    /// The password of the sentinels.
+    pub sentinel_password: Password,
+    /// TLS to every server, unless connections are in the clear.
+    pub tls: Option<Tls>,
+    /// What every key begins with.
+    pub prefix: String,
+    /// The most time to make a connection.
+    pub connect_timeout: Duration,
+    /// The most time for one operation, waiting for a connection included.
+    pub command_timeout: Duration,
+    /// How many replicas must have a revocation before it is confirmed.
+    pub wait_replicas: u16,
+    /// How long to wait for them.
+    pub wait_timeout: Duration,
+    /// Where ended sessions are written for other programs to read, and how many are kept.
+    pub stream_length: Option<u64>,
+    /// Whether older records are upgraded without being asked to.
+    pub migrate: bool,
+    /// Whether records that are not encrypted are refused from the start.
+    pub sealed_only: bool,
+    /// The most cut-offs of subjects that are kept one by one.
+    pub max_cut_offs: usize,
+    /// The scripts that Redis runs.
+    pub scripts: ScriptTexts,
+}
+
+impl RedisSettings {
+    /// The settings that a URL stands for by itself, with everything else as it is by default.
+    #[must_use]
+    pub fn new(target: Target, scripts: ScriptTexts) -> Self {
+        Self {
+            topology: target.topology,
+            database: target.database,
+            username: target.username,
+            password: target.password.map_or(Password::None, Password::Given),
+            sentinel_username: None,
+            sentinel_password: Password::None,
+            tls: target.tls.then(Tls::default),
+            prefix: "curfew:".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            command_timeout: Duration::from_millis(100),
+            wait_replicas: 0,
+            wait_timeout: Duration::from_millis(100),
+            stream_length: None,
+            migrate: true,
+            sealed_only: false,
+            max_cut_offs: MAX_CUT_OFFS,
+            scripts,
+        }
+    }
+}
+
+/// Which servers there are, and what they are to each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One server.
+    Standalone(Address),
+    /// A primary with replicas, and sentinels that know which is which.
+    Sentinel {
+        /// Where the sentinels are.
+        sentinels: Vec<Address>,
+        /// What the sentinels call the primary.
+        name: String,
+    },
+    /// A cluster; some of its servers are enough to find the others.
+    Cluster(Vec<Address>),
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// Its name or IP address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Password {
+    /// There is none.
+    #[default]
+    None,
+    /// The configuration has it.
+    Given(Secret<String>),
+    /// A file has it, which is read again whenever it changes.
+    File(PathBuf),
+}
+
+impl Password {
+    /// The password as it is now, without the end of the line in a file.
+    ///
+    /// # Errors
+    /// [`ConnectError::Settings`] when the file can't be read.
+    pub fn read(&self) -> Result<Option<Secret<String>>, ConnectError> {
+        match self {
+            Self::None => Ok(None),
+            Self::Given(password) => Ok(Some(password.clone())),
+            Self::File(path) => match std::fs::read_to_string(path) {
+                Ok(text) => {
+                    let password = text.trim_end_matches(['\r', '\n']);
+                    Ok(Some(Secret::new(password.to_owned())))
+                }
+                Err(error) => {
+                    let path = path.display();
+                    let message = format!("the password file {path} can't be read: {error}");
+                    Err(ConnectError::Settings(message))
+                }
+            },
+        }
+    }
+}
+
+/// Whom to trust over TLS, and who we are; all in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The authorities to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// The certificate to show, and its key.
+    pub client: Option<(Vec<u8>, Secret<Vec<u8>>)>,
+}
+
+/// What a `store.url` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Which servers.
+    pub topology: Topology,
+    /// Whether they speak TLS.
+    pub tls: bool,
+    /// The database number.
+    pub database: i64,
+    /// The ACL user.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<Secret<String>>,
+}
+
+impl Target {
+    /// Reads a URL:
+    ///
+    /// * `redis://[user:password@]host[:6379][/database]`
+    /// * `redis+sentinel://[user:password@]host[:26379],…/name[/database]`
+    /// * `redis+cluster://[user:password@]host[:6379],…`
+    ///
+    /// and the same with `rediss` for TLS, and with `valkey` or `valkeys` for `redis` or `rediss`.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that don't repeat it: it may hold a password.
+    pub fn parse(url: &str) -> Result<Self, &'static str> {
+        const FORMS: &str = "must be `memory:`, `redis://host:6379/0`, \
+             `redis+sentinel://host:26379,host:26379/name`, `redis+cluster://host:6379,host:6379`, \
+             or one of these with `rediss` for TLS";
+        let (scheme, rest) = url.split_once("://").ok_or(FORMS)?;
+        let (family, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
+        let tls = match family {
+            "redis" | "valkey" => false,
+            "rediss" | "valkeys" => true,
+            _ => return Err(FORMS),
+        };
+        if rest.contains(['?', '#']) {
+            return Err(
+                "must have no `?` and no `#`: TLS is set by store.ca_file and the keys beside it",
+            );
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (username, password) = user.split_once(':').unwrap_or((user, ""));
+        let port = if kind == "sentinel" { 26379 } else { 6379 };
+        let addresses = hosts
+            .split(',')
+            .map(|host| address(host, port))
+            .collect::<Option<Vec<_>>>()
+            .ok_or("has a host that is not one, such as redis.example.com:6379")?;
+        let mut path = path.split('/').filter(|text| !text.is_empty());
+        let topology = match kind {
+            "" => match <[Address; 1]>::try_from(addresses) {
+                Ok([address]) => Topology::Standalone(address),
+                Err(_) => return Err("names several hosts: use redis+sentinel:// or redis+cluster://"),
+            },
+            "sentinel" => Topology::Sentinel {
+                sentinels: addresses,
+                name: path
+                    .next()
+                    .ok_or("must name the primary as the sentinels do: redis+sentinel://host:26379/NAME")?
+                    .to_owned(),
+            },
+            "cluster" => Topology::Cluster(addresses),
+            _ => return Err(FORMS),
+        };
+        let database = match (path.next(), path.next()) {
+            (Some(text), None) => text.parse().ok().filter(|number| *number >= 0),
+            (Some(_), Some(_)) => None,
+            (None, _) => Some(0),
+        };
+        let database =
+            database.ok_or("has a database that is not a number, such as redis://host:6379/0")?;
+        if database != 0 && matches!(topology, Topology::Cluster(_)) {
+            return Err("must have no database: a cluster has database 0 only");
+        }
+        Ok(Self {
+            topology,
+            tls,
+            database,
+            username: decoded(username)?,
+            password: decoded(password)?.map(Secret::new),
+        })
+    }
+}
+
+/// A host with or without a port.
+fn address(text: &str, default_port: u16) -> Option<Address> {
+    let url = Url::parse(&format!("redis://{text}/")).ok()?;
+    if text.contains(['@', '/']) {
+        return None;
+    }
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    Some(Address {
+        host: host.trim_matches(['[', ']']).to_owned(),
+        port: url.port().unwrap_or(default_port),
+    })
+}
+
+/// A part of a URL without its percent signs; `None` where there is nothing.
+fn decoded(text: &str) -> Result<Option<String>, &'static str> {
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .map_err(|_| "has a user or password that is not UTF-8")?;
+    Ok(Some(decoded.into_owned()).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(host: &str, port: u16) -> Address {
+        Address {
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    #[test]
+    fn urls_name_topologies() {
+        let standalone = Target::parse("redis://:p%40ss@redis.example.com/3").unwrap();
+        assert_eq!(
+            standalone,
+            Target {
+                topology: Topology::Standalone(host("redis.example.com", 6379)),
+                tls: false,
+                database: 3,
+                username: None,
+                password: Some(Secret::new("p@ss".to_owned())),
+            }
+        );
+        let sentinel = Target::parse("rediss+sentinel://bob:x@a,b:1,[::1]:2/mymaster/1").unwrap();
+        assert_eq!(
+            sentinel.topology,
+            Topology::Sentinel {
+                sentinels: vec![host("a", 26379), host("b", 1), host("::1", 2)],
+                name: "mymaster".to_owned(),
+            }
+        );
+        assert_eq!((sentinel.tls, sentinel.database), (true, 1));
+        assert_eq!(sentinel.username.as_deref(), Some("bob"));
+        let cluster = Target::parse("valkey+cluster://10.0.0.1:7000,10.0.0.2:7001/").unwrap();
+        assert_eq!(
+            cluster.topology,
+            Topology::Cluster(vec![host("10.0.0.1", 7000), host("10.0.0.2", 7001)])
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_meant_is_refused() {
+        for bad in [
+            "",
+            "redis:",
+            "http://a",
+            "redis+ring://a",
+            "redis://",
+            "redis://a,b",
+            "redis://a:x",
+            "redis://a:70000",
+            "redis://a/x",
+            "redis://a/-1",
+            "redis://a/1/2",
+            "rediss://a/#insecure",
+            "redis://a/0?protocol=resp3",
+            "redis+sentinel://a",
+            "redis+sentinel://a/",
+            "redis+sentinel://a,/m",
+            "redis+cluster://a/1",
+            "redis://%ff@a",
+        ] {
+            let error = Target::parse(bad).unwrap_err();
+            assert!(
+                error.starts_with("must") || error.starts_with("has") || error.starts_with("names"),
+                "{bad}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_file_is_read_each_time() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let password = Password::File(file.path().to_owned());
+        for text in ["first\n", "second"] {
+            std::fs::write(file.path(), text).unwrap();
+            let read = password.read().unwrap().unwrap();
+            assert_eq!(read.expose(), text.trim_end());
+        }
+        let missing = Password::File("/nonexistent/password".into());
+        assert!(
+            missing
+                .read()
+                .unwrap_err()
+                .to_string()
+                .contains("/nonexistent/password")
+        );
+    }
+}

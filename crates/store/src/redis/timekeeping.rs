@@ -1,0 +1,64 @@
+//! The record of the timeline in Redis: read with every heartbeat, and kept fresh by one of the replicas.
+
+use std::sync::Arc;
+
+use redis::RedisResult;
+
+use super::keys::Keys;
+use super::sealed_value::{Found, SealedValue};
+use super::wire::Wire;
+use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
+use crate::credential::KeyRing;
+use crate::live::Live;
+
+/// Keeps the clock of this process at the time that all replicas agree on.
+pub(super) struct Timekeeping {
+    clock: Arc<StoreClock>,
+    record: SealedValue,
+}
+
+impl Timekeeping {
+    pub(super) fn new(
+        clock: Arc<StoreClock>,
+        key_ring: Live<KeyRing>,
+        keys: &Keys,
+        swap: &str,
+    ) -> Self {
+        Self {
+            clock,
+            record: SealedValue::new(keys.timeline(), "timeline 1", key_ring, swap),
+        }
+    }
+
+    pub(super) const fn clock(&self) -> &Arc<StoreClock> {
+        &self.clock
+    }
+
+    /// Reads the record, and writes it where this replica has to.
+    pub(super) async fn sync(&self, wire: &mut Wire) -> RedisResult<()> {
+        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+        if let Action::Write(record) = self.clock.read(found.value) {
+            // A server that takes no writes now, because it is full or lacks replicas, still answers checks.
+            match self.record.replace(wire, &found, &record).await {
+                Ok(true) => drop(self.clock.read(Some(record))),
+                Ok(false) => {}
+                Err(error) => tracing::debug!(%error, "could not write the timeline"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies an operator's word for all replicas; `false` while the clocks are being compared, or where
+    /// another replica was faster.
+    pub(super) async fn accept(&self, wire: &mut Wire, accepted: Accepted) -> RedisResult<bool> {
+        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+        let Some(record) = self.clock.accept(accepted) else {
+            return Ok(false);
+        };
+        let written = self.record.replace(wire, &found, &record).await?;
+        if written {
+            drop(self.clock.read(Some(record)));
+        }
+        Ok(written)
+    }
+}

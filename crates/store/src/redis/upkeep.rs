@@ -1,0 +1,183 @@
+//! What has to be done from time to time, and after every change of primary.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Migration, RedisStore, info};
+use crate::StoreError;
+use crate::live::Live;
+use crate::policy::Policies;
+use crate::telemetry::{Advice, Metrics, Replicas};
+
+/// How often the clock is looked at.
+const QUICK: Duration = Duration::from_secs(1);
+/// How often the rest is looked at, and tried again.
+const SLOW: Duration = Duration::from_secs(10);
+/// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
+const WALL_TOLERANCE: u64 = 1_000;
+
+/// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
+const SECONDS_ALONE: f64 = 20.0;
+
+impl RedisStore {
+    /// Does it until stopped.
+    pub async fn upkeep(
+        &self,
+        policies: &Live<Policies>,
+        advice: &Advice,
+        metrics: &Metrics,
+        replicas: &Replicas,
+        stop: CancellationToken,
+    ) {
+        let patient = self.background();
+        let mut counted = 0;
+        let quick = async {
+            loop {
+                self.look_at_clock(advice, metrics);
+                // A process that has seen the upgrade finished has nothing to look for.
+                if self.upgrade.accepts_plain()
+                    && let Err(error) = patient.look_at_schema().await
+                {
+                    tracing::debug!(%error, "could not read the schema");
+                }
+                if let Err(error) = patient.keep_generation().await {
+                    tracing::debug!(%error, "could not look at the generation marker");
+                }
+                let noticed = patient.losses();
+                metrics.store_losses.inc_by(noticed - counted);
+                counted = noticed;
+                tokio::time::sleep(QUICK).await;
+            }
+        };
+        let slow = async {
+            let mut incarnation = self.link.incarnation();
+            loop {
+                incarnation.mark_unchanged();
+                let current = policies.current();
+                let done = patient.set_to_rights(&current, advice, replicas);
+                if let Err(error) = done.await {
+                    tracing::debug!(%error, "upkeep of Redis has to be tried again");
+                }
+                tokio::select! {
+                    _ = incarnation.changed() => {}
+                    () = tokio::time::sleep(SLOW) => {}
+                }
+            }
+        };
+        let sealing = patient.keep_sealed(advice);
+        stop.run_until_cancelled(async { tokio::join!(quick, slow, sealing) })
+            .await;
+    }
+
+    async fn set_to_rights(
+        &self,
+        policies: &Policies,
+        advice: &Advice,
+        replicas: &Replicas,
+    ) -> Result<(), StoreError> {
+        advice.set("redis", self.advice().await?);
+        self.upgrade_records(policies, advice, replicas).await?;
+        self.heal(policies).await.map(drop)
+    }
+
+    /// Upgrades older records once no older program runs any more.
+    async fn upgrade_records(
+        &self,
+        policies: &Policies,
+        advice: &Advice,
+        replicas: &Replicas,
+    ) -> Result<(), StoreError> {
+        let schema = self.schema().await?;
+        if !schema.is_outdated() {
+            advice.set("schema", Vec::new());
+            return Ok(());
+        }
+        let (older, alone_for) = (replicas.older(), replicas.alone_for());
+        let begins = schema.found < u64::from(schema.known);
+        let line = if !self.link.settings().migrate || (begins && alone_for.is_none()) {
+            Some(format!(
+                "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
+                schema.found
+            ))
+        } else if begins && !older.is_empty() {
+            Some(format!(
+                "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
+                older.join(", ")
+            ))
+        } else if begins && alone_for < Some(SECONDS_ALONE) {
+            None
+        } else {
+            tracing::info!(from = schema.found, to = schema.known, "upgrading records");
+            let done = self.migrate(Migration::Upgrade, policies, |_| {}).await?;
+            tracing::info!(
+                upgraded = done.upgraded,
+                unreadable = done.unreadable,
+                "records are upgraded"
+            );
+            None
+        };
+        advice.set("schema", line.into_iter().collect());
+        Ok(())
+    }
+
+    /// What each server's operator should change.
+    async fn advice(&self) -> Result<Vec<String>, StoreError> {
+        let command = redis::cmd("INFO");
+        let mut wire = self.link.wire(self.budget).await?;
+        let answers = wire.ask_every_primary(&command).await?;
+        let mut lines = Vec::new();
+        for (server, answer) in answers {
+            let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
+            for line in info::advice(&text, self.link.is_cluster()) {
+                lines.push(match &server {
+                    Some(server) => format!("{server}: {line}"),
+                    None => line,
+                });
+            }
+        }
+        Ok(lines)
+    }
+
+    fn look_at_clock(&self, advice: &Advice, metrics: &Metrics) {
+        let clock = self.link.clock();
+        let (offset, ahead) = (clock.offset(), clock.store_ahead());
+        metrics.clock_offset.set(seconds(offset));
+        metrics.clock_disagreement.set(seconds(ahead));
+        let mut lines = Vec::new();
+        let disagreement = clock.disagreement();
+        if let Some(ahead) = disagreement.store_ahead
+            && !disagreement.is_accepted
+        {
+            lines.push(format!(
+                "the clock of Redis is {} decision time, which goes on by the boot-time clock: set the clock of Redis \
+                 by NTP, or say with `curfew clock --accept` which one is right",
+                side(ahead, "ahead of", "behind")
+            ));
+        }
+        if let Some(ahead) = disagreement.replicas_ahead {
+            lines.push(format!(
+                "the time of this replica is {} that of the other replicas: restart it",
+                side(-ahead, "ahead of", "behind")
+            ));
+        }
+        let wall = offset - ahead;
+        if wall.unsigned_abs() > WALL_TOLERANCE {
+            lines.push(format!(
+                "this machine's clock is {} decision time; logs go by this machine: set it by NTP",
+                side(-wall, "ahead of", "behind")
+            ));
+        }
+        advice.set("clock", lines);
+    }
+}
+
+/// `1.5 s ahead of`.
+fn side(millis: i64, ahead: &str, behind: &str) -> String {
+    let which = if millis > 0 { ahead } else { behind };
+    format!("{:.1} s {which}", seconds(millis).abs())
+}
+
+fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}

@@ -1,0 +1,146 @@
+//! Stores for tests: one that fails when it is told to, one at the end of a slow network, and a scheduler for races.
+
+#[cfg(test)]
+pub(crate) mod race;
+pub mod remote;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use crate::clock::ManualClock;
+use crate::memory::MemoryStore;
+use crate::session::{Session, SessionId, Subject, Timestamp};
+use crate::{
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
+    StoreError, Touch,
+};
+#[cfg(test)]
+pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, session_of};
+
+/// A memory store that counts its touches and fails when told to.
+pub struct ProbedStore {
+    /// The store behind it.
+    pub memory: Arc<MemoryStore>,
+    touches: AtomicUsize,
+    /// Whether touches fail.
+    pub touches_fail: AtomicBool,
+    /// The one session whose touches fail.
+    pub untouchable: Mutex<Option<SessionId>>,
+    /// Whether everything fails.
+    pub all_fail: AtomicBool,
+    /// Whether ends fail.
+    pub ends_fail: AtomicBool,
+    /// Whether nothing is ever answered.
+    pub hangs: AtomicBool,
+    /// What the next load answers instead of the truth: what another replica saw a moment ago.
+    pub stale: Mutex<Option<Session>>,
+}
+
+impl ProbedStore {
+    /// An empty store on `clock`.
+    #[must_use]
+    pub fn new(clock: &ManualClock) -> Self {
+        Self {
+            memory: Arc::new(MemoryStore::new(10_000, Arc::new(clock.clone()))),
+            touches: AtomicUsize::new(0),
+            touches_fail: AtomicBool::new(false),
+            untouchable: Mutex::new(None),
+            all_fail: AtomicBool::new(false),
+            ends_fail: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            stale: Mutex::new(None),
+        }
+    }
+
+    /// How many touches were written.
+    #[must_use]
+    pub fn touch_count(&self) -> usize {
+        self.touches.load(Ordering::SeqCst)
+    }
+
+    fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
+        if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionStore for ProbedStore {
+    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.fails(&self.all_fail)?;
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        let stale = self.stale.lock().take();
+        if let Some(stale) = stale {
+            // It was on its way for a while.
+            tokio::task::yield_now().await;
+            return Ok(Some(stale));
+        }
+        self.memory.load(id).await
+    }
+
+    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.create(id, session).await
+    }
+
+    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
+        self.fails(&self.touches_fail)?;
+        if *self.untouchable.lock() == Some(id) {
+            return Err(StoreError::Unavailable("told to fail".to_owned()));
+        }
+        self.touches.fetch_add(1, Ordering::SeqCst);
+        self.memory.touch(id, touch).await
+    }
+
+    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
+        self.fails(&self.ends_fail)?;
+        self.memory.end(id, ending).await
+    }
+
+    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.keep_tombstone(id, until).await
+    }
+
+    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.withdraw(id, session).await
+    }
+
+    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.change(id, change).await
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.age(id, by).await
+    }
+
+    async fn list(
+        &self,
+        subject: &Subject,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.list(subject, after, limit).await
+    }
+
+    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.fails(&self.all_fail)?;
+        self.memory.confirm(id).await
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.fails(&self.all_fail)
+    }
+}

@@ -1,0 +1,134 @@
+//! What must hold of touches that are written behind, in whatever order things happen at once.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::memory::MemoryStore;
+use crate::session::{EndReason, State};
+use crate::testing::race::{Distant, distant, explore, pause, spawn};
+use crate::testing::{HOUR, SECOND, START, session_of};
+
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+struct Race {
+    store: CoalescingStore<Distant>,
+    memory: Arc<MemoryStore>,
+    clock: ManualClock,
+    /// The latest activity that was taken, in seconds since the beginning.
+    latest: AtomicU64,
+}
+
+impl Race {
+    async fn new() -> Arc<Self> {
+        let clock = ManualClock::new(START);
+        let memory = Arc::new(MemoryStore::new(10, Arc::new(clock.clone())));
+        memory
+            .create(ID, &session_of("alice", START))
+            .await
+            .unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Arc::new(Self {
+            store: CoalescingStore::new(distant(&memory), Arc::new(clock.clone()), metrics),
+            memory,
+            clock,
+            latest: AtomicU64::new(0),
+        })
+    }
+
+    /// A request, so many seconds after the beginning.
+    async fn request(&self, second: u32) {
+        let known = self.latest.load(Ordering::SeqCst);
+        let session = self.store.load(ID).await.unwrap().unwrap();
+        if session.state != State::Live {
+            return;
+        }
+        let seen = session.last_seen.since(START).as_secs();
+        assert!(
+            seen >= known,
+            "an activity that was taken is hidden: {seen} < {known}"
+        );
+        let now = START.plus(second * SECOND);
+        self.clock.set(now.max(self.clock.now()));
+        let touch = Touch {
+            at: now,
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: 5 * SECOND,
+            deadline: START.plus(HOUR),
+        };
+        self.store.touch(ID, touch).await.unwrap();
+        self.latest.fetch_max(second.into(), Ordering::SeqCst);
+    }
+
+    async fn stored(&self) -> Session {
+        self.memory.load(ID).await.unwrap().unwrap()
+    }
+}
+
+/// Requests of several connections, and two who write.
+async fn requests(race: &Arc<Race>) {
+    let mut acts = Vec::new();
+    for seconds in [[1, 7, 13], [2, 8, 20]] {
+        let race = Arc::clone(race);
+        acts.push(spawn(async move {
+            for second in seconds {
+                race.request(second).await;
+            }
+        }));
+    }
+    for _ in 0..2 {
+        let race = Arc::clone(race);
+        acts.push(spawn(async move {
+            for _ in 0..2 {
+                race.store.flush_due(race.clock.now()).await.unwrap();
+                pause().await;
+            }
+        }));
+    }
+    for act in acts {
+        act.await.unwrap();
+    }
+}
+
+#[test]
+fn no_activity_is_hidden_or_lost() {
+    explore(|| async {
+        let race = Race::new().await;
+        requests(&race).await;
+        race.store.flush().await.unwrap();
+        assert_eq!(race.stored().await.last_seen, START.plus(20 * SECOND));
+        assert_eq!(race.store.pending(), 0);
+    });
+}
+
+/// Who times a session out has looked at it before; it ends only if nothing was taken since.
+#[test]
+fn nobody_is_timed_out_who_has_just_been_active() {
+    explore(|| async {
+        let race = Race::new().await;
+        let ender = Arc::clone(&race);
+        let ender = spawn(async move {
+            let seen = ender.store.load(ID).await.unwrap().unwrap().last_seen;
+            pause().await;
+            let taken = ender.latest.load(Ordering::SeqCst);
+            let ending = Ending {
+                reason: EndReason::IdleTimeout,
+                at: ender.clock.now(),
+                unless_touched_since: Some(seen),
+            };
+            let outcome = ender.store.end(ID, ending).await.unwrap();
+            if matches!(outcome, EndOutcome::Ended(_)) {
+                let seen = seen.since(START).as_secs();
+                assert!(taken <= seen, "timed out at {seen}, active at {taken}");
+            }
+        });
+        requests(&race).await;
+        ender.await.unwrap();
+        race.store.flush().await.unwrap();
+        let stored = race.stored().await;
+        let live = stored.state == State::Live;
+        assert!(!live || stored.last_seen == START.plus(20 * SECOND));
+        assert_eq!(race.store.pending(), 0, "what can't be of use is kept");
+    });
+}

@@ -1,0 +1,289 @@
+use std::sync::atomic::Ordering;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::conformance;
+use crate::memory::MemoryStore;
+use crate::session::{EndReason, Limits, NewSession, PolicyName};
+use crate::testing::{ProbedStore, SECOND, START};
+
+const INTERVAL: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(900);
+const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
+
+struct Fixture {
+    store: CoalescingStore<ProbedStore>,
+    clock: ManualClock,
+    metrics: Arc<Metrics>,
+}
+
+impl Fixture {
+    /// A store with one session, which was started at `START`.
+    async fn new() -> Self {
+        let clock = ManualClock::new(START);
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let inner = ProbedStore::new(&clock);
+        let store = CoalescingStore::new(inner, Arc::new(clock.clone()), Arc::clone(&metrics));
+        let limits = Limits {
+            idle: Some(IDLE),
+            absolute: 1000 * INTERVAL,
+            max_auth_age: None,
+        };
+        let new = NewSession {
+            remembered: false,
+            binding: crate::session::Binding::default(),
+            subject: Subject::new("alice").unwrap(),
+            attributes: crate::session::Attributes::default(),
+            policy: PolicyName::new("default").unwrap(),
+        };
+        let session = Session::start(new, &limits, 60 * SECOND, START);
+        store.create(ID, &session).await.unwrap();
+        Self {
+            store,
+            clock,
+            metrics,
+        }
+    }
+
+    /// A request at `START` plus `seconds`, and what is due by then.
+    async fn request(&self, seconds: u32) {
+        self.clock.set(START.plus(seconds * SECOND));
+        let session = self.store.load(ID).await.unwrap().unwrap();
+        let touch = Touch {
+            at: self.clock.now(),
+            last_seen: session.last_seen,
+            retention: session.retention,
+            interval: INTERVAL,
+            deadline: session.last_seen.plus(IDLE),
+        };
+        self.store.touch(ID, touch).await.unwrap();
+        let _ = self.store.flush_due(self.clock.now()).await;
+    }
+
+    async fn flush_at(&self, seconds: u32) {
+        self.clock.set(START.plus(seconds * SECOND));
+        let _ = self.store.flush_due(self.clock.now()).await;
+    }
+
+    /// Seconds from `START` to the last activity that the inner store knows.
+    async fn stored(&self) -> u64 {
+        let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
+        session.last_seen.since(START).as_secs()
+    }
+}
+
+#[tokio::test]
+async fn many_activities_are_one_write_an_interval() {
+    let fixture = Fixture::new().await;
+    for second in 1..=14 {
+        fixture.request(second).await;
+    }
+    assert_eq!(
+        fixture.store.inner.touch_count(),
+        0,
+        "the interval is not over"
+    );
+    fixture.flush_at(15).await;
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (1, 14)
+    );
+    for second in 16..=44 {
+        fixture.request(second).await;
+    }
+    fixture.flush_at(60).await;
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (3, 44)
+    );
+    assert_eq!(fixture.store.pending(), 0);
+}
+
+#[tokio::test]
+async fn after_a_pause_the_first_activity_is_written_at_once() {
+    let fixture = Fixture::new().await;
+    fixture.request(100).await;
+    assert_eq!(
+        (fixture.store.inner.touch_count(), fixture.stored().await),
+        (1, 100)
+    );
+}
+
+#[tokio::test]
+async fn this_replica_sees_what_it_has_not_written() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    assert_eq!(fixture.stored().await, 0);
+    let seen = START.plus(9 * SECOND);
+    assert_eq!(
+        fixture.store.load(ID).await.unwrap().unwrap().last_seen,
+        seen
+    );
+    let alice = Subject::new("alice").unwrap();
+    let page = fixture.store.list(&alice, None, 10).await.unwrap();
+    assert_eq!(page.sessions[0].1.last_seen, seen);
+}
+
+#[tokio::test]
+async fn an_end_is_decided_on_what_this_replica_has_seen() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    let ending = Ending {
+        reason: EndReason::IdleTimeout,
+        at: START.plus(909 * SECOND),
+        unless_touched_since: Some(START.plus(9 * SECOND)),
+    };
+    let outcome = fixture.store.end(ID, ending).await.unwrap();
+    assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
+    assert_eq!(fixture.store.pending(), 0, "nothing is left to flush late");
+}
+
+#[tokio::test]
+async fn near_the_deadline_it_is_written_at_once() {
+    let fixture = Fixture::new().await;
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    let mut touch = Touch {
+        at: START.plus(2 * SECOND),
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: INTERVAL,
+        deadline: START.plus(18 * SECOND),
+    };
+    fixture.store.touch(ID, touch).await.unwrap();
+    fixture.flush_at(2).await;
+    assert_eq!(fixture.stored().await, 0, "there is an interval left");
+    touch.at = START.plus(4 * SECOND);
+    fixture.store.touch(ID, touch).await.unwrap();
+    fixture.flush_at(4).await;
+    assert_eq!(fixture.stored().await, 4, "less than that is left");
+}
+
+#[tokio::test]
+async fn one_session_that_can_not_be_written_keeps_no_other() {
+    let fixture = Fixture::new().await;
+    let other = SessionId::from_bytes([8; SessionId::LEN]);
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    fixture.store.create(other, &session).await.unwrap();
+    *fixture.store.inner.untouchable.lock() = Some(ID);
+    for id in [ID, other] {
+        let touch = Touch {
+            at: START.plus(20 * SECOND),
+            last_seen: START,
+            retention: session.retention,
+            interval: INTERVAL,
+            deadline: START.plus(IDLE),
+        };
+        fixture.store.touch(id, touch).await.unwrap();
+    }
+    assert!(fixture.store.flush().await.is_err(), "something was lost");
+    let stored = fixture.store.inner.memory.load(other).await.unwrap();
+    assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
+    let fixture = Fixture::new().await;
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(true, Ordering::SeqCst);
+    fixture.request(20).await;
+    fixture.request(25).await;
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(false, Ordering::SeqCst);
+    fixture.flush_at(26).await;
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (25, 0));
+    assert_eq!(fixture.metrics.touches_dropped.get(), 0);
+}
+
+#[tokio::test]
+async fn an_activity_that_is_of_no_use_any_more_is_dropped_and_counted() {
+    let fixture = Fixture::new().await;
+    fixture
+        .store
+        .inner
+        .touches_fail
+        .store(true, Ordering::SeqCst);
+    fixture.request(20).await;
+    fixture.flush_at(20 + 960).await;
+    assert_eq!(fixture.store.pending(), 0);
+    assert_eq!(fixture.metrics.touches_dropped.get(), 1);
+}
+
+#[tokio::test]
+async fn a_flush_at_the_end_writes_everything() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    fixture.store.flush().await.unwrap();
+    assert_eq!((fixture.stored().await, fixture.store.pending()), (9, 0));
+}
+
+#[tokio::test]
+async fn a_write_that_is_abandoned_half_way_is_not_lost() {
+    let fixture = Fixture::new().await;
+    fixture.request(9).await;
+    drop(fixture.store.flush());
+    let mut half_way = Box::pin(fixture.store.flush());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    let _ = half_way.as_mut().poll(&mut context);
+    drop(half_way);
+    fixture.store.flush().await.unwrap();
+    assert_eq!(fixture.stored().await, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_flusher_writes_by_itself_and_stops_when_told() {
+    let fixture = Fixture::new().await;
+    fixture.clock.set(START.plus(100 * SECOND));
+    let session = fixture.store.load(ID).await.unwrap().unwrap();
+    let touch = Touch {
+        at: fixture.clock.now(),
+        last_seen: session.last_seen,
+        retention: session.retention,
+        interval: INTERVAL,
+        deadline: session.last_seen.plus(IDLE),
+    };
+    fixture.store.touch(ID, touch).await.unwrap();
+    let stop = CancellationToken::new();
+    let wait = async {
+        while fixture.stored().await != 100 {
+            tokio::time::sleep(TICK).await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(fixture.store.run(stop.clone()), wait);
+}
+
+#[tokio::test]
+async fn passes_the_conformance_suite() {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let memory = MemoryStore::new(10_000, Arc::clone(&clock));
+    conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
+}
+
+/// An answer that was on its way while the activity was written is older than what was known here.
+#[tokio::test]
+async fn an_answer_that_is_overtaken_hides_no_activity() {
+    let fixture = Fixture::new().await;
+    let old = fixture.store.load(ID).await.unwrap().unwrap();
+    fixture.request(1).await;
+    fixture.request(20).await;
+    fixture.request(25).await;
+    let known = fixture.store.load(ID).await.unwrap().unwrap();
+    assert_eq!(known.last_seen, START.plus(25 * SECOND));
+    *fixture.store.inner.stale.lock() = Some(old);
+    fixture.clock.set(START.plus(60 * SECOND));
+    let (late, _) = tokio::join!(
+        fixture.store.load(ID),
+        fixture.store.flush_due(fixture.clock.now())
+    );
+    assert_eq!(fixture.stored().await, 25, "it was written meanwhile");
+    assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
+}

@@ -1,0 +1,52 @@
+//! Audit events: what an auditor asks for later. They go to the log under the target
+//! `curfew::audit`, so that a collector can route them, and never hold a credential.
+//!
+//! The names of the fields are those of the Elastic Common Schema where it has one; Curfew's own begin with `curfew.`.
+//! `docs/observability.md` lists them, and a test compares the list with this file.
+
+mod access;
+mod action;
+mod denial;
+mod session;
+
+pub use access::{
+    Door, access_refused, admin_allowed, admin_refused, console_entered, console_refused,
+    login_refused, recording_started, recording_used,
+};
+pub use action::Action;
+pub(super) use denial::denials_aggregated;
+pub use denial::{Denied, session_denied};
+pub use session::{
+    provider_logout, provider_refused, revocation_declared, revocation_finished, session_aged,
+    session_came_back, session_changed, session_created, session_degraded, session_displaced,
+    session_elsewhere, session_ended, subject_revoked,
+};
+
+/// The tracing target of every audit event.
+pub const TARGET: &str = "curfew::audit";
+
+/// Writes an audit event with the fields that every event has: what happened, how it went, and who caused it.
+///
+/// Texts are written as strings: the log for people then quotes them, and escapes control characters.
+macro_rules! event {
+    ($level:ident, $action:expr, $outcome:literal, $actor:expr, { $($fields:tt)* }, $message:literal) => {{
+        let actor: &$crate::actor::Actor = $actor;
+        tracing::$level!(
+            target: $crate::audit::TARGET,
+            {
+                event.action = $action.as_str(),
+                event.outcome = $outcome,
+                curfew.actor.kind = actor.kind.as_str(),
+                curfew.actor.name = actor.name.as_deref(),
+                source.ip = actor.address.map(tracing::field::display),
+                $($fields)*
+            },
+            $message
+        );
+    }};
+}
+
+use event;
+
+#[cfg(test)]
+mod tests;

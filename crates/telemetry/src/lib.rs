@@ -1,0 +1,26 @@
+//! What the service says of itself: metrics, logs and audit events. No credential is in any.
+
+mod advice;
+pub mod audit;
+pub mod build;
+mod denials;
+pub mod logging;
+mod metrics;
+mod near_cache;
+mod recent;
+mod replicas;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod throttle;
+pub mod traces;
+
+use curfew_clock as clock;
+use curfew_core::{actor, credential, escape, events, revocation, session};
+
+pub use advice::Advice;
+pub use denials::DenialLog;
+pub use metrics::{Metrics, NO_POLICY};
+pub use near_cache::NearCacheMetrics;
+pub use recent::{Event, Recent};
+pub use replicas::{Replica, Replicas};
+pub use throttle::Throttle;

@@ -1,0 +1,105 @@
+//! Structured logs, as lines for people or as JSON, on standard error.
+
+mod fields;
+#[cfg(test)]
+mod tests;
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
+
+use super::traces::{self, Traces};
+use crate::escape::{self, Escaped};
+use fields::Fields;
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What logs show, which is never a span of a trace.
+fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    Ok(filter.add_directive(format!("{}=off", traces::TARGET).parse()?))
+}
+
+/// The filter of the process, once logging is set up.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Writes a line for each event. No text in an event can begin another line, or look like another field.
+pub(crate) fn lines<S, W>(
+    format: LogFormat,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+    colours: bool,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Write + 'static,
+{
+    match format {
+        LogFormat::Json => fmt::layer()
+            .with_writer(move || Escaped::new(writer(), escape::json))
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .boxed(),
+        LogFormat::Human => fmt::layer()
+            .with_writer(writer)
+            .fmt_fields(Fields)
+            .with_ansi(colours)
+            .boxed(),
+    }
+}
+
+/// Sends logs at or above `filter` (`info`, or directives such as `info,curfew_store=debug`) to
+/// standard error, and spans to `traces`. A second call in one process changes nothing.
+///
+/// # Errors
+/// [`ParseError`] when `filter` can't be understood.
+pub fn init(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), ParseError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    #[expect(clippy::disallowed_methods, reason = "it is escaped here")]
+    let stderr = || std::io::stderr();
+    let layer = lines(format, stderr, std::io::IsTerminal::is_terminal(&stderr()));
+    // Fails only when logging is set up already, as it is in tests that start several services.
+    let spans = traces.map(|traces| {
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        let ours = Targets::new().with_target(traces::TARGET, Level::INFO);
+        spans
+            .with_location(false)
+            .with_threads(false)
+            .with_filter(ours)
+    });
+    let set_up = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .with(spans)
+        .try_init();
+    if set_up.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+    Ok(())
+}
+
+/// Filters by `filter` from now on; changes nothing where this module did not set logging up.
+///
+/// # Errors
+/// As for [`init`].
+pub fn set_filter(filter: &str) -> Result<(), ParseError> {
+    let filter = parse(filter)?;
+    if let Some(handle) = FILTER.get() {
+        // Fails only when the subscriber is gone, as at the end of the process.
+        let _ = handle.reload(filter);
+    }
+    Ok(())
+}

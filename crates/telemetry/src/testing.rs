@@ -1,0 +1,84 @@
+//! What logs and metrics show of a text, for a test over all outputs.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::actor::{Actor, ActorKind};
+use crate::audit::{self, Denied};
+use crate::logging::{LogFormat, lines};
+use crate::metrics::Metrics;
+use crate::session::DenyReason;
+pub use curfew_core::testing::*;
+
+/// What a process writes to its log, in a format, while `write` runs.
+pub fn logged(format: LogFormat, colours: bool, write: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let layer = lines(format, move || writer.clone(), colours);
+    let subscriber = tracing_subscriber::registry().with(layer);
+    tracing::subscriber::with_default(subscriber, write);
+    let bytes = buffer.0.lock().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A text in events of every kind: in fields written in each way, in the message, and in audit events.
+pub fn logged_outputs(text: &str) -> Vec<Output> {
+    let denied = Denied {
+        contract: "auth-request",
+        session: None,
+        subject: Some(text),
+        address: None,
+        host: Some(text),
+        path: Some(text.as_bytes()),
+        method: Some(text),
+        rule: None,
+        peer: None,
+        detail: Some(text),
+    };
+    let actor = Actor::new(ActorKind::Provider, text, None);
+    let all = || {
+        audit::session_denied(&denied, DenyReason::IdleTimeout);
+        audit::login_refused(text, "refused", &text, &actor);
+        audit::access_refused("wrong_credential", text, text, &actor);
+        audit::admin_refused(text, Some(text), &actor);
+        tracing::warn!(error = %text, name = text, more = ?text, "could not do it");
+        tracing::warn!("could not do it: {text}");
+    };
+    vec![
+        (
+            "log for people",
+            Form::Fields,
+            logged(LogFormat::Human, false, all),
+        ),
+        (
+            "log in JSON",
+            Form::Json,
+            logged(LogFormat::Json, false, all),
+        ),
+    ]
+}
+
+/// A text as a label.
+pub fn metrics_outputs(text: &str) -> Vec<Output> {
+    let metrics = Metrics::new().unwrap();
+    metrics.login(text, text);
+    metrics.keys_fetched(text, false);
+    vec![("metrics", Form::Fields, metrics.render().unwrap())]
+}
