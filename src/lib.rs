@@ -19,11 +19,11 @@ pub mod app;
 pub mod browser;
 pub mod check;
 pub mod cli;
-pub mod compliance;
 pub mod config;
 pub mod contract;
 mod current;
 pub mod delegate;
+pub mod deployed;
 mod escape_html;
 mod escape_json;
 pub mod explain;
@@ -33,13 +33,11 @@ pub mod http_client;
 pub mod jwks;
 pub mod kubernetes;
 pub mod lifecycle;
-pub mod lint;
 pub mod listener;
 pub mod login;
 pub mod logout;
 pub mod migrations;
 pub mod ops;
-pub mod render;
 pub mod revalidation;
 pub mod sources;
 pub mod sweeper;
@@ -52,6 +50,7 @@ pub use curfew_core::{
 };
 pub use curfew_store as store;
 pub use curfew_telemetry::{self as telemetry, build};
+pub use curfew_tools::{compliance, lint, render};
 
 #[cfg(test)]
 mod testing;

@@ -75,3 +75,6 @@ fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String>
     } = requirement;
     (!parts.is_empty()).then(|| format!("{name} ({standard}, {section}) {}", parts.join("; it ")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::ConfigArgs;
 use super::output::stdout;
+use crate::deployed::deployed;
 use crate::render::{
     APPLICATION, BROWSER, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render,
 };
@@ -73,7 +74,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         browser: args.browser.clone(),
         application: args.application.clone(),
     };
-    let files = render(args.proxy, &places, &limits)?;
+    let files = render(args.proxy, &places, &limits, deployed)?;
     let mut out = stdout();
     for file in &files {
         if let Some(directory) = &args.directory {

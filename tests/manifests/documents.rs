@@ -62,7 +62,7 @@ fn the_threat_model_names_tests_that_there_are() {
 #[test]
 fn the_operations_guide_knows_the_verdicts() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let words = std::fs::read_to_string(root.join("src/session/verdict.rs")).unwrap();
+    let words = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
     let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();
     let table = guide.split("### Everyone was logged out").nth(1).unwrap();
     let table = table.split("### ").next().unwrap();

@@ -24,7 +24,12 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
         idle: Some(idle),
         absolute: idle * 4,
     };
-    let files = ::curfew::render::render(proxy, &::curfew::render::Places::default(), &limits);
+    let files = ::curfew::render::render(
+        proxy,
+        &::curfew::render::Places::default(),
+        &limits,
+        ::curfew::deployed::deployed,
+    );
     let mut files = files.unwrap().into_iter();
     files.find(|file| file.name == name).unwrap().text
 }

@@ -200,8 +200,8 @@ fn mistakes_are_told() {
 
 #[test]
 fn assertions_are_signed_by_the_first_key() {
-    let key = "src/identity/assertion/p256-for-tests.pem";
-    let other = "src/identity/assertion/ed25519-for-tests.pem";
+    let key = "crates/core/src/identity/assertion/p256-for-tests.pem";
+    let other = "crates/core/src/identity/assertion/ed25519-for-tests.pem";
     assert!(loaded("").config.assertion.is_none());
     let signer = loaded(&format!("assertion: {{key_files: [{key}, {other}]}}"))
         .config

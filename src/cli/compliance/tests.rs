@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::*;
+use crate::compliance::*;
 use crate::config::{Environment, Source};
+use crate::policy::Policy;
 use crate::policy::Preset;
+use crate::policy::standards::{self, Standing};
+use crate::session::Limits;
+use std::time::Duration;
 
 /// The report on the example configuration is the one in the documentation.
 #[test]
@@ -15,7 +19,7 @@ fn the_documented_report() {
     };
     let (book, sources) = source.load_book_and_sign_ins().unwrap();
     let report = report(&book, Reauthentication::By(&sources)).to_markdown();
-    let documented = include_str!("../../docs/compliance-example.md");
+    let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
         "cargo run -- compliance --config deploy/curfew/curfew.yaml > docs/compliance-example.md"

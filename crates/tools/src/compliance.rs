@@ -320,6 +320,3 @@ fn ends(limits: &Limits) -> String {
 fn written(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
-
-#[cfg(test)]
-mod tests;

@@ -93,31 +93,32 @@ pub struct File {
 #[error("the file has no such place: {0}")]
 pub struct NoSuchPlace(&'static str);
 
-macro_rules! deployed {
-    ($($file:literal),*) => {
-        vec![$((
-            $file.rsplit('/').next().unwrap_or($file),
-            include_str!(concat!("../deploy/", $file)),
-        )),*]
-    };
-}
+/// The texts of the files of `deploy/`, by their path there.
+pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
 /// The configuration of a proxy.
 ///
 /// # Errors
 /// [`NoSuchPlace`], which never happens with the files that this was built with.
-pub fn render(proxy: Proxy, places: &Places, limits: &Limits) -> Result<Vec<File>, NoSuchPlace> {
-    let files: Vec<(&'static str, &'static str)> = match proxy {
-        Proxy::Nginx => deployed!["nginx/curfew.conf"],
-        Proxy::IngressNginx => deployed!["nginx/ingress.yaml"],
-        Proxy::Traefik => deployed!["traefik/traefik.yaml", "traefik/curfew.yaml"],
-        Proxy::Caddy => deployed!["caddy/Caddyfile"],
-        Proxy::EnvoyHttp => deployed!["envoy/http.yaml"],
-        Proxy::EnvoyGrpc => deployed!["envoy/grpc.yaml"],
-        Proxy::Haproxy => deployed!["haproxy/haproxy.cfg", "haproxy/curfew-spoe.conf"],
-        Proxy::Oauth2Proxy => deployed!["oauth2-proxy/oauth2-proxy.cfg"],
+pub fn render(
+    proxy: Proxy,
+    places: &Places,
+    limits: &Limits,
+    deployed: DeployedFiles,
+) -> Result<Vec<File>, NoSuchPlace> {
+    let paths: &[&'static str] = match proxy {
+        Proxy::Nginx => &["nginx/curfew.conf"],
+        Proxy::IngressNginx => &["nginx/ingress.yaml"],
+        Proxy::Traefik => &["traefik/traefik.yaml", "traefik/curfew.yaml"],
+        Proxy::Caddy => &["caddy/Caddyfile"],
+        Proxy::EnvoyHttp => &["envoy/http.yaml"],
+        Proxy::EnvoyGrpc => &["envoy/grpc.yaml"],
+        Proxy::Haproxy => &["haproxy/haproxy.cfg", "haproxy/curfew-spoe.conf"],
+        Proxy::Oauth2Proxy => &["oauth2-proxy/oauth2-proxy.cfg"],
     };
-    let files = files.into_iter().map(|(name, text)| {
+    let files = paths.iter().map(|path| {
+        let text = deployed(path).ok_or(NoSuchPlace(path))?;
+        let name = path.rsplit('/').next().unwrap_or(path);
         let text = time_limits(proxy, name, text, limits)?;
         let text = addresses(proxy, &text, places);
         Ok(File { name, text })
@@ -254,6 +255,24 @@ mod tests {
 
     use super::*;
 
+    fn deployed(path: &str) -> Option<&'static str> {
+        Some(match path {
+            "nginx/curfew.conf" => include_str!("../../../deploy/nginx/curfew.conf"),
+            "nginx/ingress.yaml" => include_str!("../../../deploy/nginx/ingress.yaml"),
+            "traefik/traefik.yaml" => include_str!("../../../deploy/traefik/traefik.yaml"),
+            "traefik/curfew.yaml" => include_str!("../../../deploy/traefik/curfew.yaml"),
+            "caddy/Caddyfile" => include_str!("../../../deploy/caddy/Caddyfile"),
+            "envoy/http.yaml" => include_str!("../../../deploy/envoy/http.yaml"),
+            "envoy/grpc.yaml" => include_str!("../../../deploy/envoy/grpc.yaml"),
+            "haproxy/haproxy.cfg" => include_str!("../../../deploy/haproxy/haproxy.cfg"),
+            "haproxy/curfew-spoe.conf" => include_str!("../../../deploy/haproxy/curfew-spoe.conf"),
+            "oauth2-proxy/oauth2-proxy.cfg" => {
+                include_str!("../../../deploy/oauth2-proxy/oauth2-proxy.cfg")
+            }
+            _ => return None,
+        })
+    }
+
     const LIMITS: Limits = Limits {
         idle: Some(Duration::from_secs(300)),
         absolute: Duration::from_secs(3600),
@@ -274,7 +293,7 @@ mod tests {
     #[test]
     fn every_proxy_has_one_and_no_place_is_left() {
         for proxy in Proxy::value_variants() {
-            let files = render(*proxy, &places(), &LIMITS).unwrap();
+            let files = render(*proxy, &places(), &LIMITS, deployed).unwrap();
             for File { name, text } in &files {
                 let lines = text
                     .lines()
@@ -308,7 +327,7 @@ mod tests {
             touch_interval: Duration::from_secs(5),
         };
         for proxy in Proxy::value_variants() {
-            for file in render(*proxy, &places(), &LIMITS).unwrap() {
+            for file in render(*proxy, &places(), &LIMITS, deployed).unwrap() {
                 if matches!(proxy, Proxy::Caddy | Proxy::Haproxy) {
                     continue;
                 }

@@ -1,0 +1,9 @@
+//! Tools for the files around Curfew: [`lint`] and [`render`] for proxy configurations, and the [`compliance`] report.
+//!
+//! Everything is text in and text out: the caller reads and writes the files.
+
+pub mod compliance;
+pub mod lint;
+pub mod render;
+
+use curfew_core::{policy, session, yaml};

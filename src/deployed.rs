@@ -1,0 +1,19 @@
+//! The files of `deploy/`, embedded.
+
+/// The text of a proxy's file, by its path below `deploy/`.
+#[must_use]
+pub fn deployed(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "nginx/curfew.conf" => include_str!("../deploy/nginx/curfew.conf"),
+        "nginx/ingress.yaml" => include_str!("../deploy/nginx/ingress.yaml"),
+        "traefik/traefik.yaml" => include_str!("../deploy/traefik/traefik.yaml"),
+        "traefik/curfew.yaml" => include_str!("../deploy/traefik/curfew.yaml"),
+        "caddy/Caddyfile" => include_str!("../deploy/caddy/Caddyfile"),
+        "envoy/http.yaml" => include_str!("../deploy/envoy/http.yaml"),
+        "envoy/grpc.yaml" => include_str!("../deploy/envoy/grpc.yaml"),
+        "haproxy/haproxy.cfg" => include_str!("../deploy/haproxy/haproxy.cfg"),
+        "haproxy/curfew-spoe.conf" => include_str!("../deploy/haproxy/curfew-spoe.conf"),
+        "oauth2-proxy/oauth2-proxy.cfg" => include_str!("../deploy/oauth2-proxy/oauth2-proxy.cfg"),
+        _ => return None,
+    })
+}
