@@ -140,7 +140,7 @@ pub enum StartError {
     Cookie(#[from] UnwritableCookie),
     /// The gRPC listener's TLS can't be set up.
     #[error("grpc: {0}")]
-    GrpcTls(#[from] GrpcTlsError),
+    GrpcTlsSettings(#[from] GrpcTlsError),
     /// The metrics can't be set up.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),

@@ -19,16 +19,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use crate::credential::jwt::{Issuer, KeySet};
+use crate::contract::{CookieSettings, SignInSettings};
 use crate::credential::{JwtPlaces, KeyRing, NamedToken};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
-use crate::jwks::FetchSettings;
+use crate::jwks::IssuerSettings;
 use crate::kubernetes::KubernetesSettings;
+use crate::listener::GrpcTlsSettings;
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
-use crate::secret::Secret;
-use crate::session::PolicyName;
 use crate::store::redis::RedisSettings;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::TraceSettings;
@@ -47,12 +46,12 @@ pub struct Config {
     /// Where to listen.
     pub listen: Listen,
     /// TLS on the gRPC listener, unless it speaks in the clear.
-    pub grpc_tls: Option<GrpcTls>,
+    pub grpc_tls: Option<GrpcTlsSettings>,
     /// Whether `ext-authz` over HTTP finds the original request in headers named `Method` and
     /// `Path`, as NGINX Gateway Fabric sends them, and not in its own request line.
     pub literal_headers: bool,
     /// Where browsers are sent to sign in; `None` to answer them like everybody else.
-    pub sign_in: Option<SignInConfig>,
+    pub sign_in: Option<SignInSettings>,
     /// Sign-in by Curfew itself, if it does that.
     pub login: Option<LoginSettings>,
     /// Where sessions live.
@@ -80,7 +79,7 @@ pub struct Config {
     /// The keys that tokens are signed with; `None` to make one for this process.
     pub key_ring: Option<KeyRing>,
     /// How the session cookie is written.
-    pub cookie: CookieConfig,
+    pub cookie: CookieSettings,
     /// The policies and rules.
     pub book: Rulebook,
     /// Where the address of a client is found.
@@ -120,66 +119,13 @@ pub struct Listen {
     pub max_in_flight: usize,
 }
 
-/// TLS on the gRPC listener, all in PEM.
-#[derive(Clone, Debug)]
-pub struct GrpcTls {
-    /// The certificate chain.
-    pub certificate: Vec<u8>,
-    /// Its private key.
-    pub key: Secret<Vec<u8>>,
-    /// The authorities that client certificates must come from; `None` where none are asked for.
-    pub client_ca: Option<Vec<u8>>,
-}
-
-/// Where browsers are sent to sign in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignInConfig {
-    /// The sign-in page.
-    pub url: Url,
-    /// The query parameter that gets the address of the page that was asked for.
-    pub return_parameter: String,
-    /// Which addresses may be put there.
-    pub allowed_hosts: Vec<HostPattern>,
-}
-
-/// Hosts that a redirect may lead back to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host alone, with its port where that is not the usual one; in lower case.
-    Exact(String),
-    /// Every host below this domain, on the usual port; begins with a dot, in lower case.
-    Below(String),
-}
-
 /// The tokens of identity providers.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
     /// Where they are in a request.
     pub places: JwtPlaces,
     /// Who issues them.
-    pub issuers: Vec<IssuerConfig>,
-}
-
-/// An identity provider.
-#[derive(Clone, Debug)]
-pub struct IssuerConfig {
-    /// The name in the configuration.
-    pub name: String,
-    /// What its tokens must be like.
-    pub issuer: Issuer,
-    /// Where its keys come from.
-    pub keys: KeysFrom,
-    /// The home policy of the sessions that its tokens start; `None` for the default one.
-    pub policy: Option<PolicyName>,
-}
-
-/// Where the keys of an identity provider come from.
-#[derive(Clone, Debug)]
-pub enum KeysFrom {
-    /// A file that has been read.
-    File(KeySet),
-    /// The provider itself.
-    Fetched(FetchSettings),
+    pub issuers: Vec<IssuerSettings>,
 }
 
 /// Where sessions live.
@@ -197,23 +143,6 @@ pub enum StoreConfig {
         /// About how many sessions the near cache holds; 0 where there is none.
         near_cache_sessions: usize,
     },
-}
-
-/// The attributes of the session cookie, apart from its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CookieConfig {
-    /// The name.
-    pub name: String,
-    /// The `Domain` attribute; `None` for a cookie of the one host.
-    pub domain: Option<String>,
-    /// The `Path` attribute.
-    pub path: String,
-    /// Whether it is sent over TLS only.
-    pub secure: bool,
-    /// The `SameSite` attribute.
-    pub same_site: cookie::SameSite,
-    /// Whether it survives the browser (`Max-Age` to the session's deadline).
-    pub persistent: bool,
 }
 
 /// The admin API.

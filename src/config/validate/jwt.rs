@@ -6,11 +6,12 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::{DAY, HOUR, Mistakes};
+use crate::config::JwtConfig;
 use crate::config::raw::{RawIssuer, RawJwt};
-use crate::config::{IssuerConfig, JwtConfig, KeysFrom};
 use crate::credential::JwtPlaces;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, Location};
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::policy::Policies;
 
 /// The algorithms that an issuer can sign with: those with a public key.
@@ -51,14 +52,14 @@ pub(super) fn parse(
         freshness: freshness?,
         timeout: timeout?,
     };
-    let issuers: Vec<Option<IssuerConfig>> = raw
+    let issuers: Vec<Option<IssuerSettings>> = raw
         .issuers
         .iter()
         .map(|(name, raw)| issuer(name, raw, &fetching, policies, mistakes))
         .collect();
-    let issuers: Vec<IssuerConfig> = issuers.into_iter().collect::<Option<_>>()?;
+    let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Option<_>>()?;
     for (index, one) in issuers.iter().enumerate() {
-        let same = |other: &&IssuerConfig| other.issuer.issuer == one.issuer.issuer;
+        let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
         if let Some(other) = issuers[..index].iter().find(same) {
             let key = format!("jwt.issuers.{}.issuer", one.name);
             mistakes.note(key, format!("is that of jwt.issuers.{}, too", other.name));
@@ -117,7 +118,7 @@ fn issuer(
     fetching: &Fetching,
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<IssuerConfig> {
+) -> Option<IssuerSettings> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     for (part, empty) in [
@@ -142,7 +143,7 @@ fn issuer(
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = keys(name, raw, fetching, mistakes);
-    Some(IssuerConfig {
+    Some(IssuerSettings {
         name: name.to_owned(),
         issuer: Issuer {
             issuer: raw.issuer.clone(),
@@ -168,7 +169,7 @@ fn keys(
     raw: &RawIssuer,
     fetching: &Fetching,
     mistakes: &mut Mistakes,
-) -> Option<KeysFrom> {
+) -> Option<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
         mistakes.note(
@@ -182,7 +183,7 @@ fn keys(
         }
         let bytes = mistakes.read(&key("jwks_file"), path)?;
         let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
-        return keys.map(KeysFrom::File);
+        return keys.map(KeySource::File);
     }
     let address = |text: &str| {
         let url = Url::parse(text).ok();
@@ -205,7 +206,7 @@ fn keys(
         Some(path) => Some(mistakes.read(&key("ca_file"), path)?),
         None => None,
     };
-    Some(KeysFrom::Fetched(FetchSettings {
+    Some(KeySource::Fetched(FetchSettings {
         location,
         authorities,
         timeout: fetching.timeout,
