@@ -1,40 +1,40 @@
-//! What YAML can be made to do to whoever reads it: parsers go as deep as the text does, and aliases make more of it than
-//! there is.
+//! Limits for YAML from outside: the nesting depth, which uses stack, and the expansion of aliases, which uses
+//! memory.
 
 use std::collections::HashMap;
 
 use yaml_rust2::parser::{Event, Parser};
 
-/// The deepest nesting.
+/// The deepest allowed nesting, in levels.
 pub const DEEPEST: usize = 100;
-/// How much memory a text may come to, in bytes and about, with what aliases repeat.
+/// The estimated memory that a document may need with its aliases expanded, in bytes.
 pub const MOST: usize = 64 << 20;
-/// What a node takes besides its own text, about.
+/// The estimated memory of a node besides its text, in bytes.
 const NODE: usize = 64;
 
-/// A text that is no YAML, or too much of it.
+/// The reason why a document is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no YAML.
+    /// The text is not valid YAML.
     #[error("line {line}: {message}")]
     Malformed {
-        /// Where.
+        /// The line of the error, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The parser's description.
         message: String,
     },
-    /// More than [`DEEPEST`] levels.
+    /// The nesting exceeds [`DEEPEST`] levels.
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
-    /// More than [`MOST`].
+    /// The expanded document exceeds [`MOST`] bytes.
     #[error("line {0}: with what its aliases repeat it is more than 64 MiB")]
     Large(usize),
 }
 
-/// Looks whether a text can be read by a parser that trusts it.
+/// Checks that a parser without limits can safely load a document.
 ///
 /// # Errors
-/// [`Unreadable`], with the line.
+/// [`Unreadable`] with the line, counted from 1.
 pub fn check(text: &str) -> Result<(), Unreadable> {
     let mut parser = Parser::new_from_str(text);
     let mut count = Count::default();
@@ -62,18 +62,18 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
     }
 }
 
-/// How much there is.
+/// The estimated size of the document so far.
 #[derive(Default)]
 struct Count {
     bytes: usize,
-    /// The anchor of each collection that goes on, and how much there was before it.
+    /// For each open collection: its anchor, and the bytes before it.
     open: Vec<(usize, usize)>,
-    /// How much each anchor stands for.
+    /// The expanded size of each anchor, in bytes.
     anchored: HashMap<usize, usize>,
 }
 
 impl Count {
-    /// What has an anchor is kept once more, to be repeated.
+    /// A node with an anchor counts twice, because the parser keeps a copy for its aliases.
     fn add(&mut self, bytes: usize, anchor: usize) {
         let times = if anchor > 0 { 2 } else { 1 };
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(times));
@@ -118,7 +118,7 @@ mod tests {
             laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
         assert!(matches!(check(&laughs), Err(Unreadable::Large(_))));
-        // A long text many times, and many lists within each other that are kept.
+        // A long scalar with many aliases, and nested lists that the parser keeps.
         let long = format!(
             "a: &a {}\nb: [{}]\n",
             "x".repeat(10_000),

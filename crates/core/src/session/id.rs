@@ -4,24 +4,24 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// The name of a session: 16 bytes derived from its credential by a one-way function.
+/// The ID of a session: 16 bytes, derived from its credential by a one-way function.
 ///
-/// It is what the store is keyed by and what the admin API shows. Whoever knows it cannot present
-/// it as a credential.
+/// It is the key in the store, and the admin API shows it. It is no credential: the credential cannot be computed
+/// from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
-    /// Bytes in an identifier.
+    /// Bytes in a session ID.
     pub const LEN: usize = 16;
 
-    /// The identifier made of these bytes.
+    /// A session ID from its bytes, for example from the store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The identifier's bytes.
+    /// The bytes of the session ID.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
@@ -53,20 +53,19 @@ impl Hash for SessionId {
     }
 }
 
-/// A map of sessions by name.
+/// A hash map keyed by session ID.
 pub type SessionMap<V> = HashMap<SessionId, V, NameHash>;
 
-/// Hashes names of sessions, which are parts of hashes already: only what keeps others from
-/// choosing names that collide is left to do, and that is a multiplication by what is secret to this
-/// process.
+/// Hashes session IDs for [`SessionMap`]. They are hashes already, so one multiplication with a secret of this
+/// process is enough: it keeps clients from choosing IDs that collide.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NameHash;
 
-/// What [`NameHash`] makes.
+/// The hasher that [`NameHash`] builds.
 #[derive(Clone, Copy, Debug)]
 pub struct NameHasher(u64);
 
-/// The secret of this process.
+/// The random secret of this process.
 static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
     let random = RandomState::new();
     [random.hash_one(0), random.hash_one(1)]

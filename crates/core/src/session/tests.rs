@@ -9,7 +9,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// When every session of these tests starts.
+/// The sign-in time of every session in these tests.
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn limits(idle: Duration, absolute: Duration) -> Limits {
@@ -206,7 +206,7 @@ mod transitions {
         assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
         assert!(
             aged.expires() >= START.plus(MIN_TELLING),
-            "the reason can still be told"
+            "the reason is still available"
         );
     }
 
@@ -223,7 +223,7 @@ mod transitions {
     }
 }
 
-/// Limits as a configuration can hold them, with every relation of idle to absolute.
+/// Limits that a configuration can hold, with every relation of idle to absolute.
 fn any_limits() -> impl Strategy<Value = Limits> {
     (
         proptest::option::of(1_u64..100),
@@ -274,8 +274,8 @@ fn apply(session: &mut Session, step: Step) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Never late, and never early either: with every touch in the record, a session is allowed
-    /// exactly while both limits are unreached, written here without the domain's own helpers.
+    /// With every touch in the record, a session is allowed exactly while both limits are unreached: neither late nor
+    /// early. The expectation is computed here without the domain's own helpers.
     #[test]
     fn allowed_exactly_within_the_limits(
         limits in any_limits(),
@@ -298,13 +298,13 @@ proptest! {
             ALLOW
         };
         prop_assert_eq!(verdict(&session, &home, now), expected);
-        // Step-up denies a live session only, and exactly from its age on.
+        // Step-up denies only a live session, and exactly from its maximum age on.
         let old = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
         let expected = if expected == ALLOW && old { REAUTHENTICATE } else { expected };
         prop_assert_eq!(verdict(&session, &limits, now), expected);
     }
 
-    /// An ended session never comes back, whatever is done to it and whatever the policy becomes.
+    /// An ended session never becomes live again, whatever operation follows and however the policy changes.
     #[test]
     fn never_revived(
         at_start in any_limits(),
@@ -324,7 +324,7 @@ proptest! {
         prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
     }
 
-    /// Time alone never brings a session back: once denied, denied ever after.
+    /// Time alone never makes a session valid again: after a denial, every later request is denied.
     #[test]
     fn a_denial_stands_while_nobody_touches(
         limits in any_limits(), request in any_limits(), a in any_instant(), b in any_instant(),
@@ -336,7 +336,7 @@ proptest! {
         }
     }
 
-    /// A touch never creates: without a record there is nothing but `unknown_session`.
+    /// A touch never creates a session: without a record the verdict is always `unknown_session`.
     #[test]
     fn nothing_is_always_unknown(
         home in any_limits(), request in any_limits(), now in any_instant(),
@@ -359,7 +359,7 @@ proptest! {
         prop_assert_eq!(in_order, shuffled);
     }
 
-    /// A touch moves nothing but the last activity, and only forwards.
+    /// A touch moves only the last activity, and only forward.
     #[test]
     fn a_touch_extends_the_idle_limit_alone(limits in any_limits(), at in any_instant()) {
         let before = session(&limits);
@@ -370,7 +370,7 @@ proptest! {
         prop_assert_eq!(Session { last_seen: before.last_seen, ..after }, before);
     }
 
-    /// A shortened policy applies at once; a lengthened one never extends the deadline.
+    /// A shortened policy applies at once; a lengthened policy never moves the deadline.
     #[test]
     fn a_changed_policy_shortens_at_once_and_never_extends_the_deadline(
         at_start in any_limits(),
@@ -390,7 +390,7 @@ proptest! {
         }
     }
 
-    /// What is asked of a request can only take away.
+    /// The limits of a request policy can only deny more.
     #[test]
     fn a_request_policy_never_admits_what_home_denies(
         home in any_limits(), request in any_limits(), now in any_instant(),
@@ -405,7 +405,7 @@ proptest! {
                 ..home.strictest(request) }, now) == ALLOW);
     }
 
-    /// The record is kept for longer than any limit lets the session live.
+    /// The store keeps the record for longer than any limit lets the session live.
     #[test]
     fn the_store_never_decides(
         at_start in any_limits(), later in any_limits(), now in any_instant(),
