@@ -1,36 +1,38 @@
 use super::{MaxAge, Policy};
 
-/// A configured way to sign in, and what Curfew knows of the authentication.
+/// A configured way to sign in, and what Curfew knows about its authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSource {
-    /// Its key in the configuration.
+    /// The key in the configuration.
     pub key: String,
-    /// What Curfew knows of the authentication.
+    /// What Curfew knows about the authentication.
     pub authentication: Authentication,
 }
 
-/// What Curfew knows of the authentication before a session.
+/// What Curfew knows about the authentication that precedes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// When it was. An older one starts no session.
+    /// The time of the authentication. An older one starts no session.
     Dated {
-        /// How long ago it may have been.
+        /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Who asks the person to authenticate: Curfew, or the other service by its own configuration.
+        /// Whether Curfew itself requests a new authentication. Otherwise the other service does, depending on its
+        /// configuration.
         asked_by_curfew: bool,
     },
-    /// When it was. It is a part of the session ID, so after an end the same one starts no session.
+    /// The time of the authentication, as a part of the session ID. After a session end, the same authentication
+    /// starts no new session.
     Named,
-    /// Nothing.
+    /// Nothing is known.
     Unknown {
-        /// The key that would change that.
+        /// The configuration key that would make the time known.
         missing: &'static str,
     },
 }
 
 impl SignInSource {
-    /// Why a person may be back after a timeout of this policy without a new authentication; `None` where Curfew
-    /// prevents that.
+    /// The reason why a person can continue after a timeout of this policy without a new authentication; `None` if
+    /// Curfew prevents that.
     #[must_use]
     pub fn gap(&self, policy: &Policy) -> Option<String> {
         let key = &self.key;
@@ -52,7 +54,7 @@ impl SignInSource {
         }
     }
 
-    /// What prevents that, for a reader of a report.
+    /// How Curfew prevents that, for the compliance report.
     #[must_use]
     pub fn safeguard(&self) -> String {
         let key = &self.key;

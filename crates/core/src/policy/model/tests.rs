@@ -30,7 +30,7 @@ fn readers_differ_where_they_should() {
 }
 
 proptest! {
-    /// A path has a normal form just where all readers agree, and it is what they read.
+    /// A path has a normal form exactly if all servers agree, and it is the form that they read.
     #[test]
     fn a_path_is_normal_where_all_read_the_same(
         path in "(/|a|[.]|%2e|%2E|%2f|%5c|\\\\|;|%3b|#|%23|[?]|%3f|%25|%61|é|%c3%a9|%ff|%|%0|\u{ff0f}|%00|\t){0,12}",
