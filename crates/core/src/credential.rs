@@ -1,7 +1,7 @@
-//! Credentials: what a client presents, and how it becomes the name of a session.
+//! Credentials: how a client presents one, and how Curfew derives a session ID from it.
 //!
-//! A credential is never stored. The store is keyed by a [`SessionId`](crate::session::SessionId)
-//! that is derived from it by SHA-256, so a dump of the store gives nobody a usable cookie.
+//! Curfew never stores a credential. The key in the store is a [`SessionId`](crate::session::SessionId), derived from
+//! the credential by SHA-256. Therefore nobody can use a dump of the store to obtain a valid cookie.
 
 mod admin_token;
 mod cookies;

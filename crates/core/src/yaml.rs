@@ -27,7 +27,7 @@ pub enum Unreadable {
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
     /// The expanded document exceeds [`MOST`] bytes.
-    #[error("line {0}: with what its aliases repeat it is more than 64 MiB")]
+    #[error("line {0}: more than 64 MiB with aliases expanded")]
     Large(usize),
 }
 

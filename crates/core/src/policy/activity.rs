@@ -87,16 +87,16 @@ impl Passivity {
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Rule => "its rule says `activity: passive`",
-            Self::Head => "it is a HEAD request",
-            Self::Preflight => "it is a CORS preflight",
-            Self::Prefetch => "it is a prefetch (Sec-Purpose)",
-            Self::Background => "a header says that it happens in the background",
+            Self::Rule => "the rule sets `activity: passive`",
+            Self::Head => "HEAD request",
+            Self::Preflight => "CORS preflight",
+            Self::Prefetch => "prefetch (Sec-Purpose)",
+            Self::Background => "a header marks it as a background request",
             Self::NotNavigation => {
-                "a policy says `activity: navigation`, and it is no navigation of the whole page and changes nothing"
+                "neither a navigation of the whole page nor an unsafe method (`activity: navigation`)"
             }
             Self::NotExplicit => {
-                "a policy says `activity: explicit`, and it changes nothing and is no navigation that a person has started (Sec-Fetch-User)"
+                "neither a navigation that a person started (Sec-Fetch-User) nor an unsafe method (`activity: explicit`)"
             }
         }
     }

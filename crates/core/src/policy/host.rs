@@ -15,7 +15,7 @@ pub enum HostPattern {
 /// The text is neither a host nor a host pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a host such as app.example.com, nor *.example.com for all below; without a scheme or a port"
+    "not a host such as app.example.com or a wildcard such as *.example.com; a scheme or port is not allowed"
 )]
 pub struct HostPatternError;
 

@@ -15,44 +15,44 @@ pub struct NormalPath<'a>(Cow<'a, str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AmbiguousPath {
     /// The path does not begin with a slash.
-    #[error("it does not begin with /")]
+    #[error("no leading slash")]
     NotAbsolute,
     /// A `%` is not followed by two hexadecimal digits.
-    #[error("it has a % without two hexadecimal digits")]
+    #[error("malformed percent-encoding")]
     Escape,
     /// `%252e` and the like: a server that decodes twice reads another path.
-    #[error("it is percent-encoded twice")]
+    #[error("percent-encoded twice")]
     EncodedTwice,
     /// The decoded path is not UTF-8, as in overlong forms of a slash.
-    #[error("it is not UTF-8")]
+    #[error("not UTF-8")]
     NotText,
     /// The path has a control character, encoded or not.
-    #[error("it has a control character")]
+    #[error("control character")]
     Control,
     /// The path has `%2F`.
-    #[error("it has an encoded slash")]
+    #[error("encoded slash")]
     EncodedSlash,
     /// The path has `\`, encoded or not; some servers read it as a slash.
-    #[error("it has a backslash")]
+    #[error("backslash")]
     Backslash,
     /// The path has `;`, encoded or not; some servers cut the segment off there.
-    #[error("it has a semicolon")]
+    #[error("semicolon")]
     Semicolon,
     /// The path has `#`, encoded or not; some servers cut the path off there.
-    #[error("it has a #")]
+    #[error("#")]
     Fragment,
     /// The path has `%3F`; some servers cut the path off there.
-    #[error("it has an encoded question mark")]
+    #[error("encoded question mark")]
     EncodedQuery,
     /// The path has a character that normalisation (NFC, NFKC) or an older encoding turns into a special one.
     /// Examples are a fullwidth slash and a Greek question mark.
-    #[error("it has a character that some take for a slash, a dot or another that counts in paths")]
+    #[error("Unicode look-alike of a slash, a dot or another special character")]
     Lookalike,
     /// The path has a segment `.` or `..`, encoded or not.
-    #[error("it has a segment . or ..")]
+    #[error("segment . or ..")]
     DotSegment,
     /// The path has two adjacent slashes.
-    #[error("it has two slashes side by side")]
+    #[error("two adjacent slashes")]
     DoubleSlash,
 }
 

@@ -123,7 +123,7 @@ pub enum PathPatternError {
     #[error("no request can match it: {0}")]
     Ambiguous(#[from] AmbiguousPath),
     /// The text is not a valid glob.
-    #[error("not a glob: {0}")]
+    #[error("invalid glob: {0}")]
     Glob(String),
 }
 
@@ -208,7 +208,7 @@ mod tests {
         }
         assert_eq!(
             PathPattern::glob("/[a").unwrap_err().to_string(),
-            "not a glob: unclosed character class; missing ']'"
+            "invalid glob: unclosed character class; missing ']'"
         );
     }
 }

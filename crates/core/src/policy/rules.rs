@@ -43,7 +43,7 @@ pub struct Found<'a> {
 
 /// All globs together exceed the size limit of the compiler.
 #[derive(Debug, thiserror::Error)]
-#[error("the globs can't be compiled: {0}")]
+#[error("could not compile the path globs: {0}")]
 pub struct RulesError(#[from] globset::Error);
 
 impl Rules {

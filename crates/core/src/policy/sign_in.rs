@@ -60,8 +60,8 @@ impl SignInSource {
         let key = &self.key;
         match self.authentication {
             Authentication::Named => format!(
-                "`{key}` starts no session with the authentication from before, because `auth_time` is a part of the \
-                 session's name (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
+                "`{key}` starts no session with an earlier authentication, because `auth_time` is a part of the \
+                 session ID (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
             ),
             Authentication::Dated {
                 asked_by_curfew, ..
@@ -71,9 +71,11 @@ impl SignInSource {
                 } else {
                     "the service must ask for a new one"
                 };
-                format!("`{key}` starts no session with the authentication from before: {asks}")
+                format!("`{key}` starts no session with an earlier authentication: {asks}")
             }
-            Authentication::Unknown { .. } => format!("`{key}` is not known to ask for anything"),
+            Authentication::Unknown { .. } => {
+                format!("Curfew does not know whether `{key}` requires a new authentication")
+            }
         }
     }
 }

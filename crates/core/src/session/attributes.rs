@@ -29,7 +29,7 @@ pub enum AttributeError {
     )]
     Value(String),
     /// All names and values together exceed [`Attributes::MAX_BYTES`].
-    #[error("attributes are at most {} bytes in all", Attributes::MAX_BYTES)]
+    #[error("attributes have at most {} bytes in total", Attributes::MAX_BYTES)]
     TooLarge,
 }
 

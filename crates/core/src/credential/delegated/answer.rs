@@ -10,41 +10,41 @@ use crate::credential::jwt::{Said, find, unverified_claims};
 use crate::credential::name::name;
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
-/// What an answer that allows says.
+/// The content of a response that allows the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
-    /// The session.
+    /// The ID of the session.
     pub session: SessionId,
-    /// Whose session it is.
+    /// The owner of the session.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject authenticated, where the service says so.
+    /// When the subject authenticated; `None` if the service does not send it.
     pub authenticated: Option<Timestamp>,
-    /// When the service's session is over at the latest.
+    /// The latest time at which the service's session ends.
     pub expires: Timestamp,
 }
 
-/// An answer that allows, and that can't be used. The text is for the log, and holds nothing of the
-/// answer.
+/// The reason why a response that allows the request is unusable. The text is for the log and contains nothing of the
+/// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Nothing names the session.
-    #[error("nothing in it or in the request names the session")]
+    /// Neither the response nor the request has the session key.
+    #[error("no session key in the response or the request")]
     Nameless,
-    /// There is no subject, or something that is none.
-    #[error("its header `{0}` does not say whose session it is")]
+    /// The subject is missing or invalid.
+    #[error("missing or invalid subject in the header `{0}`")]
     Subject(HeaderName),
-    /// A time that is none.
-    #[error("its header `{0}` does not say when the subject authenticated")]
+    /// The time of the authentication is invalid.
+    #[error("invalid authentication time in the header `{0}`")]
     AuthTime(HeaderName),
-    /// Attributes that can't be any.
-    #[error("it says things of the subject that can't be passed on")]
+    /// An attribute is invalid.
+    #[error("attributes of the subject that a header cannot carry")]
     Attributes,
 }
 
 impl Delegated {
-    /// The session that a cookie names, whether the service knows it or not.
+    /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
     pub fn named_by(&self, cookie: &[u8]) -> SessionId {
         self.session(&self.key.of_cookie(cookie))
@@ -54,10 +54,10 @@ impl Delegated {
         name("delegated", &[b"session", self.name.as_bytes(), key])
     }
 
-    /// Reads an answer that allows, to a question with this cookie.
+    /// Interprets a response that allows the request. `cookie` is the one that Curfew sent with the request.
     ///
     /// # Errors
-    /// [`Unusable`] with what is missing.
+    /// [`Unusable`] with the missing or invalid part.
     pub fn read(
         &self,
         cookie: Option<&[u8]>,
@@ -88,7 +88,7 @@ impl Delegated {
         })
     }
 
-    /// When the subject authenticated. The header says it, or else the token (`auth_time`).
+    /// When the subject authenticated: from the header, or else from the token's `auth_time`.
     fn authenticated(
         &self,
         answer: &HeaderMap,
@@ -140,14 +140,14 @@ impl Delegated {
     }
 }
 
-/// The text of a header that is there once, and says something.
+/// The non-empty value of a header that occurs exactly once.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).into_iter();
     let value = std::str::from_utf8(values.next()?.as_bytes()).ok()?.trim();
     (values.next().is_none() && !value.is_empty()).then_some(value)
 }
 
-/// A time in seconds since 1970, or by RFC 3339.
+/// Parses a time, in seconds since 1970 or as RFC 3339.
 fn auth_time(text: &str) -> Option<Timestamp> {
     let seconds = match text.parse() {
         Ok(seconds) => seconds,
@@ -159,8 +159,8 @@ fn auth_time(text: &str) -> Option<Timestamp> {
     Timestamp::from_seconds(seconds)
 }
 
-/// The claims of a token in a header, with or without `Bearer` in front. Nobody verifies it here: it
-/// is believed for who sends it.
+/// The claims of a token in a header, with or without the prefix `Bearer`. The signature is not verified, because
+/// Curfew trusts the service that sends it.
 fn token(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
     let text = text(headers, name)?;
     let token = match text.split_once(' ') {

@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Delegated, SessionKey};
 
-/// The client's headers that every service is told. No others are: under its name a client could
-/// say what only a proxy may, such as who it is.
+/// The request headers that every service receives. No others are forwarded: a client could otherwise send headers
+/// that only a proxy may set, such as an identity.
 const TOLD: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
@@ -19,27 +19,27 @@ const TOLD: [HeaderName; 9] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
-/// The original request, as another service is asked about it.
+/// The original request, for the request to another service.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The client's headers.
+    /// The headers of the client's request.
     pub headers: &'a HeaderMap,
-    /// Where the client is, if that is known.
+    /// The address of the client; `None` if unknown.
     pub address: Option<IpAddr>,
     /// The original method.
     pub method: &'a Method,
-    /// Whether it came over TLS.
+    /// Whether the client used TLS.
     pub secure: bool,
-    /// The host, with its port where one was written.
+    /// The host, with its port if the client sent one.
     pub host: &'a str,
-    /// The path and the query.
+    /// The path and query of the request.
     pub target: &'a [u8],
 }
 
 impl Delegated {
-    /// The headers to ask with, for services of every kind: those that read `X-Original-URL`, and those
-    /// that read `X-Forwarded-…`. Where a cookie names the session it is the only one that is told,
-    /// so that the service can't take the request for another session's.
+    /// The headers of the request to the service. Both services that read `X-Original-URL` and services that read
+    /// `X-Forwarded-…` find their headers. If a cookie identifies the session, it is the only cookie sent. Therefore
+    /// the service cannot use another session's cookie.
     #[must_use]
     pub fn ask(&self, question: &Question<'_>, cookie: Option<&[u8]>) -> HeaderMap {
         let mut asked = HeaderMap::new();
@@ -83,9 +83,9 @@ impl Delegated {
     }
 }
 
-/// Sets a header, or takes it away.
+/// Sets a header, or removes it for `None`.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>) {
-    // Of bytes that were in a request already.
+    // The bytes come from a valid request, so they are a valid header value.
     match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
         Some(value) => headers.insert(name, value),
         None => headers.remove(name),

@@ -1,51 +1,50 @@
-//! Encryption of what is kept in a store that others may read or write.
+//! Encryption for a store that others may be able to read or write.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 
 use super::{KeyError, KeyRing, SigningKey, random};
 
-/// Bytes of a key's name in a sealed text.
+/// Bytes of the key ID in a sealed text.
 pub(super) const KEY_ID: usize = 2;
-/// Random bytes of the nonce. The key is of one context, under which few texts are sealed.
+/// Random bytes of the nonce. Every context has its own key, which seals only a few texts.
 const RANDOM: usize = 8;
 /// Bytes of the authentication tag.
 const TAG: usize = 16;
 
-/// How many bytes a sealed text is longer than the plain one.
+/// The number of bytes that sealing adds to a text.
 pub const SEAL_BYTES: usize = KEY_ID + RANDOM + TAG;
 
-/// Why a sealed text could not be opened.
+/// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsealable {
-    /// No key of the ring has the name that the text was sealed under.
-    #[error("it is sealed under a key that is not in the key ring")]
+    /// No key of the ring has the key ID of the text.
+    #[error("sealed with a key that is not in the key ring")]
     UnknownKey,
-    /// The text was changed, or was sealed for something else.
-    #[error("it was changed, or belongs to something else")]
+    /// The text was modified, or sealed for another purpose or name.
+    #[error("modified, or sealed for another purpose")]
     Forged,
 }
 
-/// What a text is sealed for: a text that was sealed for another purpose or name does not open.
+/// The context of a sealed text. A text sealed for another purpose or name does not open.
 #[derive(Clone, Copy, Debug)]
 pub struct SealedFor<'a> {
     /// The kind of the text, such as `record 3`.
     pub purpose: &'a str,
-    /// Whose text it is: the session ID, or the key in the store.
+    /// The owner of the text: the session ID, or the key in the store.
     pub name: &'a [u8],
 }
 
-/// The short name of a key, as it stands in sealed texts.
+/// The truncated key ID in sealed texts.
 pub type ShortKeyId = [u8; KEY_ID];
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` under the first key (AES-256-GCM, NIST SP 800-38D), behind `head`, which is
-    /// authenticated. Each name has a key of its own (HMAC-SHA-256), so a random nonce of 64 bits is enough for the few
-    /// texts of one name.
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result follows
+    /// `head`, which is authenticated, too. Each name has its own derived key (HMAC-SHA-256), so a random 64-bit
+    /// nonce is enough for the few texts of one name.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key, [`KeyError::Random`] when the operating system gives no
-    /// random numbers.
+    /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt(
         &self,
         of: SealedFor<'_>,
@@ -69,10 +68,10 @@ impl KeyRing {
         Ok(text)
     }
 
-    /// What was encrypted for the same purpose and name behind `head` bytes, under any key of this ring.
+    /// Decrypts a text with any key of this ring. The purpose, the name and the length of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`].
+    /// [`Unsealable`] with the reason.
     pub fn decrypt(
         &self,
         of: SealedFor<'_>,
@@ -83,7 +82,7 @@ impl KeyRing {
         let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
         let (id, nonce) = authenticated[head..].split_at(KEY_ID);
         let mut outcome = Err(Unsealable::UnknownKey);
-        // Two keys may have the same short name.
+        // Two keys can have the same truncated ID.
         for key in self.keys.iter().filter(|key| key.id[..KEY_ID] == *id) {
             let mut secret = secret.to_vec();
             let key = key.of(of).map_err(|_| Unsealable::Forged)?;
@@ -99,7 +98,7 @@ impl KeyRing {
         outcome
     }
 
-    /// Whether a text was sealed under the first key, behind `head` bytes.
+    /// Whether a text with a head of `head` bytes is sealed with the first key.
     #[must_use]
     pub fn is_current(&self, head: usize, text: &[u8]) -> bool {
         short_id(head, text).is_some_and(|id| {
@@ -108,8 +107,8 @@ impl KeyRing {
         })
     }
 
-    /// The name of the key that a text was sealed under, behind `head` bytes: in full where the ring has
-    /// it, otherwise what the text says of it.
+    /// The ID of the key that sealed a text with a head of `head` bytes. It is truncated if the key is not in the
+    /// ring.
     #[must_use]
     pub fn sealed_under(&self, head: usize, text: &[u8]) -> Option<String> {
         let id = short_id(head, text)?;
@@ -131,20 +130,20 @@ fn padded(nonce: &[u8]) -> Nonce {
     Nonce::assume_unique_for_key(all)
 }
 
-/// The key that the keys for encryption are derived from.
+/// Derives the root of the encryption keys.
 pub(super) fn root(key: &[u8; SigningKey::LEN]) -> Key {
     let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
     Key::new(HMAC_SHA256, derived.as_ref())
 }
 
 impl SigningKey {
-    /// The key for one purpose and name.
+    /// The encryption key for one purpose and name.
     fn of(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
         let key = UnboundKey::new(&AES_256_GCM, self.derived(of).as_ref());
         key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
     }
 
-    /// The bytes of the key for one purpose and name.
+    /// The key bytes for one purpose and name.
     pub(super) fn derived(&self, of: SealedFor<'_>) -> Tag {
         let mut context = ring::hmac::Context::with_key(&self.encryption);
         context.update(of.purpose.as_bytes());
@@ -213,7 +212,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed byte, and no changed length, opens.
+        /// A text with a changed byte or another length does not open.
         #[test]
         fn a_changed_text_does_not_open(at in 0..32_usize, bit in 0..8_u8, cut in 0..32_usize) {
             let ring = KeyRing::new(vec![key()]).unwrap();

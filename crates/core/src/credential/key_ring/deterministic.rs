@@ -1,4 +1,4 @@
-//! Encryption of texts that must stay the same for the same plain text, such as members of a set.
+//! Deterministic encryption: the same plain text gives the same result, as members of a set need it.
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
@@ -10,12 +10,12 @@ use super::{KeyError, KeyRing, SigningKey};
 const NONCE: usize = 12;
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` under the first key, with AES-256-GCM-SIV (RFC 8452), behind `head`, which is
-    /// authenticated. The nonce is fixed, so the same text is encrypted the same: who reads two of them sees that they
-    /// are equal, and how long they are, and nothing else. Each purpose and name has a key of its own (HMAC-SHA-256).
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result follows `head`,
+    /// which is authenticated, too. The nonce is fixed, so equal texts have equal results: an observer learns
+    /// equality and length, and nothing else. Each purpose and name has its own derived key (HMAC-SHA-256).
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key.
+    /// [`KeyError::Empty`] without a key.
     pub fn encrypt_same(
         &self,
         of: SealedFor<'_>,
@@ -33,11 +33,11 @@ impl KeyRing {
         Ok(text)
     }
 
-    /// What [`KeyRing::encrypt_same`] encrypted for the same purpose and name behind `head` bytes, under any key of
-    /// this ring.
+    /// Decrypts a result of [`KeyRing::encrypt_same`] with any key of this ring. The purpose, the name and the length
+    /// of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`].
+    /// [`Unsealable`] with the reason.
     pub fn decrypt_same(
         &self,
         of: SealedFor<'_>,
@@ -48,7 +48,7 @@ impl KeyRing {
             .split_at_checked(head + KEY_ID)
             .ok_or(Unsealable::Forged)?;
         let mut outcome = Err(Unsealable::UnknownKey);
-        // Two keys may have the same short name.
+        // Two keys can have the same truncated ID.
         for key in self
             .keys
             .iter()
@@ -120,7 +120,7 @@ mod tests {
         }
     }
 
-    /// A key and a text of RFC 8452, appendix C.2: it is the cipher that it says it is.
+    /// A key and a text of RFC 8452, appendix C.2: the implementation is AES-256-GCM-SIV.
     #[test]
     fn the_cipher_is_the_one_of_the_rfc() {
         let mut key = [0; 32];
@@ -135,7 +135,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed byte, and no changed length, opens.
+        /// A text with a changed byte or another length does not open.
         #[test]
         fn a_changed_text_does_not_open(at in 0..28_usize, bit in 0..8_u8) {
             let ring = KeyRing::new(vec![key()]).unwrap();

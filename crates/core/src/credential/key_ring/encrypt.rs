@@ -3,12 +3,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{InvalidToken, KeyError, KeyRing, SealedFor, random};
 
-/// Random bytes in front of a text: they name it.
+/// Random bytes at the start of a text; the encryption key depends on them.
 const NAME: usize = 16;
 
 impl KeyRing {
-    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text begins with random bytes, so its
-    /// first 16 characters are unpredictable.
+    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text starts with random bytes, so
+    /// its first 16 characters are unpredictable.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
@@ -22,10 +22,10 @@ impl KeyRing {
         Ok(URL_SAFE_NO_PAD.encode([&name[..], &encrypted].concat()))
     }
 
-    /// The data that [`KeyRing::encrypt_text`] encrypted for this purpose, with a key of this ring.
+    /// Decrypts a result of [`KeyRing::encrypt_text`] for this purpose, with a key of this ring.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything else.
+    /// [`InvalidToken`] for any other text.
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (name, encrypted) = bytes.split_at_checked(NAME).ok_or(InvalidToken)?;
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         let rotated = KeyRing::new(vec![new, old]).unwrap();
         assert!(rotated.decrypt_text("a", &text).is_ok());
-        // Nothing of it can be read, and no two texts are alike.
+        // The plain text is not visible, and two results differ.
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         assert!(!bytes.windows(3).any(|part| part == b"app"));
         let again = own.encrypt_text("a", b"https://app.example.com/").unwrap();

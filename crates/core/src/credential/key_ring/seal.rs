@@ -6,15 +6,15 @@ use subtle::ConstantTimeEq;
 use super::{InvalidToken, KeyError, KeyRing, SigningKey};
 use crate::credential::Token;
 
-/// Bytes of a seal's MAC.
+/// Bytes of the MAC.
 const MAC: usize = 32;
 
 impl KeyRing {
-    /// Text that [`KeyRing::open`] makes `data` of, for the same purpose: `data` and a MAC under the
-    /// first key, both in base64. It can be read by anybody, and changed by nobody.
+    /// Signs `data` for one purpose: the base64 of `data` and of a MAC with the first key. Anybody can read the
+    /// result, but nobody can change it. [`KeyRing::open`] returns `data`.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key.
+    /// [`KeyError::Empty`] without a key.
     pub fn seal(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let mut end = key.id.to_vec();
@@ -23,10 +23,11 @@ impl KeyRing {
         Ok(format!("{data}.{end}"))
     }
 
-    /// What was sealed for this purpose, by a key of this ring. The MAC is compared in constant time.
+    /// Returns the data of a text that a key of this ring sealed for this purpose. The MAC is compared in constant
+    /// time.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything else.
+    /// [`InvalidToken`] for any other text.
     pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let (data, end) = text.split_once('.').ok_or(InvalidToken)?;
         let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
@@ -77,7 +78,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed character, and no changed length, opens.
+        /// A text with a changed character or another length does not open.
         #[test]
         fn a_changed_seal_does_not_open(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
             let ring = ring();
@@ -88,7 +89,7 @@ mod tests {
             prop_assert_eq!(ring.open("a", &text[..at]), Err(InvalidToken));
         }
 
-        /// Whatever comes is refused and does no harm.
+        /// Arbitrary text is rejected without a panic.
         #[test]
         fn noise_does_not_open(text in ".{0,200}") {
             prop_assert_eq!(ring().open("a", &text), Err(InvalidToken));

@@ -6,16 +6,16 @@ use crate::credential::jwt::keys::KeySet;
 use crate::credential::jwt::verify::{Issuer, Kind};
 use crate::session::Timestamp;
 
-/// The member of `events` that tells that a session was revoked (CAEP 1.0, section 3.1).
+/// The member of `events` for a revoked session (CAEP 1.0, section 3.1).
 pub(super) const SESSION_REVOKED: &str =
     "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 impl Issuer {
-    /// Verifies a security event token (RFC 8417) at `now`. What it tells beside revoked sessions is
-    /// taken for nothing that concerns us.
+    /// Verifies a security event token (RFC 8417) at `now`. Only revoked sessions matter; a token with other events
+    /// has no effect.
     ///
     /// # Errors
-    /// [`InvalidNotice`] with what is wrong.
+    /// [`InvalidNotice`] with the reason.
     pub fn verify_event(
         &self,
         token: &str,
@@ -28,7 +28,7 @@ impl Issuer {
         let (Some(id), Some(issued)) = (text(&claims, "jti"), issued) else {
             return Err(InvalidNotice::Nameless);
         };
-        // An event has no end, unless it says so (RFC 8417 2.2).
+        // A security event has no expiry unless it sets one (RFC 8417 2.2).
         if claims.contains_key("exp") {
             self.check(&claims, now)?;
         }
@@ -47,8 +47,8 @@ impl Issuer {
         })
     }
 
-    /// Whose sessions an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the
-    /// event in what came before that.
+    /// The sessions that an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the event in
+    /// earlier drafts.
     fn revoked(&self, claims: &Map<String, Value>, event: &Value) -> Result<Whom, InvalidNotice> {
         let named = claims.get("sub_id").or_else(|| event.get("subject"));
         let named = named.and_then(Value::as_object);
@@ -62,8 +62,8 @@ impl Issuer {
                         ("format", None) => {}
                         ("user", Some(user)) => subject = Some(self.subject_of(user)?),
                         ("session", Some(session)) => sid = Some(session_of(session)?),
-                        // A device, a tenant: less than all of the subject is meant, and it can't be
-                        // known which of it.
+                        // A device or a tenant: only some sessions of the subject are meant, and Curfew cannot know
+                        // which.
                         _ => return Err(InvalidNotice::Nobody),
                     }
                 }
@@ -79,7 +79,7 @@ impl Issuer {
         if text(named, "format") != Some("iss_sub") {
             return Err(InvalidNotice::Nobody);
         }
-        // Nobody ends the sessions of others.
+        // An issuer can only end sessions of its own subjects.
         if text(named, "iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer.into());
         }

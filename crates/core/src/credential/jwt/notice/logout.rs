@@ -5,15 +5,15 @@ use crate::credential::jwt::keys::KeySet;
 use crate::credential::jwt::verify::{Issuer, Kind};
 use crate::session::Timestamp;
 
-/// The member of `events` that tells of a logout.
+/// The member of `events` for a logout.
 pub(super) const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl Issuer {
-    /// Verifies a logout token at `now`, by OpenID Connect Back-Channel Logout 1.0 (errata 1), section
-    /// 2.6. Whether it came before is not known here.
+    /// Verifies a logout token at `now` (OpenID Connect Back-Channel Logout 1.0, errata 1, section 2.6). It does not
+    /// detect replays.
     ///
     /// # Errors
-    /// [`InvalidNotice`] with what is wrong.
+    /// [`InvalidNotice`] with the reason.
     pub fn verify_logout(
         &self,
         token: &str,
@@ -32,7 +32,7 @@ impl Issuer {
         let (Some(id), Some(issued)) = (text(&claims, "jti"), times.issued) else {
             return Err(InvalidNotice::Nameless);
         };
-        // Of a claim that is there and says nothing, it can't be known whom it is about.
+        // A claim that is present but empty makes the subject ambiguous.
         let said = |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
         let ended = self.whom(text(&claims, "sub"), text(&claims, "sid"));
         if !said("sub") || !said("sid") || ended.is_none() {

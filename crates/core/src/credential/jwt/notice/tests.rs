@@ -10,7 +10,7 @@ use crate::testing;
 use crate::testing::START;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
 
-/// Whose credentials are of a type of their own.
+/// An issuer whose credentials have their own `typ`.
 fn issuer() -> Issuer {
     Issuer {
         typ: Some("at+jwt".to_owned()),
@@ -84,7 +84,7 @@ fn who_is_gone() {
     }
 }
 
-/// Section 2.6, line by line.
+/// Section 2.6, rule by rule.
 #[test]
 fn what_is_no_logout_token() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
@@ -128,7 +128,7 @@ fn what_is_no_logout_token() {
     assert_eq!(found, Err(Token(Signature)));
 }
 
-/// A logout token opens nothing, and what opens something logs nobody out.
+/// A logout token is never accepted as a credential, and a credential is never accepted as a logout token.
 #[test]
 fn the_two_kinds_are_never_taken_for_each_other() {
     let key = SigningKey::ed25519("a");
@@ -172,7 +172,7 @@ fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     issuer().verify_event(&key.sign(&header, claims), &keys, START)
 }
 
-/// RFC 9493 names subjects; CAEP 1.0 puts them in `sub_id`, its drafts put them in the event.
+/// CAEP 1.0 has the subject (RFC 9493) in `sub_id`; its drafts have it in the event.
 #[test]
 fn whose_session_was_revoked() {
     let typ = json!("secevent+jwt");
@@ -238,12 +238,12 @@ fn what_is_no_event_for_us() {
             json!({ "sub_id": { "format": "complex", "user": "alice" } }),
             Nobody,
         ),
-        // Less than all of the subject.
+        // Only some sessions of the subject.
         (
             json!({ "sub_id": { "format": "complex", "user": alice, "device": { "format": "opaque", "id": "d" } } }),
             Nobody,
         ),
-        // Nobody ends the sessions of others.
+        // An issuer cannot end sessions of another issuer's subjects.
         (
             json!({ "sub_id": { "format": "iss_sub", "iss": "https://evil.example", "sub": "alice" } }),
             Token(Issuer),
@@ -252,7 +252,7 @@ fn what_is_no_event_for_us() {
         let found = verify_event(&typ, &event(&alice, &changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
-    // RFC 8417 2.3 gives them a type of their own so that they are never taken for others.
+    // RFC 8417 2.3 requires an own `typ`, so that events are never accepted as other tokens.
     for typ in [
         json!(null),
         json!("JWT"),
@@ -264,7 +264,7 @@ fn what_is_no_event_for_us() {
     }
 }
 
-/// A transmitter tries the way with one, and tells more than we asked for.
+/// A transmitter verifies the stream with such an event, and sends more events than Curfew requested.
 #[test]
 fn other_events_are_heard_and_end_nothing() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
