@@ -1,36 +1,36 @@
 use std::collections::VecDeque;
 
-/// How many samples an estimate looks back at.
+/// The number of samples for an estimate.
 const WINDOW: usize = 8;
-/// After a pause in the samples, drift makes the ones before it useless.
+/// Older samples are dropped: clock drift makes them inaccurate, in milliseconds.
 const MAX_AGE_MILLIS: i64 = 10_000;
-/// A difference between two samples that neither delay nor drift explains, in milliseconds.
+/// A difference between two samples that neither network delay nor drift explains, in milliseconds.
 const JUMP_MILLIS: i64 = 100;
-/// A clock that NTP corrects runs at most 0.05 % fast or slow; two of them differ by twice that.
+/// NTP keeps a clock within 0.05 % of the true rate, so two clocks differ by at most twice that.
 const DRIFT_DIVISOR: i64 = 1_000;
 
-/// What one question for the store's time told, in milliseconds.
+/// One measurement of the store's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// The boot time at which the answer came.
+    /// The boot time at which the response arrived.
     pub(super) at: i64,
-    /// How far the store is ahead of boot time, give or take half of `way`.
+    /// The offset of the store's clock from boot time, accurate to half of `way`.
     pub(super) ahead: i64,
-    /// How long the answer took.
+    /// The round-trip time of the request.
     pub(super) way: i64,
 }
 
-/// When a new reading of the store's clock is believed.
+/// The condition for accepting a new offset of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settling {
-    /// How many samples have to agree.
+    /// The number of samples that must agree.
     pub(super) samples: usize,
-    /// Over how long, in milliseconds.
+    /// The minimum time between the first and the last of them, in milliseconds.
     pub(super) over: i64,
 }
 
-/// The latest samples of the store's clock: those that agree with the reading that is believed,
-/// and those that speak for another one.
+/// The latest samples of the store's clock: those that agree with the accepted offset, and those that agree on
+/// another one.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
     believed: VecDeque<Sample>,
@@ -38,7 +38,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// Takes a sample in.
+    /// Adds a sample, and accepts another offset if enough samples agree on it.
     pub(super) fn add(&mut self, sample: Sample, settling: Settling) {
         if self.believed.is_empty() || agrees(&self.believed, sample) {
             self.others.clear();
@@ -54,25 +54,25 @@ impl Samples {
         }
     }
 
-    /// How far the store is ahead of boot time, in milliseconds, and the uncertainty of that: by
-    /// the sample with the shortest way of those that are believed.
+    /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. The sample with
+    /// the shortest round trip determines it.
     pub(super) fn ahead(&self) -> Option<(i64, i64)> {
         best(&self.believed).map(|best| (best.ahead, best.way / 2))
     }
 
-    /// How far the store is ahead of boot time by the latest samples, believed or not.
+    /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
     pub(super) fn latest(&self) -> Option<i64> {
         best(&self.others)
             .or_else(|| best(&self.believed))
             .map(|best| best.ahead)
     }
 
-    /// Whether the latest sample agrees with the reading that is believed.
+    /// Whether the latest sample agrees with the accepted offset.
     pub(super) fn is_undisputed(&self) -> bool {
         self.others.is_empty()
     }
 
-    /// Whether enough samples over enough time agree.
+    /// Whether enough samples over enough time agree with the accepted offset.
     pub(super) fn is_settled(&self, settling: Settling) -> bool {
         self.is_undisputed() && is_settled(&self.believed, settling)
     }
@@ -80,7 +80,7 @@ impl Samples {
 
 fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
-    // The first one stays: it says for how long they agree.
+    // The first sample stays, because its time shows how long the samples have agreed.
     if samples.len() >= WINDOW {
         samples.remove(1);
     }
@@ -88,7 +88,7 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
 }
 
 fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
-    // The oldest of a long run tells of a time that drift has changed.
+    // Skip the first sample of a full window: drift has made it inaccurate.
     let skipped = usize::from(samples.len() >= WINDOW);
     let recent = samples.iter().skip(skipped);
     recent.copied().min_by_key(|sample| sample.way)

@@ -1,6 +1,6 @@
-//! Every output, with every kind of character that could mislead.
+//! Tests every output with every kind of misleading character.
 
-/// Characters of each kind, and what each could do.
+/// A character of each kind, and its effect in an unescaped output.
 const CHARACTERS: [(char, &str); 27] = [
     ('\0', "ends a text"),
     ('\u{7}', "rings"),
@@ -31,26 +31,26 @@ const CHARACTERS: [(char, &str); 27] = [
     ('\u{e0041}', "is not seen"),
 ];
 
-/// What would be another field, another value, or markup, if an output took it for that.
+/// Text that an output without escaping would show as another field, another value, or markup.
 const FORGED: &str = "\" user.id=\"root\" <b>";
 
-/// What an output is.
+/// The format of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Text for people.
+    /// Plain text for people.
     Text,
     /// Lines of `name=value`.
     Fields,
-    /// JSON, a value a line or one in all.
+    /// JSON: one value, or one value per line.
     Json,
     /// HTML or XML.
     Markup,
 }
 
-/// An output of a text.
+/// The name of an output, its format, and the text that it shows.
 pub(crate) type Output = (&'static str, Form, String);
 
-/// All that a text from outside gets into.
+/// Every output that can contain untrusted text.
 async fn outputs(text: &str) -> Vec<Output> {
     let mut all = crate::telemetry::logging::tests::outputs(text);
     all.extend(crate::telemetry::metrics::tests::outputs(text));
@@ -61,7 +61,7 @@ async fn outputs(text: &str) -> Vec<Output> {
     all
 }
 
-/// Whether a string is in a JSON value.
+/// Whether a JSON value contains a string.
 fn holds(value: &serde_json::Value, text: &str) -> bool {
     match value {
         serde_json::Value::String(found) => found.contains(text),

@@ -1,4 +1,4 @@
-//! A store that is some way off: each question takes a while to get there, and each answer to come back.
+//! A store behind a simulated network: each request and each response takes a while.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::store::{
     SessionStore, StoreError, Touch,
 };
 
-/// What happens on the way.
+/// The delay of the simulated network.
 pub(crate) trait Way: Send + Sync + 'static {
-    /// Lets others go first.
+    /// Waits for one direction.
     fn pass(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// The store at the end of a way.
+/// A memory store behind a simulated network.
 pub(crate) struct Remote<W> {
     pub(crate) memory: Arc<MemoryStore>,
     pub(crate) way: W,
@@ -37,7 +37,7 @@ impl<W: Way> Remote<W> {
     }
 }
 
-/// As many turns as were drawn, one after the other: on a runtime with one thread, that decides who goes first.
+/// A random number of scheduler turns for each delay. On a runtime with one thread, it decides the order of tasks.
 pub(crate) struct Drawn(Mutex<VecDeque<u8>>);
 
 impl Drawn {
