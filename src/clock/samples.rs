@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 /// The number of samples for an estimate.
 const WINDOW: usize = 8;
-/// Older samples are dropped: clock drift makes them inaccurate, in milliseconds.
+/// The maximum age of a sample, in milliseconds: clock drift makes older ones inaccurate.
 const MAX_AGE_MILLIS: i64 = 10_000;
 /// A difference between two samples that neither network delay nor drift explains, in milliseconds.
 const JUMP_MILLIS: i64 = 100;
@@ -14,15 +14,15 @@ const DRIFT_DIVISOR: i64 = 1_000;
 pub(super) struct Sample {
     /// The boot time at which the response arrived.
     pub(super) at: i64,
-    /// The offset of the store's clock from boot time, accurate to half of `way`.
+    /// The offset of the store's clock from boot time, accurate to half of `round_trip`.
     pub(super) ahead: i64,
     /// The round-trip time of the request.
-    pub(super) way: i64,
+    pub(super) round_trip: i64,
 }
 
 /// The condition for accepting a new offset of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settling {
+pub(super) struct AcceptanceRule {
     /// The number of samples that must agree.
     pub(super) samples: usize,
     /// The minimum time between the first and the last of them, in milliseconds.
@@ -33,48 +33,48 @@ pub(super) struct Settling {
 /// another one.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    believed: VecDeque<Sample>,
-    others: VecDeque<Sample>,
+    accepted: VecDeque<Sample>,
+    candidates: VecDeque<Sample>,
 }
 
 impl Samples {
     /// Adds a sample, and accepts another offset if enough samples agree on it.
-    pub(super) fn add(&mut self, sample: Sample, settling: Settling) {
-        if self.believed.is_empty() || agrees(&self.believed, sample) {
-            self.others.clear();
-            push(&mut self.believed, sample);
+    pub(super) fn add(&mut self, sample: Sample, settling: AcceptanceRule) {
+        if self.accepted.is_empty() || agrees(&self.accepted, sample) {
+            self.candidates.clear();
+            push(&mut self.accepted, sample);
             return;
         }
-        if !agrees(&self.others, sample) {
-            self.others.clear();
+        if !agrees(&self.candidates, sample) {
+            self.candidates.clear();
         }
-        push(&mut self.others, sample);
-        if is_settled(&self.others, settling) {
-            self.believed = std::mem::take(&mut self.others);
+        push(&mut self.candidates, sample);
+        if is_settled(&self.candidates, settling) {
+            self.accepted = std::mem::take(&mut self.candidates);
         }
     }
 
     /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. The sample with
     /// the shortest round trip determines it.
     pub(super) fn ahead(&self) -> Option<(i64, i64)> {
-        best(&self.believed).map(|best| (best.ahead, best.way / 2))
+        best(&self.accepted).map(|best| (best.ahead, best.round_trip / 2))
     }
 
     /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
     pub(super) fn latest(&self) -> Option<i64> {
-        best(&self.others)
-            .or_else(|| best(&self.believed))
+        best(&self.candidates)
+            .or_else(|| best(&self.accepted))
             .map(|best| best.ahead)
     }
 
     /// Whether the latest sample agrees with the accepted offset.
     pub(super) fn is_undisputed(&self) -> bool {
-        self.others.is_empty()
+        self.candidates.is_empty()
     }
 
     /// Whether enough samples over enough time agree with the accepted offset.
-    pub(super) fn is_settled(&self, settling: Settling) -> bool {
-        self.is_undisputed() && is_settled(&self.believed, settling)
+    pub(super) fn is_settled(&self, settling: AcceptanceRule) -> bool {
+        self.is_undisputed() && is_settled(&self.accepted, settling)
     }
 }
 
@@ -91,7 +91,7 @@ fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
     // Skip the first sample of a full window: drift has made it inaccurate.
     let skipped = usize::from(samples.len() >= WINDOW);
     let recent = samples.iter().skip(skipped);
-    recent.copied().min_by_key(|sample| sample.way)
+    recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
@@ -99,11 +99,11 @@ fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
         return false;
     };
     let drift = (sample.at - last.at).max(0) / DRIFT_DIVISOR;
-    let tolerance = JUMP_MILLIS + (best.way + sample.way) / 2 + drift;
+    let tolerance = JUMP_MILLIS + (best.round_trip + sample.round_trip) / 2 + drift;
     (sample.ahead - best.ahead).abs() <= tolerance
 }
 
-fn is_settled(samples: &VecDeque<Sample>, settling: Settling) -> bool {
+fn is_settled(samples: &VecDeque<Sample>, settling: AcceptanceRule) -> bool {
     let span = match (samples.front(), samples.back()) {
         (Some(first), Some(last)) => last.at - first.at,
         _ => return false,
@@ -115,13 +115,17 @@ fn is_settled(samples: &VecDeque<Sample>, settling: Settling) -> bool {
 mod tests {
     use super::*;
 
-    const SETTLING: Settling = Settling {
+    const SETTLING: AcceptanceRule = AcceptanceRule {
         samples: 3,
         over: 2_000,
     };
 
     fn sample(at: i64, ahead: i64) -> Sample {
-        Sample { at, ahead, way: 2 }
+        Sample {
+            at,
+            ahead,
+            round_trip: 2,
+        }
     }
 
     fn after(samples: &[(i64, i64)]) -> Samples {
@@ -166,7 +170,7 @@ mod tests {
         let slow = Sample {
             at: 500,
             ahead: 200,
-            way: 400,
+            round_trip: 400,
         };
         all.add(slow, SETTLING);
         assert_eq!(all.ahead(), Some((7, 1)));

@@ -22,12 +22,12 @@ pub struct StoreClock {
     /// The boot-time clock, which is independent of the system time.
     boot: Arc<dyn Clock>,
     wall: Arc<dyn Clock>,
-    shown: ArcSwap<Shown>,
+    published: ArcSwap<PublishedTime>,
     timeline: Mutex<Timeline>,
 }
 
 /// The current mapping from boot time to decision time.
-struct Shown {
+struct PublishedTime {
     /// `None` before the replica has joined the timeline.
     slew: Option<Slew>,
     /// The latest returned time in milliseconds, so that time never goes back.
@@ -50,7 +50,7 @@ impl StoreClock {
         Self {
             boot,
             wall,
-            shown: ArcSwap::from_pointee(Shown {
+            published: ArcSwap::from_pointee(PublishedTime {
                 slew: None,
                 latest: AtomicU64::new(0),
             }),
@@ -67,7 +67,7 @@ impl StoreClock {
     /// Whether this replica has joined the timeline of the other replicas.
     #[must_use]
     pub fn has_joined(&self) -> bool {
-        self.shown.load().slew.is_some()
+        self.published.load().slew.is_some()
     }
 
     /// The offset of the store's clock from this machine's wall clock, in milliseconds.
@@ -112,15 +112,15 @@ impl StoreClock {
     /// `received`. Both are times of [`StoreClock::boot`].
     pub fn sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
         let (sent, received) = (millis(sent), millis(received));
-        let way = received.saturating_sub(sent).max(0);
+        let round_trip = received.saturating_sub(sent).max(0);
         let sample = Sample {
             at: received,
-            ahead: millis(store) - sent - way / 2,
-            way,
+            ahead: millis(store) - sent - round_trip / 2,
+            round_trip,
         };
         let mut timeline = self.timeline.lock();
         timeline.sample(sample);
-        self.show(&timeline);
+        self.publish(&timeline);
     }
 
     /// Processes the timeline record that was read from the store, and returns what to do with it.
@@ -130,7 +130,7 @@ impl StoreClock {
         let wall = millis(self.wall.now()) - boot;
         let mut timeline = self.timeline.lock();
         let action = timeline.read(boot, record, wall);
-        self.show(&timeline);
+        self.publish(&timeline);
         action
     }
 
@@ -142,8 +142,8 @@ impl StoreClock {
     }
 
     /// Publishes the timeline's time. The caller holds the lock, so that an older time cannot follow.
-    fn show(&self, timeline: &Timeline) {
-        let shown = self.shown.load();
+    fn publish(&self, timeline: &Timeline) {
+        let shown = self.published.load();
         let slew = timeline.slew();
         if shown.slew == slew {
             return;
@@ -161,7 +161,8 @@ impl StoreClock {
             0
         };
         let latest = AtomicU64::new(latest);
-        self.shown.store(Arc::new(Shown { slew, latest }));
+        self.published
+            .store(Arc::new(PublishedTime { slew, latest }));
     }
 }
 
@@ -173,7 +174,7 @@ impl Default for StoreClock {
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
-        let shown = self.shown.load();
+        let shown = self.published.load();
         let Some(slew) = shown.slew else {
             return self.wall.now();
         };

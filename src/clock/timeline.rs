@@ -11,7 +11,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use super::samples::{Sample, Samples, Settling};
+use super::samples::{AcceptanceRule, Sample, Samples};
 use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
@@ -20,7 +20,7 @@ pub use record::{BootId, TimelineRecord};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     /// The condition for accepting a new offset of the store's clock.
-    pub(super) settling: Settling,
+    pub(super) settling: AcceptanceRule,
     /// The largest difference between two clocks that agree, in milliseconds.
     pub(super) tolerance: i64,
     /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
@@ -34,7 +34,7 @@ pub(super) struct Tuning {
 impl Tuning {
     /// The parameters that `docs/redis.md` documents.
     pub(super) const DEFAULT: Self = Self {
-        settling: Settling {
+        settling: AcceptanceRule {
             samples: 3,
             over: 2_000,
         },
@@ -57,7 +57,7 @@ const DECAY_DIVISOR: i64 = 2;
 /// slewed.
 const STOOD_STILL_MILLIS: i64 = 2_500;
 /// The number of remembered record changes by other replicas.
-const CHANGES: usize = 4;
+const MAX_CHANGES: usize = 4;
 
 /// What the caller must do with the record in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Timeline {
             } else if record.writer != self.writer && !record.is_disputed {
                 let ahead = record.at - slew.now(boot);
                 self.changes.push_back((boot, ahead));
-                if self.changes.len() > CHANGES {
+                if self.changes.len() > MAX_CHANGES {
                     self.changes.pop_front();
                 }
             }

@@ -1,7 +1,7 @@
 //! Tests every output with every kind of misleading character.
 
 /// A character of each kind, and its effect in an unescaped output.
-const CHARACTERS: [(char, &str); 27] = [
+const MISLEADING_CHARACTERS: [(char, &str); 27] = [
     ('\0', "ends a text"),
     ('\u{7}', "rings"),
     ('\u{8}', "takes back what is before it"),
@@ -79,7 +79,7 @@ async fn no_output_shows_a_character_that_misleads() {
     for (name, _, shown) in &harmless {
         assert!(shown.contains("axb"), "{name} does not show it:\n{shown}");
     }
-    for (character, does) in CHARACTERS {
+    for (character, does) in MISLEADING_CHARACTERS {
         let text = format!("a{character}b{FORGED}");
         for (name, form, shown) in outputs(&text).await {
             let (_, _, harmless) = harmless.iter().find(|(it, ..)| *it == name).unwrap();

@@ -6,17 +6,17 @@
 mod admin_token;
 mod cookies;
 pub mod delegated;
+mod derived_id;
 mod extract;
 pub mod jwt;
 mod key_ring;
-mod name;
 mod token;
 
 pub use admin_token::{NamedToken, Right};
 pub use cookies::cookie_values;
+pub use derived_id::reauthentication_name;
 pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
 pub use key_ring::{
     InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealedFor, SigningKey, Unsealable, random,
 };
-pub use name::reauthentication_name;
 pub use token::{Token, operator_session};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::session::{Attributes, Session, Timestamp};
 
 /// The source of sessions from the admin API, whose records name none.
-pub const OWN_SOURCE: &str = "token";
+pub const ADMIN_API_SOURCE: &str = "token";
 
 /// The properties of the sessions that a rule ends. A session must meet all conditions; without conditions, every
 /// session matches.
@@ -126,7 +126,7 @@ impl RevocationRule {
 /// The source of a session.
 fn source(session: &Session) -> &str {
     let source = session.attributes.get(Attributes::SOURCE).next();
-    source.unwrap_or(OWN_SOURCE)
+    source.unwrap_or(ADMIN_API_SOURCE)
 }
 
 /// The host of the sign-in; `None` if the record does not contain it.
@@ -149,7 +149,7 @@ fn from_provider(session: &Session, wanted: &str) -> Option<bool> {
     let mut issuer = session.attributes.get(Attributes::ISSUER);
     match issuer.next() {
         Some(issuer) => Some(issuer == wanted),
-        None if source(session) == OWN_SOURCE => Some(false),
+        None if source(session) == ADMIN_API_SOURCE => Some(false),
         None => None,
     }
 }

@@ -23,7 +23,7 @@ pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
 pub use details::{Details, RefreshGrant};
-pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
+pub use id::{ParseSessionIdError, SessionId, SessionIdHashBuilder, SessionIdHasher, SessionMap};
 pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};

@@ -8,9 +8,9 @@ use yaml_rust2::parser::{Event, Parser};
 /// The deepest allowed nesting, in levels.
 pub const DEEPEST: usize = 100;
 /// The estimated memory that a document may need with its aliases expanded, in bytes.
-pub const MOST: usize = 64 << 20;
+pub const MAX_EXPANDED_BYTES: usize = 64 << 20;
 /// The estimated memory of a node besides its text, in bytes.
-const NODE: usize = 64;
+const NODE_BYTES: usize = 64;
 
 /// The reason why a document is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum Unreadable {
     /// The nesting exceeds [`DEEPEST`] levels.
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
-    /// The expanded document exceeds [`MOST`] bytes.
+    /// The expanded document exceeds [`MAX_EXPANDED_BYTES`] bytes.
     #[error("line {0}: more than 64 MiB with aliases expanded")]
     Large(usize),
 }
@@ -37,7 +37,7 @@ pub enum Unreadable {
 /// [`Unreadable`] with the line, counted from 1.
 pub fn check(text: &str) -> Result<(), Unreadable> {
     let mut parser = Parser::new_from_str(text);
-    let mut count = Count::default();
+    let mut budget = YamlBudget::default();
     loop {
         let (event, mark) = parser.next_token().map_err(|error| Unreadable::Malformed {
             line: error.marker().line(),
@@ -45,18 +45,18 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
         })?;
         match event {
             Event::StreamEnd => return Ok(()),
-            Event::Scalar(text, _, anchor, _) => count.add(NODE + text.len(), anchor),
-            Event::Alias(anchor) => count.add(count.of(anchor), 0),
+            Event::Scalar(text, _, anchor, _) => budget.add(NODE_BYTES + text.len(), anchor),
+            Event::Alias(anchor) => budget.add(budget.of(anchor), 0),
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-                count.open.push((anchor, count.bytes));
+                budget.open.push((anchor, budget.bytes));
             }
-            Event::SequenceEnd | Event::MappingEnd => count.close(),
+            Event::SequenceEnd | Event::MappingEnd => budget.close(),
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
-        if count.open.len() > DEEPEST {
+        if budget.open.len() > DEEPEST {
             return Err(Unreadable::Deep(mark.line()));
         }
-        if count.bytes > MOST {
+        if budget.bytes > MAX_EXPANDED_BYTES {
             return Err(Unreadable::Large(mark.line()));
         }
     }
@@ -64,7 +64,7 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
 
 /// The estimated size of the document so far.
 #[derive(Default)]
-struct Count {
+struct YamlBudget {
     bytes: usize,
     /// For each open collection: its anchor, and the bytes before it.
     open: Vec<(usize, usize)>,
@@ -72,7 +72,7 @@ struct Count {
     anchored: HashMap<usize, usize>,
 }
 
-impl Count {
+impl YamlBudget {
     /// A node with an anchor counts twice, because the parser keeps a copy for its aliases.
     fn add(&mut self, bytes: usize, anchor: usize) {
         let times = if anchor > 0 { 2 } else { 1 };
@@ -82,14 +82,14 @@ impl Count {
 
     fn close(&mut self) {
         if let Some((anchor, before)) = self.open.pop() {
-            let bytes = self.bytes - before + NODE;
+            let bytes = self.bytes - before + NODE_BYTES;
             self.bytes = before;
             self.add(bytes, anchor);
         }
     }
 
     fn of(&self, anchor: usize) -> usize {
-        self.anchored.get(&anchor).copied().unwrap_or(NODE)
+        self.anchored.get(&anchor).copied().unwrap_or(NODE_BYTES)
     }
 }
 

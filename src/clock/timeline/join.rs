@@ -6,7 +6,7 @@ use super::{Action, DISPUTED_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
 /// The maximum age of a record that running replicas refresh, in milliseconds: a refresh and a heartbeat.
 const FRESH_MILLIS: i64 = REFRESH_MILLIS + 1_000;
 /// The largest difference between two clocks that NTP sets, in milliseconds.
-const WALL_TOLERANCE: i64 = 1_000;
+const WALL_TOLERANCE_MILLIS: i64 = 1_000;
 
 impl Timeline {
     /// Joins the timeline if its time can be determined. `was_refreshed`: another replica has just written the
@@ -35,7 +35,7 @@ impl Timeline {
 
     /// There is no record: no replica ran before, or the store has lost it.
     fn join_first(&self, ahead: i64, wall: i64) -> Option<i64> {
-        let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE;
+        let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE_MILLIS;
         (agree || self.samples.is_settled(self.tuning.settling)).then_some(ahead)
     }
 
@@ -65,7 +65,7 @@ impl Timeline {
     /// records. Therefore the time counts only if the earlier of the store's clock and this machine's wall clock is
     /// not later.
     fn join_refreshed(&self, boot: i64, record: TimelineRecord, ahead: i64, wall: i64) -> i64 {
-        (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE)
+        (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE_MILLIS)
     }
 
     /// No replica runs, and the recorded offset may be outdated. This machine's wall clock decides whether the
@@ -83,7 +83,7 @@ impl Timeline {
             return None;
         }
         let with_offset = ahead + record.offset.div_euclid(1000);
-        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE;
+        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE_MILLIS;
         let chosen = match (trusts(with_offset), trusts(ahead)) {
             (false, true) => ahead,
             (true, _) => with_offset,

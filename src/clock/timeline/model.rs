@@ -78,7 +78,7 @@ pub(super) struct World {
 const START_MICROS: i64 = 1_795_426_200_000_000;
 const BEAT_MICROS: i64 = 500_000;
 /// For this time after a jump, a starting replica may join at a wrong time, in milliseconds.
-const JUMP_LASTS: i64 = 20_000;
+const JUMP_EFFECT_MILLIS: i64 = 20_000;
 
 impl World {
     pub(super) fn new(tuning: Tuning) -> Self {
@@ -132,7 +132,7 @@ impl World {
             // A fail-over loses recent writes, but not an older record. If an empty store's clock has jumped, a
             // starting replica can compare it only with its own wall clock.
             Event::Lose
-                if self.micros / 1000 - self.jumped > JUMP_LASTS
+                if self.micros / 1000 - self.jumped > JUMP_EFFECT_MILLIS
                     && self.blip.0 == 0
                     && self.joined() == self.machines.len() =>
             {
@@ -189,7 +189,7 @@ impl World {
         machine.timeline.sample(Sample {
             at,
             ahead: told - (sent + at) / 2,
-            way: at - sent,
+            round_trip: at - sent,
         });
         // In this model the record arrives as quickly as the replica's own time passes.
         let boot = machine.boot(self.micros).max(at);
@@ -203,7 +203,7 @@ impl World {
         {
             let now = self.micros / 1000;
             machine.joined = Some((now, slew.now(machine.boot(self.micros))));
-            machine.joined_after_jump = now - self.jumped < JUMP_LASTS;
+            machine.joined_after_jump = now - self.jumped < JUMP_EFFECT_MILLIS;
         }
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::samples::Settling;
+use super::super::samples::AcceptanceRule;
 use super::model::{Event, World};
 use super::*;
 
@@ -122,7 +122,7 @@ fn a_replica_that_joins_behind_the_others_goes_forward_to_them() {
 /// The property detects each of these faults.
 #[test]
 fn the_property_fails_when_a_rule_is_left_out() {
-    let settling = |samples, over| Settling { samples, over };
+    let settling = |samples, over| AcceptanceRule { samples, over };
     for (fault, tuning) in [
         (
             "a difference of an hour is followed at once",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::name::name;
+use super::derived_id::derive_id;
 
 /// A right of an admin token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl NamedToken {
     /// signed in with the token contains it. The token cannot be computed from it.
     #[must_use]
     pub fn mark(&self) -> String {
-        name("admin token", &[&self.hash]).to_string()
+        derive_id("admin token", &[&self.hash]).to_string()
     }
 
     /// Whether the token has this right.

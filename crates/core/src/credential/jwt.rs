@@ -14,7 +14,7 @@ mod refreshed;
 mod verify;
 
 pub use claims::unverified_issuer;
-pub(super) use claims::{Said, find, unverified_claims};
+pub(super) use claims::{SignInClaims, find, unverified_claims};
 pub use crypto::install as install_crypto;
 pub use id_token::SignedIn;
 pub use invalid::InvalidJwt;

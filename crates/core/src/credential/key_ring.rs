@@ -28,7 +28,7 @@ pub struct KeyRing {
 /// A key of the ring, with its hash state prepared.
 #[derive(Clone)]
 pub struct SigningKey {
-    id: [u8; Token::KEY_ID],
+    id: [u8; Token::KEY_ID_BYTES],
     mac: Hmac<Sha256>,
     /// The root of the derived encryption keys.
     encryption: ring::hmac::Key,
@@ -87,13 +87,13 @@ impl SigningKey {
         hash.update(b"curfew key id 1\0");
         hash.update(bytes);
         let digest: [u8; 32] = hash.finalize().into();
-        let mut id = [0; Token::KEY_ID];
-        id.copy_from_slice(&digest[..Token::KEY_ID]);
+        let mut id = [0; Token::KEY_ID_BYTES];
+        id.copy_from_slice(&digest[..Token::KEY_ID_BYTES]);
         let mac = Hmac::new_from_slice(bytes).map_err(|_| KeyError::NotAKey)?;
         Ok(Self {
             id,
             mac,
-            encryption: aead::root(bytes),
+            encryption: aead::root_key(bytes),
         })
     }
 
@@ -103,14 +103,14 @@ impl SigningKey {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn mac(&self, random: &[u8; Token::RANDOM]) -> [u8; Token::MAC] {
+    fn mac(&self, random: &[u8; Token::RANDOM_BYTES]) -> [u8; Token::MAC_BYTES] {
         let mut mac = self.mac.clone();
         mac.update(b"curfew token 1\0");
         mac.update(&self.id);
         mac.update(random);
         let full: [u8; 32] = mac.finalize().into_bytes().into();
-        let mut truncated = [0; Token::MAC];
-        truncated.copy_from_slice(&full[..Token::MAC]);
+        let mut truncated = [0; Token::MAC_BYTES];
+        truncated.copy_from_slice(&full[..Token::MAC_BYTES]);
         truncated
     }
 }

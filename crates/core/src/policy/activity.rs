@@ -40,9 +40,9 @@ impl ActivityKind {
     }
 
     /// The reason why a request is passive under this kind; `None` if it is not.
-    fn refuses(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
+    fn passivity_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
         let navigation = !method.is_safe() || is_navigation(headers);
-        let explicit = changes_something(method) || is_started_by_a_person(headers);
+        let explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
         let not_navigation = || (!navigation).then_some(Passivity::NotNavigation);
         let not_explicit = || (!explicit).then_some(Passivity::NotExplicit);
         match self {
@@ -126,9 +126,9 @@ impl BackgroundHeaders {
         Self(known.into_iter().chain(more).collect())
     }
 
-    fn say_so(&self, headers: &HeaderMap) -> bool {
+    fn mark_background(&self, headers: &HeaderMap) -> bool {
         let mut lines = self.0.iter();
-        lines.any(|(name, value)| any_is(headers, name, value))
+        lines.any(|(name, value)| has_value(headers, name, value))
     }
 }
 
@@ -157,9 +157,9 @@ pub fn classify(
         Passivity::Preflight
     } else if is_prefetch(headers) {
         Passivity::Prefetch
-    } else if background.say_so(headers) {
+    } else if background.mark_background(headers) {
         Passivity::Background
-    } else if let Some(refused) = kind.refuses(method, headers) {
+    } else if let Some(refused) = kind.passivity_of(method, headers) {
         refused
     } else {
         return Activity::Touch;
@@ -191,23 +191,23 @@ fn is_navigation(headers: &HeaderMap) -> bool {
     let whole_page = headers
         .get(SEC_FETCH_DEST)
         .is_none_or(|dest| dest == "document");
-    whole_page && any_is(headers, &SEC_FETCH_MODE, "navigate")
+    whole_page && has_value(headers, &SEC_FETCH_MODE, "navigate")
 }
 
 /// Methods that are safe, besides those that RFC 9110 section 9.2.1 defines: those of WebDAV (RFC 4918, RFC 3253, RFC
 /// 5323), and QUERY.
-const MORE_SAFE: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
+const SAFE_EXTENSION_METHODS: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
 
-fn changes_something(method: &Method) -> bool {
-    !method.is_safe() && !MORE_SAFE.contains(&method.as_str())
+fn is_unsafe_method(method: &Method) -> bool {
+    !method.is_safe() && !SAFE_EXTENSION_METHODS.contains(&method.as_str())
 }
 
 /// Whether the browser marks the request as a navigation that a person started (Fetch Metadata, `Sec-Fetch-User`).
 fn is_started_by_a_person(headers: &HeaderMap) -> bool {
-    any_is(headers, &SEC_FETCH_MODE, "navigate") && any_is(headers, &SEC_FETCH_USER, "?1")
+    has_value(headers, &SEC_FETCH_MODE, "navigate") && has_value(headers, &SEC_FETCH_USER, "?1")
 }
 
-fn any_is(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
+fn has_value(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
     headers.get_all(name).into_iter().any(|value| {
         value
             .as_bytes()

@@ -68,7 +68,7 @@ pub const ALL: [Requirement; 15] = [
         "2.1.3",
         Nothing,
         AtMost(days(30), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -77,7 +77,7 @@ pub const ALL: [Requirement; 15] = [
         "2.2.3",
         AtMost(hours(1), Should),
         AtMost(hours(24), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -86,7 +86,7 @@ pub const ALL: [Requirement; 15] = [
         "2.3.3",
         AtMost(minutes(15), Should),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -95,7 +95,7 @@ pub const ALL: [Requirement; 15] = [
         "4.1.3",
         Nothing,
         AtMost(days(30), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -104,7 +104,7 @@ pub const ALL: [Requirement; 15] = [
         "4.2.3",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -113,7 +113,7 @@ pub const ALL: [Requirement; 15] = [
         "4.3.3",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -122,7 +122,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         Nothing,
         AtMost(days(30), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -131,7 +131,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -140,7 +140,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -149,7 +149,7 @@ pub const ALL: [Requirement; 15] = [
         "7.3.1, 7.3.2",
         Decided,
         Decided,
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://github.com/OWASP/ASVS/tree/v5.0.0/5.0",
     ),
     requirement(
@@ -158,7 +158,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(5), Should),
         AtMost(hours(8), Should),
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -167,7 +167,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(30), Should),
         AtMost(hours(8), Should),
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -176,7 +176,7 @@ pub const ALL: [Requirement; 15] = [
         "8.2.8",
         AtMost(minutes(15), Shall),
         Nothing,
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://www.pcisecuritystandards.org/document_library/",
     ),
     requirement(
@@ -185,7 +185,7 @@ pub const ALL: [Requirement; 15] = [
         "AC-11, IA-11",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://www.fedramp.gov/",
     ),
     requirement(
@@ -194,15 +194,15 @@ pub const ALL: [Requirement; 15] = [
         "164.312(a)(2)(iii)",
         Decided,
         Nothing,
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         "https://www.ecfr.gov/current/title-45/section-164.312",
     ),
 ];
 
 /// People must authenticate again after the timeout.
-const AUTHENTICATE_AGAIN: bool = true;
+const REAUTHENTICATION_REQUIRED: bool = true;
 /// The session must end; the standard does not require a new authentication.
-const NO_QUESTION: bool = false;
+const REAUTHENTICATION_OPTIONAL: bool = false;
 
 const NIST_REV4: &str = "https://pages.nist.gov/800-63-4/sp800-63b.html";
 const NIST_REV3: &str = "https://pages.nist.gov/800-63-3/sp800-63b.html";

@@ -12,9 +12,9 @@ use serde::{Serialize, Serializer};
 pub struct Attributes(Arc<str>);
 
 /// The control character "unit separator".
-const BEFORE_VALUE: char = '\u{1f}';
+const VALUE_SEPARATOR: char = '\u{1f}';
 /// The control character "record separator".
-const END: char = '\u{1e}';
+const ATTRIBUTE_END: char = '\u{1e}';
 
 /// The reason why attributes are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,11 +86,11 @@ impl Attributes {
                 if !Self::is_value(value) || (name == Self::GROUPS && value.contains(',')) {
                     return Err(AttributeError::Value(name.to_owned()));
                 }
-                text.push(BEFORE_VALUE);
+                text.push(VALUE_SEPARATOR);
                 text.push_str(value);
                 bytes += value.len();
             }
-            text.push(END);
+            text.push(ATTRIBUTE_END);
         }
         if bytes > Self::MAX_BYTES {
             return Err(AttributeError::TooLarge);
@@ -131,9 +131,9 @@ impl Attributes {
     pub fn iter(&self) -> impl Iterator<Item = (&str, Values<'_>)> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
-            let (attribute, others) = split_at(rest, END)?;
+            let (attribute, others) = split_at(rest, ATTRIBUTE_END)?;
             rest = &others[1..];
-            let (name, values) = split_at(attribute, BEFORE_VALUE).unwrap_or((attribute, ""));
+            let (name, values) = split_at(attribute, VALUE_SEPARATOR).unwrap_or((attribute, ""));
             Some((name, Values(values)))
         })
     }
@@ -173,8 +173,8 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let rest = self.0.strip_prefix(BEFORE_VALUE)?;
-        let (value, rest) = split_at(rest, BEFORE_VALUE).unwrap_or((rest, ""));
+        let rest = self.0.strip_prefix(VALUE_SEPARATOR)?;
+        let (value, rest) = split_at(rest, VALUE_SEPARATOR).unwrap_or((rest, ""));
         self.0 = rest;
         Some(value)
     }

@@ -54,16 +54,16 @@ impl Hash for SessionId {
 }
 
 /// A hash map keyed by session ID.
-pub type SessionMap<V> = HashMap<SessionId, V, NameHash>;
+pub type SessionMap<V> = HashMap<SessionId, V, SessionIdHashBuilder>;
 
 /// Hashes session IDs for [`SessionMap`]. They are hashes already, so one multiplication with a secret of this
 /// process is enough: it keeps clients from choosing IDs that collide.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NameHash;
+pub struct SessionIdHashBuilder;
 
-/// The hasher that [`NameHash`] builds.
+/// The hasher that [`SessionIdHashBuilder`] builds.
 #[derive(Clone, Copy, Debug)]
-pub struct NameHasher(u64);
+pub struct SessionIdHasher(u64);
 
 /// The random secret of this process.
 static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
@@ -71,15 +71,15 @@ static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
     [random.hash_one(0), random.hash_one(1)]
 });
 
-impl BuildHasher for NameHash {
-    type Hasher = NameHasher;
+impl BuildHasher for SessionIdHashBuilder {
+    type Hasher = SessionIdHasher;
 
-    fn build_hasher(&self) -> NameHasher {
-        NameHasher(SECRET[0])
+    fn build_hasher(&self) -> SessionIdHasher {
+        SessionIdHasher(SECRET[0])
     }
 }
 
-impl Hasher for NameHasher {
+impl Hasher for SessionIdHasher {
     fn write(&mut self, bytes: &[u8]) {
         for eight in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -133,7 +133,7 @@ mod tests {
     fn names_are_spread() {
         let name = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         let all = (0..1000).flat_map(|number| [name(number), name(number << 64)]);
-        let hashes = all.map(|name| NameHash.hash_one(name));
+        let hashes = all.map(|name| SessionIdHashBuilder.hash_one(name));
         let low: std::collections::HashSet<u64> = hashes.map(|hash| hash % 4096).collect();
         assert!(low.len() > 1200, "{}", low.len());
     }

@@ -47,13 +47,13 @@ impl Limits {
         self.idle.unwrap_or(self.absolute).min(self.absolute)
     }
 
-    /// How long after the last activity the record is kept, so that the reason of the end is available for `telling`,
+    /// How long after the last activity the record is kept. The reason of the end stays available for `tombstone_ttl`,
     /// at least [`MIN_TELLING`].
     #[must_use]
-    pub fn retention(&self, telling: Duration) -> Duration {
+    pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle
             .unwrap_or(self.absolute)
-            .saturating_add(telling.max(MIN_TELLING))
+            .saturating_add(tombstone_ttl.max(MIN_TELLING))
     }
 }
 

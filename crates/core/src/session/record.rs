@@ -79,9 +79,14 @@ pub struct Remaining {
 }
 
 impl Session {
-    /// A session that starts at `now` under `limits`. Its tombstone is kept for `telling`.
+    /// A session that starts at `now` under `limits`. Its tombstone is kept for `tombstone_ttl`.
     #[must_use]
-    pub fn start(new: NewSession, limits: &Limits, telling: Duration, now: Timestamp) -> Self {
+    pub fn start(
+        new: NewSession,
+        limits: &Limits,
+        tombstone_ttl: Duration,
+        now: Timestamp,
+    ) -> Self {
         Self {
             subject: new.subject,
             attributes: new.attributes,
@@ -91,7 +96,7 @@ impl Session {
             started: now,
             last_seen: now,
             deadline: now.plus(limits.absolute),
-            retention: limits.retention(telling).saturating_add(CLOCK_MARGIN),
+            retention: limits.retention(tombstone_ttl).saturating_add(CLOCK_MARGIN),
             margin: CLOCK_MARGIN,
             details: None,
             state: State::Live,
@@ -103,14 +108,14 @@ impl Session {
     pub fn adopt(
         new: NewSession,
         limits: &Limits,
-        telling: Duration,
+        tombstone_ttl: Duration,
         started: Timestamp,
         now: Timestamp,
     ) -> Self {
         Self {
             started,
             deadline: started.plus(limits.absolute),
-            ..Self::start(new, limits, telling, now)
+            ..Self::start(new, limits, tombstone_ttl, now)
         }
     }
 

@@ -410,10 +410,10 @@ proptest! {
     fn the_store_never_decides(
         at_start in any_limits(), later in any_limits(), now in any_instant(),
         touches in proptest::collection::vec(any_instant(), 0..4),
-        telling in 0_u32..200,
+        tombstone_ttl in 0_u32..200,
     ) {
         let mut session = session(&at_start);
-        session.retention = at_start.retention(telling * SECOND) + session.margin;
+        session.retention = at_start.retention(tombstone_ttl * SECOND) + session.margin;
         touches.iter().for_each(|at| session.touch(*at));
         let kept_for = session.expires().minus(MIN_TELLING);
         if now >= kept_for {

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::{Delegated, SessionKey};
-use crate::credential::jwt::{Said, find, unverified_claims};
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
+use crate::credential::jwt::{SignInClaims, find, unverified_claims};
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
 /// The content of a response that allows the request.
@@ -31,7 +31,7 @@ pub struct Allowed {
 pub enum Unusable {
     /// Neither the response nor the request has the session key.
     #[error("no session key in the response or the request")]
-    Nameless,
+    MissingKey,
     /// The subject is missing or invalid.
     #[error("missing or invalid subject in the header `{0}`")]
     Subject(HeaderName),
@@ -51,7 +51,7 @@ impl Delegated {
     }
 
     fn session(&self, key: &[u8]) -> SessionId {
-        name("delegated", &[b"session", self.name.as_bytes(), key])
+        derive_id("delegated", &[b"session", self.name.as_bytes(), key])
     }
 
     /// Interprets a response that allows the request. `cookie` is the one that Curfew sent with the request.
@@ -78,9 +78,9 @@ impl Delegated {
             }
         };
         let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
-        let said = Said::of(&claims);
+        let said = SignInClaims::of(&claims);
         Ok(Allowed {
-            session: session.ok_or(Unusable::Nameless)?,
+            session: session.ok_or(Unusable::MissingKey)?,
             subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
             attributes: self.attributes(answer, &said)?,
             authenticated: self.authenticated(answer, &said)?.map(|at| at.min(now)),
@@ -92,7 +92,7 @@ impl Delegated {
     fn authenticated(
         &self,
         answer: &HeaderMap,
-        said: &Said,
+        said: &SignInClaims,
     ) -> Result<Option<Timestamp>, Unusable> {
         let Some(header) = &self.auth_time else {
             return match (&self.token, said.malformed_auth_time) {
@@ -108,7 +108,7 @@ impl Delegated {
             .ok_or_else(|| Unusable::AuthTime(header.clone()))
     }
 
-    fn attributes(&self, answer: &HeaderMap, said: &Said) -> Result<Attributes, Unusable> {
+    fn attributes(&self, answer: &HeaderMap, said: &SignInClaims) -> Result<Attributes, Unusable> {
         let mut attributes = BTreeMap::new();
         let mut add = |name: &str, values: Vec<String>| {
             if !values.is_empty() {

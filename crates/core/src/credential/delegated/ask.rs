@@ -7,7 +7,7 @@ use super::{Delegated, SessionKey};
 
 /// The request headers that every service receives. No others are forwarded: a client could otherwise send headers
 /// that only a proxy may set, such as an identity.
-const TOLD: [HeaderName; 9] = [
+const FORWARDED_HEADERS: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
     USER_AGENT,
@@ -48,7 +48,10 @@ impl Delegated {
                 asked.append(name.clone(), value.clone());
             }
         };
-        TOLD.iter().chain(&self.forward).for_each(&mut tell);
+        FORWARDED_HEADERS
+            .iter()
+            .chain(&self.forward)
+            .for_each(&mut tell);
         match &self.key {
             SessionKey::Cookie { name, .. } => {
                 let line = cookie.map(|value| [name.as_bytes(), b"=", value].concat());

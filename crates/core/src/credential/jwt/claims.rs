@@ -5,11 +5,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::invalid::InvalidJwt;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
 /// The maximum length of a token in bytes: more than providers use, and cheap to verify.
-pub(super) const MAX_LEN: usize = 16 * 1024;
+pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// The `iss` claim of an unverified token, to select the issuer's keys. It is trusted only after verification.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn unverified_issuer(token: &str) -> Option<String> {
 
 /// The claims of an unverified token.
 pub(in crate::credential) fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
-    if token.len() > MAX_LEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return None;
     }
     part(token, 1).ok()
@@ -99,18 +99,18 @@ pub(super) fn time(
 /// The pseudo-subject for a session of a provider. Cut-offs use it.
 pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
-    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+    Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
 /// The pseudo-subject for all sessions of a provider's subject. Cut-offs use it.
 pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
-    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+    Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
 /// The claims of a token that describe a sign-in.
 #[derive(Clone, Debug, Default)]
-pub(in crate::credential) struct Said {
+pub(in crate::credential) struct SignInClaims {
     /// When the subject signed in.
     pub(in crate::credential) signed_in: Option<Timestamp>,
     /// Whether `auth_time` is present but invalid.
@@ -123,7 +123,7 @@ pub(in crate::credential) struct Said {
     pub(in crate::credential) unknown_groups: bool,
 }
 
-impl Said {
+impl SignInClaims {
     /// Reads these claims.
     pub(in crate::credential) fn of(claims: &Map<String, Value>) -> Self {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);

@@ -25,7 +25,7 @@ pub enum KeySetError {
 }
 
 /// The maximum number of keys that are read from a set.
-const MOST: usize = 100;
+const MAX_KEYS: usize = 100;
 
 impl KeySet {
     /// Parses a JSON Web Key Set. Encryption keys, secrets and unsupported key types are skipped, so that one new key
@@ -35,7 +35,7 @@ impl KeySet {
     /// [`KeySetError`] if the text is not a key set, or has no usable key.
     pub fn from_json(json: &[u8]) -> Result<Self, KeySetError> {
         let set: RawSet = serde_json::from_slice(json).map_err(|_| KeySetError::Unreadable)?;
-        let keys = set.keys.into_iter().take(MOST);
+        let keys = set.keys.into_iter().take(MAX_KEYS);
         let keys = keys.filter_map(|raw| key(&serde_json::from_value(raw).ok()?));
         Self::of(keys.collect())
     }

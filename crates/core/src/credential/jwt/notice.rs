@@ -45,10 +45,10 @@ pub enum InvalidNotice {
     Nonce,
     /// The notice names no subject, or names it in an unsupported format.
     #[error("missing or unsupported subject")]
-    Nobody,
+    UnsupportedSubject,
     /// The notice has no `jti` or no `iat`.
     #[error("missing `jti` or `iat`")]
-    Nameless,
+    MissingId,
 }
 
 impl InvalidNotice {
@@ -61,7 +61,7 @@ impl InvalidNotice {
 
 impl Issuer {
     /// The sessions that a provider names with its session ID, its subject, or both.
-    pub(super) fn whom(&self, subject: Option<&str>, sid: Option<&str>) -> Option<Whom> {
+    pub(super) fn ended_by(&self, subject: Option<&str>, sid: Option<&str>) -> Option<Whom> {
         let name = match (sid, subject) {
             (Some(sid), _) => self.provider_session(sid),
             (None, Some(subject)) => self.provider_subject(subject),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::claims::find;
 use super::invalid::InvalidJwt;
 use super::verify::Issuer;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, ClaimsInToken, Registration, Session};
 
 /// The result of a refresh for a session's subject.
@@ -24,7 +24,7 @@ impl Issuer {
     #[must_use]
     pub fn registration(&self, client_id: &str) -> Registration {
         let texts = ["registration", &self.issuer, client_id];
-        let hash = name("jwt", &texts.map(str::as_bytes));
+        let hash = derive_id("jwt", &texts.map(str::as_bytes));
         let mut bytes = [0; Registration::LEN];
         bytes.copy_from_slice(&hash.as_bytes()[..Registration::LEN]);
         Registration::from_bytes(bytes)

@@ -5,11 +5,12 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 use super::claims::{
-    self, MAX_LEN, Said, find, is_by_reference, is_unverified_email, part, texts, time,
+    self, MAX_TOKEN_BYTES, SignInClaims, find, is_by_reference, is_unverified_email, part, texts,
+    time,
 };
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
 /// A token issuer, and the requirements for its tokens.
@@ -63,7 +64,7 @@ pub struct VerifiedJwt {
 
 /// The purpose of a token, which determines its `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub(super) enum TokenPurpose<'a> {
     /// A credential, with the configured `typ`.
     Credential(Option<&'a str>),
     /// A logout token.
@@ -72,9 +73,9 @@ pub(super) enum Kind<'a> {
     Event,
 }
 
-impl Kind<'_> {
+impl TokenPurpose<'_> {
     /// Whether a token with this `typ`, in lower case, has this purpose.
-    fn takes(self, typ: Option<&str>) -> bool {
+    fn accepts(self, typ: Option<&str>) -> bool {
         match self {
             Self::Credential(Some(wanted)) => {
                 typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
@@ -88,7 +89,7 @@ impl Kind<'_> {
 
 /// The issue time of a token, if it has one, and its expiry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct TokenTimes {
     pub(super) issued: Option<Timestamp>,
     pub(super) expires: Timestamp,
 }
@@ -110,7 +111,7 @@ impl Issuer {
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        let kind = Kind::Credential(self.typ.as_deref());
+        let kind = TokenPurpose::Credential(self.typ.as_deref());
         let claims = self.verified_claims(token, keys, kind)?;
         self.accept(token, &claims, now)
     }
@@ -121,9 +122,9 @@ impl Issuer {
         &self,
         token: &str,
         keys: &KeySet,
-        kind: Kind<'_>,
+        kind: TokenPurpose<'_>,
     ) -> Result<Map<String, Value>, InvalidJwt> {
-        if token.len() > MAX_LEN {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidJwt::TooLarge);
         }
         let header = part(token, 0)?;
@@ -145,7 +146,7 @@ impl Issuer {
         }
         let typ = header.get("typ").and_then(Value::as_str);
         let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-        if !kind.takes(typ.map(str::to_ascii_lowercase).as_deref()) {
+        if !kind.accepts(typ.map(str::to_ascii_lowercase).as_deref()) {
             return Err(InvalidJwt::Type);
         }
         let id = match header.get("kid") {
@@ -203,7 +204,7 @@ impl Issuer {
         &self,
         claims: &Map<String, Value>,
         now: Timestamp,
-    ) -> Result<Times, InvalidJwt> {
+    ) -> Result<TokenTimes, InvalidJwt> {
         self.check_parties(claims)?;
         let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
         let expires = expires.plus(self.leeway);
@@ -211,7 +212,7 @@ impl Issuer {
             return Err(InvalidJwt::Expired);
         }
         let issued = self.check_begun(claims, now)?;
-        Ok(Times { issued, expires })
+        Ok(TokenTimes { issued, expires })
     }
 
     /// Validates the issuer and the audience of claims.
@@ -282,7 +283,7 @@ impl Issuer {
             value,
             signed_in.as_deref().unwrap_or(""),
         ];
-        name("jwt", &texts.map(str::as_bytes))
+        derive_id("jwt", &texts.map(str::as_bytes))
     }
 
     /// The pseudo-subject for a session of the provider. Cut-offs use it.
@@ -321,7 +322,7 @@ impl Issuer {
         if Attributes::is_value(&self.issuer) {
             attributes.insert(Attributes::ISSUER.to_owned(), vec![self.issuer.clone()]);
         }
-        let names = Said::of(claims).provider_names;
+        let names = SignInClaims::of(claims).provider_names;
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }

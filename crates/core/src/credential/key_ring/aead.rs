@@ -6,14 +6,14 @@ use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 use super::{KeyError, KeyRing, SigningKey, random};
 
 /// Bytes of the key ID in a sealed text.
-pub(super) const KEY_ID: usize = 2;
+pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
 /// Random bytes of the nonce. Every context has its own key, which seals only a few texts.
-const RANDOM: usize = 8;
+const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
-const TAG: usize = 16;
+const TAG_BYTES: usize = 16;
 
 /// The number of bytes that sealing adds to a text.
-pub const SEAL_BYTES: usize = KEY_ID + RANDOM + TAG;
+pub const SEAL_BYTES: usize = SHORT_KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 
 /// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub struct SealedFor<'a> {
 }
 
 /// The truncated key ID in sealed texts.
-pub type ShortKeyId = [u8; KEY_ID];
+pub type ShortKeyId = [u8; SHORT_KEY_ID_BYTES];
 
 impl KeyRing {
     /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result follows
@@ -52,17 +52,17 @@ impl KeyRing {
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let nonce = random::<RANDOM>()?;
+        let nonce = random::<NONCE_BYTES>()?;
         let mut text = Vec::with_capacity(head.len() + plain.len() + SEAL_BYTES);
         text.extend_from_slice(head);
-        text.extend_from_slice(&key.id[..KEY_ID]);
+        text.extend_from_slice(&key.id[..SHORT_KEY_ID_BYTES]);
         text.extend_from_slice(&nonce);
         let start = text.len();
         text.extend_from_slice(plain);
         let (authenticated, secret) = text.split_at_mut(start);
         let tag = key
-            .of(of)?
-            .seal_in_place_separate_tag(padded(&nonce), Aad::from(&*authenticated), secret)
+            .cipher(of)?
+            .seal_in_place_separate_tag(padded_nonce(&nonce), Aad::from(&*authenticated), secret)
             .map_err(|_| KeyError::NotAKey)?;
         text.extend_from_slice(tag.as_ref());
         Ok(text)
@@ -78,15 +78,20 @@ impl KeyRing {
         head: usize,
         text: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
-        let start = head + KEY_ID + RANDOM;
+        let start = head + SHORT_KEY_ID_BYTES + NONCE_BYTES;
         let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
-        let (id, nonce) = authenticated[head..].split_at(KEY_ID);
+        let (id, nonce) = authenticated[head..].split_at(SHORT_KEY_ID_BYTES);
         let mut outcome = Err(Unsealable::UnknownKey);
         // Two keys can have the same truncated ID.
-        for key in self.keys.iter().filter(|key| key.id[..KEY_ID] == *id) {
+        for key in self
+            .keys
+            .iter()
+            .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == *id)
+        {
             let mut secret = secret.to_vec();
-            let key = key.of(of).map_err(|_| Unsealable::Forged)?;
-            let opened = key.open_in_place(padded(nonce), Aad::from(authenticated), &mut secret);
+            let key = key.cipher(of).map_err(|_| Unsealable::Forged)?;
+            let opened =
+                key.open_in_place(padded_nonce(nonce), Aad::from(authenticated), &mut secret);
             match opened.map(|plain| plain.len()) {
                 Ok(length) => {
                     secret.truncate(length);
@@ -103,7 +108,7 @@ impl KeyRing {
     pub fn is_current(&self, head: usize, text: &[u8]) -> bool {
         short_id(head, text).is_some_and(|id| {
             let first = self.keys.first();
-            first.is_some_and(|key| key.id[..KEY_ID] == id)
+            first.is_some_and(|key| key.id[..SHORT_KEY_ID_BYTES] == id)
         })
     }
 
@@ -112,7 +117,10 @@ impl KeyRing {
     #[must_use]
     pub fn sealed_under(&self, head: usize, text: &[u8]) -> Option<String> {
         let id = short_id(head, text)?;
-        let known = self.keys.iter().find(|key| key.id[..KEY_ID] == id);
+        let known = self
+            .keys
+            .iter()
+            .find(|key| key.id[..SHORT_KEY_ID_BYTES] == id);
         Some(known.map_or_else(
             || format!("{:02x}{:02x} (unknown)", id[0], id[1]),
             SigningKey::name,
@@ -124,27 +132,27 @@ fn short_id(head: usize, text: &[u8]) -> Option<ShortKeyId> {
     text.get(head..)?.first_chunk().copied()
 }
 
-fn padded(nonce: &[u8]) -> Nonce {
+fn padded_nonce(nonce: &[u8]) -> Nonce {
     let mut all = [0; NONCE_LEN];
     all[..nonce.len().min(NONCE_LEN)].copy_from_slice(&nonce[..nonce.len().min(NONCE_LEN)]);
     Nonce::assume_unique_for_key(all)
 }
 
 /// Derives the root of the encryption keys.
-pub(super) fn root(key: &[u8; SigningKey::LEN]) -> Key {
+pub(super) fn root_key(key: &[u8; SigningKey::LEN]) -> Key {
     let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
     Key::new(HMAC_SHA256, derived.as_ref())
 }
 
 impl SigningKey {
     /// The encryption key for one purpose and name.
-    fn of(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, self.derived(of).as_ref());
+    fn cipher(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
+        let key = UnboundKey::new(&AES_256_GCM, self.derive_key(of).as_ref());
         key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
     }
 
     /// The key bytes for one purpose and name.
-    pub(super) fn derived(&self, of: SealedFor<'_>) -> Tag {
+    pub(super) fn derive_key(&self, of: SealedFor<'_>) -> Tag {
         let mut context = ring::hmac::Context::with_key(&self.encryption);
         context.update(of.purpose.as_bytes());
         context.update(b"\0");

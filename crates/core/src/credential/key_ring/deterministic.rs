@@ -3,11 +3,11 @@
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 
-use super::aead::{KEY_ID, SealedFor, Unsealable};
+use super::aead::{SHORT_KEY_ID_BYTES, SealedFor, Unsealable};
 use super::{KeyError, KeyRing, SigningKey};
 
 /// Bytes of a nonce (RFC 8452).
-const NONCE: usize = 12;
+const NONCE_BYTES: usize = 12;
 
 impl KeyRing {
     /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result follows `head`,
@@ -23,11 +23,11 @@ impl KeyRing {
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let mut text = [head, &key.id[..KEY_ID]].concat();
+        let mut text = [head, &key.id[..SHORT_KEY_ID_BYTES]].concat();
         let (msg, aad) = (plain, &text[..]);
         let secret = key
-            .deterministic(of)?
-            .encrypt(&Nonce::from([0; NONCE]), Payload { msg, aad })
+            .deterministic_cipher(of)?
+            .encrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad })
             .map_err(|_| KeyError::NotAKey)?;
         text.extend(secret);
         Ok(text)
@@ -45,17 +45,19 @@ impl KeyRing {
         text: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
         let (aad, msg) = text
-            .split_at_checked(head + KEY_ID)
+            .split_at_checked(head + SHORT_KEY_ID_BYTES)
             .ok_or(Unsealable::Forged)?;
         let mut outcome = Err(Unsealable::UnknownKey);
         // Two keys can have the same truncated ID.
         for key in self
             .keys
             .iter()
-            .filter(|key| key.id[..KEY_ID] == aad[head..])
+            .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == aad[head..])
         {
-            let key = key.deterministic(of).map_err(|_| Unsealable::Forged)?;
-            match key.decrypt(&Nonce::from([0; NONCE]), Payload { msg, aad }) {
+            let key = key
+                .deterministic_cipher(of)
+                .map_err(|_| Unsealable::Forged)?;
+            match key.decrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad }) {
                 Ok(plain) => return Ok(plain),
                 Err(_) => outcome = Err(Unsealable::Forged),
             }
@@ -65,8 +67,8 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn deterministic(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
-        let key = self.derived(of);
+    fn deterministic_cipher(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
+        let key = self.derive_key(of);
         Aes256GcmSiv::new_from_slice(key.as_ref()).map_err(|_| KeyError::NotAKey)
     }
 }
@@ -125,7 +127,7 @@ mod tests {
     fn the_cipher_is_the_one_of_the_rfc() {
         let mut key = [0; 32];
         key[0] = 1;
-        let mut nonce = [0; NONCE];
+        let mut nonce = [0; NONCE_BYTES];
         nonce[0] = 3;
         let cipher = Aes256GcmSiv::new_from_slice(&key).unwrap();
         let plain: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];

@@ -4,7 +4,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::{InvalidToken, KeyError, KeyRing, SealedFor, random};
 
 /// Random bytes at the start of a text; the encryption key depends on them.
-const NAME: usize = 16;
+const PREFIX_BYTES: usize = 16;
 
 impl KeyRing {
     /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text starts with random bytes, so
@@ -13,7 +13,7 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
-        let name = random::<NAME>()?;
+        let name = random::<PREFIX_BYTES>()?;
         let of = SealedFor {
             purpose,
             name: &name,
@@ -28,7 +28,7 @@ impl KeyRing {
     /// [`InvalidToken`] for any other text.
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
-        let (name, encrypted) = bytes.split_at_checked(NAME).ok_or(InvalidToken)?;
+        let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;
         let of = SealedFor { purpose, name };
         self.decrypt(of, 0, encrypted).map_err(|_| InvalidToken)
     }

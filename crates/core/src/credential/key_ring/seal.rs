@@ -7,7 +7,7 @@ use super::{InvalidToken, KeyError, KeyRing, SigningKey};
 use crate::credential::Token;
 
 /// Bytes of the MAC.
-const MAC: usize = 32;
+const MAC_BYTES: usize = 32;
 
 impl KeyRing {
     /// Signs `data` for one purpose: the base64 of `data` and of a MAC with the first key. Anybody can read the
@@ -32,7 +32,9 @@ impl KeyRing {
         let (data, end) = text.split_once('.').ok_or(InvalidToken)?;
         let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
         let (data, end) = (decode(data)?, decode(end)?);
-        let (id, mac) = end.split_at_checked(Token::KEY_ID).ok_or(InvalidToken)?;
+        let (id, mac) = end
+            .split_at_checked(Token::KEY_ID_BYTES)
+            .ok_or(InvalidToken)?;
         let mut keys = self.keys.iter();
         let key = keys.find(|key| key.id == id).ok_or(InvalidToken)?;
         if bool::from(key.seal(purpose, &data).ct_eq(mac)) {
@@ -44,7 +46,7 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC] {
+    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC_BYTES] {
         let mut mac = self.mac.clone();
         mac.update(b"curfew seal 1\0");
         mac.update(&self.id);

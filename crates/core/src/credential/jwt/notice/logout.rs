@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::{InvalidNotice, Notice, text};
 use crate::credential::jwt::keys::KeySet;
-use crate::credential::jwt::verify::{Issuer, Kind};
+use crate::credential::jwt::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
 /// The member of `events` for a logout.
@@ -20,7 +20,7 @@ impl Issuer {
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<Notice, InvalidNotice> {
-        let claims = self.verified_claims(token, keys, Kind::Logout)?;
+        let claims = self.verified_claims(token, keys, TokenPurpose::Logout)?;
         let times = self.check(&claims, now)?;
         let event = claims.get("events").and_then(|events| events.get(EVENT));
         if !event.is_some_and(Value::is_object) {
@@ -30,11 +30,11 @@ impl Issuer {
             return Err(InvalidNotice::Nonce);
         }
         let (Some(id), Some(issued)) = (text(&claims, "jti"), times.issued) else {
-            return Err(InvalidNotice::Nameless);
+            return Err(InvalidNotice::MissingId);
         };
         // A claim that is present but empty makes the subject ambiguous.
         let said = |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
-        let ended = self.whom(text(&claims, "sub"), text(&claims, "sid"));
+        let ended = self.ended_by(text(&claims, "sub"), text(&claims, "sid"));
         if !said("sub") || !said("sid") || ended.is_none() {
             return Err(InvalidNotice::Nobody);
         }

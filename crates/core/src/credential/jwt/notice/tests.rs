@@ -88,7 +88,7 @@ fn who_is_gone() {
 #[test]
 fn what_is_no_logout_token() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
-    use InvalidNotice::{Event, Nameless, Nobody, Nonce, Token};
+    use InvalidNotice::{Event, MissingId, Nonce, Token, UnsupportedSubject};
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
     for (changes, expected) in [
@@ -97,14 +97,14 @@ fn what_is_no_logout_token() {
         (json!({ "exp": null }), Token(Expired)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
         (json!({ "iat": seconds(5) }), Token(NotYet)),
-        (json!({ "iat": null }), Nameless),
-        (json!({ "jti": null }), Nameless),
-        (json!({ "jti": "" }), Nameless),
-        (json!({ "sub": null, "sid": null }), Nobody),
-        (json!({ "sub": "", "sid": null }), Nobody),
-        (json!({ "sub": "" }), Nobody),
-        (json!({ "sid": "" }), Nobody),
-        (json!({ "sid": 7 }), Nobody),
+        (json!({ "iat": null }), MissingId),
+        (json!({ "jti": null }), MissingId),
+        (json!({ "jti": "" }), MissingId),
+        (json!({ "sub": null, "sid": null }), UnsupportedSubject),
+        (json!({ "sub": "", "sid": null }), UnsupportedSubject),
+        (json!({ "sub": "" }), UnsupportedSubject),
+        (json!({ "sid": "" }), UnsupportedSubject),
+        (json!({ "sid": 7 }), UnsupportedSubject),
         (json!({ "events": null }), Event),
         (json!({ "events": {} }), Event),
         (json!({ "events": [EVENT] }), Event),
@@ -208,7 +208,7 @@ fn whose_session_was_revoked() {
 #[test]
 fn what_is_no_event_for_us() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Type};
-    use InvalidNotice::{Event, Nameless, Nobody, Token};
+    use InvalidNotice::{Event, MissingId, Token, UnsupportedSubject};
     let typ = json!("secevent+jwt");
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     for (changes, expected) in [
@@ -216,32 +216,35 @@ fn what_is_no_event_for_us() {
         (json!({ "aud": "others" }), Token(Audience)),
         (json!({ "iat": seconds(5) }), Token(NotYet)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
-        (json!({ "iat": null }), Nameless),
-        (json!({ "jti": null }), Nameless),
+        (json!({ "iat": null }), MissingId),
+        (json!({ "jti": null }), MissingId),
         (json!({ "events": null }), Event),
         (json!({ "events": {} }), Event),
         (json!({ "events": [SESSION_REVOKED] }), Event),
         (json!({ "events": { SESSION_REVOKED: true } }), Event),
-        (json!({ "sub_id": null }), Nobody),
-        (json!({ "sub_id": "alice" }), Nobody),
-        (json!({ "sub_id": {} }), Nobody),
+        (json!({ "sub_id": null }), UnsupportedSubject),
+        (json!({ "sub_id": "alice" }), UnsupportedSubject),
+        (json!({ "sub_id": {} }), UnsupportedSubject),
         (
             json!({ "sub_id": { "format": "email", "email": "a@example.com" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
         (
             json!({ "sub_id": { "format": "opaque", "id": "" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
-        (json!({ "sub_id": { "format": "complex" } }), Nobody),
+        (
+            json!({ "sub_id": { "format": "complex" } }),
+            UnsupportedSubject,
+        ),
         (
             json!({ "sub_id": { "format": "complex", "user": "alice" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
         // Only some sessions of the subject.
         (
             json!({ "sub_id": { "format": "complex", "user": alice, "device": { "format": "opaque", "id": "d" } } }),
-            Nobody,
+            UnsupportedSubject,
         ),
         // An issuer cannot end sessions of another issuer's subjects.
         (

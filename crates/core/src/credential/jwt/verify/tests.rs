@@ -218,7 +218,7 @@ fn what_is_not_a_plain_signed_token() {
         let found = verify(&key.sign(&header, &claims()), &key);
         assert_eq!(found, Err(InvalidJwt::Malformed), "{extra}");
     }
-    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_LEN) })));
+    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_TOKEN_BYTES) })));
     assert_eq!(verify(&huge, &key), Err(InvalidJwt::TooLarge));
     let header = json!({ "alg": "EdDSA", "kid": "a" });
     let text = format!("{{\"x\":{}}}", "[".repeat(5000));
