@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_and_the_boot_has_one_name() {
+    fn boot_time_advances_and_the_boot_id_is_stable() {
         let before = BootClock.now();
         assert!(before > Timestamp::default());
         assert!(BootClock.now() >= before);

@@ -137,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_changes_nothing() {
+    fn one_outlier_has_no_effect() {
         let all = after(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
         assert_eq!(all.ahead(), Some((7, 1)));
         assert!(all.is_undisputed());
     }
 
     #[test]
-    fn several_answers_over_two_seconds_do() {
+    fn several_samples_over_two_seconds_are_accepted() {
         let hour = 3_600_000;
         let mut all = after(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
         assert_eq!(all.ahead(), Some((7, 1)), "less than two seconds");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_disagree_with_each_other_do_not() {
+    fn samples_that_disagree_with_each_other_are_not_accepted() {
         let mut all = after(&[(0, 7)]);
         for at in 1..40 {
             all.add(sample(at * 500, at * 60_000), SETTLING);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quickest_answer_counts() {
+    fn the_sample_with_the_shortest_round_trip_counts() {
         let mut all = after(&[(0, 7)]);
         let slow = Sample {
             at: 500,

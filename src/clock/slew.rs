@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_moves_by_a_thousandth_and_stops_at_the_target() {
+    fn the_offset_slews_by_a_thousandth_and_stops_at_the_target() {
         let clock = Slew::at(1_000, 5_000, 1).aimed_at(1_000, 9_000);
         assert_eq!(clock.offset(1_000), 5_000);
         assert_eq!(clock.offset(2_000), 6_000, "1 ms in a second");
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn its_rate_is_bounded_however_often_it_is_aimed(
+        fn the_slew_rate_is_bounded_for_every_target_change(
             aims in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
         ) {
             let (start, mut boot) = (Slew::at(0, 0, 1), 0);

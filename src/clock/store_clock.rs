@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_minutes_apart_show_the_same_time() {
+    fn machines_with_different_wall_clocks_agree() {
         for wrong in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
             let mut scene = Scene::new();
             let clock = scene.clock(wrong);
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_starts_again_goes_on_by_the_boot_time_clock() {
+    fn a_restarted_process_continues_with_the_boot_time_clock() {
         let mut scene = Scene::new();
         let clock = scene.clock(START);
         scene.pass(&clock, 10 * SECOND);
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_sets_it_to_the_store_forward_and_back() {
+    fn an_operator_can_step_decision_time_forward_and_back() {
         for (ahead, back) in [(MINUTE, false), (60 * MINUTE, true)] {
             let mut scene = Scene::new();
             let clock = scene.clock(START);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_stood_still_joins_the_others_again() {
+    fn a_paused_machine_catches_up_with_the_others() {
         let mut scene = Scene::new();
         let (paused, other) = (scene.clock(START), scene.clock(START));
         scene.beat(&paused);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_store_has_answered_it_shows_the_wall_clock() {
+    fn returns_the_wall_clock_before_the_first_sample() {
         let scene = Scene::new();
         let clock = scene.clock(START);
         assert!(!clock.has_joined());

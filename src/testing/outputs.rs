@@ -74,7 +74,7 @@ fn holds(value: &serde_json::Value, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_output_shows_a_character_that_misleads() {
+async fn no_output_shows_a_misleading_character() {
     let harmless = outputs("axb").await;
     for (name, _, shown) in &harmless {
         assert!(shown.contains("axb"), "{name} does not show it:\n{shown}");

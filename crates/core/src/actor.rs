@@ -168,7 +168,7 @@ mod tests {
     use crate::testing::{START, session_of};
 
     #[test]
-    fn an_end_that_is_told_later_names_whom_the_record_names() {
+    fn a_late_session_end_names_the_actor_from_the_record() {
         let session = session_of("alice", START);
         for (reason, kind, name) in [
             (EndReason::IdleTimeout, ActorKind::Policy, Some("default")),

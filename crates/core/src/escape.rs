@@ -156,7 +156,7 @@ mod tests {
 
     /// An escaped character stays recognisable and cannot be mistaken for other text.
     #[test]
-    fn what_is_shown_says_which_character_it_is() {
+    fn escaped_characters_stay_recognisable() {
         let text = "a\u{202e}b\n\u{1b}[2J";
         assert_eq!(line(text), r"a\u{202e}b\n\u{1b}[2J");
         assert_eq!(lines(text), "a\\u{202e}b\n\\u{1b}[2J");
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_stays_as_it_is() {
+    fn harmless_text_is_not_changed() {
         for text in [
             "",
             "alice@example.com",

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_is_always_there() {
+    fn every_header_is_always_set() {
         let headers = IdentityHeaders {
             group_lines: vec![HeaderName::from_static("impersonate-group")],
             relayed: vec![HeaderName::from_static("x-token"), AUTHORIZATION],

@@ -264,7 +264,7 @@ mod tests {
         /// A rule never ends a session that started at its time or later. A rule that covers another rule ends every
         /// session that the other rule ends.
         #[test]
-        fn the_time_decides_and_wider_rules_end_more(
+        fn a_rule_respects_its_time_and_a_covering_rule_ends_more(
             rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
         ) {
             let groups = [("groups", if staff { "staff" } else { "guests" })];

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_deep_or_large_is_refused_where_it_begins_to_be() {
+    fn rejects_deep_or_large_documents_at_the_right_line() {
         let deep = |levels: usize| -> String {
             (0..levels)
                 .map(|level| format!("{}a:\n", " ".repeat(level)))

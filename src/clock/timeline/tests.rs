@@ -90,13 +90,13 @@ fn run(tuning: Tuning, cases: u32) -> Result<(), String> {
 /// Whatever the store's clock does: the elapsed time is correct within 0.113 %, no jump moves decision time, and the
 /// replicas agree.
 #[test]
-fn elapsed_time_is_counted_right_whatever_the_clocks_do() {
+fn elapsed_time_is_correct_whatever_the_clocks_do() {
     run(Tuning::DEFAULT, 3000).unwrap();
 }
 
 /// The store's clock is set four times within ten seconds, and two replicas start meanwhile.
 #[test]
-fn a_replica_that_joins_behind_the_others_goes_forward_to_them() {
+fn a_replica_that_joins_behind_the_others_catches_up() {
     use Event::{Jump, Network, Run, Start};
     let events = [
         Run(2),
@@ -168,7 +168,7 @@ fn world(events: &[Event]) -> World {
 }
 
 #[test]
-fn an_hour_ahead_and_back_changes_nothing() {
+fn a_jump_of_an_hour_and_back_has_no_effect() {
     let hour = 3_600_000;
     for beats in [1, 4, 40, 200] {
         let world = world(&[
@@ -184,7 +184,7 @@ fn an_hour_ahead_and_back_changes_nothing() {
 }
 
 #[test]
-fn a_wall_clock_that_is_ahead_makes_no_difference_alone() {
+fn a_fast_wall_clock_alone_has_no_effect() {
     let hour = 3_600_000;
     for jump in [0, -60_000] {
         let world = world(&[
@@ -201,7 +201,7 @@ fn a_wall_clock_that_is_ahead_makes_no_difference_alone() {
 }
 
 #[test]
-fn a_replica_that_starts_during_a_disagreement_joins_it() {
+fn a_replica_that_starts_during_a_disagreement_joins() {
     for when in [1, 3, 5, 8, 20] {
         let world = world(&[
             Event::Run(10),

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_passes_for_the_name() {
+    fn only_the_exact_name_matches() {
         assert!(values(&[]).is_empty());
         for line in [
             &b""[..],

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issued_token_names_its_session() {
+    fn an_issued_token_identifies_its_session() {
         let ring = ring(&[&key()]);
         let token = ring.issue().unwrap();
         let text = token.expose();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_logs_nobody_out() {
+    fn key_rotation_keeps_sessions_valid() {
         let (old, new) = (key(), key());
         let token = ring(&[&old]).issue().unwrap();
         let text = token.expose();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_in_either_alphabet_and_nothing_else() {
+    fn parses_keys_in_both_base64_alphabets_only() {
         let bytes = [0xfb; 32];
         for text in [STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
             assert_eq!(SigningKey::parse(&text).unwrap().name(), "b6a1700fa533");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_that_make_no_sense_are_refused() {
+    fn rejects_invalid_key_rings() {
         assert_eq!(KeyRing::new(vec![]).unwrap_err(), KeyError::Empty);
         let key = key();
         assert_eq!(
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn debug_output_shows_no_secret() {
         let ring = ring(&[&key()]);
         let token = ring.issue().unwrap();
         assert_eq!(format!("{token:?}"), "Token([redacted])");
@@ -279,7 +279,7 @@ mod tests {
 
         /// Arbitrary bytes are rejected without a panic.
         #[test]
-        fn noise_is_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_are_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(ring(&[&key()]).verify(&bytes), Err(InvalidToken));
         }
     }

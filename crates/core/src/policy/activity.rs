@@ -344,7 +344,7 @@ mod tests {
     ];
 
     #[test]
-    fn explicit_counts_changes_and_what_a_person_has_started() {
+    fn explicit_counts_unsafe_methods_and_user_navigations() {
         let navigate = ("sec-fetch-mode", "navigate");
         let person = ("sec-fetch-user", "?1");
         for (method, lines, touches) in [
@@ -376,7 +376,7 @@ mod tests {
         /// A header can only shorten a session: a request marked as background is passive under every policy,
         /// whatever else it carries.
         #[test]
-        fn background_headers_only_shorten(
+        fn background_headers_only_shorten_a_session(
             which in 0..BackgroundHeaders::KNOWN.len(),
             method in any_method(),
             lines in any_headers(),

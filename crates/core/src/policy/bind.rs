@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn bound_to_what_the_policy_says() {
+    fn a_session_is_bound_as_its_policy_requires() {
         let alice = client("203.0.113.7", "Firefox");
         let both = Bind {
             network: Some(BITS),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_can_not_be_bound_to() {
+    fn an_unknown_property_cannot_be_bound() {
         let network = Bind {
             network: Some(BITS),
             user_agent: false,

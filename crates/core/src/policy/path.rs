@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_read_in_one_way_only() {
+    fn normalises_unambiguous_paths() {
         for (path, expected) in [
             ("/", "/"),
             ("/a/b", "/a/b"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_what_is_above() {
+    fn a_path_lists_its_parents() {
         for (path, expected) in [
             ("/", &[""][..]),
             ("/a", &["/a", ""]),
@@ -282,7 +282,7 @@ mod tests {
         /// The normal form does not depend on which harmless characters are encoded, and it consists of whole, named
         /// segments.
         #[test]
-        fn encoding_does_not_matter(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
+        fn the_normal_form_does_not_depend_on_the_encoding(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
             let mut text = String::new();
             for (index, byte) in path.bytes().enumerate() {
                 let keep = byte == b'/' || (byte.is_ascii() && encoded >> (index % 64) & 1 == 0);

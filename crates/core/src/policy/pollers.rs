@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_they_ask_for_by_themselves_and_what_people_do() {
+    fn matches_background_requests_but_no_user_actions() {
         for (poller, method, path, expected) in [
             ("action-cable", "GET", "/cable", true),
             ("argocd", "GET", "/api/v1/stream/applications", true),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_one_can_be_configured_and_is_documented() {
+    fn every_poller_is_configurable_and_documented() {
         let page = include_str!("../../../../docs/rules.md");
         assert!(ALL.is_sorted_by_key(|poller| poller.name));
         for poller in ALL {

@@ -27,7 +27,7 @@ fn variant(groups: &[&str], limits: Limits) -> Variant {
 }
 
 #[test]
-fn a_store_failure_is_taken_strictly() {
+fn the_stricter_store_failure_behaviour_wins() {
     let known = |minutes: u32| OnStoreFailure::Known {
         grace: minutes * MINUTE,
     };
@@ -38,7 +38,7 @@ fn a_store_failure_is_taken_strictly() {
 }
 
 #[test]
-fn a_policy_that_is_gone_is_replaced_by_the_tightest_of_all() {
+fn a_removed_policy_is_replaced_by_the_strictest_combination() {
     let (mut long, mut short) = (
         Policy::of(limits(Some(30), 60, None)),
         Policy::of(limits(Some(15), 90, None)),
@@ -177,7 +177,7 @@ proptest! {
 
     /// If the home policy is not configured, the limits are at least as tight as those of any policy.
     #[test]
-    fn the_tightest_of_all_is_no_looser_than_any(
+    fn the_strictest_combination_is_no_looser_than_any_policy(
         policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
     ) {
         let names = ["x", "y", "z"].map(name);

@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn good_attributes_are_kept() {
+    fn accepts_valid_attributes() {
         let attributes = one("email", "alice@example.com, or so").unwrap();
         assert_eq!(attributes.get("email"), ["alice@example.com, or so"]);
         assert_eq!(attributes.get("groups").next(), None);
     }
 
     #[test]
-    fn what_is_kept_is_what_was_given() {
+    fn attributes_round_trip() {
         for map in [
             BTreeMap::new(),
             BTreeMap::from([("a".to_owned(), Vec::new())]),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_one() {
+    fn attributes_have_a_canonical_order() {
         for names in [["b", "a"], ["a", "a"]] {
             let attributes = names.map(|name| (name, [""]));
             assert_eq!(Attributes::sorted(attributes), Err(AttributeError::Name));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_attributes_are_refused() {
+    fn rejects_invalid_attributes() {
         assert_eq!(one("E-Mail", "a"), Err(AttributeError::Name));
         assert_eq!(one("", "a"), Err(AttributeError::Name));
         for (name, value) in [

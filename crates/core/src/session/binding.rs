@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_network() {
+    fn a_network_contains_its_addresses() {
         let office = Network::of(ip("203.0.113.77"), 24);
         for (address, inside) in [
             ("203.0.113.1", true),

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_spread() {
+    fn session_id_hashes_are_spread() {
         let name = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         let all = (0..1000).flat_map(|number| [name(number), name(number << 64)]);
         let hashes = all.map(|name| SessionIdHashBuilder.hash_one(name));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn rejects_anything_else() {
         for text in [
             "",
             "00",

@@ -76,7 +76,7 @@ mod decision {
     }
 
     #[test]
-    fn absolute_is_told_before_idle_when_both_are_over() {
+    fn the_absolute_limit_takes_precedence_over_the_idle_limit() {
         let limits = limits(HOUR, HOUR);
         assert_eq!(
             verdict(&session(&limits), &limits, START.plus(HOUR)),
@@ -85,7 +85,7 @@ mod decision {
     }
 
     #[test]
-    fn a_clock_behind_the_last_activity_counts_as_no_time() {
+    fn a_clock_before_the_last_activity_gives_zero_idle_time() {
         let limits = limits(SECOND, HOUR);
         assert_eq!(
             verdict(&session(&limits), &limits, START.minus(HOUR)),
@@ -109,7 +109,7 @@ mod decision {
     }
 
     #[test]
-    fn an_ended_session_tells_its_recorded_reason() {
+    fn an_ended_session_is_denied_with_its_recorded_reason() {
         let limits = limits(MINUTE, HOUR);
         for reason in EndReason::ALL {
             let mut session = session(&limits);
@@ -126,7 +126,7 @@ mod decision {
     }
 
     #[test]
-    fn a_stricter_request_is_denied_and_the_session_lives_on() {
+    fn a_stricter_request_policy_denies_but_does_not_end_the_session() {
         let home = limits(HOUR, 12 * HOUR);
         let session = session(&home);
         let at = |minutes: u32| START.plus(minutes * MINUTE);
@@ -153,7 +153,7 @@ mod decision {
     }
 
     #[test]
-    fn a_laxer_request_changes_nothing() {
+    fn a_laxer_request_policy_has_no_effect() {
         let home = limits(MINUTE, HOUR);
         let lax = limits(HOUR, 12 * HOUR);
         assert_eq!(
@@ -163,7 +163,7 @@ mod decision {
     }
 
     #[test]
-    fn an_idle_limit_is_never_longer_than_the_record_is_kept() {
+    fn the_idle_limit_never_exceeds_the_record_retention() {
         let signed_in = limits(MINUTE, 12 * HOUR);
         let mut session = session(&signed_in);
         session.retention = signed_in.retention(Duration::ZERO);
@@ -196,7 +196,7 @@ mod transitions {
     }
 
     #[test]
-    fn ageing_is_the_same_as_having_started_earlier() {
+    fn ageing_equals_an_earlier_start() {
         let limits = limits(15 * MINUTE, HOUR);
         let mut aged = session(&limits);
         aged.age(14 * MINUTE);
@@ -306,7 +306,7 @@ proptest! {
 
     /// An ended session never becomes live again, whatever operation follows and however the policy changes.
     #[test]
-    fn never_revived(
+    fn an_ended_session_is_never_revived(
         at_start in any_limits(),
         before in proptest::collection::vec(any_step(), 0..5),
         reason in 0_usize..3,
@@ -326,7 +326,7 @@ proptest! {
 
     /// Time alone never makes a session valid again: after a denial, every later request is denied.
     #[test]
-    fn a_denial_stands_while_nobody_touches(
+    fn a_denial_is_final_without_a_touch(
         limits in any_limits(), request in any_limits(), a in any_instant(), b in any_instant(),
     ) {
         let session = session(&limits);
@@ -338,7 +338,7 @@ proptest! {
 
     /// A touch never creates a session: without a record the verdict is always `unknown_session`.
     #[test]
-    fn nothing_is_always_unknown(
+    fn without_a_record_the_verdict_is_unknown_session(
         home in any_limits(), request in any_limits(), now in any_instant(),
     ) {
         let unknown = Verdict::Deny(DenyReason::UnknownSession);
@@ -361,7 +361,7 @@ proptest! {
 
     /// A touch moves only the last activity, and only forward.
     #[test]
-    fn a_touch_extends_the_idle_limit_alone(limits in any_limits(), at in any_instant()) {
+    fn a_touch_extends_only_the_idle_limit(limits in any_limits(), at in any_instant()) {
         let before = session(&limits);
         let mut after = before.clone();
         after.touch(at);
@@ -392,7 +392,7 @@ proptest! {
 
     /// The limits of a request policy can only deny more.
     #[test]
-    fn a_request_policy_never_admits_what_home_denies(
+    fn a_request_policy_never_allows_what_the_home_policy_denies(
         home in any_limits(), request in any_limits(), now in any_instant(),
     ) {
         let home = Limits { max_auth_age: None, ..home };
@@ -407,7 +407,7 @@ proptest! {
 
     /// The store keeps the record for longer than any limit lets the session live.
     #[test]
-    fn the_store_never_decides(
+    fn the_store_expiry_never_ends_a_session(
         at_start in any_limits(), later in any_limits(), now in any_instant(),
         touches in proptest::collection::vec(any_instant(), 0..4),
         tombstone_ttl in 0_u32..200,

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_of_others() {
+    fn parses_seconds_from_other_programs() {
         let written = Timestamp::from_seconds(1_795_426_200.042);
         assert_eq!(written, Some(Timestamp::from_millis(1_795_426_200_042)));
         for none in [-1.0, 1e11, f64::NAN, f64::INFINITY] {

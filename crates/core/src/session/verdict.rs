@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_reasons_are_exactly_the_ends() {
+    fn terminal_reasons_are_exactly_the_end_reasons() {
         for reason in DenyReason::ALL {
             assert_eq!(
                 reason.is_terminal(),

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_token_says_comes_first() {
+    fn token_claims_take_precedence_over_user_info() {
         let more = json!({ "sub": "alice", "email": "a@example.com", "groups": ["staff"] });
         let read = read("sub", json!({ "email": "alice@example.com" }), more).unwrap();
         assert_eq!(read.subject.as_str(), "alice");
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_others_is_refused() {
+    fn rejects_a_token_for_another_audience() {
         use InvalidJwt::{Audience, Expired, Issuer, NotYet, Subject};
         for (changes, refused) in [
             (json!({ "aud": ["curfew"] }), None),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unverified_address_is_nobody_and_no_attribute() {
+    fn an_unverified_email_is_neither_subject_nor_attribute() {
         for (verified, counts) in [
             (json!(true), true),
             (json!("true"), true),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_are_elsewhere_are_unknown() {
+    fn referenced_groups_are_unknown() {
         let entra = json!({ "groups": "src1" });
         for (own, more, unknown) in [
             (json!({}), json!({}), false),

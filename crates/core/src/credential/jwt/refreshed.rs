@@ -152,7 +152,7 @@ mod tests {
 
     /// Without an ID token, UserInfo replaces only the attributes that came from UserInfo at the sign-in.
     #[test]
-    fn user_info_replaces_what_came_from_there() {
+    fn user_info_replaces_only_its_own_claims() {
         const SUBJECT: u8 = 1;
         const GROUPS: u8 = 2;
         const EMAIL: u8 = 4;
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_of_one_client_of_one_issuer() {
+    fn a_registration_is_unique_per_issuer_and_client() {
         let registration = |issuer_url: &str, client: &str| {
             Issuer {
                 issuer: issuer_url.to_owned(),

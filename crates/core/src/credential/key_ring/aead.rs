@@ -177,7 +177,7 @@ mod tests {
     };
 
     #[test]
-    fn a_text_opens_for_its_purpose_its_name_and_under_its_key() {
+    fn a_text_opens_only_with_its_purpose_name_and_key() {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_text_is_encrypted_the_same_and_opens_for_its_purpose_alone() {
+    fn encryption_is_deterministic_and_bound_to_its_purpose() {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
@@ -124,7 +124,7 @@ mod tests {
 
     /// A key and a text of RFC 8452, appendix C.2: the implementation is AES-256-GCM-SIV.
     #[test]
-    fn the_cipher_is_the_one_of_the_rfc() {
+    fn the_cipher_matches_the_rfc_test_vector() {
         let mut key = [0; 32];
         key[0] = 1;
         let mut nonce = [0; NONCE_BYTES];

@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ring_decrypts_and_for_one_purpose() {
+    fn decrypts_only_with_the_same_ring_and_purpose() {
         let (old, new) = (key(), key());
         let own = KeyRing::new(vec![old.clone()]).unwrap();
         let text = own.encrypt_text("a", b"https://app.example.com/").unwrap();
@@ -82,7 +82,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_does_not_decrypt(text in ".{0,200}") {
+        fn arbitrary_text_does_not_decrypt(text in ".{0,200}") {
             prop_assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         }
     }

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_is_of_one_ring_and_one_purpose() {
+    fn a_seal_is_valid_for_one_ring_and_one_purpose() {
         let ring_of_ours = ring();
         let text = ring_of_ours.seal("a", b"what is sealed").unwrap();
         assert_eq!(ring_of_ours.open("a", &text).unwrap(), b"what is sealed");
@@ -93,7 +93,7 @@ mod tests {
 
         /// Arbitrary text is rejected without a panic.
         #[test]
-        fn noise_does_not_open(text in ".{0,200}") {
+        fn arbitrary_text_does_not_open(text in ".{0,200}") {
             prop_assert_eq!(ring().open("a", &text), Err(InvalidToken));
         }
     }

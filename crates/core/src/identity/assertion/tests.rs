@@ -57,7 +57,7 @@ fn is_signed(token: &str, published: &Value) -> bool {
 }
 
 #[test]
-fn an_application_knows_who_is_there() {
+fn an_application_can_verify_the_identity() {
     let (session, id) = (session(), SessionId::from_bytes([7; 16]));
     let identity = Identity::of(id, &session);
     for (pem, algorithm) in [(ED25519, "EdDSA"), (P256, "ES256")] {
@@ -118,7 +118,7 @@ fn keys_rotate() {
 
 /// The example of RFC 8037, appendix A.3.
 #[test]
-fn a_key_is_named_by_its_thumbprint() {
+fn the_key_id_is_the_jwk_thumbprint() {
     let der = [
         &[
             0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
@@ -140,7 +140,7 @@ fn a_key_is_named_by_its_thumbprint() {
 }
 
 #[test]
-fn what_is_no_key() {
+fn rejects_invalid_assertion_keys() {
     let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
     let cut = &ED25519[..ED25519.len() / 2];
     for pem in ["", "x", public, cut] {

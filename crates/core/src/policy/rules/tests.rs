@@ -129,7 +129,7 @@ fn paths() {
 }
 
 #[test]
-fn the_prefix_of_everything() {
+fn a_root_prefix_matches_every_path() {
     let rules = rules(vec![rule(0, &[], &["/"])]);
     for path in ["/", "/a", "/a/b/"] {
         assert_eq!(find(&rules, "a", path), Ok(Some(0)), "{path}");
@@ -165,7 +165,7 @@ fn methods_and_contracts() {
 }
 
 #[test]
-fn the_first_that_matches_wins_wherever_it_is_kept() {
+fn the_first_match_wins_in_every_part_of_the_index() {
     let rules = rules(vec![
         rule(0, &["*.example.com"], &["~/a/*/c"]),
         rule(1, &["app.example.com"], &["=/a/b"]),
@@ -255,7 +255,7 @@ fn tricks_never_reach_a_rule_on_paths() {
 }
 
 #[test]
-fn an_ambiguous_path_matters_only_where_the_first_rule_asks_for_paths() {
+fn an_ambiguous_path_matters_only_if_the_first_rule_has_a_path_condition() {
     let rules = rules(vec![
         rule(0, &["git.example.com"], &["?"]),
         rule(1, &["any.example.com"], &[]),

@@ -53,7 +53,7 @@ fn verify(key: &SigningKey, typ: &Value, claims: &Value) -> Result<Notice, Inval
 }
 
 #[test]
-fn who_is_gone() {
+fn identifies_the_ended_sessions() {
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
     let both = verify(&key, &typ, &with(&json!({}))).unwrap();
@@ -86,7 +86,7 @@ fn who_is_gone() {
 
 /// Section 2.6, rule by rule.
 #[test]
-fn what_is_no_logout_token() {
+fn rejects_invalid_logout_tokens() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
     use InvalidNotice::{Event, MissingId, Nonce, Token, UnsupportedSubject};
     let key = SigningKey::ed25519("a");
@@ -130,7 +130,7 @@ fn what_is_no_logout_token() {
 
 /// A logout token is never accepted as a credential, and a credential is never accepted as a logout token.
 #[test]
-fn the_two_kinds_are_never_taken_for_each_other() {
+fn logout_tokens_and_credentials_are_never_confused() {
     let key = SigningKey::ed25519("a");
     let any_type = Issuer {
         typ: None,
@@ -174,7 +174,7 @@ fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
 
 /// CAEP 1.0 has the subject (RFC 9493) in `sub_id`; its drafts have it in the event.
 #[test]
-fn whose_session_was_revoked() {
+fn identifies_the_revoked_sessions() {
     let typ = json!("secevent+jwt");
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     let session = json!({ "format": "opaque", "id": "s-1" });
@@ -206,7 +206,7 @@ fn whose_session_was_revoked() {
 }
 
 #[test]
-fn what_is_no_event_for_us() {
+fn rejects_invalid_events() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Type};
     use InvalidNotice::{Event, MissingId, Token, UnsupportedSubject};
     let typ = json!("secevent+jwt");
@@ -269,7 +269,7 @@ fn what_is_no_event_for_us() {
 
 /// A transmitter verifies the stream with such an event, and sends more events than Curfew requested.
 #[test]
-fn other_events_are_heard_and_end_nothing() {
+fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     let changes =
         json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });

@@ -71,7 +71,7 @@ fn verify(token: &str, key: &SigningKey) -> Result<VerifiedJwt, InvalidJwt> {
 }
 
 #[test]
-fn a_good_token_of_every_kind_of_key() {
+fn accepts_a_valid_token_of_each_key_type() {
     for key in [
         SigningKey::ed25519("a"),
         SigningKey::p256("b"),
@@ -91,7 +91,7 @@ fn a_good_token_of_every_kind_of_key() {
 
 /// RFC 8725 2.1, 3.1: the configuration of the issuer selects the algorithms, not the token.
 #[test]
-fn the_algorithm_is_not_the_tokens_to_choose() {
+fn the_token_cannot_choose_its_algorithm() {
     let key = SigningKey::rsa("a");
     let header = |alg: &str| json!({ "alg": alg, "kid": "a" });
     for alg in [
@@ -131,7 +131,7 @@ fn hmac(header: &Value, claims: &Value, secret: &[u8]) -> String {
 
 /// RFC 8725 3.10: keys and addresses in the header are not trusted.
 #[test]
-fn what_a_header_says_of_keys_is_ignored() {
+fn keys_in_a_token_header_are_ignored() {
     let (ours, theirs) = (SigningKey::ed25519("a"), SigningKey::ed25519("a"));
     for extra in [
         json!({ "jwk": theirs.jwk() }),
@@ -182,7 +182,7 @@ fn key_ids() {
 }
 
 #[test]
-fn what_is_not_a_plain_signed_token() {
+fn rejects_everything_but_plain_signed_tokens() {
     let key = SigningKey::ed25519("a");
     let good = key.token(&claims());
     let parts: Vec<&str> = good.split('.').collect();
@@ -232,7 +232,7 @@ fn what_is_not_a_plain_signed_token() {
 
 /// RFC 8725 3.11: if a `typ` is configured, others are rejected.
 #[test]
-fn the_kind_of_token() {
+fn validates_the_configured_typ() {
     let key = SigningKey::ed25519("a");
     let typed = Issuer {
         typ: Some("at+jwt".to_owned()),
@@ -255,7 +255,7 @@ fn the_kind_of_token() {
 
 /// RFC 8725 3.8, 3.9: issuer, audience and subject.
 #[test]
-fn whose_word_it_is_and_for_whom() {
+fn validates_issuer_audience_and_subject() {
     use InvalidJwt::{Audience, Issuer, Subject};
     let key = SigningKey::ed25519("a");
     for (changes, expected) in [
@@ -348,7 +348,7 @@ fn times() {
 
 /// A refreshed token belongs to the same session, and a new sign-in to another.
 #[test]
-fn which_session_a_token_is_for() {
+fn a_refreshed_token_belongs_to_the_same_session() {
     let key = SigningKey::ed25519("a");
     let session = |changes: Value| verify(&key.token(&with(changes)), &key).unwrap().session;
     let first = session(json!({}));
@@ -475,7 +475,7 @@ proptest! {
 }
 
 #[test]
-fn names_for_people_are_taken_where_they_can_be_passed_on() {
+fn display_names_are_used_if_a_header_can_carry_them() {
     let key = SigningKey::ed25519("a");
     let read = |changes| {
         let token = key.token(&with(changes));
