@@ -78,7 +78,7 @@ impl ProbedStore {
 
     fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
         if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
+            return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl SessionStore for ProbedStore {
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.fails(&self.touches_fail)?;
         if *self.untouchable.lock() == Some(id) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
+            return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.memory.touch(id, touch).await

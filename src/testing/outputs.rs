@@ -2,33 +2,33 @@
 
 /// A character of each kind, and its effect in an unescaped output.
 const MISLEADING_CHARACTERS: [(char, &str); 27] = [
-    ('\0', "ends a text"),
-    ('\u{7}', "rings"),
-    ('\u{8}', "takes back what is before it"),
-    ('\t', "is a column"),
-    ('\n', "begins a line"),
-    ('\r', "writes over the line"),
-    ('\u{1b}', "begins a command for the terminal"),
-    ('\u{7f}', "deletes"),
-    ('\u{85}', "begins a line"),
-    ('\u{9b}', "begins a command for the terminal"),
-    ('\u{ad}', "is not seen"),
-    ('\u{61c}', "changes the direction"),
-    ('\u{200b}', "is not seen"),
-    ('\u{200c}', "is not seen"),
-    ('\u{200d}', "joins"),
-    ('\u{200e}', "changes the direction"),
-    ('\u{200f}', "changes the direction"),
-    ('\u{2028}', "begins a line"),
-    ('\u{2029}', "begins a paragraph"),
-    ('\u{202a}', "embeds a direction"),
-    ('\u{202e}', "turns the order round"),
-    ('\u{2060}', "is not seen"),
-    ('\u{2066}', "isolates a direction"),
-    ('\u{2069}', "ends an isolate"),
-    ('\u{feff}', "is not seen"),
+    ('\0', "ends a C string"),
+    ('\u{7}', "rings the bell"),
+    ('\u{8}', "moves the cursor back"),
+    ('\t', "separates columns"),
+    ('\n', "starts a line"),
+    ('\r', "overwrites the line"),
+    ('\u{1b}', "starts a terminal escape sequence"),
+    ('\u{7f}', "deletes a character"),
+    ('\u{85}', "starts a line"),
+    ('\u{9b}', "starts a terminal escape sequence"),
+    ('\u{ad}', "is invisible"),
+    ('\u{61c}', "changes the text direction"),
+    ('\u{200b}', "is invisible"),
+    ('\u{200c}', "is invisible"),
+    ('\u{200d}', "joins characters"),
+    ('\u{200e}', "changes the text direction"),
+    ('\u{200f}', "changes the text direction"),
+    ('\u{2028}', "starts a line"),
+    ('\u{2029}', "starts a paragraph"),
+    ('\u{202a}', "embeds a text direction"),
+    ('\u{202e}', "reverses the visible order"),
+    ('\u{2060}', "is invisible"),
+    ('\u{2066}', "isolates a text direction"),
+    ('\u{2069}', "ends a direction isolate"),
+    ('\u{feff}', "is invisible"),
     ('\u{fffb}', "ends an annotation"),
-    ('\u{e0041}', "is not seen"),
+    ('\u{e0041}', "is invisible"),
 ];
 
 /// Text that an output without escaping would show as another field, another value, or markup.
@@ -77,7 +77,10 @@ fn holds(value: &serde_json::Value, text: &str) -> bool {
 async fn no_output_shows_a_misleading_character() {
     let harmless = outputs("axb").await;
     for (name, _, shown) in &harmless {
-        assert!(shown.contains("axb"), "{name} does not show it:\n{shown}");
+        assert!(
+            shown.contains("axb"),
+            "{name} does not contain the text:\n{shown}"
+        );
     }
     for (character, does) in MISLEADING_CHARACTERS {
         let text = format!("a{character}b{FORGED}");

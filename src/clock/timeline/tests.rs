@@ -38,7 +38,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 /// Runs a history, and returns the violated rule.
-fn judge(tuning: Tuning, events: &[Event]) -> Result<(), String> {
+fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     let mut world = World::new(tuning);
     for event in events {
         world.apply(*event, |world| {
@@ -82,7 +82,7 @@ fn run(tuning: Tuning, cases: u32) -> Result<(), String> {
     });
     runner
         .run(&events(), |events| {
-            judge(tuning, &events).map_err(TestCaseError::fail)
+            find_violation(tuning, &events).map_err(TestCaseError::fail)
         })
         .map_err(|error| error.to_string())
 }
@@ -111,7 +111,7 @@ fn a_replica_that_joins_behind_the_others_catches_up() {
         Jump(870),
         Run(9),
     ];
-    judge(Tuning::DEFAULT, &events).unwrap();
+    find_violation(Tuning::DEFAULT, &events).unwrap();
     let world = world(&events);
     for machine in &world.machines {
         let error = machine.error(world.micros).unwrap();
@@ -140,7 +140,7 @@ fn the_property_fails_when_a_rule_is_left_out() {
             },
         ),
         (
-            "one answer is believed, and a replica that starts does not wait for the others",
+            "one sample is accepted, and a starting replica does not wait for the others",
             Tuning {
                 settling: settling(1, 0),
                 abandoned_after: -DISPUTED_MILLIS,
@@ -148,14 +148,14 @@ fn the_property_fails_when_a_rule_is_left_out() {
             },
         ),
         (
-            "a replica that starts believes the store's clock",
+            "a starting replica trusts the store's clock",
             Tuning {
                 joins_with_care: false,
                 ..Tuning::DEFAULT
             },
         ),
     ] {
-        assert!(run(tuning, 600).is_err(), "unnoticed: {fault}");
+        assert!(run(tuning, 600).is_err(), "undetected: {fault}");
     }
 }
 
