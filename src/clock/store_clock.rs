@@ -179,9 +179,9 @@ impl Clock for StoreClock {
             return self.wall.now();
         };
         let now = timestamp(slew.now(millis(self.boot.now()))).as_millis();
-        let told = shown.latest.load(Ordering::Relaxed);
-        if now <= told {
-            return Timestamp::from_millis(told);
+        let latest = shown.latest.load(Ordering::Relaxed);
+        if now <= latest {
+            return Timestamp::from_millis(latest);
         }
         let before = shown.latest.fetch_max(now, Ordering::Relaxed);
         Timestamp::from_millis(before.max(now))

@@ -189,9 +189,9 @@ impl Session {
     /// Therefore the store's clean-up never ends a session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
-        let told = self.tombstone_retention().saturating_sub(MIN_TELLING);
+        let kept = self.tombstone_retention().saturating_sub(MIN_TELLING);
         self.last_seen
-            .plus(limits.idle.map_or(told, |idle| idle.min(told)))
+            .plus(limits.idle.map_or(kept, |idle| idle.min(kept)))
     }
 
     /// The identity provider's names for the session and its subject, as pseudo-subjects.

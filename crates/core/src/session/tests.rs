@@ -398,9 +398,10 @@ proptest! {
         let home = Limits { max_auth_age: None, ..home };
         let session = session(&home);
         let alone = verdict(&session, &home, now);
-        let asked = decide(Some(&session), &home, &request, now);
-        prop_assert!(asked == alone || (alone == ALLOW && asked == REAUTHENTICATE));
-        prop_assert_eq!(asked == ALLOW, alone == ALLOW
+        let verdict_for_request = decide(Some(&session), &home, &request, now);
+        prop_assert!(verdict_for_request == alone
+            || (alone == ALLOW && verdict_for_request == REAUTHENTICATE));
+        prop_assert_eq!(verdict_for_request == ALLOW, alone == ALLOW
             && verdict(&session, &Limits { max_auth_age: request.max_auth_age,
                 ..home.strictest(request) }, now) == ALLOW);
     }

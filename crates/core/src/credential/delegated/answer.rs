@@ -78,12 +78,12 @@ impl Delegated {
             }
         };
         let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
-        let said = SignInClaims::of(&claims);
+        let sign_in = SignInClaims::of(&claims);
         Ok(Allowed {
             session: session.ok_or(Unusable::MissingKey)?,
             subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
-            attributes: self.attributes(answer, &said)?,
-            authenticated: self.authenticated(answer, &said)?.map(|at| at.min(now)),
+            attributes: self.attributes(answer, &sign_in)?,
+            authenticated: self.authenticated(answer, &sign_in)?.map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
         })
     }
@@ -92,12 +92,12 @@ impl Delegated {
     fn authenticated(
         &self,
         answer: &HeaderMap,
-        said: &SignInClaims,
+        sign_in: &SignInClaims,
     ) -> Result<Option<Timestamp>, Unusable> {
         let Some(header) = &self.auth_time else {
-            return match (&self.token, said.malformed_auth_time) {
+            return match (&self.token, sign_in.malformed_auth_time) {
                 (Some(token), true) => Err(Unusable::AuthTime(token.clone())),
-                _ => Ok(said.signed_in),
+                _ => Ok(sign_in.signed_in),
             };
         };
         if !answer.contains_key(header) {
@@ -108,7 +108,11 @@ impl Delegated {
             .ok_or_else(|| Unusable::AuthTime(header.clone()))
     }
 
-    fn attributes(&self, answer: &HeaderMap, said: &SignInClaims) -> Result<Attributes, Unusable> {
+    fn attributes(
+        &self,
+        answer: &HeaderMap,
+        sign_in: &SignInClaims,
+    ) -> Result<Attributes, Unusable> {
         let mut attributes = BTreeMap::new();
         let mut add = |name: &str, values: Vec<String>| {
             if !values.is_empty() {
@@ -128,13 +132,13 @@ impl Delegated {
             .map(|group| group.trim().to_owned())
             .filter(|group| !group.is_empty());
         let groups: Vec<String> = groups.collect();
-        if groups.is_empty() && said.unknown_groups {
+        if groups.is_empty() && sign_in.unknown_groups {
             let mark = vec![Attributes::UNKNOWN.to_owned()];
             add(Attributes::GROUPS_STATE, mark);
         }
         add(Attributes::GROUPS, groups);
-        add(Attributes::ISSUER, said.issuer.iter().cloned().collect());
-        add(Attributes::PROVIDER, said.provider_names.clone());
+        add(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
+        add(Attributes::PROVIDER, sign_in.provider_names.clone());
         add(Attributes::SOURCE, vec!["delegated".to_owned()]);
         Attributes::new(attributes).map_err(|_| Unusable::Attributes)
     }

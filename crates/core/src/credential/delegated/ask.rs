@@ -42,23 +42,23 @@ impl Delegated {
     /// the service cannot use another session's cookie.
     #[must_use]
     pub fn ask(&self, question: &Question<'_>, cookie: Option<&[u8]>) -> HeaderMap {
-        let mut asked = HeaderMap::new();
-        let mut tell = |name: &HeaderName| {
+        let mut request_headers = HeaderMap::new();
+        let mut copy = |name: &HeaderName| {
             for value in question.headers.get_all(name) {
-                asked.append(name.clone(), value.clone());
+                request_headers.append(name.clone(), value.clone());
             }
         };
         FORWARDED_HEADERS
             .iter()
             .chain(&self.forward)
-            .for_each(&mut tell);
+            .for_each(&mut copy);
         match &self.key {
             SessionKey::Cookie { name, .. } => {
                 let line = cookie.map(|value| [name.as_bytes(), b"=", value].concat());
-                set(&mut asked, COOKIE, line.as_deref());
+                set(&mut request_headers, COOKIE, line.as_deref());
             }
             SessionKey::Header(_) | SessionKey::Claim(_) => {
-                [COOKIE, AUTHORIZATION].iter().for_each(tell);
+                [COOKIE, AUTHORIZATION].iter().for_each(copy);
             }
         }
         let scheme = if question.secure { "https" } else { "http" };
@@ -80,9 +80,9 @@ impl Delegated {
             ("x-forwarded-uri", Some(question.target)),
             ("x-forwarded-for", address.as_deref().map(str::as_bytes)),
         ] {
-            set(&mut asked, HeaderName::from_static(name), value);
+            set(&mut request_headers, HeaderName::from_static(name), value);
         }
-        asked
+        request_headers
     }
 }
 

@@ -65,8 +65,8 @@ impl Issuer {
         if !self.is_of(sub, session) || is_other {
             return Ok(Refreshed::Other);
         }
-        let told = self.attributes(claims, "login")?;
-        let renewed = renewed(&session.attributes, &told, in_id_token);
+        let newer = self.attributes(claims, "login")?;
+        let renewed = renewed(&session.attributes, &newer, in_id_token);
         renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
@@ -93,8 +93,8 @@ impl Issuer {
 
 /// The attributes of a session with the provider's newer values. The source of the session stays, and so do the
 /// claims that are `kept`. `None` if the result is too large for a record.
-fn renewed(before: &Attributes, told: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
-    let (before, mut renewed) = (before.to_map(), told.to_map());
+fn renewed(before: &Attributes, newer: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
+    let (before, mut renewed) = (before.to_map(), newer.to_map());
     let mut keep = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
     if kept.groups {
         keep.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);

@@ -33,10 +33,11 @@ impl Issuer {
             return Err(InvalidNotice::MissingId);
         };
         // A claim that is present but empty makes the subject ambiguous.
-        let said = |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
+        let is_unset_or_text =
+            |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
         let ended = self.ended_by(text(&claims, "sub"), text(&claims, "sid"));
-        if !said("sub") || !said("sid") || ended.is_none() {
-            return Err(InvalidNotice::Nobody);
+        if !is_unset_or_text("sub") || !is_unset_or_text("sid") || ended.is_none() {
+            return Err(InvalidNotice::UnsupportedSubject);
         }
         Ok(Notice {
             id: id.to_owned(),
