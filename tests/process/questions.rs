@@ -57,7 +57,7 @@ path       /
 rule       none
 access     protected
 policies   customers (the session's own)
-activity   passive: it is a HEAD request
+activity   passive: HEAD request
 ends       14days unused (policies.customers.remember.idle), 30days after sign-in (policies.customers.remember.absolute)
 verdict    allow, on a session that has just begun
 "
@@ -65,7 +65,7 @@ verdict    allow, on a session that has just begun
     for (arguments, expected) in [
         (
             &["https://shop.example.com/assets/%2e%2e/x"][..],
-            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: it has a segment . or ..\n",
+            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: segment . or ..\n",
         ),
         (
             &["https://a.example.com/admin/users"],

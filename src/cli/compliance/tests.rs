@@ -187,11 +187,7 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
         (&*login("15m"), true, "Curfew asks the identity provider"),
         (&*login("8h"), false, "older than a timeout"),
         (&*login("off"), false, "of any age"),
-        (
-            &*jwt(""),
-            true,
-            "`auth_time` is a part of the session's name",
-        ),
+        (&*jwt(""), true, "`auth_time` is a part of the session ID"),
         (
             &*jwt(", accept_iat: never refreshed"),
             false,

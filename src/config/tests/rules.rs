@@ -131,15 +131,15 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "rules: [{path: /}, {path: /a/../b}]",
-            "rules.1.path = \"/a/../b\": no request can match it: it has a segment . or ..",
+            "rules.1.path = \"/a/../b\": no request can match it: segment . or ..",
         ),
         (
             "rules: [{path_prefix: a}]",
-            "rules.0.path_prefix = \"a\": no request can match it: it does not begin with /",
+            "rules.0.path_prefix = \"a\": no request can match it: no leading slash",
         ),
         (
             "rules: [{path_glob: '/[a'}]",
-            "rules.0.path_glob = \"/[a\": not a glob: unclosed",
+            "rules.0.path_glob = \"/[a\": invalid glob: unclosed",
         ),
         (
             "rules: [{method: get}]",
