@@ -10,11 +10,11 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let mut out = stdout();
     writeln!(
         out,
-        "# The configuration is good. In force:\n\n{}",
+        "# The configuration is valid. Effective values:\n\n{}",
         text.trim_end()
     )?;
     let hosts = loaded.config.book.hosts.describe();
-    writeln!(out, "\n# Hosts that are named: {hosts}.")?;
+    writeln!(out, "\n# Named hosts: {hosts}.")?;
     for (name, policy) in loaded.config.book.policies.iter() {
         let Some(preset) = policy.preset else {
             continue;

@@ -1,4 +1,4 @@
-//! What the texts of a configuration look like, for its schema.
+//! Types for the JSON Schema: the formats of configuration strings.
 
 use std::borrow::Cow;
 
@@ -10,13 +10,13 @@ pub(super) struct Duration;
 /// A duration, or `off`.
 pub(super) struct DurationOrOff;
 
-/// A list of texts, or one text.
+/// A list of strings, or one string.
 pub(super) struct Texts;
 
-/// A list of admin tokens, or one text with their hashes.
+/// A list of admin tokens, or one string with their hashes.
 pub(super) struct AdminTokens;
 
-/// What a duration looks like: numbers with units.
+/// The pattern of a duration: numbers with units.
 const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
 
 impl JsonSchema for Duration {

@@ -87,8 +87,8 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<Name
     })
 }
 
-/// A line of the file: a hash, or a hash, a name and rights with commas between them. Nothing of the line is in a
-/// mistake, because a token is easily put in the place of its hash.
+/// Parses a line of the file: a hash, or a hash, a name and comma-separated rights. A mistake never quotes the
+/// line: users can paste a token instead of its hash.
 fn of_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let token = match words[..] {
@@ -108,14 +108,14 @@ fn of_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
     mistakes.take(FILE, token.ok_or(wrong))
 }
 
-/// Adds a token, unless it contradicts one before it; says whether it fits.
+/// Adds a token. Returns false if its name or hash conflicts with an earlier token.
 fn add(
     tokens: &mut Vec<NamedToken>,
     key: &str,
     token: NamedToken,
     mistakes: &mut Mistakes,
 ) -> bool {
-    // The same hash in the list and in the file.
+    // The same hash in the list and in the file is not a conflict.
     if tokens.contains(&token) {
         return true;
     }
@@ -129,7 +129,7 @@ fn add(
     };
     if tokens.iter().any(|other| other.name == token.name) {
         let text = format!(
-            "\"{}\" is the name of another token: names must differ",
+            "\"{}\" is also the name of another token: names must be unique",
             token.name
         );
         mistakes.note(field("name"), text);
@@ -137,7 +137,7 @@ fn add(
     }
     if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
         let text = format!(
-            "is the hash of \"{}\", too: give each name a token of its own",
+            "is also the hash of \"{}\": give each name its own token",
             other.name
         );
         mistakes.note(field("hash"), text);

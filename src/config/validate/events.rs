@@ -9,10 +9,10 @@ use crate::config::raw::RawEvents;
 use crate::secret::Secret;
 use crate::webhook::WebhookSettings;
 
-/// The fewest bytes of a key, as Standard Webhooks has it.
+/// The minimum length of a signing key in bytes (Standard Webhooks).
 const LEAST_KEY: usize = 24;
 
-/// Where ends are sent; `Some(None)` where they are sent nowhere.
+/// The webhook for session ends; `Some(None)` if there is none.
 pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option<WebhookSettings>> {
     let Some(url) = &raw.webhook_url else {
         if raw.webhook_secret.is_some() || raw.webhook_secret_file.is_some() {
@@ -48,7 +48,7 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
         (Some(_), Some(_)) => {
             mistakes.note(
                 "events.webhook_secret_file",
-                "and events.webhook_secret are both given: keep one",
+                "conflicts with events.webhook_secret: set only one",
             );
             return None;
         }
@@ -60,7 +60,7 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
         (None, None) => {
             mistakes.note(
                 "events.webhook_secret",
-                "is missing: the receiver could not tell who sends. `curfew keygen` makes one",
+                "is missing: the receiver could not verify the sender. `curfew keygen` makes a key",
             );
             return None;
         }

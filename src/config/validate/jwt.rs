@@ -1,4 +1,4 @@
-//! The tokens of identity providers.
+//! JSON Web Tokens of identity providers.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, Location};
 use crate::policy::Policies;
 
-/// The algorithms that an issuer can sign with: those with a public key.
+/// The supported signature algorithms; all of them are asymmetric.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -26,7 +26,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// What is taken of identity providers; `Some(None)` where nothing is.
+/// The accepted issuers; `Some(None)` if none is configured.
 pub(super) fn parse(
     raw: &RawJwt,
     freshness: Option<Freshness>,
@@ -44,7 +44,7 @@ pub(super) fn parse(
     if !raw.bearer && raw.cookie.is_none() {
         mistakes.note(
             "jwt.bearer",
-            "is off and jwt.cookie is not set: tokens would be looked for nowhere",
+            "is off and jwt.cookie is not set: no request could carry a token",
         );
     }
     let fetching = Fetching {
@@ -61,7 +61,10 @@ pub(super) fn parse(
         let same = |other: &&IssuerConfig| other.issuer.issuer == one.issuer.issuer;
         if let Some(other) = issuers[..index].iter().find(same) {
             let key = format!("jwt.issuers.{}.issuer", one.name);
-            mistakes.note(key, format!("is that of jwt.issuers.{}, too", other.name));
+            mistakes.note(
+                key,
+                format!("is also the issuer of jwt.issuers.{}", other.name),
+            );
         }
     }
     Some(Some(JwtConfig {
@@ -73,7 +76,7 @@ pub(super) fn parse(
     }))
 }
 
-/// How long the keys of a provider are used.
+/// How often keys are fetched, and how long they stay in use.
 pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshness> {
     let second = Duration::from_secs(1);
     let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
@@ -85,7 +88,7 @@ pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshne
     Some(Freshness { refresh, stale })
 }
 
-/// The algorithms that a provider signs with.
+/// Parses the signature algorithms of a provider.
 pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
     if texts.is_empty() {
         mistakes.note(key, "is missing");
@@ -97,7 +100,7 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
             Some(known) => algorithms.push(known),
             None => mistakes.note(
                 key,
-                "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
+                "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
                  public key",
             ),
         }
@@ -105,7 +108,7 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
     algorithms
 }
 
-/// How keys are fetched, whosesoever they are.
+/// How keys are fetched, the same for every issuer.
 struct Fetching {
     freshness: Freshness,
     timeout: Duration,
@@ -135,7 +138,7 @@ fn issuer(
     {
         mistakes.note(
             key("accept_iat"),
-            "must say why a session may begin again with every refreshed token of this issuer",
+            "must give the reason why each refreshed token of this issuer may start a new session",
         );
     }
     let least = Duration::ZERO;
@@ -171,14 +174,11 @@ fn keys(
 ) -> Option<KeysFrom> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
-        mistakes.note(
-            key("issuer"),
-            "is missing: the issuer as its tokens name it",
-        );
+        mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
     }
     if let Some(path) = &raw.jwks_file {
         if raw.jwks_url.is_some() {
-            mistakes.note(key("jwks_file"), "and jwks_url are both given: keep one");
+            mistakes.note(key("jwks_file"), "conflicts with jwks_url: set only one");
         }
         let bytes = mistakes.read(&key("jwks_file"), path)?;
         let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
@@ -196,8 +196,7 @@ fn keys(
         }
         None => {
             let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
-            let wrong =
-                "is no address, so its keys can't be found by it: give jwks_url or jwks_file";
+            let wrong = "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
             mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
         }
     };

@@ -1,4 +1,4 @@
-//! Policies: each with its limits, and what tightens or loosens them.
+//! Policies: limits, presets, variants and "remember me".
 
 mod limits;
 mod sessions;
@@ -11,12 +11,12 @@ use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{LONGEST_LIFE, Limits, PolicyName};
 
-/// PCI DSS 4 8.2.8: 15 minutes or less.
+/// The default idle limit (PCI DSS 4, 8.2.8: 15 minutes or less).
 const DEFAULT_IDLE: &str = "15m";
-/// NIST SP 800-63B rev 3, AAL2 and AAL3: 12 hours.
+/// The default absolute limit (NIST SP 800-63B revision 3, AAL2 and AAL3: 12 hours).
 const DEFAULT_ABSOLUTE: &str = "12h";
 
-/// The shortest limit: one second.
+/// The shortest limit that can be configured.
 const LEAST: Duration = Duration::from_secs(1);
 
 pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
@@ -157,12 +157,12 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
     preset.map(|_| limits)
 }
 
-/// A limit as it is written.
+/// A limit as configuration text.
 fn written(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
-/// The preset; `Some(None)` where there is none.
+/// The preset; `Some(None)` if none is set.
 fn preset(
     key: &str,
     preset: Option<&str>,
@@ -173,12 +173,12 @@ fn preset(
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.note(
             &reason_key,
-            "is empty: say why, for whoever reads the report",
+            "is empty: give the reason, which the compliance report prints",
         );
     }
     let Some(name) = preset else {
         if deviation_reason.is_some() {
-            mistakes.note(reason_key, format!("is for {key}.preset"));
+            mistakes.note(reason_key, format!("needs {key}.preset"));
         }
         return Some(None);
     };
@@ -192,7 +192,7 @@ fn preset(
     )
 }
 
-/// An idle limit; `Some(None)` where it is off.
+/// An idle limit; `Some(None)` if it is off.
 fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     if matches!(text.as_str(), "off" | "false") {
         *text = "off".to_owned();
@@ -201,7 +201,7 @@ fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<
     mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some)
 }
 
-/// A limit that may be left out; `Some(None)` where it is.
+/// An optional limit; `Some(None)` if it is not set.
 fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     match text {
         Some(text) => mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some),
@@ -209,7 +209,7 @@ fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Op
     }
 }
 
-/// How long sessions are known by default, where they are served without the store.
+/// The default of `store_failure_grace`.
 const DEFAULT_GRACE: &str = "1m";
 
 fn on_store_failure(
@@ -225,7 +225,7 @@ fn on_store_failure(
         ("deny", Some(_)) => {
             mistakes.note(
                 format!("{key}.store_failure_grace"),
-                format!("is for {key}.on_store_failure = \"known\""),
+                format!("needs {key}.on_store_failure = \"known\""),
             );
             None
         }
@@ -247,7 +247,7 @@ fn on_store_failure(
     }
 }
 
-/// The usual one, or what is written, which must be less than half of the idle limit.
+/// The configured touch interval, or its default. It must be less than half of the idle limit.
 fn touch_interval(
     key: &str,
     raw: &mut RawPolicy,
@@ -265,7 +265,7 @@ fn touch_interval(
         let half = humantime::format_duration(idle / 2);
         mistakes.note(
             key,
-            format!("must be less than half the shortest idle limit ({half}): a session may end too early by as much"),
+            format!("must be less than half the shortest idle limit ({half}): sessions can end early by the touch interval"),
         );
         return None;
     }
