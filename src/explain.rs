@@ -118,7 +118,7 @@ pub fn explain(
         (judgement.verdict, judgement.elsewhere)
     };
     let (activity, passive_because) = match ruling.activity(&home, original.method, headers) {
-        _ if ruling.public => ("passive", Some("no session is looked for")),
+        _ if ruling.public => ("passive", Some("public access needs no session")),
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };

@@ -3,7 +3,7 @@ use std::io::Write;
 use super::ConfigArgs;
 use super::output::stdout;
 
-/// Prints the configuration in force as TOML, which can be used as a configuration file again.
+/// Prints the effective configuration as TOML, which is a valid configuration file again.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = args.load()?;
     let text = toml::to_string(&loaded.effective)?;

@@ -1,4 +1,4 @@
-//! `curfew demo`: Curfew, an application behind it, and a way to sign in, in one process.
+//! `curfew demo`: Curfew, an application behind it and a sign-in page, in one process.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,7 +33,7 @@ use crate::policy::Client;
 use crate::session::{Attributes, Subject, Timestamp};
 use crate::telemetry::logging::{self, LogFormat};
 
-/// What a page of the demonstration may load: what is its own.
+/// The Content-Security-Policy of the demo pages: same-origin resources only.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'",
@@ -41,28 +41,28 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
-    /// The port on this machine; 0 for any that is free.
+    /// The port on this machine; 0 for any free port.
     #[arg(short, long, default_value_t = 8080)]
     port: u16,
-    /// How long nothing may be done.
+    /// The idle limit.
     #[arg(long, default_value = "30s")]
     idle: String,
-    /// How long a session lives at the most.
+    /// The absolute limit.
     #[arg(long, default_value = "3m")]
     absolute: String,
-    /// How many seconds before that the warning appears.
+    /// How many seconds before the end the warning appears.
     #[arg(long, default_value_t = 15)]
     before: u32,
 }
 
-/// What the pages show.
+/// State of the demo pages.
 #[derive(Clone)]
 struct Demo {
     contracts: Live<Contracts>,
     words: Arc<[(&'static str, String)]>,
 }
 
-/// Runs until Ctrl-C.
+/// Runs the demo until Ctrl-C.
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
@@ -88,12 +88,12 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         let browser = browser::router(contracts.clone());
         let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
         let mut out = stdout();
-        writeln!(out, "open {url}/ in a browser, and sign in")?;
+        writeln!(out, "open {url}/ in a browser and sign in")?;
         writeln!(out, "  {} idle, {} in all", args.idle, args.absolute)?;
-        writeln!(out, "  {url}/.curfew/session     how long it still lives")?;
+        writeln!(out, "  {url}/.curfew/session     the remaining lifetime")?;
         writeln!(
             out,
-            "  http://{}/metrics   what is counted",
+            "  http://{}/metrics   the metrics",
             app.addresses().ops
         )?;
         if let Some(token) = &app.made_up().admin_token {
@@ -101,7 +101,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             writeln!(out, "  http://{admin}/   the console, with this token:")?;
             writeln!(out, "    {}", token.expose())?;
         }
-        writeln!(out, "\nCtrl-C ends it.")?;
+        writeln!(out, "\nPress Ctrl-C to stop.")?;
         out.flush()?;
         let stop = CancellationToken::new();
         let on_signal = stop.clone();
@@ -117,7 +117,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The configuration of the demonstration.
+/// The configuration of the demo, as environment variables.
 fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
     let host = url.trim_start_matches("http://");
     let any = "127.0.0.1:0";
@@ -128,7 +128,7 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         ("LISTEN__OPS", any),
         ("POLICIES__DEFAULT__IDLE", &*args.idle),
         ("POLICIES__DEFAULT__ABSOLUTE", &args.absolute),
-        // Over plain HTTP, on this machine alone.
+        // Plain HTTP is enough: the demo listens on this machine only.
         ("COOKIE__NAME", "curfew_demo"),
         ("COOKIE__SECURE", "false"),
         ("SIGN_IN__URL", &format!("{url}/sign-in")),
@@ -140,7 +140,7 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What needs a session is behind the layer; the way in is not.
+/// The routes: the application is behind the layer, the sign-in page is not.
 fn pages(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
         .route("/", get(application))
@@ -186,7 +186,7 @@ async fn sign_in(
     wanted: Result<Form<Wanted>, FormRejection>,
 ) -> Result<Response, StatusCode> {
     let Form(wanted) = wanted.map_err(|_| StatusCode::BAD_REQUEST)?;
-    // Another site's page must not sign anybody in as somebody else (login CSRF).
+    // Prevent login CSRF: another site must not sign a person in as another subject.
     if !browser::is_same_origin(&headers) {
         return Err(StatusCode::FORBIDDEN);
     }
@@ -217,7 +217,7 @@ async fn sign_in(
     Ok(response)
 }
 
-/// The path of an address, on this host, whatever its own host is.
+/// The path of the return address, on this host only.
 fn way_back(wanted: &str) -> String {
     let Ok(url) = Url::parse(wanted) else {
         return "/".to_owned();

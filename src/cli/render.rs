@@ -13,38 +13,38 @@ use crate::render::{
 
 #[derive(Args, Debug)]
 pub(super) struct RenderArgs {
-    /// The proxy.
+    /// The proxy to configure.
     #[arg(value_enum)]
     proxy: Proxy,
     #[command(flatten)]
     config: ConfigArgs,
-    /// The policy whose idle limit streams are held to; the default one when left out.
+    /// The policy whose idle limit applies to streams; the default policy if omitted.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Where the proxy listens.
+    /// The address that the proxy listens on.
     #[arg(long, value_name = "HOST:PORT", default_value = LISTEN, value_parser = place)]
     listen: String,
-    /// Where Curfew's listener `check` is.
+    /// The address of Curfew's listener `check`.
     #[arg(long, value_name = "HOST:PORT", default_value = CHECK, value_parser = place)]
     check: String,
-    /// Where Curfew's listener `grpc` is.
+    /// The address of Curfew's listener `grpc`.
     #[arg(long, value_name = "HOST:PORT", default_value = GRPC, value_parser = place)]
     grpc: String,
-    /// Where Curfew's listener `spoe` is.
+    /// The address of Curfew's listener `spoe`.
     #[arg(long, value_name = "HOST:PORT", default_value = SPOE, value_parser = place)]
     spoe: String,
-    /// Where Curfew's listener `browser` is.
+    /// The address of Curfew's listener `browser`.
     #[arg(long, value_name = "HOST:PORT", default_value = BROWSER, value_parser = place)]
     browser: String,
-    /// Where the application is.
+    /// The address of the application.
     #[arg(long, value_name = "HOST:PORT", default_value = APPLICATION, value_parser = place)]
     application: String,
-    /// Write the files there; without it they are printed.
+    /// Write the files to DIRECTORY; without it, print them.
     #[arg(short, long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
 }
 
-/// A host and a port, and nothing that a configuration could take for something else.
+/// Parses `HOST:PORT`. Rejects characters with a meaning in configuration files.
 fn place(text: &str) -> Result<String, &'static str> {
     let (host, port) = text.rsplit_once(':').ok_or("must be like curfew:9180")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
@@ -54,13 +54,13 @@ fn place(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// Prints the configuration of a proxy, or writes it.
+/// Prints the configuration of a proxy, or writes it to files.
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let policies = args.config.source().load_book()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
-        bail!("--policy: there is no policy of this name in the configuration");
+        bail!("--policy: no policy of this name in the configuration");
     };
     let limits = Limits {
         idle: policy.limits.idle,
@@ -79,9 +79,13 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
     for file in &files {
         if let Some(directory) = &args.directory {
             let path = directory.join(file.name);
-            // What is there may have been changed by hand.
-            let mut new = std::fs::File::create_new(&path)
-                .with_context(|| format!("{}, which is not written over", path.display()))?;
+            // Never overwrite: users edit these files.
+            let mut new = std::fs::File::create_new(&path).with_context(|| {
+                format!(
+                    "could not create {}: existing files are not overwritten",
+                    path.display()
+                )
+            })?;
             new.write_all(file.text.as_bytes())?;
             writeln!(out, "{}", path.display())?;
         } else {

@@ -10,24 +10,24 @@ use url::Url;
 use crate::http_client::builder;
 use crate::secret::Secret;
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The application's page.
+    /// The application's page, with its status code.
     Served(u16),
-    /// The page, and not for the one who is signed in.
+    /// The page, but without the identity of the signed-in person.
     Anonymous(u16),
-    /// Not without a session: 401, 403, or sent to somewhere else.
+    /// Refused: 401, 403 or a redirect.
     Refused(String),
-    /// Neither.
+    /// Any other response, or no response.
     Trouble(String),
 }
 
-/// A client that follows nothing and keeps nothing.
+/// An HTTP client that does not follow redirects and does not store cookies.
 pub(super) struct Visitor(reqwest::Client);
 
 impl Visitor {
-    /// Looks hosts up, unless it is told the address of `url`'s.
+    /// Builds the client. `address` replaces the DNS lookup of the host of `url`.
     pub(super) fn new(
         ca_file: Option<&Path>,
         url: &Url,
@@ -48,14 +48,14 @@ impl Visitor {
         Ok(Self(client.build()?))
     }
 
-    /// Posts a form, and gives the cookies that come back.
+    /// Posts a form and returns the cookies of the response.
     ///
     /// # Errors
     ///
-    /// When there is no answer, or none with a cookie.
+    /// If there is no response, or the response sets no cookie.
     pub(super) async fn sign_in(&self, url: &Url, form: &str) -> anyhow::Result<Secret<String>> {
         let request = self.0.post(url.clone()).body(form.to_owned());
-        // As a browser does from the page with the form.
+        // The same headers as a browser that submits the form.
         let request = request
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ORIGIN, url.origin().ascii_serialization())
@@ -74,7 +74,8 @@ impl Visitor {
         Ok(Secret::new(cookies.join("; ")))
     }
 
-    /// The answer to who has a session; trouble, where it does not have `text` in it.
+    /// Requests the page with a session; the outcome is [`Answer::Anonymous`] if the page does not
+    /// contain `text`.
     pub(super) async fn shown(
         &self,
         url: &Url,
@@ -125,7 +126,7 @@ impl Visitor {
     }
 }
 
-/// Where an answer sends the client.
+/// The target of a redirect.
 pub(super) fn target(answer: &Response) -> Option<Url> {
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;
     answer
@@ -135,7 +136,8 @@ pub(super) fn target(answer: &Response) -> Option<Url> {
         .filter(|_| answer.status().is_redirection())
 }
 
-/// Why Curfew refused, where the proxy hands that on: a proxy that is not set up well names an input here.
+/// Curfew's reason and detail, if the proxy passes these headers on. The detail names a wrong input of a
+/// misconfigured proxy.
 fn why(answer: &Response) -> String {
     let told = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
     match told.map(|value| value.and_then(|value| value.to_str().ok())) {
@@ -145,7 +147,7 @@ fn why(answer: &Response) -> String {
     }
 }
 
-/// What came of a request, by its answer.
+/// Classifies a response.
 pub(super) fn judged(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {

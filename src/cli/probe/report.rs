@@ -7,7 +7,7 @@ use crate::cli::colour::{BAD, GOOD, painted};
 use crate::cli::output::{self, stdout};
 use crate::escape::{html, line};
 
-/// What was checked, and what was seen.
+/// The steps of a probe and their results.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     url: String,
@@ -17,7 +17,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
-    /// `None` where it could not be looked at.
+    /// `None` if it could not be checked.
     passed: Option<bool>,
     seen: String,
 }
@@ -41,37 +41,37 @@ impl Report {
             .count()
     }
 
-    /// The door must be shut.
+    /// Adds a step that must be refused.
     pub(super) fn refused(&mut self, name: &str, answer: &Answer) {
         self.note(name, matches!(answer, Answer::Refused(_)), answer);
     }
 
-    /// The door must be open.
+    /// Adds a step that must be served.
     pub(super) fn served(&mut self, name: &str, answer: &Answer) {
         self.note(name, matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Anything but the page.
+    /// Adds a step that passes with any outcome except the page.
     pub(super) fn not_served(&mut self, name: &str, answer: &Answer) {
         self.note(name, !matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Whatever it is, but not the page as if for nobody.
+    /// Adds a step that fails only if the page is served without the identity.
     pub(super) fn not_anonymous(&mut self, name: &str, answer: &Answer) {
         self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
-    /// It is as it should be.
+    /// Adds a passed step.
     pub(super) fn seen(&mut self, name: &str, seen: &str) {
         self.tell(name, Some(true), seen);
     }
 
-    /// It could not be looked at, and is no success.
+    /// Adds a step that could not be checked; it counts as neither passed nor failed.
     pub(super) fn unknown(&mut self, name: &str, why: &str) {
         self.tell(name, None, why);
     }
 
-    /// How many could not be looked at.
+    /// The number of steps that could not be checked.
     pub(super) fn unknown_checks(&self) -> usize {
         self.checks
             .iter()
@@ -79,7 +79,7 @@ impl Report {
             .count()
     }
 
-    /// Says why there are no more.
+    /// Prints why the remaining steps are skipped.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
         let _ = writeln!(stdout(), "      {why}");
@@ -88,7 +88,7 @@ impl Report {
     fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
         let seen = match answer {
             Answer::Served(code) => format!("served, {code}"),
-            Answer::Anonymous(code) => format!("served, {code}, as if to nobody"),
+            Answer::Anonymous(code) => format!("served, {code}, without the identity"),
             Answer::Refused(how) => format!("refused, {how}"),
             Answer::Trouble(what) => what.clone(),
         };
@@ -110,7 +110,7 @@ impl Report {
         });
     }
 
-    /// As JUnit has it, for a pipeline.
+    /// The report in JUnit XML.
     pub(super) fn junit(&self) -> String {
         let cases: String = self
             .checks

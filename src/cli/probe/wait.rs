@@ -7,16 +7,16 @@ use serde_json::json;
 use super::super::admin_api::AdminApi;
 use crate::clock::Stopwatch;
 
-/// How time passes for a session.
+/// How the probe lets a session become idle.
 pub(super) enum Passing<'a> {
-    /// By itself.
+    /// Waits in real time.
     Waiting,
-    /// By the admin API, which moves the session's times into the past.
+    /// Ages the session: the admin API moves its times into the past.
     Ageing { api: &'a AdminApi, id: &'a str },
 }
 
 impl Passing<'_> {
-    /// Lets time pass, and shows how much is left where somebody looks.
+    /// Lets time pass. On a terminal, shows the remaining time.
     pub(super) async fn pass(&self, time: Duration, what: &str) -> anyhow::Result<()> {
         match self {
             Self::Ageing { api, id } => {

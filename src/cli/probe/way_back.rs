@@ -1,7 +1,7 @@
-//! After the timeout: does the way back to the page ask anybody?
+//! After the timeout: checks whether the redirects back to the page ask the person to authenticate.
 //!
-//! A browser has cookies of the identity provider, which a probe has only where they are given. Without them it sees
-//! what the provider is asked for, and not what it does.
+//! A browser has cookies of the identity provider; the probe has them only if they are given. Without them, the
+//! probe sees the request to the provider, but not how the provider acts on it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,21 +16,21 @@ use super::client::{Answer, Visitor, judged, target};
 use super::report::Report;
 use crate::secret::Secret;
 
-/// More than any sign-in has.
+/// A sign-in has fewer redirects than this.
 const MAX_REDIRECTS: usize = 20;
 const REQUEST: &str =
-    "after the idle limit, the identity provider is told to authenticate people again";
-const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+    "after the idle limit, the identity provider is asked to authenticate the person again";
+const RETURN: &str = "after the idle limit, the identity provider's session gives no access";
 
-/// The identity provider's session of a browser.
+/// A browser's session at the identity provider.
 pub(super) struct ProviderSession {
-    /// Where the provider is.
+    /// The address of the provider.
     pub(super) url: Url,
-    /// Its cookies.
+    /// The provider's cookies, as `NAME=VALUE; NAME=VALUE`.
     pub(super) cookie: Secret<String>,
 }
 
-/// Cookies by host. They are sent to no other.
+/// A cookie jar: cookies by host or domain, sent only there.
 #[derive(Default)]
 struct Jar(BTreeMap<(String, String), String>);
 
@@ -48,7 +48,7 @@ impl Jar {
         self.0.insert((host, name.to_owned()), value.to_owned());
     }
 
-    /// Keeps what an answer sets.
+    /// Stores the cookies that a response sets.
     fn keep(&mut self, response: &Response) {
         for line in response.headers().get_all(SET_COOKIE) {
             let Some(cookie) = line.to_str().ok().and_then(|line| Cookie::parse(line).ok()) else {
@@ -77,25 +77,25 @@ impl Jar {
     }
 }
 
-/// Whether a host is this domain or below it.
+/// Whether a host is this domain or a subdomain.
 fn is_within(host: &str, domain: &str) -> bool {
     let above = host.strip_suffix(domain);
     above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// What ended the way back.
+/// The end of the redirects.
 enum End {
     /// The request to the identity provider.
     Request(Url),
-    /// The page that a session is needed for.
+    /// The protected page.
     Page(Answer),
     /// Another page.
     Elsewhere(Url, u16),
-    /// Nothing that says more.
+    /// No useful result, with the cause.
     Nowhere(String),
 }
 
-/// Goes where the denial of an ended session leads, with the cookies of a browser, and reports what that shows.
+/// Follows the redirects from the denial of an ended session, with a browser's cookies, and reports the result.
 pub(super) async fn look(
     visitor: &Visitor,
     page: &Url,
@@ -120,26 +120,26 @@ pub(super) async fn look(
     match end {
         End::Page(answer) => report.not_served(RETURN, &answer),
         End::Elsewhere(url, code) if provider.is_some() => {
-            let seen = format!("it ends at another page, {code} {}", bare(&url));
+            let seen = format!("the redirects end at another page, {code} {}", bare(&url));
             report.not_served(RETURN, &Answer::Refused(seen));
         }
         End::Request(url) => report.unknown(
             RETURN,
             &format!(
-                "not looked at: what {} does without a question; give --provider and --provider-cookie",
+                "not checked: whether {} asks for credentials; give --provider and --provider-cookie",
                 url.origin().ascii_serialization()
             ),
         ),
         End::Elsewhere(url, code) => {
-            let seen = format!("not looked at: it ends at another page, {code} {}", bare(&url));
+            let seen = format!("not checked: the redirects end at another page, {code} {}", bare(&url));
             report.unknown(RETURN, &seen);
         }
-        End::Nowhere(why) => report.unknown(RETURN, &format!("not looked at: {why}")),
+        End::Nowhere(why) => report.unknown(RETURN, &format!("not checked: {why}")),
     }
     Ok(())
 }
 
-/// Reports what a request to an identity provider asks for.
+/// Reports whether an authorization request makes the provider authenticate the person again.
 fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
     let origin = request.origin().ascii_serialization();
     let value = |wanted: &str| {
@@ -155,13 +155,13 @@ fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
         (None, None) => report.unknown(
             REQUEST,
             &format!(
-                "it is not, by the request to {origin}: neither prompt=login nor a max_age within the idle limit"
+                "it is not: the request to {origin} has neither prompt=login nor max_age within the idle limit"
             ),
         ),
     }
 }
 
-/// Follows redirects from the denial of `page`: to the end, or to the request to the identity provider (`past_it`).
+/// Follows redirects from the denial of `page`. Without `past_it`, stops at the request to the identity provider.
 async fn follow(
     visitor: &Visitor,
     page: &Url,
@@ -185,12 +185,14 @@ async fn follow(
         let Some(next) = next else {
             let code = response.status().as_u16();
             if step == 0 {
-                return End::Nowhere(format!("the denial ({code}) leads to no sign-in page"));
+                return End::Nowhere(format!(
+                    "the denial ({code}) does not redirect to a sign-in page"
+                ));
             }
             return End::Elsewhere(url, code);
         };
         if url.scheme() == "https" && next.scheme() != "https" {
-            return End::Nowhere("the way leads from https to http".to_owned());
+            return End::Nowhere("a redirect leads from https to http".to_owned());
         }
         if asked.is_none() && is_authorization(&next) {
             *asked = Some(next.clone());
@@ -209,7 +211,7 @@ fn is_authorization(url: &Url) -> bool {
     has("client_id") && (has("response_type") || has("request_uri"))
 }
 
-/// An address without what may be secret.
+/// A URL without its query, which can hold secrets.
 fn bare(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
