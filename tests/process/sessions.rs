@@ -195,14 +195,14 @@ fn files_of_proxies_are_looked_through() {
         text(&output.stdout),
         format!(
             "\
-{bad}:1: error[silent-sign-in]: the identity provider is not told to authenticate people again: after a timeout, its own session lets them back in
-    prompt = \"login\", and set_authorization_header with token_header: authorization in Curfew
-{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than a session may last (12h): oauth2-proxy goes on with what Curfew has ended
-    cookie-expire at most 12h
-{bad}:4: error[nameless-session]: the whole cookie changes with each refresh, so nothing in it names a session
-    session-store-type redis, as docs/logins/oauth2-proxy.md says
-{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without asking Curfew, unlike others
-    leave it if everybody may have it; a rule with `access: public` says so in one place
+{bad}:1: error[silent-sign-in]: the identity provider is not asked to authenticate people again: after a timeout, its own session lets them back in
+    set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew
+{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
+    set cookie-expire to at most 12h
+{bad}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
+    set session-store-type to redis, see docs/logins/oauth2-proxy.md
+{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, unlike others
+    keep it if it is public; a rule with `access: public` documents this in one place
 "
         )
     );

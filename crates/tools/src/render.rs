@@ -1,35 +1,35 @@
-//! Configurations for proxies: the files of `deploy/`, with the addresses and time limits that fit.
+//! Proxy configurations: the files of `deploy/`, with the given addresses and time limits.
 //!
-//! A proxy asks when a stream is opened, and not again. So a stream may last no longer than a session may be
-//! idle: where a proxy can cut it, it does.
+//! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit: every
+//! proxy that can close streams gets this limit.
 
 use std::time::Duration;
 
-/// A proxy that there is a configuration for.
+/// A supported proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Proxy {
-    /// NGINX.
+    /// NGINX with `auth_request`.
     Nginx,
-    /// ingress-nginx, by annotations.
+    /// ingress-nginx, with annotations.
     IngressNginx,
-    /// Traefik, by files.
+    /// Traefik, with configuration files.
     Traefik,
-    /// Caddy.
+    /// Caddy with `forward_auth`.
     Caddy,
-    /// Envoy, which asks over HTTP.
+    /// Envoy with `ext_authz` over HTTP.
     EnvoyHttp,
-    /// Envoy, which asks over gRPC.
+    /// Envoy with `ext_authz` over gRPC.
     EnvoyGrpc,
-    /// HAProxy, which asks over SPOE.
+    /// HAProxy with SPOE.
     Haproxy,
-    /// oauth2-proxy, which signs people in behind Curfew.
+    /// oauth2-proxy, as a sign-in service behind Curfew.
     Oauth2Proxy,
 }
 
-/// Where everything is, each `host:port`.
+/// Addresses, each `host:port`.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The proxy.
+    /// The address that the proxy listens on.
     pub listen: String,
     /// Curfew's `listen.check`.
     pub check: String,
@@ -39,25 +39,25 @@ pub struct Places {
     pub spoe: String,
     /// Curfew's `listen.browser`.
     pub browser: String,
-    /// The application.
+    /// The address of the application.
     pub application: String,
 }
 
-/// Where a proxy listens, as the files of `deploy/` have it: on all addresses.
+/// The address that proxies listen on in the files of `deploy/`.
 pub const LISTEN: &str = "0.0.0.0:8080";
-/// Where Curfew's listener `check` is there.
+/// The address of the listener `check` in the files of `deploy/`.
 pub const CHECK: &str = "curfew:9180";
-/// Where its listener `grpc` is.
+/// The address of the listener `grpc` in the files of `deploy/`.
 pub const GRPC: &str = "curfew:9181";
-/// Where its listener `spoe` is.
+/// The address of the listener `spoe` in the files of `deploy/`.
 pub const SPOE: &str = "curfew:9182";
-/// Where its listener `browser` is.
+/// The address of the listener `browser` in the files of `deploy/`.
 pub const BROWSER: &str = "curfew:9183";
-/// Where the application is.
+/// The address of the application in the files of `deploy/`.
 pub const APPLICATION: &str = "application:3000";
 
 impl Default for Places {
-    /// As the files of `deploy/` have it.
+    /// The addresses in the files of `deploy/`.
     fn default() -> Self {
         Self {
             listen: LISTEN.to_owned(),
@@ -70,36 +70,36 @@ impl Default for Places {
     }
 }
 
-/// What a session may last, which a proxy must not get around.
+/// The session limits for the time limits of a proxy.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The idle limit; `None` where there is none.
+    /// The idle limit; `None` if it is off.
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
 }
 
-/// A file, by the name that others know it by.
+/// A rendered file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// The name.
+    /// The file name, without a directory.
     pub name: &'static str,
-    /// What is in it.
+    /// The contents.
     pub text: String,
 }
 
-/// A place of a file is not what it was: a mistake of ours, which a test rules out.
+/// A file or a text to replace is missing from `deploy/`. This is a bug; a test covers every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the file has no such place: {0}")]
+#[error("deploy/ has no such file, or not exactly one such text: {0}")]
 pub struct NoSuchPlace(&'static str);
 
-/// The texts of the files of `deploy/`, by their path there.
+/// Looks up the text of a file of `deploy/` by its relative path.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
-/// The configuration of a proxy.
+/// Renders the configuration of a proxy.
 ///
 /// # Errors
-/// [`NoSuchPlace`], which never happens with the files that this was built with.
+/// [`NoSuchPlace`] if `deployed` has other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
     places: &Places,
@@ -126,7 +126,7 @@ pub fn render(
     files.collect()
 }
 
-/// Puts the limits into a file.
+/// Writes the time limits into a file.
 fn time_limits(
     proxy: Proxy,
     name: &str,
@@ -134,13 +134,13 @@ fn time_limits(
     limits: &Limits,
 ) -> Result<String, NoSuchPlace> {
     let absolute = limits.absolute.as_secs();
-    // Without an idle limit a stream may last as long as its session.
+    // Without an idle limit, a stream may last as long as the absolute limit.
     let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
     let changes: Vec<(&'static str, String)> = match (proxy, name) {
         (Proxy::Nginx, _) => {
             const PLACE: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host$request_port;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
             let own = format!(
-                "{PLACE}\n        # A stream is asked for once: it lasts no longer without a word than a session.\n        \
+                "{PLACE}\n        # A stream is checked only once, so close it after the idle limit without data.\n        \
                  proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
             );
             vec![(PLACE, own)]
@@ -152,7 +152,7 @@ fn time_limits(
         (Proxy::IngressNginx, _) => {
             const PLACE: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
             let own = format!(
-                "    # A stream is asked for once: it lasts no longer without a word than a session.\n    \
+                "    # A stream is checked only once, so close it after the idle limit without data.\n    \
                  nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \
                  nginx.ingress.kubernetes.io/proxy-send-timeout: \"{stream}\"\n{PLACE}"
             );
@@ -161,8 +161,8 @@ fn time_limits(
         (Proxy::Caddy, _) => {
             const PLACE: &str = "\t\t\timport curfew\n\t\t\treverse_proxy application:3000\n";
             let own = format!(
-                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is asked for once: it \
-                 lasts no longer than a session may be idle.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
+                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is checked only once, \
+                 so limit it to the idle limit.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
             );
             vec![(PLACE, own)]
         }
@@ -170,8 +170,8 @@ fn time_limits(
             const ROUTE: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
             const MANAGER: &str = "                stat_prefix: web\n";
             let route = format!(
-                "- match: {{ prefix: / }}\n                          # A stream is asked for once: it lasts no longer \
-                 than a session may be idle.\n                          route:\n                            cluster: \
+                "- match: {{ prefix: / }}\n                          # A stream is checked only once, so limit it \
+                 to the idle limit.\n                          route:\n                            cluster: \
                  application\n                            timeout: 0s\n                            \
                  max_stream_duration: {{ max_stream_duration: {stream}s }}\n"
             );
@@ -181,12 +181,12 @@ fn time_limits(
         (Proxy::Haproxy, "haproxy.cfg") => {
             const PLACE: &str = "    timeout tunnel 1h\n";
             let own = format!(
-                "    # A WebSocket is asked for once: it lasts no longer without a word than a session.\n    \
+                "    # A WebSocket is checked only once, so close it after the idle limit without data.\n    \
                  timeout tunnel {stream}s\n"
             );
             vec![(PLACE, own)]
         }
-        // Traefik has nothing that cuts streams.
+        // Traefik cannot close streams.
         (Proxy::Haproxy | Proxy::Traefik, _) => Vec::new(),
     };
     let mut text = text.to_owned();
@@ -199,7 +199,7 @@ fn time_limits(
     Ok(text)
 }
 
-/// Puts the addresses into a file.
+/// Writes the addresses into a file.
 fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
     let pairs = [
         (CHECK, &*places.check),
@@ -224,7 +224,7 @@ fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
     text
 }
 
-/// Envoy has hosts and ports apart.
+/// Replaces an address in Envoy's configuration, which has host and port in separate keys.
 fn envoy(text: &str, from: &str, to: &str) -> String {
     let written = |place: &str| {
         let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
@@ -232,11 +232,11 @@ fn envoy(text: &str, from: &str, to: &str) -> String {
         format!("address: {host}, port_value: {port} ")
     };
     text.replace(&written(from), &written(to))
-        // The one for HTTP has it as a URL, too.
+        // The configuration for HTTP contains the address as a URL, too.
         .replace(&format!("http://{from}\n"), &format!("http://{to}\n"))
 }
 
-/// Each says in its own way where it listens.
+/// Replaces the listening address, in the syntax of each proxy.
 fn listening(proxy: Proxy, text: &str, listen: &str) -> String {
     let (host, port) = listen.rsplit_once(':').unwrap_or(("0.0.0.0", listen));
     match proxy {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn every_proxy_has_one_and_no_place_is_left() {
+    fn renders_every_proxy_and_replaces_every_address() {
         for proxy in Proxy::value_variants() {
             let files = render(*proxy, &places(), &LIMITS, deployed).unwrap();
             for File { name, text } in &files {
@@ -303,13 +303,13 @@ mod tests {
                         assert!(!line.contains(place), "{proxy:?} {name}: {line}");
                     }
                     for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
-                        // The service of the manifests has its own.
+                        // The Service in the manifests has its own ports.
                         let manifest = *proxy == Proxy::IngressNginx;
                         assert!(manifest || !line.contains(port), "{name}: {line}");
                     }
                 }
             }
-            // But for Traefik, which can't, each has the limit.
+            // Every proxy except Traefik has the limit.
             let all: String = files.iter().map(|file| &*file.text).collect();
             let limit = all.contains("300") || all.contains("3600s");
             assert_eq!(limit, *proxy != Proxy::Traefik, "{proxy:?}");
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rendered_defeats_nothing() {
+    fn rendered_files_have_no_lint_errors() {
         let limits = crate::lint::Limits {
             idle: LIMITS.idle,
             absolute: LIMITS.absolute,

@@ -8,7 +8,7 @@ const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
 const ANNOTATE: &str =
     "annotate it with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
 
-/// Looks at a document; whether it is a manifest.
+/// Checks a document. Returns whether it is a manifest.
 pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
     let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
         return false;
@@ -23,7 +23,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         }
         _ => {}
     }
-    // What comes of them is looked at by what is in them: `forwardAuth`, `failOpen`.
+    // Other kinds are checked through their keys, such as `forwardAuth` and `failOpen`.
     true
 }
 
@@ -54,7 +54,7 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
     }
 }
 
-/// The hosts of an Ingress that asks.
+/// The hosts of a protected Ingress.
 pub(super) fn guarded_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
     let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
@@ -77,7 +77,8 @@ fn hosts(document: &Node) -> Vec<String> {
         .collect()
 }
 
-/// An Ingress that asks nothing: a mistake, unless another of the same host asks.
+/// Reports an unprotected Ingress: an error, or a notice if another Ingress protects the same
+/// hosts.
 fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
     let hosts = hosts(document);
     let beside = hosts.iter().all(|host| findings.guarded.contains(host));
@@ -88,7 +89,8 @@ fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &
     }
 }
 
-/// Whether an Ingress is only for what needs no session: Curfew's own paths, or those of a sign-in.
+/// Whether an Ingress has only paths that need no session: Curfew's own paths, or the paths of
+/// oauth2-proxy.
 fn is_open(document: &Node) -> bool {
     let mut paths = Vec::new();
     document.walk(&mut |key, _, node| {
@@ -118,26 +120,26 @@ fn nginx_ingress(
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
-            let message = "ingress-nginx sends the check the host that the client wrote ($http_host), and NGINX routes by \
-                           $host: an absolute request line is judged as another host's";
+            let message = "ingress-nginx sends the check the host from the client ($http_host), but NGINX routes by \
+                           $host: with an absolute request line, Curfew checks another host";
             let remedy = "ask /forward-auth and set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.error(line, "other-host", message.to_owned(), remedy);
         }
         Some((line, url))
             if url.ends_with("/forward-auth") && find("auth-proxy-set-headers").is_none() =>
         {
-            let message = "ingress-nginx hands a client's own X-Forwarded- headers to the check, which refuses every \
-                           request then; Traefik sets them itself";
+            let message = "ingress-nginx passes a client's own X-Forwarded- headers to the check, which then rejects every \
+                           request; Traefik sets them itself";
             let remedy = "behind ingress-nginx, set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.notice(line, "foreign-input", message.to_owned(), remedy);
         }
         _ => {}
     }
     if let Some((line, "false")) = find("enable-global-auth") {
-        findings.missing_auth(line, what, "leave enable-global-auth out");
+        findings.missing_auth(line, what, "remove enable-global-auth");
     }
     if let Some((line, _)) = find("auth-cache-key") {
-        // Without a duration: five minutes.
+        // The default cache duration is five minutes.
         let (line, kept) = find("auth-cache-duration").map_or((line, None), |(line, text)| {
             let words = text.split([' ', ',']);
             (
@@ -165,7 +167,7 @@ fn nginx_ingress(
         let Some((line, text)) = find(name) else {
             continue;
         };
-        // A block begins on the line after its key.
+        // A block scalar starts on the line after its key.
         let at = line + usize::from(text.contains('\n'));
         let mut lines = text.lines().enumerate();
         let off = |line: &str| {
@@ -178,17 +180,17 @@ fn nginx_ingress(
             findings.missing_auth(
                 at + number,
                 what,
-                "take `auth_request off` out of the snippet",
+                "remove `auth_request off` from the snippet",
             );
         }
     }
 }
 
-/// A page of somebody else's stands for Curfew's answer.
+/// Reports that another page replaces Curfew's denial.
 fn swallowed(line: usize, findings: &mut Findings) {
-    let message = "the answers 401 and 403 are replaced by the default backend's, which drops the cookie, the \
-                   reason and the way to the sign-in";
-    let remedy = "leave 401 and 403 out of custom-http-errors";
+    let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
+                   reason and the redirect to the sign-in page";
+    let remedy = "remove 401 and 403 from custom-http-errors";
     findings.error(line, "swallowed-denial", message.to_owned(), remedy);
 }
 

@@ -7,7 +7,7 @@ use super::Unreadable;
 use crate::yaml::Unreadable::Malformed;
 use crate::yaml::check;
 
-/// A part of a document, with its line.
+/// A YAML node, with its line number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
     pub(super) line: usize,
@@ -20,24 +20,24 @@ pub(super) enum Value {
     Nothing,
     Text(String),
     List(Vec<Node>),
-    /// Each key with its line.
+    /// Each key with its line number.
     Map(Vec<(String, usize, Node)>),
 }
 
 impl Node {
-    /// What is under a key.
+    /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|it| it.2)
     }
 
-    /// What is under keys, one within the other.
+    /// The value at a path of keys.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Keys, their lines and what is under them; none where this is no map.
+    /// Keys, line numbers and values; empty if this is not a map.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
         let entries = match &self.value {
             Value::Map(entries) => &entries[..],
@@ -48,7 +48,7 @@ impl Node {
             .map(|(key, line, node)| (key.as_str(), *line, node))
     }
 
-    /// The items; none where this is no list.
+    /// The items; empty if this is not a list.
     pub(super) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
@@ -67,7 +67,7 @@ impl Node {
         self.text() == Some(text)
     }
 
-    /// Shows every key in this, however deep, with its line and what is under it.
+    /// Calls `see` for every key at any depth, with its line number and value.
     pub(super) fn walk<'a>(&'a self, see: &mut impl FnMut(&'a str, usize, &'a Self)) {
         for (key, line, node) in self.entries() {
             see(key, line, node);
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Shows every text in this that is no key.
+    /// Calls `see` for every scalar that is not a key.
     pub(super) fn texts<'a>(&'a self, see: &mut impl FnMut(usize, &'a str)) {
         if let Some(text) = self.text() {
             see(self.line, text);
@@ -92,7 +92,7 @@ impl Node {
     }
 }
 
-/// The documents of a file.
+/// Parses the documents of a file.
 ///
 /// # Errors
 /// [`Unreadable::Yaml`].
@@ -107,7 +107,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
     Ok(tree.documents)
 }
 
-/// Builds documents out of what the parser finds.
+/// Builds documents from parser events.
 #[derive(Default)]
 struct Tree {
     documents: Vec<Node>,
@@ -115,7 +115,7 @@ struct Tree {
     anchors: HashMap<usize, Node>,
 }
 
-/// A list or a map that goes on: its anchor, and the key with its line that waits for its value.
+/// An open list or map, its anchor, and a key that still needs its value, with its line number.
 type Open = (Node, usize, Option<(String, usize)>);
 
 impl Tree {
