@@ -36,7 +36,7 @@ use crate::webhook::WebhookSettings;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub use load::load_text;
-pub use load::{Environment, Loaded, load, load_book, load_book_and_sign_ins};
+pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
 pub use source::{Contents, Source};

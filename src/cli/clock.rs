@@ -15,7 +15,7 @@ use crate::store::SessionStore;
 use crate::store::redis::RedisStore;
 
 /// How long to sample the clocks before the result is printed.
-const COMPARING: Duration = Duration::from_secs(3);
+const SAMPLING_TIME: Duration = Duration::from_secs(3);
 /// How long to wait for Redis and for stable clocks, in seconds.
 const TIMEOUT_SECONDS: f64 = 20.0;
 
@@ -67,7 +67,7 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    tokio::time::sleep(COMPARING).await;
+    tokio::time::sleep(SAMPLING_TIME).await;
     let mut out = stdout();
     let clock = store.clock();
     writeln!(out, "decision time: {}", clock.now())?;

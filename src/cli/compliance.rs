@@ -34,10 +34,10 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let (book, sources) = args.config.source().load_book_and_sign_ins()?;
+    let (book, sources) = args.config.source().load_rulebook_and_sign_ins()?;
     let reauthentication = match args.limits_only {
         true => Reauthentication::Ignored,
-        false => Reauthentication::By(&sources),
+        false => Reauthentication::Sources(&sources),
     };
     let report = report(&book, reauthentication);
     let mut out = stdout();

@@ -34,7 +34,7 @@ use crate::session::{Attributes, Subject, Timestamp};
 use crate::telemetry::logging::{self, LogFormat};
 
 /// The Content-Security-Policy of the demo pages: same-origin resources only.
-const POLICY: HeaderValue = HeaderValue::from_static(
+const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'",
 );
@@ -59,7 +59,7 @@ pub(super) struct DemoArgs {
 #[derive(Clone)]
 struct Demo {
     contracts: Live<Contracts>,
-    words: Arc<[(&'static str, String)]>,
+    values: Arc<[(&'static str, String)]>,
 }
 
 /// Runs the demo until Ctrl-C.
@@ -76,14 +76,14 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         logging::init(LogFormat::Human, "warn", None)?;
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         let contracts = app.contracts();
-        let words = [
+        let values = [
             ("idle", args.idle.clone()),
             ("absolute", args.absolute.clone()),
             ("before", args.before.to_string()),
         ];
         let demo = Demo {
             contracts: contracts.clone(),
-            words: Arc::new(words),
+            values: Arc::new(values),
         };
         let browser = browser::router(contracts.clone());
         let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
@@ -161,38 +161,38 @@ async fn style() -> Response {
 async fn application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
     let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
     let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
-    for (name, word) in &*demo.words {
-        text = text.replace(&format!("{{{name}}}"), &html(word));
+    for (name, value) in &*demo.values {
+        text = text.replace(&format!("{{{name}}}"), &html(value));
     }
     page("An application", &text)
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+struct SignInForm {
     rd: String,
     subject: String,
 }
 
-async fn form(wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
-    let Query(wanted) = wanted.unwrap_or_default();
-    let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&wanted.rd));
+async fn form(form: Result<Query<SignInForm>, QueryRejection>) -> Response {
+    let Query(form) = form.unwrap_or_default();
+    let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&form.rd));
     page("Sign in", &text)
 }
 
 async fn sign_in(
     State(demo): State<Demo>,
     headers: HeaderMap,
-    wanted: Result<Form<Wanted>, FormRejection>,
+    form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, StatusCode> {
-    let Form(wanted) = wanted.map_err(|_| StatusCode::BAD_REQUEST)?;
+    let Form(form) = form.map_err(|_| StatusCode::BAD_REQUEST)?;
     // Prevent login CSRF: another site must not sign a person in as another subject.
     if !browser::is_same_origin(&headers) {
         return Err(StatusCode::FORBIDDEN);
     }
     let contracts = demo.contracts.current();
     let lifecycle = &contracts.checker.lifecycle;
-    let subject = Subject::new(wanted.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let subject = Subject::new(form.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
     let actor = Actor::user(&subject, None);
     let started = lifecycle.start(SignIn {
         actor,
@@ -210,7 +210,7 @@ async fn sign_in(
     let cookie = contracts
         .cookie
         .issue(&started.token, &started.session, now);
-    let mut response = Redirect::to(&way_back(&wanted.rd)).into_response();
+    let mut response = Redirect::to(&return_path(&form.rd)).into_response();
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
@@ -218,8 +218,8 @@ async fn sign_in(
 }
 
 /// The path of the return address, on this host only.
-fn way_back(wanted: &str) -> String {
-    let Ok(url) = Url::parse(wanted) else {
+fn return_path(address: &str) -> String {
+    let Ok(url) = Url::parse(address) else {
         return "/".to_owned();
     };
     let query = url
@@ -231,5 +231,5 @@ fn way_back(wanted: &str) -> String {
 fn page(title: &str, body: &str) -> Response {
     let page = include_str!("demo/page.html");
     let page = page.replace("{title}", title).replace("{body}", body);
-    ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+    ([(CONTENT_SECURITY_POLICY, CONTENT_POLICY)], Html(page)).into_response()
 }

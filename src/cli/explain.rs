@@ -56,7 +56,7 @@ pub(super) struct ExplainArgs {
 
 /// Prints the rule, the policies, the activity and the limits of a request.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
-    let book = args.config.source().load_book()?;
+    let book = args.config.source().load_rulebook()?;
     if let Some(path) = &args.recording {
         return recorded::explain_all(path, &book, args.json);
     }

@@ -6,10 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::ConfigArgs;
-use super::colour::{BAD, LOOK, painted};
+use super::colour::{FAILED, NOTICE, painted};
 use super::output::to_json;
 use crate::escape;
-use crate::lint::{Finding, Limits, Severity, lint};
+use crate::lint::{Finding, LintLimits, Severity, lint};
 
 #[derive(Args, Debug)]
 pub(super) struct LintArgs {
@@ -68,14 +68,14 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn limits(args: &LintArgs) -> anyhow::Result<Limits> {
-    let policies = args.config.source().load_book()?.policies;
+fn limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
+    let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
         bail!("--policy: no policy of this name in the configuration");
     };
-    Ok(Limits {
+    Ok(LintLimits {
         idle: policy.limits.idle,
         absolute: policy.limits.absolute,
         touch_interval: policy.touch_interval,
@@ -85,8 +85,8 @@ fn limits(args: &LintArgs) -> anyhow::Result<Limits> {
 /// The finding as text: location, message and remedy.
 fn shown(name: &str, finding: &Finding) -> String {
     let severity = match finding.severity {
-        Severity::Error => painted(BAD, "error"),
-        Severity::Notice => painted(LOOK, "notice"),
+        Severity::Error => painted(FAILED, "error"),
+        Severity::Notice => painted(NOTICE, "notice"),
     };
     let Finding {
         line,

@@ -4,9 +4,9 @@
 //! limit is reached, and checks that the session is refused.
 
 mod client;
+mod redirects;
 mod report;
 mod wait;
-mod way_back;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -19,26 +19,26 @@ use reqwest::Method;
 use serde_json::json;
 use url::Url;
 
-use self::client::{Answer, Visitor};
+use self::client::{Answer, ProbeClient};
+use self::redirects::ProviderSession;
 use self::report::Report;
-use self::wait::Passing;
-use self::way_back::ProviderSession;
+use self::wait::Idling;
 use super::admin_api::{AdminApi, AdminArgs};
 use super::output::stdout;
 use crate::clock::Stopwatch;
 use crate::secret::Secret;
 
 /// Extra wait after the idle limit.
-const BEYOND: Duration = Duration::from_secs(1);
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// A `Connection` header that lists headers of the proxy. A proxy that trusts it removes them, even
 /// headers that it adds itself.
-const STRIPPED: (&str, &str) = (
+const CONNECTION_HEADER: (&str, &str) = (
     "connection",
     "close, x-original-url, x-original-method, x-forwarded-uri, x-forwarded-method, x-forwarded-host, \
      x-forwarded-proto, x-session-user, x-session-groups, x-session-id",
 );
 /// How long a revocation may take to reach every replica.
-const KNOWN: Duration = Duration::from_secs(3);
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 pub(super) struct ProbeArgs {
@@ -116,7 +116,7 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
             std::fs::write(path, text).with_context(|| path.display().to_string())?;
         }
     }
-    let failed = report.failed();
+    let failed = report.failed_count();
     if failed > 0 && args.down {
         bail!(
             "{failed} of {} checks failed: requests are served while Curfew is down (fail-open)",
@@ -134,7 +134,7 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     } else {
         "sessions end on time here"
     };
-    let well = match report.unknown_checks() > 0 {
+    let well = match report.unknown_count() > 0 {
         true => format!("{well}; steps marked ? were not checked"),
         false => well.to_owned(),
     };
@@ -151,7 +151,7 @@ struct Probed {
 }
 
 async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
-    let visitor = Visitor::new(args.ca_file.as_deref(), &args.url, args.address)?;
+    let client = ProbeClient::new(args.ca_file.as_deref(), &args.url, args.address)?;
     let api = match args.subject {
         Some(_) => Some(args.admin.client()?),
         None => None,
@@ -161,58 +161,58 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     let mut report = Report::new(args.url.as_str());
     if args.down {
         for (what, url) in &pages {
-            let answer = visitor.get(url, None, &[]).await;
-            report.not_served(&format!("while Curfew is down, {what} is refused"), &answer);
+            let answer = client.get(url, None, &[]).await;
+            report.expect_not_served(&format!("while Curfew is down, {what} is refused"), &answer);
         }
         return Ok(report);
     }
-    let session = begin(args, &visitor, api.as_ref()).await?;
+    let session = session_to_probe(args, &client, api.as_ref()).await?;
     for (what, url) in &pages {
-        let answer = visitor.get(url, None, &[]).await;
-        report.refused(&format!("without a session, {what} is refused"), &answer);
+        let answer = client.get(url, None, &[]).await;
+        report.expect_refused(&format!("without a session, {what} is refused"), &answer);
     }
-    tricks(&visitor, &args.url, &mut report).await;
+    forged_requests(&client, &args.url, &mut report).await;
     for (what, url) in &pages {
-        let answer = visitor.get(url, Some(&session.cookie), &[]).await;
-        report.served(&format!("with a session, {what} is served"), &answer);
+        let answer = client.get(url, Some(&session.cookie), &[]).await;
+        report.expect_served(&format!("with a session, {what} is served"), &answer);
     }
     if let Some(text) = &args.shows {
-        identity(&visitor, args, text, &session, &mut report).await;
+        identity(&client, args, text, &session, &mut report).await;
     }
     // If the session does not work, the later steps would prove nothing.
-    if report.failed() > 0 {
+    if report.failed_count() > 0 {
         report.skip("remaining steps skipped: fix the failures above first");
         return Ok(report);
     }
-    let passing = match (&session.id, args.age, &api) {
-        (Some(id), true, Some(api)) => Passing::Ageing { api, id },
-        _ => Passing::Waiting,
+    let idling = match (&session.id, args.age, &api) {
+        (Some(id), true, Some(api)) => Idling::Ageing { api, id },
+        _ => Idling::Waiting,
     };
     for part in ["once", "twice"] {
-        passing.pass(session.idle.mul_f64(0.6), "activity").await?;
-        let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
-        report.served(
+        idling.wait(session.idle.mul_f64(0.6), "activity").await?;
+        let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
+        report.expect_served(
             &format!("used {part} within the idle limit, the session is served"),
             &answer,
         );
     }
-    passing
-        .pass(session.idle.saturating_add(BEYOND), "inactivity")
+    idling
+        .wait(session.idle.saturating_add(IDLE_MARGIN), "inactivity")
         .await?;
     for (what, url) in &pages {
-        let answer = visitor.get(url, Some(&session.cookie), &[]).await;
-        report.refused(&format!("after the idle limit, {what} is refused"), &answer);
+        let answer = client.get(url, Some(&session.cookie), &[]).await;
+        report.expect_refused(&format!("after the idle limit, {what} is refused"), &answer);
     }
-    let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
-    report.refused("the session stays ended", &answer);
+    let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
+    report.expect_refused("the session stays ended", &answer);
     let provider = args.provider.as_ref().zip(args.provider_cookie.as_ref());
     let provider = provider.map(|(url, cookie)| ProviderSession {
         url: url.clone(),
         cookie: Secret::new(cookie.clone()),
     });
     let (page, cookie) = (&args.url, &session.cookie);
-    way_back::look(
-        &visitor,
+    redirects::check(
+        &client,
         page,
         cookie,
         provider.as_ref(),
@@ -221,38 +221,38 @@ async fn probe(args: &ProbeArgs) -> anyhow::Result<Report> {
     )
     .await?;
     if let Some(api) = &api {
-        revocation(args, &visitor, api, &mut report).await?;
+        revocation(args, &client, api, &mut report).await?;
     }
     Ok(report)
 }
 
 /// Forged requests of a client without a session. Some proxies answer them with 400.
-async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
+async fn forged_requests(client: &ProbeClient, url: &Url, report: &mut Report) {
     let named = [
         ("x-session-user", "admin"),
         ("x-forwarded-user", "admin"),
         ("remote-user", "admin"),
         ("x-auth-request-user", "admin"),
     ];
-    let answer = visitor.get(url, None, &named).await;
-    report.not_served("forged identity headers give no access", &answer);
+    let answer = client.get(url, None, &named).await;
+    report.expect_not_served("forged identity headers give no access", &answer);
     let elsewhere = [
         ("x-original-url", "https://example.com/.curfew/signed-out"),
         ("x-forwarded-uri", "/.curfew/signed-out"),
         ("x-original-method", "OPTIONS"),
         ("x-forwarded-method", "OPTIONS"),
     ];
-    let answer = visitor.get(url, None, &elsewhere).await;
-    report.not_served("forged request headers give no access", &answer);
-    let (name, listed) = STRIPPED;
+    let answer = client.get(url, None, &elsewhere).await;
+    report.expect_not_served("forged request headers give no access", &answer);
+    let (name, listed) = CONNECTION_HEADER;
     let listed = format!("{listed}, cookie");
-    let answer = visitor.get(url, None, &[(name, &listed)]).await;
-    report.not_served("stripping headers with Connection gives no access", &answer);
+    let answer = client.get(url, None, &[(name, &listed)]).await;
+    report.expect_not_served("stripping headers with Connection gives no access", &answer);
     // More headers than Curfew accepts: the proxy gets an error instead of a verdict.
     let names: Vec<String> = (0..150).map(|number| format!("x-probe-{number}")).collect();
     let many: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "1")).collect();
-    let answer = visitor.get(url, None, &many).await;
-    report.not_served(
+    let answer = client.get(url, None, &many).await;
+    report.expect_not_served(
         "a request that cannot be checked is refused (fail closed)",
         &answer,
     );
@@ -261,18 +261,18 @@ async fn tricks(visitor: &Visitor, url: &Url, report: &mut Report) {
 /// Checks that the application gets the identity, even if the client lists its headers in
 /// `Connection`.
 async fn identity(
-    visitor: &Visitor,
+    client: &ProbeClient,
     args: &ProbeArgs,
     text: &str,
     session: &Probed,
     report: &mut Report,
 ) {
-    let answer = visitor.shown(&args.url, &session.cookie, &[], text).await;
-    report.served("the page shows who is signed in", &answer);
-    let stripped = visitor
-        .shown(&args.url, &session.cookie, &[STRIPPED], text)
+    let answer = client.shown(&args.url, &session.cookie, &[], text).await;
+    report.expect_served("the page shows who is signed in", &answer);
+    let stripped = client
+        .shown(&args.url, &session.cookie, &[CONNECTION_HEADER], text)
         .await;
-    report.not_anonymous(
+    report.expect_identity(
         "stripping the identity with Connection has no effect",
         &stripped,
     );
@@ -281,29 +281,30 @@ async fn identity(
 /// Checks that a revocation takes effect at once, in spite of caches.
 async fn revocation(
     args: &ProbeArgs,
-    visitor: &Visitor,
+    client: &ProbeClient,
     api: &AdminApi,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let session = begin(args, visitor, Some(api)).await?;
-    let answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
-    report.served("a new session is served", &answer);
+    let session = session_to_probe(args, client, Some(api)).await?;
+    let answer = client.get(&args.url, Some(&session.cookie), &[]).await;
+    report.expect_served("a new session is served", &answer);
     let path = format!("/api/v1/sessions/{}", session.id.unwrap_or_default());
     api.call(Method::DELETE, &path, &[], None).await?;
     let since = Stopwatch::start();
-    let mut answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
-    while matches!(&answer, Answer::Served(_)) && since.seconds() < KNOWN.as_secs_f64() {
-        tokio::time::sleep(KNOWN / 20).await;
-        answer = visitor.get(&args.url, Some(&session.cookie), &[]).await;
+    let mut answer = client.get(&args.url, Some(&session.cookie), &[]).await;
+    while matches!(&answer, Answer::Served(_)) && since.seconds() < REVOCATION_TIMEOUT.as_secs_f64()
+    {
+        tokio::time::sleep(REVOCATION_TIMEOUT / 20).await;
+        answer = client.get(&args.url, Some(&session.cookie), &[]).await;
     }
-    report.refused("a revoked session is refused within 3 s", &answer);
+    report.expect_refused("a revoked session is refused within 3 s", &answer);
     Ok(())
 }
 
 /// The session to probe with: the given session, or a new one.
-async fn begin(
+async fn session_to_probe(
     args: &ProbeArgs,
-    visitor: &Visitor,
+    client: &ProbeClient,
     api: Option<&AdminApi>,
 ) -> anyhow::Result<Probed> {
     if let (Some(url), Some(idle)) = (&args.sign_in, args.idle) {
@@ -311,7 +312,7 @@ async fn begin(
             "CURFEW_PROBE_FORM is needed with --sign-in: the form fields, such as user=alice&password=…",
         )?;
         return Ok(Probed {
-            cookie: visitor.sign_in(url, form).await?,
+            cookie: client.sign_in(url, form).await?,
             id: None,
             idle,
         });
@@ -341,14 +342,14 @@ async fn begin(
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let cookie = text(&created["set_cookie"]);
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
-    let told = created["session"]["idle_remaining"].as_u64();
-    let told = told.map(Duration::from_secs);
+    let reported = created["session"]["idle_remaining"].as_u64();
+    let reported = reported.map(Duration::from_secs);
     Ok(Probed {
         cookie: Secret::new(cookie),
         id: Some(text(&created["session"]["id"])),
         idle: args
             .idle
-            .or(told)
+            .or(reported)
             .context("--idle is needed: the admin API does not report the idle limit")?,
     })
 }
@@ -360,7 +361,7 @@ pub(super) mod tests {
     /// A JUnit report with a failed check that contains this text.
     pub(in crate::cli) fn junit(text: &str) -> String {
         let mut report = Report::new(text);
-        report.served(text, &Answer::Trouble(text.to_owned()));
+        report.expect_served(text, &Answer::Error(text.to_owned()));
         report.junit()
     }
 }

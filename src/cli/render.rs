@@ -8,7 +8,8 @@ use super::ConfigArgs;
 use super::output::stdout;
 use crate::deployed::deployed;
 use crate::render::{
-    APPLICATION, BROWSER, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render,
+    Addresses, DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
+    DEFAULT_SPOE, Proxy, RenderLimits, render,
 };
 
 #[derive(Args, Debug)]
@@ -22,22 +23,22 @@ pub(super) struct RenderArgs {
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// The address that the proxy listens on.
-    #[arg(long, value_name = "HOST:PORT", default_value = LISTEN, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_LISTEN, value_parser = host_port)]
     listen: String,
     /// The address of Curfew's listener `check`.
-    #[arg(long, value_name = "HOST:PORT", default_value = CHECK, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_CHECK, value_parser = host_port)]
     check: String,
     /// The address of Curfew's listener `grpc`.
-    #[arg(long, value_name = "HOST:PORT", default_value = GRPC, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_GRPC, value_parser = host_port)]
     grpc: String,
     /// The address of Curfew's listener `spoe`.
-    #[arg(long, value_name = "HOST:PORT", default_value = SPOE, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_SPOE, value_parser = host_port)]
     spoe: String,
     /// The address of Curfew's listener `browser`.
-    #[arg(long, value_name = "HOST:PORT", default_value = BROWSER, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_BROWSER, value_parser = host_port)]
     browser: String,
     /// The address of the application.
-    #[arg(long, value_name = "HOST:PORT", default_value = APPLICATION, value_parser = place)]
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_APPLICATION, value_parser = host_port)]
     application: String,
     /// Write the files to DIRECTORY; without it, print them.
     #[arg(short, long, value_name = "DIRECTORY")]
@@ -45,7 +46,7 @@ pub(super) struct RenderArgs {
 }
 
 /// Parses `HOST:PORT`. Rejects characters with a meaning in configuration files.
-fn place(text: &str) -> Result<String, &'static str> {
+fn host_port(text: &str) -> Result<String, &'static str> {
     let (host, port) = text.rsplit_once(':').ok_or("must be like curfew:9180")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
     if host.is_empty() || !host.bytes().all(plain) || port.parse::<u16>().is_err() {
@@ -56,17 +57,17 @@ fn place(text: &str) -> Result<String, &'static str> {
 
 /// Prints the configuration of a proxy, or writes it to files.
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
-    let policies = args.config.source().load_book()?.policies;
+    let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
         bail!("--policy: no policy of this name in the configuration");
     };
-    let limits = Limits {
+    let limits = RenderLimits {
         idle: policy.limits.idle,
         absolute: policy.limits.absolute,
     };
-    let places = Places {
+    let addresses = Addresses {
         listen: args.listen.clone(),
         check: args.check.clone(),
         grpc: args.grpc.clone(),
@@ -74,7 +75,7 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         browser: args.browser.clone(),
         application: args.application.clone(),
     };
-    let files = render(args.proxy, &places, &limits, deployed)?;
+    let files = render(args.proxy, &addresses, &limits, deployed)?;
     let mut out = stdout();
     for file in &files {
         if let Some(directory) = &args.directory {

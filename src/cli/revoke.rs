@@ -10,7 +10,7 @@ use super::output::{stderr, stdout, to_json};
 use super::table::Table;
 use crate::escape::line;
 
-const PATH: &str = "/api/v1/revocations";
+const REVOCATIONS_PATH: &str = "/api/v1/revocations";
 
 #[derive(Args, Debug)]
 pub(super) struct RevokeArgs {
@@ -91,7 +91,7 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             } else {
                 Box::new(stdout())
             };
-            tell_count(&mut out, &counted)?;
+            print_count(&mut out, &counted)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -101,17 +101,18 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
         if args.json {
             show(&revoked)?;
         } else {
-            tell_revoked(&revoked)?;
+            print_result(&revoked)?;
         }
         if revoked["in_force"]["everywhere"] != true {
             bail!("some replicas have not confirmed the revocation");
         }
-        super::sessions::confirmed(&revoked)
+        super::sessions::check_replication(&revoked)
     })
 }
 
 async fn call(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
-    api.call(Method::POST, PATH, &[], Some(body)).await
+    api.call(Method::POST, REVOCATIONS_PATH, &[], Some(body))
+        .await
 }
 
 fn show(value: &Value) -> anyhow::Result<()> {
@@ -123,7 +124,7 @@ fn text(value: &Value) -> String {
     line(value.as_str().unwrap_or("-")).into_owned()
 }
 
-fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
+fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
     let count = &counted["count"];
     let number = |name: &str| count[name].as_u64().unwrap_or_default();
     let exact = count["exact"] == true;
@@ -177,7 +178,7 @@ fn confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
+fn print_result(revoked: &Value) -> anyhow::Result<()> {
     let mut out = stdout();
     writeln!(
         out,

@@ -41,14 +41,14 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
                 "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
             );
         }
-        announce(app.addresses(), app.made_up()).context("could not write to standard output")?;
+        print_addresses(app.addresses(), app.made_up()).context("could not write to standard output")?;
         tracing::info!(
             version = build::VERSION,
             revision = build::REVISION,
             "started"
         );
         service_manager::ready();
-        tokio::spawn(service_manager::stay_well());
+        tokio::spawn(service_manager::run_watchdog());
         let on_signal = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -58,19 +58,19 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             service_manager::stopping();
             on_signal.cancel();
         });
-        let (wish, wishes) = mpsc::channel(1);
+        let (requests, reload_requests) = mpsc::channel(1);
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
                 tracing::info!("SIGHUP: reading the configuration again");
                 service_manager::reloading();
                 let (done, read) = oneshot::channel();
-                if wish.send(done).await.is_ok() {
+                if requests.send(done).await.is_ok() {
                     let _ = read.await;
                 }
                 service_manager::ready();
             }
         });
-        let ran = app.run(wishes, stop).await;
+        let ran = app.run(reload_requests, stop).await;
         if let Some(traces) = traces {
             traces.finish().await;
         }
@@ -95,7 +95,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Prints the listener addresses, and an example request if the admin token was generated.
-fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
+fn print_addresses(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [

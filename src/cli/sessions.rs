@@ -14,7 +14,7 @@ use super::table::{Table, seconds};
 use crate::escape::{self, line};
 
 /// The maximum number of sessions per API response.
-const PAGE: usize = 1000;
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Args, Debug)]
 pub(super) struct SessionsArgs {
@@ -113,7 +113,7 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
 async fn fetch(api: &AdminApi, subject: Option<&str>, limit: usize) -> anyhow::Result<Vec<Value>> {
     let (mut sessions, mut cursor) = (Vec::new(), None::<String>);
     while sessions.len() < limit {
-        let wanted = (limit - sessions.len()).min(PAGE);
+        let wanted = (limit - sessions.len()).min(MAX_PAGE_SIZE);
         let mut query = vec![("limit", wanted.to_string())];
         query.extend(subject.map(|subject| ("subject", subject.to_owned())));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
@@ -183,7 +183,7 @@ async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
     let (subject, reason) = (text(&session, "subject"), text(&session, "end_reason"));
     let mut out = stdout();
     writeln!(out, "session of {subject} ended: {reason}")?;
-    confirmed(&session)
+    check_replication(&session)
 }
 
 async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result<()> {
@@ -198,13 +198,13 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     let sessions = if count == 1 { "session" } else { "sessions" };
     let mut out = stdout();
     writeln!(out, "{count} {sessions} of {} ended", line(subject))?;
-    confirmed(&answer)
+    check_replication(&answer)
 }
 
 /// Fails if too few store replicas have confirmed the change: a fail-over could lose it.
-pub(super) fn confirmed(answer: &Value) -> anyhow::Result<()> {
-    let told = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
-    let (wanted, confirmed) = (told("wanted"), told("confirmed"));
+pub(super) fn check_replication(answer: &Value) -> anyhow::Result<()> {
+    let count = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
+    let (wanted, confirmed) = (count("wanted"), count("confirmed"));
     if confirmed < wanted {
         bail!(
             "{confirmed} of {wanted} replicas of the store have confirmed the change: a fail-over could lose it; \
@@ -224,13 +224,13 @@ async fn watch(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut known: Option<BTreeMap<String, Value>> = None;
     loop {
-        let live = fetch(api, subject, PAGE).await?.into_iter();
+        let live = fetch(api, subject, MAX_PAGE_SIZE).await?.into_iter();
         let live = live.filter(|session| session["state"] == "live");
         let live: BTreeMap<String, Value> = live.map(|it| (text(&it, "id"), it)).collect();
         let before = known.take().unwrap_or_default();
         for (id, session) in &live {
             if !before.contains_key(id) {
-                tell("live", session, json)?;
+                print_event("live", session, json)?;
             }
         }
         for (id, session) in before {
@@ -240,8 +240,8 @@ async fn watch(
             // A session that is missing from the page may still be live.
             match api.call(Method::GET, &path(&id)?, &[], None).await {
                 Ok(now) if now["state"] == "live" => {}
-                Ok(now) => tell(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
-                Err(_) => tell("gone", &session, json)?,
+                Ok(now) => print_event(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
+                Err(_) => print_event("gone", &session, json)?,
             }
         }
         known = Some(live);
@@ -253,11 +253,11 @@ async fn watch(
 }
 
 /// Prints a line for a session that started or ended.
-fn tell(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
+fn print_event(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if json {
-        let told = json!({ "what": what, "session": session }).to_string();
-        writeln!(out, "{}", escape::json(&told))?;
+        let event = json!({ "what": what, "session": session }).to_string();
+        writeln!(out, "{}", escape::json(&event))?;
     } else {
         let (id, subject) = (text(session, "id"), text(session, "subject"));
         writeln!(out, "{what:<16}  {id}  {subject}")?;

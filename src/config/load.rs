@@ -16,7 +16,7 @@ use crate::yaml::{self, Unreadable};
 pub type Environment = HashMap<String, String>;
 
 /// The prefix of Curfew's environment variables. The rest is the key, with `__` instead of dots.
-const PREFIX: &str = "CURFEW__";
+const ENVIRONMENT_PREFIX: &str = "CURFEW__";
 
 /// A parsed configuration, and its full text form.
 #[derive(Clone, Debug)]
@@ -54,17 +54,20 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
 ///
 /// # Errors
 /// [`ConfigError`] with every mistake in these parts: its origin, key and value.
-pub fn load_book(file: Option<&Path>, environment: &Environment) -> Result<Rulebook, ConfigError> {
+pub fn load_rulebook(
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<Rulebook, ConfigError> {
     let tree = Tree::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
-/// Reads the policies, rules and hosts, as [`load_book`], and the configured ways to sign in.
+/// Reads the policies, rules and hosts, as [`load_rulebook`], and the configured ways to sign in.
 ///
 /// # Errors
 /// [`ConfigError`] with every mistake in these parts: its origin, key and value.
-pub fn load_book_and_sign_ins(
+pub fn load_rulebook_and_sign_ins(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
@@ -240,7 +243,7 @@ impl Tree {
         match any_origin(value) {
             Some("the environment") => {
                 format!(
-                    "environment {PREFIX}{}",
+                    "environment {ENVIRONMENT_PREFIX}{}",
                     key.replace('.', "__").to_uppercase()
                 )
             }

@@ -40,7 +40,7 @@ pub struct RawConfig {
     /// Hosts that Curfew protects, in addition to hosts named elsewhere in the configuration:
     /// `app.example.com`, or `*.example.com` for all subdomains.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub hosts: TextList<String>,
     /// `deny` or `allow`: how to answer requests for other hosts, if the configuration names any
     /// host.
@@ -109,7 +109,7 @@ pub struct RawConfig {
 pub struct RawBrowser {
     /// Site data that a browser deletes at sign-out (`Clear-Site-Data`): `cache`, `cookies`,
     /// `storage`, `executionContexts`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub clear_site_data: TextList<String>,
 }
 
@@ -190,7 +190,7 @@ pub struct RawSignIn {
     /// The query parameter of the sign-in page that receives the return address.
     pub return_parameter: String,
     /// Hosts that a return address may have.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub allowed_hosts: TextList<String>,
 }
 
@@ -266,7 +266,7 @@ pub struct RawStore {
 pub struct RawToken {
     /// The key ring: base64 keys of 32 bytes; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub keys: TextList<Secret<String>>,
     /// A file with the key ring, one key per line; `#` starts a comment.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, Loaded, load, load_book, load_book_and_sign_ins};
+use super::{ConfigError, Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 use crate::policy::{Rulebook, SignInSource};
 
 /// The sources of a configuration, kept to read it again.
@@ -25,20 +25,20 @@ impl Source {
         load(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads only the policies, rules and hosts, as [`load_book`].
+    /// Reads only the policies, rules and hosts, as [`load_rulebook`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake in these parts.
-    pub fn load_book(&self) -> Result<Rulebook, ConfigError> {
-        load_book(self.file.as_deref(), &self.environment)
+    pub fn load_rulebook(&self) -> Result<Rulebook, ConfigError> {
+        load_rulebook(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads the policies, rules, hosts and ways to sign in, as [`load_book_and_sign_ins`].
+    /// Reads the policies, rules, hosts and ways to sign in, as [`load_rulebook_and_sign_ins`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake in these parts.
-    pub fn load_book_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-        load_book_and_sign_ins(self.file.as_deref(), &self.environment)
+    pub fn load_rulebook_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
+        load_rulebook_and_sign_ins(self.file.as_deref(), &self.environment)
     }
 
     /// The files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the

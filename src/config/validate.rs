@@ -157,7 +157,7 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
-    login::fill_in(raw, mistakes);
+    login::set_sign_in_page(raw, mistakes);
     let sign_in = edge::sign_in(&raw.sign_in, mistakes);
     let store = store::parse(raw, mistakes);
     let embedded = store::is_embedded(&raw.store);
@@ -189,7 +189,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let login =
         freshness.and_then(|freshness| login::parse(&raw.login, freshness, policies, mistakes));
     if let (Some(Some(login)), Some(Some(sign_in)), Some(cookie)) = (&login, &sign_in, &cookie) {
-        login::fit_together(login, sign_in, cookie, mistakes);
+        login::check_cookie_reach(login, sign_in, cookie, mistakes);
     }
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
     let identity = identity::headers(&raw.identity, mistakes);
@@ -219,7 +219,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         jwt: jwt?,
         key_ring: key_ring?,
         identity: IdentityHeaders {
-            relayed: relayed(delegates.as_deref().unwrap_or_default()),
+            relayed: passed_headers(delegates.as_deref().unwrap_or_default()),
             ..identity?
         },
         delegates: delegates?,
@@ -238,7 +238,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
 }
 
 /// The headers that delegated services may pass to the backend, sorted and without duplicates.
-fn relayed(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
+fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));

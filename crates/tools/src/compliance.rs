@@ -58,7 +58,7 @@ pub struct Finding {
 pub enum Reauthentication<'a> {
     /// From the configured sign-in sources. If there are none, applications start all sessions
     /// through the admin API.
-    By(&'a [SignInSource]),
+    Sources(&'a [SignInSource]),
     /// The report checks the limits only.
     Ignored,
 }
@@ -85,7 +85,10 @@ impl Report {
     /// recommendation. Second, policies whose limits meet it, but for which a new authentication is not ensured.
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
-        let (unverified, met) = (word(Standing::NotVerified), word(Standing::Met));
+        let (unverified, met) = (
+            standing_name(Standing::NotVerified),
+            standing_name(Standing::Met),
+        );
         let [mut limits, mut authentication] = [Vec::new(), Vec::new()];
         for policy in &self.policies {
             let findings = policy.findings.iter();
@@ -161,7 +164,7 @@ const NOTES: &str = "
 impl PolicyReport {
     fn new(name: &PolicyName, policy: &Policy, reauthentication: Reauthentication<'_>) -> Self {
         let mut facts = facts(policy);
-        let ensured = reauthentication.tell(policy, &mut facts);
+        let ensured = reauthentication.add_facts(policy, &mut facts);
         let findings = standards::ALL.iter();
         Self {
             policy: name.to_string(),
@@ -176,8 +179,8 @@ impl PolicyReport {
 impl Reauthentication<'_> {
     /// Adds a sentence for each sign-in source to `facts`. Returns whether a new authentication is ensured;
     /// `None` if that is not checked.
-    fn tell(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
-        let Self::By(sources) = self else {
+    fn add_facts(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
+        let Self::Sources(sources) = self else {
             facts.push(
                 "This report does not check whether people authenticate again after a timeout."
                     .to_owned(),
@@ -211,22 +214,27 @@ impl Finding {
     fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
         let limits = standards::loosest(policy);
         let idle = limits.idle.map_or_else(
-            || format!("no idle limit, ends after {}", written(limits.absolute)),
-            configured,
+            || {
+                format!(
+                    "no idle limit, ends after {}",
+                    format_duration(limits.absolute)
+                )
+            },
+            format_configured,
         );
         Self {
             requirement: requirement.name,
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            standing: word(if requirement.reauthentication && ensured == Some(false) {
+            standing: standing_name(if requirement.reauthentication && ensured == Some(false) {
                 requirement.standing(policy).max(Standing::NotVerified)
             } else {
                 requirement.standing(policy)
             }),
             because: [
-                because(&idle, requirement.idle),
-                because(&configured(limits.absolute), requirement.absolute),
+                limit_text(&idle, requirement.idle),
+                limit_text(&format_configured(limits.absolute), requirement.absolute),
             ],
             reauthentication: match ensured {
                 _ if !requirement.reauthentication => "no requirement",
@@ -247,7 +255,7 @@ fn result_text(standing: &str) -> String {
 }
 
 /// The standing as the JSON report shows it.
-const fn word(standing: Standing) -> &'static str {
+const fn standing_name(standing: Standing) -> &'static str {
     match standing {
         Standing::Met => "met",
         Standing::Departs => "departs",
@@ -257,37 +265,37 @@ const fn word(standing: Standing) -> &'static str {
 }
 
 /// A configured limit, and what the standard requires or recommends.
-fn because(limit: &str, demand: Demand) -> String {
+fn limit_text(limit: &str, demand: Demand) -> String {
     match demand {
         Demand::Nothing => format!("{limit}; no requirement"),
         Demand::Decided => format!("{limit}; a documented limit is required"),
         Demand::AtMost(most, Strength::Shall) => {
-            format!("{limit}; at most {} required", written(most))
+            format!("{limit}; at most {} required", format_duration(most))
         }
         Demand::AtMost(most, Strength::Should) => {
-            format!("{limit}; at most {} recommended", written(most))
+            format!("{limit}; at most {} recommended", format_duration(most))
         }
     }
 }
 
 fn facts(policy: &Policy) -> Vec<String> {
-    let mut facts = vec![format!("Sessions end {}.", ends(&policy.limits))];
+    let mut facts = vec![format!("Sessions end {}.", end_text(&policy.limits))];
     if let Some(remember) = &policy.remember {
         facts.push(format!(
             "With \"remember me\", sessions end {}. The results below are for these longer limits.",
-            ends(remember)
+            end_text(remember)
         ));
     }
     for variant in &policy.variants {
         facts.push(format!(
             "For members of {}: {}, if that is stricter.",
             variant.groups.join(", "),
-            ends(&variant.limits)
+            end_text(&variant.limits)
         ));
     }
     facts.push(format!(
         "Sessions can end up to {} early (the touch interval).",
-        written(policy.touch_interval)
+        format_duration(policy.touch_interval)
     ));
     if let Some(preset) = policy.preset {
         facts.push(format!("Preset `{}`: {}.", preset.name, preset.source));
@@ -305,20 +313,20 @@ fn facts(policy: &Policy) -> Vec<String> {
     if let OnStoreFailure::Known { grace } = policy.on_store_failure {
         facts.push(format!(
             "If the session store is unavailable, sessions that a replica knows stay valid for up to {}, within their limits.",
-            written(grace)
+            format_duration(grace)
         ));
     }
     facts
 }
 
 /// The end of a sentence: when sessions with these limits end.
-fn ends(limits: &Limits) -> String {
+fn end_text(limits: &Limits) -> String {
     let mut parts = Vec::new();
     if let Some(idle) = limits.idle {
-        parts.push(format!("after {} without activity", written(idle)));
+        parts.push(format!("after {} without activity", format_duration(idle)));
     }
     if limits.absolute < Limits::NONE.absolute {
-        let absolute = written(limits.absolute);
+        let absolute = format_duration(limits.absolute);
         parts.push(match limits.idle {
             Some(_) => format!("at the latest {absolute} after sign-in"),
             None => format!("{absolute} after sign-in, even if they are used"),
@@ -326,18 +334,21 @@ fn ends(limits: &Limits) -> String {
     }
     let mut text = parts.join(", ");
     if let Some(age) = limits.max_auth_age {
-        text += &format!("; requests need a sign-in within the last {}", written(age));
+        text += &format!(
+            "; requests need a sign-in within the last {}",
+            format_duration(age)
+        );
     }
     text.trim_start_matches("; ").to_owned()
 }
 
 /// A configured limit, as the report shows it.
-fn configured(limit: Duration) -> String {
-    format!("{} configured", written(limit))
+fn format_configured(limit: Duration) -> String {
+    format!("{} configured", format_duration(limit))
 }
 
 /// A duration with full units: `15 min`, `12 h`, `30 days`.
-fn written(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     let text = humantime::format_duration(duration).to_string();
     let parts = text.split(' ').map(|part| {
         let number = part.trim_end_matches(|it: char| it.is_ascii_alphabetic());

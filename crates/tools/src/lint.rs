@@ -44,7 +44,7 @@ pub struct Finding {
 
 /// The session limits that a proxy must not bypass.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct LintLimits {
     /// The idle limit; `None` if it is off.
     pub idle: Option<Duration>,
     /// The absolute limit.
@@ -78,31 +78,31 @@ pub enum Unreadable {
 ///
 /// # Errors
 /// [`Unreadable`] if the format is unknown or the text is invalid.
-pub fn lint(text: &str, limits: &Limits) -> Result<Vec<Finding>, Unreadable> {
+pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, Unreadable> {
     let mut findings = Findings {
         limits: *limits,
-        guarded: Vec::new(),
+        protected_hosts: Vec::new(),
         all: Vec::new(),
     };
-    if nginx::is_one(text) {
-        nginx::look(text, &mut findings)?;
-    } else if oauth2_proxy::is_one(text) {
-        oauth2_proxy::look(text, &mut findings);
+    if nginx::is_config(text) {
+        nginx::check(text, &mut findings)?;
+    } else if oauth2_proxy::is_config(text) {
+        oauth2_proxy::check(text, &mut findings);
     } else {
         let documents = yaml::parse(text)?;
-        findings.guarded = documents
+        findings.protected_hosts = documents
             .iter()
-            .flat_map(kubernetes::guarded_hosts)
+            .flat_map(kubernetes::protected_hosts)
             .collect();
         let known = documents.iter().fold(false, |known, document| {
-            let kubernetes = kubernetes::look(document, &mut findings);
-            let traefik = traefik::look(document, &mut findings);
-            let envoy = envoy::look(document, &mut findings);
+            let kubernetes = kubernetes::check(document, &mut findings);
+            let traefik = traefik::check(document, &mut findings);
+            let envoy = envoy::check(document, &mut findings);
             known | kubernetes | traefik | envoy
         });
         let flags = oauth2_proxy::has_flags(text);
         if flags {
-            oauth2_proxy::look(text, &mut findings);
+            oauth2_proxy::check(text, &mut findings);
         }
         if !known && !flags {
             return Err(Unreadable::Unknown);
@@ -116,9 +116,9 @@ pub fn lint(text: &str, limits: &Limits) -> Result<Vec<Finding>, Unreadable> {
 
 /// The findings so far.
 struct Findings {
-    limits: Limits,
+    limits: LintLimits,
     /// Hosts with at least one protected Ingress.
-    guarded: Vec<String>,
+    protected_hosts: Vec<String>,
     all: Vec<Finding>,
 }
 

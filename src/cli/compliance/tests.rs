@@ -17,8 +17,8 @@ fn the_documented_report_is_current() {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_book_and_sign_ins().unwrap();
-    let report = report(&book, Reauthentication::By(&sources)).to_markdown();
+    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    let report = report(&book, Reauthentication::Sources(&sources)).to_markdown();
     let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -135,8 +135,8 @@ fn reported(sign_in: &str) -> Report {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_book_and_sign_ins().unwrap();
-    report(&book, Reauthentication::By(&sources))
+    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    report(&book, Reauthentication::Sources(&sources))
 }
 
 #[test]
@@ -235,9 +235,9 @@ fn a_limit_that_is_not_met_outranks_not_verified() {
         file: None,
         environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
     }
-    .load_book_and_sign_ins()
+    .load_rulebook_and_sign_ins()
     .unwrap();
-    let loose = report(&book, Reauthentication::By(&[]));
+    let loose = report(&book, Reauthentication::Sources(&[]));
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
     assert_eq!(pci.next().unwrap().standing, "not_met");
@@ -253,10 +253,10 @@ fn the_limits_alone_can_be_checked() {
             "pci-dss".into(),
         )]),
     }
-    .load_book_and_sign_ins()
+    .load_rulebook_and_sign_ins()
     .unwrap();
     let pci = standards::named("pci-dss").unwrap();
-    let seen = report(&book, Reauthentication::By(&sources));
+    let seen = report(&book, Reauthentication::Sources(&sources));
     assert_eq!(seen.failing(pci), [vec![], vec!["default"]]);
     let limits = report(&book, Reauthentication::Ignored);
     assert_eq!(limits.failing(pci), [Vec::<&str>::new(), Vec::new()]);

@@ -20,13 +20,13 @@ pub(super) enum Answer {
     /// Refused: 401, 403 or a redirect.
     Refused(String),
     /// Any other response, or no response.
-    Trouble(String),
+    Error(String),
 }
 
 /// An HTTP client that does not follow redirects and does not store cookies.
-pub(super) struct Visitor(reqwest::Client);
+pub(super) struct ProbeClient(reqwest::Client);
 
-impl Visitor {
+impl ProbeClient {
     /// Builds the client. `address` replaces the DNS lookup of the host of `url`.
     pub(super) fn new(
         ca_file: Option<&Path>,
@@ -85,9 +85,9 @@ impl Visitor {
     ) -> Answer {
         let response = match self.ask(url, Some(cookie), headers).await {
             Ok(response) => response,
-            Err(trouble) => return trouble,
+            Err(error) => return error,
         };
-        match (judged(&response), response.text().await) {
+        match (classify(&response), response.text().await) {
             (Answer::Served(code), Ok(body)) if !body.contains(text) => Answer::Anonymous(code),
             (answer, _) => answer,
         }
@@ -100,8 +100,8 @@ impl Visitor {
         headers: &[(&str, &str)],
     ) -> Answer {
         match self.ask(url, cookie, headers).await {
-            Ok(response) => judged(&response),
-            Err(trouble) => trouble,
+            Ok(response) => classify(&response),
+            Err(error) => error,
         }
     }
 
@@ -122,7 +122,7 @@ impl Visitor {
             request = request.header(*name, *value);
         }
         let answer = request.send().await;
-        answer.map_err(|error| Answer::Trouble(error.without_url().to_string()))
+        answer.map_err(|error| Answer::Error(error.without_url().to_string()))
     }
 }
 
@@ -138,9 +138,9 @@ pub(super) fn target(answer: &Response) -> Option<Url> {
 
 /// Curfew's reason and detail, if the proxy passes these headers on. The detail names a wrong input of a
 /// misconfigured proxy.
-fn why(answer: &Response) -> String {
-    let told = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
-    match told.map(|value| value.and_then(|value| value.to_str().ok())) {
+fn denial_reason(answer: &Response) -> String {
+    let reported = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
+    match reported.map(|value| value.and_then(|value| value.to_str().ok())) {
         [Some(reason), Some(detail)] => format!(" ({reason}: {detail})"),
         [Some(reason), None] => format!(" ({reason})"),
         _ => String::new(),
@@ -148,15 +148,15 @@ fn why(answer: &Response) -> String {
 }
 
 /// Classifies a response.
-pub(super) fn judged(answer: &Response) -> Answer {
+pub(super) fn classify(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
-        (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", why(answer))),
+        (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", denial_reason(answer))),
         (code @ 300..=399, Some(location)) => {
             let location = String::from_utf8_lossy(location.as_bytes());
             Answer::Refused(format!("{code} to {location}"))
         }
         (code @ 200..=299, _) => Answer::Served(code),
-        (code, _) => Answer::Trouble(code.to_string()),
+        (code, _) => Answer::Error(code.to_string()),
     }
 }

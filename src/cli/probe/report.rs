@@ -3,7 +3,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::client::Answer;
-use crate::cli::colour::{BAD, GOOD, painted};
+use crate::cli::colour::{FAILED, PASSED, painted};
 use crate::cli::output::{self, stdout};
 use crate::escape::{html, line};
 
@@ -34,7 +34,7 @@ impl Report {
         }
     }
 
-    pub(super) fn failed(&self) -> usize {
+    pub(super) fn failed_count(&self) -> usize {
         self.checks
             .iter()
             .filter(|check| check.passed == Some(false))
@@ -42,37 +42,37 @@ impl Report {
     }
 
     /// Adds a step that must be refused.
-    pub(super) fn refused(&mut self, name: &str, answer: &Answer) {
-        self.note(name, matches!(answer, Answer::Refused(_)), answer);
+    pub(super) fn expect_refused(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, matches!(answer, Answer::Refused(_)), answer);
     }
 
     /// Adds a step that must be served.
-    pub(super) fn served(&mut self, name: &str, answer: &Answer) {
-        self.note(name, matches!(answer, Answer::Served(_)), answer);
+    pub(super) fn expect_served(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, matches!(answer, Answer::Served(_)), answer);
     }
 
     /// Adds a step that passes with any outcome except the page.
-    pub(super) fn not_served(&mut self, name: &str, answer: &Answer) {
-        self.note(name, !matches!(answer, Answer::Served(_)), answer);
+    pub(super) fn expect_not_served(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, !matches!(answer, Answer::Served(_)), answer);
     }
 
     /// Adds a step that fails only if the page is served without the identity.
-    pub(super) fn not_anonymous(&mut self, name: &str, answer: &Answer) {
-        self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
+    pub(super) fn expect_identity(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
     /// Adds a passed step.
-    pub(super) fn seen(&mut self, name: &str, seen: &str) {
-        self.tell(name, Some(true), seen);
+    pub(super) fn add_passed(&mut self, name: &str, seen: &str) {
+        self.add(name, Some(true), seen);
     }
 
     /// Adds a step that could not be checked; it counts as neither passed nor failed.
-    pub(super) fn unknown(&mut self, name: &str, why: &str) {
-        self.tell(name, None, why);
+    pub(super) fn add_unknown(&mut self, name: &str, why: &str) {
+        self.add(name, None, why);
     }
 
     /// The number of steps that could not be checked.
-    pub(super) fn unknown_checks(&self) -> usize {
+    pub(super) fn unknown_count(&self) -> usize {
         self.checks
             .iter()
             .filter(|check| check.passed.is_none())
@@ -85,21 +85,21 @@ impl Report {
         let _ = writeln!(stdout(), "      {why}");
     }
 
-    fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
+    fn add_answer(&mut self, name: &str, passed: bool, answer: &Answer) {
         let seen = match answer {
             Answer::Served(code) => format!("served, {code}"),
             Answer::Anonymous(code) => format!("served, {code}, without the identity"),
             Answer::Refused(how) => format!("refused, {how}"),
-            Answer::Trouble(what) => what.clone(),
+            Answer::Error(what) => what.clone(),
         };
-        self.tell(name, Some(passed), &seen);
+        self.add(name, Some(passed), &seen);
     }
 
-    fn tell(&mut self, name: &str, passed: Option<bool>, seen: &str) {
+    fn add(&mut self, name: &str, passed: Option<bool>, seen: &str) {
         let seen = line(seen).into_owned();
         let word = match passed {
-            Some(true) => painted(GOOD, "ok   "),
-            Some(false) => painted(BAD, "FAIL "),
+            Some(true) => painted(PASSED, "ok   "),
+            Some(false) => painted(FAILED, "FAIL "),
             None => "?    ".to_owned(),
         };
         let _ = writeln!(anstream::stdout(), "{word} {}: {seen}", line(name));
@@ -132,8 +132,8 @@ impl Report {
              <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}</testsuite>\n",
             html(&self.url),
             self.len(),
-            self.failed(),
-            self.unknown_checks()
+            self.failed_count(),
+            self.unknown_count()
         )
     }
 

@@ -28,7 +28,7 @@ pub struct RawAdmin {
     /// client address is the address of the connection.
     pub proxies: usize,
     /// Groups whose members may use the console after sign-in with a provider of `login.providers`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub groups: TextList<String>,
     /// The public address of the console; with `https://`, its cookie is `Secure`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +79,7 @@ pub struct RawNamedToken {
     /// The SHA-256 hash of the token, in hexadecimal.
     pub hash: String,
     /// The rights of the token: `read`, `revoke`, `create`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub allow: TextList<String>,
 }
 
@@ -160,7 +160,7 @@ pub struct RawKubernetes {
     /// A file with PEM certificates of the CAs to trust for the API server.
     pub ca_file: String,
     /// The accepted audiences of a Kubernetes token.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub audiences: TextList<String>,
     /// How long Curfew caches an answer of the API server.
     #[schemars(with = "shape::Duration")]

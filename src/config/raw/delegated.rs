@@ -34,7 +34,7 @@ pub struct RawService {
     /// The hosts that this service is responsible for; if omitted, all hosts that no other service
     /// names.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub hosts: TextList<String>,
     /// The service's cookie that identifies a session.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,11 +81,11 @@ pub struct RawService {
     pub name_header: Option<String>,
     /// Additional client headers that Curfew forwards to the service.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub forward_headers: TextList<String>,
     /// Response headers that Curfew passes to the backend.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub pass_headers: TextList<String>,
     /// The longest lifetime of the service's sessions after a sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,39 +10,39 @@ use super::text::TextList;
 pub struct RawIdentity {
     /// Sets of header names: `x-session`, `x-auth-request`, `remote`, `x-forwarded`, `kubernetes`,
     /// `impersonate`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub presets: TextList<String>,
     /// Additional headers with the subject.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub user: TextList<String>,
     /// Additional headers with the groups, separated by commas.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub groups: TextList<String>,
     /// Additional headers with the groups; the header repeats for each group.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub group_lines: TextList<String>,
     /// Additional headers with the email address.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub email: TextList<String>,
     /// Additional headers with the display name.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub name: TextList<String>,
     /// Additional headers with the preferred username.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub preferred_username: TextList<String>,
     /// Additional headers with the session ID.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub id: TextList<String>,
     /// Additional headers with the home policy.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub policy: TextList<String>,
 }
 
@@ -52,7 +52,7 @@ pub struct RawIdentity {
 pub struct RawAssertion {
     /// PEM files with private keys; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub key_files: TextList<String>,
     /// The `iss` claim of assertions.
     pub issuer: String,

@@ -37,7 +37,7 @@ pub struct RawIssuer {
     /// The `iss` claim of its tokens.
     pub issuer: String,
     /// Accepted values of `aud`; a token needs one of them.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub audience: TextList<String>,
     /// The address of its JSON Web Key Set; if omitted, OpenID Connect Discovery finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct RawIssuer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
     /// Accepted values of `alg`, the signature algorithm.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub algorithms: TextList<String>,
     /// The required value of `typ`, such as `at+jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct RawIssuer {
     #[schemars(with = "shape::Duration")]
     pub leeway: String,
     /// The claims that identify a session; the first claim that is present is used.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub session_claims: TextList<String>,
     /// The reason why `iat` may replace `auth_time` as the start of a session. Without a reason, tokens without
     /// `auth_time` are rejected.

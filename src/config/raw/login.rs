@@ -46,10 +46,10 @@ pub struct RawProvider {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// The scopes to request, in addition to `openid`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub scopes: TextList<String>,
     /// Accepted values of `alg`, the signature algorithm of ID tokens.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub algorithms: TextList<String>,
     /// Clock-skew leeway.
     #[schemars(with = "shape::Duration")]

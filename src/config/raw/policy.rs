@@ -41,7 +41,7 @@ pub struct RawPolicy {
     pub beyond_max_sessions: Option<String>,
     /// What a session is bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub bind: TextList<String>,
     /// The number of bits of an IPv4 address that must match.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +82,7 @@ pub struct RawRemember {
 #[serde(deny_unknown_fields, default)]
 pub struct RawVariant {
     /// The groups; membership in one of them is enough.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub groups: OneOrMany,
     /// The idle limit.
     #[serde(skip_serializing_if = "Option::is_none")]

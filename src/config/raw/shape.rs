@@ -11,13 +11,13 @@ pub(super) struct Duration;
 pub(super) struct DurationOrOff;
 
 /// A list of strings, or one string.
-pub(super) struct Texts;
+pub(super) struct StringList;
 
 /// A list of admin tokens, or one string with their hashes.
 pub(super) struct AdminTokens;
 
 /// The pattern of a duration: numbers with units.
-const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
+const DURATION_PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
 
 impl JsonSchema for Duration {
     fn inline_schema() -> bool {
@@ -31,7 +31,7 @@ impl JsonSchema for Duration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": format!("^{PATTERN}$"),
+            "pattern": format!("^{DURATION_PATTERN}$"),
             "examples": ["15m", "12h", "1h 30m"],
         })
     }
@@ -50,7 +50,7 @@ impl JsonSchema for DurationOrOff {
         // A bare `off` is `false` in YAML 1.1.
         json_schema!({
             "anyOf": [
-                { "type": "string", "pattern": format!("^(off|{PATTERN})$") },
+                { "type": "string", "pattern": format!("^(off|{DURATION_PATTERN})$") },
                 { "const": false },
             ],
             "examples": ["15m", "off"],
@@ -78,13 +78,13 @@ impl JsonSchema for AdminTokens {
     }
 }
 
-impl JsonSchema for Texts {
+impl JsonSchema for StringList {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Texts".into()
+        "StringList".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -41,13 +41,14 @@ pub(super) fn key_ring(
             return None;
         }
     };
-    let keys: Result<Vec<SigningKey>, KeyError> =
-        uncommented(&lines).map(SigningKey::parse).collect();
+    let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
+        .map(SigningKey::parse)
+        .collect();
     mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
 }
 
 /// The lines of a file without comments (`#`) and empty lines.
-pub(super) fn uncommented(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())

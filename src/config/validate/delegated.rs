@@ -234,14 +234,14 @@ fn cleared_cookie(
 }
 
 /// Whether the service reports when the subject authenticated.
-pub(super) const fn tells_time(raw: &RawService) -> bool {
+pub(super) const fn reports_auth_time(raw: &RawService) -> bool {
     raw.token_header.is_some() || raw.auth_time_header.is_some()
 }
 
 /// The maximum age of the authentication when a session starts. It needs the time of the authentication in the
 /// service's responses.
 pub(super) fn max_age(key: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<MaxAge> {
-    let known = tells_time(raw);
+    let known = reports_auth_time(raw);
     let Some(text) = &raw.max_age else {
         return Some(if known { MaxAge::Idle } else { MaxAge::Any });
     };

@@ -15,7 +15,7 @@ use crate::telemetry::traces::TraceSettings;
 const OFF: &str = "off";
 
 /// Valid types of `Clear-Site-Data` (Clear Site Data specification, section 3.1).
-const SITE_DATA: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
+const SITE_DATA_TYPES: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
 
 pub(super) fn clear_site_data(
     raw: &RawBrowser,
@@ -23,8 +23,8 @@ pub(super) fn clear_site_data(
 ) -> Option<Option<HeaderValue>> {
     let key = "browser.clear_site_data";
     for kind in &raw.clear_site_data.0 {
-        if !SITE_DATA.contains(&&**kind) {
-            let known = SITE_DATA.join(", ");
+        if !SITE_DATA_TYPES.contains(&&**kind) {
+            let known = SITE_DATA_TYPES.join(", ");
             mistakes.note(key, format!("`{kind}` is not one of {known}"));
             return None;
         }

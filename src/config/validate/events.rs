@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use crate::webhook::WebhookSettings;
 
 /// The minimum length of a signing key in bytes (Standard Webhooks).
-const LEAST_KEY: usize = 24;
+const MIN_KEY_BYTES: usize = 24;
 
 /// The webhook for session ends; `Some(None)` if there is none.
 pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option<WebhookSettings>> {
@@ -67,7 +67,7 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
     };
     let text = text.trim();
     let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
-    let bytes = bytes.ok().filter(|bytes| bytes.len() >= LEAST_KEY);
+    let bytes = bytes.ok().filter(|bytes| bytes.len() >= MIN_KEY_BYTES);
     let bytes = bytes.ok_or("must be base64 of at least 24 bytes, as `curfew keygen` makes it");
     mistakes.take(key, bytes).map(Secret::new)
 }

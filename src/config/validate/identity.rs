@@ -22,7 +22,7 @@ struct Preset {
     policy: &'static [&'static str],
 }
 
-const NONE: Preset = Preset {
+const EMPTY_PRESET: Preset = Preset {
     name: "",
     user: "",
     groups: &[],
@@ -42,7 +42,7 @@ const PRESETS: [Preset; 6] = [
         email: &["x-session-email"],
         id: &["x-session-id"],
         policy: &["x-session-policy"],
-        ..NONE
+        ..EMPTY_PRESET
     },
     // The headers of oauth2-proxy with --set-xauthrequest.
     Preset {
@@ -51,7 +51,7 @@ const PRESETS: [Preset; 6] = [
         groups: &["x-auth-request-groups"],
         email: &["x-auth-request-email"],
         preferred_username: &["x-auth-request-preferred-username"],
-        ..NONE
+        ..EMPTY_PRESET
     },
     // The headers of Authelia.
     Preset {
@@ -60,7 +60,7 @@ const PRESETS: [Preset; 6] = [
         groups: &["remote-groups"],
         email: &["remote-email"],
         display_name: &["remote-name"],
-        ..NONE
+        ..EMPTY_PRESET
     },
     // The headers of oauth2-proxy with --pass-user-headers.
     Preset {
@@ -69,14 +69,14 @@ const PRESETS: [Preset; 6] = [
         groups: &["x-forwarded-groups"],
         email: &["x-forwarded-email"],
         preferred_username: &["x-forwarded-preferred-username"],
-        ..NONE
+        ..EMPTY_PRESET
     },
     // The headers that the Kubernetes API server accepts from an authenticating proxy.
     Preset {
         name: "kubernetes",
         user: "x-remote-user",
         group_lines: &["x-remote-group"],
-        ..NONE
+        ..EMPTY_PRESET
     },
     // The headers that the Kubernetes API server accepts from a client with the right to
     // impersonate.
@@ -84,12 +84,12 @@ const PRESETS: [Preset; 6] = [
         name: "impersonate",
         user: "impersonate-user",
         group_lines: &["impersonate-group"],
-        ..NONE
+        ..EMPTY_PRESET
     },
 ];
 
 /// Headers with a meaning in HTTP or for Curfew, which cannot carry identity.
-const TAKEN: [&str; 18] = [
+const RESERVED_HEADERS: [&str; 18] = [
     "authorization",
     "cache-control",
     "connection",
@@ -114,7 +114,7 @@ const TAKEN: [&str; 18] = [
 pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
     let name = HeaderName::try_from(text).ok();
     let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
-    if TAKEN.contains(&name.as_str()) {
+    if RESERVED_HEADERS.contains(&name.as_str()) {
         mistakes.note(key, format!("`{name}` is a reserved header"));
         return None;
     }

@@ -47,14 +47,14 @@ pub(super) fn parse(
             "is off and jwt.cookie is not set: no request could carry a token",
         );
     }
-    let fetching = Fetching {
+    let defaults = FetchDefaults {
         freshness: freshness?,
         timeout: timeout?,
     };
     let issuers: Vec<Option<IssuerConfig>> = raw
         .issuers
         .iter()
-        .map(|(name, raw)| issuer(name, raw, &fetching, policies, mistakes))
+        .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
         .collect();
     let issuers: Vec<IssuerConfig> = issuers.into_iter().collect::<Option<_>>()?;
     for (index, one) in issuers.iter().enumerate() {
@@ -109,7 +109,7 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
 }
 
 /// How keys are fetched, the same for every issuer.
-struct Fetching {
+struct FetchDefaults {
     freshness: Freshness,
     timeout: Duration,
 }
@@ -117,7 +117,7 @@ struct Fetching {
 fn issuer(
     name: &str,
     raw: &RawIssuer,
-    fetching: &Fetching,
+    defaults: &FetchDefaults,
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Option<IssuerConfig> {
@@ -144,7 +144,7 @@ fn issuer(
     let least = Duration::ZERO;
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
-    let keys = keys(name, raw, fetching, mistakes);
+    let keys = keys(name, raw, defaults, mistakes);
     Some(IssuerConfig {
         name: name.to_owned(),
         issuer: Issuer {
@@ -169,7 +169,7 @@ fn issuer(
 fn keys(
     name: &str,
     raw: &RawIssuer,
-    fetching: &Fetching,
+    defaults: &FetchDefaults,
     mistakes: &mut Mistakes,
 ) -> Option<KeysFrom> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
@@ -207,7 +207,7 @@ fn keys(
     Some(KeysFrom::Fetched(FetchSettings {
         location,
         authorities,
-        timeout: fetching.timeout,
-        freshness: fetching.freshness,
+        timeout: defaults.timeout,
+        freshness: defaults.freshness,
     }))
 }

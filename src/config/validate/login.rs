@@ -207,7 +207,7 @@ fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Option<Option
 }
 
 /// With `login.url`, sets the sign-in page to Curfew itself.
-pub(super) fn fill_in(raw: &mut RawConfig, mistakes: &mut Mistakes) {
+pub(super) fn set_sign_in_page(raw: &mut RawConfig, mistakes: &mut Mistakes) {
     let Some(base) = &raw.login.url else {
         return;
     };
@@ -231,7 +231,7 @@ pub(super) fn fill_in(raw: &mut RawConfig, mistakes: &mut Mistakes) {
 }
 
 /// Checks that browsers send the cookie to every host of a return address.
-pub(super) fn fit_together(
+pub(super) fn check_cookie_reach(
     login: &LoginSettings,
     sign_in: &SignInConfig,
     cookie: &CookieConfig,

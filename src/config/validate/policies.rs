@@ -17,7 +17,7 @@ const DEFAULT_IDLE: &str = "15m";
 const DEFAULT_ABSOLUTE: &str = "12h";
 
 /// The shortest limit that can be configured.
-const LEAST: Duration = Duration::from_secs(1);
+const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
     if raw.policies.is_empty() {
@@ -67,7 +67,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     let default_absolute = default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), written);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
-    let absolute = mistakes.duration(&absolute_key, absolute_text, LEAST, LONGEST_LIFE);
+    let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, LONGEST_LIFE);
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
@@ -87,15 +87,15 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         absolute: absolute?,
         max_auth_age: max_auth_age?,
     };
-    limits::in_order(key, &limits, mistakes);
+    limits::reject_unreachable(key, &limits, mistakes);
     let remember = limits::remember(key, raw.remember.as_ref(), &limits, mistakes);
     let variants = limits::variants(key, &raw.variants, &limits, mistakes);
     if let Some(preset) = ceilings
         && raw.deviation_reason.is_none()
     {
-        limits::within(key, &preset, &limits, mistakes);
+        limits::check_preset(key, &preset, &limits, mistakes);
         if let Some(Some(remember)) = &remember {
-            limits::within(&format!("{key}.remember"), &preset, remember, mistakes);
+            limits::check_preset(&format!("{key}.remember"), &preset, remember, mistakes);
         }
     }
     let variants = variants?;
@@ -140,19 +140,19 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
     let idle = raw
         .idle
         .get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
-    let idle = mistakes.duration("admin.console.idle", idle, LEAST, DAY);
+    let idle = mistakes.duration("admin.console.idle", idle, MIN_LIMIT, DAY);
     let absolute = raw.absolute.get_or_insert_with(|| written(usual.absolute));
-    let absolute = mistakes.duration("admin.console.absolute", absolute, LEAST, DAY * 30);
+    let absolute = mistakes.duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
     let limits = Limits {
         idle: Some(idle?),
         absolute: absolute?,
         max_auth_age: None,
     };
-    limits::in_order(KEY, &limits, mistakes);
+    limits::reject_unreachable(KEY, &limits, mistakes);
     if let Some(preset) = ceilings
         && raw.deviation_reason.is_none()
     {
-        limits::within(KEY, &preset, &limits, mistakes);
+        limits::check_preset(KEY, &preset, &limits, mistakes);
     }
     preset.map(|_| limits)
 }
@@ -198,13 +198,17 @@ fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<
         *text = "off".to_owned();
         return Some(None);
     }
-    mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some)
+    mistakes
+        .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+        .map(Some)
 }
 
 /// An optional limit; `Some(None)` if it is not set.
 fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     match text {
-        Some(text) => mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some),
+        Some(text) => mistakes
+            .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+            .map(Some),
         None => Some(None),
     }
 }
@@ -234,7 +238,7 @@ fn on_store_failure(
                 .store_failure_grace
                 .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
             let key = format!("{key}.store_failure_grace");
-            let grace = mistakes.duration(&key, text, LEAST, DAY)?;
+            let grace = mistakes.duration(&key, text, MIN_LIMIT, DAY)?;
             Some(OnStoreFailure::Known { grace })
         }
         _ => {

@@ -63,11 +63,11 @@ fn rule(
     cors_preflight: Option<Access>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Rule>> {
-    let hosts = each(key, "host", &raw.host, mistakes, HostPattern::parse);
-    let methods = each(key, "method", &raw.method, mistakes, method);
-    let contracts = each(key, "contract", &raw.contract, mistakes, contract);
+    let hosts = parse_each(key, "host", &raw.host, mistakes, HostPattern::parse);
+    let methods = parse_each(key, "method", &raw.method, mistakes, method);
+    let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
     let paths = paths(key, raw, mistakes);
-    let pollers = each(key, "pollers", &raw.pollers, mistakes, |name| {
+    let pollers = parse_each(key, "pollers", &raw.pollers, mistakes, |name| {
         pollers::named(name).ok_or_else(|| {
             let names: Vec<&str> = pollers::ALL.iter().map(|poller| poller.name).collect();
             format!("is not a known application: {}", names.join(", "))
@@ -136,7 +136,7 @@ fn root(paths: &[PathPattern]) -> Option<String> {
 }
 
 /// Parses every item of a list; adds a mistake for each invalid item.
-fn each<T, E: Display>(
+fn parse_each<T, E: Display>(
     key: &str,
     name: &str,
     list: &OneOrMany,
@@ -182,15 +182,15 @@ fn contract(name: &str) -> Result<Contract, String> {
 }
 
 fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Option<Vec<PathPattern>> {
-    let exact = each(key, "path", &raw.path, mistakes, PathPattern::exact);
-    let prefix = each(
+    let exact = parse_each(key, "path", &raw.path, mistakes, PathPattern::exact);
+    let prefix = parse_each(
         key,
         "path_prefix",
         &raw.path_prefix,
         mistakes,
         PathPattern::prefix,
     );
-    let globs = each(
+    let globs = parse_each(
         key,
         "path_glob",
         &raw.path_glob,

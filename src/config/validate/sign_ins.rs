@@ -34,7 +34,7 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<Sign
         let key = format!("delegated.services.{name}");
         let max_age = delegated::max_age(&format!("{key}.max_age"), service, mistakes)?;
         sources.push(SignInSource {
-            authentication: match delegated::tells_time(service) {
+            authentication: match delegated::reports_auth_time(service) {
                 true => Authentication::Dated {
                     max_age,
                     asked_by_curfew: false,

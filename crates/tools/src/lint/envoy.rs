@@ -3,16 +3,16 @@
 use super::yaml::Node;
 use super::{Findings, time};
 
-const CLOSED: &str = "remove it, so that a request that cannot be checked is refused";
+const FAIL_CLOSED_REMEDY: &str = "remove it, so that a request that cannot be checked is refused";
 
 /// Checks a document. Returns whether it is for Envoy.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut known = false;
     document.walk(&mut |key, line, node| match key {
         "failure_mode_allow" | "failureModeAllow" | "failOpen" => {
             known = true;
             if node.is("true") {
-                findings.fail_open(line, key, CLOSED);
+                findings.fail_open(line, key, FAIL_CLOSED_REMEDY);
             }
         }
         "status_on_error" | "statusOnError" => {

@@ -5,11 +5,11 @@ use super::{Findings, time};
 
 const NGINX: &str = "nginx.ingress.kubernetes.io/";
 const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
-const ANNOTATE: &str =
+const ANNOTATE_REMEDY: &str =
     "annotate it with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
 
 /// Checks a document. Returns whether it is a manifest.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
         return false;
     };
@@ -18,7 +18,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         "IngressRoute" => ingress_route(document, findings),
         "List" => {
             for item in document.get("items").map_or(&[][..], Node::items) {
-                look(item, findings);
+                check(item, findings);
             }
         }
         _ => {}
@@ -40,7 +40,7 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
     };
     let name = document.at(&["metadata", "name"]).and_then(Node::text);
     let what = format!("the Ingress `{}`", name.unwrap_or("without a name"));
-    if !is_open(document) {
+    if !needs_no_session(document) {
         if class.is_some_and(|class| class.contains("nginx")) || has(NGINX) {
             nginx_ingress(document, annotations, line, &what, findings);
         } else if class.is_some_and(|class| class.contains("traefik")) || has(TRAEFIK) {
@@ -48,14 +48,14 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
             if annotations.get(&middlewares).is_none() {
                 let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
                               deploy/traefik/kubernetes.yaml does";
-                unguarded(document, line, &what, remedy, findings);
+                unprotected(document, line, &what, remedy, findings);
             }
         }
     }
 }
 
 /// The hosts of a protected Ingress.
-pub(super) fn guarded_hosts(document: &Node) -> Vec<String> {
+pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
     let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
     let asks = ["auth-url", "router.middlewares"];
@@ -79,9 +79,11 @@ fn hosts(document: &Node) -> Vec<String> {
 
 /// Reports an unprotected Ingress: an error, or a notice if another Ingress protects the same
 /// hosts.
-fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
+fn unprotected(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
     let hosts = hosts(document);
-    let beside = hosts.iter().all(|host| findings.guarded.contains(host));
+    let beside = hosts
+        .iter()
+        .all(|host| findings.protected_hosts.contains(host));
     if beside && !hosts.is_empty() {
         findings.public(line, what);
     } else {
@@ -91,7 +93,7 @@ fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &
 
 /// Whether an Ingress has only paths that need no session: Curfew's own paths, or the paths of
 /// oauth2-proxy.
-fn is_open(document: &Node) -> bool {
+fn needs_no_session(document: &Node) -> bool {
     let mut paths = Vec::new();
     document.walk(&mut |key, _, node| {
         if key == "path" {
@@ -116,7 +118,7 @@ fn nginx_ingress(
         found.and_then(|(_, line, node)| Some((line, node.text()?)))
     };
     if find("auth-url").is_none() {
-        unguarded(document, line, what, ANNOTATE, findings);
+        unprotected(document, line, what, ANNOTATE_REMEDY, findings);
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
@@ -160,7 +162,7 @@ fn nginx_ingress(
     if let Some((line, codes)) = find("custom-http-errors") {
         let codes: Vec<&str> = codes.split(',').map(str::trim).collect();
         if codes.contains(&"401") || codes.contains(&"403") {
-            swallowed(line, findings);
+            replaced_denial(line, findings);
         }
     }
     for name in ["configuration-snippet", "server-snippet", "auth-snippet"] {
@@ -187,7 +189,7 @@ fn nginx_ingress(
 }
 
 /// Reports that another page replaces Curfew's denial.
-fn swallowed(line: usize, findings: &mut Findings) {
+fn replaced_denial(line: usize, findings: &mut Findings) {
     let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
                    reason and the redirect to the sign-in page";
     let remedy = "remove 401 and 403 from custom-http-errors";
@@ -198,13 +200,13 @@ fn ingress_route(document: &Node, findings: &mut Findings) {
     let routes = document
         .at(&["spec", "routes"])
         .map_or(&[][..], Node::items);
-    let is_guarded = |route: &Node| {
+    let is_protected = |route: &Node| {
         route
             .get("middlewares")
             .is_some_and(|it| !it.items().is_empty())
     };
-    let any = routes.iter().any(is_guarded);
-    for route in routes.iter().filter(|route| !is_guarded(route)) {
+    let any = routes.iter().any(is_protected);
+    for route in routes.iter().filter(|route| !is_protected(route)) {
         let matches = route.get("match").and_then(Node::text).unwrap_or_default();
         if matches.contains("/.curfew/") {
             continue;

@@ -26,7 +26,7 @@ impl Directive {
 }
 
 /// Whether the text is an NGINX configuration.
-pub(super) fn is_one(text: &str) -> bool {
+pub(super) fn is_config(text: &str) -> bool {
     let starts = |line: &str| {
         let line = line.trim_start();
         let names = ["server", "location", "http", "upstream"];
@@ -36,12 +36,12 @@ pub(super) fn is_one(text: &str) -> bool {
     text.lines().any(starts)
 }
 
-pub(super) fn look(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
+pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
     let root = parse(text)?;
     let mut servers = Vec::new();
     collect(&root, None, &mut servers);
-    for (server, asked) in servers {
-        look_at_server(server, asked, findings);
+    for (server, auth_request) in servers {
+        check_server(server, auth_request, findings);
     }
     Ok(())
 }
@@ -49,54 +49,58 @@ pub(super) fn look(text: &str, findings: &mut Findings) -> Result<(), Unreadable
 /// Collects the servers, each with the `auth_request` that it inherits.
 fn collect<'a>(
     block: &'a Directive,
-    asked: Option<&'a str>,
+    auth_request: Option<&'a str>,
     servers: &mut Vec<(&'a Directive, Option<&'a str>)>,
 ) {
-    let asked = asked_in(block).or(asked);
+    let auth_request = auth_request_of(block).or(auth_request);
     for directive in &block.block {
         match directive.name() {
-            "server" if !directive.block.is_empty() => servers.push((directive, asked)),
-            "http" => collect(directive, asked, servers),
+            "server" if !directive.block.is_empty() => servers.push((directive, auth_request)),
+            "http" => collect(directive, auth_request, servers),
             _ => {}
         }
     }
 }
 
 /// The `auth_request` URI that a block sets.
-fn asked_in(block: &Directive) -> Option<&str> {
+fn auth_request_of(block: &Directive) -> Option<&str> {
     block.find("auth_request").map(|it| it.argument(0))
 }
 
 /// A location, and the `auth_request` URI that applies to it.
-struct Place<'a> {
+struct ProxiedLocation<'a> {
     location: &'a Directive,
-    asked: Option<&'a str>,
+    auth_request: Option<&'a str>,
 }
 
-fn look_at_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
-    let asked = asked_in(server).or(outside);
-    let mut places = Vec::new();
-    locations(server, asked, &mut places);
-    let targets: Vec<&str> = places
+fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
+    let auth_request = auth_request_of(server).or(outside);
+    let mut locations_found = Vec::new();
+    locations(server, auth_request, &mut locations_found);
+    let targets: Vec<&str> = locations_found
         .iter()
-        .filter_map(|it| it.asked)
+        .filter_map(|it| it.auth_request)
         .filter(|it| *it != "off")
         .collect();
-    let is_asked = |place: &Place<'_>| place.asked.is_some_and(|it| it != "off");
+    let is_protected =
+        |found: &ProxiedLocation<'_>| found.auth_request.is_some_and(|it| it != "off");
     let path = |location: &Directive| location.words.last().cloned().unwrap_or_default();
-    let any = places.iter().any(is_asked);
-    for place in &places {
-        let (location, path) = (place.location, path(place.location));
+    let any = locations_found.iter().any(is_protected);
+    for found in &locations_found {
+        let (location, path) = (found.location, path(found.location));
         if targets.contains(&&*path) {
-            check(location, findings);
+            auth_location(location, findings);
             continue;
         }
         if location.find("internal").is_some() {
             continue;
         }
-        if is_asked(place) {
-            guarded(server, location, findings);
-        } else if !path.starts_with("/.curfew/") && !path.starts_with('@') && hands_on(location) {
+        if is_protected(found) {
+            protected_location(server, location, findings);
+        } else if !path.starts_with("/.curfew/")
+            && !path.starts_with('@')
+            && proxies_requests(location)
+        {
             let what = format!("location {path}");
             if any {
                 findings.public(location.line, &what);
@@ -106,25 +110,32 @@ fn look_at_server(server: &Directive, outside: Option<&str>, findings: &mut Find
             }
         }
     }
-    fall_backs(server, &places, findings);
+    error_pages(server, &locations_found, findings);
 }
 
-fn locations<'a>(block: &'a Directive, asked: Option<&'a str>, places: &mut Vec<Place<'a>>) {
+fn locations<'a>(
+    block: &'a Directive,
+    auth_request: Option<&'a str>,
+    locations_found: &mut Vec<ProxiedLocation<'a>>,
+) {
     for location in block.block.iter().filter(|it| it.name() == "location") {
-        let asked = asked_in(location).or(asked);
-        places.push(Place { location, asked });
-        locations(location, asked, places);
+        let auth_request = auth_request_of(location).or(auth_request);
+        locations_found.push(ProxiedLocation {
+            location,
+            auth_request,
+        });
+        locations(location, auth_request, locations_found);
     }
 }
 
-fn hands_on(location: &Directive) -> bool {
+fn proxies_requests(location: &Directive) -> bool {
     let mut block = location.block.iter();
     // Requests to Curfew itself need no check.
     block.any(|it| it.name().ends_with("_pass") && !it.argument(0).contains("curfew"))
 }
 
 /// Checks the location that calls Curfew.
-fn check(location: &Directive, findings: &mut Findings) {
+fn auth_location(location: &Directive, findings: &mut Findings) {
     if let Some(cache) = location.find("proxy_cache")
         && cache.argument(0) != "off"
     {
@@ -150,11 +161,11 @@ fn check(location: &Directive, findings: &mut Findings) {
             findings.error(location.line, "forgeable-original", message, remedy);
         }
     }
-    inputs(location, findings);
+    check_inputs(location, findings);
 }
 
 /// Checks that the check gets the values that NGINX routes with, and no header of the client.
-fn inputs(location: &Directive, findings: &mut Findings) {
+fn check_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let own = location.block.iter();
         own.filter(|it| it.name() == "proxy_set_header")
@@ -181,7 +192,7 @@ fn inputs(location: &Directive, findings: &mut Findings) {
 }
 
 /// Checks a location that Curfew protects.
-fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
+fn protected_location(server: &Directive, location: &Directive, findings: &mut Findings) {
     let read = location
         .find("proxy_read_timeout")
         .or(server.find("proxy_read_timeout"));
@@ -215,8 +226,12 @@ fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
 }
 
 /// Checks `error_page` directives that serve the application instead of an error.
-fn fall_backs(server: &Directive, places: &[Place<'_>], findings: &mut Findings) {
-    let all = places.iter().map(|it| it.location).chain([server]);
+fn error_pages(
+    server: &Directive,
+    locations_found: &[ProxiedLocation<'_>],
+    findings: &mut Findings,
+) {
+    let all = locations_found.iter().map(|it| it.location).chain([server]);
     let pages = all.flat_map(|it| it.block.iter().filter(|it| it.name() == "error_page"));
     for page in pages {
         let mut codes = page
@@ -237,10 +252,11 @@ fn fall_backs(server: &Directive, places: &[Place<'_>], findings: &mut Findings)
             continue;
         }
         let target = page.words.last().map_or("", String::as_str);
-        let mut places = places.iter();
+        let mut locations_found = locations_found.iter();
         let to_application = target.starts_with('@')
-            && places.any(|it| {
-                it.location.words.last().is_some_and(|it| it == target) && hands_on(it.location)
+            && locations_found.any(|it| {
+                it.location.words.last().is_some_and(|it| it == target)
+                    && proxies_requests(it.location)
             });
         if to_application {
             let remedy = "let the named location answer itself, as @refused in deploy/nginx/curfew.conf does";

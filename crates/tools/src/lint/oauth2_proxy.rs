@@ -3,7 +3,7 @@
 use super::{Findings, time};
 
 /// Whether the text is an oauth2-proxy configuration file.
-pub(super) fn is_one(text: &str) -> bool {
+pub(super) fn is_config(text: &str) -> bool {
     settings(text)
         .any(|(_, name, _)| matches!(name, "cookie_expire" | "cookie_secret" | "oidc_issuer_url"))
 }
@@ -15,12 +15,12 @@ pub(super) fn has_flags(text: &str) -> bool {
         || text.contains("--session-store-type")
 }
 
-pub(super) fn look(text: &str, findings: &mut Findings) {
+pub(super) fn check(text: &str, findings: &mut Findings) {
     let all: Vec<(usize, String, &str)> = settings(text)
         .map(|(line, name, value)| (line, name.replace('_', "-"), value))
         .chain(flags(text))
         .collect();
-    look_at_question(&all, findings);
+    check_prompt(&all, findings);
     for (line, name, value) in &all {
         match &**name {
             "cookie-expire" => {
@@ -52,7 +52,7 @@ pub(super) fn look(text: &str, findings: &mut Findings) {
 
 /// Checks that each sign-in asks the provider to authenticate the person. With alpha configuration, this
 /// setting is in another file.
-fn look_at_question(all: &[(usize, String, &str)], findings: &mut Findings) {
+fn check_prompt(all: &[(usize, String, &str)], findings: &mut Findings) {
     let given = |wanted: &str| all.iter().find(|(_, name, _)| name == wanted);
     let prompt = given("prompt");
     let asks = prompt.is_some_and(|(_, _, value)| value.split(' ').any(|word| word == "login"));

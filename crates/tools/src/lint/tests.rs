@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: LintLimits = LintLimits {
     idle: Some(Duration::from_secs(900)),
     absolute: Duration::from_secs(12 * 3600),
     touch_interval: Duration::from_secs(15),
@@ -193,7 +193,7 @@ fn aliases_are_followed_up_to_a_limit() {
 
 #[test]
 fn without_an_idle_limit_streams_are_not_reported() {
-    let free = Limits {
+    let free = LintLimits {
         idle: None,
         ..LIMITS
     };

@@ -3,11 +3,11 @@
 use super::Findings;
 use super::yaml::Node;
 
-const REMEDY: &str = "remove it: Traefik sets these headers itself. If another proxy is in front, list it in \
+const TRUST_HEADER_REMEDY: &str = "remove it: Traefik sets these headers itself. If another proxy is in front, list it in \
                       forwardedHeaders.trustedIPs of the entry point";
 
 /// Checks a document. Returns whether it is for Traefik.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut known = false;
     document.walk(&mut |key, line, node| match key {
         "forwardAuth" => {
@@ -17,7 +17,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         "forwardedHeaders" => {
             known = true;
             if node.get("insecure").is_some_and(|it| it.is("true")) {
-                findings.trusts_client(line, "forwardedHeaders.insecure", REMEDY);
+                findings.trusts_client(line, "forwardedHeaders.insecure", TRUST_HEADER_REMEDY);
             }
         }
         "entryPoints" => known = true,
@@ -31,7 +31,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             known = true;
             let label = label.to_ascii_lowercase();
             if label.ends_with(".forwardauth.trustforwardheader") && node.is("true") {
-                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
         _ => {}
@@ -46,7 +46,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         if label.starts_with("traefik.http.") {
             known = true;
             if label.ends_with(".forwardauth.trustforwardheader=true") {
-                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
     });
@@ -85,7 +85,7 @@ fn middleware(line: usize, node: &Node, findings: &mut Findings) {
     if let Some(trust) = node.get("trustForwardHeader")
         && trust.is("true")
     {
-        findings.trusts_client(trust.line, "trustForwardHeader", REMEDY);
+        findings.trusts_client(trust.line, "trustForwardHeader", TRUST_HEADER_REMEDY);
     }
     if let Some(passed) = node.get("authRequestHeaders") {
         let names = || passed.items().iter().filter_map(Node::text);
@@ -123,14 +123,14 @@ fn file(document: &Node, routers: &Node, findings: &mut Findings) {
         // A middleware that is defined elsewhere may call Curfew.
         own.is_none_or(|own| own.get("forwardAuth").is_some())
     };
-    let is_guarded = |router: &Node| {
+    let is_protected = |router: &Node| {
         let names = router.get("middlewares").map_or(&[][..], Node::items);
         names.iter().filter_map(Node::text).any(asks)
     };
-    let any = routers.entries().any(|(.., router)| is_guarded(router));
+    let any = routers.entries().any(|(.., router)| is_protected(router));
     for (name, line, router) in routers.entries() {
         let rule = router.get("rule").and_then(Node::text).unwrap_or_default();
-        if is_guarded(router) || rule.contains("/.curfew/") {
+        if is_protected(router) || rule.contains("/.curfew/") {
             continue;
         }
         let what = format!("the router `{name}`");

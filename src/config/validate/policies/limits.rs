@@ -7,7 +7,7 @@ use crate::policy::{Preset, Variant};
 use crate::session::Limits;
 
 /// Rejects limits that can never be reached.
-pub(super) fn in_order(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
+pub(super) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
     let absolute = written(limits.absolute);
     if limits.idle.is_some_and(|idle| idle > limits.absolute) {
         mistakes.note(
@@ -24,7 +24,7 @@ pub(super) fn in_order(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
 }
 
 /// Rejects limits above the preset.
-pub(super) fn within(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
+pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
     let name = preset.name;
     let hint = "shorten it, or give the reason in deviation_reason";
     if !preset.allows_idle(limits) {
@@ -84,7 +84,7 @@ pub(super) fn remember(
         absolute: absolute?,
         max_auth_age: usual.max_auth_age,
     };
-    in_order(&key, &limits, mistakes);
+    reject_unreachable(&key, &limits, mistakes);
     let shorter = |limit: Option<Duration>, usual: Option<Duration>| match (limit, usual) {
         (Some(limit), Some(usual)) => limit < usual,
         (Some(_), None) => true,

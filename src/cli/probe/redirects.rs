@@ -12,15 +12,15 @@ use http::header::SET_COOKIE;
 use reqwest::Response;
 use url::Url;
 
-use super::client::{Answer, Visitor, judged, target};
+use super::client::{Answer, ProbeClient, classify, target};
 use super::report::Report;
 use crate::secret::Secret;
 
 /// A sign-in has fewer redirects than this.
 const MAX_REDIRECTS: usize = 20;
-const REQUEST: &str =
+const REQUEST_STEP: &str =
     "after the idle limit, the identity provider is asked to authenticate the person again";
-const RETURN: &str = "after the idle limit, the identity provider's session gives no access";
+const RETURN_STEP: &str = "after the idle limit, the identity provider's session gives no access";
 
 /// A browser's session at the identity provider.
 pub(super) struct ProviderSession {
@@ -32,9 +32,9 @@ pub(super) struct ProviderSession {
 
 /// A cookie jar: cookies by host or domain, sent only there.
 #[derive(Default)]
-struct Jar(BTreeMap<(String, String), String>);
+struct CookieJar(BTreeMap<(String, String), String>);
 
-impl Jar {
+impl CookieJar {
     fn add(&mut self, url: &Url, line: &str) {
         for pair in line.split(';') {
             if let Some((name, value)) = pair.split_once('=') {
@@ -49,7 +49,7 @@ impl Jar {
     }
 
     /// Stores the cookies that a response sets.
-    fn keep(&mut self, response: &Response) {
+    fn store(&mut self, response: &Response) {
         for line in response.headers().get_all(SET_COOKIE) {
             let Some(cookie) = line.to_str().ok().and_then(|line| Cookie::parse(line).ok()) else {
                 continue;
@@ -96,15 +96,15 @@ enum End {
 }
 
 /// Follows the redirects from the denial of an ended session, with a browser's cookies, and reports the result.
-pub(super) async fn look(
-    visitor: &Visitor,
+pub(super) async fn check(
+    client: &ProbeClient,
     page: &Url,
     session: &Secret<String>,
     provider: Option<&ProviderSession>,
     idle: Duration,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut jar = Jar::default();
+    let mut jar = CookieJar::default();
     jar.add(page, session.expose());
     if let Some(provider) = provider {
         if provider.url.host_str().is_none() {
@@ -113,34 +113,34 @@ pub(super) async fn look(
         jar.add(&provider.url, provider.cookie.expose());
     }
     let mut asked = None;
-    let end = follow(visitor, page, &mut jar, provider.is_some(), &mut asked).await;
+    let end = follow(client, page, &mut jar, provider.is_some(), &mut asked).await;
     if let Some(request) = &asked {
-        told_to_ask(request, idle, report);
+        report_authorization_request(request, idle, report);
     }
     match end {
-        End::Page(answer) => report.not_served(RETURN, &answer),
+        End::Page(answer) => report.expect_not_served(RETURN_STEP, &answer),
         End::Elsewhere(url, code) if provider.is_some() => {
-            let seen = format!("the redirects end at another page, {code} {}", bare(&url));
-            report.not_served(RETURN, &Answer::Refused(seen));
+            let seen = format!("the redirects end at another page, {code} {}", without_query(&url));
+            report.expect_not_served(RETURN_STEP, &Answer::Refused(seen));
         }
-        End::Request(url) => report.unknown(
-            RETURN,
+        End::Request(url) => report.add_unknown(
+            RETURN_STEP,
             &format!(
                 "not checked: whether {} asks for credentials; give --provider and --provider-cookie",
                 url.origin().ascii_serialization()
             ),
         ),
         End::Elsewhere(url, code) => {
-            let seen = format!("not checked: the redirects end at another page, {code} {}", bare(&url));
-            report.unknown(RETURN, &seen);
+            let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
+            report.add_unknown(RETURN_STEP, &seen);
         }
-        End::Nowhere(why) => report.unknown(RETURN, &format!("not checked: {why}")),
+        End::Nowhere(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
     }
     Ok(())
 }
 
 /// Reports whether an authorization request makes the provider authenticate the person again.
-fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
+fn report_authorization_request(request: &Url, idle: Duration, report: &mut Report) {
     let origin = request.origin().ascii_serialization();
     let value = |wanted: &str| {
         let mut pairs = request.query_pairs();
@@ -150,10 +150,10 @@ fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
     let max_age = value("max_age").and_then(|age| age.parse().ok());
     let max_age = max_age.filter(|age: &u64| *age <= idle.as_secs());
     match (prompt, max_age) {
-        (Some(_), _) => report.seen(REQUEST, &format!("prompt=login, for {origin}")),
-        (None, Some(age)) => report.seen(REQUEST, &format!("max_age={age}, for {origin}")),
-        (None, None) => report.unknown(
-            REQUEST,
+        (Some(_), _) => report.add_passed(REQUEST_STEP, &format!("prompt=login, for {origin}")),
+        (None, Some(age)) => report.add_passed(REQUEST_STEP, &format!("max_age={age}, for {origin}")),
+        (None, None) => report.add_unknown(
+            REQUEST_STEP,
             &format!(
                 "it is not: the request to {origin} has neither prompt=login nor max_age within the idle limit"
             ),
@@ -161,26 +161,26 @@ fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
     }
 }
 
-/// Follows redirects from the denial of `page`. Without `past_it`, stops at the request to the identity provider.
+/// Follows redirects from the denial of `page`. Without `past_provider`, stops at the request to the identity provider.
 async fn follow(
-    visitor: &Visitor,
+    client: &ProbeClient,
     page: &Url,
-    jar: &mut Jar,
-    past_it: bool,
+    jar: &mut CookieJar,
+    past_provider: bool,
     asked: &mut Option<Url>,
 ) -> End {
     let mut url = page.clone();
     for step in 0..MAX_REDIRECTS {
-        let response = match visitor.ask(&url, Some(&jar.line(&url)), &[]).await {
+        let response = match client.ask(&url, Some(&jar.line(&url)), &[]).await {
             Ok(response) => response,
-            Err(Answer::Trouble(why)) => return End::Nowhere(why),
+            Err(Answer::Error(why)) => return End::Nowhere(why),
             Err(answer) => return End::Page(answer),
         };
-        jar.keep(&response);
+        jar.store(&response);
         let back = step > 0 && url.origin() == page.origin() && url.path() == page.path();
         let next = target(&response);
         if back {
-            return End::Page(judged(&response));
+            return End::Page(classify(&response));
         }
         let Some(next) = next else {
             let code = response.status().as_u16();
@@ -196,7 +196,7 @@ async fn follow(
         }
         if asked.is_none() && is_authorization(&next) {
             *asked = Some(next.clone());
-            if !past_it {
+            if !past_provider {
                 return End::Request(next);
             }
         }
@@ -212,6 +212,6 @@ fn is_authorization(url: &Url) -> bool {
 }
 
 /// A URL without its query, which can hold secrets.
-fn bare(url: &Url) -> String {
+fn without_query(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
