@@ -129,21 +129,21 @@ pub(super) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
             report.len()
         );
     }
-    let well = if args.down {
+    let result = if args.down {
         "no request is served without a check here"
     } else {
         "sessions end on time here"
     };
-    let well = match report.unknown_count() > 0 {
-        true => format!("{well}; steps marked ? were not checked"),
-        false => well.to_owned(),
+    let result = match report.unknown_count() > 0 {
+        true => format!("{result}; steps marked ? were not checked"),
+        false => result.to_owned(),
     };
-    writeln!(stdout(), "{well}")?;
+    writeln!(stdout(), "{result}")?;
     Ok(())
 }
 
 /// A session to probe with.
-struct Probed {
+struct ProbeSession {
     cookie: Secret<String>,
     /// The session ID, if the admin API started the session.
     id: Option<String>,
@@ -264,7 +264,7 @@ async fn identity(
     client: &ProbeClient,
     args: &ProbeArgs,
     text: &str,
-    session: &Probed,
+    session: &ProbeSession,
     report: &mut Report,
 ) {
     let answer = client.shown(&args.url, &session.cookie, &[], text).await;
@@ -306,12 +306,12 @@ async fn session_to_probe(
     args: &ProbeArgs,
     client: &ProbeClient,
     api: Option<&AdminApi>,
-) -> anyhow::Result<Probed> {
+) -> anyhow::Result<ProbeSession> {
     if let (Some(url), Some(idle)) = (&args.sign_in, args.idle) {
         let form = args.form.as_ref().context(
             "CURFEW_PROBE_FORM is needed with --sign-in: the form fields, such as user=alice&password=…",
         )?;
-        return Ok(Probed {
+        return Ok(ProbeSession {
             cookie: client.sign_in(url, form).await?,
             id: None,
             idle,
@@ -321,7 +321,7 @@ async fn session_to_probe(
         if !cookie.contains('=') {
             bail!("--cookie: must be like session=VALUE");
         }
-        return Ok(Probed {
+        return Ok(ProbeSession {
             cookie: Secret::new(cookie.clone()),
             id: None,
             idle,
@@ -344,7 +344,7 @@ async fn session_to_probe(
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
     let reported = created["session"]["idle_remaining"].as_u64();
     let reported = reported.map(Duration::from_secs);
-    Ok(Probed {
+    Ok(ProbeSession {
         cookie: Secret::new(cookie),
         id: Some(text(&created["session"]["id"])),
         idle: args

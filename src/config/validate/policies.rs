@@ -59,12 +59,13 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     );
     let ceilings = preset.flatten();
     let default_idle = ceilings.and_then(|preset| preset.idle);
-    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), written);
+    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), format_limit);
     let idle_text = raw.idle.get_or_insert(default_idle);
     let idle_key = format!("{key}.idle");
     let idle = idle_or_off(&idle_key, idle_text, mistakes);
     let default_absolute = ceilings.map(|preset| preset.absolute);
-    let default_absolute = default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), written);
+    let default_absolute =
+        default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
     let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, LONGEST_LIFE);
@@ -139,9 +140,11 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
     let usual = usual.strictest(ceiling);
     let idle = raw
         .idle
-        .get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
+        .get_or_insert_with(|| usual.idle.map_or_else(String::new, format_limit));
     let idle = mistakes.duration("admin.console.idle", idle, MIN_LIMIT, DAY);
-    let absolute = raw.absolute.get_or_insert_with(|| written(usual.absolute));
+    let absolute = raw
+        .absolute
+        .get_or_insert_with(|| format_limit(usual.absolute));
     let absolute = mistakes.duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
     let limits = Limits {
         idle: Some(idle?),
@@ -158,7 +161,7 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
 }
 
 /// A limit as configuration text.
-fn written(limit: Duration) -> String {
+fn format_limit(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{idle_or_off, optional, written};
+use super::{format_limit, idle_or_off, optional};
 use crate::config::raw::{RawRemember, RawVariant};
 use crate::config::validate::Mistakes;
 use crate::policy::{Preset, Variant};
@@ -8,7 +8,7 @@ use crate::session::Limits;
 
 /// Rejects limits that can never be reached.
 pub(super) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
-    let absolute = written(limits.absolute);
+    let absolute = format_limit(limits.absolute);
     if limits.idle.is_some_and(|idle| idle > limits.absolute) {
         mistakes.note(
             format!("{key}.idle"),
@@ -28,7 +28,7 @@ pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes
     let name = preset.name;
     let hint = "shorten it, or give the reason in deviation_reason";
     if !preset.allows_idle(limits) {
-        let ceiling = preset.idle.map_or_else(String::new, written);
+        let ceiling = preset.idle.map_or_else(String::new, format_limit);
         mistakes.note(
             format!("{key}.idle"),
             format!(
@@ -38,7 +38,7 @@ pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes
         );
     }
     if !preset.allows_absolute(limits) {
-        let ceiling = written(preset.absolute);
+        let ceiling = format_limit(preset.absolute);
         mistakes.note(
             format!("{key}.absolute"),
             format!(
@@ -91,14 +91,14 @@ pub(super) fn remember(
         (None, _) => false,
     };
     if shorter(limits.idle, usual.idle) {
-        let usual = usual.idle.map_or_else(|| "off".to_owned(), written);
+        let usual = usual.idle.map_or_else(|| "off".to_owned(), format_limit);
         mistakes.note(
             idle_key,
             format!("must not be shorter than the policy's own limit ({usual})"),
         );
     }
     if limits.absolute < usual.absolute {
-        let usual = written(usual.absolute);
+        let usual = format_limit(usual.absolute);
         mistakes.note(
             absolute_key,
             format!("must not be shorter than the policy's own limit ({usual})"),
@@ -148,7 +148,7 @@ fn variant(
         if let (Some(limit), Some(usual)) = (limit, usual)
             && limit >= usual
         {
-            let usual = written(usual);
+            let usual = format_limit(usual);
             mistakes.note(
                 key,
                 format!("must be shorter than {policy}.{name} ({usual}): a variant only tightens"),
