@@ -32,7 +32,7 @@ pub struct Loaded {
 /// # Errors
 /// [`ConfigError`] with every mistake: its origin, key and value.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
-    Tree::read(file, environment)?.load()
+    MergedConfig::read(file, environment)?.load()
 }
 
 /// Parses YAML text as a configuration, without environment variables.
@@ -46,7 +46,7 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         text: text.to_owned(),
         format: FileFormat::Yaml,
     };
-    Tree::of(Some(text), &Environment::new())?.load()
+    MergedConfig::of(Some(text), &Environment::new())?.load()
 }
 
 /// Reads only the policies, rules and hosts of a configuration. Files with secrets do not have to
@@ -58,7 +58,7 @@ pub fn load_rulebook(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<Rulebook, ConfigError> {
-    let tree = Tree::read(file, environment)?;
+    let tree = MergedConfig::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
@@ -71,7 +71,7 @@ pub fn load_rulebook_and_sign_ins(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-    let tree = Tree::read(file, environment)?;
+    let tree = MergedConfig::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book_and_sign_ins(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
@@ -131,13 +131,13 @@ impl layers::Source for NamedText {
 }
 
 /// The merged sources, with the origin of every value.
-struct Tree {
+struct MergedConfig {
     root: Value,
     /// The origin of values without one, such as empty tables.
     source: String,
 }
 
-impl Tree {
+impl MergedConfig {
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         Self::of(file.map(NamedText::read).transpose()?, environment)
     }
@@ -186,7 +186,7 @@ impl Tree {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
             // Write a list index like any other part of a key.
             let path = error.path().to_string().replace('[', ".").replace(']', "");
-            let message = innermost(error.into_inner());
+            let message = root_message(error.into_inner());
             let problem = match unknown_key(&message) {
                 Some((field, expected)) => self.unknown(&path, field, &expected),
                 None if is_secret(&path) => self.problem(path, "expected text".to_owned()),
@@ -202,7 +202,7 @@ impl Tree {
         let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
         Problem {
             origin,
-            value: value.and_then(|value| shown(&key, value)),
+            value: value.and_then(|value| displayed(&key, value)),
             key,
             message,
         }
@@ -231,7 +231,7 @@ impl Tree {
         let meant = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
-        let value = meant.and_then(|meant| shown(&meant, self.find(&key)?));
+        let value = meant.and_then(|meant| displayed(&meant, self.find(&key)?));
         Problem {
             value,
             ..self.problem(key, message)
@@ -299,7 +299,7 @@ fn is_secret(key: &str) -> bool {
 }
 
 /// The value for an error message, redacted if needed.
-fn shown(key: &str, value: &Value) -> Option<String> {
+fn displayed(key: &str, value: &Value) -> Option<String> {
     match &value.kind {
         ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
         _ if is_secret(key) => Some(REDACTED.to_owned()),
@@ -314,9 +314,9 @@ fn shown(key: &str, value: &Value) -> Option<String> {
 
 /// The message without the locations that the library adds. It never contains the value: for a type
 /// error, it names the expected type only.
-fn innermost(error: layers::ConfigError) -> String {
+fn root_message(error: layers::ConfigError) -> String {
     match error {
-        layers::ConfigError::At { error, .. } => innermost(*error),
+        layers::ConfigError::At { error, .. } => root_message(*error),
         layers::ConfigError::Type { expected, .. } => format!("expected {expected}"),
         other => {
             let message = other.to_string();

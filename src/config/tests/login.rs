@@ -1,4 +1,4 @@
-//! Sign-in by identity providers.
+//! Sign-in with identity providers.
 
 use super::*;
 use crate::policy::MaxAge;

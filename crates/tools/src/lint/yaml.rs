@@ -98,18 +98,18 @@ impl Node {
 /// [`Unreadable::Yaml`].
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
     check(text)?;
-    let mut tree = Tree::default();
-    let loaded = Parser::new_from_str(text).load(&mut tree, true);
+    let mut builder = DocumentBuilder::default();
+    let loaded = Parser::new_from_str(text).load(&mut builder, true);
     loaded.map_err(|error| Malformed {
         line: error.marker().line(),
         message: error.info().to_owned(),
     })?;
-    Ok(tree.documents)
+    Ok(builder.documents)
 }
 
 /// Builds documents from parser events.
 #[derive(Default)]
-struct Tree {
+struct DocumentBuilder {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
@@ -118,18 +118,18 @@ struct Tree {
 /// An open list or map, its anchor, and a key that still needs its value, with its line number.
 type Open = (Node, usize, Option<(String, usize)>);
 
-impl Tree {
+impl DocumentBuilder {
     fn open(&mut self, value: Value, anchor: usize, line: usize) {
         self.open.push((Node { line, value }, anchor, None));
     }
 
     fn close(&mut self) {
         if let Some((node, anchor, _)) = self.open.pop() {
-            self.take(node, anchor);
+            self.push_node(node, anchor);
         }
     }
 
-    fn take(&mut self, node: Node, anchor: usize) {
+    fn push_node(&mut self, node: Node, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -149,20 +149,20 @@ impl Tree {
     }
 }
 
-impl MarkedEventReceiver for Tree {
+impl MarkedEventReceiver for DocumentBuilder {
     fn on_event(&mut self, event: Event, mark: Marker) {
         let line = mark.line();
         match event {
             Event::Scalar(text, _, anchor, _) => {
                 let value = Value::Text(text);
-                self.take(Node { line, value }, anchor);
+                self.push_node(Node { line, value }, anchor);
             }
             Event::SequenceStart(anchor, _) => self.open(Value::List(Vec::new()), anchor, line),
             Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor, line),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor).cloned();
-                self.take(known.unwrap_or_default(), 0);
+                self.push_node(known.unwrap_or_default(), 0);
             }
             Event::Nothing
             | Event::StreamStart
