@@ -13,7 +13,8 @@ ARG DEBIAN=bookworm
 
 FROM rust:${RUST}-slim-${DEBIAN} AS build
 WORKDIR /curfew
-COPY Cargo.toml Cargo.lock build.rs ./
+COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY migrations migrations
 COPY deploy deploy
 COPY benches benches

@@ -12,7 +12,7 @@ use axum::body::Body;
 use criterion::{Criterion, criterion_group, criterion_main};
 use curfew::check::Checker;
 use curfew::clock::{Clock, SystemClock};
-use curfew::config::CookieConfig;
+use curfew::contract::CookieSettings;
 use curfew::contract::ext_authz_grpc::ExtAuthz;
 use curfew::contract::spoe::Agent;
 use curfew::contract::{Contracts, Front, SessionCookie};
@@ -124,7 +124,7 @@ impl Bench {
             revalidation: None,
             lifecycle,
         };
-        let cookie = SessionCookie::new(CookieConfig {
+        let cookie = SessionCookie::new(CookieSettings {
             name: COOKIE.to_owned(),
             domain: None,
             path: "/".to_owned(),

@@ -6,12 +6,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "a measurement that fails stops"
 )]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -140,7 +140,7 @@ pub enum StartError {
     Cookie(#[from] UnwritableCookie),
     /// The gRPC listener's TLS can't be set up.
     #[error("grpc: {0}")]
-    GrpcTls(#[from] GrpcTlsError),
+    GrpcTlsSettings(#[from] GrpcTlsError),
     /// The metrics can't be set up.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -250,8 +250,16 @@ impl App {
         let contracts = in_force.contracts.clone();
         let noted = contracts.clone();
         background.spawn(async move |stop| limits::note(noted, stop).await);
-        let (asked, told) = (contracts.clone(), Arc::clone(&advice));
-        background.spawn(async move |stop| revalidation::run(asked, told, stop).await);
+        let (current, told) = (contracts.clone(), Arc::clone(&advice));
+        let work = move || {
+            let contracts = current.current();
+            revalidation::Work {
+                lifecycle: contracts.checker.lifecycle.clone(),
+                login: contracts.login.clone(),
+                revalidation: contracts.checker.revalidation.clone(),
+            }
+        };
+        background.spawn(async move |stop| revalidation::run(work, told, stop).await);
         let admin = admin::router(in_force.admin.clone());
         let listen = config.listen;
         let mut listeners = Listeners {

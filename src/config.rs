@@ -19,16 +19,15 @@ use std::time::Duration;
 use http::HeaderValue;
 use url::Url;
 
-use crate::credential::jwt::{Issuer, KeySet};
+use crate::contract::{CookieSettings, SignInSettings};
 use crate::credential::{JwtPlaces, KeyRing, NamedToken};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
-use crate::jwks::FetchSettings;
+use crate::jwks::IssuerSettings;
 use crate::kubernetes::KubernetesSettings;
+use crate::listener::GrpcTlsSettings;
 use crate::login::LoginSettings;
 use crate::policy::{AddressHeader, Rulebook};
-use crate::secret::Secret;
-use crate::session::PolicyName;
 use crate::store::redis::RedisSettings;
 use crate::telemetry::logging::LogFormat;
 use crate::telemetry::traces::TraceSettings;
@@ -47,13 +46,13 @@ pub struct Config {
     /// Listener addresses and their limits.
     pub listen: Listen,
     /// TLS on the gRPC listener; `None` for plaintext.
-    pub grpc_tls: Option<GrpcTls>,
+    pub grpc_tls: Option<GrpcTlsSettings>,
     /// Whether `ext-authz` over HTTP reads the original request from headers named `Method` and
     /// `Path` instead of its own request line. NGINX Gateway Fabric sends these headers.
     pub literal_headers: bool,
     /// The sign-in page that browsers are redirected to; `None` to answer browsers with 401 like
     /// other clients.
-    pub sign_in: Option<SignInConfig>,
+    pub sign_in: Option<SignInSettings>,
     /// Sign-in with OpenID Connect through Curfew; `None` if it is not configured.
     pub login: Option<LoginSettings>,
     /// The session store.
@@ -82,7 +81,7 @@ pub struct Config {
     /// The keys that sign tokens; `None` to generate one for this process.
     pub key_ring: Option<KeyRing>,
     /// Name and attributes of the session cookie.
-    pub cookie: CookieConfig,
+    pub cookie: CookieSettings,
     /// Policies, rules and named hosts.
     pub book: Rulebook,
     /// The header with the client address, and the number of trusted proxies.
@@ -122,66 +121,13 @@ pub struct Listen {
     pub max_in_flight: usize,
 }
 
-/// TLS on the gRPC listener, all in PEM.
-#[derive(Clone, Debug)]
-pub struct GrpcTls {
-    /// The certificate chain, leaf first.
-    pub certificate: Vec<u8>,
-    /// The private key of the certificate.
-    pub key: Secret<Vec<u8>>,
-    /// CA certificates that verify client certificates; `None` if clients need no certificate.
-    pub client_ca: Option<Vec<u8>>,
-}
-
-/// Redirects of browsers to the sign-in page.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignInConfig {
-    /// The sign-in page.
-    pub url: Url,
-    /// The query parameter that carries the return address.
-    pub return_parameter: String,
-    /// Hosts that a return address may have.
-    pub allowed_hosts: Vec<HostPattern>,
-}
-
-/// A host that a return address may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This host only, in lower case, with its port unless it is the default port.
-    Exact(String),
-    /// Every subdomain of this domain, on the default port; in lower case, starts with a dot.
-    Below(String),
-}
-
 /// JSON Web Tokens of identity providers.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
     /// Where a request can carry a token.
     pub places: JwtPlaces,
     /// The accepted issuers.
-    pub issuers: Vec<IssuerConfig>,
-}
-
-/// An issuer of JSON Web Tokens.
-#[derive(Clone, Debug)]
-pub struct IssuerConfig {
-    /// The name in the configuration.
-    pub name: String,
-    /// How to validate its tokens, and which claims to read.
-    pub issuer: Issuer,
-    /// The source of its keys.
-    pub keys: KeysFrom,
-    /// The home policy of sessions from this issuer; `None` for the default policy.
-    pub policy: Option<PolicyName>,
-}
-
-/// The source of an identity provider's keys.
-#[derive(Clone, Debug)]
-pub enum KeysFrom {
-    /// The keys of a file, already read.
-    File(KeySet),
-    /// Keys fetched over HTTP and refreshed.
-    Fetched(FetchSettings),
+    pub issuers: Vec<IssuerSettings>,
 }
 
 /// The session store.
@@ -199,24 +145,6 @@ pub enum StoreConfig {
         /// The approximate size of the near cache, in sessions; 0 to disable it.
         near_cache_sessions: usize,
     },
-}
-
-/// The attributes of the session cookie, apart from its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CookieConfig {
-    /// The cookie name.
-    pub name: String,
-    /// The `Domain` attribute; `None` for a host-only cookie.
-    pub domain: Option<String>,
-    /// The `Path` attribute.
-    pub path: String,
-    /// The `Secure` attribute.
-    pub secure: bool,
-    /// The `SameSite` attribute.
-    pub same_site: cookie::SameSite,
-    /// Whether the cookie outlives the browser process: `Max-Age` lasts until the session's
-    /// deadline.
-    pub persistent: bool,
 }
 
 /// The admin API and the console.

@@ -29,10 +29,10 @@ use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
 pub use clear_cookies::{CLEAR_COOKIES, Clearing};
-pub use cookie::{SessionCookie, UnwritableCookie};
+pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
 pub use front::Front;
 pub use reply::{FRAMED, message};
-pub use sign_in::{SignIn, is_framed, is_navigation};
+pub use sign_in::{ReturnHost, SignIn, SignInSettings, is_framed, is_navigation};
 pub use vouch::keys;
 
 /// What every contract needs to answer.

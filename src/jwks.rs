@@ -15,11 +15,34 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
-use crate::credential::jwt::KeySet;
+use crate::credential::jwt::{Issuer, KeySet};
+use crate::session::PolicyName;
 use crate::session::Timestamp;
 use crate::telemetry::Metrics;
 
 pub use fetch::{FetchError, FetchSettings, HttpFetcher, Location};
+
+/// An identity provider.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    /// The name in the configuration.
+    pub name: String,
+    /// What its tokens must be like.
+    pub issuer: Issuer,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// The home policy of the sessions that its tokens start; `None` for the default one.
+    pub policy: Option<PolicyName>,
+}
+
+/// Where the keys of an identity provider come from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A file that has been read.
+    File(KeySet),
+    /// The provider itself.
+    Fetched(FetchSettings),
+}
 
 /// The least time between two fetches that tokens with unknown keys ask for.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);

@@ -53,4 +53,6 @@ pub use curfew_telemetry::{self as telemetry, build};
 pub use curfew_tools::{compliance, lint, render};
 
 #[cfg(test)]
+mod layers;
+#[cfg(test)]
 mod testing;

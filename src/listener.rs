@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use connections::ConnectionHandler;
 pub use drain::drain;
-pub use grpc::{Encryption, GrpcServer, GrpcTlsError, MAX_MESSAGE, encryption};
+pub use grpc::{Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE, encryption};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
 pub use room::{Place, Room, What};

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::IssuerConfig;
 use crate::credential::{KeyError, KeyRing};
+use crate::jwks::IssuerSettings;
 use crate::policy::{MaxAge, Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
@@ -68,7 +68,7 @@ pub struct LoginSettings {
 #[derive(Clone, Debug)]
 pub struct ProviderSettings {
     /// Its name, who issues its tokens, what they must be like, and its policy.
-    pub issuer: IssuerConfig,
+    pub issuer: IssuerSettings,
     /// What it calls Curfew.
     pub client_id: String,
     /// By what it knows Curfew; `None` for a public client.

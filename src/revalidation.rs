@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::contract::Contracts;
-use crate::live::Live;
+use crate::lifecycle::Lifecycle;
 use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, Redeemed};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
 use crate::telemetry::{Advice, Metrics};
@@ -108,14 +107,25 @@ impl Revalidation {
     }
 }
 
-/// Asks about sessions that are due, until stopped. What has begun is finished before the process stops.
-pub async fn run(contracts: Live<Contracts>, advice: Arc<Advice>, stop: CancellationToken) {
+/// What the worker needs of the current configuration.
+pub struct Work {
+    /// Ends and changes sessions.
+    pub lifecycle: Lifecycle,
+    /// Asks the providers; `None` where Curfew does not sign people in.
+    pub login: Option<Arc<Login>>,
+    /// Which sessions are due; `None` where revalidation is off.
+    pub revalidation: Option<Revalidation>,
+}
+
+/// Asks about sessions that are due, until stopped. Every question that was started is finished before the process
+/// stops. `work` tells the current configuration.
+pub async fn run(work: impl Fn() -> Work, advice: Arc<Advice>, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let current = contracts.current();
-        let revalidation = current.checker.revalidation.as_ref();
+        let current = work();
+        let revalidation = current.revalidation.as_ref();
         advice.set(SOURCE, revalidation.map_or_else(Vec::new, told));
         if let (Some(revalidation), Some(login)) = (revalidation, &current.login) {
-            begin(&current, revalidation, login);
+            begin(&current.lifecycle, revalidation, login);
         }
         let noted = async {
             match revalidation {
@@ -132,8 +142,7 @@ pub async fn run(contracts: Live<Contracts>, advice: Arc<Advice>, stop: Cancella
 }
 
 /// Begins as many questions as there may be at once.
-fn begin(contracts: &Contracts, revalidation: &Revalidation, login: &Arc<Login>) {
-    let lifecycle = &contracts.checker.lifecycle;
+fn begin(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
     // The process stops.
     if lifecycle.tasks.is_closed() {
         return;

@@ -17,7 +17,7 @@ use http::HeaderName;
 use crate::actor::Actor;
 use crate::check::Checker;
 use crate::clock::ManualClock;
-use crate::config::CookieConfig;
+use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
 use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
 use crate::policy::{
@@ -176,8 +176,8 @@ impl Bench {
 }
 
 /// The session cookie as it is by default.
-pub(crate) fn cookie_config() -> CookieConfig {
-    CookieConfig {
+pub(crate) fn cookie_config() -> CookieSettings {
+    CookieSettings {
         name: "__Host-session".to_owned(),
         domain: None,
         path: "/".to_owned(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
-use crate::config::CookieConfig;
+use crate::contract::CookieSettings;
 use crate::credential::NamedToken;
 use crate::policy::Rules;
 use crate::session::Subject;
@@ -49,7 +49,7 @@ impl Fixture {
     }
 
     fn routes(bench: &Bench, tokens: Vec<NamedToken>, allow_ageing: bool) -> Router {
-        let cookie = CookieConfig {
+        let cookie = CookieSettings {
             persistent: true,
             ..cookie_config()
         };

@@ -8,11 +8,12 @@ use super::StartError;
 use crate::admin::{self, Admin, AdminTokens, Attempts, ConsoleLogin};
 use crate::check::{Checker, Observers};
 use crate::clock::Clock;
-use crate::config::{Config, IssuerConfig, KeysFrom, StoreConfig};
+use crate::config::{Config, StoreConfig};
 use crate::contract::{Contracts, SessionCookie, SignIn};
 use crate::credential::{CredentialExtractor, KeyRing, NamedToken};
 use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
 use crate::lifecycle::{KnownSessions, Lifecycle, PresentedEnds};
 use crate::listener::{self, Encryption};
@@ -204,13 +205,13 @@ impl Foundation {
 
 impl Foundation {
     /// An issuer with its keys.
-    fn source(&self, config: &IssuerConfig) -> Result<JwtSource, reqwest::Error> {
+    fn source(&self, config: &IssuerSettings) -> Result<JwtSource, reqwest::Error> {
         let keys = match &config.keys {
-            KeysFrom::File(keys) => {
+            KeySource::File(keys) => {
                 self.metrics.keys_fetched(&config.name, true);
                 IssuerKeys::fixed(keys.clone())
             }
-            KeysFrom::Fetched(settings) => {
+            KeySource::Fetched(settings) => {
                 let fetcher = HttpFetcher::new(settings)?;
                 self.key_cache.get(settings, || {
                     IssuerKeys::fetched(

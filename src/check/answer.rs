@@ -73,7 +73,7 @@ impl Checker {
         if !self.lifecycle.not_before.is_fresh() {
             return None;
         }
-        let mut session = self.lifecycle.store.recall(id)?;
+        let mut session = self.lifecycle.store.load_cached(id)?;
         if let Some(credential) = &asked.identified.adoptable
             && credential.subject != session.subject
         {
@@ -86,7 +86,7 @@ impl Checker {
             return None;
         }
         if let Some(touch) = asked.touch(&session, &home, now) {
-            if !self.lifecycle.store.note(id, touch) {
+            if !self.lifecycle.store.try_buffer_touch(id, touch) {
                 return None;
             }
             session.touch(now);

@@ -1,14 +1,30 @@
 use cookie::Cookie;
 use http::HeaderValue;
 
-use crate::config::CookieConfig;
 use crate::credential::Token;
 use crate::session::{Session, Timestamp};
+
+/// The attributes of the session cookie, apart from its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CookieSettings {
+    /// The name.
+    pub name: String,
+    /// The `Domain` attribute; `None` for a cookie of the one host.
+    pub domain: Option<String>,
+    /// The `Path` attribute.
+    pub path: String,
+    /// Whether it is sent over TLS only.
+    pub secure: bool,
+    /// The `SameSite` attribute.
+    pub same_site: cookie::SameSite,
+    /// Whether it survives the browser (`Max-Age` to the session's deadline).
+    pub persistent: bool,
+}
 
 /// Writes `Set-Cookie` values for the session cookie.
 #[derive(Clone, Debug)]
 pub struct SessionCookie {
-    config: CookieConfig,
+    config: CookieSettings,
     /// The same for every client, so it is written once.
     cleared: HeaderValue,
 }
@@ -24,7 +40,7 @@ impl SessionCookie {
     /// # Errors
     /// [`UnwritableCookie`] when its parts can't be in a header, which a checked configuration
     /// rules out.
-    pub fn new(config: CookieConfig) -> Result<Self, UnwritableCookie> {
+    pub fn new(config: CookieSettings) -> Result<Self, UnwritableCookie> {
         let mut removal = build(&config, String::new());
         removal.set_max_age(cookie::time::Duration::ZERO);
         let cleared = HeaderValue::from_str(&removal.to_string()).map_err(|_| UnwritableCookie)?;
@@ -69,7 +85,7 @@ impl SessionCookie {
     }
 }
 
-fn build(config: &CookieConfig, value: String) -> Cookie<'static> {
+fn build(config: &CookieSettings, value: String) -> Cookie<'static> {
     let mut cookie = Cookie::build((config.name.clone(), value))
         .path(config.path.clone())
         .secure(config.secure)
@@ -88,7 +104,7 @@ mod tests {
 
     #[test]
     fn clearing_repeats_name_path_and_domain() {
-        let config = CookieConfig {
+        let config = CookieSettings {
             name: "__Secure-session".to_owned(),
             domain: Some("example.com".to_owned()),
             path: "/app".to_owned(),

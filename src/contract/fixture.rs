@@ -8,7 +8,7 @@ use http::Request;
 
 use super::spoe::Agent;
 use super::{Contracts, Front, SessionCookie, SignIn};
-use crate::config::{HostPattern, SignInConfig};
+use crate::contract::{ReturnHost, SignInSettings};
 use crate::identity::IdentityHeaders;
 use crate::listener::{Room, What};
 use crate::live::Live;
@@ -43,10 +43,10 @@ impl Fixture {
         let started = bench.sign_in("default").await;
         let cookie = cookie_config();
         let checker = bench.checker(Rules::default(), &cookie.name);
-        let config = SignInConfig {
+        let config = SignInSettings {
             url: "https://login.example.com/".parse().unwrap(),
             return_parameter: "rd".to_owned(),
-            allowed_hosts: vec![HostPattern::Exact("app.example.com".to_owned())],
+            allowed_hosts: vec![ReturnHost::Exact("app.example.com".to_owned())],
         };
         let sign_in = SignIn::new(config, true);
         let mut contracts = Contracts {

@@ -1,10 +1,30 @@
 use http::header::{ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use url::Url;
 use url::form_urlencoded::byte_serialize;
 
 use crate::check::{Original, OriginalUrl};
-use crate::config::{HostPattern, SignInConfig};
 use crate::session::DenyReason;
+
+/// Where browsers are sent to sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignInSettings {
+    /// The sign-in page.
+    pub url: Url,
+    /// The query parameter that gets the address of the page that was asked for.
+    pub return_parameter: String,
+    /// Which addresses may be put there.
+    pub allowed_hosts: Vec<ReturnHost>,
+}
+
+/// Hosts that a redirect may lead back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReturnHost {
+    /// This host alone, with its port where that is not the usual one; in lower case.
+    Exact(String),
+    /// Every host below this domain, on the usual port; begins with a dot, in lower case.
+    Below(String),
+}
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -14,7 +34,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// The way to the sign-in page.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    config: SignInConfig,
+    config: SignInSettings,
     /// Whether the session cookie is sent over TLS only; then browsers are never sent back over `http`, where they
     /// would not send it, and be sent to sign in again, for ever.
     secure: bool,
@@ -23,7 +43,7 @@ pub struct SignIn {
 impl SignIn {
     /// To the configured page; `secure` where the session cookie is sent over TLS only.
     #[must_use]
-    pub const fn new(config: SignInConfig, secure: bool) -> Self {
+    pub const fn new(config: SignInSettings, secure: bool) -> Self {
         Self { config, secure }
     }
 
@@ -110,8 +130,8 @@ impl SignIn {
             .allowed_hosts
             .iter()
             .any(|pattern| match pattern {
-                HostPattern::Exact(allowed) => *allowed == host,
-                HostPattern::Below(domain) => {
+                ReturnHost::Exact(allowed) => *allowed == host,
+                ReturnHost::Below(domain) => {
                     !host.contains(':') && host.len() > domain.len() && host.ends_with(&**domain)
                 }
             })
@@ -204,8 +224,8 @@ pub(super) fn wants_html(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn sign_in(url: &str, hosts: Vec<HostPattern>) -> SignIn {
-        let config = SignInConfig {
+    fn sign_in(url: &str, hosts: Vec<ReturnHost>) -> SignIn {
+        let config = SignInSettings {
             url: url.parse().unwrap(),
             return_parameter: "rd".to_owned(),
             allowed_hosts: hosts,
@@ -215,9 +235,9 @@ mod tests {
 
     fn usual() -> SignIn {
         let hosts = vec![
-            HostPattern::Exact("app.example.com".to_owned()),
-            HostPattern::Exact("dev.example.com:8443".to_owned()),
-            HostPattern::Below(".apps.example.com".to_owned()),
+            ReturnHost::Exact("app.example.com".to_owned()),
+            ReturnHost::Exact("dev.example.com:8443".to_owned()),
+            ReturnHost::Below(".apps.example.com".to_owned()),
         ];
         sign_in("https://login.example.com/", hosts)
     }
@@ -258,7 +278,7 @@ mod tests {
         );
         let kept = sign_in(
             "https://login.example.com/in?tenant=1",
-            vec![HostPattern::Exact("a".to_owned())],
+            vec![ReturnHost::Exact("a".to_owned())],
         );
         let target = location(&kept, "GET", "http://a/", &NAVIGATE, DenyReason::Revoked).unwrap();
         assert_eq!(
@@ -405,7 +425,7 @@ mod tests {
         }
         let own = sign_in(
             "https://app.example.com/sign-in",
-            vec![HostPattern::Exact("app.example.com".to_owned())],
+            vec![ReturnHost::Exact("app.example.com".to_owned())],
         );
         let at = |url| location(&own, "GET", url, &NAVIGATE, DenyReason::NoCredential);
         assert!(at("https://app.example.com/sign-in?rd=x").is_none());

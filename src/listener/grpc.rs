@@ -13,7 +13,7 @@ use super::Socket;
 use crate::live::Live;
 
 use tls::Connection;
-pub use tls::{Encryption, GrpcTlsError, encryption};
+pub use tls::{Encryption, GrpcTlsError, GrpcTlsSettings, encryption};
 
 /// The most bytes of headers of a call itself; the client's are in its message.
 const MAX_HEADERS: u32 = 16 * 1024;

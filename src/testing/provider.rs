@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::START;
 use super::jwt::{SigningKey, issuer, key_set};
-use crate::config::{IssuerConfig, KeysFrom};
 use crate::credential::jwt::Issuer;
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::login::{Provider, ProviderSettings};
 use crate::secret::Secret;
 
@@ -92,10 +92,10 @@ impl FakeProvider {
     /// Curfew as its client.
     pub(crate) fn client(&self) -> Provider {
         let settings = ProviderSettings {
-            issuer: IssuerConfig {
+            issuer: IssuerSettings {
                 name: "main".to_owned(),
                 issuer: self.issuer(),
-                keys: KeysFrom::File(key_set(&[&self.key])),
+                keys: KeySource::File(key_set(&[&self.key])),
                 policy: None,
             },
             client_id: CLIENT.to_owned(),

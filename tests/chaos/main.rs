@@ -5,15 +5,9 @@
 //! choose the scenarios that have one of them in their name. With `CURFEW_CHAOS=long` each is run
 //! several times, with longer phases.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 mod client;
 mod load;

@@ -9,8 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 mod apache;
 mod browser;

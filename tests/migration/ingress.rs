@@ -21,11 +21,11 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let names = manifest.annotation("auth-response-headers").unwrap();
     let names: String = names.split(',').enumerate().map(response_header).collect();
     let proxied = replaced(
-        include_str!("../support/ingress-nginx-proxied.conf"),
+        include_str!("../../crates/testkit/src/ingress-nginx-proxied.conf"),
         &[("PROXY_SET_HEADERS", "")],
     );
     let text = replaced(
-        &manifest.locations(include_str!("../support/ingress-nginx.conf")),
+        &manifest.locations(include_str!("../../crates/testkit/src/ingress-nginx.conf")),
         &[
             ("HEADER_BUFFERS", "4 8k"),
             ("SERVER_NAME", manifest.host()),

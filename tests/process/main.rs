@@ -4,12 +4,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "a test fails by panicking"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 mod clocks;
 mod commands;

@@ -6,12 +6,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "a test fails by panicking"
 )]
 
-#[path = "../support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 mod crowd;
 mod ledger;

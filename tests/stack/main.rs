@@ -1,15 +1,9 @@
 //! The stack of `docker-compose.yml` as processes of this machine, with the files that it mounts; and an upgrade of two
 //! replicas while they are used.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../support/mod.rs"]
-mod support;
+use curfew_testkit as support;
 
 mod compose;
 mod observability;

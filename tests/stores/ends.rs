@@ -3,7 +3,7 @@
 use curfew::clock::SteadyClock;
 use curfew::session::State;
 use curfew::store::cached::{CachedStore, LEASE};
-use curfew::store::{Ending, EndsListener};
+use curfew::store::{Ending, EndsListener, LocalStore};
 use curfew::telemetry::{Advice, Metrics, Replica, Replicas};
 use tokio_util::sync::CancellationToken;
 
@@ -95,7 +95,7 @@ impl Process {
     async fn warm(&self, id: SessionId) {
         eventually("it is at hand", async || {
             let _ = self.near.load(id).await;
-            self.near.recall(id).is_some()
+            self.near.load_cached(id).is_some()
         })
         .await;
     }
@@ -134,16 +134,16 @@ async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u
             process.warm(id).await;
         }
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
-        assert_eq!(ender.near.recall(id), None);
+        assert_eq!(ender.near.load_cached(id), None);
         let ended = Stopwatch::start();
         for process in processes {
-            while process.near.recall(id).is_some() {
+            while process.near.load_cached(id).is_some() {
                 assert!(ended.seconds() < LEASE.as_secs_f64(), "{number}");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let state = process.near.load(id).await.unwrap().unwrap().state;
             assert!(matches!(state, State::Ended(_)), "{state:?}");
-            assert_eq!(process.near.recall(id), None);
+            assert_eq!(process.near.load_cached(id), None);
         }
     }
 }
@@ -210,13 +210,13 @@ async fn nothing_is_recalled_once_the_way_is_broken() {
         way.set(fault);
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
-        let forgotten = async || cut_off.near.recall(id).is_none();
+        let forgotten = async || cut_off.near.load_cached(id).is_none();
         eventually("it is not recalled any more", forgotten).await;
         let late = ended.seconds() - LEASE.as_secs_f64();
         assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
         way.set(Fault::None);
         cut_off.usable().await;
-        assert_eq!(cut_off.near.recall(id), None, "{fault:?}");
+        assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");
         let state = cut_off.near.load(id).await.unwrap().unwrap().state;
         assert!(matches!(state, State::Ended(_)), "{fault:?}: {state:?}");
     }
@@ -244,7 +244,7 @@ async fn who_may_not_listen_asks_every_time() {
     eventually("the operator is told", advised).await;
     process.near.create(ID, &session()).await.unwrap();
     assert!(process.near.load(ID).await.unwrap().is_some());
-    assert_eq!(process.near.recall(ID), None);
+    assert_eq!(process.near.load_cached(ID), None);
     let ended = process.near.end(ID, Ending::revoked(now())).await;
     assert!(
         matches!(ended, Ok(curfew::store::EndOutcome::Ended(_))),

@@ -22,4 +22,5 @@ pub mod session;
 pub mod yaml;
 
 #[cfg(any(test, feature = "testing"))]
+#[expect(clippy::unwrap_used, reason = "test support may panic")]
 pub mod testing;

@@ -16,15 +16,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
-use tokio::sync::watch;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, EndsListener, Page, Replication,
-    SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, EndOutcome, Ending, EndsListener, SessionStore, StoreError, Touch,
 };
+use crate::LocalStore;
 use crate::clock::Clock;
 use crate::lock::Mutex;
-use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
+use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
 use near::Near;
 
@@ -217,18 +216,6 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         loaded
     }
 
-    /// A record may miss what was ended elsewhere less than the [`LEASE`] ago, and activity
-    /// elsewhere since it was loaded.
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        let session = self.near.get(id, self.usable()?)?;
-        self.metrics.near_cache.hits.inc();
-        Some(session)
-    }
-
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.inner.create(id, session).await
-    }
-
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
         // Else every check from now on would take a write for due.
@@ -242,10 +229,6 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         // Who asked meanwhile may have been shown it alive. It may have ended in spite of an error.
         self.forget(id);
         outcome
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.inner.keep_tombstone(id, until).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
@@ -270,29 +253,21 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         outcome
     }
 
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.inner.list(subject, after, limit).await
+    forward!(self => self.inner; create, keep_tombstone, list, confirm, ready, incarnation, flush);
+}
+
+impl<S: SessionStore> LocalStore for CachedStore<S> {
+    /// A record may lack an end by another replica for at most the [`LEASE`], and activity at other replicas since the record
+    /// was loaded.
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        let session = self.near.get(id, self.usable()?)?;
+        self.metrics.near_cache.hits.inc();
+        Some(session)
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.inner.confirm(id).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        self.inner.ready().await
-    }
-
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        self.inner.incarnation()
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        let _ = (id, touch);
+        false
     }
 }
 

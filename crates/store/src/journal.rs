@@ -14,13 +14,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError,
+    Touch,
 };
+use crate::LocalStore;
 use crate::clock::Clock;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::{Metrics, audit};
@@ -172,25 +172,12 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         })
     }
 
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        let session = self.inner.recall(id)?;
-        Some(self.in_force(id, session))
-    }
-
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        self.inner.note(id, touch)
-    }
-
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
         // Only a session with a name of its own, such as that of a JSON Web Token, can have ended before it begins.
         if self.lost(id).is_some() {
             return Ok(Creation::Exists);
         }
         self.inner.create(id, session).await
-    }
-
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.inner.touch(id, touch).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
@@ -204,14 +191,6 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
             }
             (_, outcome) => outcome,
         })
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.inner.keep_tombstone(id, until).await
-    }
-
-    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.inner.withdraw(id, session).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
@@ -247,20 +226,17 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         Ok(page)
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.inner.confirm(id).await
+    forward!(self => self.inner; touch, keep_tombstone, withdraw, confirm, ready, incarnation, flush);
+}
+
+impl<S: SessionStore> LocalStore for JournaledStore<S> {
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        let session = self.inner.load_cached(id)?;
+        Some(self.in_force(id, session))
     }
 
-    async fn ready(&self) -> Result<(), StoreError> {
-        self.inner.ready().await
-    }
-
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        self.inner.incarnation()
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        self.inner.try_buffer_touch(id, touch)
     }
 }
 

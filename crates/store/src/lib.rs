@@ -5,6 +5,9 @@
 //! back end keeps beside the records has traits of its own: [`DeadlineQueue`], [`NotBefore`] and
 //! [`HistoryStore`].
 
+#[macro_use]
+mod forward;
+
 pub mod cached;
 mod change;
 #[cfg(any(test, feature = "testing"))]
@@ -56,27 +59,12 @@ pub use walk::{Batch, SessionWalk};
 /// `end` keeps the first reason. `now` is always an argument; a store reads no clock for a decision
 /// (Redis forgets records by its own clock, which is clean-up only).
 #[async_trait]
-pub trait SessionStore: Send + Sync + 'static {
+pub trait SessionStore: LocalStore {
     /// The record of a session, tombstones included; `None` where there is none (any more).
     ///
     /// # Errors
     /// [`StoreError`] when the store could not say.
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
-
-    /// The record of a session, where the store can say without asking anybody; `None` says
-    /// nothing. A live one may miss what others did within the time that the store's own
-    /// documentation gives.
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        let _ = id;
-        None
-    }
-
-    /// Records activity as [`SessionStore::touch`] does, where that can be done without waiting;
-    /// says whether it was.
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        let _ = (id, touch);
-        false
-    }
 
     /// Keeps a new session, unless a record or a tombstone of this name is there already.
     ///
@@ -152,17 +140,25 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// A number that grows whenever the store may have lost what was written to it last, as after
     /// a fail-over; `None` for a store that loses nothing while the process lives.
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        None
-    }
+    fn incarnation(&self) -> Option<watch::Receiver<u64>>;
 
     /// Writes what has not been written yet; called once, when the process ends.
     ///
     /// # Errors
     /// [`StoreError`] when something was lost.
-    async fn flush(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+    async fn flush(&self) -> Result<(), StoreError>;
+}
+
+/// What a store answers at once, from the memory of this process. No method has a default, so that a wrapper that
+/// forgets to pass a call on does not compile.
+pub trait LocalStore: Send + Sync + 'static {
+    /// The record of a session, if this process has it. `None` does not mean that there is no session. A live record may
+    /// lack changes by other replicas; the documentation of each store gives the time.
+    fn load_cached(&self, id: SessionId) -> Option<Session>;
+
+    /// Records activity as [`SessionStore::touch`] does, if that needs no waiting. `false` if the caller must call
+    /// `touch`.
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool;
 }
 
 /// Whether a session was created.
@@ -279,68 +275,16 @@ pub struct Page {
 /// A store that is shared is a store.
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        (**self).load(id).await
+    forward!(self => (**self); load, create, touch, end, keep_tombstone, withdraw, change, age, list, confirm, ready,
+        incarnation, flush);
+}
+
+impl<S: LocalStore + ?Sized> LocalStore for Arc<S> {
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        (**self).load_cached(id)
     }
 
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        (**self).recall(id)
-    }
-
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        (**self).note(id, touch)
-    }
-
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        (**self).create(id, session).await
-    }
-
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        (**self).touch(id, touch).await
-    }
-
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        (**self).end(id, ending).await
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        (**self).keep_tombstone(id, until).await
-    }
-
-    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        (**self).withdraw(id, session).await
-    }
-
-    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        (**self).change(id, change).await
-    }
-
-    async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        (**self).age(id, by).await
-    }
-
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        (**self).list(subject, after, limit).await
-    }
-
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        (**self).confirm(id).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        (**self).ready().await
-    }
-
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        (**self).incarnation()
-    }
-
-    async fn flush(&self) -> Result<(), StoreError> {
-        (**self).flush().await
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        (**self).try_buffer_touch(id, touch)
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use super::{
     Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
     StoreError, Touch,
 };
+use crate::LocalStore;
 use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::telemetry::{Metrics, traces};
@@ -50,14 +50,6 @@ impl<S> MeasuredStore<S> {
 impl<S: SessionStore> SessionStore for MeasuredStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.measure("load", self.inner.load(id)).await
-    }
-
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        self.inner.recall(id)
-    }
-
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        self.inner.note(id, touch)
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
@@ -108,11 +100,15 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
         self.measure("ready", self.inner.ready()).await
     }
 
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        self.inner.incarnation()
+    forward!(self => self.inner; incarnation, flush);
+}
+
+impl<S: SessionStore> LocalStore for MeasuredStore<S> {
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        self.inner.load_cached(id)
     }
 
-    async fn flush(&self) -> Result<(), StoreError> {
-        self.inner.flush().await
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        self.inner.try_buffer_touch(id, touch)
     }
 }

@@ -17,6 +17,7 @@ use super::{
     HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
     SessionStore, SessionWalk, StoreError, Touch,
 };
+use crate::LocalStore;
 use crate::clock::Clock;
 use crate::events::SessionEnded;
 use crate::policy::Policies;
@@ -152,18 +153,7 @@ impl MemoryStore {
 #[async_trait]
 impl SessionStore for MemoryStore {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.recall(id))
-    }
-
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        self.tables.read().sessions.get(&id).cloned()
-    }
-
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
-            session.touch(touch.at);
-        }
-        true
+        Ok(self.load_cached(id))
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
@@ -185,7 +175,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.note(id, touch);
+        self.try_buffer_touch(id, touch);
         Ok(())
     }
 
@@ -283,6 +273,27 @@ impl SessionStore for MemoryStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn incarnation(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl LocalStore for MemoryStore {
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        self.tables.read().sessions.get(&id).cloned()
+    }
+
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        if let Some(session) = self.tables.write().sessions.get_mut(&id) {
+            session.touch(touch.at);
+        }
+        true
     }
 }
 

@@ -52,6 +52,7 @@ use super::{
     Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
     StoreError, Touch,
 };
+use crate::LocalStore;
 use crate::clock::{Accepted, Clock, StoreClock};
 use crate::credential::KeyRing;
 use crate::live::Live;
@@ -486,5 +487,16 @@ impl SessionStore for RedisStore {
     async fn flush(&self) -> Result<(), StoreError> {
         self.leave_whole().await;
         Ok(())
+    }
+}
+
+/// It keeps nothing in this process.
+impl LocalStore for RedisStore {
+    fn load_cached(&self, _: SessionId) -> Option<Session> {
+        None
+    }
+
+    fn try_buffer_touch(&self, _: SessionId, _: Touch) -> bool {
+        false
     }
 }

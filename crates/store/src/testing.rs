@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use crate::LocalStore;
 use crate::clock::ManualClock;
 use crate::memory::MemoryStore;
 use crate::session::{Session, SessionId, Subject, Timestamp};
@@ -142,5 +143,24 @@ impl SessionStore for ProbedStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         self.fails(&self.all_fail)
+    }
+
+    fn incarnation(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// It keeps nothing in this process.
+impl LocalStore for ProbedStore {
+    fn load_cached(&self, _: SessionId) -> Option<Session> {
+        None
+    }
+
+    fn try_buffer_touch(&self, _: SessionId, _: Touch) -> bool {
+        false
     }
 }

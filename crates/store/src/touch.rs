@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError, Touch,
 };
+use crate::LocalStore;
 use crate::clock::Clock;
 use crate::lock::Mutex;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, SessionMap, Subject, Timestamp};
@@ -240,28 +240,8 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         }))
     }
 
-    fn recall(&self, id: SessionId) -> Option<Session> {
-        let session = self.inner.recall(id)?;
-        Some(self.with_pending(id, session))
-    }
-
-    fn note(&self, id: SessionId, touch: Touch) -> bool {
-        // An interval after the last write; at once where the deadline is as near as that.
-        let near = touch.deadline.minus(touch.interval);
-        let due = touch.last_seen.plus(touch.interval).min(near);
-        let noted = self.pending.lock().note(id, due, touch);
-        if noted && due <= touch.at {
-            self.due.notify_one();
-        }
-        noted
-    }
-
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.inner.create(id, session).await
-    }
-
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        if self.note(id, touch) {
+        if self.try_buffer_touch(id, touch) {
             return Ok(());
         }
         let written = self.inner.touch(id, touch).await;
@@ -275,15 +255,6 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         // The store must know the activity that the caller's decision was based on.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.inner.keep_tombstone(id, until).await
-    }
-
-    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        // An activity that is written later would find nothing, and changes nothing.
-        self.inner.withdraw(id, session).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
@@ -317,21 +288,29 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         Ok(page)
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.inner.confirm(id).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        self.inner.ready().await
-    }
-
-    fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        self.inner.incarnation()
-    }
-
     async fn flush(&self) -> Result<(), StoreError> {
         let written = self.flush_all().await;
         self.inner.flush().await.and(written)
+    }
+
+    forward!(self => self.inner; create, keep_tombstone, withdraw, confirm, ready, incarnation);
+}
+
+impl<S: SessionStore> LocalStore for CoalescingStore<S> {
+    fn load_cached(&self, id: SessionId) -> Option<Session> {
+        let session = self.inner.load_cached(id)?;
+        Some(self.with_pending(id, session))
+    }
+
+    fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
+        // An interval after the last write; at once where the deadline is as near as that.
+        let near = touch.deadline.minus(touch.interval);
+        let due = touch.last_seen.plus(touch.interval).min(near);
+        let noted = self.pending.lock().note(id, due, touch);
+        if noted && due <= touch.at {
+            self.due.notify_one();
+        }
+        noted
     }
 }
 

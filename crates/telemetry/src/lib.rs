@@ -10,6 +10,7 @@ mod near_cache;
 mod recent;
 mod replicas;
 #[cfg(any(test, feature = "testing"))]
+#[expect(clippy::unwrap_used, reason = "test support may panic")]
 pub mod testing;
 mod throttle;
 pub mod traces;

@@ -1,7 +1,7 @@
 //! Which pages clear which cookies.
 
 use super::*;
-use crate::config::CookieConfig;
+use crate::contract::CookieSettings;
 use crate::contract::SessionCookie;
 use crate::testing::cookie_config;
 
@@ -29,7 +29,7 @@ const TWO: (&str, &str) = ("cookie", "session=a; session=b");
 /// With a cookie that other hosts of the domain can set, too.
 async fn with_plain_cookie() -> Browser {
     let fixture = Fixture::with(|contracts| {
-        contracts.cookie = SessionCookie::new(CookieConfig {
+        contracts.cookie = SessionCookie::new(CookieSettings {
             name: "session".to_owned(),
             secure: false,
             ..cookie_config()

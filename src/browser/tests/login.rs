@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{IssuerConfig, KeysFrom};
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::login::{Attempt, Login, Provider, ProviderSettings};
 use crate::policy::MaxAge;
 use crate::testing::jwt::{SigningKey, issuer, key_set};
@@ -12,10 +12,10 @@ use crate::testing::jwt::{SigningKey, issuer, key_set};
 fn with_login(contracts: &mut Contracts) {
     let url: url::Url = "https://app.example.com/".parse().unwrap();
     let settings = ProviderSettings {
-        issuer: IssuerConfig {
+        issuer: IssuerSettings {
             name: "main".to_owned(),
             issuer: issuer(),
-            keys: KeysFrom::File(key_set(&[&SigningKey::ed25519("one")])),
+            keys: KeySource::File(key_set(&[&SigningKey::ed25519("one")])),
             policy: None,
         },
         client_id: "curfew".to_owned(),

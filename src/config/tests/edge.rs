@@ -1,7 +1,7 @@
 //! Listeners, TLS and the sign-in page.
 
 use super::*;
-use crate::config::HostPattern;
+use crate::contract::ReturnHost;
 
 fn loaded(text: &str) -> Loaded {
     yaml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -82,13 +82,13 @@ fn reads_the_sign_in_page() {
                 [App.example.com, 'dev.example.com:8443', '*.apps.example.com', '[::1]:3000']}";
     let sign_in = loaded(text).config.sign_in.unwrap();
     assert_eq!(sign_in.return_parameter, "rd");
-    let exact = |host: &str| HostPattern::Exact(host.to_owned());
+    let exact = |host: &str| ReturnHost::Exact(host.to_owned());
     assert_eq!(
         sign_in.allowed_hosts,
         [
             exact("app.example.com"),
             exact("dev.example.com:8443"),
-            HostPattern::Below(".apps.example.com".to_owned()),
+            ReturnHost::Below(".apps.example.com".to_owned()),
             exact("[::1]:3000"),
         ]
     );

@@ -1,6 +1,7 @@
 //! Identity providers.
 
 use super::*;
+use crate::jwks::KeySource;
 use crate::jwks::Location;
 
 const MAIN: &str = "issuer: 'https://id.example.com', audience: app";
@@ -44,7 +45,7 @@ fn reads_an_issuer() {
     ));
     assert!(accepting.issuers[0].issuer.accepts_iat);
     assert_eq!(main.policy.as_ref().unwrap().as_str(), "apps");
-    let KeysFrom::Fetched(settings) = &main.keys else {
+    let KeySource::Fetched(settings) = &main.keys else {
         panic!("fetched");
     };
     assert!(matches!(&settings.location, Location::Discovery { .. }));

@@ -1,6 +1,7 @@
 //! Sign-in with identity providers.
 
 use super::*;
+use crate::contract::ReturnHost;
 use crate::policy::MaxAge;
 
 const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
@@ -23,7 +24,7 @@ fn defaults_follow_from_login_url() {
         sign_in.url.as_str(),
         "https://app.example.com/.curfew/login"
     );
-    let host = HostPattern::Exact("app.example.com".to_owned());
+    let host = ReturnHost::Exact("app.example.com".to_owned());
     assert_eq!(sign_in.allowed_hosts, [host]);
     let login = loaded.config.login.as_ref().unwrap();
     assert_eq!(login.max_age, MaxAge::Idle);

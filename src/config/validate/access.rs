@@ -6,8 +6,9 @@ use std::time::Duration;
 use url::Url;
 
 use super::{HOUR, Mistakes, admin_tokens};
+use crate::config::AdminConfig;
 use crate::config::raw::{RawAdmin, RawCookie, RawKubernetes, RawToken};
-use crate::config::{AdminConfig, CookieConfig};
+use crate::contract::CookieSettings;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::kubernetes::KubernetesSettings;
 
@@ -54,7 +55,7 @@ pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.is_empty())
 }
 
-pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieConfig> {
+pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieSettings> {
     let name = &raw.name;
     if !is_token(name) {
         mistakes.note(
@@ -99,7 +100,7 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieC
             "a name with __Secure- needs cookie.secure = true",
         );
     }
-    Some(CookieConfig {
+    Some(CookieSettings {
         name: name.clone(),
         domain: raw.domain.clone(),
         path: raw.path.clone(),

@@ -6,8 +6,10 @@ use http::HeaderValue;
 use url::{Host, Url};
 
 use super::Mistakes;
+use crate::config::Listen;
 use crate::config::raw::{RawBrowser, RawGrpc, RawListen, RawSignIn, RawTraces};
-use crate::config::{GrpcTls, HostPattern, Listen, SignInConfig};
+use crate::contract::{ReturnHost, SignInSettings};
+use crate::listener::GrpcTlsSettings;
 use crate::secret::Secret;
 use crate::telemetry::traces::TraceSettings;
 
@@ -98,7 +100,7 @@ fn address_or_off(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<Opti
     )
 }
 
-pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Option<Option<GrpcTls>> {
+pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Option<Option<GrpcTlsSettings>> {
     let (certificate, key) = match (&raw.cert_file, &raw.key_file) {
         (Some(certificate), Some(key)) => (certificate, key),
         (Some(_), None) => {
@@ -124,14 +126,14 @@ pub(super) fn grpc_tls(raw: &RawGrpc, mistakes: &mut Mistakes) -> Option<Option<
         Some(path) => mistakes.read("grpc.client_ca_file", path).map(Some),
         None => Some(None),
     };
-    Some(Some(GrpcTls {
+    Some(Some(GrpcTlsSettings {
         certificate: certificate?,
         key: Secret::new(key?),
         client_ca: client_ca?,
     }))
 }
 
-pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option<SignInConfig>> {
+pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option<SignInSettings>> {
     let Some(text) = &raw.url else {
         if !raw.allowed_hosts.is_empty() {
             mistakes.note("sign_in.allowed_hosts", "needs sign_in.url");
@@ -158,7 +160,7 @@ pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option
              app.example.com, app.example.com:8443 or *.example.com",
         );
     }
-    let hosts: Option<Vec<HostPattern>> = raw
+    let hosts: Option<Vec<ReturnHost>> = raw
         .allowed_hosts
         .0
         .iter()
@@ -168,7 +170,7 @@ pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option
         "sign_in.allowed_hosts",
         hosts.ok_or("must be hosts such as app.example.com, app.example.com:8443 or *.example.com"),
     );
-    Some(Some(SignInConfig {
+    Some(Some(SignInSettings {
         url: url?,
         return_parameter: parameter.clone(),
         allowed_hosts: hosts?,
@@ -183,12 +185,12 @@ fn is_page(url: &Url) -> bool {
         && url.fragment().is_none()
 }
 
-fn pattern(text: &str) -> Option<HostPattern> {
+fn pattern(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
         // Reject a top-level domain: it has many owners.
         let named = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
-        return (named && !domain.contains(':')).then(|| HostPattern::Below(format!(".{domain}")));
+        return (named && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
     }
     let url = Url::parse(&format!("https://{text}/")).ok()?;
     // Reject text that the parser normalizes: browsers send the normalized form.
@@ -196,7 +198,7 @@ fn pattern(text: &str) -> Option<HostPattern> {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
     };
-    (written == text && !text.contains('*')).then_some(HostPattern::Exact(text))
+    (written == text && !text.contains('*')).then_some(ReturnHost::Exact(text))
 }
 
 /// The collector for traces; `Some(None)` if there is none.

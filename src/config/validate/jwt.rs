@@ -6,11 +6,12 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::{DAY, HOUR, Mistakes};
+use crate::config::JwtConfig;
 use crate::config::raw::{RawIssuer, RawJwt};
-use crate::config::{IssuerConfig, JwtConfig, KeysFrom};
 use crate::credential::JwtPlaces;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, Location};
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::policy::Policies;
 
 /// The supported signature algorithms; all of them are asymmetric.
@@ -51,14 +52,14 @@ pub(super) fn parse(
         freshness: freshness?,
         timeout: timeout?,
     };
-    let issuers: Vec<Option<IssuerConfig>> = raw
+    let issuers: Vec<Option<IssuerSettings>> = raw
         .issuers
         .iter()
         .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
         .collect();
-    let issuers: Vec<IssuerConfig> = issuers.into_iter().collect::<Option<_>>()?;
+    let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Option<_>>()?;
     for (index, one) in issuers.iter().enumerate() {
-        let same = |other: &&IssuerConfig| other.issuer.issuer == one.issuer.issuer;
+        let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
         if let Some(other) = issuers[..index].iter().find(same) {
             let key = format!("jwt.issuers.{}.issuer", one.name);
             mistakes.note(
@@ -120,7 +121,7 @@ fn issuer(
     defaults: &FetchDefaults,
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
-) -> Option<IssuerConfig> {
+) -> Option<IssuerSettings> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     let algorithms = algorithms(&key("algorithms"), &raw.algorithms.0, mistakes);
     for (part, empty) in [
@@ -145,7 +146,7 @@ fn issuer(
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let keys = keys(name, raw, defaults, mistakes);
-    Some(IssuerConfig {
+    Some(IssuerSettings {
         name: name.to_owned(),
         issuer: Issuer {
             issuer: raw.issuer.clone(),
@@ -171,7 +172,7 @@ fn keys(
     raw: &RawIssuer,
     defaults: &FetchDefaults,
     mistakes: &mut Mistakes,
-) -> Option<KeysFrom> {
+) -> Option<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
         mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
@@ -182,7 +183,7 @@ fn keys(
         }
         let bytes = mistakes.read(&key("jwks_file"), path)?;
         let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
-        return keys.map(KeysFrom::File);
+        return keys.map(KeySource::File);
     }
     let address = |text: &str| {
         let url = Url::parse(text).ok();
@@ -204,7 +205,7 @@ fn keys(
         Some(path) => Some(mistakes.read(&key("ca_file"), path)?),
         None => None,
     };
-    Some(KeysFrom::Fetched(FetchSettings {
+    Some(KeySource::Fetched(FetchSettings {
         location,
         authorities,
         timeout: defaults.timeout,

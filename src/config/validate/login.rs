@@ -6,9 +6,10 @@ use url::Url;
 
 use super::{DAY, HOUR, Mistakes, jwt};
 use crate::config::raw::{RawConfig, RawLogin, RawProvider};
-use crate::config::{CookieConfig, HostPattern, IssuerConfig, KeysFrom, SignInConfig};
+use crate::contract::{CookieSettings, ReturnHost, SignInSettings};
 use crate::credential::jwt::{Claims, Issuer};
 use crate::jwks::{FetchSettings, Freshness, Location};
+use crate::jwks::{IssuerSettings, KeySource};
 use crate::login::{LoginSettings, ProviderSettings};
 use crate::policy::{MaxAge, Policies};
 use crate::secret::Secret;
@@ -145,7 +146,7 @@ fn provider(
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
     let (issuer, authorities) = (issuer?, authorities?);
     Some(ProviderSettings {
-        issuer: IssuerConfig {
+        issuer: IssuerSettings {
             name: name.to_owned(),
             issuer: Issuer {
                 issuer: raw.issuer.clone(),
@@ -162,7 +163,7 @@ fn provider(
                     email: raw.email_claim.clone(),
                 },
             },
-            keys: KeysFrom::Fetched(FetchSettings {
+            keys: KeySource::Fetched(FetchSettings {
                 location: Location::Discovery { issuer },
                 authorities: authorities.clone(),
                 timeout,
@@ -233,8 +234,8 @@ pub(super) fn set_sign_in_page(raw: &mut RawConfig, mistakes: &mut Mistakes) {
 /// Checks that browsers send the cookie to every host of a return address.
 pub(super) fn check_cookie_reach(
     login: &LoginSettings,
-    sign_in: &SignInConfig,
-    cookie: &CookieConfig,
+    sign_in: &SignInSettings,
+    cookie: &CookieSettings,
     mistakes: &mut Mistakes,
 ) {
     let host = login.url.host_str().unwrap_or_default();
@@ -262,8 +263,8 @@ pub(super) fn check_cookie_reach(
     }
     for pattern in &sign_in.allowed_hosts {
         let reached = match pattern {
-            HostPattern::Exact(name) => within(name.split(':').next().unwrap_or_default()),
-            HostPattern::Below(below) => domain.is_some() && within(below.trim_start_matches('.')),
+            ReturnHost::Exact(name) => within(name.split(':').next().unwrap_or_default()),
+            ReturnHost::Below(below) => domain.is_some() && within(below.trim_start_matches('.')),
         };
         if !reached {
             mistakes.note(

@@ -1,3 +1,4 @@
+use crate::secret::Secret;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,8 +18,18 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::config::GrpcTls;
 use crate::listener::Place;
+
+/// TLS on the gRPC listener, all in PEM.
+#[derive(Clone, Debug)]
+pub struct GrpcTlsSettings {
+    /// The certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Secret<Vec<u8>>,
+    /// The authorities that client certificates must come from; `None` where none are asked for.
+    pub client_ca: Option<Vec<u8>>,
+}
 
 /// How connections are encrypted; not at all where this is `None`.
 pub type Encryption = Option<Arc<ServerConfig>>;
@@ -50,7 +61,7 @@ impl From<VerifierBuilderError> for GrpcTlsError {
 ///
 /// # Errors
 /// [`GrpcTlsError`] when what they hold can't be used.
-pub fn encryption(tls: Option<&GrpcTls>) -> Result<Encryption, GrpcTlsError> {
+pub fn encryption(tls: Option<&GrpcTlsSettings>) -> Result<Encryption, GrpcTlsError> {
     let Some(tls) = tls else { return Ok(None) };
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(&tls.certificate).collect::<Result<_, _>>()?;

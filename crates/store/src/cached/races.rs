@@ -28,7 +28,7 @@ async fn cache() -> (Arc<CachedStore<Distant>>, Arc<MemoryStore>) {
 async fn check(cached: Arc<CachedStore<Distant>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
-        let at_hand = cached.recall(ID);
+        let at_hand = cached.load_cached(ID);
         assert!(!over || at_hand.is_none(), "it was ended, and is at hand");
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
@@ -58,7 +58,7 @@ where
         for act in acts {
             act.await.unwrap();
         }
-        assert!(cached.recall(ID).is_none());
+        assert!(cached.load_cached(ID).is_none());
         assert!(
             cached.flights.lock().of.is_empty(),
             "a question is kept that nobody asks"

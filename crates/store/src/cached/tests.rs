@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 
 use super::near::GENERATION;
 use super::*;
+use crate::Creation;
 use crate::clock::ManualClock;
 use crate::conformance;
 use crate::memory::MemoryStore;
@@ -36,49 +37,18 @@ impl SessionStore for SharedStore {
         loaded
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.memory.create(id, session).await
+    forward!(self => self.memory; create, touch, end, keep_tombstone, withdraw, change, age, list, confirm, ready,
+        incarnation, flush);
+}
+
+/// It keeps nothing in this process.
+impl LocalStore for SharedStore {
+    fn load_cached(&self, _: SessionId) -> Option<Session> {
+        None
     }
 
-    async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.memory.touch(id, touch).await
-    }
-
-    async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.memory.end(id, ending).await
-    }
-
-    async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.memory.keep_tombstone(id, until).await
-    }
-
-    async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.memory.withdraw(id, session).await
-    }
-
-    async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        self.memory.change(id, change).await
-    }
-
-    async fn age(&self, id: SessionId, by: Duration) -> Loaded {
-        self.memory.age(id, by).await
-    }
-
-    async fn list(
-        &self,
-        subject: &Subject,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.memory.list(subject, after, limit).await
-    }
-
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.memory.confirm(id).await
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        Ok(())
+    fn try_buffer_touch(&self, _: SessionId, _: Touch) -> bool {
+        false
     }
 }
 
@@ -159,9 +129,9 @@ async fn it_passes_the_suite() {
 #[tokio::test]
 async fn what_was_loaded_is_at_hand() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.near.recall(ID), None, "nobody has asked yet");
+    assert_eq!(fixture.near.load_cached(ID), None, "nobody has asked yet");
     let session = fixture.near.load(ID).await.unwrap().unwrap();
-    assert_eq!(fixture.near.recall(ID), Some(session));
+    assert_eq!(fixture.near.load_cached(ID), Some(session));
     assert_eq!(fixture.loads(), 1);
     let near = &fixture.metrics.near_cache;
     assert_eq!(
@@ -187,10 +157,10 @@ async fn a_change_is_at_hand_without_the_refresh_token() {
     };
     let outcome = fixture.near.change(ID, &change).await.unwrap();
     assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
-    assert_eq!(fixture.near.recall(ID), None, "it is not what it was");
+    assert_eq!(fixture.near.load_cached(ID), None, "it is not what it was");
     let loaded = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(loaded.details, Some(details), "the worker has it");
-    let recalled = fixture.near.recall(ID).unwrap();
+    let recalled = fixture.near.load_cached(ID).unwrap();
     let kept = Details::of_sign_in(Some("app.example.com".into()), None);
     assert_eq!(recalled.details, kept);
 }
@@ -200,10 +170,10 @@ async fn only_what_lives_is_kept() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; 16]);
     assert_eq!(fixture.near.load(other).await, Ok(None));
-    assert_eq!(fixture.near.recall(other), None);
+    assert_eq!(fixture.near.load_cached(other), None);
     fixture.end_elsewhere().await;
     assert!(fixture.near.load(ID).await.unwrap().is_some());
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
     let created = fixture.near.create(other, &session_of("bob", START)).await;
     assert_eq!(
         created,
@@ -220,18 +190,18 @@ async fn an_end_is_known_at_once_wherever_it_was_made() {
     fixture.end_elsewhere().await;
     fixture.clock.advance(SECOND / 10);
     fixture.near.heard(ID, START);
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
     let delay = &fixture.metrics.near_cache.end_delay;
     assert_eq!(delay.get_sample_count(), 1);
     assert!((delay.get_sample_sum() - 0.1).abs() < 0.01);
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture.near.end(ID, Ending::revoked(START)).await.unwrap();
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture.near.age(ID, MINUTE).await.unwrap();
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
 }
 
 #[tokio::test]
@@ -257,7 +227,7 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
         assert!(matches!(now.state, State::Ended(_)));
         permit.notify_one();
         assert_eq!(load.await.unwrap().unwrap().unwrap().state, State::Live);
-        assert_eq!(fixture.near.recall(ID), None, "{end}");
+        assert_eq!(fixture.near.load_cached(ID), None, "{end}");
     }
 }
 
@@ -268,18 +238,22 @@ async fn nothing_is_recalled_beyond_the_lease() {
     fixture
         .clock
         .set(START.plus(LEASE).minus(Duration::from_millis(1)));
-    assert!(fixture.near.recall(ID).is_some());
+    assert!(fixture.near.load_cached(ID).is_some());
     fixture.clock.set(START.plus(LEASE));
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
     fixture.near.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
     // It was only late: nothing was missed.
     fixture.near.whole_until(START.plus(SECOND));
-    assert!(fixture.near.recall(ID).is_some());
+    assert!(fixture.near.load_cached(ID).is_some());
     fixture.near.missed();
-    assert_eq!(fixture.near.recall(ID), None);
+    assert_eq!(fixture.near.load_cached(ID), None);
     fixture.near.whole_until(START.plus(SECOND));
-    assert_eq!(fixture.near.recall(ID), None, "it is forgotten for good");
+    assert_eq!(
+        fixture.near.load_cached(ID),
+        None,
+        "it is forgotten for good"
+    );
     assert_eq!(fixture.metrics.near_cache.flushes.get(), 1);
 }
 
@@ -291,7 +265,7 @@ async fn a_session_in_use_is_looked_up_again() {
         let now = START.plus(second * SECOND);
         fixture.clock.set(now);
         fixture.near.whole_until(now);
-        if fixture.near.recall(ID).is_none() {
+        if fixture.near.load_cached(ID).is_none() {
             assert!(second * SECOND > GENERATION - SECOND);
             return;
         }
@@ -311,7 +285,7 @@ async fn a_written_touch_is_not_due_again() {
         deadline: session.deadline,
     };
     fixture.near.touch(ID, touch).await.unwrap();
-    let seen = fixture.near.recall(ID).unwrap().last_seen;
+    let seen = fixture.near.load_cached(ID).unwrap().last_seen;
     assert_eq!(seen, START.plus(SECOND));
 }
 
@@ -400,7 +374,7 @@ proptest! {
                         prop_assert_eq!(loaded.state == State::Live, !ended.contains_key(&number));
                     }
                     Event::Check(number) => {
-                        let recalled = fixture.near.recall(id(number));
+                        let recalled = fixture.near.load_cached(id(number));
                         if let (Some(session), Some((at, here))) = (recalled, ended.get(&number)) {
                             prop_assert_eq!(session.state, State::Live);
                             prop_assert!(!here && now < at.plus(LEASE), "{:?} after {:?}", now, at);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use crate::LocalStore;
 use crate::events::SessionEnded;
 use crate::memory::MemoryStore;
 use crate::policy::Policies;
@@ -108,6 +109,25 @@ impl<W: Way> SessionStore for Remote<W> {
 
     async fn ready(&self) -> Result<(), StoreError> {
         self.asked(self.memory.ready()).await
+    }
+
+    fn incarnation(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
+        None
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// It keeps nothing in this process.
+impl<W: Way> LocalStore for Remote<W> {
+    fn load_cached(&self, _: SessionId) -> Option<Session> {
+        None
+    }
+
+    fn try_buffer_touch(&self, _: SessionId, _: Touch) -> bool {
+        false
     }
 }
 

@@ -1,11 +1,5 @@
 //! What the black-box tests start and talk to: real servers, each on ports of its own.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "every test binary uses a part of this"
-)]
-
 pub mod backend;
 pub mod cluster;
 pub mod curfew;
@@ -24,11 +18,28 @@ pub mod traefik;
 pub mod traefik_ingress;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use ::curfew::clock::Stopwatch;
+
+/// The directory of the repository.
+pub fn root() -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    crates.and_then(Path::parent).unwrap().to_owned()
+}
+
+/// The program `curfew`, as Cargo built it for the test that runs.
+pub fn program() -> PathBuf {
+    // target/PROFILE/deps/TEST
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("curfew");
+    assert!(program.is_file(), "{} is not built", program.display());
+    program
+}
 
 /// A port that nothing listens on. It is outside the range that the system takes ports for
 /// outgoing connections from, so that a server can be stopped and started again on it.

@@ -1,7 +1,7 @@
 //! Servers that run the very files of `deploy/`, with nothing changed but what users change too.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,9 +12,7 @@ use super::{signal, wait_for_listener};
 
 /// The text of a file of `deploy/`.
 pub fn deployed(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("deploy")
-        .join(file);
+    let path = crate::root().join("deploy").join(file);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -147,7 +145,7 @@ impl Drop for Server {
 
 /// A program that `scripts/test.sh` has installed, by its place below `target/proxies`.
 pub fn installed(program: &str) -> PathBuf {
-    let proxies = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proxies");
+    let proxies = crate::root().join("target/proxies");
     let path = proxies.join(program);
     assert!(
         path.exists(),

@@ -17,6 +17,12 @@ pub struct Issuer {
     keys: NamedTempFile,
 }
 
+impl Default for Issuer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Issuer {
     pub fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();

@@ -99,10 +99,10 @@ impl Setup {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.single_core {
             true => Command::new("/usr/bin/taskset"),
-            false => Command::new(env!("CARGO_BIN_EXE_curfew")),
+            false => Command::new(crate::program()),
         };
         if self.single_core {
-            command.args(["--cpu-list", "0", env!("CARGO_BIN_EXE_curfew")]);
+            command.args(["--cpu-list", "0"]).arg(crate::program());
         }
         command.args(arguments).env_clear().envs(&self.settings);
         command
