@@ -18,13 +18,13 @@ pub fn deployed(file: &str) -> String {
 
 /// The file as `curfew render` prints it for policies with this idle limit. The addresses are unchanged.
 pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
-    let limits = ::curfew::render::Limits {
+    let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
         absolute: idle * 4,
     };
     let files = ::curfew::render::render(
         proxy,
-        &::curfew::render::Places::default(),
+        &::curfew::render::Addresses::default(),
         &limits,
         ::curfew::deployed::deployed,
     );
