@@ -252,7 +252,7 @@ async fn a_request_is_explained() {
     person.come_in().await;
     let path = "/console/policies?url=https%3A%2F%2Fapp.example.com%2Forders&policy=strict";
     let (_, page) = person.get(path).await;
-    for part in ["5m unused", "allow", "/orders"] {
+    for part in ["5m without activity", "allow", "/orders"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let (_, page) = person.get("/console/policies?url=orders").await;
