@@ -149,7 +149,7 @@ pub fn explain(
 
 /// A sample session that starts `now` under a policy; `None` if the policy does not exist.
 #[must_use]
-pub fn imagine(
+pub fn sample_session(
     policies: &Policies,
     name: &str,
     remembered: bool,

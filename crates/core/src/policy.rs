@@ -28,11 +28,11 @@ pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classif
 pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
-pub use host::{HostPattern, HostPatternError, normal_host};
+pub use host::{HostPattern, HostPatternError, normalize_host};
 pub use max_age::MaxAge;
 pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
-pub use policies::{Applied, Policies};
+pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
@@ -114,7 +114,7 @@ impl Policy {
             remember: None,
             variants: Vec::new(),
             activity: ActivityKind::Any,
-            touch_interval: Self::usual_touch_interval(limits.idle.unwrap_or(limits.absolute)),
+            touch_interval: Self::default_touch_interval(limits.idle.unwrap_or(limits.absolute)),
             max_sessions: None,
             bind: Bind::default(),
             on_store_failure: OnStoreFailure::Deny,
@@ -126,7 +126,7 @@ impl Policy {
     /// The default touch interval for an idle limit: a sixtieth of it, between 1 s and 15 s, but at most a quarter of
     /// it. The result is whole milliseconds.
     #[must_use]
-    pub fn usual_touch_interval(idle: Duration) -> Duration {
+    pub fn default_touch_interval(idle: Duration) -> Duration {
         let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));
         let millis = usual.min(idle / 4).as_millis();
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))

@@ -14,7 +14,7 @@ use crate::session::{Attributes, Subject};
 use crate::store::{EndOutcome, Ending, HistoryStore};
 use crate::testing::jwt::{AUDIENCE, ISSUER};
 use crate::testing::name;
-use crate::testing::remote::{Drawn, Remote};
+use crate::testing::remote::{RandomDelays, Remote};
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
@@ -248,7 +248,7 @@ proptest! {
             let mut service = Adopting::on(limited(1, Beyond::Deny), "default");
             let remote = Arc::new(Remote {
                 memory: Arc::clone(&service.bench.store.memory),
-                way: Drawn::new(turns),
+                way: RandomDelays::new(turns),
             });
             service.checker.lifecycle.store = Arc::clone(&remote) as _;
             service.checker.lifecycle.deadlines = remote;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::actor::Actor;
-use crate::credential::JwtPlaces;
+use crate::credential::JwtLocations;
 use crate::store::{EndOutcome, Ending};
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, no_keys, source};
 use crate::testing::name;
@@ -32,7 +32,7 @@ impl Adopting {
     pub(super) fn on(bench: Bench, policy: &str) -> Self {
         let key = SigningKey::ed25519("a");
         let mut checker = bench.checker(Rules::default(), "session");
-        checker.sources.extractor.jwt = Some(JwtPlaces {
+        checker.sources.extractor.jwt = Some(JwtLocations {
             cookie: Some("id".to_owned()),
             bearer: true,
         });

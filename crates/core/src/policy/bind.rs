@@ -176,7 +176,7 @@ mod tests {
         let bound = network.to(alice).unwrap();
         assert_eq!(client("203.0.113.8", "curl").is_at(&bound), Ok(()));
         let anywhere = Bind::default().to(Client::default()).unwrap();
-        assert!(anywhere.is_free());
+        assert!(anywhere.is_unbound());
         assert_eq!(Client::default().is_at(&anywhere), Ok(()));
     }
 
