@@ -137,7 +137,7 @@ pub fn explain(
         passive_because,
         session_limits: limits::of_session(book, session),
         request_limits: limits::of_request(book, &ruling, session),
-        elsewhere: elsewhere.map(crate::policy::Elsewhere::as_str),
+        elsewhere: elsewhere.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {
         verdict: verdict.as_str(),

@@ -2,8 +2,9 @@ use http::{HeaderMap, Method};
 
 use super::{Detail, Original};
 use crate::policy::{
-    Access, Activity, AmbiguousPath, AppliedPolicy, Client, Contract, Elsewhere, OnStoreFailure,
-    Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify, is_preflight,
+    Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
+    OnStoreFailure, Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify,
+    is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
@@ -70,7 +71,7 @@ pub struct Judgement {
     /// The answer.
     pub verdict: Verdict,
     /// Why the request is not taken for the session's own, where that is the reason.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<BindingMismatch>,
 }
 
 impl<'a> Ruling<'a> {
@@ -177,8 +178,10 @@ impl<'a> Ruling<'a> {
         {
             let reason = match elsewhere {
                 // Another sign-in makes a session of its own there.
-                Elsewhere::Address | Elsewhere::UserAgent => DenyReason::ReauthenticationRequired,
-                Elsewhere::AddressUnknown => DenyReason::MalformedRequest,
+                BindingMismatch::Address | BindingMismatch::UserAgent => {
+                    DenyReason::ReauthenticationRequired
+                }
+                BindingMismatch::AddressUnknown => DenyReason::MalformedRequest,
             };
             return Judgement {
                 verdict: Verdict::Deny(reason),

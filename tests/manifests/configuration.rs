@@ -51,7 +51,7 @@ fn the_schema_says_what_the_program_says() {
         ("rules: [{path: /a, access: open}]", false),
         ("rules: [{path_ambiguous: perhaps}]", false),
         ("cors_preflight: maybe", false),
-        ("client_address: {proxies: -1}", false),
+        ("client_address: {trusted_proxies: -1}", false),
         ("store: {max_sessions: few}", false),
         ("log: {format: xml}", false),
     ]

@@ -245,7 +245,7 @@ proptest! {
     fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut service = Adopting::on(limited(1, Beyond::Deny), "default");
+            let mut service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
             let remote = Arc::new(Remote {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),
