@@ -7,9 +7,9 @@ use hyper::body::Incoming;
 
 use super::router;
 use crate::contract::{Contracts, keys};
-use crate::listener::{HttpService, Limited, Room};
+use crate::listener::{ConcurrencyLimit, HttpService, Limited};
 use crate::live::Live;
-use crate::logout::{self, Logouts};
+use crate::logout::{self, LogoutEndpoints};
 
 /// One request with a body for so many without.
 const NOTICES_DIVISOR: usize = 16;
@@ -25,7 +25,11 @@ pub struct BrowserService {
 impl BrowserService {
     /// Answers as many requests at once as there is `room` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, logouts: Live<Logouts>, room: &Room) -> Self {
+    pub fn new(
+        contracts: Live<Contracts>,
+        logouts: Live<LogoutEndpoints>,
+        room: &ConcurrencyLimit,
+    ) -> Self {
         let assertion_keys = axum::Router::new()
             .route("/.well-known/jwks.json", get(keys))
             .with_state(contracts.clone());

@@ -29,7 +29,7 @@ use super::reply::{Form, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
-use crate::listener::{MAX_MESSAGE, Place, Room};
+use crate::listener::{ConcurrencyLimit, MAX_MESSAGE, Permit};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
@@ -44,7 +44,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 #[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
-    room: Room,
+    room: ConcurrencyLimit,
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -111,7 +111,7 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Its one method, the place of the call, and whether its message is compressed.
-struct Check(ExtAuthz, Option<Place>, bool);
+struct Check(ExtAuthz, Option<Permit>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
@@ -131,7 +131,7 @@ impl UnaryService<wire::CheckRequest> for &mut Check {
 impl ExtAuthz {
     /// A service that answers by these, as many calls at once as there is `room` for.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>, room: Room) -> Self {
+    pub const fn new(contracts: Live<Contracts>, room: ConcurrencyLimit) -> Self {
         Self { contracts, room }
     }
 
@@ -139,7 +139,7 @@ impl ExtAuthz {
         &self,
         request: Option<wire::CheckRequest>,
         peer: Option<IpAddr>,
-        place: Option<Place>,
+        place: Option<Permit>,
     ) -> wire::CheckResponse {
         let compressed = request.is_none();
         let attributes = request.and_then(|request| request.attributes);
@@ -170,7 +170,7 @@ impl ExtAuthz {
             address: ClientAddress::InHeader,
             peer,
         };
-        let outcome = contracts.check_in(place, &request).await;
+        let outcome = contracts.check_with_permit(place, &request).await;
         let reply = reply(&contracts, &request, &outcome, Form::Whole);
         answer(&outcome, reply)
     }

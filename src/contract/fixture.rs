@@ -7,10 +7,10 @@ use axum::response::Response;
 use http::Request;
 
 use super::spoe::Agent;
-use super::{Contracts, Front, SessionCookie, SignIn};
+use super::{CheckService, Contracts, SessionCookie, SignIn};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::identity::IdentityHeaders;
-use crate::listener::{Room, What};
+use crate::listener::{ConcurrencyLimit, LimitKind};
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
@@ -23,8 +23,8 @@ pub(crate) const CLEARED: &str =
 pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
-    pub(crate) room: Room,
-    front: Front,
+    pub(crate) room: ConcurrencyLimit,
+    front: CheckService,
     token: String,
     id: SessionId,
 }
@@ -62,10 +62,10 @@ impl Fixture {
         change(&mut contracts);
         let contracts = Live::new(contracts);
         let shown = bench.lifecycle.metrics.requests("check");
-        let room = Room::new("check", What::Requests, 2, shown);
+        let room = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,
-            front: Front::new(contracts.clone(), room.clone()),
+            front: CheckService::new(contracts.clone(), room.clone()),
             room,
             contracts,
             token: started.token.expose(),

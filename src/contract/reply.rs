@@ -67,14 +67,14 @@ pub(super) fn reply(
         (Verdict::Allow, Some((id, session))) => {
             let identity = Identity::of(*id, session);
             contracts.identity.write(headers, &identity);
-            contracts.vouch(headers, request, Some((&identity, session)));
+            contracts.add_identity(headers, request, Some((&identity, session)));
             if let Some(relayed) = &outcome.relayed {
                 relay(headers, &relayed.headers);
             }
         }
         (Verdict::Allow, None) if outcome.public => {
             contracts.identity.write(headers, &Identity::default());
-            contracts.vouch(headers, request, None);
+            contracts.add_identity(headers, request, None);
         }
         // There is no other allowing without a session: fail closed.
         (Verdict::Allow, None) => deny(

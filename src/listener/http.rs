@@ -187,12 +187,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{Listener, Room, Service, What};
+    use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    fn room() -> Room {
+    fn room() -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().connections("check");
-        Room::new("check", What::Connections, 10, shown)
+        ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
     /// Answers after so long.

@@ -12,24 +12,24 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{HttpService, Place, Room};
+use super::{ConcurrencyLimit, HttpService, Permit};
 
 /// The most time until an answer begins, which includes that the request's body arrives: one that comes byte by byte
 /// does not hold a place for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A router that answers so many requests at once; others are told to come back.
 #[derive(Clone)]
 pub struct Limited {
     router: Router,
-    room: Room,
+    room: ConcurrencyLimit,
     always: Option<&'static str>,
 }
 
 impl Limited {
     /// A router with as much `room`.
     #[must_use]
-    pub const fn new(router: Router, room: Room) -> Self {
+    pub const fn new(router: Router, room: ConcurrencyLimit) -> Self {
         Self {
             router,
             room,
@@ -66,7 +66,7 @@ impl Limited {
 /// A body, and the place that it takes.
 struct Held {
     body: Body,
-    _place: Option<Place>,
+    _place: Option<Permit>,
 }
 
 impl http_body::Body for Held {
@@ -100,7 +100,7 @@ impl HttpService for Limited {
 /// Answers by a router, unless that takes too long.
 async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
     let answer = router.clone().oneshot(request);
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(Ok(response)) => response,
         Err(_) => plain(
             StatusCode::REQUEST_TIMEOUT,
@@ -147,7 +147,7 @@ mod tests {
         let request = Request::post("/").body(Body::from_stream(bytes)).unwrap();
         let response = answer_in_time(&router, request).await;
         assert_eq!(response.status(), 408);
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), REQUEST_TIMEOUT);
         let request = Request::post("/").body(Body::from("whole")).unwrap();
         assert_eq!(answer_in_time(&router, request).await.status(), 200);
     }

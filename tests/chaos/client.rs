@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use crate::record::Record;
 
 /// The timeout of a request.
-const PATIENCE: Duration = Duration::from_secs(2);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The addresses of a replica. They stay the same when the replica is restarted.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct ReplicaAddress {
     pub check: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -23,7 +23,7 @@ pub struct Place {
 pub struct Client {
     http: reqwest::Client,
     admin_token: String,
-    places: [Place; 2],
+    places: [ReplicaAddress; 2],
     record: Arc<Record>,
 }
 
@@ -57,12 +57,12 @@ pub fn below(end: u32) -> u32 {
 }
 
 impl Client {
-    pub fn new(admin_token: &str, places: [Place; 2], record: Arc<Record>) -> Self {
+    pub fn new(admin_token: &str, places: [ReplicaAddress; 2], record: Arc<Record>) -> Self {
         crate::support::tls::install();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(COMMAND_TIMEOUT)
             .build()
             .unwrap();
         Self {

@@ -15,7 +15,7 @@ pub struct Broken {
 const UNGUARDED: &str = "FAIL  without a session, the page is refused: served, 200";
 const STRIPPED: &str =
     "FAIL  stripping the identity with Connection has no effect: served, 200, without the identity";
-const KEPT: &str = "FAIL  after the idle limit, the page is refused: served, 200";
+const SERVED_AFTER_IDLE: &str = "FAIL  after the idle limit, the page is refused: served, 200";
 const BELIEVED: &str = "FAIL  forged request headers give no access: served, 200";
 const PREFIX: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \
                       and the path begins with two slashes: a path prefix of the proxy must not end in /)";
@@ -81,7 +81,7 @@ pub static BROKEN: [Broken; 19] = [
                 "proxy_cache_key \"$tmp_cache_key\";\n        proxy_ignore_headers Cache-Control Set-Cookie;",
             ),
         ],
-        KEPT,
+        SERVED_AFTER_IDLE,
     ),
     broken(
         &["ingress-nginx"],

@@ -29,12 +29,12 @@ struct Counts {
 }
 
 /// One of two places for a replica, which stays while replicas come and go.
-struct Place {
+struct Replica {
     setup: Setup,
     curfew: Option<Curfew>,
 }
 
-impl Place {
+impl Replica {
     fn new(redis: &RedisServer, key: &Setup) -> Self {
         let port = || local(free_port()).to_string();
         let mut setup = Setup::redis(&redis.url())
@@ -107,8 +107,8 @@ enum Proxy {
 impl Proxy {
     const NAMES: [&str; 2] = ["NGINX", "HAProxy"];
 
-    fn start(name: &str, places: &[Place; 2], application: SocketAddr) -> Self {
-        let [one, two] = places.each_ref().map(Place::curfew);
+    fn start(name: &str, places: &[Replica; 2], application: SocketAddr) -> Self {
+        let [one, two] = places.each_ref().map(Replica::curfew);
         if name == "NGINX" {
             let second = (
                 // Not to be left out for longer than it is away (NGINX's own: 10 s).
@@ -167,7 +167,7 @@ async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
     for name in Proxy::NAMES {
         let redis = RedisServer::start();
         let key = Setup::memory();
-        let mut places = [Place::new(&redis, &key), Place::new(&redis, &key)];
+        let mut places = [Replica::new(&redis, &key), Replica::new(&redis, &key)];
         for place in &places {
             place.ready().await;
         }

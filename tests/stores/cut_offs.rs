@@ -14,7 +14,7 @@ use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 use crate::support::tap::Tap;
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 
 const KEY: &[u8] = b"test:not-before";
 const FORGET: Timestamp = Timestamp::from_millis(1000);
@@ -206,7 +206,7 @@ async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
     let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
     write_as_before(&server, &cut_offs);
     write_as_before(&server, &[(7777, now().as_millis())]);
-    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);

@@ -3,8 +3,8 @@
 use curfew::clock::SteadyClock;
 use curfew::session::State;
 use curfew::store::cached::{CachedStore, LEASE};
-use curfew::store::{Ending, EndsListener, LocalStore};
-use curfew::telemetry::{Advice, Metrics, Replica, Replicas};
+use curfew::store::{Ending, InvalidationListener, LocalStore};
+use curfew::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -16,12 +16,12 @@ use crate::support::sentinel::SentinelGroup;
 /// Runs something while `cached` hears of ends, once it does.
 pub async fn following<T>(
     store: &RedisStore,
-    cached: &impl EndsListener,
+    cached: &impl InvalidationListener,
     steady: &SteadyClock,
     metrics: &Metrics,
     run: impl Future<Output = T>,
 ) -> T {
-    let advice = Advice::default();
+    let advice = Diagnostics::default();
     let replicas = Replicas::new(Replica::this(now()));
     let stop = CancellationToken::new();
     let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
@@ -41,7 +41,7 @@ struct Process {
     redis: Running,
     near: Arc<CachedStore<Arc<RedisStore>>>,
     metrics: Arc<Metrics>,
-    advice: Arc<Advice>,
+    advice: Arc<Diagnostics>,
     following: JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Process {
             steady.clone(),
             Arc::clone(&metrics),
         ));
-        let advice = Arc::new(Advice::default());
+        let advice = Arc::new(Diagnostics::default());
         let (store, listener, told) = (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
         let following = tokio::spawn(async move {
             let stop = CancellationToken::new();

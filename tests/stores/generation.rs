@@ -2,8 +2,8 @@
 
 use curfew::clock::{Clock, Stopwatch};
 use curfew::store::redis::Migration;
-use curfew::store::{Creation, HistoryStore};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::store::{CreateOutcome, HistoryStore};
+use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -27,7 +27,7 @@ impl Replicating {
         let (kept, counted, stopped) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
-            let (advice, replicas) = (Advice::default(), alone());
+            let (advice, replicas) = (Diagnostics::default(), alone());
             kept.upkeep(&policies, &advice, &counted, &replicas, stopped)
                 .await;
         });
@@ -295,5 +295,5 @@ async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
     })
     .await;
     let created = one.store.create(gone, &session()).await.unwrap();
-    assert_eq!(created, Creation::Created);
+    assert_eq!(created, CreateOutcome::Created);
 }

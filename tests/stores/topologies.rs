@@ -139,7 +139,7 @@ async fn cluster_and_a_fail_over() {
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
     let primary = cluster.server_of(&key);
-    let confirmed = async || store.confirm(ID).await.unwrap().is_confirmed();
+    let confirmed = async || store.wait_replicated(ID).await.unwrap().is_confirmed();
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
     cluster.failed_over(primary).await;

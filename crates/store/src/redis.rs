@@ -13,7 +13,6 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod generation;
-mod hasten;
 mod heal;
 mod history;
 mod index;
@@ -35,6 +34,7 @@ mod script;
 mod sealed_value;
 mod sentinel;
 mod settings;
+mod tighten_deadlines;
 mod timekeeping;
 mod upkeep;
 mod walk;
@@ -49,8 +49,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::{Accepted, Clock, StoreClock};
@@ -67,7 +67,7 @@ pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 use format::Upgrade;
 use generation::Generation;
 use keys::Keys;
-use link::{Link, Prepare};
+use link::{ManagedConnection, Prepare};
 use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
@@ -82,7 +82,7 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    link: Arc<Link>,
+    link: Arc<ManagedConnection>,
     /// A connection for what waits on replicas, made when it is first needed: the others must not
     /// wait behind it.
     waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
@@ -129,7 +129,7 @@ impl RedisStore {
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            link: Arc::new(Link::new(settings, timekeeping)),
+            link: Arc::new(ManagedConnection::new(settings, timekeeping)),
             waiting: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
             not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
@@ -213,7 +213,7 @@ impl RedisStore {
             tracing::error!(
                 "Redis answered with another session's record: the connection is given up"
             );
-            self.link.distrust();
+            self.link.invalidate_connection();
         }
         stored
     }
@@ -335,7 +335,7 @@ impl SessionStore for RedisStore {
         Ok(session)
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.learn_cut_offs(session).await?;
         // First the index, so that no session exists that it does not know; a place in it for a
         // session that was not made after all is given up when somebody looks.
@@ -349,9 +349,9 @@ impl SessionStore for RedisStore {
             .arg(self.expiry(&session).as_millis());
         let created: Option<String> = self.once(&keep).await?;
         Ok(if created.is_some() {
-            Creation::Created
+            CreateOutcome::Created
         } else {
-            Creation::Exists
+            CreateOutcome::Exists
         })
     }
 
@@ -459,7 +459,7 @@ impl SessionStore for RedisStore {
         self.page_of(subject, after, limit).await
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
         Ok(self.replication_of(id).await)
     }
 
@@ -467,7 +467,7 @@ impl SessionStore for RedisStore {
         if self.link.is_cluster() {
             // While one server of many is away this process is still of use for the others.
             let wire = self.link.wire(self.budget).await?;
-            return if self.link.anybody_answers(&wire).await {
+            return if self.link.any_node_reachable(&wire).await {
                 Ok(())
             } else {
                 let nobody = "no server of the cluster answers".to_owned();

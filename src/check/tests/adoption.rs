@@ -14,7 +14,7 @@ use crate::session::{Attributes, Subject};
 use crate::store::{EndOutcome, Ending, HistoryStore};
 use crate::testing::jwt::{AUDIENCE, ISSUER};
 use crate::testing::name;
-use crate::testing::remote::{RandomDelays, Remote};
+use crate::testing::remote::{DelayedStore, RandomDelays};
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
@@ -246,7 +246,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let mut service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
-            let remote = Arc::new(Remote {
+            let remote = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),
             });

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use crate::contract::Contracts;
-use crate::listener::Room;
+use crate::listener::ConcurrencyLimit;
 use crate::live::Live;
 
 /// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
@@ -35,7 +35,7 @@ const MAX_PENDING: usize = 256;
 pub struct Agent {
     contracts: Live<Contracts>,
     draining: Arc<AtomicBool>,
-    room: Room,
+    room: ConcurrencyLimit,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
@@ -45,7 +45,11 @@ impl Agent {
     /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
     /// after an answer none is likely to be.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>, draining: Arc<AtomicBool>, room: Room) -> Self {
+    pub const fn new(
+        contracts: Live<Contracts>,
+        draining: Arc<AtomicBool>,
+        room: ConcurrencyLimit,
+    ) -> Self {
         Self {
             contracts,
             draining,

@@ -106,7 +106,7 @@ impl Progress {
     }
 
     /// The store may be another than before: the whole set is read again.
-    pub(super) fn distrust(&mut self) {
+    pub(super) fn restart(&mut self) {
         self.number = None;
         self.page = None;
         self.again = false;

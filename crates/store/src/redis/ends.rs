@@ -23,10 +23,10 @@ use super::open::{self, Credentials};
 use super::settings::Address;
 use super::wire::Wire;
 use super::{ConnectError, RedisStore};
-use crate::EndsListener;
+use crate::InvalidationListener;
 use crate::clock::Clock;
 use crate::session::Timestamp;
-use crate::telemetry::{Advice, Replica, Replicas};
+use crate::telemetry::{Diagnostics, Replica, Replicas};
 
 pub(super) use super::message::Message;
 
@@ -45,7 +45,7 @@ const SOURCE: &str = "near_cache";
 
 /// The beats of one listener.
 #[derive(Debug)]
-struct Beats {
+struct Heartbeats {
     listener: [u8; LISTENER],
     /// When each was sent that has not come back from all servers, the oldest first.
     sent: VecDeque<Timestamp>,
@@ -55,7 +55,7 @@ struct Beats {
     heard: Vec<u64>,
 }
 
-impl Beats {
+impl Heartbeats {
     fn new(listener: [u8; LISTENER], servers: usize) -> Self {
         Self {
             listener,
@@ -107,20 +107,20 @@ impl Beats {
 struct Missing;
 
 /// Why a listener has to begin anew.
-enum Interruption {
+enum SubscriptionError {
     /// It may go on after a moment.
     Passing(String),
     /// The server does not allow it.
     Refused(String),
 }
 
-impl From<ConnectError> for Interruption {
+impl From<ConnectError> for SubscriptionError {
     fn from(error: ConnectError) -> Self {
         Self::Passing(error.to_string())
     }
 }
 
-impl From<redis::RedisError> for Interruption {
+impl From<redis::RedisError> for SubscriptionError {
     fn from(error: redis::RedisError) -> Self {
         let refused = error.code() == Some("NOPERM");
         let text = error.to_string();
@@ -138,9 +138,9 @@ impl RedisStore {
     /// processes introduce themselves to each other.
     pub async fn follow_ends(
         &self,
-        listener: &dyn EndsListener,
+        listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
@@ -154,11 +154,11 @@ impl RedisStore {
                 replicas.missed();
                 attempt += 1;
                 let pause = match interruption {
-                    Interruption::Passing(why) => {
+                    SubscriptionError::Passing(why) => {
                         tracing::info!(%why, "ends are not heard; listening again");
                         RETRY_DELAY
                     }
-                    Interruption::Refused(why) => {
+                    SubscriptionError::Refused(why) => {
                         let line = format!(
                             "every check asks Redis, because ends can't be heard: allow the channel \
                              {}ends to the ACL user (&{0}ends +publish +subscribe): {why}",
@@ -178,28 +178,29 @@ impl RedisStore {
     async fn listen(
         &self,
         attempt: usize,
-        listener: &dyn EndsListener,
+        listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
-    ) -> Interruption {
+    ) -> SubscriptionError {
         let mut incarnation = self.link.incarnation();
         let listening = async {
             let wire = self.link.wire(Duration::MAX).await;
-            let wire = wire.map_err(|error| Interruption::Passing(error.to_string()))?;
+            let wire = wire.map_err(|error| SubscriptionError::Passing(error.to_string()))?;
             incarnation.mark_unchanged();
             let servers = self.link.servers();
-            let place = self.link.place_to_listen(attempt);
-            let place = place.ok_or_else(|| Interruption::Passing("no server".to_owned()))?;
+            let place = self.link.subscribe_target(attempt);
+            let place = place.ok_or_else(|| SubscriptionError::Passing("no server".to_owned()))?;
             let settings = self.link.settings();
             let channel = self.keys.ends();
             let heard =
                 open::listen(settings, &place, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
             let mut name = [0; LISTENER];
-            getrandom::fill(&mut name).map_err(|error| Interruption::Passing(error.to_string()))?;
-            let beats = Mutex::new(Beats::new(name, servers.len().max(1)));
-            let told = Following {
+            getrandom::fill(&mut name)
+                .map_err(|error| SubscriptionError::Passing(error.to_string()))?;
+            let beats = Mutex::new(Heartbeats::new(name, servers.len().max(1)));
+            let told = Subscription {
                 beats: &beats,
                 listener,
                 clock,
@@ -207,7 +208,7 @@ impl RedisStore {
                 replicas,
                 cut_offs: &self.not_before,
             };
-            let passing = |why: &str| Interruption::Passing(why.to_owned());
+            let passing = |why: &str| SubscriptionError::Passing(why.to_owned());
             tokio::select! {
                 biased;
                 () = self.link.lost() => Err(passing("the connection was given up")),
@@ -222,18 +223,18 @@ impl RedisStore {
 }
 
 /// A listener at work.
-struct Following<'a> {
-    beats: &'a Mutex<Beats>,
-    listener: &'a dyn EndsListener,
+struct Subscription<'a> {
+    beats: &'a Mutex<Heartbeats>,
+    listener: &'a dyn InvalidationListener,
     clock: &'a dyn Clock,
-    advice: &'a Advice,
+    advice: &'a Diagnostics,
     replicas: &'a Replicas,
     cut_offs: &'a LocalCopy,
 }
 
-impl Following<'_> {
+impl Subscription<'_> {
     /// Sends beats to every server, until one can't be sent.
-    async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> Interruption {
+    async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> SubscriptionError {
         let mut number = 0_u64;
         loop {
             if number.is_multiple_of(BEATS_TO_INTRODUCTION)
@@ -265,7 +266,7 @@ impl Following<'_> {
                     }
                 }
                 Ok(Err(error)) => return error.into(),
-                Err(_) => return Interruption::Passing("a beat could not be sent".to_owned()),
+                Err(_) => return SubscriptionError::Passing("a beat could not be sent".to_owned()),
             }
         }
     }
@@ -288,15 +289,15 @@ impl Following<'_> {
     }
 
     /// Hears what is said, until nothing is said for too long.
-    async fn hear(&self, mut messages: PubSubStream) -> Interruption {
+    async fn hear(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
-            let silence = Interruption::Passing("no beat is heard".to_owned());
+            let silence = SubscriptionError::Passing("no beat is heard".to_owned());
             // Others' messages are no sign that ours come back.
             let whole =
                 tokio::time::timeout(HEARTBEAT_TIMEOUT, self.next_whole(&mut messages)).await;
             match whole {
                 Ok(Ok(since)) => {
-                    self.listener.whole_until(since);
+                    self.listener.caught_up_to(since);
                     self.replicas.listening();
                     self.advice.set(SOURCE, Vec::new());
                 }
@@ -307,16 +308,22 @@ impl Following<'_> {
     }
 
     /// Hears until it is certain that all up to some time was heard.
-    async fn next_whole(&self, messages: &mut PubSubStream) -> Result<Timestamp, Interruption> {
+    async fn next_whole(
+        &self,
+        messages: &mut PubSubStream,
+    ) -> Result<Timestamp, SubscriptionError> {
         loop {
             let Some(message) = messages.next().await else {
-                return Err(Interruption::Passing("the connection was lost".to_owned()));
+                return Err(SubscriptionError::Passing(
+                    "the connection was lost".to_owned(),
+                ));
             };
             match Message::decode(message.get_payload_bytes()) {
-                Some(Message::End(id, at)) => self.listener.heard(id, at),
+                Some(Message::End(id, at)) => self.listener.invalidate(id, at),
                 Some(Message::Beat(beat)) => {
                     let whole = self.beats.lock().hear(&beat);
-                    let missing = |Missing| Interruption::Passing("a beat was lost".to_owned());
+                    let missing =
+                        |Missing| SubscriptionError::Passing("a beat was lost".to_owned());
                     if let Some(since) = whole.map_err(missing)? {
                         return Ok(since);
                     }
@@ -341,7 +348,7 @@ mod tests {
     #[test]
     fn a_beat_counts_when_all_servers_had_it() {
         let at = |seconds| START.plus(Duration::from_secs(seconds));
-        let mut beats = Beats::new(*b"listener", 2);
+        let mut beats = Heartbeats::new(*b"listener", 2);
         let (first, second) = (beats.next(at(0)), beats.next(at(1)));
         assert_eq!(beats.hear(&first[0]), Ok(None));
         assert_eq!(beats.hear(&second[0]), Ok(None));
@@ -359,7 +366,7 @@ mod tests {
         /// However they come back: what is said to be whole is.
         #[test]
         fn nothing_is_whole_that_was_not_heard(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
-            let mut beats = Beats::new(*b"listener", 3);
+            let mut beats = Heartbeats::new(*b"listener", 3);
             let mut queues = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
             for number in 0..20 {
                 for (queue, beat) in queues.iter_mut().zip(beats.next(START.plus(Duration::from_secs(number)))) {

@@ -15,7 +15,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::session::Timestamp;
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Diagnostics, Metrics};
 
 /// How often changes are read that nobody announces.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ impl RedisStore {
     pub async fn follow_cut_offs(
         &self,
         policies: &Live<Policies>,
-        advice: &Advice,
+        advice: &Diagnostics,
         metrics: &Metrics,
         stop: CancellationToken,
     ) {
@@ -120,7 +120,7 @@ impl RedisStore {
                 Some((wire, made)) if made == incarnation => wire,
                 _ => {
                     // Redis may have lost changes, and counted others with their numbers.
-                    reader.progress.distrust();
+                    reader.progress.restart();
                     self.separate_wire().await?
                 }
             };
@@ -229,7 +229,7 @@ impl RedisStore {
         }
     }
 
-    fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Advice, metrics: &Metrics) {
+    fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Diagnostics, metrics: &Metrics) {
         let table = &self.not_before.table;
         let (entries, max) = (table.len(), self.not_before.max);
         metrics

@@ -35,7 +35,7 @@ impl RedisStore {
         if self.repeat::<Option<String>>(&lease).await?.is_none() {
             return Ok(false);
         }
-        let mended = self.walk_and_mend(policies).await?;
+        let mended = self.rebuild_indexes(policies).await?;
         self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries))
             .await?;
         self.repeat::<()>(redis::cmd("DEL").arg(&healing)).await?;
@@ -45,7 +45,7 @@ impl RedisStore {
 
     /// Puts every session into the queue and its subject's index where it is missing there; says
     /// how many were missing in the queue.
-    async fn walk_and_mend(&self, policies: &Policies) -> Result<usize, StoreError> {
+    async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
         let mut wire = self.link.wire(self.budget).await?;
         let mut mended = 0;
         for server in scan::servers(&mut wire).await? {

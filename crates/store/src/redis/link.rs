@@ -25,9 +25,9 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a heartbeat may take before the connection is given up. Well below the time after
 /// which a fail-over begins, so that a server that hung and was replaced meanwhile is asked
 /// nothing before the sentinels were.
-const PATIENCE: Duration = Duration::from_millis(500);
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long nobody in a cluster may answer before it is connected to anew.
-const CLUSTER_PATIENCE: f64 = 2.0;
+const CLUSTER_HEARTBEAT_TIMEOUT: f64 = 2.0;
 /// How often a replica that starts asks for the time until it has joined the timeline.
 const JOIN_POLL: Duration = Duration::from_millis(250);
 /// After how long it says that it can't.
@@ -48,7 +48,7 @@ pub(super) trait Prepare: Sync {
 
 /// The connection to Redis: made, looked after, and made again whenever it is lost or leads to a
 /// server that is not the primary any more.
-pub(super) struct Link {
+pub(super) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
     wire: watch::Sender<Option<Wire>>,
@@ -70,7 +70,7 @@ pub(super) struct Link {
     trouble: Mutex<String>,
 }
 
-impl Link {
+impl ManagedConnection {
     pub(super) fn new(settings: RedisSettings, timekeeping: Timekeeping) -> Self {
         Self {
             settings,
@@ -116,7 +116,7 @@ impl Link {
 
     /// A server where all that is told can be heard, another one at every `attempt` where there
     /// are several.
-    pub(super) fn place_to_listen(&self, attempt: usize) -> Option<Address> {
+    pub(super) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let servers = self.servers.lock();
         let several = servers.get(attempt % servers.len().max(1));
         several.cloned().or_else(|| self.server.lock().clone())
@@ -201,7 +201,7 @@ impl Link {
     }
 
     /// Gives up the connection: an answer on it belonged to another question.
-    pub(super) fn distrust(&self) {
+    pub(super) fn invalidate_connection(&self) {
         self.wire.send_replace(None);
         self.distrusted.notify_one();
     }
@@ -227,7 +227,7 @@ impl Link {
                         "connected to Redis"
                     );
                     (pause, told) = (PAUSES.0, String::new());
-                    let caring = self.look_after(&mut connector, connected, prepare);
+                    let caring = self.monitor_connection(&mut connector, connected, prepare);
                     let lost = stop.run_until_cancelled(caring).await;
                     self.wire.send_replace(None);
                     let Some(why) = lost else { return Ok(()) };
@@ -303,7 +303,7 @@ impl Link {
     }
 
     /// Looks after a connection until it must be given up; says why.
-    async fn look_after(
+    async fn monitor_connection(
         &self,
         connector: &mut Connector,
         mut connected: Connected,
@@ -326,9 +326,9 @@ impl Link {
                 (Err(why), Wire::Single(_)) => return why,
                 // One server that does not answer is no reason to leave the others, which go on,
                 // and it will be replaced. Only when all have moved away it does not mend itself.
-                (Err(why), Wire::Cluster(_)) if !self.anybody_answers(&connected.wire).await => {
+                (Err(why), Wire::Cluster(_)) if !self.any_node_reachable(&connected.wire).await => {
                     let silent = silent.get_or_insert_with(Stopwatch::start);
-                    if silent.seconds() > CLUSTER_PATIENCE {
+                    if silent.seconds() > CLUSTER_HEARTBEAT_TIMEOUT {
                         return why;
                     }
                     // However many operations fail meanwhile and ask to look at once.
@@ -377,7 +377,7 @@ impl Link {
             match wire {
                 Wire::Single(connection) => {
                     time?;
-                    if !is_primary(connection, PATIENCE).await? {
+                    if !is_primary(connection, HEARTBEAT_TIMEOUT).await? {
                         let demoted = "the server is not a primary any more".to_owned();
                         return Err(ConnectError::Server(demoted));
                     }
@@ -386,19 +386,22 @@ impl Link {
                 Wire::Cluster(_) => self.note_primaries(wire, false).await.and(time),
             }
         };
-        match tokio::time::timeout(PATIENCE, beat).await {
+        match tokio::time::timeout(HEARTBEAT_TIMEOUT, beat).await {
             Ok(beat) => beat.map_err(|error| error.to_string()),
-            Err(_) => Err(no_answer(PATIENCE)),
+            Err(_) => Err(no_answer(HEARTBEAT_TIMEOUT)),
         }
     }
 
     /// Whether any primary of a cluster answers.
-    pub(super) async fn anybody_answers(&self, wire: &Wire) -> bool {
+    pub(super) async fn any_node_reachable(&self, wire: &Wire) -> bool {
         let servers = self.servers.lock().clone();
         let asked = servers.iter().map(async |server| {
             let (mut wire, command) = (wire.clone(), redis::cmd("TIME"));
             let answer = wire.ask(Some(server), &command);
-            matches!(tokio::time::timeout(PATIENCE, answer).await, Ok(Ok(_)))
+            matches!(
+                tokio::time::timeout(HEARTBEAT_TIMEOUT, answer).await,
+                Ok(Ok(_))
+            )
         });
         join_all(asked).await.contains(&true)
     }

@@ -44,11 +44,11 @@ impl DeadlineQueue for RedisStore {
         self.once(&postpone).await
     }
 
-    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+    async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
         self.hasten_all(policies).await
     }
 
-    async fn settle(
+    async fn acknowledge(
         &self,
         id: SessionId,
         ended: Option<&SessionEnded>,

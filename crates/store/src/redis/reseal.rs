@@ -10,7 +10,7 @@ use super::{RedisStore, record};
 use crate::StoreError;
 use crate::clock::Stopwatch;
 use crate::session::{SessionId, Timestamp};
-use crate::telemetry::Advice;
+use crate::telemetry::Diagnostics;
 
 /// How often a replica looks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl SealCount {
 impl RedisStore {
     /// Seals records again whenever the keys change, for as long as it is polled. What it has found stands in
     /// `/readyz?verbose`.
-    pub(super) async fn keep_sealed(&self, advice: &Advice) {
+    pub(super) async fn keep_sealed(&self, advice: &Diagnostics) {
         let mut walked = None;
         loop {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
@@ -106,7 +106,7 @@ impl RedisStore {
     async fn reseal_where_due(
         &self,
         walked: &mut Option<Walked>,
-        advice: &Advice,
+        advice: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
         let names = ring.names().collect::<Vec<_>>().join(",");

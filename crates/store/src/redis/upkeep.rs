@@ -8,12 +8,12 @@ use super::{Migration, RedisStore, info};
 use crate::StoreError;
 use crate::live::Live;
 use crate::policy::Policies;
-use crate::telemetry::{Advice, Metrics, Replicas};
+use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// How often the clock is looked at.
-const QUICK: Duration = Duration::from_secs(1);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rest is looked at, and tried again.
-const SLOW: Duration = Duration::from_secs(10);
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
 const WALL_TOLERANCE: u64 = 1_000;
 
@@ -25,7 +25,7 @@ impl RedisStore {
     pub async fn upkeep(
         &self,
         policies: &Live<Policies>,
-        advice: &Advice,
+        advice: &Diagnostics,
         metrics: &Metrics,
         replicas: &Replicas,
         stop: CancellationToken,
@@ -47,7 +47,7 @@ impl RedisStore {
                 let noticed = patient.losses();
                 metrics.store_losses.inc_by(noticed - counted);
                 counted = noticed;
-                tokio::time::sleep(QUICK).await;
+                tokio::time::sleep(CLOCK_INTERVAL).await;
             }
         };
         let slow = async {
@@ -55,13 +55,13 @@ impl RedisStore {
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let done = patient.set_to_rights(&current, advice, replicas);
+                let done = patient.reconcile(&current, advice, replicas);
                 if let Err(error) = done.await {
                     tracing::debug!(%error, "upkeep of Redis has to be tried again");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}
-                    () = tokio::time::sleep(SLOW) => {}
+                    () = tokio::time::sleep(RECONCILE_INTERVAL) => {}
                 }
             }
         };
@@ -70,10 +70,10 @@ impl RedisStore {
             .await;
     }
 
-    async fn set_to_rights(
+    async fn reconcile(
         &self,
         policies: &Policies,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
@@ -85,7 +85,7 @@ impl RedisStore {
     async fn upgrade_records(
         &self,
         policies: &Policies,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
         let schema = self.schema().await?;
@@ -139,7 +139,7 @@ impl RedisStore {
         Ok(lines)
     }
 
-    fn look_at_clock(&self, advice: &Advice, metrics: &Metrics) {
+    fn look_at_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
         let clock = self.link.clock();
         let (offset, ahead) = (clock.offset(), clock.store_ahead());
         metrics.clock_offset.set(seconds(offset));

@@ -66,11 +66,11 @@ impl RedisStore {
         if session.state != State::Live {
             return Ok(());
         }
-        let mut hasten = redis::cmd("ZADD");
-        hasten.arg(self.keys.queue()).arg("XX").arg("LT");
-        hasten.arg(policies.deadline(&session).as_millis());
-        hasten.arg(id.as_bytes());
-        self.repeat(&hasten).await
+        let mut tighten_deadlines = redis::cmd("ZADD");
+        tighten_deadlines.arg(self.keys.queue()).arg("XX").arg("LT");
+        tighten_deadlines.arg(policies.deadline(&session).as_millis());
+        tighten_deadlines.arg(id.as_bytes());
+        self.repeat(&tighten_deadlines).await
     }
 }
 
