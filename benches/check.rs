@@ -56,7 +56,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn room(&self) -> ConcurrencyLimit {
+    fn limit(&self) -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().requests("check");
         ConcurrencyLimit::new("check", LimitKind::Requests, 10, shown)
     }
@@ -286,7 +286,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = CheckService::new(bench.contracts.clone(), bench.room());
+    let front = CheckService::new(bench.contracts.clone(), bench.limit());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -319,7 +319,7 @@ fn whole_checks(criterion: &mut Criterion) {
         });
     }
     let (mut service, call) = (
-        ExtAuthz::new(bench.contracts.clone(), bench.room()),
+        ExtAuthz::new(bench.contracts.clone(), bench.limit()),
         bench.grpc(),
     );
     group.bench_function("ext-authz over gRPC", |bencher| {
@@ -337,7 +337,7 @@ fn whole_checks(criterion: &mut Criterion) {
         );
     });
     let (agent, message) = (
-        Agent::new(bench.contracts.clone(), Arc::default(), bench.room()),
+        Agent::new(bench.contracts.clone(), Arc::default(), bench.limit()),
         bench.spoe(),
     );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -271,15 +271,15 @@ impl App {
         };
         let observers = Arc::clone(&in_force.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
-        let room = listeners.room("check", LimitKind::Requests);
-        let check = Service::http(CheckService::new(contracts.clone(), room));
+        let limit = listeners.limit("check", LimitKind::Requests);
+        let check = Service::http(CheckService::new(contracts.clone(), limit));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
             let health = health.max_decoding_message_size(MAX_QUESTION);
-            let room = listeners.room("grpc", LimitKind::Requests);
-            let service = ExtAuthz::new(contracts.clone(), room);
+            let limit = listeners.limit("grpc", LimitKind::Requests);
+            let service = ExtAuthz::new(contracts.clone(), limit);
             let routes = tonic::service::Routes::new(health).add_service(service);
             let server = GrpcServer::new(routes, in_force.encryption.clone());
             let service = Service::Grpc(Box::new(server));
@@ -292,8 +292,8 @@ impl App {
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
-            let room = listeners.room("spoe", LimitKind::Requests);
-            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), room);
+            let limit = listeners.limit("spoe", LimitKind::Requests);
+            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), limit);
             let service = Service::Connections(Box::new(move |stream, peer, stop| {
                 Box::pin(agent.clone().serve(stream, peer, stop))
             }));
@@ -301,18 +301,18 @@ impl App {
         }
         let mut browser = None;
         if let Some(address) = listen.browser {
-            let room = listeners.room("browser", LimitKind::Requests);
-            let service = BrowserService::new(contracts, in_force.logouts.clone(), &room);
+            let limit = listeners.limit("browser", LimitKind::Requests);
+            let service = BrowserService::new(contracts, in_force.logouts.clone(), &limit);
             let service = Service::http(service);
             browser = Some(listeners.bind("browser", address, service).await?);
         }
-        let admin = Limited::new(admin, listeners.room("admin", LimitKind::Requests));
+        let admin = Limited::new(admin, listeners.limit("admin", LimitKind::Requests));
         let admin = listeners
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
-        let room = listeners.room("ops", LimitKind::Requests);
+        let limit = listeners.limit("ops", LimitKind::Requests);
         // Or Kubernetes would restart what waits for Redis.
-        let ops = Limited::new(ops::router(ops), room).always("/livez");
+        let ops = Limited::new(ops::router(ops), limit).always("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {
@@ -360,12 +360,12 @@ impl App {
             ..
         } = &self.reloader.in_force;
         let shown = self.reloader.foundation.metrics.requests("check");
-        let room = ConcurrencyLimit::new("check", LimitKind::Requests, OPS_LIMIT, shown);
+        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, OPS_LIMIT, shown);
         (
-            CheckService::new(contracts.clone(), room.clone()),
-            BrowserService::new(contracts.clone(), logouts.clone(), &room),
-            ExtAuthz::new(contracts.clone(), room.clone()),
-            Agent::new(contracts.clone(), Arc::clone(&self.draining), room),
+            CheckService::new(contracts.clone(), limit.clone()),
+            BrowserService::new(contracts.clone(), logouts.clone(), &limit),
+            ExtAuthz::new(contracts.clone(), limit.clone()),
+            Agent::new(contracts.clone(), Arc::clone(&self.draining), limit),
             admin::router(admin.clone()),
         )
     }
@@ -484,7 +484,7 @@ impl Listeners {
             name,
             address,
             service,
-            self.room(name, LimitKind::Connections),
+            self.limit(name, LimitKind::Connections),
         )
         .await;
         listener.map_err(|error| StartError::Bind {
@@ -495,7 +495,7 @@ impl Listeners {
     }
 
     /// For how much there is room on a listener.
-    fn room(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
+    fn limit(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
         let (most, shown) = match what {
             LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
             LimitKind::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),

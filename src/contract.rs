@@ -59,11 +59,11 @@ impl Contracts {
     /// Checks a request if it has a place, which it keeps until it is answered; turns it away otherwise.
     async fn check_with_permit(
         &self,
-        place: Option<Permit>,
+        permit: Option<Permit>,
         request: &CheckRequest<'_>,
     ) -> Outcome {
-        match place {
-            Some(_place) => self.checker.check(request).await,
+        match permit {
+            Some(_permit) => self.checker.check(request).await,
             None => self.checker.shed(request),
         }
     }

@@ -110,12 +110,12 @@ impl Socket {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
-                    let Some(place) = self.room.take() else {
+                    let Some(permit) = self.room.take() else {
                         continue;
                     };
                     // An answer is one small packet; waiting to fill it would only delay it.
                     let _ = stream.set_nodelay(true);
-                    return Some((stream, peer, place));
+                    return Some((stream, peer, permit));
                 }
                 // One client's failure, or a shortage that may pass: never the end of the loop.
                 Err(error) => {

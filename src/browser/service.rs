@@ -23,19 +23,19 @@ pub struct BrowserService {
 }
 
 impl BrowserService {
-    /// Answers as many requests at once as there is `room` for.
+    /// Answers as many requests at once as there is `limit` for.
     #[must_use]
     pub fn new(
         contracts: Live<Contracts>,
         logouts: Live<LogoutEndpoints>,
-        room: &ConcurrencyLimit,
+        limit: &ConcurrencyLimit,
     ) -> Self {
         let assertion_keys = axum::Router::new()
             .route("/.well-known/jwks.json", get(keys))
             .with_state(contracts.clone());
         Self {
-            pages: Limited::new(router(contracts).merge(assertion_keys), room.clone()),
-            notices: Limited::new(logout::router(logouts), room.beside(NOTICES_DIVISOR)),
+            pages: Limited::new(router(contracts).merge(assertion_keys), limit.clone()),
+            notices: Limited::new(logout::router(logouts), limit.beside(NOTICES_DIVISOR)),
         }
     }
 

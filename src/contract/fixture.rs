@@ -23,7 +23,7 @@ pub(crate) const CLEARED: &str =
 pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
-    pub(crate) room: ConcurrencyLimit,
+    pub(crate) limit: ConcurrencyLimit,
     front: CheckService,
     token: String,
     id: SessionId,
@@ -62,11 +62,11 @@ impl Fixture {
         change(&mut contracts);
         let contracts = Live::new(contracts);
         let shown = bench.lifecycle.metrics.requests("check");
-        let room = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
+        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,
-            front: CheckService::new(contracts.clone(), room.clone()),
-            room,
+            front: CheckService::new(contracts.clone(), limit.clone()),
+            limit,
             contracts,
             token: started.token.expose(),
             id: started.id,
@@ -75,7 +75,7 @@ impl Fixture {
 
     /// An agent of HAProxy's.
     pub(crate) fn agent(&self) -> Agent {
-        Agent::new(self.contracts.clone(), Arc::default(), self.room.clone())
+        Agent::new(self.contracts.clone(), Arc::default(), self.limit.clone())
     }
 
     /// The record as the store has it.

@@ -20,7 +20,7 @@ use crate::live::Live;
 pub struct CheckService {
     contracts: Live<Contracts>,
     unknown: UnknownPaths,
-    room: ConcurrencyLimit,
+    limit: ConcurrencyLimit,
 }
 
 /// The contract of a path.
@@ -31,15 +31,15 @@ enum Route<'a> {
 }
 
 impl CheckService {
-    /// Answers checks by these contracts, as many at once as there is `room` for.
+    /// Answers checks by these contracts, as many at once as there is `limit` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, room: ConcurrencyLimit) -> Self {
+    pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         let unknown = UnknownPaths::default();
         unknown.begin(&contracts.current().checker.lifecycle.metrics);
         Self {
             contracts,
             unknown,
-            room,
+            limit,
         }
     }
 
@@ -71,19 +71,19 @@ impl CheckService {
         head: &http::request::Parts,
         peer: Option<SocketAddr>,
     ) -> Response<String> {
-        let place = self.room.take();
+        let permit = self.limit.take();
         let contracts = self.contracts.current();
         let secure = contracts.cookie.is_secure();
         match way {
             Route::Headers(contract, policy) => {
                 let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
                 let sub_request = contract.read(policy.as_deref(), peer, &head.headers, secure);
-                sub_request.answer(&contracts, place).await
+                sub_request.answer(&contracts, permit).await
             }
             Route::ExtAuthz(policy, target) => {
                 let defaults = (contracts.literal_headers, secure);
                 let sub_request = ext_authz::read(policy, target, head, peer, defaults);
-                sub_request.answer(&contracts, place).await
+                sub_request.answer(&contracts, permit).await
             }
         }
     }

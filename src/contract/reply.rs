@@ -113,8 +113,8 @@ fn deny(
         _ => None,
     };
     let location = location.or_else(|| {
-        let (secure, room) = (contracts.cookie.is_secure(), form.room_for_location());
-        clear_cookies::location(request, outcome.detail, secure, room)
+        let (secure, limit) = (contracts.cookie.is_secure(), form.room_for_location());
+        clear_cookies::location(request, outcome.detail, secure, limit)
     });
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {

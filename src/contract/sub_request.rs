@@ -135,7 +135,7 @@ impl SubRequest<'_> {
     pub(super) async fn answer(
         self,
         contracts: &Contracts,
-        place: Option<Permit>,
+        permit: Option<Permit>,
     ) -> Response<String> {
         // Of two wrong inputs the URL is named: it says more about the proxy.
         let original = match (&self.method, self.url) {
@@ -157,7 +157,7 @@ impl SubRequest<'_> {
                 .checker
                 .warn(self.contract, Some(Detail::HostOfClient));
         }
-        let outcome = contracts.check_with_permit(place, &request).await;
+        let outcome = contracts.check_with_permit(permit, &request).await;
         reply(contracts, &request, &outcome, self.form)
     }
 }

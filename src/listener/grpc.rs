@@ -97,10 +97,10 @@ async fn accept(
     speaking: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
-    while let Some((stream, peer, place)) = socket.accept(&stop).await {
+    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
         let (speaking, stop) = (speaking.clone(), stop.clone());
         let encryption = encryption.current();
-        let beginning = async move { Connection::begin(stream, place, &encryption).await };
+        let beginning = async move { Connection::begin(stream, permit, &encryption).await };
         tokio::spawn(async move {
             let beginning = tokio::time::timeout(SILENCE, beginning);
             match stop.run_until_cancelled(beginning).await {

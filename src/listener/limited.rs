@@ -49,15 +49,15 @@ impl Limited {
     /// Answers, unless there is too much to do or it takes too long. The place is kept until the answer has been read,
     /// which a client may put off.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let place = self.room.take();
-        if place.is_none() && self.always != Some(request.uri().path()) {
+        let permit = self.room.take();
+        if permit.is_none() && self.always != Some(request.uri().path()) {
             return busy();
         }
         let answer = answer_in_time(&self.router, request).await;
         answer.map(|body| {
             Body::new(Held {
                 body,
-                _place: place,
+                _permit: permit,
             })
         })
     }
@@ -66,7 +66,7 @@ impl Limited {
 /// A body, and the place that it takes.
 struct Held {
     body: Body,
-    _place: Option<Permit>,
+    _permit: Option<Permit>,
 }
 
 impl http_body::Body for Held {
