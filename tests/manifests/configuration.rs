@@ -1,4 +1,4 @@
-//! The schema of Curfew's own configuration, as an editor uses it.
+//! The JSON schema of Curfew's configuration, as editors use it.
 
 use std::process::{Command, Output};
 
@@ -23,7 +23,7 @@ fn the_example_fits_the_schema() {
     assert!(output.status.success(), "{mistakes}");
 }
 
-/// The schema and the program agree on what a configuration looks like.
+/// The schema and the program accept the same configurations.
 #[test]
 fn the_schema_says_what_the_program_says() {
     let dir = tempfile::tempdir().unwrap();

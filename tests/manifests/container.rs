@@ -1,4 +1,4 @@
-//! The Dockerfile, as far as it can be tried where no container runs: linted, and held against what it copies and runs.
+//! The Dockerfile, without a container runtime: the linter, the files that it copies, and the program that it runs.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ fn the_linter_finds_nothing() {
     assert!(output.status.success() && found.is_empty(), "{found}");
 }
 
-/// What is copied is there, and is let through by `.dockerignore`; nothing else is.
+/// Each copied file exists, and `.dockerignore` admits it and nothing else.
 #[test]
 fn what_is_copied_is_there() {
     let ignore = file(".dockerignore");
@@ -45,7 +45,7 @@ fn what_is_copied_is_there() {
     assert_eq!(copied, allowed);
 }
 
-/// The base image has the C library and the compiler's, and nothing more.
+/// The base image has the C library and the compiler's runtime library, and no other.
 #[test]
 fn the_program_needs_no_library_that_the_image_has_not() {
     let output = Command::new("ldd")
@@ -96,7 +96,7 @@ fn it_says_what_the_program_is_and_how_it_is() {
     assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
     assert_eq!(default.grpc.unwrap().port(), 9181);
     assert!(default.admin.ip().is_loopback());
-    // The compiler that the image has is one that the crate can be built by.
+    // The crate supports the compiler version of the image.
     let needed = env!("CARGO_PKG_RUST_VERSION");
     let given = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
     let number = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();

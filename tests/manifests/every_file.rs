@@ -1,8 +1,8 @@
-//! Nothing lies in `deploy/` that no test loads, renders or validates.
+//! Each file in `deploy/` is loaded, rendered or validated by a test.
 
 use std::path::Path;
 
-/// The tests, and what of `deploy/` each loads.
+/// The tests, and the files of `deploy/` that each of them loads.
 const TRIED: [(&str, &[&str]); 10] = [
     (
         "tests/proxies runs them in the real proxies",

@@ -1,5 +1,5 @@
-//! The annotations for haproxy-ingress, compared with the other files. The matrix of `tests/proxies` runs them with the
-//! controller's own script.
+//! The annotations for haproxy-ingress, compared with the other files. The matrix of `tests/proxies` runs them with
+//! the controller's own script.
 
 use support::deployed::deployed;
 
@@ -26,7 +26,7 @@ fn the_header_lists_are_those_of_the_other_files() {
     assert_eq!(listed(&annotation("auth-headers-succeed")), identity());
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
-    // The request is named in headers; gRPC clients are known by the type of what they send.
+    // Headers name the router input; the content type identifies gRPC clients.
     let mut seen = super::gateways::seen();
     seen.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
     seen.push("content-type".to_owned());
@@ -43,7 +43,7 @@ fn the_header_lists_are_those_of_the_other_files() {
     ] {
         assert!(on_deny.contains(&header.to_owned()), "{header}");
     }
-    // The same expression as in the file that runs.
+    // The same expression as in the file that HAProxy runs.
     let early = annotation("config-backend-early");
     let mut own = early.lines().filter(|line| !line.contains("X-Forwarded-"));
     let plain = deployed("haproxy/haproxy.cfg");

@@ -1,5 +1,5 @@
-//! `deploy/kubernetes` and `deploy/helm`: rendered by the real kubectl and helm, held against the schemas of several
-//! versions of Kubernetes, and against what the program wants.
+//! `deploy/kubernetes` and `deploy/helm`, rendered by the real kubectl and helm. The result is checked against the
+//! schemas of several Kubernetes versions, and against the program's own requirements.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -10,16 +10,16 @@ use tempfile::TempDir;
 
 use crate::support::deployed::installed;
 
-/// The oldest that the chart is for, the newest, and some between.
+/// The oldest supported version, the newest, and some between.
 const VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
 const OVERLAYS: [&str; 4] = ["memory", "redis", "sentinel", "cluster"];
 
-/// The values of a cluster in earnest.
+/// Values for production.
 const EARNEST: [&str; 2] = [
     "redis.url=redis+sentinel://sentinel:26379/main",
     "secret.existing=curfew",
 ];
-/// All that can be turned on.
+/// Values that enable every feature.
 const ALL: [&str; 15] = [
     EARNEST[0],
     EARNEST[1],
@@ -73,7 +73,7 @@ fn helm(values: &[&str]) -> Output {
     run("helm", &start.into_iter().chain(sets).collect::<Vec<_>>())
 }
 
-/// What is rendered, and where it stands for others to read.
+/// Rendered manifests, and the file that contains them.
 struct Rendered {
     directory: TempDir,
     documents: Vec<Value>,
@@ -115,7 +115,7 @@ impl Rendered {
         &self.named("Deployment", "curfew")["spec"]["template"]["spec"]
     }
 
-    /// What is Kubernetes' own.
+    /// Only the objects of Kubernetes itself.
     fn without_others(&self) -> Self {
         let own = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
         let own = self.documents.iter().filter(own).map(Value::to_string);
@@ -129,7 +129,7 @@ impl Rendered {
         assert!(output.status.success(), "{version}: {told}");
     }
 
-    /// The program takes the configuration, with the files of its Secret.
+    /// The program accepts the configuration, with the files of its Secret.
     fn is_understood(&self) -> Value {
         let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
@@ -200,7 +200,7 @@ fn the_chart_is_valid_and_understood() {
         is_reachable(&rendered);
         let others = super::check(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
-        // Its schemas know those of the operator; the others were held against Kubernetes' own.
+        // The validator has no schema for the operator's kinds, so compare only Kubernetes' own.
         let mistakes = mistakes
             .lines()
             .filter(|line| !line.contains("no schema for"));
@@ -211,7 +211,7 @@ fn the_chart_is_valid_and_understood() {
 #[test]
 fn all_that_can_be_turned_on_is_there() {
     let rendered = Rendered::new(&said(helm(&ALL)));
-    // It needs the files that Kubernetes mounts.
+    // The configuration needs the files that Kubernetes mounts.
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
@@ -250,7 +250,7 @@ fn all_that_can_be_turned_on_is_there() {
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
 }
 
-/// By default the admin API is on the loopback, and nobody but Curfew reaches it.
+/// By default, the admin API listens on the loopback address, and only Curfew reaches it.
 #[test]
 fn the_admin_api_is_closed_unless_it_is_opened() {
     for rendered in [&said(helm(&EARNEST)), &overlay("redis")] {
@@ -270,7 +270,7 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
     let text = format!(
         "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity]\n",
-        // kustomize takes no absolute paths.
+        // kustomize accepts no absolute paths.
         pathdiff(&deploy, directory.path())
     );
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
@@ -293,7 +293,7 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
 }
 
-/// The way from one directory to another, over the root.
+/// The relative path from one directory to another, through the root.
 fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
     let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
     let to = to.canonicalize().unwrap();
@@ -335,7 +335,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
     }
 }
 
-/// The chart and the manifests run the program alike.
+/// The chart and the manifests start the program with the same settings.
 #[test]
 fn the_chart_and_the_overlays_are_alike() {
     let (chart, overlay) = (
@@ -372,7 +372,7 @@ fn the_chart_and_the_overlays_are_alike() {
     assert_eq!(one["image"], *image, "the versions are one");
 }
 
-/// What the Pod Security Standard `restricted` asks for, and more.
+/// The requirements of the Pod Security Standard `restricted`, and more.
 fn is_restricted(pod: &Value) {
     let security = &pod["securityContext"];
     assert_eq!(security["runAsNonRoot"], true);
@@ -386,7 +386,7 @@ fn is_restricted(pod: &Value) {
     }
 }
 
-/// Probes, services and policies name ports that are there; and the service is where the proxies' manifests look for it.
+/// Probes, services and policies name existing ports. The service has the name that the proxies' manifests use.
 fn is_reachable(rendered: &Rendered) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]
@@ -424,7 +424,7 @@ fn is_reachable(rendered: &Rendered) {
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
 
-/// What whoever installs the chart reads.
+/// The notes that helm prints after an installation.
 #[test]
 fn the_notes_say_where_it_is_and_what_is_missing() {
     let notes = |values: &[&str]| {

@@ -1,4 +1,4 @@
-//! Alerts and the dashboard: by Prometheus' own tool, and against the metrics that there are.
+//! Alerts and the dashboard, checked with Prometheus' own tool and against the metrics of the program.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -31,7 +31,7 @@ fn prometheus_takes_the_alerts() {
     passes(&promtool(&["check", "rules", ALERTS]));
 }
 
-/// Each alert fires when it should, and is silent when it should be.
+/// Each alert fires when it should, and stays silent when it should not.
 #[test]
 fn the_alerts_fire_when_they_should() {
     passes(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
@@ -55,7 +55,7 @@ fn alerts() -> Vec<String> {
     names.collect()
 }
 
-/// Whoever is woken finds what to do.
+/// The operations guide describes each alert.
 #[test]
 fn each_alert_has_its_place_in_the_operations_guide() {
     let guide = include_str!("../../docs/operations.md");
@@ -88,7 +88,7 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
-/// Every query is one, by Prometheus' own parser.
+/// Prometheus' own parser accepts every query.
 #[test]
 fn prometheus_understands_the_dashboard() {
     let rules: Vec<Value> = queries()
@@ -113,7 +113,7 @@ fn prometheus_understands_the_dashboard() {
     ]));
 }
 
-/// The documented metrics are those that are served; `tests/process/operation.rs` sees to that.
+/// Queries use documented metrics only. `tests/process/operation.rs` checks that each documented metric exists.
 #[test]
 fn only_metrics_that_there_are_are_asked_for() {
     let page = include_str!("../../docs/configuration.md");
@@ -143,7 +143,7 @@ fn only_metrics_that_there_are_are_asked_for() {
     assert!(asked.len() > 20, "{asked:?}");
 }
 
-/// No two panels lie over each other, and each says what it shows.
+/// Panels do not overlap, and each has a description.
 #[test]
 fn the_dashboard_is_tidy() {
     let dashboard = dashboard();
@@ -166,7 +166,7 @@ fn the_dashboard_is_tidy() {
     }
 }
 
-/// Grafana finds its data where Prometheus is, and the dashboard where docker-compose.yml mounts it.
+/// Grafana finds Prometheus at its address, and the dashboard where docker-compose.yml mounts it.
 #[test]
 fn grafana_is_told_where_everything_is() {
     let compose = super::documents("docker-compose.yml").remove(0);
@@ -181,7 +181,7 @@ fn grafana_is_told_where_everything_is() {
         mounts.contains(&format!("dashboard.json:{folder}/curfew.json:ro")),
         "{mounts}"
     );
-    // The dashboard's own choice of a data source is the one that there is.
+    // The dashboard's default data source is the configured one.
     let chosen = &dashboard()["templating"]["list"][0]["current"]["value"];
     assert_eq!(*chosen, source["uid"]);
     assert_eq!(dashboard()["uid"], "curfew");

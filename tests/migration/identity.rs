@@ -59,7 +59,7 @@ impl Names {
         spelled
     }
 
-    /// The application gets the identity of the session, and no other under any spelling.
+    /// The application receives the identity of the session, and no other under any spelling.
     pub fn assert_only_alice(&self, seen: &Seen) {
         for (name, value) in self.known {
             assert_eq!(seen.all(name), [*value], "{name}");
@@ -77,7 +77,7 @@ impl Names {
         }
     }
 
-    /// The application gets no identity.
+    /// The application receives no identity.
     pub fn assert_nobody(&self, seen: &Seen) {
         for name in self.all() {
             assert_eq!(seen.all(name).concat(), "", "{name}");
@@ -85,7 +85,7 @@ impl Names {
     }
 }
 
-/// A name as many applications read it: any character but a letter or a digit is an underscore.
+/// A name as many applications read it: every character except letters and digits becomes an underscore.
 fn read(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()

@@ -14,7 +14,7 @@ use crate::snippet::Snippet;
 use crate::support::curfew::SignedIn;
 use crate::support::eventually;
 
-/// How Curfew's 404 begins.
+/// The start of Curfew's 404 page.
 const SERVED: &str = "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
 
 /// The detail for an input of `/forward-auth` that arrives on `/auth-request`.
@@ -24,12 +24,13 @@ fn foreign(header: &str) -> String {
     )
 }
 
-/// The challenge with this detail.
+/// The `WWW-Authenticate` challenge with this detail.
 fn challenge(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// A proxy with this text, and a session. It is ready when a request with the session gets an answer that fits.
+/// Starts a proxy with this text, and a session. Waits until a request with the session gets an answer that satisfies
+/// `fits`.
 async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, SignedIn) {
     let bench = Bench::start(snippet, text).await;
     let session = bench.curfew.sign_in("alice").await;
@@ -45,7 +46,7 @@ fn is_the_list(answer: &Answer) -> bool {
     answer.body.starts_with(SERVED)
 }
 
-/// The answers to a client with a session, a navigation without one, and a script. The application is not reached.
+/// The answers to a client with a session, a navigation without one, and a script. None reaches the application.
 async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     let answers = [
         bench.get(session, "/p").await,
@@ -56,7 +57,7 @@ async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     answers
 }
 
-/// Everybody gets Curfew's 404. It lists the paths and names the right one.
+/// Every client gets Curfew's 404. It lists the paths and names the right one.
 async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
     for answer in everybody(bench, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
@@ -66,7 +67,7 @@ async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) 
     }
 }
 
-/// Everybody gets NGINX's 500, and the logs of both say why.
+/// Every client gets NGINX's 500, and both logs name the cause.
 async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
     for answer in everybody(bench, session).await {
         assert_eq!(answer.status, 500, "{answer:?}");
@@ -76,7 +77,7 @@ async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
     assert!(log.contains("auth request unexpected status: 404"), "{log}");
 }
 
-/// Waits until Curfew's log has the warning, with this class of paths and this hint.
+/// Waits until Curfew's log contains the warning with this class of paths and this hint.
 async fn warned(bench: &Bench, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
     let is_it = |line: &str| {
@@ -89,7 +90,7 @@ async fn warned(bench: &Bench, class: &str, hint: &str) {
     .await;
 }
 
-/// Sessions are live, page navigations are redirected, and people without the group are denied.
+/// Live sessions are admitted, page navigations are redirected, and people without the group are denied.
 async fn people_can_use_it(bench: &Bench, session: &SignedIn) {
     let seen = bench.admitted(&bench.get(session, TARGET).await);
     assert_eq!(seen.uri.to_string(), TARGET);
@@ -105,7 +106,7 @@ async fn browser_endpoints_are_the_applications(bench: &Bench, session: &SignedI
     assert_eq!(seen.uri.path(), "/.curfew/session");
 }
 
-/// A redirect that leads nowhere.
+/// A redirect without a target.
 fn is_sent_nowhere(answer: &Answer) {
     assert_eq!(answer.status, 302, "{answer:?}");
     assert_eq!(answer.one("location"), Some(""), "{answer:?}");

@@ -1,4 +1,4 @@
-//! When Redis or Curfew is down or hangs.
+//! Redis or Curfew is down or hangs.
 
 use super::*;
 
@@ -53,7 +53,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
         (response.status().as_u16(), reason_of(&response)),
         (500, "store_unavailable")
     );
-    // The budget is 100 ms; NGINX itself would have waited for 2 s.
+    // The store timeout is 100 ms; NGINX itself would wait for 2 s.
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {

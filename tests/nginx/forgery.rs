@@ -1,4 +1,4 @@
-//! Credentials, identities and requests that are not what they seem.
+//! Forged credentials, identities and requests.
 
 use super::*;
 
@@ -130,7 +130,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
         "under any name"
     );
 
-    // Nor where there is no session at all.
+    // Nor without a session.
     let response = stack.send("GET", "/sign-in", &forged).await;
     assert_eq!(response.status(), 200);
     let seen = format!("{:?}", stack.backend.take_one().headers);
@@ -141,7 +141,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
     );
 }
 
-/// An attribute that the session does not have can't be supplied by the client.
+/// A client cannot supply an attribute that the session lacks.
 #[tokio::test]
 async fn an_identity_that_is_not_known_is_empty() {
     let stack = Stack::start().await;
@@ -233,14 +233,14 @@ async fn a_web_socket_is_checked_when_it_is_opened() {
     assert_eq!(seen.all("connection"), ["upgrade"]);
 }
 
-/// What reqwest would not send.
+/// Requests that reqwest would not send.
 #[tokio::test]
 async fn strange_requests_are_refused() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\nConnection: close\r\n\r\n", session.cookie());
     for (head, status) in [
-        // The host is the name of the server, as for NGINX itself.
+        // The host is the server name, as in NGINX itself.
         ("GET / HTTP/1.0\r\n", "200"),
         ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n", "401"),

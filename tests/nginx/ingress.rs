@@ -1,4 +1,4 @@
-//! The Ingress of `deploy/nginx`, compared with what Curfew serves and what the plain file does.
+//! The Ingress of `deploy/nginx`, compared with Curfew's endpoints and with the plain NGINX file.
 
 use crate::support::curfew::Setup;
 

@@ -1,4 +1,4 @@
-//! The proxies' files of version 0.1 with this version: what is still judged, and what an operator sees.
+//! The proxy files of version 0.1 with this version of Curfew: what is still checked, and what operators see.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -95,8 +95,8 @@ impl Old {
     }
 }
 
-/// Requests are judged as before, and the pages for browsers are gone until they are routed to their listener: the log says
-/// so, with the port.
+/// Checks work as before. The pages for browsers are missing until the proxy routes them to their listener: the log
+/// reports this with the port.
 #[tokio::test]
 async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
     for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
@@ -140,7 +140,7 @@ async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
     }
 }
 
-/// A client's own header is refused where the file does not clear it: nobody is let in, and the log says what to do.
+/// The old file does not clear a client's own header, so such requests are denied. The log names the fix.
 #[tokio::test]
 async fn the_old_file_of_nginx_hands_on_what_clients_forge() {
     let curfew = Setup::memory().start();

@@ -1,4 +1,4 @@
-//! `curfew probe` sees whether sessions end: with the file of `deploy/`, and with what is wrong in others.
+//! `curfew probe` detects whether sessions end: with the file of `deploy/`, and with broken variants of it.
 
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::Listeners;
 
 impl Stack {
-    /// The same, with something else in NGINX's file.
+    /// Starts the servers with replacements in NGINX's file.
     async fn with_nginx(replaced: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
         stack.nginx = Nginx::changed(stack.curfew.listeners(), stack.backend.address, replaced);
@@ -24,7 +24,7 @@ impl Stack {
         run.await.unwrap()
     }
 
-    /// It fails, and this is among what it says.
+    /// The probe fails, and its output contains this line.
     async fn fails(&self, line: &str) {
         let output = self.probe(&["--subject", "probe", "--age"]).await;
         let said = String::from_utf8(output.stdout).unwrap();
@@ -62,7 +62,7 @@ async fn what_we_deliver_passes() {
         ),
         "{said}"
     );
-    // Nobody signs people in here.
+    // No sign-in page is available here.
     let partial = "sessions end on time here; what has a ? above was not looked at\n";
     assert!(said.ends_with(partial), "{said}");
     assert!(
@@ -77,7 +77,7 @@ async fn what_we_deliver_passes() {
     let json = std::fs::read_to_string(json).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["checks"][0]["passed"], true);
-    // The redirect to a sign-in is a refusal, too; time passes by itself where nothing is aged.
+    // A redirect to sign in also counts as a denial. Without `--age`, the probe waits.
     let stack = Stack::with_limits("2s", "1h").await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -151,7 +151,7 @@ async fn where_denials_are_pages_it_fails() {
 
 #[tokio::test]
 async fn where_clients_name_the_address_it_fails() {
-    // A client's word stands for the address; and a path is public.
+    // The proxy believes the address that the client sends, and one path is public.
     let stack = Stack::start().await;
     let believed = (
         "proxy_set_header X-Original-URL $scheme://$host$request_port$request_uri;",
@@ -176,7 +176,7 @@ async fn where_clients_name_the_address_it_fails() {
         .await;
 }
 
-/// What `curfew render` prints is loaded as it is, and holds streams to the idle limit.
+/// NGINX loads the output of `curfew render` unchanged, and streams end at the idle limit.
 #[tokio::test]
 async fn what_is_rendered_passes() {
     let mut stack = Stack::start().await;

@@ -1,4 +1,4 @@
-//! Sessions that live, time out, are revoked.
+//! Sessions live, time out and are revoked.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn a_post_keeps_its_type_and_body() {
     assert_eq!(seen.body, body.to_string());
 }
 
-/// Idle limit 4 s, so activity every second keeps the session for longer than that.
+/// The idle limit is 4 s. Activity every second keeps the session alive for longer than that.
 #[tokio::test]
 async fn activity_keeps_a_session_and_idleness_ends_it() {
     let stack = Stack::with_limits("4s", "1h").await;
@@ -99,7 +99,7 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
     stack.refused(&session, "absolute_timeout").await;
 }
 
-/// The same, without waiting, by ageing the session.
+/// The same with an aged session, without waiting.
 #[tokio::test]
 async fn limits_of_hours_are_kept_to_the_second() {
     let stack = Stack::start().await;

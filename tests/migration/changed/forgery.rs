@@ -3,7 +3,7 @@ use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::{Bench, Lines};
 use crate::support::curfew::SignedIn;
 
-/// Headers that name the public path, a public host, or a method that is no activity.
+/// Headers that name the public path, a public host, or a passive method.
 const ORIGINALS: &Lines<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),
@@ -19,7 +19,7 @@ const ORIGINALS: &Lines<'static> = &[
     ("x-auth-request-redirect", "/public"),
 ];
 
-/// A client's own identity headers are replaced, in every spelling; `Connection` removes none of Curfew's.
+/// The proxy replaces the client's own identity headers in every spelling. `Connection` removes none of Curfew's.
 pub async fn identity(bench: &Bench, session: &SignedIn) {
     let names = &bench.snippet.names;
     let cookie = session.cookie();
@@ -38,7 +38,7 @@ pub async fn identity(bench: &Bench, session: &SignedIn) {
     }
 }
 
-/// A client does not choose the request that Curfew judges.
+/// A client cannot choose the router input of the check.
 pub async fn originals(bench: &Bench, session: &SignedIn) {
     let answer = bench.send("GET", "/private", ORIGINALS).await;
     denied(bench, "GET", &answer, "%2Fprivate");

@@ -4,7 +4,7 @@ use super::*;
 use crate::changed::checks;
 use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replaced};
 
-/// Asks Curfew instead of Authelia, at another path.
+/// Sends the checks to Curfew instead of Authelia, at another path.
 fn asks(snippet: &Snippet, path: &str, curfews: &str) -> String {
     let pairs = [("authelia:9091", "curfew:9180"), (path, curfews)];
     replaced(&snippet.unchanged(), &pairs)
@@ -32,7 +32,7 @@ async fn nginx_with_the_path() {
     bench.snippet.names.assert_only_alice(&seen);
     is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
     bench.unreached();
-    // A client, or a load balancer, that sends this header is denied.
+    // A request with this header, from a client or a load balancer, is denied.
     let cookie = session.cookie();
     let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
     for lines in [&lines[..], &lines[1..]] {
@@ -45,7 +45,7 @@ async fn nginx_with_the_path() {
     browser_endpoints_are_the_applications(&bench, &session).await;
 }
 
-/// The snippet `authelia-location-basic.conf` sets two headers of another contract.
+/// The snippet `authelia-location-basic.conf` sets two headers that belong to another contract.
 #[tokio::test]
 async fn nginx_with_the_basic_snippet() {
     let method = "proxy_set_header X-Original-Method $request_method;";
@@ -69,7 +69,7 @@ async fn nginx_with_the_basic_snippet() {
 
 const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 
-/// Traefik and Caddy behave alike: both pass on the whole answer.
+/// Traefik and Caddy behave alike: both return the whole answer to the client.
 async fn forward_auth(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
     let text = asks(snippet, FORWARD_AUTH, FORWARD_AUTH);
@@ -105,7 +105,7 @@ async fn caddy() {
     forward_auth(&AUTHELIA_CADDY).await;
 }
 
-/// Caddy runs `forward_auth` before `handle`, unless both stand in a `route`.
+/// Caddy runs `forward_auth` before `handle`, unless both are in a `route`.
 #[tokio::test]
 async fn caddy_checks_the_browser_endpoints_without_route() {
     let application = "        reverse_proxy nextcloud:80";

@@ -7,7 +7,7 @@ use crate::proxies::PORT;
 use crate::snippet::{AUTHELIA_ENVOY, replaced};
 use crate::support::deployed::installed;
 
-/// The second list of headers, which current versions of Envoy refuse.
+/// The second list of headers. Current versions of Envoy reject it.
 const SECOND_LIST: &str = "                          allowed_headers:
                             patterns:
                               - exact: 'authorization'
@@ -17,7 +17,7 @@ const SECOND_LIST: &str = "                          allowed_headers:
                               - exact: 'location'
 ";
 
-/// Without the second list, and with `curfews` as the prefix of the path.
+/// Without the second list, and with `curfews` as the path prefix.
 fn asks(curfews: &str) -> String {
     let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT}{port}\n");
     replaced(
@@ -67,7 +67,7 @@ async fn with_the_address_alone() {
     warned(&bench, "authelia", hint).await;
 }
 
-/// Without rules for paths, people can use it, and come back to `//path`.
+/// Without rules for paths, people are admitted, and the return address is `//path`.
 #[tokio::test]
 async fn with_a_slash_at_the_end_of_the_path() {
     let text = asks("/ext-authz/");
@@ -93,11 +93,11 @@ async fn with_the_path() {
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_admitted).await;
     people_can_use_it(&bench, &session).await;
     browser_endpoints_are_the_applications(&bench, &session).await;
-    // `allowed_client_headers` withholds both of these from clients.
+    // `allowed_client_headers` removes both of these from the answer to clients.
     let answer = scripts_get_401(&bench, SCRIPT).await;
     assert_eq!(answer.header("content-type"), "text/plain");
     assert_eq!(answer.one("x-session-reason"), None);
-    // `allowed_headers` withholds this one from Curfew, so that polling counts as activity.
+    // `allowed_headers` removes this one from the check, so polling counts as activity.
     let cookie = session.cookie();
     let poll = [("cookie", &*cookie), ("x-session-passive", "1")];
     for _ in 0..3 {
@@ -106,7 +106,7 @@ async fn with_the_path() {
     }
 }
 
-/// Envoy takes the address from the cluster.
+/// Envoy takes the address from the cluster, not from the URI.
 #[tokio::test]
 async fn with_the_uri_and_not_the_cluster() {
     let pairs = [

@@ -8,7 +8,7 @@ use super::*;
 use crate::changed::for_two_hosts;
 use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replaced};
 
-/// Asks Curfew instead of Authelia, at this path.
+/// Sends the checks to Curfew instead of Authelia, at this path.
 fn asks(curfews: &str) -> String {
     replaced(
         &AUTHELIA_HAPROXY_2_6.unchanged(),
@@ -40,7 +40,7 @@ async fn with_the_path(snippet: &Snippet) -> Bench {
     is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
     bench.unreached();
     browser_endpoints_are_the_applications(&bench, &session).await;
-    // The check gets `Transfer-Encoding`, and no chunks: Curfew waits 3 s for them.
+    // The check has `Transfer-Encoding` but no chunks, so Curfew waits for 3 s.
     let upload = format!(
         "POST /post HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nConnection: close\r\n\
          Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -56,7 +56,7 @@ async fn with_the_path(snippet: &Snippet) -> Bench {
     bench
 }
 
-/// HAProxy 2.6 routes by any host of a list, and `req.hdr` names the last one to Curfew.
+/// HAProxy 2.6 routes by any host of a list, and `req.hdr` sends the last one to Curfew.
 #[tokio::test]
 async fn haproxy_2_6_with_the_path() {
     let bench = with_the_path(&AUTHELIA_HAPROXY_2_6).await;

@@ -1,4 +1,4 @@
-//! The annotations of both for ingress-nginx.
+//! The ingress-nginx annotations of Authelia and oauth2-proxy.
 
 use super::*;
 use crate::changed::with_another_host;
@@ -29,14 +29,14 @@ async fn with_the_path_of_auth_request() {
         let (bench, session) = start(&snippet, &text, is_admitted).await;
         people_can_use_it(&bench, &session).await;
         browser_endpoints_are_the_applications(&bench, &session).await;
-        // A client, or a load balancer, that sends this header is sent to sign in.
+        // A request with this header, from a client or a load balancer, is redirected to sign in.
         let cookie = session.cookie();
         let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
         let answer = bench.send("GET", TARGET, &lines).await;
         redirected(&bench, &answer, ESCAPED, "malformed_request");
         let named = challenge(&foreign("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
-        // The check is for the host in `Host`, and NGINX routes by the other. The log says so.
+        // The check is for the host in `Host`, but NGINX routes by the other one. The log reports this.
         eventually("the log warns of the host", async || {
             let log = bench.curfew.log();
             log.contains("ingress-nginx names the host that the client wrote")
@@ -48,7 +48,7 @@ async fn with_the_path_of_auth_request() {
     }
 }
 
-/// `/forward-auth` needs the ConfigMap: without it nothing names the request.
+/// `/forward-auth` needs the ConfigMap: without it, no header names the request.
 #[tokio::test]
 async fn with_the_path_of_forward_auth_and_without_the_config_map() {
     for (snippet, path, _) in BOTH {
@@ -59,7 +59,7 @@ async fn with_the_path_of_forward_auth_and_without_the_config_map() {
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header("www-authenticate"), missing);
         }
-        // Nor does a client, whatever it writes: the controller removes one header, and it must be there.
+        // Clients cannot supply them either: the controller removes one of the headers, and Curfew requires it.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),

@@ -3,10 +3,10 @@
 use super::*;
 use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
 
-/// The check, and the address that it has.
+/// The location of the check, with the original address.
 const CHECK: &str = "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:4180;";
 
-/// The check with Curfew's address and path.
+/// The location of the check, with Curfew's address and path.
 const CURFEWS: &str =
     "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:9180/auth-request;";
 
@@ -26,7 +26,7 @@ async fn nginx_with_the_address_alone() {
     assert!(answer.body.contains(hint), "{answer:?}");
 }
 
-/// People sign in, come back, and are sent to sign in again.
+/// People sign in, return, and are asked to sign in again.
 #[tokio::test]
 async fn nginx_with_the_path_and_other_headers() {
     let unchanged = OAUTH2_PROXY_ON_NGINX.unchanged();
@@ -64,7 +64,7 @@ async fn caddy_with_the_address_alone() {
     warned(&bench, "oauth2_proxy", hint).await;
 }
 
-/// `handle_response` takes the 401 of scripts, and no identity is copied.
+/// `handle_response` catches the 401 of scripts, and no identity is copied.
 #[tokio::test]
 async fn caddy_with_the_path() {
     let pairs = [

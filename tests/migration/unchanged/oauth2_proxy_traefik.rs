@@ -14,14 +14,14 @@ async fn errors_middleware_with_the_address_alone() {
     let hint = "/forward-auth with Traefik and Caddy";
     everybody_gets_the_list(&bench, &session, hint).await;
     warned(&bench, "oauth2_proxy", hint).await;
-    // Traefik 3 takes one host each, and leaves the router of the sign-in page out.
+    // Traefik 3 accepts one host for each matcher, and drops the router of the sign-in page.
     let log = bench.proxy.log();
     assert!(log.contains("error while parsing rule Host("), "{log}");
     let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
     assert!(is_the_list(&answer), "{answer:?}");
 }
 
-/// The middleware `errors` takes every 401 and 403.
+/// The middleware `errors` catches every 401 and 403.
 #[tokio::test]
 async fn errors_middleware_with_the_path() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/forward-auth")];
@@ -48,12 +48,12 @@ async fn errors_middleware_with_the_path() {
     }
 }
 
-/// This form asks for `/`, of which Curfew knows nothing.
+/// This form checks the path `/`, which Curfew does not serve.
 #[tokio::test]
 async fn static_upstreams_with_the_address_alone() {
     let pairs = [
         ("https://oauth.example.com/", "http://curfew:9180/"),
-        // Traefik 3 takes one host each.
+        // Traefik 3 accepts one host for each matcher.
         (", `b-service.example.com`", ""),
     ];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK_STATIC.unchanged(), &pairs);
