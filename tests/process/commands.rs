@@ -1,8 +1,8 @@
-//! What the commands print, and what they refuse.
+//! The output of the commands, and the errors for invalid input.
 
 use super::*;
 
-/// With nothing configured but where to listen.
+/// Only the listeners are configured.
 #[tokio::test]
 async fn serving_needs_no_configuration_and_says_how_to_begin() {
     use std::io::Read;
@@ -18,7 +18,7 @@ async fn serving_needs_no_configuration_and_says_how_to_begin() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The last thing printed is the curl line and an empty one.
+    // The last output is the curl line and an empty line.
     let mut out = process.stdout.take().unwrap();
     let mut banner = String::new();
     while !banner.ends_with("'{\"subject\":\"alice\"}'\n\n") {
@@ -185,7 +185,7 @@ async fn generated_keys_and_tokens_are_good() {
     assert_eq!(status(&hash).await, 401);
 }
 
-/// The files that a first start needs, once; and both kinds are read again when they change.
+/// `keygen` writes the files for a first start once. Curfew reads changed key and token files again.
 #[tokio::test]
 async fn generated_files_are_good_and_stay() {
     let directory = tempfile::tempdir().unwrap();
@@ -224,7 +224,7 @@ async fn generated_files_are_good_and_stay() {
         status(other.trim()).await == 200
     })
     .await;
-    // Many wrong ones may have come before it.
+    // Many wrong tokens may have preceded it.
     let refused = status(token.trim()).await;
     assert!(matches!(refused, 401 | 429), "{refused}");
 }

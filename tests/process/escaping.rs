@@ -1,5 +1,5 @@
-//! A name that turns text round, hides a part and holds what looks like a field of a log: nothing that a process shows has
-//! its characters raw, but for what programs compare.
+//! A name with a bidirectional override, invisible characters and text like a log field. No output of the process
+//! contains these characters unescaped, except values that programs compare.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -57,7 +57,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     let attributes = json!({ "groups": [NAME], "email": NAME });
     let session = curfew.sign_in_with(NAME, attributes).await;
 
-    // The application compares it, so it is told the name as it is.
+    // The application compares the name, so it receives the name unchanged.
     let answer = client()
         .get(format!("http://{}/auth-request", curfew.check))
         .header("x-original-url", "https://app.example.com/")
@@ -146,7 +146,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     );
 }
 
-/// A file that is read, and an argument that is repeated.
+/// The content of a file, and an echoed argument.
 #[test]
 fn what_commands_print_of_files_and_arguments_is_escaped() {
     let directory = tempfile::tempdir().unwrap();
@@ -169,7 +169,7 @@ fn what_commands_print_of_files_and_arguments_is_escaped() {
     }
 }
 
-/// Who made a session older, and from where.
+/// The audit event of an aged session names the actor and the address.
 #[tokio::test]
 async fn ageing_is_audited_and_so_is_the_client_that_finds_a_session_past_its_limit() {
     let curfew = Setup::memory().start();

@@ -1,5 +1,5 @@
-//! The end of a session is told although nobody asks for it: once over all replicas, in the audit
-//! log, in the stream, to the webhook.
+//! The end of a session is published without a request: exactly once for all replicas, in the audit log, the stream
+//! and the webhook.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,10 +13,10 @@ use crate::support::backend::Backend;
 use crate::support::curfew::Curfew;
 use crate::support::{free_port, local};
 
-/// How many sessions end at about the same time.
+/// The number of sessions that end at about the same time.
 const MANY: usize = 400;
 
-/// Starts sessions that will be over in two seconds; their names.
+/// Starts sessions with an idle limit of two seconds. Returns their IDs.
 async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     let starts = (0..MANY).map(async |number| {
         let subject = format!("user {}", number % 50);
@@ -26,7 +26,7 @@ async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     started.into_iter().map(|session| session.id).collect()
 }
 
-/// The names in the stream, each as often as it is there.
+/// The session IDs in the stream, including repetitions.
 fn streamed(redis: &RedisServer) -> Vec<String> {
     let entries: Vec<(String, Vec<(String, String)>)> =
         redis.command(&[b"XRANGE", b"curfew:{q}events", b"-", b"+"]);
@@ -47,7 +47,7 @@ fn on(redis: &RedisServer) -> Setup {
     Setup::redis(&redis.url())
         .limits("2s", "1h")
         .set("EVENTS__STREAM", "true")
-        // All of them are started at once.
+        // All of them start at the same time.
         .set("STORE__COMMAND_TIMEOUT", "5s")
         .set("LOG__FILTER", "warn,curfew::audit=info")
 }
@@ -59,7 +59,7 @@ async fn every_end_is_told_once_over_two_replicas() {
     let replicas = [setup.start(), setup.start()];
     let sessions = many_sessions(&replicas[0]).await;
     eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
-    // Longer than it takes until an end that was not told would be told again.
+    // Longer than the delay until an unacknowledged end is published again.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
         .iter()
@@ -94,7 +94,7 @@ async fn a_replica_that_dies_in_the_middle_costs_no_end() {
     let streamed = streamed(&redis);
     assert_eq!(streamed.len(), MANY, "each once in the stream");
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
-    // In the logs each is there, and once, but for those that say that they may have been told.
+    // Each end is in the logs exactly once, except for events that are marked as possible repetitions.
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for event in told(&dying).into_iter().chain(told(&surviving)) {
         let name = event["curfew.session.id"].as_str().unwrap().to_owned();

@@ -1,11 +1,11 @@
-//! What a fail-over of Redis must not undo.
+//! A fail-over of Redis does not undo ends.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::local;
 use crate::support::redis::fact;
 
-/// A partitioned replica is promoted that never heard of an end that was acknowledged.
+/// The new primary was partitioned, and never received an acknowledged end.
 #[tokio::test]
 async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     let mut primary = RedisServer::start();
@@ -14,7 +14,7 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
     eventually("it follows", async || online()).await;
-    // The address that moves with the primary.
+    // The address that follows the primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
@@ -35,7 +35,7 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
 
     let moved = Stopwatch::start();
     eventually("it goes on", async || {
-        // Whoever ended it never lets it in again, not even for a moment.
+        // The replica that ended the session never admits it again, not even for a moment.
         assert_ne!(one.check(&revoked).await.0, 200);
         two.check(&untouched).await == ALLOWED
     })
@@ -59,7 +59,7 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     );
 }
 
-/// With `known`, a session that this process has seen goes on for the grace, and no other.
+/// With `on_store_error: known`, only sessions that this process has seen continue, for the grace period.
 #[tokio::test]
 async fn known_sessions_are_served_while_redis_is_away() {
     let redis = RedisServer::start();
@@ -132,12 +132,12 @@ async fn readyz_tells_what_should_be_changed() {
 #[tokio::test]
 async fn records_are_migrated_by_a_command_of_its_own() {
     let redis = RedisServer::start();
-    // Programs run that know no encrypted records.
+    // Simulates running replicas of a version without encrypted records.
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
     let setup = Setup::redis(&redis.url()).set("STORE__MIGRATE", "false");
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
-    // As the first version wrote it.
+    // In the format of the first version.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     let record: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
     let first = [&[1, record[1]], &record[6..]].concat();

@@ -1,5 +1,5 @@
-//! The roles of a cluster say who may use the admin API: against a server that speaks the two APIs which are asked, over
-//! TLS. What it is asked is held against Kubernetes' own schemas.
+//! Cluster roles decide who may use the admin API. A fake API server offers the two review APIs over TLS. The
+//! requests that it receives are checked against Kubernetes' own schemas.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -23,14 +23,14 @@ use crate::support::tls::Certificates;
 
 const REVIEWER: &str = "the token of Curfew's own service account";
 
-/// The API server, as far as it is asked.
+/// A fake API server with the two review APIs.
 #[derive(Clone, Default)]
 struct Cluster {
     asked: Arc<Mutex<Vec<Value>>>,
     down: Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// Tokens that look like those of Kubernetes.
+/// Tokens in the format of Kubernetes.
 fn token(name: &str) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{name}.c2lnbmF0dXJl")
 }
@@ -71,7 +71,7 @@ impl Cluster {
         address
     }
 
-    /// Only Curfew's own account may ask.
+    /// Only Curfew's own service account may call the APIs.
     fn hears(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
         if self.down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
@@ -136,7 +136,7 @@ async fn allowed(
     let allowed = match user {
         "operator" => true,
         "viewer" => matches!(verb, "get" | "list"),
-        // A role with resourceNames.
+        // A role with `resourceNames`.
         "shop" => name == Some("alice"),
         _ => false,
     };
@@ -144,14 +144,14 @@ async fn allowed(
     Ok((StatusCode::CREATED, Json(review)))
 }
 
-/// Somebody who uses the API.
+/// A user of the API.
 struct Person<'a>(&'a Curfew, &'a str);
 
 impl Person<'_> {
     async fn asks(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.0.admin);
         let request = client().request(method.parse().unwrap(), url);
-        // Each has an address of its own: wrong tokens of others lock nobody out.
+        // Each user has an address, so wrong tokens of one lock out no other.
         let address = format!("192.0.2.{}", self.1.as_bytes()[0]);
         let request = request.header("x-forwarded-for", address);
         let request = request.bearer_auth(token(self.1));
@@ -237,7 +237,7 @@ async fn roles_say_who_may_do_what() {
         ];
         assert_eq!(found, expected, "{who}");
     }
-    // Who may not is told so, and nothing has happened.
+    // The answer explains the missing right, and nothing has changed.
     let (_, problem) = Person(&curfew, "viewer").asks("DELETE", &bobs, None).await;
     assert_eq!(
         problem["detail"],
@@ -272,7 +272,7 @@ async fn roles_say_who_may_do_what() {
         "no token is logged"
     );
     assert!(!curfew.log().contains(REVIEWER));
-    // What is no token of Kubernetes is not asked about.
+    // Curfew does not ask Kubernetes about a token in another format.
     cluster.taken();
     for strange in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
         let url = format!("http://{}/api/v1/policies", curfew.admin);
@@ -282,7 +282,7 @@ async fn roles_say_who_may_do_what() {
     assert!(cluster.taken().is_empty());
 }
 
-/// An answer is gone by for a moment; without one nobody is let in, and nobody is told that they may not.
+/// An answer is cached for a moment. Without an answer every request fails, but not with 403.
 #[tokio::test]
 async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
     let certificates = Certificates::generate();
@@ -296,7 +296,7 @@ async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
     assert!((2..=6).contains(&asked.len()), "{}", asked.len());
     // As Kubernetes itself describes them.
     for mut review in asked {
-        // The tool wants a name; reviews have none.
+        // The validator requires a name; reviews have none.
         review["metadata"] = json!({ "name": "review" });
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), review.to_string()).unwrap();
@@ -317,11 +317,11 @@ async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
     .await;
     let (_, problem) = operator.asks("GET", "/sessions?subject=alice", None).await;
     assert!(problem["detail"].as_str().unwrap().contains("is not known"));
-    // Admin tokens still open.
+    // Admin tokens still work.
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
-    // Its own token is replaced from time to time; a wrong one is trouble, and no denial.
+    // Kubernetes replaces Curfew's own token from time to time. A wrong one is an error, not a denial.
     std::fs::write(token_file.path().join("token"), "expired").unwrap();
     let other = Person(&curfew, "viewer");
     assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 503);

@@ -1,9 +1,9 @@
-//! Redis loses data: no session of a JSON Web Token comes back that has ended.
+//! Redis loses data: no ended session of a JSON Web Token comes back.
 
 use super::*;
 use crate::support::issuer::Issuer;
 
-/// Signs in a second after a loss: `auth_time` is in whole seconds.
+/// Signs in a second after a loss, because `auth_time` is in whole seconds.
 async fn fresh(issuer: &Issuer, sid: &str) -> String {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     issuer.cookie(sid, 0)
@@ -32,7 +32,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     assert_eq!(other.check_by(&ended).await, denied("revoked"));
     redis.command::<()>(&[b"FLUSHALL"]);
     let lost = denied("reauthentication_required");
-    // The replica that ended it knows its reason.
+    // The replica that ended the session still knows the reason.
     assert_eq!(one.check_by(&ended).await, denied("revoked"));
     assert_eq!(other.check_by(&ended).await, lost);
     let unseen = issuer.cookie("t", 30);
@@ -50,7 +50,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     );
 }
 
-/// A restart forgets everything.
+/// A restart loses all data.
 #[tokio::test]
 async fn with_the_embedded_store_the_start_is_a_loss() {
     let issuer = Issuer::new();
@@ -66,7 +66,7 @@ async fn with_the_embedded_store_the_start_is_a_loss() {
     assert_eq!(again.check_by(&signed_in).await, lost);
 }
 
-/// The other one would have it again by its token.
+/// Without this rule, the other replica would start the session again from its token.
 #[tokio::test]
 async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authentication() {
     let redis = RedisServer::start();
@@ -82,7 +82,7 @@ async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authent
     assert_eq!(other.check_by(&fresh).await, ALLOWED);
 }
 
-/// Nobody presents the credential meanwhile, and the tombstone is gone.
+/// Nobody presents the credential in between, and the tombstone has expired.
 #[tokio::test]
 async fn a_longer_limit_brings_no_ended_session_back() {
     let redis = RedisServer::start();
@@ -97,7 +97,7 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     eventually("it has ended", async || waited.seconds() > 2.5).await;
     assert_eq!(first.check_by(&signed_in).await, denied("idle_timeout"));
     first.stop().await;
-    // As the end of its retention does.
+    // Like the end of its retention.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     assert_eq!(keys.len(), 1);
     redis.command::<()>(&[b"DEL", &keys[0]]);
@@ -113,7 +113,7 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     assert_eq!(longer.check_by(&fresh).await, ALLOWED);
 }
 
-/// The tombstone is sealed anew, and outlives the key that it was sealed under.
+/// The tombstone is sealed again, and outlives the key that first sealed it.
 #[tokio::test]
 async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
@@ -125,12 +125,12 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let ended = issuer.cookie("s", 30);
     assert_eq!(first.check_by(&ended).await, ALLOWED);
     end_of(&first).await;
-    // Later than the revocation, and earlier than the next start.
+    // After the revocation, and before the next start.
     let unseen = fresh(&issuer, "t").await;
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
-    // One replica after the other: the new key is known first, and used then.
+    // The replicas restart one after the other: first the new key is only known, then it is used.
     let known = under(&format!("{old_key},{new_key}")).start();
     assert_eq!(known.check_by(&ended).await, denied("revoked"));
     let used = under(&format!("{new_key},{old_key}")).start();
@@ -148,7 +148,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     used.stop().await;
     let alone = under(&new_key).start();
     assert_eq!(alone.check_by(&ended).await, denied("revoked"));
-    // The generation marker was sealed anew, too: nothing looks lost.
+    // The generation marker was sealed again too, so Curfew detects no loss of data.
     assert_eq!(alone.check_by(&unseen).await, ALLOWED);
     let (_, metrics) = alone.ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));

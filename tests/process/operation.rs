@@ -1,4 +1,4 @@
-//! What an operator sees of a running process, and how it stops.
+//! What an operator sees of a running process, and how the process stops.
 
 use curfew::credential::{KeyRing, SigningKey};
 use futures_util::future::join_all;
@@ -32,7 +32,7 @@ async fn metrics_and_probes() {
     }
 }
 
-/// They are refused by their signature alone.
+/// The signature alone is enough to reject them.
 #[tokio::test]
 async fn a_flood_of_forged_tokens_asks_redis_nothing() {
     let redis = RedisServer::start();
@@ -60,7 +60,7 @@ async fn a_flood_of_forged_tokens_asks_redis_nothing() {
     assert_eq!(asked(), before);
 }
 
-/// It has no threads then to hand work to.
+/// With one core there are no other threads that could take the work.
 #[tokio::test]
 async fn on_a_single_core_it_is_the_same() {
     let redis = RedisServer::start();
@@ -80,7 +80,7 @@ async fn on_a_single_core_it_is_the_same() {
 const KEY_SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-/// Every metric has its line in the documentation, and the other way round.
+/// Every metric is documented, and every documented metric exists.
 #[tokio::test]
 async fn every_metric_is_documented() {
     let keys = tempfile::NamedTempFile::new().unwrap();
@@ -104,7 +104,7 @@ async fn every_metric_is_documented() {
     let session = curfew.sign_in("alice").await;
     curfew.check(&session).await;
     curfew.revoke(&session).await;
-    // Of nobody we know, so the service is to be asked, which is not there.
+    // The cookie is unknown, so Curfew asks the delegated service, which is not running.
     let answer = curfew.check_by("a=b").await;
     assert_eq!(answer, (503, "source_unavailable".to_owned()));
     let (_, metrics) = curfew.ops("/metrics").await;
@@ -195,7 +195,7 @@ async fn no_secret_is_written_anywhere() {
         written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
     }
     curfew.signal("TERM");
-    // Parts of the token too: the random bytes are in the middle.
+    // Check parts of the token too: the random bytes are in its middle.
     let middle = &session.token[20..60];
     for text in &written {
         for secret in [
@@ -210,7 +210,7 @@ async fn no_secret_is_written_anywhere() {
     }
 }
 
-/// The request waits for a Redis that hangs; the process is told to stop; Redis goes on.
+/// A request waits for a Redis that hangs. The process receives SIGTERM, and then Redis continues.
 #[tokio::test]
 async fn what_is_in_flight_is_finished_when_the_process_stops() {
     let redis = RedisServer::start();

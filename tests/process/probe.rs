@@ -1,4 +1,4 @@
-//! `curfew probe` where a form signs in, and what it says to who uses it wrongly.
+//! `curfew probe` signs in through a form, and explains invalid options.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 
-/// On the example configuration.
+/// With the example configuration.
 fn example() -> Setup {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
     Setup::memory().file(&file)
@@ -184,7 +184,7 @@ fn compliance_reports_and_insists() {
     assert!(met.status.success(), "{}", text(&met.stderr));
 }
 
-/// As in a pipeline, which has the configuration and none of its secrets.
+/// As in a CI pipeline, which has the configuration without its secrets.
 #[test]
 fn policies_and_rules_are_answered_for_without_the_secrets() {
     let dir = tempfile::tempdir().unwrap();

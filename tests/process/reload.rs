@@ -1,4 +1,4 @@
-//! The configuration is read again while the process runs.
+//! A running process reloads its configuration.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ impl File {
         Self { dir, path }
     }
 
-    /// Replaces it as an editor does.
+    /// Replaces the file like an editor.
     fn replace(&self, text: &str) {
         let next = self.dir.path().join("next");
         fs::write(&next, text).unwrap();
@@ -72,8 +72,8 @@ async fn a_change_of_the_file_is_in_force_soon() {
     eventually("and gone again", async || !is_open(&curfew).await).await;
 }
 
-/// As the kubelet updates a volume that a ConfigMap is mounted as: the file is a link into `..data`,
-/// which is a link to a folder, and that link is replaced.
+/// Like the kubelet when it updates a mounted ConfigMap: the file is a link into `..data`, `..data` is a link to a
+/// folder, and the kubelet replaces that link.
 #[tokio::test]
 async fn a_config_map_that_is_swapped_is_seen() {
     let volume = tempfile::tempdir().unwrap();
@@ -171,8 +171,8 @@ async fn what_needs_a_restart_is_told() {
     .await;
 }
 
-/// A shortened policy applies at once, a lengthened one never moves what was fixed at sign-in, and
-/// the keys may change under the sessions.
+/// A shortened policy applies at once. A lengthened one never changes what was fixed at sign-in. The keys may change
+/// while sessions live.
 #[tokio::test]
 async fn sessions_live_on_under_the_new_configuration() {
     let keys = tempfile::tempdir().unwrap();
@@ -217,7 +217,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     assert_eq!(curfew.check(&third).await, ALLOWED);
 }
 
-/// Sessions that nobody asks for end by the policy of today, too.
+/// A new policy also ends sessions without requests.
 #[tokio::test]
 async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
     let redis = RedisServer::start();
@@ -242,7 +242,7 @@ async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
     }
 }
 
-/// Clients ask all the time while the configuration changes under them, by the file and by SIGHUP.
+/// Clients send requests while the configuration changes, through the file and SIGHUP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {
     let redis = RedisServer::start();
@@ -301,7 +301,7 @@ async fn a_reload_loses_no_request_and_no_session() {
     println!("{asked} requests while the configuration was read again 6 times: none failed");
 }
 
-/// What is logged is changed while it runs; how it is written is not.
+/// The log level changes while the process runs; the log format does not.
 #[tokio::test]
 async fn the_log_is_made_finer_and_coarser_again() {
     let file = File::new("log: {filter: warn}\n");

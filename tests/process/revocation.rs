@@ -1,4 +1,4 @@
-//! Emergency revocation: two replicas, the command line, and a replica that cannot hear of it.
+//! Emergency revocation: two replicas, the command line, and a replica without a connection to Redis.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
@@ -33,7 +33,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
     ready(&two).await;
     let sessions = [one.sign_in("alice").await, two.sign_in("bob").await];
     for session in &sessions {
-        // Both have them in the near cache.
+        // Both have the sessions in the near cache.
         for replica in [&one, &two] {
             for _ in 0..3 {
                 assert_eq!(replica.check(session).await, ALLOWED);
@@ -49,7 +49,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
         .await;
         let replicas = health["in_force"]["replicas"].as_array();
         let both = replicas.is_some_and(|all| all.len() == 2);
-        // Before that it can't say that the revocation is in force everywhere.
+        // Until then, `/health` does not report that the revocation is in force everywhere.
         assert_eq!(status == 200, health["in_force"]["everywhere"] == true);
         both && status == 200
     })
@@ -74,7 +74,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
     let begun = Stopwatch::start();
     let (status, revoked) = post(&one, &setup.admin_token, json!({ "policy": "default" })).await;
     assert_eq!(status, 200, "{revoked}");
-    // The service waits a second at most; a loaded machine takes longer.
+    // Curfew waits for a second at most; a busy machine takes longer.
     assert!(begun.seconds() < 5.0, "{} s", begun.seconds());
     assert_eq!(revoked["in_force"]["everywhere"], true);
     for session in &sessions {
@@ -82,7 +82,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
             assert_eq!(replica.check(session).await, denied("revoked"));
         }
     }
-    // Each end is published once, by one of them; and a later sign-in is not affected.
+    // Each end is published once, by one of the replicas. A later sign-in is not affected.
     eventually("the ends are published", async || {
         one.audited("session.ended").len() + two.audited("session.ended").len() == 2
     })
@@ -178,7 +178,7 @@ async fn the_command_counts_asks_and_revokes() {
     let json = said(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count"]["live"], 0);
-    // Without a terminal it asks nobody.
+    // Without a terminal, the command does not ask for confirmation.
     let refused = revoke(&["--everybody"]);
     assert!(!refused.status.success());
     assert!(

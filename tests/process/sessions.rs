@@ -1,11 +1,11 @@
-//! `curfew sessions`, over the admin API of a running process; completions and manual pages.
+//! `curfew sessions` with the admin API of a running process; completions and manual pages.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::*;
 
-/// The command line of somebody who runs `curfew sessions` against this process.
+/// The settings of a shell that runs `curfew sessions` against this process.
 fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
@@ -30,7 +30,7 @@ async fn sessions_are_listed_shown_and_ended() {
     let shell = operator(&setup, &curfew);
     let sessions = |arguments: &[&str]| run(&shell, &[&["sessions"], arguments].concat());
     let (alice, bob) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
-    // Nothing of a name moves the cursor: the API takes no control characters in the first place.
+    // No character of a name moves the cursor: the API accepts no control characters.
     let wide = curfew.sign_in("zoë 世界").await;
     let listed = said(&sessions(&["list"]));
     let lines: Vec<&str> = listed.lines().collect();
@@ -142,7 +142,7 @@ fn shells_complete_and_manuals_are_read() {
     }
 }
 
-/// What a new user reads first.
+/// The help that a new user reads first.
 #[test]
 fn the_help_says_what_there_is() {
     let help = said(&run(&Setup::memory(), &["--help"]));
@@ -180,7 +180,7 @@ Options:
     );
 }
 
-/// Every finding has its place and what to do; notices are no failure.
+/// Every finding has a location and a fix. Notices do not make the command fail.
 #[test]
 fn files_of_proxies_are_looked_through() {
     let setup = Setup::memory();
@@ -210,7 +210,7 @@ fn files_of_proxies_are_looked_through() {
         text(&output.stderr),
         "error: 3 things would defeat the limits of sessions\n"
     );
-    // The limits are those of the configuration.
+    // The limits come from the configuration.
     let patient = setup.clone().limits("15m", "168h");
     let output = run(&patient, &["lint", &bad]);
     assert!(!text(&output.stdout).contains("cookie-outlives-session"));
@@ -264,7 +264,7 @@ fn configurations_are_written_once() {
     assert!(told.contains("there is no policy of this name"), "{told}");
 }
 
-/// Colours are for people who look, unless they say that they want none.
+/// The output has colours only on a terminal, or when the user asks for them.
 #[test]
 fn colours_are_left_out_where_nobody_looks() {
     let bad = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));

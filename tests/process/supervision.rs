@@ -1,4 +1,4 @@
-//! What a container runtime, Kubernetes or systemd sees of the process, and how it hands over.
+//! How the process works with container runtimes, Kubernetes and systemd, and how it hands over its work.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -11,8 +11,8 @@ fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
     run(&Setup::memory(), &arguments)
 }
 
-/// Not ready at once, and it goes on serving all the same, until whoever sends requests had the time to
-/// look elsewhere.
+/// After SIGTERM the process is not ready, but serves for a while. Load balancers have that time to stop sending
+/// requests.
 #[tokio::test]
 async fn it_stops_in_two_stages() {
     let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
@@ -32,7 +32,7 @@ async fn it_stops_in_two_stages() {
         "{told}"
     );
     assert!(healthcheck(&curfew, &["--live"]).status.success());
-    // By a new connection.
+    // With a new connection.
     let url = format!("http://{}/auth-request", curfew.check);
     let request = client().get(url).header("cookie", session.cookie());
     let request = request
@@ -44,7 +44,7 @@ async fn it_stops_in_two_stages() {
     assert!(text(&checked.stderr).contains("/livez does not answer"));
 }
 
-/// By the address of the configuration, as in a container.
+/// At the address of the configuration, as in a container.
 #[tokio::test]
 async fn the_health_check_finds_the_service_by_its_configuration() {
     let setup = Setup::memory();
@@ -68,7 +68,7 @@ async fn systemd_is_told_what_happens() {
         let length = socket.recv(&mut bytes).unwrap();
         text(&bytes[..length])
     };
-    // What it says that is no sign of life.
+    // Skips the watchdog messages.
     let next = || loop {
         let line = said();
         if line.trim() != "WATCHDOG=1" {

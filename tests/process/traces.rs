@@ -1,4 +1,4 @@
-//! Traces reach a collector by OpenTelemetry's own protocol, below the spans of the proxy.
+//! Traces reach a collector through OTLP, as children of the proxy's spans.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use super::*;
 use crate::support::curfew::Curfew;
 use crate::support::local;
 
-/// A collector, which keeps what it gets.
+/// A collector that keeps all spans.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -118,7 +118,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
             200
         );
     }
-    // What is left is sent when the process stops.
+    // The process sends the remaining spans when it stops.
     let log = curfew.log();
     curfew.stop().await;
     let spans = collector.spans();
@@ -142,7 +142,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
         assert_eq!(attribute(found, "curfew.policy").unwrap(), policy);
         assert!(found.end_time_unix_nano >= found.start_time_unix_nano);
     }
-    // A forged token asks the store nothing.
+    // A forged token causes no store request.
     let load = spans.iter().find(|span| span.name == "load").unwrap();
     assert_eq!(load.parent_span_id, checks[0].span_id);
     assert_eq!(attribute(load, "curfew.result").unwrap(), "ok");
@@ -154,7 +154,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
         resource.contains("curfew") && resource.contains("service.instance.id"),
         "{resource}"
     );
-    // Neither has a secret, or where people go.
+    // Neither contains a secret or a requested URL.
     let sent = format!("{:?}", collector.0.lock().unwrap());
     for text in [&*session.token, "secret-path", "alice", "forged"] {
         assert!(!sent.contains(text), "{text}");
@@ -162,7 +162,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
     assert!(!log.contains("\"spans\":"), "no log shows spans");
 }
 
-/// A collector that is not there costs nothing but the traces.
+/// Without a reachable collector, only the traces are lost.
 #[tokio::test]
 async fn without_a_collector_checks_go_on() {
     let setup = Setup::memory()

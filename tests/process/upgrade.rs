@@ -1,10 +1,10 @@
-//! Replicas of two versions on one Redis.
+//! Replicas of two versions with one Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// What the version before this one says of itself on the channel, every five seconds.
+/// The message that the previous version publishes every five seconds.
 const OLD_REPLICA: &[u8] =
     br#"i{"name":"old[1]","version":"0.1.0","started":"2026-11-01T00:00:00Z"}"#;
 
@@ -17,13 +17,13 @@ fn versions(redis: &RedisServer) -> Vec<u8> {
     records.collect()
 }
 
-/// While an older replica is heard of, the old version is written; afterwards all records are upgraded. No check
-/// fails meanwhile, and no answer is wrong.
+/// While an older replica runs, the old record version is written. Afterwards all records are upgraded. No check
+/// fails, and no answer is wrong.
 #[tokio::test]
 async fn a_rolling_update_under_load_answers_every_check_right() {
     let redis = RedisServer::start();
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
-    // On a machine with other work to do an answer takes longer.
+    // A busy machine needs longer for an answer.
     let setup = Setup::redis(&redis.url())
         .set("STORE__CHECK_TIMEOUT", "5s")
         .set("STORE__COMMAND_TIMEOUT", "2s");
@@ -82,7 +82,7 @@ async fn a_rolling_update_under_load_answers_every_check_right() {
     assert!(checked > 200, "{checked}");
 }
 
-/// With access to Redis, but without a key: nobody becomes somebody else.
+/// An attacker with access to Redis, but without a key, cannot change a session's subject.
 #[tokio::test]
 async fn a_writer_to_redis_can_not_become_another_user() {
     let redis = RedisServer::start();
@@ -106,7 +106,7 @@ async fn a_writer_to_redis_can_not_become_another_user() {
     let unavailable = (503, "store_unavailable".to_owned());
     let mut moved = record.clone();
     moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
-    // As version 2 wrote it: with the tag of bob's session, for root.
+    // In the format of version 2: the tag of bob's session, with the subject root.
     let tag = &bobs[bobs.len() - 16..][..4];
     let plain = [
         &[2, 0][..],
@@ -128,7 +128,7 @@ async fn a_writer_to_redis_can_not_become_another_user() {
     assert_ne!(curfew.check(&bob).await.0, 200);
 }
 
-/// A new first key: records are sealed again, and the old key can go.
+/// With a new first key, records are sealed again, and the old key can be removed.
 #[tokio::test]
 async fn keys_rotate_in_the_background() {
     let redis = RedisServer::start();

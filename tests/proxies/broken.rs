@@ -1,4 +1,4 @@
-//! What people get wrong in a proxy's file, and how `curfew probe` says so.
+//! Common mistakes in a proxy's file, and the finding of `curfew probe` for each.
 
 use crate::fleet::Replaced;
 
@@ -6,9 +6,9 @@ pub struct Broken {
     pub proxies: &'static [&'static str],
     pub what: &'static str,
     pub replaced: Replaced,
-    /// It shows while Curfew is down.
+    /// The mistake only shows while Curfew is down.
     pub down: bool,
-    /// Among what the command says.
+    /// A line that the output of the command contains.
     pub finding: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! The cases. Those with a bare number are the twenty of our reference of what proxies do.
+//! The test cases. Those with a plain number are the twenty of the project's reference of proxy behaviour.
 
 mod browser;
 mod cookies;

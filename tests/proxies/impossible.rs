@@ -1,11 +1,11 @@
-//! What a proxy can't do, whatever it is told.
+//! What a proxy cannot do, in any configuration.
 
-/// A cell that can't hold. It is run all the same, and must fail with these words.
+/// A cell that is expected to fail. The case runs nevertheless, and must fail with this text.
 pub struct Impossible {
     case: &'static str,
     proxies: &'static [&'static str],
     pub fails_with: &'static str,
-    /// For the reader of the matrix.
+    /// The explanation for readers of the matrix.
     pub reason: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! The matrix case × proxy, as text.
+//! The matrix of cases and proxies, as text.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::runner::{Cell, Outcome};
 
 const DOCUMENTED: &str = include_str!("../../docs/proxies/README.md");
 
-/// A table in Markdown, with the reasons of its footnotes below it.
+/// A Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from("| | case |");
     for kind in FLEET {
@@ -51,7 +51,7 @@ pub fn table(cells: &[Cell]) -> String {
     text
 }
 
-/// What is wrong with the matrix of the documentation, if anything.
+/// The difference from the matrix in the documentation, if any.
 pub fn differs_from_the_documented(table: &str) -> Option<String> {
     (!DOCUMENTED.contains(table)).then(|| {
         "FAILED: docs/proxies/README.md does not have this very matrix in it; put it there"

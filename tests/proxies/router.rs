@@ -1,6 +1,6 @@
-//! What a proxy routes to the protected application was judged as the protected application's: requests in every form that
-//! HTTP has for a host and a path, through every proxy, to two applications behind it. The one is public by a rule of
-//! Curfew that names its host, the other needs a session, and for a part of it a group.
+//! Each request that a proxy routes to the protected application was checked as a request for that application.
+//! Requests in every HTTP form for a host and a path go through every proxy to two applications. A rule of Curfew
+//! names the host of the first and makes it public. The second needs a session, and a group for a part of it.
 
 mod http_3;
 
@@ -29,7 +29,7 @@ rules:
   - { host: private.example.com, path_prefix: /admin, groups: operators }
 ";
 
-/// What came of the requests through one proxy.
+/// The results of the requests through one proxy.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub name: &'static str,
@@ -37,17 +37,18 @@ pub struct Counts {
     pub public: usize,
     pub private: usize,
     pub refused: usize,
-    /// Requests that the protected application served and should not have.
+    /// Requests that the protected application served without permission.
     pub wrong: Vec<String>,
 }
 
-/// Something that is put back as it was, for which the property must not hold.
+/// A known mistake that is put back, so that the test must fail.
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
     broken: Replaced,
     setting: Option<(&'static str, &'static str)>,
-    /// Between the proxy and Curfew, so that `/auth-request` does not see who asks.
+    /// Puts a [`Shim`](crate::support::shim::Shim) between the proxy and Curfew, which hides the kind of proxy from
+    /// `/auth-request`.
     shim: bool,
 }
 
@@ -98,7 +99,7 @@ const MUTANTS: [Mutant; 5] = [
     },
 ];
 
-/// Tries all proxies that `words` name, or all; prints the counts, and returns what went wrong.
+/// Tests the proxies that `words` name, or all of them. Prints the counts, and returns the failures.
 pub fn run(words: &[String]) -> Vec<String> {
     let wanted = |kind: &Kind| {
         let name = format!("{}/router", kind.name);
@@ -118,7 +119,7 @@ pub fn run(words: &[String]) -> Vec<String> {
             ..
         } = counts;
         println!("| {name} | {sent} | {public} | {private} | {refused} |");
-        // Nothing would be shown otherwise.
+        // Otherwise the test would prove nothing.
         if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
             failures.push(format!(
                 "FAILED {name}/router: too little was tried: {counts:?}"
@@ -216,7 +217,7 @@ impl Stage {
             policy: None,
             broken: mutant.map_or(&[], |mutant| mutant.broken),
         };
-        // Proxies are started by blocking code.
+        // Starting a proxy blocks the thread.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
         Self {
             curfew,
@@ -227,7 +228,7 @@ impl Stage {
         }
     }
 
-    /// Waits until both applications are reached; `anyhow`, any answer will do.
+    /// Waits until both applications are reachable. With `anyhow`, every answer counts.
     async fn ready(&self, anyhow: bool) {
         let session = self.curfew.sign_in("nobody").await;
         let cookie = format!("Cookie: {}\r\n", session.cookie());
@@ -270,7 +271,7 @@ impl Stage {
         counts
     }
 
-    /// Who was reached, and whether that is right.
+    /// Counts which application a request reached, and whether that is allowed.
     fn count(&self, counts: &mut Counts, request: &str, session: Option<&SignedIn>) {
         let (public, private) = (self.public.take(), self.private.take());
         counts.sent += 1;
@@ -280,7 +281,7 @@ impl Stage {
         for seen in private {
             let path = seen.uri.path();
             let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-            // Alice is in no group.
+            // Alice has no group.
             let allowed = session.is_some() && !decoded.starts_with("/admin");
             if !allowed {
                 counts.wrong.push(format!("{path} was served: {request}"));
@@ -288,7 +289,7 @@ impl Stage {
         }
     }
 
-    /// Sends bytes as they are; the head of the answer, if there is one. Some proxies keep the connection for a second.
+    /// Sends raw bytes. Returns the head of the answer, if any. Some proxies keep the connection open for a second.
     async fn send(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
         let mut head = Vec::new();
@@ -342,7 +343,7 @@ impl Stage {
     }
 }
 
-/// The paths: what is in the protected application, and tricks around it.
+/// Paths in the protected application, and variants that could confuse a proxy.
 const PATHS: [&str; 12] = [
     "/",
     "/secret",
@@ -358,7 +359,7 @@ const PATHS: [&str; 12] = [
     "/secret#@public.example.com",
 ];
 
-/// Requests over HTTP/1, with COOKIE where the cookie goes: every form of the target with every set of hosts.
+/// Requests over HTTP/1, with COOKIE in place of the cookie: every form of the target with every set of hosts.
 fn requests() -> Vec<String> {
     let targets = [
         "",
@@ -403,7 +404,7 @@ fn requests() -> Vec<String> {
     for target in targets {
         for hosts in hosts {
             for version in ["1.1", "1.0"] {
-                // Not every path with every host: that would be five thousand.
+                // Not every path with every host, because that would be five thousand requests.
                 for step in 0..2 {
                     number += 1;
                     let path = PATHS[(number * 5 + step * 7) % PATHS.len()];

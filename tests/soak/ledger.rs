@@ -1,11 +1,11 @@
-//! What the replicas count, beside what was counted by those who asked.
+//! Compares the replicas' metrics with the counts of the workers.
 
 use std::collections::BTreeMap;
 
 use crate::crowd::Crowd;
 use crate::support::curfew::Curfew;
 
-/// A metric's samples: its labels as they are written, and the number.
+/// The samples of a metric: labels as written, and value.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
     let (_, text) = curfew.ops("/metrics").await;
     of(&text, name)
@@ -22,7 +22,7 @@ pub fn of(text: &str, name: &str) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// The sum over both replicas of those samples that have these labels.
+/// The sum over both replicas of the samples with these labels.
 async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     let mut sum = 0;
     for replica in replicas {
@@ -35,14 +35,14 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     sum
 }
 
-/// Whether every session that came has gone, and nothing is left to write.
+/// Whether every session has ended, and nothing is left to write.
 pub async fn all_were_told(replicas: &[Curfew; 2], crowd: &Crowd) -> bool {
     let created = crowd.counts.lock().unwrap().created;
     let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
     told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
 }
 
-/// Compares, once all is over.
+/// Compares the counts after the end of the load.
 pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
     let counts = crowd.counts.lock().unwrap().clone();
     let mut complaints = Vec::new();

@@ -1,7 +1,8 @@
-//! A crowd of sessions that come and go for long, on two replicas whose Redis fails now and then: every answer is what
-//! it must be, what is counted agrees with what was asked, and neither memory nor descriptors grow.
+//! Many sessions start and end for a long time, on two replicas with a Redis that fails now and then. Every answer
+//! must be correct, the metrics must agree with the requests, and neither memory nor file descriptors may grow.
 //!
-//! Short by default. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws what was measured.
+//! The default run is short. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws the
+//! measurements.
 
 #![expect(
     clippy::unwrap_used,
@@ -50,11 +51,11 @@ async fn main() -> ExitCode {
     tokio::time::sleep(pace.load).await;
     weather.abort();
     way.set(Fault::None);
-    // The last of the sessions are left alone, and end by themselves.
+    // The last sessions stay unused, and time out.
     crowd.close(working).await;
     let measures = measuring.end().await;
     tokio::time::sleep(pace.idle).await;
-    // An end whose answer was lost is told by somebody else, after ten seconds or twenty.
+    // If the answer to an end is lost, another replica publishes it after ten or twenty seconds.
     let patience = Duration::from_secs(40);
     let told = async {
         while !ledger::all_were_told(&replicas, &crowd).await {

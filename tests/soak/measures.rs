@@ -1,4 +1,4 @@
-//! What is measured every second, and whether it stays flat.
+//! Measurements for every second, and the check that they do not grow.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::pace::Pace;
 use crate::support::curfew::Curfew;
 use crate::support::redis::command;
 
-/// One moment.
+/// The measurements of one second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Moment {
     seconds: f64,
@@ -28,7 +28,7 @@ struct Moment {
     at_hand: u64,
     /// Touches that are not written yet.
     pending: u64,
-    /// Answers so far, and those of them that say nothing.
+    /// The answers so far, and the unclear ones among them.
     answers: u64,
     unavailable: u64,
 }
@@ -75,14 +75,14 @@ impl Measures {
         Measuring { stop, task }
     }
 
-    /// Whether what was measured in the last third is more than in the one before: something grows.
+    /// The values that grew: the last third is higher than the one before.
     pub fn complaints(&self, pace: Pace) -> Vec<String> {
         let mut complaints = Vec::new();
         let [_, second, last] = self.thirds();
         for replica in 0..2 {
             let of = |third: &[Moment]| median(third.iter().map(|moment| moment.resident[replica]));
             let (before, after) = (of(second), of(last));
-            // A tenth, and what an allocator needs to round.
+            // A tenth, and a reserve for the rounding of an allocator.
             if after > before + before / 10 + (8 << 10) {
                 complaints.push(format!(
                     "replica {replica} grew from {before} to {after} KiB"
@@ -98,7 +98,7 @@ impl Measures {
         }
         let of = |third: &[Moment]| median(third.iter().map(|moment| moment.redis));
         let (before, after) = (of(second), of(last));
-        // Those that ended are remembered for a minute; in the short form, all of them.
+        // Tombstones last for a minute, which in the short form includes all of them.
         let is_long = pace.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
             complaints.push(format!("Redis grew from {before} to {after} KiB"));

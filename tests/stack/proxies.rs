@@ -1,4 +1,4 @@
-//! The proxies, each with what `docker-compose.yml` mounts and its command.
+//! The proxies, each with its command and mounted files from `docker-compose.yml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ enum Running {
 }
 
 impl Stack {
-    /// The proxy of this name, which asks this replica.
+    /// The proxy of this name, with checks by this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = local(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
@@ -64,7 +64,7 @@ impl Stack {
             };
         }
         let mut command = Command::new(program(name));
-        // Containers have files in places of their own.
+        // In containers, the files have other paths.
         let words = self.compose.words(name, "command").into_iter();
         let words = words.filter(|word| word != name).map(|word| {
             files.iter().fold(word, |word, (file, _)| {

@@ -1,5 +1,5 @@
-//! Two replicas are replaced one after the other while they are used: nobody is denied who may pass, and nobody
-//! passes who may not.
+//! Two replicas are replaced one after the other under load. Nobody with a valid session is denied, and nobody
+//! without one is admitted.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::support::{free_port, local};
 
 const CLIENTS: usize = 16;
 
-/// What came of the requests.
+/// The results of the requests.
 #[derive(Default)]
 struct Counts {
     live: AtomicUsize,
@@ -28,7 +28,7 @@ struct Counts {
     stop: AtomicBool,
 }
 
-/// One of two places for a replica, which stays while replicas come and go.
+/// One of two addresses for replicas. It stays the same while replicas change.
 struct Place {
     setup: Setup,
     curfew: Option<Curfew>,
@@ -44,7 +44,7 @@ impl Place {
             .set("TOKEN__KEYS", &key.key)
             .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
             .set("SHUTDOWN_DELAY", "1s")
-            // Many processes share two processors here.
+            // Many processes share two CPU cores here.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         setup.key.clone_from(&key.key);
         let curfew = Some(setup.start());
@@ -62,7 +62,7 @@ impl Place {
         .await;
     }
 
-    /// Stops the replica as an orchestrator does, and starts the next one in its place.
+    /// Stops the replica like an orchestrator, and starts the next one at the same address.
     async fn upgrade(&mut self) {
         let old = self.curfew.take().unwrap();
         old.stop().await;
@@ -95,7 +95,7 @@ async fn used(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: 
     }
 }
 
-/// A way in front of two replicas.
+/// A proxy in front of two replicas.
 enum Proxy {
     Nginx(Nginx),
     Haproxy {
@@ -111,7 +111,7 @@ impl Proxy {
         let [one, two] = places.each_ref().map(Place::curfew);
         if name == "NGINX" {
             let second = (
-                // Not to be left out for longer than it is away (NGINX's own: 10 s).
+                // Exclude a replica for no longer than it is away (NGINX's default: 10 s).
                 ";\n    keepalive 32;\n}\n\n# Curfew's listener",
                 format!(
                     " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\n# Curfew's listener",
@@ -194,7 +194,7 @@ async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
                     .unwrap()
                     .status()
             };
-            // Everybody has heard of the end.
+            // All replicas know the end.
             eventually("what is right is right", async || {
                 get(client()).await == expected
             })
@@ -212,7 +212,7 @@ async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
         for (place, id) in places.iter().zip(before) {
             assert_ne!(place.curfew().id(), id);
         }
-        // It was alone for a while. HAProxy sees no reason to go to the other one then.
+        // One replica was alone for a while. HAProxy then has no reason to use the other one.
         let (_, metrics) = places[0].curfew().ops("/metrics").await;
         assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
         counts.stop.store(true, Ordering::Relaxed);

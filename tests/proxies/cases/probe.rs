@@ -1,4 +1,4 @@
-//! The command that operators try their own installation with.
+//! `curfew probe`, the command that operators use to test their installation.
 
 use std::process::{Command, Output};
 
@@ -57,7 +57,7 @@ async fn probe(bench: &Bench, more: &[&str]) -> Output {
 fn passes(output: &Output, last: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    // What is behind the sign-in may not have been looked at.
+    // The probe may not have tested the pages behind the sign-in.
     let end = said.lines().last().unwrap_or_default();
     assert!(end.starts_with(last), "{said}");
 }

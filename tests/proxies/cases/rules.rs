@@ -1,4 +1,4 @@
-//! What rules say of a request.
+//! Rules for requests.
 
 use serde_json::json;
 
@@ -88,7 +88,7 @@ pub async fn policy(bench: &mut Bench) {
 }
 
 pub async fn binding(bench: &mut Bench) {
-    // Envoy takes 127.0.0.1 for the machine's own address.
+    // Envoy treats 127.0.0.1 as the machine's own address.
     let (home, elsewhere) = ("127.0.0.2", "127.0.0.3");
     let browser = (
         "user-agent",

@@ -14,7 +14,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,
-        // The handle that stands first is the one that counts.
+        // Caddy uses the first handle that matches.
         Some(public) => changed(
             &file,
             &[(
@@ -27,7 +27,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         ),
     };
     let mut replaced = vec![
-        // Several of them run at once, and speak HTTP/2 without TLS.
+        // Several proxies run at once, and serve HTTP/2 without TLS.
         (
             "\tservers {",
             match upstreams.certificate {

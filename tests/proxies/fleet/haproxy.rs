@@ -8,12 +8,12 @@ use crate::router::PUBLIC;
 use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
-/// Debian's.
+/// Debian's version.
 pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
     start(Path::new("haproxy"), upstreams)
 }
 
-/// A newer one.
+/// A newer version.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
     start(&installed("haproxy"), upstreams)
 }

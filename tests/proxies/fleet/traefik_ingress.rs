@@ -1,5 +1,5 @@
-//! Traefik's provider for the annotations of ingress-nginx, with `deploy/traefik/ingress-nginx.yaml` in a stand-in for
-//! the API server.
+//! Traefik's provider for the annotations of ingress-nginx. A fake API server offers
+//! `deploy/traefik/ingress-nginx.yaml`.
 
 use super::{Proxy, Running, Upstreams};
 use crate::router::{PRIVATE, PUBLIC};
@@ -30,7 +30,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// An Ingress for each host.
+/// One Ingress for each host.
 fn two_hosts(manifest: &str) -> String {
     let (first, rest) = manifest.split_once("\n---\n").unwrap();
     let of = |name: &str, host: &str| {
