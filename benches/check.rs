@@ -26,7 +26,7 @@ use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subjec
 use curfew::sources::Sources;
 use curfew::store::cached::CachedStore;
 use curfew::store::memory::MemoryStore;
-use curfew::store::{EndsListener, SessionStore};
+use curfew::store::{EndsListener, LocalStore, SessionStore};
 use curfew::telemetry::Metrics;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
@@ -275,7 +275,7 @@ fn parts(criterion: &mut Criterion) {
         near.load(*id).await.unwrap();
     });
     criterion.bench_function("recall", |bencher| {
-        bencher.iter(|| match near.recall(black_box(*id)) {
+        bencher.iter(|| match near.load_cached(black_box(*id)) {
             Some(session) => session,
             // Its time is over from time to time.
             None => bench.runtime.block_on(near.load(*id)).unwrap().unwrap(),

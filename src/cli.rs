@@ -1,4 +1,4 @@
-//! The command line: one file a command.
+//! The command line: one file per command.
 
 mod admin_api;
 mod check_config;
@@ -41,47 +41,46 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show what it does: an application behind Curfew, with limits of seconds, on this machine.
+    /// Run a demo on this machine: an application behind Curfew, with limits of a few seconds.
     Demo(demo::DemoArgs),
-    /// Run the service. Without a configuration, sessions are kept in memory.
+    /// Run the service. Without a configuration, it keeps sessions in memory.
     Serve(ConfigArgs),
-    /// Ask the service on this machine whether it is ready, for a container's health check.
+    /// Check whether the service on this machine is ready, for a container's health check.
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Check the configuration and print what is in force, without its secrets.
+    /// Check the configuration and print its effective values, without secrets.
     CheckConfig(ConfigArgs),
-    /// Report each policy against what standards ask of session limits: met or not, and why.
+    /// Report which requirements of standards each policy meets, and why.
     Compliance(compliance::ComplianceArgs),
-    /// Say which rule and which policies a request meets, whether it is activity, and which limits
-    /// apply.
+    /// Explain how a request would be evaluated: rule, policies, activity and limits.
     Explain(explain::ExplainArgs),
     /// Print the JSON Schema of the configuration file, for editors.
     Schema,
-    /// Upgrade the records in Redis to the version that this program writes, while checks go on.
+    /// Upgrade the records in Redis to the version of this program, while the service runs.
     Migrate(migrate::MigrateArgs),
-    /// Compare the clocks of Redis, of the replicas and of this machine, and say which one is right.
+    /// Compare the clocks of Redis, the replicas and this machine; choose the correct one with --accept.
     Clock(clock::ClockArgs),
-    /// Make a key for token.keys, or an admin token.
+    /// Generate a key for token.keys, or an admin token.
     Keygen(keygen::KeygenArgs),
-    /// List, show, end and watch sessions, over the admin API.
+    /// List, show, end and watch sessions through the admin API.
     Sessions(sessions::SessionsArgs),
-    /// End all sessions that meet conditions, on every replica: emergency revocation, over the admin API.
+    /// Emergency revocation: end all sessions that meet conditions, on every replica.
     Revoke(Box<revoke::RevokeArgs>),
-    /// Try whether idle sessions end, at a page behind a proxy, as a client sees it.
+    /// Black-box test: check that an idle session is rejected behind your proxy.
     Probe(Box<probe::ProbeArgs>),
-    /// Look through a proxy's files for what would defeat the limits of sessions.
+    /// Check proxy configuration for settings that bypass session limits.
     Lint(lint::LintArgs),
-    /// Print a proxy's configuration, with the addresses and time limits that fit Curfew's own.
+    /// Print the configuration of a proxy, with addresses and time limits that match Curfew's.
     Render(render::RenderArgs),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
-    /// Print the manual page, or write one for each command.
+    /// Print the manual page, or write one page per command.
     Man(manual::ManArgs),
 }
 
-/// Where the configuration is.
+/// The configuration file and environment.
 #[derive(Args, Debug)]
 struct ConfigArgs {
-    /// The configuration file, YAML or TOML. CURFEW__SECTION__KEY in the environment goes over it.
+    /// The configuration file, YAML or TOML. CURFEW__SECTION__KEY in the environment overrides it.
     #[arg(short, long, value_name = "FILE", env = "CURFEW_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -92,7 +91,7 @@ impl ConfigArgs {
     }
 
     fn source(&self) -> Source {
-        // What is not Unicode can't be a value of ours, and is not shown as one.
+        // Skip variables that are not Unicode: no configuration value can be.
         let environment = std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
         Source {
@@ -106,7 +105,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// With what went wrong, for people.
+    /// With a message for the terminal.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Demo(args) => demo::run(&args),

@@ -1,9 +1,9 @@
-//! Configuration: defaults, then a file, then the environment, parsed into types that can't be
-//! wrong.
+//! Configuration: defaults, then a file, then the environment. Parsing yields types that hold valid
+//! values only.
 //!
-//! [`raw`] is what may be written, all of it text; [`load`] lays the sources over each other;
-//! `validate` turns the text into the types of this module and tells every mistake with its key,
-//! its place and its value.
+//! [`raw`] has the keys as written, with text values. [`load`] merges the sources. `validate`
+//! parses the text into the types of this module and reports every mistake with its key, origin and
+//! value.
 
 mod load;
 mod problem;
@@ -35,139 +35,141 @@ use crate::webhook::WebhookSettings;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub use load::load_text;
-pub use load::{Environment, Loaded, load, load_book, load_book_and_sign_ins};
+pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
 pub use source::{Contents, Source};
 
-/// A configuration that makes sense.
+/// A valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen.
+    /// Listener addresses and their limits.
     pub listen: Listen,
-    /// TLS on the gRPC listener, unless it speaks in the clear.
+    /// TLS on the gRPC listener; `None` for plaintext.
     pub grpc_tls: Option<GrpcTlsSettings>,
-    /// Whether `ext-authz` over HTTP finds the original request in headers named `Method` and
-    /// `Path`, as NGINX Gateway Fabric sends them, and not in its own request line.
+    /// Whether `ext-authz` over HTTP reads the original request from headers named `Method` and
+    /// `Path` instead of its own request line. NGINX Gateway Fabric sends these headers.
     pub literal_headers: bool,
-    /// Where browsers are sent to sign in; `None` to answer them like everybody else.
+    /// The sign-in page that browsers are redirected to; `None` to answer browsers with 401 like
+    /// other clients.
     pub sign_in: Option<SignInSettings>,
-    /// Sign-in by Curfew itself, if it does that.
+    /// Sign-in with OpenID Connect through Curfew; `None` if it is not configured.
     pub login: Option<LoginSettings>,
-    /// Where sessions live.
+    /// The session store.
     pub store: StoreConfig,
-    /// The most time that one check spends on the store.
+    /// Store timeout per check.
     pub check_timeout: Duration,
-    /// How long each process remembers the ends that it has written.
+    /// How long each process keeps the session ends that it wrote, to repeat them after a
+    /// fail-over.
     pub end_journal: Duration,
-    /// Where the ends of sessions are sent, if anywhere.
+    /// The webhook that receives session ends, if any.
     pub webhook: Option<WebhookSettings>,
-    /// Whether Curfew's own tokens are looked for in `Authorization: Bearer`, too.
+    /// Whether `Authorization: Bearer` may carry a token of Curfew, besides the cookie.
     pub bearer: bool,
-    /// Whether OpenID Connect Front-Channel Logout is taken.
+    /// Whether OpenID Connect Front-Channel Logout is accepted.
     pub front_channel_logout: bool,
-    /// The tokens of identity providers, where there are any.
+    /// JSON Web Tokens of identity providers; `None` if no issuer is configured.
     pub jwt: Option<JwtConfig>,
-    /// Other authorization services.
+    /// Delegated authorization services.
     pub delegates: Vec<DelegateSettings>,
-    /// Under which names the backend is told who is there.
+    /// Names of the identity headers for the backend.
     pub identity: IdentityHeaders,
-    /// What a browser is to forget when its user signs out (`Clear-Site-Data`).
+    /// The `Clear-Site-Data` header of the sign-out response.
     pub clear_site_data: Option<HeaderValue>,
-    /// Signs who is there for applications, if anybody does.
+    /// Signs identity assertions for applications; `None` if no key is configured.
     pub assertion: Option<Arc<AssertionSigner>>,
-    /// The keys that tokens are signed with; `None` to make one for this process.
+    /// The keys that sign tokens; `None` to generate one for this process.
     pub key_ring: Option<KeyRing>,
-    /// How the session cookie is written.
+    /// Name and attributes of the session cookie.
     pub cookie: CookieSettings,
-    /// The policies and rules.
+    /// Policies, rules and named hosts.
     pub book: Rulebook,
-    /// Where the address of a client is found.
+    /// The header with the client address, and the number of trusted proxies.
     pub address: AddressHeader,
-    /// How long the reason of a session's end can be told.
+    /// How long the reason of a session end stays available.
     pub end_retention: Duration,
-    /// The admin API.
+    /// Admin API and console.
     pub admin: AdminConfig,
-    /// Logs.
+    /// Log format and level.
     pub log: LogConfig,
-    /// The most time that requests in flight get to finish when the process is told to stop.
+    /// How long a stopping process waits for requests in flight.
     pub shutdown_timeout: Duration,
-    /// Where traces go, if anywhere.
+    /// Trace export; `None` if no collector is configured.
     pub traces: Option<TraceSettings>,
-    /// How long it goes on before that, and only says that it is not ready.
+    /// How long a stopping process reports not ready before its listeners close.
     pub shutdown_delay: Duration,
 }
 
-/// Addresses to listen on.
+/// Listener addresses, with limits that apply to each listener separately.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen {
-    /// The contracts over HTTP, for proxies.
+    /// HTTP contracts, for proxies.
     pub check: SocketAddr,
-    /// `ext-authz` over gRPC.
+    /// `ext-authz` over gRPC; `None` if it is off.
     pub grpc: Option<SocketAddr>,
-    /// The SPOE agent.
+    /// The SPOE agent; `None` if it is off.
     pub spoe: Option<SocketAddr>,
-    /// What browsers and identity providers ask.
+    /// Paths for browsers and identity providers; `None` if it is off.
     pub browser: Option<SocketAddr>,
-    /// The admin API.
+    /// Admin API and console.
     pub admin: SocketAddr,
-    /// Metrics and probes.
+    /// Metrics and health probes.
     pub ops: SocketAddr,
-    /// The most connections at once on each of them but `ops`, which few have to do with.
+    /// The maximum number of connections per listener. `ops` has a fixed limit of its own.
     pub max_connections: usize,
-    /// The most requests that each of them answers at once.
+    /// The maximum number of concurrent requests per listener, except `ops`.
     pub max_in_flight: usize,
 }
 
-/// The tokens of identity providers.
+/// JSON Web Tokens of identity providers.
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
-    /// Where they are in a request.
+    /// Where a request can carry a token.
     pub places: JwtPlaces,
-    /// Who issues them.
+    /// The accepted issuers.
     pub issuers: Vec<IssuerSettings>,
 }
 
-/// Where sessions live.
+/// The session store.
 #[derive(Clone, Debug)]
 pub enum StoreConfig {
-    /// In this process.
+    /// Memory of this process; a restart loses all sessions.
     Memory {
-        /// The most sessions to hold.
+        /// The maximum number of sessions.
         max_sessions: usize,
     },
-    /// In Redis.
+    /// Redis or a compatible server.
     Redis {
-        /// How to reach it.
+        /// Servers, credentials, TLS and timeouts.
         settings: Box<RedisSettings>,
-        /// About how many sessions the near cache holds; 0 where there is none.
+        /// The approximate size of the near cache, in sessions; 0 to disable it.
         near_cache_sessions: usize,
     },
 }
 
-/// The admin API.
+/// The admin API and the console.
 #[derive(Clone, Debug)]
 pub struct AdminConfig {
-    /// The tokens that open it; none to make a token for this process.
+    /// The admin tokens; if empty, Curfew generates one for this process.
     pub tokens: Vec<NamedToken>,
-    /// Kubernetes, where its users may use the API as its roles say.
+    /// Authorization of Kubernetes users with RBAC; `None` if it is off.
     pub kubernetes: Option<KubernetesSettings>,
-    /// Whether sessions may be aged.
+    /// Whether the API may age sessions, for tests.
     pub allow_ageing: bool,
-    /// Where browsers find the console.
+    /// The public address of the console.
     pub url: Option<Url>,
-    /// Whose members may use the console, by the login's providers.
+    /// Groups whose members may use the console after sign-in with a provider of `login.providers`.
     pub groups: Vec<String>,
-    /// How many trusted proxies stand in front of the listener.
+    /// The number of trusted proxies in front of the listener.
     pub proxies: usize,
 }
 
-/// Logs.
+/// Log settings.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
-    /// How a line is written.
+    /// The format of a log line.
     pub format: LogFormat,
-    /// What is written: a level, or directives such as `info,curfew_store=debug`.
+    /// A level, or directives such as `info,curfew_store=debug`.
     pub filter: String,
 }
 

@@ -1,10 +1,10 @@
-//! How templates of HTML escape.
+//! HTML escaping for templates.
 
 use std::fmt::{self, Write};
 
 use crate::escape::html;
 
-/// Escapes every text that a template shows.
+/// Escapes every text in a template.
 #[derive(Clone, Copy, Debug)]
 pub struct Html;
 

@@ -1,4 +1,4 @@
-//! The middleware that escapes answers in JSON.
+//! Middleware that escapes JSON responses.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::escape::json;
 
-/// Escapes the body of an answer in JSON.
+/// Escapes the body of a JSON response; other responses do not change.
 pub async fn json_response(response: Response) -> Response {
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -18,11 +18,11 @@ pub async fn json_response(response: Response) -> Response {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    // The body is in memory already.
+    // The handler has already built the whole body in memory.
     let body = match to_bytes(body, usize::MAX).await {
         Ok(body) => body,
         Err(error) => {
-            tracing::error!(%error, "could not write an answer in JSON");
+            tracing::error!(%error, "could not read the body of a JSON response");
             head.status = StatusCode::INTERNAL_SERVER_ERROR;
             head.headers.remove(CONTENT_LENGTH);
             return Response::from_parts(head, Body::empty());

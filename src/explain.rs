@@ -1,6 +1,5 @@
-//! Why a request is answered as it is: which rule and which policies it meets, whether it is
-//! activity, and where each of its limits comes from. It goes by the very [`Ruling`] that a check
-//! goes by.
+//! Explains the answer to a request: the matching rule, the policies, whether it is activity, and
+//! the origin of each limit. It uses the same [`Ruling`] as a check.
 
 mod limits;
 mod lines;
@@ -18,31 +17,31 @@ pub use limits::{Limit, LimitsInForce};
 /// A request to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// How the proxy asks.
+    /// The contract of the proxy.
     pub contract: Contract,
-    /// The policy that the proxy asks for, if any.
+    /// The policy that the proxy adds, if any.
     pub policy: Option<&'a str>,
-    /// The request.
+    /// The original request: method and URL.
     pub original: Original<'a>,
-    /// Its headers.
+    /// The headers of the request.
     pub headers: &'a HeaderMap,
-    /// Who sends it.
+    /// The client: its address and user agent, for bindings.
     pub client: Client,
 }
 
-/// Why a request is answered as it is.
+/// The explanation of an answer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Explanation {
     /// `allow`, or the reason of the denial.
     pub verdict: &'static str,
-    /// The path as rules see it; absent where it has no such form.
+    /// The normalized path that rules match; absent if the path is ambiguous.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Why nothing more can be said: the path could be read in two ways and a rule depends on it,
-    /// or the proxy asks for a policy that is not configured.
+    /// Why the request cannot be evaluated: the path is ambiguous and a rule depends on it, or the
+    /// proxy asks for a policy that is not configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecidable: Option<String>,
-    /// What applies, where that can be said.
+    /// What applies to the request; absent if it cannot be evaluated.
     #[serde(flatten)]
     pub terms: Option<TermsExplained>,
 }
@@ -50,46 +49,45 @@ pub struct Explanation {
 /// What applies to a request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TermsExplained {
-    /// The rule that matches, by its key in the configuration; absent where none does.
+    /// The key of the matching rule in the configuration; absent if no rule matches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// What that rule is for, in short.
+    /// The conditions of that rule, in short.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule_matches: Option<String>,
     /// `protected` or `public`.
     pub access: &'static str,
-    /// The session's own policy.
+    /// The home policy of the session.
     pub home_policy: String,
-    /// The policies that are asked for besides, each with who asks: `proxy` or `rule`.
+    /// Additional policies that apply, each with its origin: `proxy` or `rule`.
     pub asked_policies: Vec<AskedPolicy>,
-    /// Groups, one of which is needed; none where it does not matter.
+    /// The subject must be a member of one of these groups; empty if no group is required.
     pub groups_needed: Vec<String>,
     /// `touch` or `passive`.
     pub activity: &'static str,
-    /// Why it is passive.
+    /// The reason if the request is passive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passive_because: Option<&'static str>,
-    /// What ends the session.
+    /// The limits that end the session.
     pub session_limits: LimitsInForce,
-    /// What the session must be within for this request.
+    /// The limits that the session must meet for this request.
     pub request_limits: LimitsInForce,
-    /// In what the request differs from what the session is bound to: `address`, `user_agent`, or
-    /// `address_unknown`.
+    /// The binding that the request does not match: `address`, `user_agent` or `address_unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elsewhere: Option<&'static str>,
 }
 
-/// A policy that is asked for.
+/// A policy that applies in addition to the home policy.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AskedPolicy {
-    /// Its name.
+    /// The policy's name.
     pub name: String,
-    /// `proxy` or `rule`.
+    /// Who adds the policy: `proxy` or `rule`.
     pub by: &'static str,
 }
 
-/// Explains the answer to a request on a session at `now`. Whether its credential is good, and
-/// whether all sessions of its subject were revoked, is not looked at.
+/// Explains the answer to a request with a session at `now`. It checks neither the credential nor
+/// revocations.
 #[must_use]
 pub fn explain(
     book: &Rulebook,
@@ -118,7 +116,7 @@ pub fn explain(
         (judgement.verdict, judgement.elsewhere)
     };
     let (activity, passive_because) = match ruling.activity(&home, original.method, headers) {
-        _ if ruling.public => ("passive", Some("no session is looked for")),
+        _ if ruling.public => ("passive", Some("public access needs no session")),
         Activity::Touch => ("touch", None),
         Activity::Passive(passivity) => ("passive", Some(passivity.describe())),
     };
@@ -149,7 +147,7 @@ pub fn explain(
     }
 }
 
-/// A session that begins `now` under a policy, to explain requests on; `None` where there is no such policy.
+/// A sample session that starts `now` under a policy; `None` if the policy does not exist.
 #[must_use]
 pub fn imagine(
     policies: &Policies,

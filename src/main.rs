@@ -1,21 +1,21 @@
-//! The `curfew` program: parses the command line and runs it.
+//! The `curfew` program: parses the command line and runs the command.
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Measured to be faster than the system's: `docs/capacity.md` has the figures.
+/// mimalloc is faster here than the system allocator: see `docs/capacity.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // One TLS provider for the whole process, chosen here and nowhere else.
+    // The TLS provider for the whole process.
     if rustls::crypto::ring::default_provider()
         .install_default()
         .is_err()
     {
-        return fail("TLS was set up twice");
+        return fail("could not install the TLS provider: another one is installed");
     }
     match curfew::cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tells what went wrong, a line each.
+/// Prints the error, with a prefix on each line.
 #[expect(clippy::disallowed_methods, reason = "each line is escaped")]
 fn fail(error: &str) -> ExitCode {
     let mut err = std::io::stderr();

@@ -1,5 +1,5 @@
-//! What several unit tests share: a service without its listeners, on a clock that is moved by
-//! hand, over a store that counts and can be told to fail.
+//! Shared parts of unit tests: a service without listeners, with a manual clock and a store that counts calls and
+//! fails on request.
 
 pub(crate) mod delegate;
 pub(crate) mod jwt;
@@ -40,9 +40,9 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// With three policies: `default` (15 min idle, 8 h absolute), `strict` (5 min, 1 h, a sign-in
-    /// of the last 30 min, only navigation counts), and `lenient`, which is the default and serves
-    /// known sessions for 2 min without the store.
+    /// A service with three policies. `default` has 15 min idle and 8 h absolute. `strict` has 5 min idle and 1 h
+    /// absolute, and needs a sign-in of the last 30 min; only navigation counts. `lenient` is like `default`, but
+    /// serves known sessions for 2 min without the store.
     pub(crate) fn new() -> Self {
         let clock = ManualClock::new(START);
         let store = Arc::new(ProbedStore::new(&clock));
@@ -100,7 +100,7 @@ impl Bench {
         self.sign_in_from(policy, Client::default()).await
     }
 
-    /// Signs `alice` in at a client.
+    /// Signs `alice` in from a client.
     pub(crate) async fn sign_in_from(&self, policy: &str, client: Client) -> Started {
         let attributes = BTreeMap::from([
             (
@@ -123,13 +123,13 @@ impl Bench {
         self.lifecycle.start(sign_in).await.unwrap()
     }
 
-    /// Replaces the policies; the default one is named so.
+    /// Replaces the policies; one of them must be named `default`.
     pub(crate) fn set_policies(&mut self, policies: BTreeMap<PolicyName, Policy>) {
         let policies = Policies::new(policies, name("default")).unwrap();
         self.lifecycle.policies = Arc::new(policies);
     }
 
-    /// A checker that goes by `rules`.
+    /// A checker with these rules and this cookie name.
     pub(crate) fn checker(&self, rules: Rules, cookie: &str) -> Checker {
         Checker {
             lifecycle: self.lifecycle.clone(),
@@ -154,7 +154,7 @@ impl Bench {
         }
     }
 
-    /// The policies, with `rules`.
+    /// A rulebook with the current policies and these rules.
     pub(crate) fn book(&self, rules: Rules) -> Rulebook {
         Rulebook {
             hosts: NamedHosts::default(),
@@ -164,18 +164,18 @@ impl Bench {
         }
     }
 
-    /// The record as the store has it.
+    /// The record of a session in the store.
     pub(crate) async fn stored(&self, id: SessionId) -> Session {
         self.store.memory.load(id).await.unwrap().unwrap()
     }
 
-    /// Moves the clock to so long after the beginning.
+    /// Sets the clock to this time after the start.
     pub(crate) fn at(&self, after: Duration) {
         self.clock.set(START.plus(after));
     }
 }
 
-/// The session cookie as it is by default.
+/// The default session cookie.
 pub(crate) fn cookie_config() -> CookieSettings {
     CookieSettings {
         name: "__Host-session".to_owned(),

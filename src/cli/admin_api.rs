@@ -1,4 +1,4 @@
-//! The admin API, from the command line.
+//! A client of the admin API, for commands.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::escape::line;
 use crate::http_client::http_client;
 use crate::secret::Secret;
 
-/// Where the admin API is, and what opens it.
+/// The address and the credentials of the admin API.
 #[derive(Args, Debug)]
 pub(super) struct AdminArgs {
     /// The address of the admin API.
@@ -24,15 +24,15 @@ pub(super) struct AdminArgs {
         default_value = "http://127.0.0.1:9188"
     )]
     admin_url: Url,
-    /// A file that holds an admin token; otherwise CURFEW_ADMIN_TOKEN in the environment has it.
+    /// A file with an admin token; without it, the token in CURFEW_ADMIN_TOKEN is used.
     #[arg(long, value_name = "FILE", env = "CURFEW_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
-    /// A file with PEM certificates of the authorities to trust, instead of the system's.
+    /// A file with PEM certificates of the CAs to trust, instead of the system's.
     #[arg(long, value_name = "FILE")]
     admin_ca_file: Option<PathBuf>,
 }
 
-/// A client of the admin API.
+/// A client of the admin API; it sends the admin token with every call.
 pub(super) struct AdminApi {
     base: Url,
     token: Secret<String>,
@@ -40,7 +40,7 @@ pub(super) struct AdminApi {
 }
 
 impl AdminArgs {
-    /// The client.
+    /// Builds a client. Fails without an admin token.
     pub(super) fn client(&self) -> anyhow::Result<AdminApi> {
         let token = match &self.admin_token_file {
             Some(path) => std::fs::read_to_string(path)
@@ -66,7 +66,7 @@ impl AdminArgs {
 }
 
 impl AdminApi {
-    /// Asks for `path`, with a query; what it answers.
+    /// Calls `path` with a query; returns the JSON of the response.
     pub(super) async fn call(
         &self,
         method: Method,
@@ -86,7 +86,7 @@ impl AdminApi {
         }
         let answer = request.send().await.with_context(|| {
             format!(
-                "the admin API can't be reached at {}; --admin-url or CURFEW_ADMIN_URL says where it is",
+                "could not reach the admin API at {}; set its address with --admin-url or CURFEW_ADMIN_URL",
                 self.base
             )
         })?;
@@ -99,11 +99,14 @@ impl AdminApi {
         let detail = value["detail"].as_str();
         match (status, detail) {
             (StatusCode::UNAUTHORIZED, _) => {
-                bail!("{} does not take this admin token", self.base)
+                bail!("{} does not accept this admin token", self.base)
             }
             (StatusCode::FORBIDDEN, Some(detail)) => bail!("not allowed: {}", line(detail)),
             (_, Some(detail)) => bail!("{}", line(detail)),
-            (status, None) => bail!("{} answers {status}; is it the admin API?", self.base),
+            (status, None) => bail!(
+                "unexpected answer from {}: {status}; is it the admin API?",
+                self.base
+            ),
         }
     }
 }

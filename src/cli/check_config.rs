@@ -3,18 +3,18 @@ use std::io::Write;
 use super::ConfigArgs;
 use super::output::stdout;
 
-/// Prints the configuration in force as TOML, which can be used as a configuration file again.
+/// Prints the effective configuration as TOML, which is a valid configuration file again.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let loaded = args.load()?;
     let text = toml::to_string(&loaded.effective)?;
     let mut out = stdout();
     writeln!(
         out,
-        "# The configuration is good. In force:\n\n{}",
+        "# The configuration is valid. Effective values:\n\n{}",
         text.trim_end()
     )?;
     let hosts = loaded.config.book.hosts.describe();
-    writeln!(out, "\n# Hosts that are named: {hosts}.")?;
+    writeln!(out, "\n# Named hosts: {hosts}.")?;
     for (name, policy) in loaded.config.book.policies.iter() {
         let Some(preset) = policy.preset else {
             continue;

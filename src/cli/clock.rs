@@ -14,18 +14,18 @@ use crate::live::Live;
 use crate::store::SessionStore;
 use crate::store::redis::RedisStore;
 
-/// How long the clocks are compared before anything is said of them.
-const COMPARING: Duration = Duration::from_secs(3);
-/// How long to wait for Redis, and for the clocks to agree with themselves, in seconds.
+/// How long to sample the clocks before the result is printed.
+const SAMPLING_TIME: Duration = Duration::from_secs(3);
+/// How long to wait for Redis and for stable clocks, in seconds.
 const TIMEOUT_SECONDS: f64 = 20.0;
 
-/// What can be given to `curfew clock`.
+/// Arguments of `curfew clock`.
 #[derive(Args, Debug)]
 pub(super) struct ClockArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Say which clock is right: `store` sets decision time to the clock of Redis on all replicas, forward or back;
-    /// `timeline` keeps decision time as it is, and ends the warning.
+    /// The clock to accept: `store` sets decision time to the clock of Redis on all replicas, forward or back;
+    /// `timeline` keeps decision time and clears the warning.
     #[arg(long, value_name = "CLOCK")]
     accept: Option<AcceptArg>,
 }
@@ -36,14 +36,14 @@ enum AcceptArg {
     Timeline,
 }
 
-/// Compares the clocks, and applies the operator's word.
+/// Compares the clocks, and applies `--accept`.
 pub(super) fn run(args: &ClockArgs) -> anyhow::Result<()> {
     let config = args.config.load()?.config;
     let StoreConfig::Redis { settings, .. } = &config.store else {
-        bail!("store.url is `memory:`: decision time is the boot-time clock of the process alone");
+        bail!("store.url is `memory:`: decision time is the boot-time clock of this process only");
     };
     let Some(key_ring) = config.key_ring.clone() else {
-        bail!("token.keys is missing: the time that replicas agree on is encrypted with it");
+        bail!("token.keys is missing: it encrypts the timeline of the replicas");
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring)).for_command();
@@ -67,7 +67,7 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    tokio::time::sleep(COMPARING).await;
+    tokio::time::sleep(SAMPLING_TIME).await;
     let mut out = stdout();
     let clock = store.clock();
     writeln!(out, "decision time: {}", clock.now())?;
@@ -87,19 +87,19 @@ async fn compare(store: &RedisStore, accept: Option<AcceptArg>) -> anyhow::Resul
         AcceptArg::Store => Accepted::Store,
         AcceptArg::Timeline => Accepted::Timeline,
     };
-    // Another replica may write at the same moment.
+    // Retry: another replica can write at the same time.
     while !store.accept_clock(accepted).await.context("store.url")? {
         if waited.seconds() > TIMEOUT_SECONDS {
-            bail!("the clock of Redis jumps: its answers differ from one another; try again");
+            bail!("the clock of Redis jumps: its answers differ; try again");
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     match accept {
         AcceptArg::Store => writeln!(
             out,
-            "accepted: decision time is the clock of Redis now, on all replicas"
+            "accepted: decision time now follows the clock of Redis, on all replicas"
         )?,
-        AcceptArg::Timeline => writeln!(out, "accepted: decision time stays as it is")?,
+        AcceptArg::Timeline => writeln!(out, "accepted: decision time is unchanged")?,
     }
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! Colours where somebody looks: not in a file or a pipe, and not with `NO_COLOR` set
+//! Colours for terminals: not in a file or a pipe, and not with `NO_COLOR` set
 //! (<https://no-color.org>).
 
 use anstyle::{AnsiColor, Style};
 
-/// What is as it should be.
-pub(super) const GOOD: Style = AnsiColor::Green.on_default();
-/// What is not.
-pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
-/// What somebody should look at.
-pub(super) const LOOK: Style = AnsiColor::Yellow.on_default();
+/// The style of a passed check.
+pub(super) const PASSED: Style = AnsiColor::Green.on_default();
+/// The style of a failed check or an error.
+pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
+/// The style of a notice.
+pub(super) const NOTICE: Style = AnsiColor::Yellow.on_default();
 
-/// Words in a style, for a stream that takes the style away where there is nobody to see it.
-pub(super) fn painted(style: Style, words: &str) -> String {
-    format!("{style}{words}{style:#}")
+/// The text in a style. The output stream removes the style if it is not a terminal.
+pub(super) fn painted(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
 }

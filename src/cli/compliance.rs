@@ -8,7 +8,7 @@ use super::output::{stdout, to_json};
 use crate::compliance::{Reauthentication, report};
 use crate::policy::standards::{self, Requirement};
 
-/// What to report.
+/// Arguments of `curfew compliance`.
 #[derive(Args, Debug)]
 pub(super) struct ComplianceArgs {
     #[command(flatten)]
@@ -16,7 +16,7 @@ pub(super) struct ComplianceArgs {
     /// Fail unless every policy meets this requirement, such as pci-dss; can be repeated.
     #[arg(long = "require", value_name = "NAME")]
     required: Vec<String>,
-    /// Judge the limits alone, and not whether people authenticate again after a timeout.
+    /// Check the limits only, not whether people authenticate again after a timeout.
     #[arg(long)]
     limits_only: bool,
     /// Print JSON instead of Markdown.
@@ -24,7 +24,7 @@ pub(super) struct ComplianceArgs {
     json: bool,
 }
 
-/// Prints each policy against what standards ask of session limits.
+/// Prints the report. Fails if a policy does not meet a requirement of `--require`.
 pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     let mut required = Vec::new();
     for name in &args.required {
@@ -34,10 +34,10 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
         };
         required.push(requirement);
     }
-    let (book, sources) = args.config.source().load_book_and_sign_ins()?;
+    let (book, sources) = args.config.source().load_rulebook_and_sign_ins()?;
     let reauthentication = match args.limits_only {
         true => Reauthentication::Ignored,
-        false => Reauthentication::By(&sources),
+        false => Reauthentication::Sources(&sources),
     };
     let report = report(&book, reauthentication);
     let mut out = stdout();
@@ -56,7 +56,8 @@ pub(super) fn run(args: &ComplianceArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to say of the policies that fail a requirement by their limits, and of those that fail it by sign-in.
+/// The error for a requirement: policies that fail because of their limits, then policies that fail because
+/// of sign-in. `None` if no policy fails.
 fn failure(requirement: &Requirement, failing: [Vec<&str>; 2]) -> Option<String> {
     let words = [
         "is not met by",

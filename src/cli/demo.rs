@@ -1,4 +1,4 @@
-//! `curfew demo`: Curfew, an application behind it, and a way to sign in, in one process.
+//! `curfew demo`: Curfew, an application behind it and a sign-in page, in one process.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -33,36 +33,36 @@ use crate::policy::Client;
 use crate::session::{Attributes, Subject, Timestamp};
 use crate::telemetry::logging::{self, LogFormat};
 
-/// What a page of the demonstration may load: what is its own.
-const POLICY: HeaderValue = HeaderValue::from_static(
+/// The Content-Security-Policy of the demo pages: same-origin resources only.
+const CONTENT_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; form-action 'self'; \
      base-uri 'none'; frame-ancestors 'none'",
 );
 
 #[derive(Args, Debug)]
 pub(super) struct DemoArgs {
-    /// The port on this machine; 0 for any that is free.
+    /// The port on this machine; 0 for any free port.
     #[arg(short, long, default_value_t = 8080)]
     port: u16,
-    /// How long nothing may be done.
+    /// The idle limit.
     #[arg(long, default_value = "30s")]
     idle: String,
-    /// How long a session lives at the most.
+    /// The absolute limit.
     #[arg(long, default_value = "3m")]
     absolute: String,
-    /// How many seconds before that the warning appears.
+    /// How many seconds before the end the warning appears.
     #[arg(long, default_value_t = 15)]
     before: u32,
 }
 
-/// What the pages show.
+/// State of the demo pages.
 #[derive(Clone)]
 struct Demo {
     contracts: Live<Contracts>,
-    words: Arc<[(&'static str, String)]>,
+    values: Arc<[(&'static str, String)]>,
 }
 
-/// Runs until Ctrl-C.
+/// Runs the demo until Ctrl-C.
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
@@ -76,24 +76,24 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
         logging::init(LogFormat::Human, "warn", None)?;
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         let contracts = app.contracts();
-        let words = [
+        let values = [
             ("idle", args.idle.clone()),
             ("absolute", args.absolute.clone()),
             ("before", args.before.to_string()),
         ];
         let demo = Demo {
             contracts: contracts.clone(),
-            words: Arc::new(words),
+            values: Arc::new(values),
         };
         let browser = browser::router(contracts.clone());
         let routes = pages(demo, CurfewLayer::new(contracts, browser, false));
         let mut out = stdout();
-        writeln!(out, "open {url}/ in a browser, and sign in")?;
+        writeln!(out, "open {url}/ in a browser and sign in")?;
         writeln!(out, "  {} idle, {} in all", args.idle, args.absolute)?;
-        writeln!(out, "  {url}/.curfew/session     how long it still lives")?;
+        writeln!(out, "  {url}/.curfew/session     the remaining lifetime")?;
         writeln!(
             out,
-            "  http://{}/metrics   what is counted",
+            "  http://{}/metrics   the metrics",
             app.addresses().ops
         )?;
         if let Some(token) = &app.made_up().admin_token {
@@ -101,7 +101,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
             writeln!(out, "  http://{admin}/   the console, with this token:")?;
             writeln!(out, "    {}", token.expose())?;
         }
-        writeln!(out, "\nCtrl-C ends it.")?;
+        writeln!(out, "\nPress Ctrl-C to stop.")?;
         out.flush()?;
         let stop = CancellationToken::new();
         let on_signal = stop.clone();
@@ -117,7 +117,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The configuration of the demonstration.
+/// The configuration of the demo, as environment variables.
 fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
     let host = url.trim_start_matches("http://");
     let any = "127.0.0.1:0";
@@ -128,7 +128,7 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         ("LISTEN__OPS", any),
         ("POLICIES__DEFAULT__IDLE", &*args.idle),
         ("POLICIES__DEFAULT__ABSOLUTE", &args.absolute),
-        // Over plain HTTP, on this machine alone.
+        // Plain HTTP is enough: the demo listens on this machine only.
         ("COOKIE__NAME", "curfew_demo"),
         ("COOKIE__SECURE", "false"),
         ("SIGN_IN__URL", &format!("{url}/sign-in")),
@@ -140,7 +140,7 @@ fn settings(args: &DemoArgs, url: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What needs a session is behind the layer; the way in is not.
+/// The routes: the application is behind the layer, the sign-in page is not.
 fn pages(demo: Demo, layer: CurfewLayer) -> Router {
     let protected = Router::new()
         .route("/", get(application))
@@ -161,38 +161,38 @@ async fn style() -> Response {
 async fn application(State(demo): State<Demo>, live: Option<Extension<LiveSession>>) -> Response {
     let subject = live.map_or_else(String::new, |Extension(it)| it.session.subject.to_string());
     let mut text = include_str!("demo/application.html").replace("{subject}", &html(&subject));
-    for (name, word) in &*demo.words {
-        text = text.replace(&format!("{{{name}}}"), &html(word));
+    for (name, value) in &*demo.values {
+        text = text.replace(&format!("{{{name}}}"), &html(value));
     }
     page("An application", &text)
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Wanted {
+struct SignInForm {
     rd: String,
     subject: String,
 }
 
-async fn form(wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
-    let Query(wanted) = wanted.unwrap_or_default();
-    let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&wanted.rd));
+async fn form(form: Result<Query<SignInForm>, QueryRejection>) -> Response {
+    let Query(form) = form.unwrap_or_default();
+    let text = include_str!("demo/sign_in.html").replace("{rd}", &html_value(&form.rd));
     page("Sign in", &text)
 }
 
 async fn sign_in(
     State(demo): State<Demo>,
     headers: HeaderMap,
-    wanted: Result<Form<Wanted>, FormRejection>,
+    form: Result<Form<SignInForm>, FormRejection>,
 ) -> Result<Response, StatusCode> {
-    let Form(wanted) = wanted.map_err(|_| StatusCode::BAD_REQUEST)?;
-    // Another site's page must not sign anybody in as somebody else (login CSRF).
+    let Form(form) = form.map_err(|_| StatusCode::BAD_REQUEST)?;
+    // Prevent login CSRF: another site must not sign a person in as another subject.
     if !browser::is_same_origin(&headers) {
         return Err(StatusCode::FORBIDDEN);
     }
     let contracts = demo.contracts.current();
     let lifecycle = &contracts.checker.lifecycle;
-    let subject = Subject::new(wanted.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
+    let subject = Subject::new(form.subject.trim()).map_err(|_| StatusCode::BAD_REQUEST)?;
     let actor = Actor::user(&subject, None);
     let started = lifecycle.start(SignIn {
         actor,
@@ -210,16 +210,16 @@ async fn sign_in(
     let cookie = contracts
         .cookie
         .issue(&started.token, &started.session, now);
-    let mut response = Redirect::to(&way_back(&wanted.rd)).into_response();
+    let mut response = Redirect::to(&return_path(&form.rd)).into_response();
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     Ok(response)
 }
 
-/// The path of an address, on this host, whatever its own host is.
-fn way_back(wanted: &str) -> String {
-    let Ok(url) = Url::parse(wanted) else {
+/// The path of the return address, on this host only.
+fn return_path(address: &str) -> String {
+    let Ok(url) = Url::parse(address) else {
         return "/".to_owned();
     };
     let query = url
@@ -231,5 +231,5 @@ fn way_back(wanted: &str) -> String {
 fn page(title: &str, body: &str) -> Response {
     let page = include_str!("demo/page.html");
     let page = page.replace("{title}", title).replace("{body}", body);
-    ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
+    ([(CONTENT_SECURITY_POLICY, CONTENT_POLICY)], Html(page)).into_response()
 }

@@ -16,33 +16,34 @@ use crate::explain::{Explanation, Question, explain, imagine};
 use crate::policy::{Client, Contract};
 use crate::session::{Attributes, Timestamp};
 
-/// What to explain.
+/// Arguments of `curfew explain`.
 #[derive(Args, Debug)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The address that the client asks for.
+    /// The URL that the client requests.
     #[arg(long, value_name = "URL", required_unless_present = "recording")]
     url: Option<String>,
-    /// Explain the checks of a recording instead: what `GET /api/v1/recording` answers. `-` reads standard input.
+    /// Explain the checks of a recording instead, as `GET /api/v1/recording` returns it. `-` reads standard
+    /// input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "method", "headers"])]
     recording: Option<PathBuf>,
-    /// The method.
+    /// The HTTP method.
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     method: Method,
     /// A header that the client sends, as `Name: value`; can be repeated.
     #[arg(long = "header", value_name = "HEADER")]
     headers: Vec<String>,
-    /// The groups of the session's subject, with commas.
+    /// The groups of the session's subject, separated by commas.
     #[arg(long, value_name = "GROUPS", value_delimiter = ',')]
     groups: Vec<String>,
-    /// The session's own policy; the default one when left out.
+    /// The session's home policy; the default policy if omitted.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Whether the session's subject asked to be remembered.
+    /// Whether the session is a "remember me" session.
     #[arg(long)]
     remembered: bool,
-    /// How the proxy asks: auth-request, forward-auth, ext-authz, ext-authz-grpc or spoe.
+    /// The contract of the proxy: auth-request, forward-auth, ext-authz, ext-authz-grpc or spoe.
     #[arg(long, value_name = "CONTRACT", default_value = "auth-request")]
     contract: String,
     /// The policy that the proxy asks for, as in /policy/NAME/auth-request.
@@ -53,9 +54,9 @@ pub(super) struct ExplainArgs {
     json: bool,
 }
 
-/// Says which rule and policies a request meets, whether it is activity, and which limits apply.
+/// Prints the rule, the policies, the activity and the limits of a request.
 pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
-    let book = args.config.source().load_book()?;
+    let book = args.config.source().load_rulebook()?;
     if let Some(path) = &args.recording {
         return recorded::explain_all(path, &book, args.json);
     }
@@ -70,7 +71,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| book.policies.default_name().as_str());
     let Some((_, policy)) = book.policies.get(name) else {
-        bail!("--policy: there is no policy of this name in the configuration");
+        bail!("--policy: no policy of this name in the configuration");
     };
     if args.remembered && policy.remember.is_none() {
         bail!("--remembered: policies.{name} has no `remember`");
@@ -116,7 +117,7 @@ fn headers(lines: &[String]) -> anyhow::Result<HeaderMap> {
     Ok(headers)
 }
 
-/// The explanation for people: a line for each fact.
+/// The explanation as text, one line per fact.
 fn text(explanation: &Explanation) -> String {
     let lines = explanation.lines();
     let mut text: String = lines
@@ -125,7 +126,7 @@ fn text(explanation: &Explanation) -> String {
         .collect();
     if explanation.undecidable.is_none() {
         text.truncate(text.trim_end().len());
-        text += ", on a session that has just begun\n";
+        text += ", for a new session\n";
     }
     text
 }

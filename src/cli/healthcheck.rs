@@ -9,23 +9,23 @@ use super::ConfigArgs;
 use super::serve::reachable;
 use crate::http_client::http_client;
 
-/// How long the process may take to answer.
+/// The timeout of the health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 #[derive(Args, Debug)]
 pub(super) struct HealthcheckArgs {
-    /// Whether the process runs, rather than whether traffic should be sent to it.
+    /// Check liveness instead of readiness.
     #[arg(long)]
     live: bool,
-    /// The ops listener, instead of the one of the configuration.
+    /// The URL of the ops listener; by default, from the configuration.
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
-    /// The configuration file, YAML or TOML, as `serve` has it.
+    /// The configuration file, YAML or TOML, as for `serve`.
     #[arg(short, long, value_name = "FILE", env = "CURFEW_CONFIG")]
     config: Option<PathBuf>,
 }
 
-/// Asks the process on this machine, for containers without a shell.
+/// Calls the health endpoint of the process on this machine, for containers without a shell.
 pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let base = match &args.url {
         Some(url) => url.clone(),
@@ -40,7 +40,7 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         let client = http_client(TIMEOUT, None)?;
         let answer = client.get(url.clone()).send().await;
         let answer = answer.map_err(reqwest::Error::without_url);
-        let answer = answer.with_context(|| format!("{url} does not answer"))?;
+        let answer = answer.with_context(|| format!("no answer from {url}"))?;
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
         if !status.is_success() {

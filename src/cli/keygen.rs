@@ -11,21 +11,21 @@ use crate::credential::SigningKey;
 
 #[derive(Args, Debug)]
 pub(super) struct KeygenArgs {
-    /// Make a token for the admin API, and its hash for admin.token_hashes.
+    /// Generate a token for the admin API, and its hash for admin.token_hashes.
     #[arg(long)]
     admin: bool,
-    /// Write files there that are not there yet: keys, admin-token and admin-token-hashes.
+    /// Write missing key files to DIRECTORY: keys, admin-token and admin-token-hashes.
     #[arg(short, long, value_name = "DIRECTORY", conflicts_with = "admin")]
     directory: Option<PathBuf>,
 }
 
-/// Prints a new key, or a new admin token with its hash; or writes all of it into files.
+/// Prints a new key, or a new admin token with its hash; or writes all of them to files.
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
     let mut out = stdout();
     if let Some(directory) = &args.directory {
         write(&directory.join("keys"), &SigningKey::generate()?)?;
         let token = AdminToken::generate()?;
-        // The hash first: without a token, another run makes both anew.
+        // Write the hash first: if the token is missing, the next run generates both again.
         if !directory.join("admin-token").exists() {
             let hashes = directory.join("admin-token-hashes");
             let _ = std::fs::remove_file(&hashes);
@@ -46,7 +46,7 @@ pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes a line into a new file, for nobody else to read; what is there stays.
+/// Writes a line to a new file with mode 0600; keeps an existing file.
 fn write(path: &Path, line: &str) -> anyhow::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(path);

@@ -6,19 +6,20 @@ use clap::Args;
 use serde_json::json;
 
 use super::ConfigArgs;
-use super::colour::{BAD, LOOK, painted};
+use super::colour::{FAILED, NOTICE, painted};
 use super::output::to_json;
 use crate::escape;
-use crate::lint::{Finding, Limits, Severity, lint};
+use crate::lint::{Finding, LintLimits, Severity, lint};
 
 #[derive(Args, Debug)]
 pub(super) struct LintArgs {
-    /// Files of a proxy: Kubernetes manifests, nginx.conf, files of Traefik and Envoy, oauth2-proxy's.
+    /// Proxy configuration files: Kubernetes manifests, nginx.conf, files of Traefik, Envoy and
+    /// oauth2-proxy.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     config: ConfigArgs,
-    /// The policy whose limits must not be got around; the default one when left out.
+    /// The policy whose limits apply; the default policy if omitted.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Print JSON.
@@ -26,7 +27,7 @@ pub(super) struct LintArgs {
     json: bool,
 }
 
-/// Looks for what would defeat the limits of sessions; fails where there is any.
+/// Prints settings that bypass session limits; fails if there are errors.
 pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
     let limits = limits(args)?;
     let (mut errors, mut notices, mut objects) = (0, 0, Vec::new());
@@ -50,48 +51,42 @@ pub(super) fn run(args: &LintArgs) -> anyhow::Result<()> {
         writeln!(out, "{}", to_json(&objects)?)?;
     }
     if errors > 0 {
-        bail!("{} would defeat the limits of sessions", things(errors));
+        let settings = match errors {
+            1 => "1 setting bypasses".to_owned(),
+            count => format!("{count} settings bypass"),
+        };
+        bail!("{settings} the limits of sessions");
     }
     if !args.json {
-        let notices = if notices > 0 {
-            format!("; {} to look at", things(notices))
-        } else {
-            String::new()
+        let notices = match notices {
+            0 => String::new(),
+            1 => "; 1 notice".to_owned(),
+            count => format!("; {count} notices"),
         };
-        writeln!(
-            out,
-            "nothing here would defeat the limits of sessions{notices}"
-        )?;
+        writeln!(out, "no setting bypasses the limits of sessions{notices}")?;
     }
     Ok(())
 }
 
-fn limits(args: &LintArgs) -> anyhow::Result<Limits> {
-    let policies = args.config.source().load_book()?.policies;
+fn limits(args: &LintArgs) -> anyhow::Result<LintLimits> {
+    let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
-        bail!("--policy: there is no policy of this name in the configuration");
+        bail!("--policy: no policy of this name in the configuration");
     };
-    Ok(Limits {
+    Ok(LintLimits {
         idle: policy.limits.idle,
         absolute: policy.limits.absolute,
         touch_interval: policy.touch_interval,
     })
 }
 
-fn things(count: usize) -> String {
-    match count {
-        1 => "one thing".to_owned(),
-        count => format!("{count} things"),
-    }
-}
-
-/// A finding for people: where, what, and what to do.
+/// The finding as text: location, message and remedy.
 fn shown(name: &str, finding: &Finding) -> String {
     let severity = match finding.severity {
-        Severity::Error => painted(BAD, "error"),
-        Severity::Notice => painted(LOOK, "notice"),
+        Severity::Error => painted(FAILED, "error"),
+        Severity::Notice => painted(NOTICE, "notice"),
     };
     let Finding {
         line,
@@ -112,7 +107,7 @@ fn shown(name: &str, finding: &Finding) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// A finding about a text, without colours.
+    /// A finding with this text in every field, without colours.
     pub(in crate::cli) fn finding(text: &str) -> String {
         let finding = Finding {
             line: 1,

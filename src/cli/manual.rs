@@ -6,27 +6,27 @@ use super::Cli;
 
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
-    /// The shell.
+    /// The shell to print completions for.
     shell: clap_complete::Shell,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {
-    /// Where to put a page for each command; without it, the page of `curfew` is printed.
+    /// Write one page per command to DIRECTORY; without it, print the page of `curfew`.
     #[arg(long, value_name = "DIRECTORY")]
     directory: Option<std::path::PathBuf>,
 }
 
-/// Prints what makes a shell complete the command line.
+/// Prints the completion script of a shell.
 pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
-    // Into memory first: the library would panic where the output is closed.
+    // Generate into memory first: the library panics if the output is closed.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "curfew", &mut script);
     super::output::raw_stdout().write_all(&script)?;
     Ok(())
 }
 
-/// Prints the manual, or writes it as files.
+/// Prints the manual page, or writes one file per command.
 pub(super) fn man(args: &ManArgs) -> anyhow::Result<()> {
     match &args.directory {
         Some(directory) => clap_mangen::generate_to(Cli::command(), directory)?,

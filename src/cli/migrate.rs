@@ -16,23 +16,23 @@ use crate::store::redis::{Migration, Progress, RedisStore};
 pub(super) struct MigrateArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Change nothing: say what would be done.
+    /// Change nothing; print what would be done.
     #[arg(long)]
     dry_run: bool,
-    /// Say that this Redis is new and has lost nothing: JSON Web Tokens and delegated sessions of sign-ins before now count,
-    /// too.
+    /// Confirm that this Redis is new and has not lost data: JSON Web Tokens and delegated sessions from earlier
+    /// sign-ins are accepted, too.
     #[arg(long, conflicts_with = "dry_run")]
     new_store: bool,
 }
 
-/// Upgrades the records in Redis, while checks go on.
+/// Upgrades the records in Redis while the service runs.
 pub(super) fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let config = args.config.load()?.config;
     let StoreConfig::Redis { settings, .. } = &config.store else {
         bail!("store.url is `memory:`: there is nothing to migrate");
     };
     let Some(key_ring) = &config.key_ring else {
-        bail!("token.keys is missing: the records are encrypted with it");
+        bail!("token.keys is missing: it encrypts the records");
     };
     let clock = Arc::new(StoreClock::new());
     let store = RedisStore::new((**settings).clone(), clock, Live::new(key_ring.clone()));
@@ -68,7 +68,7 @@ async fn migrate(
         schema.found, schema.known
     )?;
     if migration == Migration::Upgrade {
-        // Before the schema is raised, which says that an older program was here.
+        // Do this before the schema is raised: an old schema shows that an older version ran here.
         store.hand_over(is_new).await.context("store.url")?;
     }
     let live = super::output::raw_stderr().is_terminal();
@@ -76,7 +76,7 @@ async fn migrate(
         if live {
             let _ = write!(
                 super::output::raw_stderr(),
-                "\r{} looked at, {} upgraded",
+                "\r{} checked, {} upgraded",
                 progress.seen,
                 progress.upgraded
             );
@@ -88,18 +88,18 @@ async fn migrate(
     if live {
         let _ = writeln!(super::output::raw_stderr());
     }
-    let done = done.context("stopped half-way; run it again to go on")?;
+    let done = done.context("migration stopped early; run it again to continue")?;
     let verb = match migration {
         Migration::DryRun => "to upgrade",
         Migration::Upgrade => "upgraded",
     };
     writeln!(
         out,
-        "{} looked at, {} {verb}, {} left as they are because they can't be read",
+        "{} checked, {} {verb}, {} skipped because they could not be read",
         done.seen, done.upgraded, done.unreadable
     )?;
     let count = store.seal_all(migration == Migration::Upgrade).await;
-    let count = count.context("the records could not be counted")?;
+    let count = count.context("could not count the records")?;
     writeln!(out, "records under each key: {}", count.summary())?;
     if migration == Migration::Upgrade && !store.hand_over(false).await.context("store.url")? {
         writeln!(

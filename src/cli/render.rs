@@ -8,44 +8,45 @@ use super::ConfigArgs;
 use super::output::stdout;
 use crate::deployed::deployed;
 use crate::render::{
-    APPLICATION, BROWSER, CHECK, GRPC, LISTEN, Limits, Places, Proxy, SPOE, render,
+    Addresses, DEFAULT_APPLICATION, DEFAULT_BROWSER, DEFAULT_CHECK, DEFAULT_GRPC, DEFAULT_LISTEN,
+    DEFAULT_SPOE, Proxy, RenderLimits, render,
 };
 
 #[derive(Args, Debug)]
 pub(super) struct RenderArgs {
-    /// The proxy.
+    /// The proxy to configure.
     #[arg(value_enum)]
     proxy: Proxy,
     #[command(flatten)]
     config: ConfigArgs,
-    /// The policy whose idle limit streams are held to; the default one when left out.
+    /// The policy whose idle limit applies to streams; the default policy if omitted.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Where the proxy listens.
-    #[arg(long, value_name = "HOST:PORT", default_value = LISTEN, value_parser = place)]
+    /// The address that the proxy listens on.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_LISTEN, value_parser = host_port)]
     listen: String,
-    /// Where Curfew's listener `check` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = CHECK, value_parser = place)]
+    /// The address of Curfew's listener `check`.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_CHECK, value_parser = host_port)]
     check: String,
-    /// Where Curfew's listener `grpc` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = GRPC, value_parser = place)]
+    /// The address of Curfew's listener `grpc`.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_GRPC, value_parser = host_port)]
     grpc: String,
-    /// Where Curfew's listener `spoe` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = SPOE, value_parser = place)]
+    /// The address of Curfew's listener `spoe`.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_SPOE, value_parser = host_port)]
     spoe: String,
-    /// Where Curfew's listener `browser` is.
-    #[arg(long, value_name = "HOST:PORT", default_value = BROWSER, value_parser = place)]
+    /// The address of Curfew's listener `browser`.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_BROWSER, value_parser = host_port)]
     browser: String,
-    /// Where the application is.
-    #[arg(long, value_name = "HOST:PORT", default_value = APPLICATION, value_parser = place)]
+    /// The address of the application.
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_APPLICATION, value_parser = host_port)]
     application: String,
-    /// Write the files there; without it they are printed.
+    /// Write the files to DIRECTORY; without it, print them.
     #[arg(short, long, value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
 }
 
-/// A host and a port, and nothing that a configuration could take for something else.
-fn place(text: &str) -> Result<String, &'static str> {
+/// Parses `HOST:PORT`. Rejects characters with a meaning in configuration files.
+fn host_port(text: &str) -> Result<String, &'static str> {
     let (host, port) = text.rsplit_once(':').ok_or("must be like curfew:9180")?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte);
     if host.is_empty() || !host.bytes().all(plain) || port.parse::<u16>().is_err() {
@@ -54,19 +55,19 @@ fn place(text: &str) -> Result<String, &'static str> {
     Ok(text.to_owned())
 }
 
-/// Prints the configuration of a proxy, or writes it.
+/// Prints the configuration of a proxy, or writes it to files.
 pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
-    let policies = args.config.source().load_book()?.policies;
+    let policies = args.config.source().load_rulebook()?.policies;
     let name = args.policy.as_deref();
     let name = name.unwrap_or_else(|| policies.default_name().as_str());
     let Some((_, policy)) = policies.get(name) else {
-        bail!("--policy: there is no policy of this name in the configuration");
+        bail!("--policy: no policy of this name in the configuration");
     };
-    let limits = Limits {
+    let limits = RenderLimits {
         idle: policy.limits.idle,
         absolute: policy.limits.absolute,
     };
-    let places = Places {
+    let addresses = Addresses {
         listen: args.listen.clone(),
         check: args.check.clone(),
         grpc: args.grpc.clone(),
@@ -74,14 +75,18 @@ pub(super) fn run(args: &RenderArgs) -> anyhow::Result<()> {
         browser: args.browser.clone(),
         application: args.application.clone(),
     };
-    let files = render(args.proxy, &places, &limits, deployed)?;
+    let files = render(args.proxy, &addresses, &limits, deployed)?;
     let mut out = stdout();
     for file in &files {
         if let Some(directory) = &args.directory {
             let path = directory.join(file.name);
-            // What is there may have been changed by hand.
-            let mut new = std::fs::File::create_new(&path)
-                .with_context(|| format!("{}, which is not written over", path.display()))?;
+            // Never overwrite: users edit these files.
+            let mut new = std::fs::File::create_new(&path).with_context(|| {
+                format!(
+                    "could not create {}: existing files are not overwritten",
+                    path.display()
+                )
+            })?;
             new.write_all(file.text.as_bytes())?;
             writeln!(out, "{}", path.display())?;
         } else {

@@ -10,7 +10,7 @@ use super::output::{stderr, stdout, to_json};
 use super::table::Table;
 use crate::escape::line;
 
-const PATH: &str = "/api/v1/revocations";
+const REVOCATIONS_PATH: &str = "/api/v1/revocations";
 
 #[derive(Args, Debug)]
 pub(super) struct RevokeArgs {
@@ -18,13 +18,13 @@ pub(super) struct RevokeArgs {
     admin: AdminArgs,
     #[command(flatten)]
     conditions: Conditions,
-    /// Only sessions that started before this time, such as 2026-11-23T09:30:00Z; now when left out.
+    /// Only sessions that started before this time, such as 2026-11-23T09:30:00Z; by default, now.
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
     /// Only count the sessions that would end.
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask before.
+    /// Do not ask for confirmation.
     #[arg(short, long)]
     yes: bool,
     /// Print JSON.
@@ -41,13 +41,13 @@ struct Conditions {
     /// Sessions with this home policy.
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
-    /// Sessions that were signed in at this host; those whose record does not say it, too.
+    /// Sessions that were signed in at this host, and sessions without a recorded host.
     #[arg(long)]
     host: Option<String>,
-    /// Sessions that began by this source.
+    /// Sessions from this source.
     #[arg(long, value_parser = ["token", "login", "jwt", "delegated"])]
     source: Option<String>,
-    /// Sessions of members of this group; those whose groups are not known, too.
+    /// Sessions of members of this group, and sessions without recorded groups.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
     /// Sessions of this identity provider, by its issuer.
@@ -85,13 +85,13 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
             if args.dry_run && args.json {
                 return show(&counted);
             }
-            // What follows may be JSON for a program.
+            // With --json, standard output is for a program.
             let mut out: Box<dyn Write> = if args.json {
                 Box::new(stderr())
             } else {
                 Box::new(stdout())
             };
-            tell_count(&mut out, &counted)?;
+            print_count(&mut out, &counted)?;
             if args.dry_run {
                 return Ok(());
             }
@@ -101,17 +101,18 @@ pub(super) fn run(args: &RevokeArgs) -> anyhow::Result<()> {
         if args.json {
             show(&revoked)?;
         } else {
-            tell_revoked(&revoked)?;
+            print_result(&revoked)?;
         }
         if revoked["in_force"]["everywhere"] != true {
-            bail!("not every replica has confirmed it");
+            bail!("some replicas have not confirmed the revocation");
         }
-        super::sessions::confirmed(&revoked)
+        super::sessions::check_replication(&revoked)
     })
 }
 
 async fn call(api: &AdminApi, body: Value) -> anyhow::Result<Value> {
-    api.call(Method::POST, PATH, &[], Some(body)).await
+    api.call(Method::POST, REVOCATIONS_PATH, &[], Some(body))
+        .await
 }
 
 fn show(value: &Value) -> anyhow::Result<()> {
@@ -123,7 +124,7 @@ fn text(value: &Value) -> String {
     line(value.as_str().unwrap_or("-")).into_owned()
 }
 
-fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
+fn print_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
     let count = &counted["count"];
     let number = |name: &str| count[name].as_u64().unwrap_or_default();
     let exact = count["exact"] == true;
@@ -141,11 +142,11 @@ fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
         text(&counted["before"]),
     )?;
     let all = if exact { "all" } else { "not all" };
-    writeln!(out, "records looked at: {} ({all})", number("looked_at"))?;
+    writeln!(out, "records checked: {} ({all})", number("looked_at"))?;
     if number("assumed") > 0 {
         writeln!(
             out,
-            "{} of these sessions do not say one of the properties, and count as sessions that have it",
+            "{} of these sessions lack one of the properties; they count as matching",
             number("assumed")
         )?;
     }
@@ -160,14 +161,14 @@ fn tell_count(out: &mut dyn Write, counted: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks at the terminal.
+/// Asks for confirmation at the terminal.
 fn confirm() -> anyhow::Result<()> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        bail!("nothing was revoked: confirm with --yes, there is no terminal to ask at");
+        bail!("nothing was revoked: no terminal for the confirmation; use --yes");
     }
     let mut err = stderr();
-    write!(err, "End them? Type yes: ")?;
+    write!(err, "End these sessions? Type yes: ")?;
     err.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
@@ -177,7 +178,7 @@ fn confirm() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
+fn print_result(revoked: &Value) -> anyhow::Result<()> {
     let mut out = stdout();
     writeln!(
         out,
@@ -191,7 +192,7 @@ fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
         let state = match replica["state"].as_str() {
             Some("in_force") => "in force",
             Some("unconfirmed") => "not confirmed yet",
-            _ => "its version does not know this: stop it",
+            _ => "version without this feature: stop it",
         };
         table.row([
             text(&replica["name"]),
@@ -203,7 +204,7 @@ fn tell_revoked(revoked: &Value) -> anyhow::Result<()> {
     if in_force["everywhere"] != true {
         writeln!(
             out,
-            "from {} on, a replica that has not confirmed it asks the store at each check, or denies",
+            "from {} on, a replica that has not confirmed the revocation asks the store at each check, or denies",
             text(&in_force["by"])
         )?;
     }

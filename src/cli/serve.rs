@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{Replica, logging};
 
-/// Runs the service until SIGTERM or Ctrl-C; SIGHUP makes it read its configuration again.
+/// Runs the service until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     let source = args.source();
     let loaded = source.load()?;
@@ -29,7 +29,7 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         let log = &loaded.config.log;
         logging::init(log.format, &log.filter, traces.as_ref())?;
         let stop = CancellationToken::new();
-        // Before anything is announced, so that no signal is missed.
+        // Register signals before the start is announced, so that no signal is missed.
         let (mut terminate, mut interrupt, mut hang_up) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
@@ -38,17 +38,17 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
         let app = App::start(source, loaded, Arc::new(SystemClock)).await?;
         if app.made_up().key_ring {
             tracing::warn!(
-                "token.keys is not set: a key was made for this process, and its tokens end with it"
+                "token.keys is not set: generated a key for this process; its tokens become invalid when the process stops"
             );
         }
-        announce(app.addresses(), app.made_up()).context("can't write to standard output")?;
+        print_addresses(app.addresses(), app.made_up()).context("could not write to standard output")?;
         tracing::info!(
             version = build::VERSION,
             revision = build::REVISION,
             "started"
         );
         service_manager::ready();
-        tokio::spawn(service_manager::stay_well());
+        tokio::spawn(service_manager::run_watchdog());
         let on_signal = stop.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -58,19 +58,19 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
             service_manager::stopping();
             on_signal.cancel();
         });
-        let (wish, wishes) = mpsc::channel(1);
+        let (requests, reload_requests) = mpsc::channel(1);
         tokio::spawn(async move {
             while hang_up.recv().await.is_some() {
                 tracing::info!("SIGHUP: reading the configuration again");
                 service_manager::reloading();
                 let (done, read) = oneshot::channel();
-                if wish.send(done).await.is_ok() {
+                if requests.send(done).await.is_ok() {
                     let _ = read.await;
                 }
                 service_manager::ready();
             }
         });
-        let ran = app.run(wishes, stop).await;
+        let ran = app.run(reload_requests, stop).await;
         if let Some(traces) = traces {
             traces.finish().await;
         }
@@ -80,11 +80,11 @@ pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The runtime that the service runs on. On a single core, threads that hand work to each other only
-/// cost time.
+/// The Tokio runtime of the service. With a single core it is single-threaded: a thread pool would
+/// only add overhead.
 ///
 /// # Errors
-/// [`std::io::Error`] when the system gives no threads.
+/// [`std::io::Error`] if the system cannot create threads.
 pub fn runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let mut builder = match cores {
@@ -94,29 +94,25 @@ pub fn runtime() -> std::io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// Says where the service is, and how to use it when it runs with nothing configured.
-fn announce(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
+/// Prints the listener addresses, and an example request if the admin token was generated.
+fn print_addresses(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [
         (
             "check",
             Some(addresses.check),
-            "proxies ask here, over HTTP",
+            "checks over HTTP, for proxies",
         ),
-        ("grpc", addresses.grpc, "Envoy asks here"),
-        ("spoe", addresses.spoe, "HAProxy asks here"),
+        ("grpc", addresses.grpc, "checks over gRPC, for Envoy"),
+        ("spoe", addresses.spoe, "checks over SPOE, for HAProxy"),
         (
             "browser",
             addresses.browser,
-            "browsers and identity providers ask here",
+            "paths for browsers and identity providers",
         ),
-        (
-            "admin",
-            Some(addresses.admin),
-            "sessions are started and ended here",
-        ),
-        ("ops", Some(addresses.ops), "metrics and probes"),
+        ("admin", Some(addresses.admin), "admin API and console"),
+        ("ops", Some(addresses.ops), "metrics and health probes"),
     ] {
         let Some(address) = address else { continue };
         let scheme = if name == "spoe" { "" } else { "http://" };

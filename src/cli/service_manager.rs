@@ -2,39 +2,39 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// What systemd is told, where it has started the process (`sd_notify(3)`); nothing elsewhere.
-fn tell(states: &[NotifyState<'_>]) {
+/// Notifies systemd (`sd_notify(3)`); does nothing if systemd did not start the process.
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "the service manager can't be told");
+        tracing::warn!(%error, "could not notify the service manager");
     }
 }
 
-/// It serves.
+/// Reports that the service is ready.
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+    notify(&[NotifyState::Ready]);
 }
 
-/// It reads its configuration again.
+/// Reports that a reload has started.
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::warn!(%error, "the service manager can't be told of the reload"),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::warn!(%error, "could not notify the service manager of the reload"),
     }
 }
 
-/// It has been told to stop.
+/// Reports that the process is stopping.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    notify(&[NotifyState::Stopping]);
 }
 
-/// Says that the process is well, as often as it is wanted (`WatchdogSec=`), for as long as it is.
-pub(super) async fn stay_well() {
-    let Some(most) = sd_notify::watchdog_enabled() else {
+/// Sends watchdog notifications at a third of `WatchdogSec=`, for as long as the runtime works.
+pub(super) async fn run_watchdog() {
+    let Some(timeout) = sd_notify::watchdog_enabled() else {
         return;
     };
-    let mut ticks = tokio::time::interval((most / 3).max(Duration::from_millis(10)));
+    let mut ticks = tokio::time::interval((timeout / 3).max(Duration::from_millis(10)));
     loop {
         ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
     }
 }

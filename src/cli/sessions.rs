@@ -13,8 +13,8 @@ use super::output::{stdout, to_json};
 use super::table::{Table, seconds};
 use crate::escape::{self, line};
 
-/// The most sessions that the API tells at once.
-const PAGE: usize = 1000;
+/// The maximum number of sessions per API response.
+const MAX_PAGE_SIZE: usize = 1000;
 
 #[derive(Args, Debug)]
 pub(super) struct SessionsArgs {
@@ -24,13 +24,13 @@ pub(super) struct SessionsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List a subject's sessions, or those of anybody that end first.
+    /// List the sessions of a subject, or of all subjects, ending soonest first.
     List {
         #[command(flatten)]
         admin: AdminArgs,
-        /// Whose sessions; those of anybody that end first when left out.
+        /// The subject; all subjects if omitted.
         subject: Option<String>,
-        /// The most to list.
+        /// The maximum number of sessions to list.
         #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         /// Print JSON.
@@ -41,17 +41,17 @@ enum Command {
     Show {
         #[command(flatten)]
         admin: AdminArgs,
-        /// The session's name, 32 hexadecimal digits.
+        /// The session ID, 32 hexadecimal digits.
         id: String,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// End one session, or all of a subject.
+    /// End one session, or all sessions of a subject.
     Revoke {
         #[command(flatten)]
         admin: AdminArgs,
-        /// The session's name.
+        /// The session ID, 32 hexadecimal digits.
         #[arg(required_unless_present = "subject")]
         id: Option<String>,
         /// End all sessions of this subject instead.
@@ -61,16 +61,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Tell each session that begins or ends, a line each, until Ctrl-C.
+    /// Print a line for each session that starts or ends, until Ctrl-C.
     Watch {
         #[command(flatten)]
         admin: AdminArgs,
-        /// Whose sessions; those of anybody when left out, as far as one question of the API tells.
+        /// The subject; if omitted, all subjects, up to the page size of the API.
         subject: Option<String>,
-        /// The pause between two looks.
+        /// The polling interval.
         #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
         every: Duration,
-        /// Print a JSON object a line.
+        /// Print one JSON object per line.
         #[arg(long)]
         json: bool,
     },
@@ -96,7 +96,7 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
                 match (id, subject) {
                     (Some(id), _) => revoke(&api, id, *json).await,
                     (None, Some(subject)) => revoke_all(&api, subject, *json).await,
-                    (None, None) => bail!("name a session, or a --subject"),
+                    (None, None) => bail!("give a session ID or --subject"),
                 }
             }
             Command::Watch {
@@ -109,11 +109,11 @@ pub(super) fn run(args: &SessionsArgs) -> anyhow::Result<()> {
     })
 }
 
-/// At most so many sessions, of one subject or of anybody.
+/// At most `limit` sessions, of one subject or of all subjects.
 async fn fetch(api: &AdminApi, subject: Option<&str>, limit: usize) -> anyhow::Result<Vec<Value>> {
     let (mut sessions, mut cursor) = (Vec::new(), None::<String>);
     while sessions.len() < limit {
-        let wanted = (limit - sessions.len()).min(PAGE);
+        let wanted = (limit - sessions.len()).min(MAX_PAGE_SIZE);
         let mut query = vec![("limit", wanted.to_string())];
         query.extend(subject.map(|subject| ("subject", subject.to_owned())));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
@@ -182,8 +182,8 @@ async fn revoke(api: &AdminApi, id: &str, json: bool) -> anyhow::Result<()> {
     }
     let (subject, reason) = (text(&session, "subject"), text(&session, "end_reason"));
     let mut out = stdout();
-    writeln!(out, "the session of {subject} is over: {reason}")?;
-    confirmed(&session)
+    writeln!(out, "session of {subject} ended: {reason}")?;
+    check_replication(&session)
 }
 
 async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result<()> {
@@ -198,17 +198,17 @@ async fn revoke_all(api: &AdminApi, subject: &str, json: bool) -> anyhow::Result
     let sessions = if count == 1 { "session" } else { "sessions" };
     let mut out = stdout();
     writeln!(out, "{count} {sessions} of {} ended", line(subject))?;
-    confirmed(&answer)
+    check_replication(&answer)
 }
 
-/// Fails where a fail-over of the store could lose what was done.
-pub(super) fn confirmed(answer: &Value) -> anyhow::Result<()> {
-    let told = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
-    let (wanted, confirmed) = (told("wanted"), told("confirmed"));
+/// Fails if too few store replicas have confirmed the change: a fail-over could lose it.
+pub(super) fn check_replication(answer: &Value) -> anyhow::Result<()> {
+    let count = |name: &str| answer["replication"][name].as_u64().unwrap_or_default();
+    let (wanted, confirmed) = (count("wanted"), count("confirmed"));
     if confirmed < wanted {
         bail!(
-            "{confirmed} of {wanted} replicas of the store have confirmed it: a fail-over could lose it; \
-             repeat this"
+            "{confirmed} of {wanted} replicas of the store have confirmed the change: a fail-over could lose it; \
+             run the command again"
         );
     }
     Ok(())
@@ -220,28 +220,28 @@ async fn watch(
     every: Duration,
     json: bool,
 ) -> anyhow::Result<()> {
-    // Heard for as long as this runs: one that comes while the API is asked counts, too.
+    // Register once, so that a signal during an API call is not missed.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut known: Option<BTreeMap<String, Value>> = None;
     loop {
-        let live = fetch(api, subject, PAGE).await?.into_iter();
+        let live = fetch(api, subject, MAX_PAGE_SIZE).await?.into_iter();
         let live = live.filter(|session| session["state"] == "live");
         let live: BTreeMap<String, Value> = live.map(|it| (text(&it, "id"), it)).collect();
         let before = known.take().unwrap_or_default();
         for (id, session) in &live {
             if !before.contains_key(id) {
-                tell("live", session, json)?;
+                print_event("live", session, json)?;
             }
         }
         for (id, session) in before {
             if live.contains_key(&id) {
                 continue;
             }
-            // One that is not told any more may only be far down the list now.
+            // A session that is missing from the page may still be live.
             match api.call(Method::GET, &path(&id)?, &[], None).await {
                 Ok(now) if now["state"] == "live" => {}
-                Ok(now) => tell(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
-                Err(_) => tell("gone", &session, json)?,
+                Ok(now) => print_event(now["end_reason"].as_str().unwrap_or("ended"), &now, json)?,
+                Err(_) => print_event("gone", &session, json)?,
             }
         }
         known = Some(live);
@@ -252,12 +252,12 @@ async fn watch(
     }
 }
 
-/// A line of what became of a session.
-fn tell(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
+/// Prints a line for a session that started or ended.
+fn print_event(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if json {
-        let told = json!({ "what": what, "session": session }).to_string();
-        writeln!(out, "{}", escape::json(&told))?;
+        let event = json!({ "what": what, "session": session }).to_string();
+        writeln!(out, "{}", escape::json(&event))?;
     } else {
         let (id, subject) = (text(session, "id"), text(session, "subject"));
         writeln!(out, "{what:<16}  {id}  {subject}")?;
@@ -266,7 +266,7 @@ fn tell(what: &str, session: &Value, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An object, a line for each of its members.
+/// Prints an object, one line per member.
 fn print(value: &Value, json: bool) -> anyhow::Result<()> {
     let mut out = stdout();
     if json {
@@ -287,7 +287,7 @@ fn text(session: &Value, name: &str) -> String {
     line(session[name].as_str().unwrap_or("-")).into_owned()
 }
 
-/// Where a session is; its name is looked at first, since it becomes a part of an address.
+/// The API path of a session. Validates the ID first, because it becomes part of a URL.
 fn path(id: &str) -> anyhow::Result<String> {
     match id.parse::<crate::session::SessionId>() {
         Ok(id) => Ok(format!("/api/v1/sessions/{id}")),

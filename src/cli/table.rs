@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::escape;
 
-/// Columns of text, each as wide as it must be.
+/// A text table; each column is as wide as its widest cell.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -39,7 +39,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// Seconds, as people read them.
+/// Seconds as a readable duration, such as `1h 5m`.
 pub(super) fn seconds(seconds: u64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_they_must_be() {
+    fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = Table::new(["NAME", "X"]);
         table.row(["zoë".to_owned(), "1".to_owned()]);
         table.row(["a long one".to_owned(), String::new()]);

@@ -5,7 +5,7 @@ use super::{lint, output, probe};
 use crate::escape::{Escaped, line, lines};
 use crate::testing::outputs::{Form, Output};
 
-/// A text as commands print it.
+/// The text as each command prints it.
 pub(crate) fn outputs(text: &str) -> Vec<Output> {
     let mut table = Table::new(["SUBJECT", "POLICY"]);
     table.row([text.to_owned(), text.to_owned()]);
@@ -24,7 +24,7 @@ pub(crate) fn outputs(text: &str) -> Vec<Output> {
 }
 
 #[test]
-fn what_is_written_in_lines_keeps_its_lines() {
+fn output_keeps_line_feeds_and_escapes_control_characters() {
     let mut printed = Vec::new();
     write!(Escaped::new(&mut printed, lines), "a\u{1b}[2J\nb\u{202e}\n").unwrap();
     assert_eq!(printed, b"a\\u{1b}[2J\nb\\u{202e}\n");

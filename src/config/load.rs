@@ -12,30 +12,30 @@ use crate::policy::{Rulebook, SignInSource};
 use crate::secret::REDACTED;
 use crate::yaml::{self, Unreadable};
 
-/// The environment variables to read the configuration from.
+/// Environment variables, by name.
 pub type Environment = HashMap<String, String>;
 
-/// What every variable of ours begins with; the rest is the key, with `__` for the dots.
-const PREFIX: &str = "CURFEW__";
+/// The prefix of Curfew's environment variables. The rest is the key, with `__` instead of dots.
+const ENVIRONMENT_PREFIX: &str = "CURFEW__";
 
-/// A configuration, and how it would be written in full.
+/// A parsed configuration, and its full text form.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The parsed configuration.
     pub config: Config,
-    /// Every key with the value in force; secrets redact themselves when it is written.
+    /// Every key with its effective value. Secrets are redacted when it is serialized.
     pub effective: RawConfig,
 }
 
 /// Reads the configuration: defaults, then `file` (YAML or TOML), then `environment`.
 ///
 /// # Errors
-/// [`ConfigError`] with every mistake, its key, its place and its value.
+/// [`ConfigError`] with every mistake: its origin, key and value.
 pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Loaded, ConfigError> {
-    Tree::read(file, environment)?.load()
+    MergedConfig::read(file, environment)?.load()
 }
 
-/// Reads the text of a configuration file, in YAML, and nothing else.
+/// Parses YAML text as a configuration, without environment variables.
 ///
 /// # Errors
 /// As [`load`].
@@ -46,34 +46,37 @@ pub fn load_text(text: &str) -> Result<Loaded, ConfigError> {
         text: text.to_owned(),
         format: FileFormat::Yaml,
     };
-    Tree::of(Some(text), &Environment::new())?.load()
+    MergedConfig::of(Some(text), &Environment::new())?.load()
 }
 
-/// Reads the policies and rules of a configuration, and nothing else of it: what it says of secrets
-/// and servers need not be there.
+/// Reads only the policies, rules and hosts of a configuration. Files with secrets do not have to
+/// exist, and servers are not checked.
 ///
 /// # Errors
-/// [`ConfigError`] with every mistake in these, its key, its place and its value.
-pub fn load_book(file: Option<&Path>, environment: &Environment) -> Result<Rulebook, ConfigError> {
-    let tree = Tree::read(file, environment)?;
+/// [`ConfigError`] with every mistake in these parts: its origin, key and value.
+pub fn load_rulebook(
+    file: Option<&Path>,
+    environment: &Environment,
+) -> Result<Rulebook, ConfigError> {
+    let tree = MergedConfig::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
-/// Reads the policies and rules, and how people sign in; nothing else, as [`load_book`].
+/// Reads the policies, rules and hosts, as [`load_rulebook`], and the configured ways to sign in.
 ///
 /// # Errors
-/// [`ConfigError`] with every mistake in these, its key, its place and its value.
-pub fn load_book_and_sign_ins(
+/// [`ConfigError`] with every mistake in these parts: its origin, key and value.
+pub fn load_rulebook_and_sign_ins(
     file: Option<&Path>,
     environment: &Environment,
 ) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-    let tree = Tree::read(file, environment)?;
+    let tree = MergedConfig::read(file, environment)?;
     let mut effective = tree.parse()?;
     validate::book_and_sign_ins(&mut effective).map_err(|mistakes| tree.problems(mistakes))
 }
 
-/// The text of a configuration file that has been read.
+/// The text of a configuration file.
 #[derive(Clone, Debug)]
 struct NamedText {
     origin: String,
@@ -95,7 +98,7 @@ impl NamedText {
         };
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Source(format!("{}: {error}", path.display())))?;
-        // Parsed by us, so that the origin of every value is the path as it was given.
+        // `collect` parses it, so that the origin of every value is the path as the user wrote it.
         Ok(Self {
             origin: path.display().to_string(),
             text,
@@ -128,18 +131,18 @@ impl layers::Source for NamedText {
 }
 
 /// The merged sources, with the origin of every value.
-struct Tree {
+struct MergedConfig {
     root: Value,
-    /// What to name where a value does not know its origin, as an empty table does not.
+    /// The origin of values without one, such as empty tables.
     source: String,
 }
 
-impl Tree {
+impl MergedConfig {
     fn read(file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         Self::of(file.map(NamedText::read).transpose()?, environment)
     }
 
-    /// Lays the sources over each other.
+    /// Merges the sources; later sources override earlier ones.
     fn of(text: Option<NamedText>, environment: &Environment) -> Result<Self, ConfigError> {
         let source = text
             .as_ref()
@@ -168,7 +171,7 @@ impl Tree {
         Ok(Loaded { config, effective })
     }
 
-    /// Mistakes, each with what is written there and where.
+    /// Adds the origin and the written value to each mistake.
     fn problems(&self, mistakes: Vec<Mistake>) -> ConfigError {
         let mistakes = mistakes.into_iter();
         ConfigError::Problems(
@@ -178,12 +181,12 @@ impl Tree {
         )
     }
 
-    /// Gives the tree its shape: every key known, every value of its type.
+    /// Deserializes the tree. Fails at an unknown key or a value of the wrong type.
     fn parse(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.root.clone()).map_err(|error| {
-            // A place in a list is written like any other part of a key.
+            // Write a list index like any other part of a key.
             let path = error.path().to_string().replace('[', ".").replace(']', "");
-            let message = innermost(error.into_inner());
+            let message = root_message(error.into_inner());
             let problem = match unknown_key(&message) {
                 Some((field, expected)) => self.unknown(&path, field, &expected),
                 None if is_secret(&path) => self.problem(path, "expected text".to_owned()),
@@ -193,13 +196,13 @@ impl Tree {
         })
     }
 
-    /// A mistake at `key`, with what is written there and where.
+    /// A problem at `key`, with the origin and the written value.
     fn problem(&self, key: String, message: String) -> Problem {
         let value = self.find(&key);
         let origin = value.map_or_else(|| "default".to_owned(), |value| self.origin(&key, value));
         Problem {
             origin,
-            value: value.and_then(|value| shown(&key, value)),
+            value: value.and_then(|value| displayed(&key, value)),
             key,
             message,
         }
@@ -223,24 +226,24 @@ impl Tree {
             format!("; did you mean `{known}`?")
         });
         let message = format!("unknown key{hint} (known here: {})", expected.join(", "));
-        // The value of a key that nobody knows may be a secret with its name misspelt, so it is
-        // shown only where the name is clear, and then as the value of the right key would be.
+        // The value of an unknown key can be a secret under a misspelt key. So it is shown only if
+        // the intended key is clear, and then under that key's redaction rule.
         let meant = nearest
             .filter(|(distance, _)| *distance <= 2)
             .map(|(_, known)| format!("{}{known}", &key[..key.len() - field.len()]));
-        let value = meant.and_then(|meant| shown(&meant, self.find(&key)?));
+        let value = meant.and_then(|meant| displayed(&meant, self.find(&key)?));
         Problem {
             value,
             ..self.problem(key, message)
         }
     }
 
-    /// Where a value comes from.
+    /// The origin of a value, for an error message.
     fn origin(&self, key: &str, value: &Value) -> String {
         match any_origin(value) {
             Some("the environment") => {
                 format!(
-                    "environment {PREFIX}{}",
+                    "environment {ENVIRONMENT_PREFIX}{}",
                     key.replace('.', "__").to_uppercase()
                 )
             }
@@ -259,7 +262,7 @@ impl Tree {
     }
 }
 
-/// The origin of a value, or of the first value in it: merged tables have none of their own.
+/// The origin of a value, or of the first value inside it: merged tables have no origin.
 fn any_origin(value: &Value) -> Option<&str> {
     value.origin().or_else(|| match &value.kind {
         ValueKind::Table(table) => table.values().find_map(any_origin),
@@ -267,7 +270,7 @@ fn any_origin(value: &Value) -> Option<&str> {
     })
 }
 
-/// Whether the value of a key is never shown.
+/// Whether the value of a key is redacted in errors.
 fn is_secret(key: &str) -> bool {
     const SECRETS: [&str; 5] = [
         "token.keys",
@@ -276,11 +279,11 @@ fn is_secret(key: &str) -> bool {
         "admin.token_hashes",
         "events.webhook_secret",
     ];
-    // Hashes are not secret, but the token itself is easily put in their place.
+    // Hashes are not secret, but users can paste the token itself by mistake.
     let of_a_provider = key
         .strip_prefix("login.providers.")
         .is_some_and(|rest| rest.ends_with(".client_secret"));
-    // The name and the rights of an admin token are no place for a token.
+    // The name and the rights of an admin token are shown: nobody pastes a token there.
     let of_an_admin_token = key
         .strip_prefix("admin.token_hashes.")
         .and_then(|rest| rest.split('.').nth(1))
@@ -295,8 +298,8 @@ fn is_secret(key: &str) -> bool {
         })
 }
 
-/// A value as an error may show it.
-fn shown(key: &str, value: &Value) -> Option<String> {
+/// The value for an error message, redacted if needed.
+fn displayed(key: &str, value: &Value) -> Option<String> {
     match &value.kind {
         ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => None,
         _ if is_secret(key) => Some(REDACTED.to_owned()),
@@ -309,11 +312,11 @@ fn shown(key: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// The message below the places that the library adds, which we tell ourselves. It never holds
-/// the value: an error of type says what was found by its kind.
-fn innermost(error: layers::ConfigError) -> String {
+/// The message without the locations that the library adds. It never contains the value: for a type
+/// error, it names the expected type only.
+fn root_message(error: layers::ConfigError) -> String {
     match error {
-        layers::ConfigError::At { error, .. } => innermost(*error),
+        layers::ConfigError::At { error, .. } => root_message(*error),
         layers::ConfigError::Type { expected, .. } => format!("expected {expected}"),
         other => {
             let message = other.to_string();
@@ -325,7 +328,7 @@ fn innermost(error: layers::ConfigError) -> String {
     }
 }
 
-/// Takes serde's message about an unknown field apart.
+/// Parses serde's message about an unknown field: the field, and the known fields.
 fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
     let mut names = message
         .strip_prefix("unknown field `")?

@@ -1,15 +1,15 @@
 use std::fmt;
 
-/// One mistake in a configuration: where, what is written there, and what would be right.
+/// One mistake in a configuration: origin, key, value and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file, `environment CURFEW__…`, or `default`.
     pub origin: String,
     /// The key, with dots.
     pub key: String,
-    /// What is written there, if anything; secrets are redacted.
+    /// The written value, if any; secrets are redacted.
     pub value: Option<String>,
-    /// What is wrong with it and what would be right.
+    /// What is wrong, and a hint.
     pub message: String,
 }
 
@@ -23,13 +23,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A configuration that can't be used.
+/// An invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A source can't be read at all.
+    /// A source could not be read or parsed.
     #[error("{0}")]
     Source(String),
-    /// What is written makes no sense; every mistake that was found.
+    /// Every mistake that was found.
     #[error("{}", lines(.0))]
     Problems(Vec<Problem>),
 }

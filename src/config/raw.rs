@@ -1,4 +1,5 @@
-//! What may be written in a configuration: every key with its default, all values as text.
+//! The configuration as written: every key with its default. Values such as durations are still
+//! text.
 
 mod admin;
 mod delegated;
@@ -30,125 +31,128 @@ pub use rule::RawRule;
 pub use telemetry::{RawLog, RawTraces};
 pub use text::{FromText, OneOrMany, RawUrl, TextList, redacted_url};
 
-/// The whole configuration.
+/// The configuration of Curfew.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConfig {
-    /// The policy of a session that names none.
+    /// The home policy of sessions for which no other policy is set.
     pub default_policy: String,
-    /// Hosts that requests are judged for, besides those that are named elsewhere: `app.example.com`, or
-    /// `*.example.com` for all below.
+    /// Hosts that Curfew protects, in addition to hosts named elsewhere in the configuration:
+    /// `app.example.com`, or `*.example.com` for all subdomains.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub hosts: TextList<String>,
-    /// `deny` or `allow`: what becomes of requests for other hosts, once a host is named anywhere.
+    /// `deny` or `allow`: how to answer requests for other hosts, if the configuration names any
+    /// host.
     #[schemars(extend("enum" = ["deny", "allow"]))]
     pub unknown_hosts: String,
-    /// `protected` or `public`: whether CORS preflights need a session where no rule says more.
+    /// `protected` or `public`: whether CORS preflights need a session, unless a rule sets it.
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: String,
-    /// How long the reason of a session's end can be told.
+    /// How long Curfew keeps the reason of a session end.
     #[schemars(with = "shape::Duration")]
     pub end_retention: String,
-    /// How long the process goes on as before when it is told to stop, and only says that it is not ready.
+    /// After a stop signal: how long the process keeps serving while it reports not ready.
     #[schemars(with = "shape::Duration")]
     pub shutdown_delay: String,
-    /// The most time that requests in flight get to finish when the process is told to stop.
+    /// After a stop signal: how long requests in flight may take to finish.
     #[schemars(with = "shape::Duration")]
     pub shutdown_timeout: String,
-    /// Where to listen.
+    /// Listener addresses and limits.
     pub listen: RawListen,
     /// TLS on the gRPC listener.
     pub grpc: RawGrpc,
-    /// What is peculiar to `ext-authz` over HTTP.
+    /// Options of `ext-authz` over HTTP.
     pub ext_authz: RawExtAuthz,
-    /// Where browsers are sent to sign in.
+    /// The sign-in page that browsers are redirected to.
     pub sign_in: RawSignIn,
-    /// Sign-in by OpenID Connect, by Curfew itself.
+    /// Sign-in with OpenID Connect, with Curfew as the client.
     pub login: RawLogin,
-    /// What browsers ask of Curfew itself.
+    /// The paths below `/.curfew/`, for browsers.
     pub browser: RawBrowser,
-    /// Where sessions live.
+    /// The session store.
     pub store: RawStore,
-    /// Opaque session tokens.
+    /// Opaque session tokens and the keys that sign them.
     pub token: RawToken,
-    /// The tokens of identity providers.
+    /// JSON Web Tokens of identity providers.
     pub jwt: RawJwt,
-    /// Other authorization services.
+    /// Other authorization services that Curfew asks.
     pub delegated: RawDelegated,
     /// The session cookie.
     pub cookie: RawCookie,
-    /// Under which names the backend is told who is there.
+    /// Names of the identity headers for the backend.
     pub identity: RawIdentity,
-    /// Who is there, signed for applications.
+    /// Signed identity assertions for applications.
     pub assertion: RawAssertion,
-    /// The admin API.
+    /// The admin API and the console.
     pub admin: RawAdmin,
-    /// The ends of sessions, for other programs.
+    /// Session ends as events for other programs.
     pub events: RawEvents,
-    /// Logs.
+    /// Log format and level.
     pub log: RawLog,
-    /// Traces, for OpenTelemetry.
+    /// Traces for OpenTelemetry.
     pub traces: RawTraces,
-    /// Where the address of a client is found.
+    /// Where to find the address of a client.
     pub client_address: RawClientAddress,
-    /// What counts as activity, under every policy.
+    /// What counts as activity, for every policy.
     pub activity: RawActivity,
     /// The policies, by name.
     pub policies: BTreeMap<String, RawPolicy>,
-    /// What applies to which request; the first that matches.
+    /// Rules, in order; the first rule that matches a request applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RawRule>,
 }
 
-/// What browsers ask of Curfew itself, below `/.curfew/`.
+/// The paths below `/.curfew/`, for browsers.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawBrowser {
-    /// What a browser is to forget of the application when its user signs out: `cache`, `cookies`,
+    /// Site data that a browser deletes at sign-out (`Clear-Site-Data`): `cache`, `cookies`,
     /// `storage`, `executionContexts`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub clear_site_data: TextList<String>,
 }
 
-/// Where the address of a client is found, for sessions that are bound to it.
+/// Where to find the address of a client, for sessions that are bound to it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawClientAddress {
-    /// The header with the list of addresses that every proxy adds to.
+    /// The header to which every proxy appends the address of its client.
     pub header: String,
-    /// How many trusted proxies add to it.
+    /// The number of trusted proxies that append to the header.
     pub proxies: usize,
 }
 
-/// What counts as activity, under every policy.
+/// What counts as activity, for every policy.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawActivity {
-    /// More headers by which clients say that a request happens in the background, with the value.
+    /// Additional headers, with their values, that mark a request as a background request.
     pub background_headers: BTreeMap<String, String>,
 }
 
-/// Where to listen, each an address and a port.
+/// Listeners, each with an address and a port.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawListen {
-    /// The contracts over HTTP, for proxies.
+    /// HTTP contracts, for proxies.
     pub check: String,
-    /// `ext-authz` over gRPC, for Envoy; `off` for none.
+    /// `ext-authz` over gRPC, for Envoy; `off` to disable.
     pub grpc: String,
-    /// The SPOE agent, for HAProxy; `off` for none.
+    /// The SPOE agent, for HAProxy; `off` to disable.
     pub spoe: String,
-    /// What browsers and identity providers ask: `/.curfew/`, `/oidc/`, `/ssf/`, the keys of assertions; `off` for
-    /// none.
+    /// Paths for browsers and identity providers: `/.curfew/`, `/oidc/`, `/ssf/`, the JWKS of assertions; `off` to
+    /// disable.
     pub browser: String,
-    /// The admin API.
+    /// The admin API and the console.
     pub admin: String,
-    /// Metrics and probes.
+    /// Metrics and health probes.
     pub ops: String,
-    /// The most connections at once on each of `check`, `grpc`, `spoe`, `browser` and `admin`.
+    /// The maximum number of open connections on each of `check`, `grpc`, `spoe`, `browser` and
+    /// `admin`.
     pub max_connections: usize,
-    /// The most requests that each of `check`, `grpc`, `spoe`, `browser` and `admin` answers at once.
+    /// The maximum number of concurrent requests on each of `check`, `grpc`, `spoe`, `browser` and
+    /// `admin`.
     pub max_in_flight: usize,
 }
 
@@ -159,51 +163,52 @@ pub struct RawGrpc {
     /// A file with the PEM certificate chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<String>,
-    /// A file with its PEM private key.
+    /// A file with the PEM private key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<String>,
-    /// A file with PEM certificates of the authorities that client certificates must come from.
+    /// A file with PEM certificates of the CAs that client certificates are verified against
+    /// (mutual TLS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_ca_file: Option<String>,
 }
 
-/// What is peculiar to `ext-authz` over HTTP.
+/// Options of `ext-authz` over HTTP.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawExtAuthz {
-    /// Whether the original request is in headers named `Method` and `Path`.
+    /// Whether to read the original request from headers named `Method` and `Path`.
     pub literal_headers: bool,
 }
 
-/// Where browsers are sent to sign in.
+/// The sign-in page that browsers are redirected to.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawSignIn {
     /// The address of the sign-in page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The query parameter that gets the address of the page that was asked for.
+    /// The query parameter of the sign-in page that receives the return address.
     pub return_parameter: String,
-    /// Hosts that the sign-in page may send browsers back to.
-    #[schemars(with = "shape::Texts")]
+    /// Hosts that a return address may have.
+    #[schemars(with = "shape::StringList")]
     pub allowed_hosts: TextList<String>,
 }
 
-/// Where sessions live.
+/// The session store.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawStore {
     /// `memory:`, `redis://…`, `redis+sentinel://…`, `redis+cluster://…`; `rediss…` for TLS.
     #[schemars(with = "String")]
     pub url: RawUrl,
-    /// The ACL user, instead of the URL's.
+    /// The ACL user; overrides the user in the URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// The password, instead of the URL's.
+    /// The password; overrides the password in the URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub password: Option<Secret<String>>,
-    /// A file that holds the password; read again when it changes.
+    /// A file with the password; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<String>,
     /// The ACL user of the sentinels.
@@ -213,45 +218,45 @@ pub struct RawStore {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub sentinel_password: Option<Secret<String>>,
-    /// A file that holds the password of the sentinels.
+    /// A file with the password of the sentinels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sentinel_password_file: Option<String>,
-    /// A file with PEM certificates of the authorities to trust over `rediss://`.
+    /// A file with PEM certificates of the CAs to trust over `rediss://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// A file with the PEM certificate to show over `rediss://`.
+    /// A file with the PEM client certificate for `rediss://`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<String>,
-    /// A file with its PEM private key.
+    /// A file with the PEM private key of the certificate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<String>,
-    /// What every key in Redis begins with.
+    /// The prefix of every Redis key.
     pub prefix: String,
-    /// The most time to make a connection.
+    /// The timeout for opening a connection.
     #[schemars(with = "shape::Duration")]
     pub connect_timeout: String,
-    /// The most time for one operation.
+    /// The timeout for one operation.
     #[schemars(with = "shape::Duration")]
     pub command_timeout: String,
-    /// The most time that one check spends on the store.
+    /// The store timeout per check.
     #[schemars(with = "shape::Duration")]
     pub check_timeout: String,
-    /// How many replicas must have a sign-in or a revocation before it is confirmed.
+    /// The number of Redis replicas that must acknowledge a sign-in or a revocation (`WAIT`).
     pub wait_replicas: u16,
-    /// How long to wait for them.
+    /// How long to wait for these acknowledgements.
     #[schemars(with = "shape::Duration")]
     pub wait_timeout: String,
-    /// How long each process remembers the ends that it has written.
+    /// How long each process keeps the session ends that it wrote, to repeat them after a
+    /// fail-over.
     #[schemars(with = "shape::Duration")]
     pub end_journal: String,
-    /// Whether `serve` upgrades older records.
+    /// Whether `curfew serve` upgrades records of older versions.
     pub migrate: bool,
-    /// With Redis: refuse records that are not encrypted from the start, even while Redis says that an upgrade is not
-    /// finished.
+    /// With Redis: reject unencrypted records from the start, even while an upgrade is marked as unfinished in Redis.
     pub sealed_only: bool,
-    /// The most sessions that `memory:` holds.
+    /// The maximum number of sessions with `memory:`.
     pub max_sessions: usize,
-    /// About how many sessions are kept in this process for a moment, with Redis; 0 for none.
+    /// The approximate size of the near cache with Redis, in sessions; 0 to disable it.
     pub near_cache_sessions: usize,
 }
 
@@ -259,14 +264,14 @@ pub struct RawStore {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawToken {
-    /// The key ring: base64 keys of 32 bytes, the signing one first.
+    /// The key ring: base64 keys of 32 bytes; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub keys: TextList<Secret<String>>,
-    /// A file with the key ring, a key a line; `#` begins a comment.
+    /// A file with the key ring, one key per line; `#` starts a comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_file: Option<String>,
-    /// Whether `Authorization: Bearer` is an alternative to the cookie.
+    /// Whether to accept the token in `Authorization: Bearer`, besides the cookie.
     pub bearer: bool,
 }
 
@@ -274,45 +279,45 @@ pub struct RawToken {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawCookie {
-    /// The name.
+    /// The cookie name.
     pub name: String,
     /// The `Domain` attribute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub domain: Option<String>,
     /// The `Path` attribute.
     pub path: String,
-    /// Whether it is sent over TLS only.
+    /// The `Secure` attribute: browsers send the cookie over TLS only.
     pub secure: bool,
-    /// `strict`, `lax` or `none`.
+    /// The `SameSite` attribute: `strict`, `lax` or `none`.
     #[schemars(extend("enum" = ["strict", "lax", "none"]))]
     pub same_site: String,
-    /// Whether it survives the browser.
+    /// Whether the cookie outlives the browser process (`Max-Age`).
     pub persistent: bool,
 }
 
-/// The ends of sessions, for other programs.
+/// Session ends as events for other programs.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawEvents {
-    /// Whether they are written to a Redis stream.
+    /// Whether to write them to a Redis stream.
     pub stream: bool,
-    /// About how many the stream keeps.
+    /// The approximate maximum length of the stream, in events.
     pub stream_length: u64,
-    /// The address that they are sent to.
+    /// The address of the webhook that receives them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub webhook_url: Option<RawUrl>,
-    /// The key of the signatures, in base64, with or without `whsec_` in front.
+    /// The signing key of the webhook, in base64, with or without the prefix `whsec_`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub webhook_secret: Option<Secret<String>>,
-    /// A file that holds the key.
+    /// A file with the signing key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret_file: Option<String>,
-    /// The most time for one attempt.
+    /// The timeout of one delivery attempt.
     #[schemars(with = "shape::Duration")]
     pub webhook_timeout: String,
-    /// How many wait at the most.
+    /// The maximum number of events that wait for delivery.
     pub webhook_queue: usize,
 }
 

@@ -1,11 +1,11 @@
-//! The JSON Schema of the configuration, by which editors complete and check it.
+//! The JSON Schema of the configuration. Editors use it to complete and check configuration files.
 
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 
 use super::raw::RawConfig;
 
-/// The schema, in the draft that most editors know (7).
+/// The JSON Schema in draft 7, which most editors support.
 #[must_use]
 pub fn schema() -> Schema {
     let settings = SchemaSettings::draft07();

@@ -1,23 +1,23 @@
 use std::path::PathBuf;
 
-use super::{ConfigError, Environment, Loaded, load, load_book, load_book_and_sign_ins};
+use super::{ConfigError, Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 use crate::policy::{Rulebook, SignInSource};
 
-/// Where a configuration comes from, to read it again.
+/// The sources of a configuration, kept to read it again.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The file, if there is one.
+    /// The configuration file, if any.
     pub file: Option<PathBuf>,
-    /// What goes over it.
+    /// Environment variables, which override the file.
     pub environment: Environment,
 }
 
-/// What the files of a configuration hold: whether they have changed can be told by this.
+/// The contents of the files of a configuration, to detect a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contents(Vec<Option<Vec<u8>>>);
 
 impl Source {
-    /// Reads the configuration.
+    /// Reads the whole configuration, as [`load`].
     ///
     /// # Errors
     /// [`ConfigError`] with every mistake.
@@ -25,24 +25,24 @@ impl Source {
         load(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads the policies and rules alone.
+    /// Reads only the policies, rules and hosts, as [`load_rulebook`].
     ///
     /// # Errors
-    /// [`ConfigError`] with every mistake in them.
-    pub fn load_book(&self) -> Result<Rulebook, ConfigError> {
-        load_book(self.file.as_deref(), &self.environment)
+    /// [`ConfigError`] with every mistake in these parts.
+    pub fn load_rulebook(&self) -> Result<Rulebook, ConfigError> {
+        load_rulebook(self.file.as_deref(), &self.environment)
     }
 
-    /// Reads the policies and rules, and how people sign in.
+    /// Reads the policies, rules, hosts and ways to sign in, as [`load_rulebook_and_sign_ins`].
     ///
     /// # Errors
-    /// [`ConfigError`] with every mistake in these.
-    pub fn load_book_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
-        load_book_and_sign_ins(self.file.as_deref(), &self.environment)
+    /// [`ConfigError`] with every mistake in these parts.
+    pub fn load_rulebook_and_sign_ins(&self) -> Result<(Rulebook, Vec<SignInSource>), ConfigError> {
+        load_rulebook_and_sign_ins(self.file.as_deref(), &self.environment)
     }
 
-    /// The files whose contents count whenever the configuration is read: its own, the key ring, the hashes of
-    /// admin tokens, the certificates of the gRPC listener, and the secrets that identity providers know Curfew by.
+    /// The files that a reload reads: the configuration file, the key ring, the hashes of admin tokens, the
+    /// certificates of the gRPC listener and OAuth client secrets.
     #[must_use]
     pub fn files(&self, loaded: &Loaded) -> Vec<PathBuf> {
         let effective = &loaded.effective;
@@ -66,7 +66,7 @@ impl Source {
 }
 
 impl Contents {
-    /// What files hold now. One that can't be read holds nothing, as one that is not there.
+    /// Reads the files. A file that cannot be read counts as missing.
     #[must_use]
     pub fn read(files: &[PathBuf]) -> Self {
         Self(files.iter().map(|path| std::fs::read(path).ok()).collect())

@@ -36,7 +36,7 @@ fn yaml(text: &str) -> Result<Loaded, ConfigError> {
     load(Some(&file("curfew.yaml", text).1), &Environment::new())
 }
 
-/// The problems with a file, without the folder it is in.
+/// The problems in a file, without the path of its directory.
 fn problems(text: &str) -> String {
     let file = file("curfew.yaml", text);
     let error = load(Some(&file.1), &Environment::new()).unwrap_err();
@@ -46,7 +46,7 @@ fn problems(text: &str) -> String {
 }
 
 #[test]
-fn nothing_at_all_is_a_good_configuration() {
+fn an_empty_configuration_is_valid() {
     let loaded = load(None, &Environment::new()).unwrap();
     let (_, policy) = loaded.config.book.policies.get("default").unwrap();
     assert_eq!(policy.limits.idle, Some(Duration::from_secs(900)));
@@ -58,7 +58,7 @@ fn nothing_at_all_is_a_good_configuration() {
 }
 
 #[test]
-fn environment_over_file_over_defaults() {
+fn the_environment_overrides_the_file_and_the_file_overrides_defaults() {
     let text = "listen:\n  check: 127.0.0.1:1\n  ops: 127.0.0.1:2\n";
     let file = file("curfew.yaml", text);
     let environment = environment(&[
@@ -83,7 +83,7 @@ fn environment_over_file_over_defaults() {
 }
 
 #[test]
-fn toml_is_the_same() {
+fn reads_toml() {
     let file = file(
         "curfew.toml",
         "[policies.default]\nidle = \"5m\"\nabsolute = \"1h\"\n",
@@ -94,7 +94,7 @@ fn toml_is_the_same() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_the_nearest_one() {
+fn an_unknown_key_is_reported_with_the_nearest_known_key() {
     assert_eq!(
         problems("policies:\n  default:\n    idel: 15m\n"),
         "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
@@ -121,7 +121,7 @@ fn an_unknown_key_is_named_with_the_nearest_one() {
 }
 
 #[test]
-fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
+fn a_wrong_value_is_reported_with_its_origin_and_a_hint() {
     for (text, expected) in [
         (
             "policies: {default: {idle: 15 parsecs}}",
@@ -145,7 +145,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "policies: {default: {touch_interval: 8m}}",
-            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): a session may end too early by as much"#,
+            r#"curfew.yaml: policies.default.touch_interval = "8m": must be less than half the shortest idle limit (7m 30s): sessions can end early by the touch interval"#,
         ),
         (
             "policies: {default: {activity: all}}",
@@ -197,7 +197,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
         ),
         (
             "store: {username: curfew}",
-            r#"curfew.yaml: store.username = "curfew": is for Redis, and store.url is `memory:`"#,
+            r#"curfew.yaml: store.username = "curfew": needs Redis, but store.url is `memory:`"#,
         ),
         (
             "cookie: {same_site: none, secure: false, name: s}",
@@ -217,7 +217,7 @@ fn a_wrong_value_is_named_with_its_place_and_what_would_be_right() {
 }
 
 #[test]
-fn a_host_cookie_is_what_browsers_accept_as_one() {
+fn cookie_prefixes_follow_the_rules_of_browsers() {
     for text in [
         "cookie: {domain: example.com}",
         "cookie: {path: /app}",
@@ -231,7 +231,7 @@ fn a_host_cookie_is_what_browsers_accept_as_one() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn reports_all_mistakes_at_once() {
     let told =
         problems("{log: {format: xml}, end_retention: soon, policies: {default: {idle: x}}}");
     assert_eq!(told.lines().count(), 3, "{told}");
@@ -338,7 +338,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn the_effective_configuration_is_whole_and_can_be_read_again() {
+fn the_effective_configuration_is_complete_and_can_be_read_again() {
     let loaded = yaml("policies: {default: {idle: 5m}, forever: {idle: off}}").unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
     let again = load(Some(&file("effective.toml", &text).1), &Environment::new()).unwrap();
@@ -351,7 +351,7 @@ fn the_effective_configuration_is_whole_and_can_be_read_again() {
 }
 
 #[test]
-fn files_that_can_not_be_read_are_named() {
+fn files_that_cannot_be_read_are_reported_by_name() {
     let missing = load(
         Some(&PathBuf::from("/nowhere/curfew.yaml")),
         &Environment::new(),
@@ -376,8 +376,7 @@ fn files_that_can_not_be_read_are_named() {
     );
 }
 
-/// The keys that a schema has, with dots between their parts: `NAME` for any name, `N` for any
-/// place in a list.
+/// The keys of a schema as dotted paths: `NAME` for any name, `N` for any list index.
 fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
     let target = |schema: &Value| {
         let one = |schema: &Value| schema["$ref"].as_str().map(str::to_owned);
@@ -413,8 +412,8 @@ fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every key has its row in the documentation with the default that is in force, and every row is
-/// about a key.
+/// The documentation has a row for every key, with its effective default, and no row for an unknown
+/// key.
 #[test]
 fn every_key_is_documented() {
     let page = include_str!("../../docs/configuration.md");
@@ -445,11 +444,11 @@ fn every_key_is_documented() {
         }
     }
     for (key, _) in rows {
-        assert!(known.iter().any(|known| known == key), "{key} is no key");
+        assert!(known.iter().any(|known| known == key), "{key} is not a key");
     }
 }
 
-/// The schema in the repository is the one that `curfew schema` prints.
+/// The schema in the repository is the output of `curfew schema`.
 #[test]
 fn the_schema_is_kept_up_to_date() {
     let kept = include_str!("../../deploy/curfew/curfew.schema.json");
@@ -460,9 +459,9 @@ fn the_schema_is_kept_up_to_date() {
     );
 }
 
-/// Such a file is refused, as at the start so when it is read again, and does not take the process along.
+/// Startup and reload reject such a file; the process does not crash.
 #[test]
-fn what_is_too_deep_or_too_much_is_refused() {
+fn rejects_files_that_are_nested_too_deep_or_too_large() {
     let deep: String = (0..2000)
         .map(|level| format!("{}a:\n", " ".repeat(level)))
         .collect();
@@ -473,10 +472,7 @@ fn what_is_too_deep_or_too_much_is_refused() {
     }
     for (text, expected) in [
         (deep, "line 101: nested more than 100"),
-        (
-            laughs,
-            "with what its aliases repeat it is more than 64 MiB",
-        ),
+        (laughs, "more than 64 MiB with aliases expanded"),
     ] {
         let error = load_text(&text).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");

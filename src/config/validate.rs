@@ -1,5 +1,5 @@
-//! From text to types: every mistake is noted with its key, none stops the others from being
-//! found.
+//! Parses text values into types. It collects every mistake with its key, and does not stop at the
+//! first.
 
 mod access;
 mod admin_tokens;
@@ -27,14 +27,14 @@ use crate::identity::IdentityHeaders;
 use crate::policy::{Policies, Rulebook, SignInSource};
 use crate::session::{MIN_TELLING, PolicyName};
 
-/// A mistake: the key, and what would be right.
+/// A validation error: key path and hint.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub(super) key: String,
     pub(super) message: String,
 }
 
-/// The mistakes found so far.
+/// The validation errors found so far.
 #[derive(Debug, Default)]
 struct Mistakes(Vec<Mistake>);
 
@@ -46,14 +46,14 @@ impl Mistakes {
         });
     }
 
-    /// A value, or a mistake at `key`.
+    /// The parsed value; on an error, adds a mistake at `key`.
     fn take<T, E: ToString>(&mut self, key: &str, parsed: Result<T, E>) -> Option<T> {
         parsed
             .map_err(|error| self.note(key, error.to_string()))
             .ok()
     }
 
-    /// A duration between `least` and `most`.
+    /// Parses a duration between `least` and `most`.
     fn duration(
         &mut self,
         key: &str,
@@ -79,7 +79,7 @@ impl Mistakes {
         Some(duration)
     }
 
-    /// The contents of a file.
+    /// Reads a file; on an error, adds a mistake at `key`.
     fn read(&mut self, key: &str, path: &str) -> Option<Vec<u8>> {
         self.take(
             key,
@@ -87,21 +87,20 @@ impl Mistakes {
         )
     }
 
-    /// The text in a file.
+    /// Reads a UTF-8 file; on an error, adds a mistake at `key`.
     fn read_text(&mut self, key: &str, path: &str) -> Option<String> {
         let bytes = self.read(key, path)?;
         self.take(
             key,
-            String::from_utf8(bytes).map_err(|_| "the file is not text"),
+            String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text"),
         )
     }
 }
 
-/// Parses the configuration, and fills into `raw` what was left out, so that it shows what is in
-/// force.
+/// Parses the configuration. Writes defaults into `raw`, so that it shows every effective value.
 ///
 /// # Errors
-/// Every mistake.
+/// Every mistake that was found.
 pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let config = parse(raw, &mut mistakes);
@@ -111,10 +110,10 @@ pub(super) fn validate(raw: &mut RawConfig) -> Result<Config, Vec<Mistake>> {
     }
 }
 
-/// Parses the policies and rules alone.
+/// Parses only the policies, rules and hosts.
 ///
 /// # Errors
-/// Every mistake in them.
+/// Every mistake in these parts.
 pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
     let book = parse_book(raw, &mut mistakes);
@@ -124,10 +123,10 @@ pub(super) fn book(raw: &mut RawConfig) -> Result<Rulebook, Vec<Mistake>> {
     }
 }
 
-/// Parses the policies and rules, and how people sign in.
+/// Parses the policies, rules, hosts and ways to sign in.
 ///
 /// # Errors
-/// Every mistake in these.
+/// Every mistake in these parts.
 pub(super) fn book_and_sign_ins(
     raw: &mut RawConfig,
 ) -> Result<(Rulebook, Vec<SignInSource>), Vec<Mistake>> {
@@ -158,7 +157,7 @@ fn parse_book(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Rulebook> 
 fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let listen = edge::listen(&raw.listen, mistakes);
     let grpc_tls = edge::grpc_tls(&raw.grpc, mistakes);
-    login::fill_in(raw, mistakes);
+    login::set_sign_in_page(raw, mistakes);
     let sign_in = edge::sign_in(&raw.sign_in, mistakes);
     let store = store::parse(raw, mistakes);
     let embedded = store::is_embedded(&raw.store);
@@ -190,7 +189,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let login =
         freshness.and_then(|freshness| login::parse(&raw.login, freshness, policies, mistakes));
     if let (Some(Some(login)), Some(Some(sign_in)), Some(cookie)) = (&login, &sign_in, &cookie) {
-        login::fit_together(login, sign_in, cookie, mistakes);
+        login::check_cookie_reach(login, sign_in, cookie, mistakes);
     }
     let delegates = delegated::parse(&mut raw.delegated, policies, mistakes);
     let identity = identity::headers(&raw.identity, mistakes);
@@ -220,7 +219,7 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
         jwt: jwt?,
         key_ring: key_ring?,
         identity: IdentityHeaders {
-            relayed: relayed(delegates.as_deref().unwrap_or_default()),
+            relayed: passed_headers(delegates.as_deref().unwrap_or_default()),
             ..identity?
         },
         delegates: delegates?,
@@ -238,8 +237,8 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     })
 }
 
-/// The headers that other services may add to what the backend is told.
-fn relayed(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
+/// The headers that delegated services may pass to the backend, sorted and without duplicates.
+fn passed_headers(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     let all = delegates.iter().flat_map(|it| it.delegated.pass.iter());
     let mut all: Vec<HeaderName> = all.cloned().collect();
     all.sort_by(|one, other| one.as_str().cmp(other.as_str()));
@@ -247,7 +246,8 @@ fn relayed(delegates: &[DelegateSettings]) -> Vec<HeaderName> {
     all
 }
 
-/// The home policy of sessions that somebody else starts; `Some(None)` for the default one.
+/// The home policy of sessions from an issuer, a provider or a service; `Some(None)` for the
+/// default policy.
 fn policy_name(
     key: &str,
     name: Option<&str>,
@@ -273,7 +273,7 @@ fn log(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<LogConfig> {
         "json" => Ok(LogFormat::Json),
         _ => Err("must be `human` or `json`"),
     };
-    // A single word that is no level would be taken for a target, and silence everything else.
+    // A single word that is not a level would be a target, and would disable all other logs.
     let is_directive = |part: &str| part.contains('=') || part.parse::<tracing::Level>().is_ok();
     let filter = raw.log.filter.parse::<tracing_subscriber::EnvFilter>().ok();
     let filter = filter

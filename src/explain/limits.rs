@@ -7,46 +7,46 @@ use crate::check::Ruling;
 use crate::policy::{Policy, Rulebook};
 use crate::session::{Limits, Session};
 
-/// Limits, each with where it comes from.
+/// Effective limits, each with its origin.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LimitsInForce {
-    /// The longest time between two activities; absent where there is no such limit.
+    /// The idle limit; absent if it is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Limit>,
-    /// The longest time from sign-in to end.
+    /// The absolute limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absolute: Option<Limit>,
-    /// The longest time since sign-in; absent where it does not matter.
+    /// The maximum age of the sign-in; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_auth_age: Option<Limit>,
 }
 
-/// A limit, and where it comes from.
+/// A limit with its origin.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Limit {
-    /// How long, in seconds.
+    /// The limit in seconds.
     pub seconds: f64,
-    /// The key in the configuration that it stands at.
+    /// The configuration key that sets it.
     pub from: String,
 }
 
 impl Limit {
-    /// How long.
+    /// The limit as a duration.
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
 }
 
-/// Limits, and the key that they stand below.
+/// Limits, and the configuration key above them.
 type Source = (String, Limits);
 
-/// What ends a session.
+/// The limits that end a session.
 pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
     tightest(&home(book, session))
 }
 
-/// What a session must be within for a request.
+/// The limits that a session must meet for a request.
 pub(super) fn of_request(book: &Rulebook, ruling: &Ruling<'_>, session: &Session) -> LimitsInForce {
     let mut all = home(book, session);
     for (name, policy) in [ruling.by_proxy, ruling.by_rule].into_iter().flatten() {
@@ -55,7 +55,7 @@ pub(super) fn of_request(book: &Rulebook, ruling: &Ruling<'_>, session: &Session
     tightest(&all)
 }
 
-/// The limits of a session's own policy; of all policies where that is not configured any more.
+/// The limits of the home policy; of all policies if the home policy is no longer configured.
 fn home(book: &Rulebook, session: &Session) -> Vec<Source> {
     let name = session.policy.as_str();
     match book.policies.get(name) {
@@ -72,7 +72,7 @@ fn home(book: &Rulebook, session: &Session) -> Vec<Source> {
     }
 }
 
-/// All limits of a policy that are for a session.
+/// All limits of a policy that apply to a session.
 fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
     let key = format!("policies.{name}");
     let own = match policy.remember {
@@ -85,7 +85,7 @@ fn sources(name: &str, policy: &Policy, session: &Session) -> Vec<Source> {
     std::iter::once(own).chain(variants).collect()
 }
 
-/// The tightest of each limit.
+/// The shortest of each limit.
 fn tightest(sources: &[Source]) -> LimitsInForce {
     let of = |name: &str, limit: fn(&Limits) -> Option<Duration>| {
         let limits = sources

@@ -1,12 +1,12 @@
 use super::{Explanation, Limit, LimitsInForce, TermsExplained};
 
 impl Explanation {
-    /// The explanation for people: a name and a text for each fact, the verdict last.
+    /// The explanation as text: a name and a text for each fact, the verdict last.
     #[must_use]
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let path = self.path.as_deref();
-        let path = path.unwrap_or("(could be read in two ways)");
+        let path = path.unwrap_or("(ambiguous)");
         lines.push(("path", path.to_owned()));
         if let Some(terms) = &self.terms {
             terms_lines(terms, &mut lines);
@@ -36,7 +36,7 @@ fn terms_lines(terms: &TermsExplained, lines: &mut Vec<(&'static str, String)>) 
             format!("one of {}", terms.groups_needed.join(", ")),
         ));
     }
-    let mut policies = format!("{} (the session's own)", terms.home_policy);
+    let mut policies = format!("{} (home policy)", terms.home_policy);
     for asked in &terms.asked_policies {
         policies += &format!(", {} (by the {})", asked.name, asked.by);
     }
@@ -56,7 +56,11 @@ fn limits_text(limits: &LimitsInForce) -> String {
     let written = |limit: &Limit| humantime::format_duration(limit.duration());
     let mut parts = Vec::new();
     if let Some(idle) = &limits.idle {
-        parts.push(format!("{} unused ({})", written(idle), idle.from));
+        parts.push(format!(
+            "{} without activity ({})",
+            written(idle),
+            idle.from
+        ));
     }
     if let Some(absolute) = &limits.absolute {
         parts.push(format!(
@@ -67,7 +71,7 @@ fn limits_text(limits: &LimitsInForce) -> String {
     }
     if let Some(age) = &limits.max_auth_age {
         parts.push(format!(
-            "sign-in of the last {} ({})",
+            "sign-in within the last {} ({})",
             written(age),
             age.from
         ));

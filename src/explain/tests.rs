@@ -37,7 +37,7 @@ fn session(book: &Rulebook, policy: &str, groups: &[&str], remembered: bool) -> 
     Session::start(new, &limits, HOUR, START)
 }
 
-/// Explains a GET by NGINX.
+/// Explains a `GET` request through NGINX.
 fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explanation {
     let question = Question {
         contract: Contract::AuthRequest,
@@ -53,7 +53,7 @@ fn ask(book: &Rulebook, session: &Session, url: &str, now: Timestamp) -> Explana
 }
 
 #[test]
-fn what_applies_and_where_it_comes_from() {
+fn explains_what_applies_and_its_origin() {
     let book = example();
     let admin = session(&book, "staff", &["cluster-admins"], false);
     let pay = ask(&book, &admin, "https://shop.example.com/payments/1", START);
@@ -93,7 +93,7 @@ fn what_applies_and_where_it_comes_from() {
 }
 
 #[test]
-fn why_it_was_denied() {
+fn explains_denials() {
     let book = example();
     let alice = session(&book, "customers", &[], true);
     for (url, after, expected) in [
@@ -124,7 +124,7 @@ fn why_it_was_denied() {
     );
     assert_eq!((trick.verdict, trick.path), ("malformed_request", None));
     let why = trick.undecidable.unwrap();
-    assert!(why.ends_with("it has a segment . or .."), "{why}");
+    assert!(why.ends_with("segment . or .."), "{why}");
     let passive = ask(
         &book,
         &alice,
@@ -132,14 +132,13 @@ fn why_it_was_denied() {
         START,
     );
     let because = passive.terms.unwrap().passive_because;
-    assert_eq!(because, Some("its rule says `activity: passive`"));
+    assert_eq!(because, Some("the rule sets `activity: passive`"));
 }
 
 proptest! {
-    /// What is explained is what is decided by: the limits are those of the policies, and each
-    /// comes from where it stands.
+    /// The explained limits equal the limits that a check applies.
     #[test]
-    fn the_limits_are_those_that_a_check_goes_by(
+    fn the_limits_equal_the_limits_of_a_check(
         policy in prop_oneof![Just("staff"), Just("customers"), Just("wallboard"), Just("renamed")],
         admin in any::<bool>(),
         remembered in any::<bool>(),

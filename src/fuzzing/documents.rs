@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::config::{ConfigError, load_text};
-use crate::lint::{self, Limits};
+use crate::lint::{self, LintLimits};
 
 /// A configuration is taken, or refused with a word on each mistake.
 pub(super) fn configuration(data: &[u8]) {
@@ -23,7 +23,7 @@ pub(super) fn lint(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let limits = Limits {
+    let limits = LintLimits {
         idle: Some(Duration::from_secs(900)),
         absolute: Duration::from_secs(8 * 3600),
         touch_interval: Duration::from_secs(15),

@@ -1,4 +1,4 @@
-//! Another authorization service, which answers whatever it is told to.
+//! A fake authorization service with configurable responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
 use crate::policy::MaxAge;
 
-/// What the service does with a question.
+/// The behaviour of the service for a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Answer {
-    /// It answers with this status, these headers and this body.
+    /// It responds with this status, these headers and this body.
     Now(u16, Vec<(&'static str, String)>, &'static str),
-    /// It never answers.
+    /// It never responds.
     Never,
 }
 
 impl Answer {
-    /// It lets `alice` pass, and has something to say besides.
+    /// A response that allows `alice`, with additional headers.
     pub(crate) fn allow(lines: &[(&'static str, &str)]) -> Self {
         let user = ("x-auth-request-user", "alice");
         let lines = [user].into_iter().chain(lines.iter().copied());
@@ -63,12 +63,12 @@ impl Service {
         *self.answer.lock() = answer;
     }
 
-    /// What it was asked since the last time.
+    /// The headers of all requests since the last call.
     pub(crate) fn asked(&self) -> Vec<HeaderMap> {
         std::mem::take(&mut self.asked.lock())
     }
 
-    /// As oauth2-proxy is set up, with a change.
+    /// Settings as for oauth2-proxy, with a change.
     pub(crate) fn settings(&self, change: impl FnOnce(&mut Delegated)) -> DelegateSettings {
         let name = HeaderName::from_static;
         let mut delegated = Delegated {

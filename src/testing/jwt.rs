@@ -1,4 +1,4 @@
-//! An issuer as a source of sessions.
+//! A token issuer as a source of sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::sources::JwtSource;
 
 pub(crate) use curfew_core::testing::jwt::*;
 
-/// The issuer as a source, with these keys.
+/// The issuer as a source with these keys.
 pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSource {
     JwtSource {
         issuer: issuer(),
@@ -20,7 +20,7 @@ pub(crate) fn source(keys: &[&SigningKey], policy: Option<PolicyName>) -> JwtSou
     }
 }
 
-/// The keys of an issuer that never answers well.
+/// Issuer keys whose fetch always fails.
 pub(crate) fn no_keys(lifecycle: &Lifecycle) -> Arc<IssuerKeys> {
     struct Nothing;
 

@@ -1,42 +1,42 @@
-//! Every output, with every kind of character that could mislead.
+//! Tests every output with every kind of misleading character.
 
-/// Characters of each kind, and what each could do.
-const CHARACTERS: [(char, &str); 27] = [
-    ('\0', "ends a text"),
-    ('\u{7}', "rings"),
-    ('\u{8}', "takes back what is before it"),
-    ('\t', "is a column"),
-    ('\n', "begins a line"),
-    ('\r', "writes over the line"),
-    ('\u{1b}', "begins a command for the terminal"),
-    ('\u{7f}', "deletes"),
-    ('\u{85}', "begins a line"),
-    ('\u{9b}', "begins a command for the terminal"),
-    ('\u{ad}', "is not seen"),
-    ('\u{61c}', "changes the direction"),
-    ('\u{200b}', "is not seen"),
-    ('\u{200c}', "is not seen"),
-    ('\u{200d}', "joins"),
-    ('\u{200e}', "changes the direction"),
-    ('\u{200f}', "changes the direction"),
-    ('\u{2028}', "begins a line"),
-    ('\u{2029}', "begins a paragraph"),
-    ('\u{202a}', "embeds a direction"),
-    ('\u{202e}', "turns the order round"),
-    ('\u{2060}', "is not seen"),
-    ('\u{2066}', "isolates a direction"),
-    ('\u{2069}', "ends an isolate"),
-    ('\u{feff}', "is not seen"),
+/// A character of each kind, and its effect in an unescaped output.
+const MISLEADING_CHARACTERS: [(char, &str); 27] = [
+    ('\0', "ends a C string"),
+    ('\u{7}', "rings the bell"),
+    ('\u{8}', "moves the cursor back"),
+    ('\t', "separates columns"),
+    ('\n', "starts a line"),
+    ('\r', "overwrites the line"),
+    ('\u{1b}', "starts a terminal escape sequence"),
+    ('\u{7f}', "deletes a character"),
+    ('\u{85}', "starts a line"),
+    ('\u{9b}', "starts a terminal escape sequence"),
+    ('\u{ad}', "is invisible"),
+    ('\u{61c}', "changes the text direction"),
+    ('\u{200b}', "is invisible"),
+    ('\u{200c}', "is invisible"),
+    ('\u{200d}', "joins characters"),
+    ('\u{200e}', "changes the text direction"),
+    ('\u{200f}', "changes the text direction"),
+    ('\u{2028}', "starts a line"),
+    ('\u{2029}', "starts a paragraph"),
+    ('\u{202a}', "embeds a text direction"),
+    ('\u{202e}', "reverses the visible order"),
+    ('\u{2060}', "is invisible"),
+    ('\u{2066}', "isolates a text direction"),
+    ('\u{2069}', "ends a direction isolate"),
+    ('\u{feff}', "is invisible"),
     ('\u{fffb}', "ends an annotation"),
-    ('\u{e0041}', "is not seen"),
+    ('\u{e0041}', "is invisible"),
 ];
 
-/// What would be another field, another value, or markup, if an output took it for that.
+/// Text that an output without escaping would show as another field, another value, or markup.
 const FORGED: &str = "\" user.id=\"root\" <b>";
 
 pub(crate) use curfew_core::testing::{Form, Output};
 
-/// All that a text from outside gets into.
+/// Every output that can contain untrusted text.
 async fn outputs(text: &str) -> Vec<Output> {
     let mut all = crate::telemetry::testing::logged_outputs(text);
     all.extend(crate::telemetry::testing::metrics_outputs(text));
@@ -47,7 +47,7 @@ async fn outputs(text: &str) -> Vec<Output> {
     all
 }
 
-/// Whether a string is in a JSON value.
+/// Whether a JSON value contains a string.
 fn holds(value: &serde_json::Value, text: &str) -> bool {
     match value {
         serde_json::Value::String(found) => found.contains(text),
@@ -60,12 +60,15 @@ fn holds(value: &serde_json::Value, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_output_shows_a_character_that_misleads() {
+async fn no_output_shows_a_misleading_character() {
     let harmless = outputs("axb").await;
     for (name, _, shown) in &harmless {
-        assert!(shown.contains("axb"), "{name} does not show it:\n{shown}");
+        assert!(
+            shown.contains("axb"),
+            "{name} does not contain the text:\n{shown}"
+        );
     }
-    for (character, does) in CHARACTERS {
+    for (character, does) in MISLEADING_CHARACTERS {
         let text = format!("a{character}b{FORGED}");
         for (name, form, shown) in outputs(&text).await {
             let (_, _, harmless) = harmless.iter().find(|(it, ..)| *it == name).unwrap();

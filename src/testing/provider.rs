@@ -1,4 +1,4 @@
-//! An OpenID provider over HTTP that answers refresh tokens with whatever it is told to.
+//! A fake OpenID provider over HTTP with configurable responses to refresh tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,34 +22,34 @@ use crate::secret::Secret;
 
 /// The OAuth client ID of Curfew.
 pub(crate) const CLIENT: &str = "curfew";
-/// The most time for one request to the provider.
+/// The timeout for one request to the provider.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(700);
 
-/// What the provider answers at one endpoint.
+/// The response of one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    /// This status and JSON.
+    /// This status with a JSON body.
     Json(u16, Value),
-    /// This status and a page.
+    /// This status with an HTML page.
     Page(u16),
-    /// Nothing.
+    /// No response at all.
     Never,
 }
 
 type OnQuestion = Box<dyn Fn() + Send + Sync>;
 
-/// The provider.
+/// A running fake provider; clones share its state.
 #[derive(Clone)]
 pub(crate) struct FakeProvider {
-    /// What the token endpoint answers.
+    /// The response of the token endpoint.
     pub(crate) tokens: Arc<Mutex<Reply>>,
-    /// What the UserInfo endpoint answers.
+    /// The response of the UserInfo endpoint.
     pub(crate) user_info: Arc<Mutex<Reply>>,
-    /// The refresh tokens that were presented.
+    /// The refresh tokens that clients have sent.
     pub(crate) presented: Arc<Mutex<Vec<String>>>,
-    /// What happens while the token endpoint is asked.
+    /// A callback that runs during a request to the token endpoint.
     pub(crate) meanwhile: Arc<Mutex<Option<OnQuestion>>>,
-    /// How long the token endpoint takes.
+    /// The response time of the token endpoint.
     pub(crate) takes: Arc<Mutex<Duration>>,
     pub(crate) key: Arc<SigningKey>,
     url: String,
@@ -78,7 +78,7 @@ impl FakeProvider {
         provider
     }
 
-    /// What its tokens must be like.
+    /// The requirements for the provider's tokens.
     pub(crate) fn issuer(&self) -> Issuer {
         Issuer {
             issuer: self.url.clone(),
@@ -89,7 +89,7 @@ impl FakeProvider {
         }
     }
 
-    /// Curfew as its client.
+    /// Curfew as a client of the provider.
     pub(crate) fn client(&self) -> Provider {
         let settings = ProviderSettings {
             issuer: IssuerSettings {
@@ -109,7 +109,7 @@ impl FakeProvider {
         Provider::new(settings, &base, "/.curfew/callback").unwrap()
     }
 
-    /// An ID token of `alice` with these claims besides, or instead.
+    /// An ID token for `alice`, with these claims added or replaced.
     pub(crate) fn id_token(&self, changes: &Value) -> String {
         let now = START.as_millis() / 1000;
         let mut claims = json!({
@@ -122,7 +122,7 @@ impl FakeProvider {
         self.key.token(&claims)
     }
 
-    /// The token endpoint answers with these members besides an access token.
+    /// Makes the token endpoint respond with an access token and these members.
     pub(crate) fn grant(&self, members: Value) {
         let mut answer = json!({ "access_token": "access", "token_type": "Bearer" });
         let Value::Object(members) = members else {
@@ -136,7 +136,7 @@ impl FakeProvider {
         *self.tokens.lock() = reply;
     }
 
-    /// The refresh tokens that were presented since this was asked last.
+    /// The refresh tokens since the last call.
     pub(crate) fn take_presented(&self) -> Vec<String> {
         std::mem::take(&mut self.presented.lock())
     }

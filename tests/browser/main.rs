@@ -104,7 +104,7 @@ async fn the_demo() {
     let given = json!({ "url": url, "console": console, "token": token.trim() });
     let tried = tokio::spawn(people("demo.mjs", given));
     let tried = tried.await;
-    // Ctrl-C ends it well.
+    // Ctrl-C stops it gracefully.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());

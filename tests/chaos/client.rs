@@ -1,4 +1,4 @@
-//! Talks to the two replicas over HTTP, and notes when each question was sent and answered.
+//! Talks to the two replicas over HTTP, and records when each request was sent and answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use crate::record::Record;
 
-/// How long an answer is waited for.
+/// The timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where a replica listens. It comes back at the same place when it is started again.
+/// The addresses of a replica. They stay the same when the replica is restarted.
 #[derive(Clone, Copy)]
 pub struct Place {
     pub check: SocketAddr,
@@ -27,31 +27,31 @@ pub struct Client {
     record: Arc<Record>,
 }
 
-/// A question and what came back.
+/// A request and its answer.
 pub struct Exchange {
     pub replica: usize,
     pub sent: Instant,
     pub arrived: Instant,
-    /// Nothing where no answer came.
+    /// None if no answer arrived.
     pub status: Option<u16>,
-    /// Why it was denied, or why no answer came.
+    /// The reason of the denial, or of the missing answer.
     pub reason: String,
     pub body: Value,
 }
 
 impl Exchange {
-    /// Neither yes nor no.
+    /// Whether the answer is neither an admission nor a denial.
     pub fn is_unavailable(&self) -> bool {
         matches!(self.status, None | Some(503))
     }
 }
 
-/// One of the two replicas, by chance.
+/// One of the two replicas, at random.
 pub fn either() -> usize {
     below(2).try_into().unwrap()
 }
 
-/// A number below `end`, by chance.
+/// A random number below `end`.
 pub fn below(end: u32) -> u32 {
     getrandom::u32().unwrap() % end
 }
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    /// A check as NGINX asks it.
+    /// Sends a check like NGINX.
     pub async fn check(&self, replica: usize, cookie: &str) -> Exchange {
         let url = format!("http://{}/auth-request", self.places[replica].check);
         let request = self

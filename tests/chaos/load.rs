@@ -1,4 +1,4 @@
-//! The load: sessions of several kinds, each with a model of its own, all at the same time.
+//! The load: sessions of several kinds at the same time, each with its own model.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::model::{DEFAULT, Model, Policy, SHORT};
 use crate::record::Record;
 use crate::session::Session;
 
-/// How many sessions are used all the time.
+/// The number of sessions in permanent use.
 const STEADY: usize = 20;
 
 pub struct Load {
@@ -22,7 +22,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts all kinds.
+    /// Starts sessions of all kinds.
     pub async fn start(client: Client, record: Arc<Record>) -> Arc<Self> {
         let load = Arc::new(Self {
             client,
@@ -40,7 +40,7 @@ impl Load {
         load
     }
 
-    /// Stops it, and waits for the last check of each session. Panics where a task has.
+    /// Stops the load, and waits for the last check of each session. Panics if a task panicked.
     pub async fn stop(&self) {
         self.stop.cancel();
         loop {
@@ -54,13 +54,13 @@ impl Load {
         }
     }
 
-    /// Runs a task until the load is stopped.
+    /// Runs a task until the load stops.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let tasks = self.tasks.lock();
         tasks.unwrap_or_else(PoisonError::into_inner).spawn(task);
     }
 
-    /// Signs in, and tries for as long as it takes.
+    /// Signs in, and retries until it succeeds.
     pub async fn expect_sign_in(
         self: &Arc<Self>,
         kind: &'static str,
@@ -75,7 +75,7 @@ impl Load {
         }
     }
 
-    /// Signs in, if the replica can.
+    /// Signs in, if the replica is available.
     async fn sign_in(
         self: &Arc<Self>,
         kind: &'static str,
@@ -97,7 +97,7 @@ impl Load {
         })
     }
 
-    /// Signs in again and again, every so many milliseconds, and gives each session to `use_it`.
+    /// Signs in at this interval in milliseconds, and passes each session to `use_it`.
     async fn again<F>(
         self: Arc<Self>,
         kind: &'static str,
@@ -117,7 +117,7 @@ impl Load {
         }
     }
 
-    /// Waits; says whether the run goes on.
+    /// Waits. Returns whether the run continues.
     pub async fn pause(&self, time: Duration) -> bool {
         let slept = self.stop.run_until_cancelled(tokio::time::sleep(time));
         slept.await.is_some()

@@ -1,9 +1,8 @@
-//! Faults under load: two Curfews on one store, a load generator that knows what each answer must
-//! be, and a store, or a network, or a Curfew, that fails meanwhile.
+//! Faults under load: two replicas of Curfew on one store, and a load generator that knows the correct answer to each
+//! request. Meanwhile the store, the network or a replica fails.
 //!
-//! Prints a row for each scenario, and every answer that was wrong. Words on the command line
-//! choose the scenarios that have one of them in their name. With `CURFEW_CHAOS=long` each is run
-//! several times, with longer phases.
+//! Prints one row for each scenario, and every wrong answer. Arguments on the command line select the scenarios whose
+//! name contains one of them. With `CURFEW_CHAOS=long` each scenario runs several times, with longer phases.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,6 +1,6 @@
-//! What each answer must be. It knows the rules on its own, and it is certain only of what no
-//! delay between the two sides can change: of a question it knows when it was sent and when its
-//! answer had arrived, and that the decision was made somewhere in between.
+//! Decides whether an answer is correct, with its own implementation of the rules. It knows when a request was sent
+//! and when its answer arrived. The decision was made in between, so an answer counts as wrong only if no delay
+//! explains it.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use tokio::time::Instant;
 
 use crate::client::Exchange;
 
-/// How much later than its limit a session must be over.
+/// The tolerance for a session that ends after its limit.
 const SLACK: Duration = Duration::from_millis(100);
 
-/// How much later than the replica that was asked to end a session the other one must know.
+/// How much later the other replica must know of an end than the replica that ended the session.
 const LEASE: Duration = curfew::store::cached::LEASE;
 
-/// Limits that sessions are started under.
+/// The limits of a session.
 #[derive(Clone, Copy)]
 pub struct Policy {
     pub name: &'static str,
     pub idle: Duration,
     pub absolute: Duration,
-    /// By how much a session may end too early: what was used last may not be written yet.
+    /// How much too early a session may end, because its last activity may not be written yet.
     pub early: Duration,
 }
 
@@ -31,8 +31,8 @@ pub const DEFAULT: Policy = Policy {
     early: Duration::from_secs(5),
 };
 
-/// Short enough to see whether activity that one replica has noted counts at the other, and long
-/// enough that it does not matter when exactly it was written.
+/// Short enough to show whether activity on one replica counts on the other. Long enough that the exact time of the
+/// write does not matter.
 pub const MEDIUM: Policy = Policy {
     name: "medium",
     idle: Duration::from_secs(6),
@@ -53,37 +53,37 @@ pub enum Mistake {
     Admission,
 }
 
-/// What a wrong answer is worth.
+/// How serious a wrong answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
     /// It breaks a promise.
     Certain,
-    /// What it disregards was answered, but said not to be on enough replicas: a fail-over may
-    /// lose it.
+    /// It contradicts an answer which said that too few replicas had confirmed the change. A fail-over may lose that
+    /// change.
     Unconfirmed,
 }
 
-/// What is known of one session. Its questions are asked one after the other.
+/// The known facts about one session. Its requests are sent one after the other.
 pub struct Model {
     policy: Policy,
-    /// What the answer to the sign-in is worth.
+    /// How serious the loss of the sign-in would be.
     start: Weight,
-    /// When the sign-in was sent: it did not begin before.
+    /// When the sign-in was sent. The session started no earlier.
     began: Instant,
-    /// When the last question that was allowed was sent: it was not used before, but then.
+    /// When the last allowed request was sent. The last activity is no earlier.
     used: Instant,
-    /// When the last answer arrived, whatever it was: it was not used after.
+    /// When the last answer of any kind arrived. The last activity is no later.
     quiet_since: Instant,
-    /// A revocation was sent: it may be over.
+    /// A revocation was sent, so the session may have ended.
     may_be_over: bool,
-    /// It is over, and what that is worth.
+    /// Set if the session has ended: how serious its return would be.
     over: Option<Weight>,
-    /// Since when each replica must know that.
+    /// Since when each replica must know that the session has ended.
     known_since: [Option<Instant>; 2],
 }
 
 impl Model {
-    /// A session of which `sign_in` is the answered beginning.
+    /// A session that the exchange `sign_in` started.
     pub fn new(policy: Policy, sign_in: &Exchange) -> Self {
         Self {
             policy,
@@ -97,19 +97,19 @@ impl Model {
         }
     }
 
-    /// Whether a question that is sent now would come too late.
+    /// Whether a request that is sent now is after the session's end.
     pub fn is_over(&self) -> bool {
         self.over.is_some() || self.too_late(Instant::now())
     }
 
     fn too_late(&self, sent: Instant) -> bool {
-        // The absolute limit counts from the sign-in, which was answered before any question.
+        // The absolute limit counts from the sign-in, which was answered before the first request.
         sent - self.quiet_since >= self.policy.idle + SLACK
     }
 
-    /// Judges the answer to a check.
+    /// Checks the answer to a check.
     pub fn checked(&mut self, check: &Exchange) -> Option<(Mistake, Weight)> {
-        // Whatever was done with a session that was over, it stays over.
+        // A session that has ended stays ended, whatever requests follow.
         if self.too_late(check.sent) {
             self.over = Some(Weight::Certain);
             self.known_since = [Some(check.sent); 2];
@@ -126,12 +126,12 @@ impl Model {
                 .filter(|_| known)
                 .map(|weight| (Mistake::Admission, weight));
         }
-        // 401 is what denies; anything else is right never.
+        // Only 401 is a denial. Every other answer is wrong.
         let right = check.status == Some(401) && !self.must_live(check);
         (!right).then_some((Mistake::Denial, self.start))
     }
 
-    /// Judges the answer to a revocation.
+    /// Checks the answer to a revocation.
     pub fn revoked(&mut self, revocation: &Exchange) -> Option<(Mistake, Weight)> {
         let lost = revocation.status == Some(404) && self.must_live(revocation);
         self.may_be_over = true;
@@ -143,7 +143,7 @@ impl Model {
         lost.then_some((Mistake::Denial, self.start))
     }
 
-    /// Whether it is within its limits, however long the answer took.
+    /// Whether the session is within its limits, however long the answer took.
     fn must_live(&self, exchange: &Exchange) -> bool {
         let idle = exchange.arrived - self.used;
         let age = exchange.arrived - self.began;
@@ -154,7 +154,7 @@ impl Model {
     }
 }
 
-/// What an acknowledged change is worth: less where it says that replicas are missing.
+/// How serious the loss of an acknowledged change is: less if the answer says that replicas are missing.
 fn weight(exchange: &Exchange) -> Weight {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();

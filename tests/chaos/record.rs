@@ -1,4 +1,4 @@
-//! What happened in a run of a scenario: shared by all that ask.
+//! The events of one run of a scenario. All client tasks share it.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,23 +18,23 @@ pub struct Facts {
     pub unavailable: u64,
     pub wrong: Vec<Wrong>,
     recovery: Recovery,
-    /// The last thing that was done to the servers, and when.
+    /// The last event on the servers, and its time.
     mark: Option<(Instant, &'static str)>,
 }
 
-/// An answer that was wrong, and how often the same replica has given it for this session.
+/// A wrong answer, and how often the same replica gave it for this session.
 pub struct Wrong {
     pub mistake: Mistake,
     pub weight: Weight,
     pub kind: &'static str,
     pub session: String,
     pub replica: usize,
-    /// After which event, and how many seconds after it: sent and answered.
+    /// The last event before it, and the seconds since then until the request was sent and answered.
     pub after: &'static str,
     pub seconds: (f64, f64),
     pub answer: String,
     pub times: u64,
-    /// What the replicas have logged of the session.
+    /// The log lines of the replicas about the session.
     pub log: Vec<String>,
 }
 
@@ -53,18 +53,18 @@ impl Record {
         self.facts().recovery.checked(session, check);
     }
 
-    /// Something was done to the servers, of which details will speak.
+    /// Records an event on the servers, for the details of later wrong answers.
     pub fn note(&self, what: &'static str) {
         self.facts().mark = Some((Instant::now(), what));
     }
 
-    /// A fault has begun, and lasts.
+    /// Records the start of a fault.
     pub fn fault(&self, what: &'static str) {
         self.note(what);
         self.facts().recovery.close();
     }
 
-    /// From now on the replicas have to recover.
+    /// Records that the replicas have to recover from now on.
     pub fn recovers(&self, what: &'static str) {
         self.note(what);
         self.facts().recovery.start();
@@ -74,7 +74,7 @@ impl Record {
         !self.facts().recovery.is_awaited()
     }
 
-    /// The run is over.
+    /// Records the end of the run.
     pub fn close(&self) {
         self.facts().recovery.close();
     }
@@ -120,7 +120,7 @@ impl Record {
 }
 
 impl Facts {
-    /// How many wrong answers of a sort there were.
+    /// The number of wrong answers of a kind.
     pub fn count(&self, mistake: Mistake, weight: Weight) -> u64 {
         let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.weight == weight;
         self.wrong

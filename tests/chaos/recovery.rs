@@ -1,8 +1,7 @@
-//! How long it takes until a replica serves again after a fault.
+//! How long a replica needs to serve again after a fault.
 //!
-//! A replica serves again when it has served each of the steady sessions again: in a cluster some
-//! of them are on servers that nothing happened to. A session that it serves at the first attempt
-//! was never out of service there.
+//! A replica has recovered when it has served each of the steady sessions again: in a cluster, some of them are on
+//! servers without a fault. A session that the replica serves at the first attempt was never out of service there.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,19 +13,19 @@ use crate::client::Exchange;
 #[derive(Default)]
 pub struct Recovery {
     since: Option<Instant>,
-    /// Whether a session is in service at a replica again.
+    /// Whether a replica serves a session again.
     served: HashMap<(usize, String), bool>,
     longest: Duration,
 }
 
 impl Recovery {
-    /// Measures from now on.
+    /// Starts the measurement.
     pub fn start(&mut self) {
         self.close();
         self.since = Some(Instant::now());
     }
 
-    /// Measures no more. What is still out of service was so until now.
+    /// Ends the measurement. A session that is still out of service counts until now.
     pub fn close(&mut self) {
         if let Some(since) = self.since.take()
             && self.is_awaited()
@@ -36,12 +35,12 @@ impl Recovery {
         self.served.clear();
     }
 
-    /// Whether something is out of service.
+    /// Whether a session is out of service.
     pub fn is_awaited(&self) -> bool {
         self.served.values().any(|served| !served)
     }
 
-    /// A check of a steady session was answered, or was not.
+    /// Takes the answer, or the missing answer, to a check of a steady session.
     pub fn checked(&mut self, session: &str, check: &Exchange) {
         let Some(since) = self.since.filter(|since| check.sent >= *since) else {
             return;

@@ -1,4 +1,4 @@
-//! What came out, as text.
+//! The results, as text.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use crate::model::{Mistake, Weight};
 use crate::record::{Facts, Wrong};
 use crate::runner::Result;
 
-/// How many wrong answers of a run are described.
+/// The number of wrong answers that are described for each run.
 const DESCRIBED: usize = 20;
 
 /// A table in Markdown.
@@ -35,7 +35,7 @@ pub fn table(results: &[Result]) -> String {
     text
 }
 
-/// What went wrong, answer by answer.
+/// The details of each wrong answer.
 pub fn details(results: &[Result]) -> String {
     let mut text = String::new();
     for result in results {

@@ -10,10 +10,10 @@ use crate::model::{Mistake, Weight};
 use crate::record::Record;
 use crate::scenarios::{SCENARIOS, Scenario};
 
-/// The longest that a replica may need until it serves again, in seconds.
+/// The longest acceptable recovery of a replica, in seconds.
 const LONGEST_RECOVERY: f64 = 15.0;
 
-/// How often and how long.
+/// The number of runs, and the factor for their length.
 #[derive(Clone, Copy)]
 pub struct Pace {
     runs: usize,
@@ -55,20 +55,20 @@ impl Result {
             && self.recovery() <= LONGEST_RECOVERY
     }
 
-    /// How many answers broke a promise.
+    /// The number of answers that broke a promise.
     pub fn count(&self, mistake: Mistake) -> u64 {
         let runs = self.runs.iter();
         runs.map(|run| run.record.facts().count(mistake, Weight::Certain))
             .sum()
     }
 
-    /// The longest of all, in seconds.
+    /// The longest recovery of all runs, in seconds.
     pub fn recovery(&self) -> f64 {
         self.runs.iter().map(Run::recovery).fold(0.0, f64::max)
     }
 }
 
-/// Runs the scenarios that have one of `words` in their name; all without any.
+/// Runs the scenarios whose name contains one of `words`; all if there are none.
 pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
     let wanted = |scenario: &&Scenario| {
         words.is_empty() || words.iter().any(|word| scenario.name.contains(word))
@@ -85,8 +85,7 @@ pub fn run(words: &[String], pace: Pace) -> Vec<Result> {
 fn run_once(scenario: &Scenario, pace: Pace) -> Run {
     let began = Stopwatch::start();
     let record = Arc::new(Record::default());
-    // The scenario itself runs on this thread, where it may wait for processes, and the load on
-    // others.
+    // The scenario runs on this thread, where it may block on processes. The load runs on other threads.
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,4 +1,4 @@
-//! What is done to the servers while the load runs.
+//! The faults that the servers get while the load runs.
 
 mod cluster;
 mod network;

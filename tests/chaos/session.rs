@@ -1,4 +1,4 @@
-//! A session, and what each kind of it is used for.
+//! A session, and the kinds of use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,10 @@ use crate::client::{Exchange, below, either};
 use crate::load::Load;
 use crate::model::Model;
 
-/// The longest pause between two looks at a session that is checked for the rest of the run, in
-/// milliseconds.
+/// The longest pause between two checks of a session for the rest of the run, in milliseconds.
 const LONGEST_PAUSE: u32 = 2000;
 
-/// A session that a task of its own uses.
+/// A session with its own task.
 pub struct Session {
     pub kind: &'static str,
     pub id: String,
@@ -39,7 +38,7 @@ impl Session {
         revocation
     }
 
-    /// Used several times a second, on either replica.
+    /// Sends several checks a second, to a random replica.
     pub async fn steadily(mut self) {
         while self.pause(100, 150).await {
             let check = self.check(either()).await;
@@ -48,7 +47,7 @@ impl Session {
         self.check_on_both().await;
     }
 
-    /// The same, on the replica that `choose` names.
+    /// Like [`steadily`](Self::steadily), to the replica that `choose` returns.
     pub async fn steadily_on(mut self, choose: impl Fn() -> usize + Send) {
         while self.pause(100, 150).await {
             self.check(choose()).await;
@@ -56,7 +55,7 @@ impl Session {
         self.check_on_both().await;
     }
 
-    /// Used for a moment, then left alone for longer than it may be.
+    /// Uses the session for a moment, then stays idle for longer than its limit.
     pub async fn left_alone(mut self) {
         for _ in 0..3 {
             self.check(either()).await;
@@ -70,7 +69,7 @@ impl Session {
         self.check_until_the_end().await;
     }
 
-    /// Used for a moment, then revoked; again, where it is not certain that it was.
+    /// Uses the session for a moment, then revokes it. Repeats the revocation if its result is unknown.
     pub async fn revoked(mut self) {
         self.check(either()).await;
         self.check(either()).await;
@@ -83,13 +82,13 @@ impl Session {
         self.check_until_the_end().await;
     }
 
-    /// As most people's sessions are.
+    /// Uses the session like most people.
     pub async fn used_now_and_then(mut self) {
         self.check(either()).await;
         self.check_until_the_end().await;
     }
 
-    /// Checked less and less often, and once more on each replica when the run ends.
+    /// Checks the session at growing intervals, and once more on each replica at the end of the run.
     async fn check_until_the_end(&mut self) {
         let mut pause = 300;
         loop {
@@ -103,13 +102,13 @@ impl Session {
     }
 
     async fn check_on_both(&mut self) {
-        // Not all of them at once.
+        // Spread the last checks over half a second.
         tokio::time::sleep(Duration::from_millis(below(500).into())).await;
         self.check(0).await;
         self.check(1).await;
     }
 
-    /// Waits so many milliseconds, and some more by chance; says whether the run goes on.
+    /// Waits `least` milliseconds and a random part of `more`. Returns whether the run continues.
     async fn pause(&self, least: u32, more: u32) -> bool {
         let time = Duration::from_millis((least + below(more)).into());
         self.load.pause(time).await

@@ -1,4 +1,4 @@
-//! Two Curfews on one store, under load.
+//! Two replicas of Curfew on one store, under load.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::runner::Pace;
 use crate::support::curfew::{Curfew, Setup};
 use crate::support::{free_port, local};
 
-/// How long a replica may take to serve again before it is not waited for any longer.
+/// The time limit of the recovery, in seconds.
 const PATIENCE: f64 = 20.0;
 
 pub struct Stage {
     setups: [Setup; 2],
-    /// Nothing where one was killed.
+    /// None for a killed replica.
     replicas: [Option<Curfew>; 2],
     pub load: Arc<Load>,
     pub record: Arc<Record>,
@@ -24,12 +24,12 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts both on the store at `url`, and then the load.
+    /// Starts both replicas on the store at `url`, then the load.
     pub async fn start(url: &str, record: &Arc<Record>, pace: Pace) -> Self {
         Self::with(url, record, pace, 0).await
     }
 
-    /// The same, where as many replicas of the store have to confirm each change.
+    /// Like [`start`](Self::start), with this number of store replicas that must confirm each change.
     pub async fn with(url: &str, record: &Arc<Record>, pace: Pace, wait_replicas: u16) -> Self {
         let policies = [DEFAULT, MEDIUM, SHORT];
         let common = policies.iter().fold(Setup::redis(url), configured);
@@ -62,13 +62,13 @@ impl Stage {
         stage
     }
 
-    /// Lets the load run for so many seconds; more in the long form.
+    /// Lets the load run for so many seconds, or longer in the long form.
     pub async fn pause(&self, seconds: f64) {
         let time = Duration::from_secs_f64(seconds * self.pace.stretch);
         tokio::time::sleep(time).await;
     }
 
-    /// Ends a replica where it stands.
+    /// Kills a replica with SIGKILL.
     pub fn kill(&mut self, replica: usize) {
         let killed = self.replicas[replica].take().unwrap();
         killed.signal("KILL");
@@ -78,8 +78,8 @@ impl Stage {
         self.replicas[replica] = Some(self.setups[replica].start());
     }
 
-    /// Waits until both serve again, and longer than a short session may be left alone; then ends
-    /// the load.
+    /// Waits until both replicas serve again, and then longer than the idle limit of a short session. Then ends the
+    /// load.
     pub async fn finish(self) {
         let waited = tokio::time::Instant::now();
         while !self.record.has_recovered() && waited.elapsed().as_secs_f64() < PATIENCE {
@@ -105,7 +105,7 @@ impl Stage {
     }
 }
 
-/// With a policy in its configuration.
+/// Adds a policy to the configuration.
 fn configured(setup: Setup, policy: &Policy) -> Setup {
     let name = policy.name.to_uppercase();
     let seconds = |time: Duration| format!("{}s", time.as_secs());

@@ -349,8 +349,8 @@ async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
 }
 
 const TOLD: &str =
-    "after the idle limit, the identity provider is told to authenticate people again";
-const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+    "after the idle limit, the identity provider is asked to authenticate the person again";
+const RETURN: &str = "after the idle limit, the identity provider's session gives no access";
 
 #[tokio::test]
 async fn the_probe_follows_the_way_back() {
@@ -366,7 +366,7 @@ async fn the_probe_follows_the_way_back() {
     );
     assert!(
         told.contains(&format!(
-            "ok    {RETURN}: refused, it ends at another page, 200"
+            "ok    {RETURN}: refused, the redirects end at another page, 200"
         )),
         "{told}"
     );
@@ -375,11 +375,11 @@ async fn the_probe_follows_the_way_back() {
     let (passed, told) = probed(&behind, false).await;
     assert!(passed, "{told}");
     assert!(
-        told.contains(&format!("?     {RETURN}: not looked at")),
+        told.contains(&format!("?     {RETURN}: not checked")),
         "{told}"
     );
     assert!(
-        told.contains("sessions end on time here; what has a ? above was not looked at\n"),
+        told.contains("sessions end on time here; steps marked ? were not checked\n"),
         "{told}"
     );
 }

@@ -26,6 +26,7 @@ fn the_threat_model_names_tests_that_there_are() {
     let mut known = BTreeSet::new();
     tests(&root.join("src"), &mut known);
     tests(&root.join("tests"), &mut known);
+    tests(&root.join("crates"), &mut known);
     let matrix = std::fs::read_to_string(root.join("docs/proxies/README.md")).unwrap();
     let page = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = page.split("## What went wrong elsewhere").nth(1).unwrap();

@@ -63,10 +63,10 @@ async fn what_we_deliver_passes() {
         "{said}"
     );
     // No sign-in page is available here.
-    let partial = "sessions end on time here; what has a ? above was not looked at\n";
+    let partial = "sessions end on time here; steps marked ? were not checked\n";
     assert!(said.ends_with(partial), "{said}");
     assert!(
-        said.contains("not looked at: the denial (401) leads to no sign-in page"),
+        said.contains("not checked: the denial (401) does not redirect to a sign-in page"),
         "{said}"
     );
     let junit = std::fs::read_to_string(junit).unwrap();
@@ -111,7 +111,7 @@ async fn with_kept_answers_it_fails() {
         .fails("FAIL  after the idle limit, the page is refused: served, 200")
         .await;
     stack
-        .fails("FAIL  a session that was ended on purpose is over within 3 s: served, 200")
+        .fails("FAIL  a revoked session is refused within 3 s: served, 200")
         .await;
 }
 
@@ -128,7 +128,7 @@ async fn where_errors_let_in_it_fails() {
     );
     let stack = Stack::with_nginx(&[open, location]).await;
     stack
-        .fails("FAIL  what can't be checked is refused (fail closed): served, 200")
+        .fails("FAIL  a request that cannot be checked is refused (fail closed): served, 200")
         .await;
 }
 
@@ -172,7 +172,7 @@ async fn where_clients_name_the_address_it_fails() {
         ..stack
     };
     stack
-        .fails("FAIL  saying that one asks for something else does not help: served, 200")
+        .fails("FAIL  forged request headers give no access: served, 200")
         .await;
 }
 

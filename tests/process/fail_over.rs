@@ -150,7 +150,7 @@ async fn records_are_migrated_by_a_command_of_its_own() {
         told.contains("follow schema 1; this program writes 3"),
         "{told}"
     );
-    assert!(told.contains("1 looked at, 1 to upgrade"), "{told}");
+    assert!(told.contains("1 checked, 1 to upgrade"), "{told}");
     assert!(
         told.contains("records under each key: not encrypted: 1"),
         "{told}"

@@ -40,11 +40,11 @@ hosts      grafana.example.com, intranet.example.com, shop.example.com, *.exampl
 path       /payments/cards
 rule       rules.5 (host shop.example.com; path /payments/…)
 access     protected
-policies   staff (the session's own), payments (by the rule)
+policies   staff (home policy), payments (by the rule)
 activity   touch
-ends       10m unused (policies.staff.variants.0.idle), 4h after sign-in (policies.staff.variants.0.absolute)
-needs      10m unused (policies.staff.variants.0.idle), 4h after sign-in (policies.payments.absolute), sign-in of the last 1h (policies.payments.max_auth_age)
-verdict    allow, on a session that has just begun
+ends       10m without activity (policies.staff.variants.0.idle), 4h after sign-in (policies.staff.variants.0.absolute)
+needs      10m without activity (policies.staff.variants.0.idle), 4h after sign-in (policies.payments.absolute), sign-in within the last 1h (policies.payments.max_auth_age)
+verdict    allow, for a new session
 "
     );
     let remembered = ["--policy", "customers", "--remembered", "--method", "HEAD"];
@@ -56,16 +56,16 @@ hosts      grafana.example.com, intranet.example.com, shop.example.com, *.exampl
 path       /
 rule       none
 access     protected
-policies   customers (the session's own)
-activity   passive: it is a HEAD request
-ends       14days unused (policies.customers.remember.idle), 30days after sign-in (policies.customers.remember.absolute)
-verdict    allow, on a session that has just begun
+policies   customers (home policy)
+activity   passive: HEAD request
+ends       14days without activity (policies.customers.remember.idle), 30days after sign-in (policies.customers.remember.absolute)
+verdict    allow, for a new session
 "
     );
     for (arguments, expected) in [
         (
             &["https://shop.example.com/assets/%2e%2e/x"][..],
-            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: it has a segment . or ..\n",
+            "verdict    malformed_request: its path can be read in two ways, and a rule depends on it: segment . or ..\n",
         ),
         (
             &["https://a.example.com/admin/users"],
@@ -73,7 +73,7 @@ verdict    allow, on a session that has just begun
         ),
         (
             &["https://a.example.com/admin/users"],
-            "verdict    forbidden, on a session that has just begun\n",
+            "verdict    forbidden, for a new session\n",
         ),
         (
             &["https://a.example.com/", "--proxy-policy", "payments"],
@@ -116,7 +116,7 @@ fn explain_says_what_is_wrong_with_the_question() {
         ),
         (
             &["--url", url[1], "--policy", "none"],
-            "--policy: there is no policy of this name",
+            "--policy: no policy of this name",
         ),
         (
             &["--url", url[1], "--remembered"],

@@ -75,7 +75,7 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     for line in [
-        "2 checks from ",
+        "2 checks since ",
         &*format!("request    GET {url}"),
         "header     x-original-method: GET",
         "answer     allow",

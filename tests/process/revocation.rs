@@ -165,10 +165,7 @@ async fn the_command_counts_asks_and_revokes() {
         counted.starts_with("1 live session would end: source=token, started before "),
         "{counted}"
     );
-    assert!(
-        counted.contains("records looked at: 1 (all)\n"),
-        "{counted}"
-    );
+    assert!(counted.contains("records checked: 1 (all)\n"), "{counted}");
     let counted = said(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
     assert!(counted.contains("host=app.example.com"), "{counted}");
     assert!(

@@ -52,7 +52,7 @@ async fn sessions_are_listed_shown_and_ended() {
     let shown = said(&sessions(&["show", &alice.id]));
     assert!(shown.contains("subject              alice\n"), "{shown}");
     let ended = said(&sessions(&["revoke", &alice.id]));
-    assert_eq!(ended, "the session of alice is over: revoked\n");
+    assert_eq!(ended, "session of alice ended: revoked\n");
     assert_eq!(curfew.check(&alice).await.0, 401);
     let ended = said(&sessions(&["revoke", "--subject", "bob"]));
     assert_eq!(ended, "1 session of bob ended\n");
@@ -70,7 +70,7 @@ async fn sessions_are_listed_shown_and_ended() {
     }
     let stranger = shell.clone().set_plain("CURFEW_ADMIN_TOKEN", "guess");
     let told = complained(&run(&stranger, &["sessions", "list"]));
-    assert!(told.contains("does not take this admin token"), "{told}");
+    assert!(told.contains("does not accept this admin token"), "{told}");
     let nowhere = shell
         .clone()
         .set_plain("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
@@ -154,23 +154,23 @@ Sessions that end on time, enforced at the edge: the idle and absolute limits be
 Usage: curfew <COMMAND>
 
 Commands:
-  demo          Show what it does: an application behind Curfew, with limits of seconds, on this machine
-  serve         Run the service. Without a configuration, sessions are kept in memory
-  healthcheck   Ask the service on this machine whether it is ready, for a container's health check
-  check-config  Check the configuration and print what is in force, without its secrets
-  compliance    Report each policy against what standards ask of session limits: met or not, and why
-  explain       Say which rule and which policies a request meets, whether it is activity, and which limits apply
+  demo          Run a demo on this machine: an application behind Curfew, with limits of a few seconds
+  serve         Run the service. Without a configuration, it keeps sessions in memory
+  healthcheck   Check whether the service on this machine is ready, for a container's health check
+  check-config  Check the configuration and print its effective values, without secrets
+  compliance    Report which requirements of standards each policy meets, and why
+  explain       Explain how a request would be evaluated: rule, policies, activity and limits
   schema        Print the JSON Schema of the configuration file, for editors
-  migrate       Upgrade the records in Redis to the version that this program writes, while checks go on
-  clock         Compare the clocks of Redis, of the replicas and of this machine, and say which one is right
-  keygen        Make a key for token.keys, or an admin token
-  sessions      List, show, end and watch sessions, over the admin API
-  revoke        End all sessions that meet conditions, on every replica: emergency revocation, over the admin API
-  probe         Try whether idle sessions end, at a page behind a proxy, as a client sees it
-  lint          Look through a proxy's files for what would defeat the limits of sessions
-  render        Print a proxy's configuration, with the addresses and time limits that fit Curfew's own
+  migrate       Upgrade the records in Redis to the version of this program, while the service runs
+  clock         Compare the clocks of Redis, the replicas and this machine; choose the correct one with --accept
+  keygen        Generate a key for token.keys, or an admin token
+  sessions      List, show, end and watch sessions through the admin API
+  revoke        Emergency revocation: end all sessions that meet conditions, on every replica
+  probe         Black-box test: check that an idle session is rejected behind your proxy
+  lint          Check proxy configuration for settings that bypass session limits
+  render        Print the configuration of a proxy, with addresses and time limits that match Curfew's
   completions   Print completions for a shell
-  man           Print the manual page, or write one for each command
+  man           Print the manual page, or write one page per command
   help          Print this message or the help of the given subcommand(s)
 
 Options:
@@ -195,20 +195,20 @@ fn files_of_proxies_are_looked_through() {
         text(&output.stdout),
         format!(
             "\
-{bad}:1: error[silent-sign-in]: the identity provider is not told to authenticate people again: after a timeout, its own session lets them back in
-    prompt = \"login\", and set_authorization_header with token_header: authorization in Curfew
-{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than a session may last (12h): oauth2-proxy goes on with what Curfew has ended
-    cookie-expire at most 12h
-{bad}:4: error[nameless-session]: the whole cookie changes with each refresh, so nothing in it names a session
-    session-store-type redis, as docs/logins/oauth2-proxy.md says
-{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without asking Curfew, unlike others
-    leave it if everybody may have it; a rule with `access: public` says so in one place
+{bad}:1: error[silent-sign-in]: the identity provider is not asked to authenticate people again: after a timeout, its own session lets them back in
+    set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew
+{bad}:2: error[cookie-outlives-session]: cookie-expire is longer than the absolute limit (12h): oauth2-proxy keeps a session that Curfew has ended
+    set cookie-expire to at most 12h
+{bad}:4: error[nameless-session]: each refresh changes the whole cookie, so it cannot identify a session
+    set session-store-type to redis, see docs/logins/oauth2-proxy.md
+{bad}:5: notice[public]: skip-auth-routes [\"^/health\"] is forwarded without a check, unlike others
+    keep it if it is public; a rule with `access: public` documents this in one place
 "
         )
     );
     assert_eq!(
         text(&output.stderr),
-        "error: 3 things would defeat the limits of sessions\n"
+        "error: 3 settings bypass the limits of sessions\n"
     );
     // The limits come from the configuration.
     let patient = setup.clone().limits("15m", "168h");
@@ -218,10 +218,7 @@ fn files_of_proxies_are_looked_through() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["finding"]["line"], 1);
     let output = run(&setup, &["lint", &good]);
-    assert!(
-        said(&output)
-            .ends_with("nothing here would defeat the limits of sessions; one thing to look at\n")
-    );
+    assert!(said(&output).ends_with("no setting bypasses the limits of sessions; 1 notice\n"));
     let told = complained(&run(&setup, &["lint", "/nonesuch"]));
     assert!(told.starts_with("error: /nonesuch: No such file"), "{told}");
     let told = complained(&run(&setup, &["lint", &file("README.md")]));
@@ -249,7 +246,10 @@ fn configurations_are_written_once() {
     let file = std::fs::read_to_string(directory.path().join("haproxy.cfg")).unwrap();
     assert!(file.contains("timeout tunnel 420s") && file.contains("server application shop:80"));
     let told = complained(&run(&setup, &arguments));
-    assert!(told.contains("which is not written over"), "{told}");
+    assert!(
+        told.contains("existing files are not overwritten"),
+        "{told}"
+    );
     let printed = said(&run(&setup, &["render", "traefik"]));
     assert!(printed.starts_with("# ---- traefik.yaml\n"), "{printed}");
     let printed = said(&run(&setup, &["render", "oauth2-proxy"]));
@@ -261,7 +261,7 @@ fn configurations_are_written_once() {
         assert!(told.contains("must be like curfew:9180"), "{told}");
     }
     let told = complained(&run(&setup, &["render", "nginx", "--policy", "none"]));
-    assert!(told.contains("there is no policy of this name"), "{told}");
+    assert!(told.contains("no policy of this name"), "{told}");
 }
 
 /// The output has colours only on a terminal, or when the user asks for them.

@@ -13,9 +13,10 @@ pub struct Broken {
 }
 
 const UNGUARDED: &str = "FAIL  without a session, the page is refused: served, 200";
-const STRIPPED: &str = "FAIL  having the identity taken out on the way does not help (Connection): served, 200, as if to nobody";
+const STRIPPED: &str =
+    "FAIL  stripping the identity with Connection has no effect: served, 200, without the identity";
 const KEPT: &str = "FAIL  after the idle limit, the page is refused: served, 200";
-const BELIEVED: &str = "FAIL  saying that one asks for something else does not help: served, 200";
+const BELIEVED: &str = "FAIL  forged request headers give no access: served, 200";
 const PREFIX: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \
                       and the path begins with two slashes: a path prefix of the proxy must not end in /)";
 const OPEN: &str = "FAIL  while Curfew is down, the page is refused: served, 200";

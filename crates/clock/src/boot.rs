@@ -4,12 +4,12 @@ use sha2::{Digest, Sha256};
 use super::{BootId, Clock};
 use crate::session::Timestamp;
 
-/// Milliseconds since the machine was booted, suspends included (`CLOCK_BOOTTIME` of Linux). Setting the
-/// machine's clock does not move it. [`std::time::Instant`] stands still while the machine is suspended.
+/// Milliseconds since the machine booted, including suspend (`CLOCK_BOOTTIME` on Linux). Changes to the system time
+/// do not move it. [`std::time::Instant`] does not advance during suspend.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 
-/// On macOS the monotonic clock counts suspends.
+/// On macOS the monotonic clock includes suspend.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const CLOCK: ClockId = ClockId::Monotonic;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -24,8 +24,8 @@ impl Clock for BootClock {
 }
 
 impl BootClock {
-    /// What tells this boot of this machine from all others; `None` where the system does not say. A time
-    /// namespace (`time_namespaces(7)`) has a boot-time clock of its own, so it counts as another machine.
+    /// The ID of this boot of this machine; `None` if the system does not provide one. A time namespace
+    /// (`time_namespaces(7)`) has its own boot-time clock, so it counts as another machine.
     #[must_use]
     pub fn id() -> Option<BootId> {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_and_the_boot_has_one_name() {
+    fn boot_time_advances_and_the_boot_id_is_stable() {
         let before = BootClock.now();
         assert!(before > Timestamp::default());
         assert!(BootClock.now() >= before);

@@ -1,6 +1,6 @@
 //! The only crate that reads a clock.
 //!
-//! Everything else takes `now` as an argument or holds a [`Clock`]; `clippy.toml` forbids the rest.
+//! Everything else takes `now` as an argument or holds a [`Clock`]; `clippy.toml` forbids other clock reads.
 
 mod boot;
 mod samples;
@@ -22,9 +22,9 @@ pub use boot::BootClock;
 pub use store_clock::StoreClock;
 pub use timeline::{Accepted, Action, BootId, Disagreement, TimelineRecord};
 
-/// Tells the time that decisions are made by.
+/// A source of the current time for decisions.
 pub trait Clock: Send + Sync + 'static {
-    /// The current time.
+    /// The current time, in milliseconds since the epoch of the implementation.
     fn now(&self) -> Timestamp;
 }
 
@@ -39,8 +39,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// The time at which it was made, and the boot-time clock from there on: setting the machine's clock
-/// does not move it, and it counts while the machine is suspended.
+/// A clock that starts with the system time and then follows the boot-time clock. Changes to the system time do not
+/// move it, and it includes time in suspend.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyClock {
     made_at: Timestamp,
@@ -48,7 +48,7 @@ pub struct SteadyClock {
 }
 
 impl SteadyClock {
-    /// A clock that shows the machine's time now.
+    /// A clock that starts with the current system time.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Clock for SteadyClock {
     }
 }
 
-/// A clock that moves only when told to, for tests. Clones show the same time.
+/// A clock for tests that moves only on request. Clones share one time.
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
@@ -98,13 +98,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// Measures how long something takes, by the monotonic clock. For metrics only, never for
-/// decisions.
+/// Measures durations with the monotonic clock. Only for metrics, never for decisions.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Starts measuring.
+    /// Starts the measurement.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     #[must_use]
     pub fn start() -> Self {

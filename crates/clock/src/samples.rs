@@ -1,86 +1,86 @@
 use std::collections::VecDeque;
 
-/// How many samples an estimate looks back at.
+/// The number of samples for an estimate.
 const WINDOW: usize = 8;
-/// After a pause in the samples, drift makes the ones before it useless.
+/// The maximum age of a sample, in milliseconds: clock drift makes older ones inaccurate.
 const MAX_AGE_MILLIS: i64 = 10_000;
-/// A difference between two samples that neither delay nor drift explains, in milliseconds.
+/// A difference between two samples that neither network delay nor drift explains, in milliseconds.
 const JUMP_MILLIS: i64 = 100;
-/// A clock that NTP corrects runs at most 0.05 % fast or slow; two of them differ by twice that.
+/// NTP keeps a clock within 0.05 % of the true rate, so two clocks differ by at most twice that.
 const DRIFT_DIVISOR: i64 = 1_000;
 
-/// What one question for the store's time told, in milliseconds.
+/// One measurement of the store's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
-    /// The boot time at which the answer came.
+    /// The boot time at which the response arrived.
     pub(super) at: i64,
-    /// How far the store is ahead of boot time, give or take half of `way`.
+    /// The offset of the store's clock from boot time, accurate to half of `round_trip`.
     pub(super) ahead: i64,
-    /// How long the answer took.
-    pub(super) way: i64,
+    /// The round-trip time of the request.
+    pub(super) round_trip: i64,
 }
 
-/// When a new reading of the store's clock is believed.
+/// The condition for accepting a new offset of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Settling {
-    /// How many samples have to agree.
+pub(super) struct AcceptanceRule {
+    /// The number of samples that must agree.
     pub(super) samples: usize,
-    /// Over how long, in milliseconds.
+    /// The minimum time between the first and the last of them, in milliseconds.
     pub(super) over: i64,
 }
 
-/// The latest samples of the store's clock: those that agree with the reading that is believed,
-/// and those that speak for another one.
+/// The latest samples of the store's clock: those that agree with the accepted offset, and those that agree on
+/// another one.
 #[derive(Debug, Default)]
 pub(super) struct Samples {
-    believed: VecDeque<Sample>,
-    others: VecDeque<Sample>,
+    accepted: VecDeque<Sample>,
+    candidates: VecDeque<Sample>,
 }
 
 impl Samples {
-    /// Takes a sample in.
-    pub(super) fn add(&mut self, sample: Sample, settling: Settling) {
-        if self.believed.is_empty() || agrees(&self.believed, sample) {
-            self.others.clear();
-            push(&mut self.believed, sample);
+    /// Adds a sample, and accepts another offset if enough samples agree on it.
+    pub(super) fn add(&mut self, sample: Sample, settling: AcceptanceRule) {
+        if self.accepted.is_empty() || agrees(&self.accepted, sample) {
+            self.candidates.clear();
+            push(&mut self.accepted, sample);
             return;
         }
-        if !agrees(&self.others, sample) {
-            self.others.clear();
+        if !agrees(&self.candidates, sample) {
+            self.candidates.clear();
         }
-        push(&mut self.others, sample);
-        if is_settled(&self.others, settling) {
-            self.believed = std::mem::take(&mut self.others);
+        push(&mut self.candidates, sample);
+        if is_settled(&self.candidates, settling) {
+            self.accepted = std::mem::take(&mut self.candidates);
         }
     }
 
-    /// How far the store is ahead of boot time, in milliseconds, and the uncertainty of that: by
-    /// the sample with the shortest way of those that are believed.
+    /// The accepted offset of the store's clock from boot time, and its uncertainty, in milliseconds. The sample with
+    /// the shortest round trip determines it.
     pub(super) fn ahead(&self) -> Option<(i64, i64)> {
-        best(&self.believed).map(|best| (best.ahead, best.way / 2))
+        best(&self.accepted).map(|best| (best.ahead, best.round_trip / 2))
     }
 
-    /// How far the store is ahead of boot time by the latest samples, believed or not.
+    /// The latest measured offset of the store's clock from boot time, accepted or not, in milliseconds.
     pub(super) fn latest(&self) -> Option<i64> {
-        best(&self.others)
-            .or_else(|| best(&self.believed))
+        best(&self.candidates)
+            .or_else(|| best(&self.accepted))
             .map(|best| best.ahead)
     }
 
-    /// Whether the latest sample agrees with the reading that is believed.
+    /// Whether the latest sample agrees with the accepted offset.
     pub(super) fn is_undisputed(&self) -> bool {
-        self.others.is_empty()
+        self.candidates.is_empty()
     }
 
-    /// Whether enough samples over enough time agree.
-    pub(super) fn is_settled(&self, settling: Settling) -> bool {
-        self.is_undisputed() && is_settled(&self.believed, settling)
+    /// Whether enough samples over enough time agree with the accepted offset.
+    pub(super) fn is_settled(&self, settling: AcceptanceRule) -> bool {
+        self.is_undisputed() && is_settled(&self.accepted, settling)
     }
 }
 
 fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
     samples.retain(|earlier| earlier.at >= sample.at - MAX_AGE_MILLIS);
-    // The first one stays: it says for how long they agree.
+    // The first sample stays, because its time shows how long the samples have agreed.
     if samples.len() >= WINDOW {
         samples.remove(1);
     }
@@ -88,10 +88,10 @@ fn push(samples: &mut VecDeque<Sample>, sample: Sample) {
 }
 
 fn best(samples: &VecDeque<Sample>) -> Option<Sample> {
-    // The oldest of a long run tells of a time that drift has changed.
+    // Skip the first sample of a full window: drift has made it inaccurate.
     let skipped = usize::from(samples.len() >= WINDOW);
     let recent = samples.iter().skip(skipped);
-    recent.copied().min_by_key(|sample| sample.way)
+    recent.copied().min_by_key(|sample| sample.round_trip)
 }
 
 fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
@@ -99,11 +99,11 @@ fn agrees(samples: &VecDeque<Sample>, sample: Sample) -> bool {
         return false;
     };
     let drift = (sample.at - last.at).max(0) / DRIFT_DIVISOR;
-    let tolerance = JUMP_MILLIS + (best.way + sample.way) / 2 + drift;
+    let tolerance = JUMP_MILLIS + (best.round_trip + sample.round_trip) / 2 + drift;
     (sample.ahead - best.ahead).abs() <= tolerance
 }
 
-fn is_settled(samples: &VecDeque<Sample>, settling: Settling) -> bool {
+fn is_settled(samples: &VecDeque<Sample>, settling: AcceptanceRule) -> bool {
     let span = match (samples.front(), samples.back()) {
         (Some(first), Some(last)) => last.at - first.at,
         _ => return false,
@@ -115,13 +115,17 @@ fn is_settled(samples: &VecDeque<Sample>, settling: Settling) -> bool {
 mod tests {
     use super::*;
 
-    const SETTLING: Settling = Settling {
+    const SETTLING: AcceptanceRule = AcceptanceRule {
         samples: 3,
         over: 2_000,
     };
 
     fn sample(at: i64, ahead: i64) -> Sample {
-        Sample { at, ahead, way: 2 }
+        Sample {
+            at,
+            ahead,
+            round_trip: 2,
+        }
     }
 
     fn after(samples: &[(i64, i64)]) -> Samples {
@@ -133,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn one_answer_changes_nothing() {
+    fn one_outlier_has_no_effect() {
         let all = after(&[(0, 7), (500, 7), (1_000, 86_400_000), (1_500, 7)]);
         assert_eq!(all.ahead(), Some((7, 1)));
         assert!(all.is_undisputed());
     }
 
     #[test]
-    fn several_answers_over_two_seconds_do() {
+    fn several_samples_over_two_seconds_are_accepted() {
         let hour = 3_600_000;
         let mut all = after(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
         assert_eq!(all.ahead(), Some((7, 1)), "less than two seconds");
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_disagree_with_each_other_do_not() {
+    fn samples_that_disagree_with_each_other_are_not_accepted() {
         let mut all = after(&[(0, 7)]);
         for at in 1..40 {
             all.add(sample(at * 500, at * 60_000), SETTLING);
@@ -161,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn the_quickest_answer_counts() {
+    fn the_sample_with_the_shortest_round_trip_counts() {
         let mut all = after(&[(0, 7)]);
         let slow = Sample {
             at: 500,
             ahead: 200,
-            way: 400,
+            round_trip: 400,
         };
         all.add(slow, SETTLING);
         assert_eq!(all.ahead(), Some((7, 1)));

@@ -1,24 +1,23 @@
 use crate::session::Timestamp;
 
-/// How fast decision time may run against the boot-time clock: 1 µs in 1 ms, which is 0.1 %.
+/// The maximum rate at which decision time deviates from the boot-time clock: 1 µs per ms, which is 0.1 %.
 pub(super) const MAX_SLEW_MICROS_PER_MS: i64 = 1;
 
-/// Decision time as a function of the boot-time clock: an offset that moves to its target at a
-/// limited rate.
+/// Decision time as a function of the boot-time clock: an offset that approaches a target at a limited rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slew {
-    /// The boot time, in milliseconds, from which the offset moves.
+    /// The boot time at which the offset starts to move, in milliseconds.
     since: i64,
-    /// Decision time less boot time at `since`, in microseconds.
+    /// Decision time minus boot time at `since`, in microseconds.
     offset: i64,
-    /// Where the offset moves to, in microseconds.
+    /// The final offset, in microseconds.
     target: i64,
-    /// The most that it moves in a millisecond, in microseconds.
+    /// The maximum change of the offset, in microseconds per millisecond.
     rate: i64,
 }
 
 impl Slew {
-    /// A clock that is ahead of the boot-time clock by `offset` microseconds.
+    /// A clock with a fixed offset from the boot-time clock, in microseconds.
     pub(super) const fn at(boot: i64, offset: i64, rate: i64) -> Self {
         Self {
             since: boot,
@@ -28,7 +27,7 @@ impl Slew {
         }
     }
 
-    /// Decision time less boot time, in microseconds, at a boot time in milliseconds.
+    /// Decision time minus boot time in microseconds, at a boot time in milliseconds.
     pub(super) fn offset(&self, boot: i64) -> i64 {
         let most = boot
             .saturating_sub(self.since)
@@ -38,12 +37,12 @@ impl Slew {
         self.offset.saturating_add(rest.clamp(-most, most))
     }
 
-    /// Decision time in milliseconds.
+    /// Decision time at a boot time, both in milliseconds.
     pub(super) fn now(&self, boot: i64) -> i64 {
         boot.saturating_add(self.offset(boot).div_euclid(1000))
     }
 
-    /// The same clock, on its way to another offset.
+    /// The same clock with a new target for its offset.
     pub(super) fn aimed_at(&self, boot: i64, target: i64) -> Self {
         Self {
             since: boot,
@@ -54,12 +53,12 @@ impl Slew {
     }
 }
 
-/// A time in milliseconds with a sign, for differences.
+/// A timestamp as signed milliseconds, for differences.
 pub(super) fn millis(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The time that so many milliseconds stand for; the epoch for a negative number.
+/// A timestamp from milliseconds; a negative number gives the epoch.
 pub(super) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_moves_by_a_thousandth_and_stops_at_the_target() {
+    fn the_offset_slews_by_a_thousandth_and_stops_at_the_target() {
         let clock = Slew::at(1_000, 5_000, 1).aimed_at(1_000, 9_000);
         assert_eq!(clock.offset(1_000), 5_000);
         assert_eq!(clock.offset(2_000), 6_000, "1 ms in a second");
@@ -84,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn its_rate_is_bounded_however_often_it_is_aimed(
+        fn the_slew_rate_is_bounded_for_every_target_change(
             aims in proptest::collection::vec((0_i64..3_000, -10_000_000_i64..10_000_000), 1..40),
         ) {
             let (start, mut boot) = (Slew::at(0, 0, 1), 0);

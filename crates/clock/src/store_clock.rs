@@ -12,44 +12,45 @@ use super::{
 };
 use crate::session::Timestamp;
 
-/// The time that all replicas on one store decide by.
+/// Decision time: the time that all replicas of one store share.
 ///
-/// It follows the boot-time clock of this machine within 0.1 %, and goes slowly to the store's time.
-/// When the clock of the store jumps, it goes on as before, and the replicas keep the difference in a
-/// [`TimelineRecord`] in the store. It steps only when an operator says so, or when the other replicas say
-/// for two seconds that this machine stood still.
+/// It follows the boot-time clock of this machine within 0.1 %, and slowly approaches the store's time. If the
+/// store's clock jumps, decision time continues unchanged, and the replicas record the difference in a
+/// [`TimelineRecord`] in the store. Decision time steps only in two cases: an operator requests it, or the other
+/// replicas show for two seconds that this machine was paused.
 pub struct StoreClock {
-    /// Counts on steadily, whatever happens to the machine's clock.
+    /// The boot-time clock, which is independent of the system time.
     boot: Arc<dyn Clock>,
     wall: Arc<dyn Clock>,
-    shown: ArcSwap<Shown>,
+    published: ArcSwap<PublishedTime>,
     timeline: Mutex<Timeline>,
 }
 
-/// How decision time is computed until something changes.
-struct Shown {
-    /// `None` until the timeline is joined.
+/// The current mapping from boot time to decision time.
+struct PublishedTime {
+    /// `None` before the replica has joined the timeline.
     slew: Option<Slew>,
-    /// The latest time that was shown, in milliseconds: it does not go back.
+    /// The latest returned time in milliseconds, so that time never goes back.
     latest: AtomicU64,
 }
 
 impl StoreClock {
-    /// A clock on this machine.
+    /// A clock with the system clocks of this machine.
     #[must_use]
     pub fn new() -> Self {
         Self::of(Arc::new(BootClock), Arc::new(SystemClock), BootClock::id())
     }
 
-    /// A clock on a machine with these clocks. It shows the wall clock's time until the timeline is joined.
+    /// A clock with the given boot-time and wall clocks. It returns the wall clock's time until it has joined the
+    /// timeline.
     #[must_use]
     pub fn of(boot: Arc<dyn Clock>, wall: Arc<dyn Clock>, boot_id: Option<BootId>) -> Self {
-        // Without random numbers every replica has the number 0, and is not told from others.
+        // Without random numbers, every replica has the number 0 and looks the same as the others.
         let writer = getrandom::u64().unwrap_or_default();
         Self {
             boot,
             wall,
-            shown: ArcSwap::from_pointee(Shown {
+            published: ArcSwap::from_pointee(PublishedTime {
                 slew: None,
                 latest: AtomicU64::new(0),
             }),
@@ -57,19 +58,19 @@ impl StoreClock {
         }
     }
 
-    /// The boot-time clock, for [`StoreClock::sample`].
+    /// The current boot time, for [`StoreClock::sample`].
     #[must_use]
     pub fn boot(&self) -> Timestamp {
         self.boot.now()
     }
 
-    /// Whether the time of the other replicas is known.
+    /// Whether this replica has joined the timeline of the other replicas.
     #[must_use]
     pub fn has_joined(&self) -> bool {
-        self.shown.load().slew.is_some()
+        self.published.load().slew.is_some()
     }
 
-    /// How far the store's clock is ahead of this machine's wall clock, in milliseconds; negative where it is behind.
+    /// The offset of the store's clock from this machine's wall clock, in milliseconds.
     #[must_use]
     pub fn offset(&self) -> i64 {
         let boot = millis(self.boot.now());
@@ -77,7 +78,7 @@ impl StoreClock {
         ahead.map_or(0, |ahead| boot + ahead - millis(self.wall.now()))
     }
 
-    /// How far the store's clock is ahead of decision time, in milliseconds.
+    /// The offset of the store's clock from decision time, in milliseconds.
     #[must_use]
     pub fn store_ahead(&self) -> i64 {
         let boot = millis(self.boot.now());
@@ -88,8 +89,7 @@ impl StoreClock {
         }
     }
 
-    /// The store's own time for a decision time: when the store has to forget something that is kept
-    /// until `at`.
+    /// Converts decision time to the store's own time, for expiry times in the store.
     #[must_use]
     pub fn at_store(&self, at: Timestamp) -> Timestamp {
         timestamp(millis(at).saturating_add(self.store_ahead()))
@@ -101,49 +101,49 @@ impl StoreClock {
         self.at_store(self.now())
     }
 
-    /// What disagrees now.
+    /// The current differences between the clocks.
     #[must_use]
     pub fn disagreement(&self) -> Disagreement {
         let boot = millis(self.boot.now());
         self.timeline.lock().disagreement(boot)
     }
 
-    /// Takes note that the store was asked at `sent`, answered `store`, and that the answer came
-    /// at `received`; `sent` and `received` by [`StoreClock::boot`].
+    /// Adds a measurement of the store's clock: the request was sent at `sent`, the response `store` arrived at
+    /// `received`. Both are times of [`StoreClock::boot`].
     pub fn sample(&self, sent: Timestamp, store: Timestamp, received: Timestamp) {
         let (sent, received) = (millis(sent), millis(received));
-        let way = received.saturating_sub(sent).max(0);
+        let round_trip = received.saturating_sub(sent).max(0);
         let sample = Sample {
             at: received,
-            ahead: millis(store) - sent - way / 2,
-            way,
+            ahead: millis(store) - sent - round_trip / 2,
+            round_trip,
         };
         let mut timeline = self.timeline.lock();
         timeline.sample(sample);
-        self.show(&timeline);
+        self.publish(&timeline);
     }
 
-    /// Takes in the record of the timeline as it is in the store; says what to do with it.
+    /// Processes the timeline record that was read from the store, and returns what to do with it.
     #[must_use]
     pub fn read(&self, record: Option<TimelineRecord>) -> Action {
         let boot = millis(self.boot.now());
         let wall = millis(self.wall.now()) - boot;
         let mut timeline = self.timeline.lock();
         let action = timeline.read(boot, record, wall);
-        self.show(&timeline);
+        self.publish(&timeline);
         action
     }
 
-    /// The record that applies an operator's word; `None` while samples of the store's clock disagree.
+    /// The record that applies an operator's choice; `None` while samples of the store's clock disagree.
     #[must_use]
     pub fn accept(&self, accepted: Accepted) -> Option<TimelineRecord> {
         let boot = millis(self.boot.now());
         self.timeline.lock().accept(boot, accepted)
     }
 
-    /// Shows the time that the timeline tells from now on. Under the lock, so that no older one comes later.
-    fn show(&self, timeline: &Timeline) {
-        let shown = self.shown.load();
+    /// Publishes the timeline's time. The caller holds the lock, so that an older time cannot follow.
+    fn publish(&self, timeline: &Timeline) {
+        let shown = self.published.load();
         let slew = timeline.slew();
         if shown.slew == slew {
             return;
@@ -153,7 +153,7 @@ impl StoreClock {
             shown.slew.map(|slew| slew.now(boot)),
             slew.map(|slew| slew.now(boot)),
         );
-        // Only an operator sets decision time back, and nothing else moves it back by more than rounding.
+        // Only an operator moves decision time back by more than a rounding error.
         let goes_on = matches!((before, now), (Some(before), Some(now)) if now >= before - 1);
         let latest = if goes_on {
             shown.latest.load(Ordering::Relaxed)
@@ -161,7 +161,8 @@ impl StoreClock {
             0
         };
         let latest = AtomicU64::new(latest);
-        self.shown.store(Arc::new(Shown { slew, latest }));
+        self.published
+            .store(Arc::new(PublishedTime { slew, latest }));
     }
 }
 
@@ -173,14 +174,14 @@ impl Default for StoreClock {
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
-        let shown = self.shown.load();
+        let shown = self.published.load();
         let Some(slew) = shown.slew else {
             return self.wall.now();
         };
         let now = timestamp(slew.now(millis(self.boot.now()))).as_millis();
-        let told = shown.latest.load(Ordering::Relaxed);
-        if now <= told {
-            return Timestamp::from_millis(told);
+        let latest = shown.latest.load(Ordering::Relaxed);
+        if now <= latest {
+            return Timestamp::from_millis(latest);
         }
         let before = shown.latest.fetch_max(now, Ordering::Relaxed);
         Timestamp::from_millis(before.max(now))
@@ -195,7 +196,7 @@ mod tests {
     use crate::ManualClock;
     use crate::testing::{MINUTE, SECOND, START};
 
-    /// A machine whose wall clock is wrong, and a store that is right.
+    /// A machine with a wrong wall clock, and a store with a correct clock.
     struct Scene {
         boot: ManualClock,
         store: ManualClock,
@@ -235,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn machines_minutes_apart_show_the_same_time() {
+    fn machines_with_different_wall_clocks_agree() {
         for wrong in [START.plus(7 * MINUTE), START.minus(5 * MINUTE), START] {
             let mut scene = Scene::new();
             let clock = scene.clock(wrong);
             scene.beat(&clock);
-            // Where the two clocks of the start disagree, several samples decide.
+            // If the wall clock and the store's clock disagree, several samples decide.
             assert_eq!(clock.has_joined(), wrong == START);
             scene.pass(&clock, 3 * SECOND);
             assert!(clock.has_joined());
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_that_starts_again_goes_on_by_the_boot_time_clock() {
+    fn a_restarted_process_continues_with_the_boot_time_clock() {
         let mut scene = Scene::new();
         let clock = scene.clock(START);
         scene.pass(&clock, 10 * SECOND);
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_sets_it_to_the_store_forward_and_back() {
+    fn an_operator_can_step_decision_time_forward_and_back() {
         for (ahead, back) in [(MINUTE, false), (60 * MINUTE, true)] {
             let mut scene = Scene::new();
             let clock = scene.clock(START);
@@ -296,12 +297,12 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_stood_still_joins_the_others_again() {
+    fn a_paused_machine_catches_up_with_the_others() {
         let mut scene = Scene::new();
         let (paused, other) = (scene.clock(START), scene.clock(START));
         scene.beat(&paused);
         scene.pass(&other, 5 * SECOND);
-        // Only this machine stood still: the other counts five minutes more.
+        // Only this machine was paused: the other replica has counted five minutes more.
         scene.store.advance(5 * MINUTE);
         for beat in 0..8 {
             scene.boot.advance(SECOND);
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_store_has_answered_it_shows_the_wall_clock() {
+    fn returns_the_wall_clock_before_the_first_sample() {
         let scene = Scene::new();
         let clock = scene.clock(START);
         assert!(!clock.has_joined());

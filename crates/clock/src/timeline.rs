@@ -1,6 +1,6 @@
-//! How replicas agree on the time, whatever the clock of the store does.
+//! How replicas agree on decision time, whatever the store's clock does.
 //!
-//! Pure: every input carries its boot time, so tests run years of it.
+//! The code is pure: every input has its boot time, so that tests can simulate years.
 
 mod join;
 #[cfg(test)]
@@ -11,30 +11,30 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use super::samples::{Sample, Samples, Settling};
+use super::samples::{AcceptanceRule, Sample, Samples};
 use super::slew::{MAX_SLEW_MICROS_PER_MS, Slew};
 
 pub use record::{BootId, TimelineRecord};
 
-/// What the timeline is tuned with; tests put faults in here.
+/// The parameters of the timeline; tests also use faulty ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
-    /// When another reading of the store's clock is believed.
-    pub(super) settling: Settling,
-    /// Two clocks that differ by less agree, in milliseconds.
+    /// The condition for accepting a new offset of the store's clock.
+    pub(super) settling: AcceptanceRule,
+    /// The largest difference between two clocks that agree, in milliseconds.
     pub(super) tolerance: i64,
-    /// How fast decision time may run against boot time, in microseconds for a millisecond.
+    /// The maximum rate at which decision time deviates from boot time, in microseconds per millisecond.
     pub(super) rate: i64,
-    /// A record that nobody has refreshed for so long belongs to no running replica, in milliseconds.
+    /// The age at which a record belongs to no running replica, in milliseconds.
     pub(super) abandoned_after: i64,
-    /// Whether a replica that starts compares the store's time with the time in the record.
+    /// Whether a starting replica compares the store's time with the record. Only tests switch it off.
     pub(super) joins_with_care: bool,
 }
 
 impl Tuning {
-    /// As documented in `docs/redis.md`.
+    /// The parameters that `docs/redis.md` documents.
     pub(super) const DEFAULT: Self = Self {
-        settling: Settling {
+        settling: AcceptanceRule {
             samples: 3,
             over: 2_000,
         },
@@ -45,68 +45,69 @@ impl Tuning {
     };
 }
 
-/// How often a record is refreshed, in milliseconds.
+/// The interval between refreshes of a record, in milliseconds.
 const REFRESH_MILLIS: i64 = 1_000;
-/// How long a record stands before a replica that disagrees with the store's clock refreshes it, in milliseconds:
-/// later than all that agree.
+/// How long a replica that disagrees with the store's clock waits before it refreshes a record, in milliseconds.
+/// Replicas that agree refresh it earlier.
 const DISPUTED_MILLIS: i64 = 2 * REFRESH_MILLIS;
-/// The offset of the timeline goes back to zero by so many microseconds in a millisecond (0.05 %): half of the slew,
-/// so that replicas follow it and still correct their drift.
+/// The timeline's offset decays to zero with half a microsecond per millisecond (0.05 %). This is half of the slew
+/// rate, so replicas can follow it and still correct their drift.
 const DECAY_DIVISOR: i64 = 2;
-/// Only a machine that stood still is further behind the others, in milliseconds; less is slewed.
+/// The difference from the other replicas that only a paused machine explains, in milliseconds. Smaller ones are
+/// slewed.
 const STOOD_STILL_MILLIS: i64 = 2_500;
-/// How many changes of the record by others are remembered.
-const CHANGES: usize = 4;
+/// The number of remembered record changes by other replicas.
+const MAX_CHANGES: usize = 4;
 
-/// What has to be done with the record in the store.
+/// What the caller must do with the record in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing.
+    /// Nothing; the record is up to date.
     Keep,
-    /// Replace the record that was read, if it still is the same.
+    /// Replace the record, on condition that it has not changed since it was read.
     Write(TimelineRecord),
 }
 
-/// How the clocks of this replica, of the store and of the other replicas differ.
+/// The differences between the clocks of this replica, of the store and of the other replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Disagreement {
-    /// How far the store's clock is ahead of decision time, in milliseconds, where they disagree.
+    /// The offset of the store's clock from decision time, in milliseconds; `None` while they agree.
     pub store_ahead: Option<i64>,
-    /// How far the other replicas are ahead of this one, in milliseconds, where they disagree.
+    /// The offset of the other replicas from this one, in milliseconds; `None` while they agree.
     pub replicas_ahead: Option<i64>,
-    /// An operator has accepted the difference from the store's clock.
+    /// Whether an operator has accepted the difference from the store's clock.
     pub is_accepted: bool,
 }
 
-/// Which clock an operator says is right.
+/// The clock that an operator accepts as right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepted {
-    /// That of the store: decision time steps to it, forward or back.
+    /// The store's clock: decision time steps to it, forward or back.
     Store,
-    /// Decision time as it is.
+    /// The timeline: decision time stays as it is.
     Timeline,
 }
 
-/// The state of one replica.
+/// The timeline as one replica sees it.
 #[derive(Debug)]
 pub(super) struct Timeline {
     tuning: Tuning,
-    /// A number that tells this replica from others.
+    /// A random number that identifies this replica.
     writer: u64,
     /// The boot of this machine, where it is known.
     boot_id: Option<BootId>,
     samples: Samples,
-    /// Decision time, once it is known.
+    /// Decision time; `None` before this replica has joined.
     slew: Option<Slew>,
-    /// The record, as it was read last.
+    /// The latest record from the store.
     record: Option<TimelineRecord>,
-    /// When the record was first read as it is now.
+    /// The boot time at which this replica first read the current record.
     record_since: i64,
-    /// The boot time at which a record without `is_disputed` was read last.
+    /// The boot time at which this replica last read a record without `is_disputed`.
     undisputed_since: i64,
-    /// When others changed the record, and how far they were ahead of this replica then.
+    /// Changes by other replicas: the boot time of each, and how far the writer was ahead of this replica.
     changes: VecDeque<(i64, i64)>,
-    /// How many steps of an operator are applied.
+    /// The number of an operator's steps that this replica has applied.
     steps: u32,
 }
 
@@ -131,19 +132,19 @@ impl Timeline {
         self.slew
     }
 
-    /// How far the store's clock is ahead of boot time by the latest samples, in milliseconds.
+    /// The latest measured offset of the store's clock from boot time, in milliseconds.
     pub(super) fn store_ahead_of_boot(&self) -> Option<i64> {
         self.samples.latest()
     }
 
-    /// Takes in what the store answered.
+    /// Adds a measurement of the store's clock.
     pub(super) fn sample(&mut self, sample: Sample) {
         self.samples.add(sample, self.tuning.settling);
         self.follow(sample.at);
     }
 
-    /// Takes in the record as it was read at a boot time; answers what to do with it. `wall` is how
-    /// far the wall clock of this machine is ahead of boot time, in milliseconds.
+    /// Processes the record that was read at a boot time, and returns what to do with it. `wall` is the offset of
+    /// this machine's wall clock from boot time, in milliseconds.
     pub(super) fn read(&mut self, boot: i64, record: Option<TimelineRecord>, wall: i64) -> Action {
         let changed = self.record != record;
         let is_first = changed && self.record.is_none();
@@ -163,7 +164,7 @@ impl Timeline {
             } else if record.writer != self.writer && !record.is_disputed {
                 let ahead = record.at - slew.now(boot);
                 self.changes.push_back((boot, ahead));
-                if self.changes.len() > CHANGES {
+                if self.changes.len() > MAX_CHANGES {
                     self.changes.pop_front();
                 }
             }
@@ -175,10 +176,10 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// What an operator's word makes of the record; `None` where too little is known yet.
+    /// The record that applies an operator's choice; `None` while the samples do not agree.
     pub(super) fn accept(&self, boot: i64, accepted: Accepted) -> Option<TimelineRecord> {
         let (ahead, _) = self.samples.ahead().filter(|_| {
-            // A reading that is disputed is no time to step to.
+            // A disputed offset is not a valid target for a step.
             self.samples.is_settled(self.tuning.settling)
         })?;
         let store = boot + ahead;
@@ -198,7 +199,7 @@ impl Timeline {
         })
     }
 
-    /// What disagrees at a boot time.
+    /// The differences between the clocks at a boot time.
     pub(super) fn disagreement(&self, boot: i64) -> Disagreement {
         let Some(slew) = self.slew else {
             return Disagreement::default();
@@ -208,7 +209,7 @@ impl Timeline {
         let beyond = |difference: &i64| difference.abs() > tolerance;
         let store_ahead = self.samples.latest().map(|ahead| boot + ahead - now);
         let accepted = self.record.and_then(|record| record.accepted);
-        // They tell their time once in a refresh.
+        // The record is refreshed once per interval, so another replica can seem behind by that much.
         let late = |ahead: &i64| *ahead > tolerance || *ahead < -tolerance - REFRESH_MILLIS;
         let all_are = self.changes.len() > 1 && self.changes.iter().all(|(_, ahead)| late(ahead));
         let latest = self.changes.back().map(|(_, ahead)| *ahead);
@@ -221,13 +222,13 @@ impl Timeline {
         }
     }
 
-    /// The store's time that the record makes of the believed samples, in milliseconds.
+    /// The time that the record and the accepted samples give, and its uncertainty, in milliseconds.
     fn recorded_time(&self, boot: i64, record: TimelineRecord) -> Option<(i64, i64)> {
         let (ahead, uncertainty) = self.samples.ahead()?;
         Some((boot + ahead + record.offset.div_euclid(1000), uncertainty))
     }
 
-    /// Whether the record, read with the store's clock, tells this replica's time.
+    /// Whether the record and the store's clock together give this replica's decision time.
     fn agrees(&self, boot: i64, slew: Slew, record: TimelineRecord) -> bool {
         self.samples.is_undisputed()
             && self
@@ -237,7 +238,7 @@ impl Timeline {
                 })
     }
 
-    /// Moves decision time towards the store's, or lets it go on by boot time while they disagree.
+    /// Moves decision time towards the store's time. While they disagree, it continues with boot time.
     fn follow(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let target = match (self.record, self.samples.ahead()) {
@@ -249,15 +250,14 @@ impl Timeline {
         self.slew = Some(slew.aimed_at(boot, target));
     }
 
-    /// How far the others are ahead, in milliseconds; they tell their time late, and never early.
+    /// How far this replica is behind the others, in milliseconds. Their times arrive late, but never early.
     fn behind_others(&self) -> i64 {
         let ahead = self.changes.iter().map(|(_, ahead)| *ahead).min();
         ahead.map_or(0, |ahead| ahead.max(0))
     }
 
-    /// Joins the other replicas where all of them say, for two seconds, that this one is behind: its
-    /// machine stood still without the boot-time clock counting it, as when a virtual machine is
-    /// paused.
+    /// Steps forward to the other replicas if all of them are ahead for two seconds. In that case the machine was
+    /// paused and its boot-time clock did not advance, as with a paused virtual machine.
     fn catch_up(&mut self, boot: i64) {
         let Some(slew) = self.slew else { return };
         let Some((first, _)) = self.changes.front() else {
@@ -282,7 +282,7 @@ impl Timeline {
     fn step_to_store(&mut self, boot: i64, record: TimelineRecord) {
         self.steps = record.steps;
         let offset = match self.recorded_time(boot, record) {
-            // A replica that reads another time from the store takes that of the operator's replica.
+            // A replica that reads another time from the store uses the time of the operator's replica.
             Some((time, _)) if (time - record.at).abs() <= 2 * REFRESH_MILLIS => time - boot,
             _ => record.at - boot,
         };
@@ -290,7 +290,7 @@ impl Timeline {
         self.changes.clear();
     }
 
-    /// Keeps the record fresh, and corrects its offset when the store's clock has jumped.
+    /// Refreshes the record, and corrects its offset after a jump of the store's clock.
     fn maintain(&self, boot: i64) -> Action {
         let Some(slew) = self.slew else {
             return Action::Keep;
@@ -303,7 +303,7 @@ impl Timeline {
         };
         let age = slew.now(boot) - record.at;
         if self.agrees(boot, slew, record) {
-            // A time far ahead of all clocks was left by a store that had another.
+            // A record far in the future comes from a store with another clock.
             if !(-self.tuning.tolerance..REFRESH_MILLIS).contains(&age) {
                 return Action::Write(self.refreshed(boot, slew, record, age));
             }
@@ -322,7 +322,7 @@ impl Timeline {
         Action::Keep
     }
 
-    /// The record that says what this replica goes by.
+    /// The record that describes this replica's decision time.
     fn own_record(&self, boot: i64, slew: Slew) -> TimelineRecord {
         let ahead = self.samples.ahead().map_or(0, |(ahead, _)| ahead);
         TimelineRecord {

@@ -1,4 +1,4 @@
-//! Who causes an event: named in every audit event, and in what other programs hear of the ends of sessions.
+//! The actor of an event. Audit events and webhook deliveries name it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,50 +7,50 @@ use serde::Serialize;
 
 use crate::session::{EndReason, PolicyName, Session, Subject};
 
-/// Who causes an event, and from where.
+/// The actor of an event, and the address of its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// What kind of actor it is.
+    /// The kind of actor; [`Actor::name`] is unique only within it.
     pub kind: ActorKind,
     /// Its name within the kind; `None` for [`ActorKind::Anonymous`] and [`ActorKind::Curfew`].
     pub name: Option<Arc<str>>,
-    /// The address of its request, where there is one and it is known.
+    /// The client address of the request; `None` without a request, or if the address is unknown.
     pub address: Option<IpAddr>,
 }
 
-/// The kinds of actors.
+/// The kinds of actors; `docs/observability.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActorKind {
     /// The subject of the session.
     User,
-    /// An admin token, by its name.
+    /// An admin token; the actor's name is the name of the token.
     AdminToken,
-    /// A user of Kubernetes, by its user name.
+    /// A Kubernetes user; the name is the user name that the API server reports.
     KubernetesUser,
-    /// An operator in the console.
+    /// An operator who is signed in to the console.
     Operator,
-    /// An identity provider, by its issuer.
+    /// An identity provider; the name is its issuer.
     Provider,
-    /// A policy, by its name.
+    /// A policy whose limit ended a session; the name is the policy's name.
     Policy,
-    /// A client that is not known.
+    /// A client that Curfew cannot identify.
     Anonymous,
-    /// Curfew itself, also where the actor is not known any more.
+    /// Curfew itself. Also used if the original actor is no longer known.
     Curfew,
 }
 
-/// An actor as other programs hear of it. It has no address: that is for the audit log.
+/// An actor in the form that leaves the process. It has no client address; only the audit log has that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ActorView {
-    /// [`ActorKind::as_str`].
+    /// The word for the kind, see [`ActorKind::as_str`].
     pub kind: &'static str,
-    /// The name within the kind.
+    /// The name within the kind; `None` for [`ActorKind::Anonymous`] and [`ActorKind::Curfew`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
 }
 
 impl ActorKind {
-    /// Every kind.
+    /// Every kind, for documentation and metrics.
     pub const ALL: [Self; 8] = [
         Self::User,
         Self::AdminToken,
@@ -62,7 +62,7 @@ impl ActorKind {
         Self::Curfew,
     ];
 
-    /// The word in `curfew.actor.kind`.
+    /// The value of the audit field `curfew.actor.kind`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,14 +79,14 @@ impl ActorKind {
 }
 
 impl Actor {
-    /// Curfew itself.
+    /// Curfew itself, without an address.
     pub const CURFEW: Self = Self {
         kind: ActorKind::Curfew,
         name: None,
         address: None,
     };
 
-    /// An actor of this kind and name.
+    /// An actor with a name; for actors without one use [`Actor::CURFEW`] or [`Actor::anonymous`].
     #[must_use]
     pub fn new(kind: ActorKind, name: &str, address: Option<IpAddr>) -> Self {
         Self {
@@ -96,13 +96,13 @@ impl Actor {
         }
     }
 
-    /// The subject of a session.
+    /// The subject of a session, as [`ActorKind::User`].
     #[must_use]
     pub fn user(subject: &Subject, address: Option<IpAddr>) -> Self {
         Self::new(ActorKind::User, subject.as_str(), address)
     }
 
-    /// The subject of a session, or the operator whose session it is.
+    /// The owner of a session: its operator for a console session, otherwise its subject.
     #[must_use]
     pub fn owner(session: &Session, address: Option<IpAddr>) -> Self {
         let kind = if session.is_operator() {
@@ -113,25 +113,25 @@ impl Actor {
         Self::new(kind, session.user_id(), address)
     }
 
-    /// The same actor, with the address of the client whose request it acted on.
+    /// The same actor, with the client address of the request that it acts for.
     #[must_use]
     pub fn at(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
     }
 
-    /// A policy.
+    /// A policy, as the actor that ends a session at a limit.
     #[must_use]
     pub fn policy(name: &PolicyName) -> Self {
         Self::new(ActorKind::Policy, name.as_str(), None)
     }
 
-    /// An identity provider.
+    /// An identity provider, named by its issuer.
     #[must_use]
     pub fn provider(issuer: &str, address: Option<IpAddr>) -> Self {
         Self::new(ActorKind::Provider, issuer, address)
     }
 
-    /// A client that is not known.
+    /// A client that Curfew cannot identify.
     #[must_use]
     pub const fn anonymous(address: Option<IpAddr>) -> Self {
         Self {
@@ -141,8 +141,8 @@ impl Actor {
         }
     }
 
-    /// Who ends a session for this reason, by what its record says: the policy for a limit, the subject for a sign-out,
-    /// and Curfew where the record does not say who revoked it.
+    /// The actor that ended a session, as far as its record shows: the policy for a limit, the owner for a sign-out.
+    /// For a revocation it is Curfew, because the record does not name the revoking actor.
     #[must_use]
     pub fn of_end(reason: EndReason, session: &Session) -> Self {
         match reason {
@@ -152,7 +152,7 @@ impl Actor {
         }
     }
 
-    /// What other programs hear of it.
+    /// The actor for other programs, without its address.
     #[must_use]
     pub fn view(&self) -> ActorView {
         ActorView {
@@ -168,7 +168,7 @@ mod tests {
     use crate::testing::{START, session_of};
 
     #[test]
-    fn an_end_that_is_told_later_names_whom_the_record_names() {
+    fn a_late_session_end_names_the_actor_from_the_record() {
         let session = session_of("alice", START);
         for (reason, kind, name) in [
             (EndReason::IdleTimeout, ActorKind::Policy, Some("default")),

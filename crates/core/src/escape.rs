@@ -1,13 +1,14 @@
-//! Text from outside, as outputs show it: no character of it moves a cursor, changes the order of what is read, hides
-//! itself, or begins another line.
+//! Escapes untrusted text for output. No character of it can move the cursor, reorder the visible text, hide itself,
+//! or start another line.
 //!
-//! Every output of text uses this module at its edge. `docs/observability.md` says which form each output has.
+//! Every output applies one of these functions at its edge. `docs/observability.md` lists the escaping of each
+//! output.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a reader may not see a character as what it is: control characters (C0, DEL, C1), line and paragraph
-/// separators, marks and overrides of the direction, characters without a width, and tags.
+/// Whether a character could mislead a reader: control characters (C0, DEL, C1), line and paragraph separators,
+/// bidirectional marks and overrides, zero-width characters, and tags.
 #[must_use]
 pub const fn is_unsafe(character: char) -> bool {
     matches!(character,
@@ -16,20 +17,21 @@ pub const fn is_unsafe(character: char) -> bool {
         | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// One line for people: an unsafe character is written as `\n`, or as `\u{202e}`.
+/// Escapes text for one line: an unsafe character becomes `
+/// ` or `\u{202e}`.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     replace(text, is_unsafe, |it, to| to.extend(it.escape_default()))
 }
 
-/// The same for text of several lines: line feeds stay.
+/// Escapes text of several lines: like [`line()`], but line feeds stay.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| it != '\n' && is_unsafe(it);
     replace(text, is_escaped, |it, to| to.extend(it.escape_default()))
 }
 
-/// A value in a line of names and values: in quotes where it could be read as more than one value.
+/// Escapes a value for a line of `name=value` pairs. It is quoted if it could be read as more than one value.
 #[must_use]
 pub fn value(text: &str) -> Cow<'_, str> {
     let is_plain = |it: char| !is_unsafe(it) && !it.is_whitespace() && !matches!(it, '"' | '=');
@@ -39,7 +41,7 @@ pub fn value(text: &str) -> Cow<'_, str> {
     Cow::Owned(quoted(text))
 }
 
-/// A string in quotes, on one line.
+/// A quoted and escaped string on one line.
 #[must_use]
 pub fn quoted(text: &str) -> String {
     let is_escaped = |it| matches!(it, '"' | '\\') || is_unsafe(it);
@@ -47,8 +49,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{inner}\"")
 }
 
-/// A JSON text, with unsafe characters as `\u202e`: it parses to the same value. Line feeds stay: within a JSON string
-/// there are none.
+/// Escapes JSON: unsafe characters become `\u202e` and so on, and the JSON parses to the same value. Line feeds stay,
+/// because no JSON string contains one.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| !matches!(it, '\n') && is_unsafe(it);
@@ -59,8 +61,8 @@ pub fn json(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Metrics in Prometheus' text format, whose label values have no escape but for `\`, `"` and a line feed: an unsafe
-/// character is shown as `\u{202e}`, with its backslash escaped.
+/// Escapes Prometheus' text format. Its label values have escapes only for `\`, `"` and a line feed. Therefore an
+/// unsafe character becomes `\u{202e}` with its backslash escaped.
 #[must_use]
 pub fn metrics(text: &str) -> Cow<'_, str> {
     let is_escaped = |it| it != '\n' && is_unsafe(it);
@@ -69,14 +71,14 @@ pub fn metrics(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// Text in an HTML page, for people.
+/// Escapes text that an HTML page displays.
 #[must_use]
 pub fn html(text: &str) -> String {
     markup(&line(text))
 }
 
-/// The value of an HTML attribute that a browser sends back or follows: references stand for unsafe characters, so
-/// that it is the same text. Control characters have no reference, and are written for people.
+/// Escapes the value of an HTML attribute that a browser sends back or follows. Unsafe characters become character
+/// references, so the value stays the same. Control characters have no reference and become `\u{7}` and so on.
 #[must_use]
 pub fn html_value(text: &str) -> String {
     let text = replace(&markup(text), char::is_control, |it, to| {
@@ -101,7 +103,7 @@ fn markup(text: &str) -> String {
     replace(text, is_markup, |it, to| to.push_str(reference(it))).into_owned()
 }
 
-/// Replaces the characters that `is_escaped` names by what `write` writes for them.
+/// Replaces each character that matches `is_escaped` with the output of `write`.
 fn replace(
     text: &str,
     is_escaped: impl Fn(char) -> bool,
@@ -121,7 +123,8 @@ fn replace(
     Cow::Owned(escaped)
 }
 
-/// A writer that escapes what `how` says: each call of `write` must have whole characters, as those of `write!` do.
+/// A writer that applies an escape function. Each call of `write` must contain whole characters, as `write!`
+/// guarantees.
 #[derive(Debug)]
 pub struct Escaped<W> {
     to: W,
@@ -129,7 +132,7 @@ pub struct Escaped<W> {
 }
 
 impl<W> Escaped<W> {
-    /// A writer to `to`.
+    /// Wraps the writer `to`; `how` escapes each chunk.
     pub fn new(to: W, how: fn(&str) -> Cow<'_, str>) -> Self {
         Self { to, how }
     }
@@ -151,9 +154,9 @@ impl<W: std::io::Write> std::io::Write for Escaped<W> {
 mod tests {
     use super::*;
 
-    /// What is shown of such a character can be read, and is not taken for another text.
+    /// An escaped character stays recognisable and cannot be mistaken for other text.
     #[test]
-    fn what_is_shown_says_which_character_it_is() {
+    fn escaped_characters_stay_recognisable() {
         let text = "a\u{202e}b\n\u{1b}[2J";
         assert_eq!(line(text), r"a\u{202e}b\n\u{1b}[2J");
         assert_eq!(lines(text), "a\\u{202e}b\n\\u{1b}[2J");
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_stays_as_it_is() {
+    fn harmless_text_is_not_changed() {
         for text in [
             "",
             "alice@example.com",

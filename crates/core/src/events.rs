@@ -1,36 +1,36 @@
-//! The ends of sessions, as other programs are told of them.
+//! Session ends as webhooks and other programs receive them.
 
 use serde::Serialize;
 
 use crate::actor::{Actor, ActorView};
 use crate::session::{Session, SessionId, State};
 
-/// A session has ended.
+/// A session end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionEnded {
-    /// The session's name, 32 hexadecimal digits. It is no credential.
+    /// The session ID, 32 hexadecimal digits. It is not a credential.
     pub session: String,
-    /// Whose session it was: the subject, or the name of an operator.
+    /// The owner of the session: the subject, or the name of an operator.
     pub subject: String,
-    /// Its home policy.
+    /// The home policy of the session.
     pub policy: String,
-    /// Why it ended: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
+    /// The reason: `idle_timeout`, `absolute_timeout`, `revoked` or `signed_out`.
     pub reason: &'static str,
-    /// When the subject signed in, RFC 3339.
+    /// When the subject signed in (RFC 3339).
     pub started: String,
-    /// The last activity, RFC 3339.
+    /// The last activity (RFC 3339).
     pub last_seen: String,
-    /// When the end was established, RFC 3339.
+    /// When the session ended (RFC 3339).
     pub ended: String,
-    /// Whether another process may have told this already: the one that ended the session died
-    /// before it had noted that the end was told.
+    /// Whether this may be a duplicate. It is set if the process that ended the session stopped before it could
+    /// acknowledge the delivery.
     pub redelivered: bool,
-    /// Who ended it.
+    /// The actor that ended the session.
     pub actor: ActorView,
 }
 
 impl SessionEnded {
-    /// The end that a tombstone records; `None` for a session that lives.
+    /// The event for a tombstone; `None` for a live session.
     #[must_use]
     pub fn new(
         id: SessionId,
@@ -54,7 +54,7 @@ impl SessionEnded {
         })
     }
 
-    /// What tells this end from any other: the same whoever tells it, and how often.
+    /// The ID of the event for deduplication. Every replica and every redelivery uses the same one.
     #[must_use]
     pub fn id(&self) -> String {
         format!("session-ended-{}", self.session)

@@ -1,4 +1,4 @@
-//! What the backend is told of who is there.
+//! The identity of a session for the back end.
 
 mod assertion;
 
@@ -9,7 +9,7 @@ use crate::session::{Attributes, Session, SessionId, Values};
 
 pub use assertion::{AssertionKey, AssertionKeyError, AssertionSigner};
 
-/// Who is there.
+/// The identity of a session: what the back end receives about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity<'a> {
     /// The subject.
@@ -22,14 +22,14 @@ pub struct Identity<'a> {
     pub email: &'a str,
     /// The attribute `groups`.
     pub groups: Values<'a>,
-    /// The session's name.
+    /// The session ID, 32 hexadecimal digits.
     pub id: String,
-    /// The session's home policy.
+    /// The name of the home policy.
     pub policy: &'a str,
 }
 
 impl<'a> Identity<'a> {
-    /// Whoever has this session.
+    /// The identity of a session's subject.
     #[must_use]
     pub fn of(id: SessionId, session: &'a Session) -> Self {
         let mut identity = Self {
@@ -54,7 +54,7 @@ impl<'a> Identity<'a> {
         identity
     }
 
-    /// The groups, with commas between them.
+    /// The groups as one string, with commas as delimiters.
     #[must_use]
     pub fn joined_groups(&self) -> String {
         let mut joined = String::new();
@@ -68,34 +68,34 @@ impl<'a> Identity<'a> {
     }
 }
 
-/// Under which names the backend is told who is there.
+/// The header names for each part of the identity.
 ///
-/// Every header is always written, empty where nothing is known: on Envoy and HAProxy one that is
-/// absent would leave a client's forged value in place.
+/// Every header is always set, to an empty value if the part is unknown. On Envoy and HAProxy, a missing header would
+/// let a value that the client forged through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityHeaders {
-    /// The subject.
+    /// Headers with the subject.
     pub user: Vec<HeaderName>,
-    /// What the subject likes to be called by when signing in.
+    /// Headers with the name for signing in (`preferred_username`).
     pub preferred_username: Vec<HeaderName>,
-    /// The subject's name for people.
+    /// Headers with the display name.
     pub name: Vec<HeaderName>,
-    /// The subject's email address.
+    /// Headers with the email address.
     pub email: Vec<HeaderName>,
-    /// The groups, with commas between them.
+    /// Headers with the groups, with commas as delimiters.
     pub groups: Vec<HeaderName>,
-    /// The groups, each in a line of its own.
+    /// Headers with one line for each group.
     pub group_lines: Vec<HeaderName>,
-    /// The session's name.
+    /// Headers with the session ID.
     pub id: Vec<HeaderName>,
-    /// The session's home policy.
+    /// Headers with the name of the home policy.
     pub policy: Vec<HeaderName>,
-    /// What other services may say besides.
+    /// Headers that another authorization service may set.
     pub relayed: Vec<HeaderName>,
 }
 
 impl IdentityHeaders {
-    /// Curfew's own names.
+    /// Curfew's default names, `X-Session-User` and so on.
     #[must_use]
     pub fn x_session() -> Self {
         let name = |text| vec![HeaderName::from_static(text)];
@@ -109,7 +109,7 @@ impl IdentityHeaders {
         }
     }
 
-    /// Writes who is there; where nobody is, the same headers, all of them empty.
+    /// Sets all headers for an identity; for the default identity they are all empty.
     pub fn write(&self, headers: &mut HeaderMap, identity: &Identity<'_>) {
         let groups = identity.joined_groups();
         for (names, text) in [
@@ -133,14 +133,15 @@ impl IdentityHeaders {
                 headers.append(name.clone(), value(group));
             }
         }
-        // A credential of the client's own is the backend's to judge, and says nothing by itself.
+        // `Authorization` is not cleared: it may hold a credential of the application, which the back end verifies
+        // itself.
         for name in self.relayed.iter().filter(|name| **name != AUTHORIZATION) {
             headers.insert(name.clone(), HeaderValue::from_static(""));
         }
     }
 }
 
-/// Subjects and attributes hold no control characters, so all of them can be written.
+/// Subjects and attributes contain no control characters, so each is a valid header value.
 fn value(text: &str) -> HeaderValue {
     let value = HeaderValue::from_bytes(text.as_bytes());
     value.unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_is_always_there() {
+    fn every_header_is_always_set() {
         let headers = IdentityHeaders {
             group_lines: vec![HeaderName::from_static("impersonate-group")],
             relayed: vec![HeaderName::from_static("x-token"), AUTHORIZATION],

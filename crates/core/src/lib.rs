@@ -1,7 +1,8 @@
 //! The rules of Curfew: sessions, policies, credentials and identity.
 //!
-//! Nothing here reads a clock, a file or a network. Everything is a function of its arguments, or a value that is checked
-//! when it is made. The other crates ask the questions and act on the answers.
+//! Nothing here reads a clock, a file or a network. Functions depend only on their arguments, and types validate their
+//! values at construction.
+//! The other crates do the input and output, and act on the results.
 //!
 //! The layers, from the bottom up; each uses only those before it:
 //!

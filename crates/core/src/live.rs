@@ -1,28 +1,28 @@
-//! Values that are replaced as a whole while others use them.
+//! Values that are replaced atomically while they are in use.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-/// A value that can be replaced. Whoever has begun to use it goes on with the one it was, so that
-/// nothing is ever done half by one and half by the other.
+/// A value that can be replaced at run time, for example after a reload. A caller keeps the version that it took, so
+/// no operation mixes the old and the new value.
 #[derive(Debug)]
 pub struct Live<T>(Arc<ArcSwap<T>>);
 
 impl<T> Live<T> {
-    /// This value, until it is replaced.
+    /// Wraps the initial value.
     #[must_use]
     pub fn new(value: impl Into<Arc<T>>) -> Self {
         Self(Arc::new(ArcSwap::new(value.into())))
     }
 
-    /// The value as it is now.
+    /// The current version; later replacements do not change it.
     #[must_use]
     pub fn current(&self) -> Arc<T> {
         self.0.load_full()
     }
 
-    /// Replaces the value for everyone who asks from now on.
+    /// Replaces the value for every later call of [`Live::current`].
     pub fn replace(&self, value: impl Into<Arc<T>>) {
         self.0.store(value.into());
     }

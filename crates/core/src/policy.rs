@@ -1,4 +1,4 @@
-//! Policies and rules: what limits a session, which of it applies to a request, and what counts as
+//! Policies and rules: the limits of a session, the policy that applies to a request, and the requests that count as
 //! activity. Nothing here does I/O or reads a clock.
 
 mod activity;
@@ -42,71 +42,71 @@ pub use sign_in::{Authentication, SignInSource};
 /// Named limits and behaviour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What ends a session.
+    /// The limits of a session that was started without "remember me".
     pub limits: Limits,
-    /// What ends a session whose subject asked to be remembered; `None` where nobody can.
+    /// The limits of a session with "remember me"; `None` if the policy does not offer it.
     pub remember: Option<Limits>,
-    /// What is tighter for some.
+    /// Tighter limits for members of groups.
     pub variants: Vec<Variant>,
     /// Which requests count as activity.
     pub activity: ActivityKind,
-    /// How long activities are gathered before one is written: the most by which a session can end
-    /// too early. Never as long as half of any idle limit above.
+    /// How long touches are collected before one is written. A session can end early by at most this time. It is
+    /// always less than half of every idle limit above.
     pub touch_interval: Duration,
-    /// How many sessions a subject can have at once.
+    /// The limit on concurrent sessions of a subject; `None` without one.
     pub max_sessions: Option<MaxSessions>,
-    /// What sessions are bound to from their sign-in on.
+    /// The client properties that a session is bound to at its sign-in.
     pub bind: Bind,
-    /// What becomes of a check while the store can't be asked.
+    /// The behaviour of checks while the store is unavailable.
     pub on_store_failure: OnStoreFailure,
-    /// The ceilings that the limits are meant to be within.
+    /// The preset whose ceilings the limits must respect.
     pub preset: Option<Preset>,
-    /// Why a limit is above them all the same.
+    /// The documented reason for a limit above the preset's ceiling.
     pub deviation_reason: Option<String>,
 }
 
-/// What is tighter for the members of some groups.
+/// Tighter limits for the members of some groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// Whoever is in one of these.
+    /// The groups; membership in one of them is enough.
     pub groups: Vec<String>,
-    /// Their limits; the tighter ones apply, of these and of all others.
+    /// The limits for the members. If several variants apply, the smallest value of each limit counts.
     pub limits: Limits,
 }
 
-/// How many sessions a subject can have at once, and what becomes of a sign-in beyond that.
+/// The limit on concurrent sessions of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxSessions {
-    /// The most that live at the same time, whatever their policies.
+    /// The most live sessions at a time, counted over all policies.
     pub count: usize,
-    /// What becomes of a sign-in beyond that.
+    /// The behaviour for a sign-in above the limit.
     pub beyond: Beyond,
 }
 
-/// What becomes of a sign-in when the subject has as many sessions as it can have.
+/// The behaviour for a sign-in when the subject already has the maximum number of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beyond {
-    /// It is refused.
+    /// The new sign-in is denied.
     Deny,
-    /// It ends the oldest session.
+    /// The new sign-in ends the oldest session.
     EndOldest,
 }
 
-/// What becomes of a check while the store can't be asked.
+/// The behaviour of checks while the store is unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStoreFailure {
-    /// It is denied with `store_unavailable`.
+    /// The check is denied with `store_unavailable`.
     Deny,
-    /// A session that this process has seen alive in the store is served within its limits, until
-    /// `grace` has passed since then.
+    /// A known session stays valid within its limits for `grace`. A session is known if this replica saw it live in
+    /// the store.
     Known {
-        /// How long a session is known.
+        /// The time since the replica last saw the session in the store.
         grace: Duration,
     },
 }
 
 impl Policy {
-    /// A policy with nothing but limits.
+    /// A policy with these limits and defaults for everything else.
     #[must_use]
     pub fn of(limits: Limits) -> Self {
         Self {
@@ -123,8 +123,8 @@ impl Policy {
         }
     }
 
-    /// The touch interval for an idle limit, where nothing else is said: a sixtieth of it, between
-    /// 1 s and 15 s, but at most a quarter of it, in whole milliseconds.
+    /// The default touch interval for an idle limit: a sixtieth of it, between 1 s and 15 s, but at most a quarter of
+    /// it. The result is whole milliseconds.
     #[must_use]
     pub fn usual_touch_interval(idle: Duration) -> Duration {
         let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));
@@ -132,8 +132,8 @@ impl Policy {
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 
-    /// What limits a session of someone with these attributes: the policy's limits, or those for
-    /// the remembered, and the tightest of every variant that is for them.
+    /// The limits of a session with these attributes: the policy's or its `remember` limits, tightened by every
+    /// variant that applies.
     #[must_use]
     pub fn limits_of(&self, remembered: bool, attributes: &Attributes) -> Limits {
         let limits = match self.remember {
@@ -146,14 +146,14 @@ impl Policy {
             })
     }
 
-    /// What limits a session under this policy.
+    /// The limits of a session under this policy.
     #[must_use]
     pub fn limits_for(&self, session: &Session) -> Limits {
         self.limits_of(session.remembered, &session.attributes)
     }
 
-    /// The variants that are for someone with these attributes, with their indexes. All of them, where the groups of
-    /// the subject are not known: variants only tighten.
+    /// The variants that apply to a subject with these attributes, with their indexes. If the subject's groups are
+    /// unknown, all variants apply, because variants only tighten.
     pub fn variants_for(&self, attributes: &Attributes) -> impl Iterator<Item = (usize, &Variant)> {
         let unknown = attributes.has_unknown_groups();
         let variants = self.variants.iter().enumerate();
@@ -162,7 +162,7 @@ impl Policy {
 }
 
 impl OnStoreFailure {
-    /// The one that lets less pass.
+    /// The stricter of two behaviours.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         match (self, other) {

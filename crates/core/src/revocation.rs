@@ -1,16 +1,17 @@
 //! Emergency revocation: rules that end all sessions with certain properties that started before a time.
 //!
-//! A rule holds for every source, also for a credential that no replica has seen yet. What a session does not say
-//! about itself fails closed: a session without a known host, provider or groups meets a condition on them.
+//! A rule applies to every source, including credentials that no replica has seen before. Missing properties fail
+//! closed: a session without a known host, provider or groups meets a condition on them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::session::{Attributes, Session, Timestamp};
 
-/// The source of a session that names none: the admin API started it.
-pub const OWN_SOURCE: &str = "token";
+/// The source of sessions from the admin API, whose records name none.
+pub const ADMIN_API_SOURCE: &str = "token";
 
-/// The properties of the sessions that a rule ends. All conditions must hold; without any, every session is meant.
+/// The properties of the sessions that a rule ends. A session must meet all conditions; without conditions, every
+/// session matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RevocationConditions {
     /// The home policy.
@@ -22,7 +23,7 @@ pub struct RevocationConditions {
     /// How the session began: `token`, `login`, `jwt` or `delegated`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// A group of the subject.
+    /// One of the subject's groups.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The issuer of the identity provider.
@@ -33,31 +34,31 @@ pub struct RevocationConditions {
 /// Ends all sessions that meet its conditions and started before a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RevocationRule {
-    /// Which sessions.
+    /// The sessions that the rule ends.
     pub conditions: RevocationConditions,
-    /// Sessions that started before this.
+    /// Only sessions that started before this time end.
     pub before: Timestamp,
 }
 
-/// How a session meets conditions.
+/// The result of comparing a session with conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It does not.
+    /// The session does not meet the conditions.
     No,
-    /// By what it says about itself.
+    /// The session meets them by its own properties.
     Certain,
-    /// It does not say one of the properties, so it counts as one that has it.
+    /// A property is missing from the record, so the session counts as a match.
     Assumed,
 }
 
 impl RevocationConditions {
-    /// Whether every session meets them.
+    /// Whether there is no condition, so that every session matches.
     #[must_use]
     pub fn is_everybody(&self) -> bool {
         *self == Self::default()
     }
 
-    /// The conditions with their names.
+    /// The conditions that are set, as pairs of name and value.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("policy", &self.policy),
@@ -70,7 +71,7 @@ impl RevocationConditions {
             .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 
-    /// Whether a session meets all of them.
+    /// Whether a session meets all conditions.
     #[must_use]
     pub fn of(&self, session: &Session) -> Match {
         let mut found = Match::Certain;
@@ -108,13 +109,13 @@ impl std::fmt::Display for RevocationConditions {
 }
 
 impl RevocationRule {
-    /// Whether a session has ended by this rule.
+    /// Whether this rule ends a session.
     #[must_use]
     pub fn ends(&self, session: &Session) -> bool {
         session.started < self.before && self.conditions.of(session) != Match::No
     }
 
-    /// Whether this rule ends all sessions that `other` ends.
+    /// Whether every session that `other` ends is also ended by this rule.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         let wider = self.conditions.is_everybody() || self.conditions == other.conditions;
@@ -122,13 +123,13 @@ impl RevocationRule {
     }
 }
 
-/// How a session began.
+/// The source of a session.
 fn source(session: &Session) -> &str {
     let source = session.attributes.get(Attributes::SOURCE).next();
-    source.unwrap_or(OWN_SOURCE)
+    source.unwrap_or(ADMIN_API_SOURCE)
 }
 
-/// The host of the sign-in; `None` where the record does not say it.
+/// The host of the sign-in; `None` if the record does not contain it.
 fn signed_in_host(session: &Session) -> Option<&str> {
     session.details.as_deref()?.host.as_deref()
 }
@@ -148,7 +149,7 @@ fn from_provider(session: &Session, wanted: &str) -> Option<bool> {
     let mut issuer = session.attributes.get(Attributes::ISSUER);
     match issuer.next() {
         Some(issuer) => Some(issuer == wanted),
-        None if source(session) == OWN_SOURCE => Some(false),
+        None if source(session) == ADMIN_API_SOURCE => Some(false),
         None => None,
     }
 }
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::testing::{START, name, session_of};
 
-    /// A session with these properties, as a record has them.
+    /// A session whose record has these properties.
     fn session(policy: &str, attributes: &[(&str, &str)]) -> Session {
         let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (name, value) in attributes {
@@ -260,10 +261,10 @@ mod tests {
     }
 
     proptest! {
-        /// A session that started at the time or later is untouched, whatever the rule; and a rule that covers
-        /// another ends all that the other ends.
+        /// A rule never ends a session that started at its time or later. A rule that covers another rule ends every
+        /// session that the other rule ends.
         #[test]
-        fn the_time_decides_and_wider_rules_end_more(
+        fn a_rule_respects_its_time_and_a_covering_rule_ends_more(
             rule in rules(), other in rules(), policy in 0_usize..2, staff in any::<bool>(), started in 0_u64..5,
         ) {
             let groups = [("groups", if staff { "staff" } else { "guests" })];

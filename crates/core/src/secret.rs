@@ -1,14 +1,14 @@
-//! Values that must not be shown.
+//! A wrapper for values that no output may show.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What stands in the place of a secret wherever one would be shown.
+/// The replacement for a secret in every output.
 pub const REDACTED: &str = "[redacted]";
 
-/// A value that never appears in logs, errors or output: formatting or serialising it writes
-/// [`REDACTED`] (nothing at all for an empty one would tell something, so that is the same).
+/// A value that never appears in logs, errors or output: formatting and serialisation write [`REDACTED`]. An empty
+/// secret gives the same text, because its absence would be information, too.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret<T>(T);
@@ -19,7 +19,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The secret itself; every use of this is a place to look at in a review.
+    /// The secret itself. Every call deserves a look in a code review.
     pub const fn expose(&self) -> &T {
         &self.0
     }

@@ -1,8 +1,7 @@
-//! The session domain: what a session is, when it is over, and how it may change.
+//! The session domain: the session record, its limits, and the decision whether it is still valid.
 //!
-//! Nothing here performs I/O or reads a clock: `now` is an argument of every decision, so that
-//! each rule can be tested at any instant and every replica that agrees on the time agrees on the
-//! verdict.
+//! Nothing here performs I/O or reads a clock. Every decision takes `now` as an argument, so tests can check each
+//! rule at any instant. Replicas that agree on the time agree on the verdict.
 
 mod attributes;
 mod binding;
@@ -24,7 +23,7 @@ pub use attributes::{AttributeError, Attributes, Values};
 pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
 pub use details::{Details, RefreshGrant};
-pub use id::{NameHash, NameHasher, ParseSessionIdError, SessionId, SessionMap};
+pub use id::{ParseSessionIdError, SessionId, SessionIdHashBuilder, SessionIdHasher, SessionMap};
 pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
 
 pub use names::{NameError, PolicyName, Subject};

@@ -1,4 +1,4 @@
-//! Sessions, times and an issuer of tokens for tests.
+//! Sessions, times and a token issuer for tests.
 
 pub mod jwt;
 
@@ -14,7 +14,7 @@ pub const SECOND: Duration = Duration::from_secs(1);
 pub const MINUTE: Duration = Duration::from_secs(60);
 /// One hour.
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// When every one of these tests begins.
+/// The time at which each of these tests starts.
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// A session of `subject` that starts at `now`: 15 min idle, 12 h absolute.
@@ -34,26 +34,26 @@ pub fn session_of(subject: &str, now: Timestamp) -> Session {
     Session::start(new, &limits, HOUR, now)
 }
 
-/// A policy name.
+/// A policy name without error handling.
 ///
 /// # Panics
-/// If it is none.
+/// Panics if the name is invalid.
 pub fn name(name: &str) -> PolicyName {
     PolicyName::new(name).unwrap()
 }
 
-/// What an output is.
+/// The format of an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Text for people.
+    /// Plain text for people.
     Text,
     /// Lines of `name=value`.
     Fields,
-    /// JSON, a value a line or one in all.
+    /// JSON: one value, or one value per line.
     Json,
     /// HTML or XML.
     Markup,
 }
 
-/// An output of a text.
+/// The name of an output, its format, and the text that it shows.
 pub type Output = (&'static str, Form, String);

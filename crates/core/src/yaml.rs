@@ -1,43 +1,43 @@
-//! What YAML can be made to do to whoever reads it: parsers go as deep as the text does, and aliases make more of it than
-//! there is.
+//! Limits for YAML from outside: the nesting depth, which uses stack, and the expansion of aliases, which uses
+//! memory.
 
 use std::collections::HashMap;
 
 use yaml_rust2::parser::{Event, Parser};
 
-/// The deepest nesting.
+/// The deepest allowed nesting, in levels.
 pub const DEEPEST: usize = 100;
-/// How much memory a text may come to, in bytes and about, with what aliases repeat.
-pub const MOST: usize = 64 << 20;
-/// What a node takes besides its own text, about.
-const NODE: usize = 64;
+/// The estimated memory that a document may need with its aliases expanded, in bytes.
+pub const MAX_EXPANDED_BYTES: usize = 64 << 20;
+/// The estimated memory of a node besides its text, in bytes.
+const NODE_BYTES: usize = 64;
 
-/// A text that is no YAML, or too much of it.
+/// The reason why a document is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no YAML.
+    /// The text is not valid YAML.
     #[error("line {line}: {message}")]
     Malformed {
-        /// Where.
+        /// The line of the error, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The parser's description.
         message: String,
     },
-    /// More than [`DEEPEST`] levels.
+    /// The nesting exceeds [`DEEPEST`] levels.
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
-    /// More than [`MOST`].
-    #[error("line {0}: with what its aliases repeat it is more than 64 MiB")]
+    /// The expanded document exceeds [`MAX_EXPANDED_BYTES`] bytes.
+    #[error("line {0}: more than 64 MiB with aliases expanded")]
     Large(usize),
 }
 
-/// Looks whether a text can be read by a parser that trusts it.
+/// Checks that a parser without limits can safely load a document.
 ///
 /// # Errors
-/// [`Unreadable`], with the line.
+/// [`Unreadable`] with the line, counted from 1.
 pub fn check(text: &str) -> Result<(), Unreadable> {
     let mut parser = Parser::new_from_str(text);
-    let mut count = Count::default();
+    let mut budget = YamlBudget::default();
     loop {
         let (event, mark) = parser.next_token().map_err(|error| Unreadable::Malformed {
             line: error.marker().line(),
@@ -45,35 +45,35 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
         })?;
         match event {
             Event::StreamEnd => return Ok(()),
-            Event::Scalar(text, _, anchor, _) => count.add(NODE + text.len(), anchor),
-            Event::Alias(anchor) => count.add(count.of(anchor), 0),
+            Event::Scalar(text, _, anchor, _) => budget.add(NODE_BYTES + text.len(), anchor),
+            Event::Alias(anchor) => budget.add(budget.of(anchor), 0),
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-                count.open.push((anchor, count.bytes));
+                budget.open.push((anchor, budget.bytes));
             }
-            Event::SequenceEnd | Event::MappingEnd => count.close(),
+            Event::SequenceEnd | Event::MappingEnd => budget.close(),
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
-        if count.open.len() > DEEPEST {
+        if budget.open.len() > DEEPEST {
             return Err(Unreadable::Deep(mark.line()));
         }
-        if count.bytes > MOST {
+        if budget.bytes > MAX_EXPANDED_BYTES {
             return Err(Unreadable::Large(mark.line()));
         }
     }
 }
 
-/// How much there is.
+/// The estimated size of the document so far.
 #[derive(Default)]
-struct Count {
+struct YamlBudget {
     bytes: usize,
-    /// The anchor of each collection that goes on, and how much there was before it.
+    /// For each open collection: its anchor, and the bytes before it.
     open: Vec<(usize, usize)>,
-    /// How much each anchor stands for.
+    /// The expanded size of each anchor, in bytes.
     anchored: HashMap<usize, usize>,
 }
 
-impl Count {
-    /// What has an anchor is kept once more, to be repeated.
+impl YamlBudget {
+    /// A node with an anchor counts twice, because the parser keeps a copy for its aliases.
     fn add(&mut self, bytes: usize, anchor: usize) {
         let times = if anchor > 0 { 2 } else { 1 };
         self.bytes = self.bytes.saturating_add(bytes.saturating_mul(times));
@@ -82,14 +82,14 @@ impl Count {
 
     fn close(&mut self) {
         if let Some((anchor, before)) = self.open.pop() {
-            let bytes = self.bytes - before + NODE;
+            let bytes = self.bytes - before + NODE_BYTES;
             self.bytes = before;
             self.add(bytes, anchor);
         }
     }
 
     fn of(&self, anchor: usize) -> usize {
-        self.anchored.get(&anchor).copied().unwrap_or(NODE)
+        self.anchored.get(&anchor).copied().unwrap_or(NODE_BYTES)
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_deep_or_large_is_refused_where_it_begins_to_be() {
+    fn rejects_deep_or_large_documents_at_the_right_line() {
         let deep = |levels: usize| -> String {
             (0..levels)
                 .map(|level| format!("{}a:\n", " ".repeat(level)))
@@ -118,7 +118,7 @@ mod tests {
             laughs.push_str(&format!("a{level}: &a{level} [{before}]\n"));
         }
         assert!(matches!(check(&laughs), Err(Unreadable::Large(_))));
-        // A long text many times, and many lists within each other that are kept.
+        // A long scalar with many aliases, and nested lists that the parser keeps.
         let long = format!(
             "a: &a {}\nb: [{}]\n",
             "x".repeat(10_000),

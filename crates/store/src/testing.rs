@@ -22,7 +22,7 @@ use crate::{
 #[cfg(test)]
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, session_of};
 
-/// A memory store that counts its touches and fails when told to.
+/// A memory store that counts its touches and fails on request.
 pub struct ProbedStore {
     /// The store behind it.
     pub memory: Arc<MemoryStore>,
@@ -31,13 +31,13 @@ pub struct ProbedStore {
     pub touches_fail: AtomicBool,
     /// The one session whose touches fail.
     pub untouchable: Mutex<Option<SessionId>>,
-    /// Whether everything fails.
+    /// Whether every operation fails.
     pub all_fail: AtomicBool,
-    /// Whether ends fail.
+    /// Whether ending a session fails.
     pub ends_fail: AtomicBool,
-    /// Whether nothing is ever answered.
+    /// Whether loads never return.
     pub hangs: AtomicBool,
-    /// What the next load answers instead of the truth: what another replica saw a moment ago.
+    /// A stale result for the next load, as another replica may have read it.
     pub stale: Mutex<Option<Session>>,
 }
 
@@ -65,7 +65,7 @@ impl ProbedStore {
 
     fn fails(&self, flag: &AtomicBool) -> Result<(), StoreError> {
         if flag.load(Ordering::SeqCst) || self.all_fail.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
+            return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
         Ok(())
     }
@@ -80,7 +80,7 @@ impl SessionStore for ProbedStore {
         }
         let stale = self.stale.lock().take();
         if let Some(stale) = stale {
-            // It was on its way for a while.
+            // The load takes a while.
             tokio::task::yield_now().await;
             return Ok(Some(stale));
         }
@@ -95,7 +95,7 @@ impl SessionStore for ProbedStore {
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.fails(&self.touches_fail)?;
         if *self.untouchable.lock() == Some(id) {
-            return Err(StoreError::Unavailable("told to fail".to_owned()));
+            return Err(StoreError::Unavailable("configured to fail".to_owned()));
         }
         self.touches.fetch_add(1, Ordering::SeqCst);
         self.memory.touch(id, touch).await

@@ -1,16 +1,16 @@
-//! Which Curfew this is.
+//! The version and build of this binary.
 
-/// The version, as in `Cargo.toml`.
+/// The version from `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The revision of the source: what `CURFEW_REVISION` said when it was built, or git's commit for a release
-/// build; `unknown` otherwise.
+/// The revision of the source: `CURFEW_REVISION` at build time, or git's commit for a release build; otherwise
+/// `unknown`.
 pub const REVISION: &str = env!("CURFEW_REVISION");
-/// The machine it was built for.
+/// The target triple of the build.
 pub const TARGET: &str = env!("CURFEW_TARGET");
-/// The compiler it was built by.
+/// The compiler version.
 pub const COMPILER: &str = env!("CURFEW_COMPILER");
 
-/// All of it, as `curfew --version` says it after the name.
+/// Everything above, as `curfew --version` prints it after the name.
 pub const LONG: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nrevision ",

@@ -1,4 +1,4 @@
-//! A real backend, which remembers every request that reaches it.
+//! A real backend that records every request.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-/// What the backend answers.
+/// The body of every answer.
 pub const BODY: &str = "hello from the backend";
 
-/// What follows from the key of RFC 6455, section 1.3, which the tests use.
+/// The `Sec-WebSocket-Accept` for the key in RFC 6455, section 1.3. The tests use that key.
 const WEB_SOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// A request as the backend saw it.
+/// A request as the backend received it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: Method,
@@ -31,7 +31,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// All values of a header.
+    /// All values of the header `name`.
     pub fn all(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).into_iter();
         values.map(|value| value.to_str().unwrap()).collect()
@@ -50,7 +50,7 @@ impl Backend {
         Self::at(super::local(0)).await
     }
 
-    /// At this address.
+    /// Listens on `address`.
     pub async fn at(address: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let backend = Self {
@@ -65,25 +65,25 @@ impl Backend {
         backend
     }
 
-    /// The requests since the last time this was asked.
+    /// Returns the requests since the last call.
     pub fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
-    /// The one request since the last time this was asked.
+    /// Returns the only request since the last call. Panics if there is none or more than one.
     pub fn take_one(&self) -> Seen {
         let mut seen = self.take();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.remove(0)
     }
 
-    /// Lets the open event stream go on, to its second event and its end.
+    /// Lets the open event stream send its second event and end.
     pub fn next_event(&self) {
         self.next_event.notify_one();
     }
 }
 
-/// Serves like most applications: with room for more headers than Curfew has.
+/// Serves with a larger header limit than Curfew's, like most applications.
 async fn serve(listener: tokio::net::TcpListener, router: axum::Router) {
     let mut server = Builder::new(TokioExecutor::new());
     server.http1().max_headers(1000);
@@ -103,7 +103,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let path = head.uri.path().to_owned();
     let user = head.headers.get("x-session-user").cloned();
-    // To anything and anywhere: what must not be upgraded must not get here.
+    // Accepts every upgrade on every path, so the tests see an upgrade that a proxy should have stopped.
     let wants_upgrade = head.headers.contains_key("upgrade");
     backend.seen.lock().unwrap().push(Seen {
         method: head.method,
@@ -141,7 +141,7 @@ async fn answer(State(backend): State<Backend>, mut request: Request) -> Respons
     }
 }
 
-/// Two events, of which the second is written when it is let go on.
+/// Sends two events. The second waits for [`Backend::next_event`].
 fn events(next: Arc<Notify>) -> Response {
     let events = stream::unfold(1, move |number| {
         let next = Arc::clone(&next);

@@ -11,12 +11,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts it, and waits until all of it works.
+    /// Starts the cluster, and waits until every server reports that it works.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
 
-    /// The same, with TLS between all of them.
+    /// Like [`start`](Self::start), with TLS between all servers.
     pub async fn over_tls(certificates: &Certificates) -> Self {
         Self::start_with(Some(certificates)).await
     }
@@ -36,7 +36,7 @@ impl Cluster {
         cluster
     }
 
-    /// The first three servers, as a configuration would name them.
+    /// The first three servers, as they stand in a configuration.
     pub fn url(&self) -> String {
         let places: Vec<String> = self.servers[..3]
             .iter()
@@ -45,21 +45,21 @@ impl Cluster {
         format!("redis+cluster://{}", places.join(","))
     }
 
-    /// The servers that are primaries, by their places.
+    /// The indexes of the servers that are primaries.
     pub fn primaries(&self) -> Vec<usize> {
         (0..self.servers.len())
             .filter(|place| fact(&self.servers[*place], "role") == "master")
             .collect()
     }
 
-    /// The primary whose clock counts: that with the first address.
+    /// The index of the primary whose clock Curfew reads: the primary with the first address.
     pub fn timekeeper(&self) -> usize {
         let primaries = self.primaries().into_iter();
         let first = primaries.min_by_key(|place| self.servers[*place].port);
         first.expect("there are primaries")
     }
 
-    /// The server that has a key.
+    /// The index of the primary that holds `key`.
     pub fn server_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();
         let has = |place: &&usize| {
@@ -69,7 +69,7 @@ impl Cluster {
         *primaries.iter().find(has).expect("a primary has the key")
     }
 
-    /// Moves slots, with the keys in them, from each shard to the first.
+    /// Moves slots and their keys from each shard to the first.
     pub async fn move_slots(&self, count: usize) {
         let target = self.primaries()[0];
         self.reshard(target, count).await;
@@ -78,7 +78,7 @@ impl Cluster {
     /// Adds a server, and moves slots to it.
     pub async fn add_shard(&mut self, slots: usize) {
         let added = server(None);
-        // `redis-cli` would take the bus for 10000 above the port.
+        // The default bus port is the port plus 10000, so pass the bus port of the first server.
         let (port, bus) = (self.servers[0].port, self.bus());
         added.command::<()>(&[
             b"CLUSTER",
@@ -100,7 +100,7 @@ impl Cluster {
         self.reshard(target, slots).await;
     }
 
-    /// The port of the first server's bus: `CLUSTER NODES` has it behind the `@`.
+    /// The bus port of the first server: the number behind `@` in `CLUSTER NODES`.
     fn bus(&self) -> String {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself"));
@@ -126,7 +126,7 @@ impl Cluster {
         self.agreed(&place).await;
     }
 
-    /// Waits until all servers say the same of all slots.
+    /// Waits until all servers report the same owner of every slot.
     async fn agreed(&self, place: &str) {
         eventually("all servers agree", async || {
             self.servers.iter().all(is_well) && ran_cluster_tool(&["check", place])
@@ -134,11 +134,11 @@ impl Cluster {
         .await;
     }
 
-    /// The primary that has a key, or would have it.
+    /// The index of the primary that owns the slot of `key`.
     pub fn server_for(&self, key: &[u8]) -> usize {
         let has = |place: &&usize| {
             let url = self.servers[**place].url();
-            // Elsewhere it answers where to go.
+            // Other servers answer with a redirection.
             command::<i64>(&url, &[b"PEXPIRETIME", key]).is_ok()
         };
         *self
@@ -148,7 +148,7 @@ impl Cluster {
             .expect("a primary has the slot")
     }
 
-    /// Waits until three servers are primaries, each with a replica, and all say that all is well.
+    /// Waits until there are three primaries with one replica each, and every server reports a healthy cluster.
     pub async fn settled(&self) {
         eventually("the cluster is whole", async || {
             let primaries = self.primaries();
@@ -161,8 +161,8 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until another server has taken over from this one, and all that there are have heard so: until then
-    /// one of them may take the cluster for down.
+    /// Waits until another server has taken over from the server `before`, and all running servers know it. Before
+    /// that, a server may report that the cluster is down.
     pub async fn failed_over(&self, before: usize) {
         eventually("another primary", async || {
             let primaries = self.primaries().into_iter();
@@ -189,14 +189,14 @@ fn ran_cluster_tool(arguments: &[&str]) -> bool {
     done.success()
 }
 
-/// Whether a server says that all is well with the cluster.
+/// Whether a server reports `cluster_state:ok`.
 fn is_well(server: &RedisServer) -> bool {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"CLUSTER", b"INFO"]);
     info.is_ok_and(|info| info.contains("cluster_state:ok"))
 }
 
 fn server(certificates: Option<&Certificates>) -> RedisServer {
-    // The bus would be 10000 above the port, which may be taken.
+    // The default bus port is the port plus 10000, which may be in use.
     let bus = free_port().to_string();
     let own = [
         "--cluster-enabled",
@@ -207,7 +207,7 @@ fn server(certificates: Option<&Certificates>) -> RedisServer {
         "1000",
         "--cluster-port",
         &bus,
-        // A replica that lost its primary takes over however old its data is.
+        // A replica takes over from a lost primary, however old its data is.
         "--cluster-replica-validity-factor",
         "0",
     ];

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Listeners, signal};
 
-/// What a Curfew is started with.
+/// The settings that Curfew starts with.
 #[derive(Clone)]
 pub struct Setup {
     settings: BTreeMap<String, String>,
@@ -23,7 +23,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// On the embedded store.
+    /// With the store `memory`.
     pub fn memory() -> Self {
         let admin = AdminToken::generate().unwrap();
         let key = SigningKey::generate().unwrap();
@@ -46,50 +46,50 @@ impl Setup {
             .set("LOG__FORMAT", "json")
     }
 
-    /// On a Redis.
+    /// With the Redis at `url`.
     pub fn redis(url: &str) -> Self {
         Self::memory().set("STORE__URL", url)
     }
 
-    /// Sets `CURFEW__…` in the environment.
+    /// Sets an environment variable with the prefix `CURFEW__`.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings
             .insert(format!("CURFEW__{key}"), value.to_owned());
         self
     }
 
-    /// Sets a variable of another name.
+    /// Sets an environment variable without a prefix.
     pub fn set_plain(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// With one core only.
+    /// Runs on one CPU core.
     pub fn on_a_single_core(mut self) -> Self {
         self.single_core = true;
         self
     }
 
-    /// Listens there.
+    /// Listens on these addresses.
     pub fn listening(self, listeners: Listeners) -> Self {
         self.set("LISTEN__CHECK", &listeners.check.to_string())
             .set("LISTEN__BROWSER", &listeners.browser.to_string())
     }
 
-    /// Reads this file first.
+    /// Adds a configuration file, which is read before the environment variables.
     pub fn file(mut self, path: &std::path::Path) -> Self {
         let path = path.to_str().unwrap().to_owned();
         self.settings.insert("CURFEW_CONFIG".to_owned(), path);
         self
     }
 
-    /// Leaves a key at its default.
+    /// Removes a key, so that its default applies.
     pub fn unset(mut self, key: &str) -> Self {
         self.settings.remove(&format!("CURFEW__{key}"));
         self
     }
 
-    /// The limits of the default policy.
+    /// Sets the limits of the default policy.
     pub fn limits(self, idle: &str, absolute: &str) -> Self {
         self.set("POLICIES__DEFAULT__IDLE", idle)
             .set("POLICIES__DEFAULT__ABSOLUTE", absolute)
@@ -108,14 +108,14 @@ impl Setup {
         command
     }
 
-    /// Says that its Redis is new: tokens of sign-ins before this count.
+    /// Declares that Redis is new, so that tokens of earlier sign-ins are accepted.
     pub fn say_that_redis_is_new(&self) {
         let done = self.command(&["migrate", "--new-store"]).output().unwrap();
         let told = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{told}");
     }
 
-    /// Runs it.
+    /// Starts Curfew and waits until it listens.
     pub fn start(&self) -> Curfew {
         let mut process = self
             .command(&["serve"])
@@ -158,7 +158,7 @@ impl Setup {
     }
 }
 
-/// A client that does what it is told, and no more: no redirects, no proxy.
+/// An HTTP client that follows no redirects and uses no proxy.
 pub fn client() -> reqwest::Client {
     super::tls::install();
     reqwest::Client::builder()
@@ -193,7 +193,7 @@ pub struct Curfew {
     client: reqwest::Client,
 }
 
-/// A session that was started by the admin API.
+/// A session that was started through the admin API.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
     pub token: String,
@@ -202,7 +202,7 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// The line that a browser sends.
+    /// The value of the `Cookie` header that a browser sends.
     pub fn cookie(&self) -> String {
         format!("__Host-session={}", self.token)
     }
@@ -241,7 +241,7 @@ impl Curfew {
             .await
     }
 
-    /// Starts a session by the whole body of the request.
+    /// Starts a session. `body` is the whole body of the request.
     pub async fn sign_in_by(&self, body: Value) -> SignedIn {
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
@@ -272,17 +272,17 @@ impl Curfew {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
 
-    /// A check as NGINX asks it: the status and the reason.
+    /// Sends a check like NGINX. Returns the status and the reason.
     pub async fn check(&self, session: &SignedIn) -> (u16, String) {
         self.check_by(&session.cookie()).await
     }
 
-    /// The same, with this line of cookies.
+    /// Like [`check`](Self::check), with this `Cookie` header.
     pub async fn check_by(&self, cookie: &str) -> (u16, String) {
         self.check_at("app.example.com", cookie).await
     }
 
-    /// The same, for another host.
+    /// Like [`check`](Self::check), with this host and `Cookie` header.
     pub async fn check_at(&self, host: &str, cookie: &str) -> (u16, String) {
         let response = self
             .client
@@ -298,19 +298,19 @@ impl Curfew {
         (response.status().as_u16(), reason.to_owned())
     }
 
-    /// A page of the `ops` listener: the status and the text.
+    /// Requests a path of the `ops` listener. Returns the status and the body.
     pub async fn ops(&self, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.ops);
         let response = self.client.get(url).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Its audit events of one kind.
+    /// The audit events of one kind.
     pub fn audited(&self, event: &str) -> Vec<Value> {
         let log = self.log();
         let lines = log
@@ -323,7 +323,7 @@ impl Curfew {
             .collect()
     }
 
-    /// The number of the process.
+    /// The process ID.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
@@ -332,7 +332,7 @@ impl Curfew {
         signal(&self.process, name);
     }
 
-    /// Makes it hang: connections stay open and nothing is answered.
+    /// Stops the process with a signal: connections stay open, and no request is answered.
     pub fn freeze(&self) {
         super::freeze(&self.process);
     }
@@ -341,7 +341,7 @@ impl Curfew {
         super::thaw(&self.process);
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process exits without a signal from the test.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         super::eventually("curfew ends", async || {
@@ -352,7 +352,7 @@ impl Curfew {
         status.unwrap()
     }
 
-    /// Stops it as Kubernetes does.
+    /// Stops the process with SIGTERM, like Kubernetes.
     pub async fn stop(mut self) {
         self.signal("TERM");
         assert!(self.ended().await.success(), "{}", self.log());

@@ -1,4 +1,4 @@
-//! Servers that run the very files of `deploy/`, with nothing changed but what users change too.
+//! Servers that run the files of `deploy/`. The tests change only what users change too, such as addresses.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ pub fn deployed(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The same file as `curfew render` makes it for the limits of these policies, its addresses unchanged.
+/// The file as `curfew render` prints it for policies with this idle limit. The addresses are unchanged.
 pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> String {
-    let limits = ::curfew::render::Limits {
+    let limits = ::curfew::render::RenderLimits {
         idle: Some(idle),
         absolute: idle * 4,
     };
     let files = ::curfew::render::render(
         proxy,
-        &::curfew::render::Places::default(),
+        &::curfew::render::Addresses::default(),
         &limits,
         ::curfew::deployed::deployed,
     );
@@ -32,7 +32,7 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
     files.find(|file| file.name == name).unwrap().text
 }
 
-/// The text with each of these replaced, which must be there, and once.
+/// Replaces each text. Panics unless each occurs exactly once.
 pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in replaced {
@@ -42,12 +42,12 @@ pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     text
 }
 
-/// An address as Envoy's files have it.
+/// An address in the form of Envoy's configuration.
 pub fn in_envoy(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
-/// The text with the comment marks taken away from the lines that follow `marker`.
+/// Removes the comment marks from the lines after `marker`.
 pub fn uncommented(text: &str, marker: &str) -> String {
     let mut inside = false;
     let lines = text.lines().map(|line| {
@@ -67,7 +67,7 @@ pub fn uncommented(text: &str, marker: &str) -> String {
     changed
 }
 
-/// A server in a directory of its own, which holds its files and its log.
+/// A server in its own directory, which holds its files and its log.
 pub struct Server {
     process: Child,
     directory: TempDir,
@@ -82,8 +82,7 @@ impl Server {
         Self::start(&mut command, &[("envoy.yaml", text)], addresses)
     }
 
-    /// Starts `command` in a new directory that holds `files`, and waits until it listens at all
-    /// of `addresses`.
+    /// Starts `command` in a new directory with `files`, and waits until it listens on all of `addresses`.
     pub fn start(command: &mut Command, files: &[(&str, &str)], addresses: &[SocketAddr]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -112,7 +111,8 @@ impl Server {
         signal(&self.process, name);
     }
 
-    /// Makes it hang: connections stay open and nothing is answered. For servers of one process.
+    /// Stops the process with a signal: connections stay open, and no request is answered. For servers with one
+    /// process.
     pub fn freeze(&self) {
         super::freeze(&self.process);
     }
@@ -121,7 +121,7 @@ impl Server {
         super::thaw(&self.process);
     }
 
-    /// A file of its directory.
+    /// The text of a file in the server's directory.
     pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
     }
@@ -130,7 +130,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let running = |process: &mut Child| process.try_wait().is_ok_and(|ended| ended.is_none());
-        // It ends its workers too, which a kill would not.
+        // SIGTERM ends the workers too; SIGKILL would leave them running.
         if running(&mut self.process) {
             signal(&self.process, "TERM");
         }
@@ -143,7 +143,7 @@ impl Drop for Server {
     }
 }
 
-/// A program that `scripts/test.sh` has installed, by its place below `target/proxies`.
+/// The path of a program that `scripts/test.sh` installed below `target/proxies`.
 pub fn installed(program: &str) -> PathBuf {
     let proxies = crate::root().join("target/proxies");
     let path = proxies.join(program);
@@ -155,7 +155,7 @@ pub fn installed(program: &str) -> PathBuf {
     path
 }
 
-/// The search path with the directories in which Debian keeps servers.
+/// `PATH` with the directories where Debian installs servers.
 fn with_system_programs() -> String {
     let path = std::env::var("PATH").unwrap_or_default();
     format!("{path}:/usr/sbin:/sbin")

@@ -1,4 +1,5 @@
-//! A way to a real server that can be made bad: slow, cut, dead at the far end, or noisy.
+//! A TCP proxy in front of a real server. It injects faults: delay, closed connections, silence, noise and a wrong
+//! clock.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,33 +12,33 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// What happens on the way.
+/// The fault to inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// Everything takes so much longer, each way.
+    /// Delays every byte by this time, in each direction.
     Slow(Duration),
-    /// Connections are closed, and new ones at once.
+    /// Closes all connections, and new ones at once.
     Cut,
-    /// Connections stay open and nothing comes through.
+    /// Keeps connections open, and passes no bytes on.
     HalfOpen,
-    /// The server's clock is ahead by so many seconds.
+    /// Shifts the answers to `TIME` by so many seconds.
     Clock(i64),
-    /// Bytes that nobody sent are between those of the server.
+    /// Inserts bytes that the server did not send.
     Noise,
 }
 
 pub struct FaultProxy {
     pub address: SocketAddr,
-    /// Where it leads.
+    /// The address of the real server.
     server: Arc<Mutex<SocketAddr>>,
     fault: Arc<watch::Sender<Fault>>,
     accepting: JoinHandle<()>,
 }
 
 impl FaultProxy {
-    /// Leads to `server`.
+    /// Starts a proxy to `server`.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fault = Arc::new(watch::Sender::new(Fault::None));
@@ -59,11 +60,11 @@ impl FaultProxy {
         }
     }
 
-    /// Leads new connections to another server, and closes those that there are.
+    /// Sends new connections to another server, and closes the present ones.
     pub async fn lead_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
         self.set(Fault::Cut);
-        // Until the connections have seen it.
+        // Wait until the connection tasks have read the new state.
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.set(Fault::None);
     }
@@ -83,7 +84,7 @@ impl Drop for FaultProxy {
     }
 }
 
-/// Passes a connection on until either side closes it, or it is cut.
+/// Passes bytes on until either side closes the connection, or a fault cuts it.
 async fn pass(client: TcpStream, server: SocketAddr, faults: watch::Receiver<Fault>) {
     let Ok(server) = TcpStream::connect(server).await else {
         return;
@@ -110,10 +111,10 @@ async fn one_way(
     tokio::join!(take(from, sender, faults, answers), hand_over(receiver, to));
 }
 
-/// Bytes, and when they arrive.
+/// Bytes, and the time when they arrive.
 type Parcel = (Instant, Vec<u8>);
 
-/// Reads what comes, and decides what becomes of it.
+/// Reads bytes from one side, and applies the fault to them.
 async fn take(
     mut from: OwnedReadHalf,
     to: mpsc::UnboundedSender<Parcel>,
@@ -121,7 +122,7 @@ async fn take(
     answers: bool,
 ) {
     let mut buffer = vec![0; 65_536];
-    // TCP never goes on behind bytes that it has lost: from then on nothing comes through.
+    // TCP delivers nothing behind lost bytes, so a connection that lost bytes stays silent.
     let mut lost = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let fault = *faults.borrow();
@@ -147,12 +148,12 @@ async fn take(
         }
     }
     if lost || *faults.borrow() == Fault::HalfOpen {
-        // The end does not come through either.
+        // The end of the stream is not passed on either.
         std::future::pending::<()>().await;
     }
 }
 
-/// Changes what the server answers to `TIME`: an array of the seconds since the epoch and of microseconds.
+/// Shifts the answer to `TIME`: an array of the seconds since the epoch and of microseconds.
 fn set_clock(bytes: &mut [u8], ahead: i64) {
     const BEFORE: &[u8] = b"*2\r\n$10\r\n";
     const SECONDS: usize = 10;

@@ -1,5 +1,5 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of
-//! `deploy/nginx/ingress.yaml`; there is no cluster to run the controller itself.
+//! NGINX with the directives that ingress-nginx renders for the annotations of `deploy/nginx/ingress.yaml`. No
+//! cluster is available to run the controller itself.
 
 use std::net::SocketAddr;
 
@@ -7,25 +7,25 @@ use super::Listeners;
 use super::deployed::{changed, deployed};
 use super::nginx::Nginx;
 
-/// What the controller's own image has built in, and Debian has as modules.
+/// The controller's image has these modules built in; Debian loads them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
 
-/// What the annotation `auth-signin` adds to a protected location.
+/// The directives that the annotation `auth-signin` adds to a protected location.
 const SIGN_IN: &str = "set_escape_uri $escaped_request_uri $request_uri;
 error_page 401 = @sign-in;";
 
-/// One Ingress for a host: where its application is, and its `auth-signin`.
+/// One Ingress for a host: the address of its application, and its `auth-signin`.
 #[derive(Clone)]
 pub struct Host<'a> {
-    /// `_` for every host that has no Ingress of its own.
+    /// `_` for every host without its own Ingress.
     pub name: &'a str,
     pub application: SocketAddr,
     pub sign_in: Option<String>,
 }
 
-/// The value of an annotation of the file, or of one that its comments name.
+/// The value of an annotation in the file or in its comments.
 pub fn annotation(name: &str) -> String {
     value(&format!("nginx.ingress.kubernetes.io/{name}"))
 }
@@ -40,7 +40,7 @@ fn value(key: &str) -> String {
         .to_owned()
 }
 
-/// The data of a ConfigMap of the file.
+/// The data of a ConfigMap in the file.
 fn config_map(name: &str) -> Vec<(String, String)> {
     let ingress = deployed("nginx/ingress.yaml");
     let mut documents = ingress.split("\n---\n");
@@ -56,7 +56,7 @@ fn config_map(name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// As the controller prints the ConfigMaps of `auth-proxy-set-headers` and `proxy-set-headers`.
+/// The directives that the controller renders for the ConfigMaps of `auth-proxy-set-headers` and `proxy-set-headers`.
 fn set_headers(name: &str) -> String {
     let headers = config_map(name).into_iter();
     headers
@@ -64,7 +64,7 @@ fn set_headers(name: &str) -> String {
         .collect()
 }
 
-/// Runs it for these hosts, with `change` made to the template; `policy` is asked for instead of none.
+/// Starts NGINX for these hosts. `change` edits the template first; `policy` is the policy of the check, if any.
 pub fn start(
     curfew: Listeners,
     policy: Option<&str>,
@@ -126,7 +126,7 @@ pub fn start(
     Nginx::with(&text, MODULES)
 }
 
-/// The template of a server, with the location that only `auth-signin` adds, or without it.
+/// The server template, with the location of `auth-signin` if `wanted`.
 fn with_sign_in(server: &str, wanted: bool) -> String {
     let (before, rest) = server.split_once("    location @sign-in {").unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();

@@ -1,4 +1,4 @@
-//! An issuer of JSON Web Tokens, whose keys are in a file.
+//! An issuer of JSON Web Tokens. Its keys are in a file.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,7 +34,7 @@ impl Issuer {
         Self { pair, keys }
     }
 
-    /// Its tokens are credentials, in the cookie `id`.
+    /// Accepts this issuer's tokens as credentials in the cookie `id`.
     pub fn of(&self, setup: Setup) -> Setup {
         let key = |name: &str| format!("JWT__ISSUERS__MAIN__{name}");
         setup
@@ -45,7 +45,7 @@ impl Issuer {
             .set("JWT__COOKIE", "id")
     }
 
-    /// The cookie of a session of `alice`, who signed in so many seconds ago. Refreshed now.
+    /// The cookie of a session of `alice`, who authenticated `seconds_ago`. The token is issued now.
     pub fn cookie(&self, sid: &str, seconds_ago: u64) -> String {
         let now = now().as_millis() / 1000;
         let claims = json!({

@@ -1,5 +1,5 @@
-//! A small stand-in for the API server of Kubernetes: LIST in pages, WATCH with bookmarks and 410, and the status of
-//! objects. It knows no schemas, checks nothing, and lets everybody in.
+//! A fake Kubernetes API server: LIST with pages, WATCH with bookmarks and 410, and status writes. It has no schemas,
+//! no validation and no authentication.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use url::form_urlencoded::parse;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// The kinds that are served: the plural, the group and version, the kind.
+/// The resources that are served: plural, group and version, kind.
 const KINDS: [(&str, &str, &str); 6] = [
     ("ingresses", "networking.k8s.io/v1", "Ingress"),
     ("ingressclasses", "networking.k8s.io/v1", "IngressClass"),
@@ -26,7 +26,7 @@ const KINDS: [(&str, &str, &str); 6] = [
     ("configmaps", "v1", "ConfigMap"),
 ];
 
-/// How often a watch that asks for bookmarks gets one.
+/// The interval between bookmarks of a watch that asks for them.
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub struct KubeApi {
@@ -45,9 +45,9 @@ struct Store {
     /// By plural, namespace and name.
     objects: BTreeMap<(String, String, String), Value>,
     log: Vec<Event>,
-    /// Events up to this version are forgotten: a watch from there gets 410.
+    /// The server has dropped events up to this version: a watch from there gets 410.
     compacted: u64,
-    /// The bodies of writes to a status, with their content types.
+    /// The bodies of status writes, with path and content type.
     statuses: Vec<(String, String, Bytes)>,
     requests: Vec<String>,
 }
@@ -97,7 +97,7 @@ impl KubeApi {
             .change(plural.to_owned(), object.unwrap(), "DELETED");
     }
 
-    /// Forgets all events so far: a watch from an older version gets 410.
+    /// Drops all events so far, so that a watch from an older version gets 410.
     pub fn compact(&self) {
         let mut state = self.cluster.state.lock().unwrap();
         state.version += 1;
@@ -105,12 +105,12 @@ impl KubeApi {
         state.log.clear();
     }
 
-    /// What was written to statuses: the path, the content type, the body.
+    /// The status writes so far: path, content type, body.
     pub fn statuses(&self) -> Vec<(String, String, Bytes)> {
         self.cluster.state.lock().unwrap().statuses.clone()
     }
 
-    /// The requests so far, each a method, a path and a query.
+    /// The requests so far, each with method, path and query.
     pub fn requests(&self) -> Vec<String> {
         self.cluster.state.lock().unwrap().requests.clone()
     }
@@ -153,7 +153,7 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
     cluster.state.lock().unwrap().requests.push(line);
     let query: BTreeMap<String, String> = parse(query.as_bytes()).into_owned().collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    // api/v1/…, or apis/GROUP/VERSION/….
+    // `api/v1/…` or `apis/GROUP/VERSION/…`.
     let rest = match parts.as_slice() {
         ["api", "v1", rest @ ..] => rest,
         ["apis", _, _, rest @ ..] => rest,
@@ -190,7 +190,7 @@ async fn serve(State(cluster): State<Arc<Cluster>>, request: Request<Body>) -> R
 
 type Kind = (&'static str, &'static str, &'static str);
 
-/// A page: `limit` objects behind the one that `continue` names.
+/// One page of a list: up to `limit` objects after the one that `continue` names.
 fn list(
     cluster: &Cluster,
     (plural, version, kind): Kind,
@@ -224,7 +224,7 @@ fn list(
     )
 }
 
-/// A stream of events: all objects first where the client wants them, then what changes.
+/// A stream of events. It starts with all objects if the client asks for them, and continues with changes.
 fn watch(
     cluster: &Arc<Cluster>,
     kind: Kind,
@@ -305,7 +305,7 @@ fn line(kind: &str, object: &Value) -> Bytes {
     format!("{}\n", json!({ "type": kind, "object": object })).into()
 }
 
-/// Merges a status (RFC 7386), or replaces it. A body that is not JSON is kept and changes nothing.
+/// Merges a status (RFC 7386), or replaces it. A body that is not JSON is recorded and changes nothing.
 fn write_status(
     cluster: &Cluster,
     plural: &str,
@@ -376,7 +376,7 @@ fn plural(object: &Value) -> String {
     kind.unwrap_or_else(|| panic!("{object}")).0.to_owned()
 }
 
-/// YAML as JSON.
+/// Converts YAML to JSON.
 pub fn json_of(yaml: &Yaml) -> Value {
     match yaml {
         Yaml::Real(text) => json!(text.parse::<f64>().unwrap()),

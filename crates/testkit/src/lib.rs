@@ -1,4 +1,4 @@
-//! What the black-box tests start and talk to: real servers, each on ports of its own.
+//! The real servers that the black-box tests start. Each listens on its own ports.
 
 pub mod backend;
 pub mod cluster;
@@ -25,13 +25,13 @@ use std::time::Duration;
 
 use ::curfew::clock::Stopwatch;
 
-/// The directory of the repository.
+/// The root directory of the repository.
 pub fn root() -> PathBuf {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
     crates.and_then(Path::parent).unwrap().to_owned()
 }
 
-/// The program `curfew`, as Cargo built it for the test that runs.
+/// The path of the program `curfew` that Cargo built for the current test.
 pub fn program() -> PathBuf {
     // target/PROFILE/deps/TEST
     let test = std::env::current_exe().unwrap();
@@ -41,8 +41,8 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// A port that nothing listens on. It is outside the range that the system takes ports for
-/// outgoing connections from, so that a server can be stopped and started again on it.
+/// A port that nothing listens on. It is outside the range of ephemeral ports, so a server can stop and start again
+/// on the same port.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -59,7 +59,7 @@ pub const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
 }
 
-/// The two listeners of Curfew that proxies route to.
+/// The two listeners of Curfew that proxies send requests to.
 #[derive(Clone, Copy, Debug)]
 pub struct Listeners {
     pub check: SocketAddr,
@@ -67,7 +67,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// For a Curfew that is started later.
+    /// Free addresses for a Curfew that starts later.
     pub fn free() -> Self {
         Self {
             check: local(free_port()),
@@ -76,17 +76,17 @@ impl Listeners {
     }
 }
 
-/// Waits until `condition` holds; `what` says what was waited for in vain.
+/// Waits until `condition` holds. Panics with `what` after the timeout.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();
     while !condition().await {
-        // On a machine with other work to do it takes longer, and waiting costs nothing.
+        // A busy machine needs longer, and a long timeout costs nothing when the test passes.
         assert!(waited.seconds() < 90.0, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits until something listens at `address`, or `process` has ended; `log` is what it said.
+/// Waits until something listens on `address`. Panics with `log` if `process` exits first.
 pub fn wait_for_listener(process: &mut Child, address: SocketAddr, log: impl Fn() -> String) {
     let waited = Stopwatch::start();
     while TcpStream::connect(address).is_err() {
@@ -105,8 +105,7 @@ pub fn signal(process: &Child, name: &str) {
     assert!(status.success(), "{command}");
 }
 
-/// Stops a process where it stands, and waits until all of its threads have: a thread that runs
-/// while the signal is sent goes on for a moment.
+/// Sends SIGSTOP, and waits until all threads have stopped: a running thread continues for a moment after the signal.
 pub fn freeze(process: &Child) {
     signal(process, "STOP");
     let tasks = format!("/proc/{}/task", process.id());
@@ -114,7 +113,7 @@ pub fn freeze(process: &Child) {
         let mut tasks = std::fs::read_dir(&tasks).unwrap();
         tasks.all(|task| {
             let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
-            // The state follows the name, which is in brackets.
+            // In `stat`, the state follows the name, which is in parentheses.
             stat.unwrap().rsplit_once(") ").unwrap().1.starts_with('T')
         })
     };
@@ -125,12 +124,12 @@ pub fn freeze(process: &Child) {
     }
 }
 
-/// Lets a frozen process go on.
+/// Sends SIGCONT to a frozen process.
 pub fn thaw(process: &Child) {
     signal(process, "CONT");
 }
 
-/// The current time, in milliseconds since the epoch: this machine's, and so Curfew's.
+/// The current time of this machine, which is also Curfew's, in milliseconds since the epoch.
 pub fn now() -> ::curfew::session::Timestamp {
     use ::curfew::clock::{Clock, SystemClock};
     SystemClock.now()

@@ -1,4 +1,4 @@
-//! A real NGINX with the very file that users copy.
+//! A real NGINX with the file that users copy.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,17 +9,17 @@ use super::{Listeners, free_port, local};
 pub struct Nginx {
     server: Server,
     pub address: SocketAddr,
-    /// Where it takes HTTP/2 without TLS, which it does not on the same address.
+    /// The address for HTTP/2 without TLS. NGINX cannot serve it on the address of HTTP/1.1.
     pub http2: SocketAddr,
 }
 
 impl Nginx {
-    /// Runs `deploy/nginx/curfew.conf`, with nothing changed but its addresses.
+    /// Starts NGINX with `deploy/nginx/curfew.conf`. Only addresses are changed.
     pub fn start(curfew: Listeners, application: SocketAddr) -> Self {
         Self::changed(curfew, application, &[])
     }
 
-    /// The same, with something else changed too.
+    /// Like [`start`](Self::start), with more replacements.
     pub fn changed(
         curfew: Listeners,
         application: SocketAddr,
@@ -33,7 +33,7 @@ impl Nginx {
         )
     }
 
-    /// The same with another text of that file.
+    /// Like [`changed`](Self::changed), with `text` instead of the file.
     pub fn of(
         file: &str,
         curfew: Listeners,
@@ -52,7 +52,7 @@ impl Nginx {
         Self::with(&text, "")
     }
 
-    /// Runs a configuration that listens at 8080; `modules` are loaded for it.
+    /// Starts NGINX with a configuration that listens on port 8080. `modules` holds its `load_module` lines.
     pub fn with(text: &str, modules: &str) -> Self {
         let (address, http2) = (local(free_port()), local(free_port()));
         let listen = format!("listen {address};\n    listen {http2} http2;");
@@ -76,13 +76,13 @@ impl Nginx {
         format!("http://{}{path}", self.address)
     }
 
-    /// What it has logged about errors.
+    /// The error log.
     pub fn errors(&self) -> String {
         self.server.read("error.log")
     }
 }
 
-/// What a distribution's own nginx.conf is around the files in conf.d.
+/// The `nginx.conf` of a distribution, around the files in `conf.d`.
 const MAIN: &str = "
 daemon off;
 worker_processes 1;

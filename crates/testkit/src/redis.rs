@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
 
-/// How long a server may take to answer.
+/// The read and write timeout of commands that the tests send.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A server on a port and in a directory of its own.
+/// A server with its own port and directory.
 pub struct RedisServer {
     program: PathBuf,
     process: Option<Child>,
@@ -26,12 +26,12 @@ impl RedisServer {
         Self::with(&[])
     }
 
-    /// With more options, as on the command line of `redis-server`.
+    /// With more options of `redis-server`.
     pub fn with(options: &[&str]) -> Self {
         Self::of(Path::new("redis-server"), options)
     }
 
-    /// Another program that takes the same options.
+    /// Another program that accepts the options of `redis-server`, such as Valkey.
     pub fn of(program: &Path, options: &[&str]) -> Self {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server = Self {
@@ -45,14 +45,14 @@ impl RedisServer {
         server
     }
 
-    /// Starts it with the data it was stopped with.
+    /// Starts the server again with its data.
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "it runs");
         let log = std::fs::File::create(self.path("log")).unwrap();
         let mut process = Command::new(&self.program)
             .args(["--bind", "127.0.0.1", "--dir", &self.path(""), "--save", ""])
             .args(["--port", &self.port.to_string()])
-            // A replica is given the data at once, not after five seconds.
+            // Start the replication at once, not after five seconds.
             .args(["--repl-diskless-sync-delay", "0"])
             .args(&self.options)
             .stdout(log)
@@ -71,25 +71,25 @@ impl RedisServer {
             .to_owned()
     }
 
-    /// Stops it; its data is kept.
+    /// Stops the server; its data stays.
     pub fn stop(&mut self) {
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
-        // It answers by closing the connection.
+        // The server answers SHUTDOWN by closing the connection.
         let _ = redis::cmd("SHUTDOWN")
             .arg("SAVE")
             .query::<()>(&mut connection);
         self.process.take().unwrap().wait().unwrap();
     }
 
-    /// Ends it where it stands.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         signal(&process, "KILL");
         process.wait().unwrap();
     }
 
-    /// Makes it hang: connections stay open and nothing is answered.
+    /// Stops the process with a signal: connections stay open, and no command is answered.
     pub fn freeze(&self) {
         freeze(self.process.as_ref().unwrap());
     }
@@ -98,7 +98,7 @@ impl RedisServer {
         thaw(self.process.as_ref().unwrap());
     }
 
-    /// Where others find it: the port for TLS, if it has one.
+    /// The port for clients: the TLS port, if there is one.
     pub fn public_port(&self) -> u16 {
         let place = self
             .options
@@ -111,21 +111,21 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// Runs a command on it.
+    /// Runs a command.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&[u8]]) -> T {
         command(&self.url(), words).unwrap()
     }
 
-    /// Runs a command on it, where it asks for a password.
+    /// Runs a command on a server with a password.
     pub fn command_as<T: redis::FromRedisValue>(&self, password: &str, words: &[&[u8]]) -> T {
         let url = format!("redis://:{password}@127.0.0.1:{}/", self.port);
         command(&url, words).unwrap()
     }
 }
 
-/// Runs a command on the server at `url`; an error where it hangs.
+/// Runs a command on the server at `url`. Returns an error if the server hangs.
 pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::RedisResult<T> {
-    // Nothing is said before the time-out counts, unless there is a password.
+    // A connection without a password sends nothing before the timeout is set.
     let info = url.into_connection_info()?;
     let quiet = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(quiet))?;
@@ -138,7 +138,7 @@ pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::R
     command.query(&mut connection)
 }
 
-/// One fact out of what `INFO` answers; empty where there is none, or no server.
+/// One field of the answer to `INFO`. Empty if the field or the server is missing.
 pub fn fact(server: &RedisServer, name: &str) -> String {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"INFO"]);
     let info = info.unwrap_or_default();

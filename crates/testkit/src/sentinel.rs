@@ -8,7 +8,7 @@ use super::redis::{RedisServer, command, fact};
 use super::tls::Certificates;
 use super::{eventually, free_port, local, wait_for_listener};
 
-/// What the sentinels call the primary.
+/// The name of the primary in the sentinels' configuration.
 const NAME: &str = "main";
 
 pub struct SentinelGroup {
@@ -19,18 +19,18 @@ pub struct SentinelGroup {
 struct Sentinel {
     process: Child,
     port: u16,
-    /// Where others find it.
+    /// The port for clients.
     public_port: u16,
     _directory: TempDir,
 }
 
 impl SentinelGroup {
-    /// Starts them, and waits until all of them know each other.
+    /// Starts the servers, and waits until all of them know each other.
     pub async fn start() -> Self {
         Self::start_with(None).await
     }
 
-    /// The same, with TLS between all of them.
+    /// Like [`start`](Self::start), with TLS between all servers.
     pub async fn over_tls(certificates: &Certificates) -> Self {
         Self::start_with(Some(certificates)).await
     }
@@ -49,7 +49,7 @@ impl SentinelGroup {
         let port = primary.public_port().to_string();
         let follow = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&follow), server(&follow)];
-        // A sentinel that finds no replicas when it starts looks again ten seconds later.
+        // A sentinel that finds no replicas at its start looks again after ten seconds.
         eventually("both follow", async || {
             let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
@@ -72,7 +72,7 @@ impl SentinelGroup {
         format!("redis+sentinel://{}/{NAME}", places.join(","))
     }
 
-    /// Makes a user on every sentinel, who may do no more than `rights`.
+    /// Adds a user to every sentinel, with these ACL rules.
     pub fn let_in(&self, user: &str, password: &str, rights: &str) {
         let password = format!(">{password}");
         for sentinel in &self.sentinels {
@@ -83,7 +83,7 @@ impl SentinelGroup {
         }
     }
 
-    /// Where the sentinels say the primary is, if all of them agree.
+    /// The port of the primary, if all sentinels agree.
     fn agreed(&self) -> Option<u16> {
         let ports: Vec<Option<u16>> = self
             .sentinels
@@ -94,7 +94,7 @@ impl SentinelGroup {
         ports.iter().all(|port| *port == first).then_some(first)?
     }
 
-    /// The server that is the primary now, by its place among the servers.
+    /// The index of the current primary among the servers.
     pub fn primary(&self) -> usize {
         let port = self.agreed().expect("the sentinels agree");
         self.place(port)
@@ -107,7 +107,7 @@ impl SentinelGroup {
             .unwrap()
     }
 
-    /// Waits until one server is the primary and the two others follow it, and all sentinels know.
+    /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
     pub async fn settled(&self) {
         eventually("all agree", async || {
             let Some(port) = self.agreed() else {
@@ -123,7 +123,7 @@ impl SentinelGroup {
         .await;
     }
 
-    /// Waits until another server than this one is the primary.
+    /// Waits until another server than `before` is the primary.
     pub async fn failed_over(&self, before: usize) {
         eventually("another primary", async || {
             let now = self.agreed().map(|port| self.place(port));
@@ -177,7 +177,7 @@ impl Sentinel {
         address.1.parse().ok()
     }
 
-    /// Whether it knows the two replicas and the two other sentinels.
+    /// Whether the sentinel knows both replicas and both other sentinels.
     fn sees_all(&self) -> bool {
         let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", NAME.as_bytes()];
         let facts: Option<std::collections::HashMap<String, String>> = self.ask(words);

@@ -1,5 +1,5 @@
-//! Asks Curfew's `/auth-request` with whatever a proxy sends, but for the headers by which Curfew tells that the proxy is of
-//! another family: as a Curfew did that did not look at them.
+//! Forwards a proxy's checks to Curfew's `/auth-request`, without the headers that show a proxy of another family.
+//! This simulates a Curfew that ignores these headers.
 
 use std::net::SocketAddr;
 

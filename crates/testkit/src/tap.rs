@@ -1,4 +1,4 @@
-//! A pass-through between two real servers that remembers every byte, and can be taken away.
+//! A TCP proxy between two real servers. It records every byte, and can be closed.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Passes on to `server`.
+    /// Starts a proxy to `server`.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (asked, answered) = (Bytes::default(), Bytes::default());
@@ -51,13 +51,13 @@ impl Tap {
         tap
     }
 
-    /// What was sent to the server since this was last asked, and what it answered.
+    /// Returns the bytes to the server and from the server since the last call.
     pub fn take(&self) -> (Vec<u8>, Vec<u8>) {
         let take = |bytes: &Bytes| std::mem::take(&mut *bytes.lock().unwrap());
         (take(&self.asked), take(&self.answered))
     }
 
-    /// Ends all connections, and accepts no more.
+    /// Closes all connections, and accepts no more.
     pub async fn close(&mut self) {
         self.connections.shutdown().await;
     }

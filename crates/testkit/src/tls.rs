@@ -1,11 +1,11 @@
-//! A certificate authority, a certificate for 127.0.0.1 and one for a client, made for one test.
+//! A certificate authority with a certificate for 127.0.0.1 and a client certificate. Each test generates its own.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
-/// Chooses the TLS provider, as the program does it.
+/// Installs the TLS provider that the program uses.
 pub fn install() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -19,8 +19,8 @@ impl Certificates {
         let directory = tempfile::tempdir().unwrap();
         let authority_key = KeyPair::generate().unwrap();
         let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
-        // A name of its own: OpenSSL takes a certificate whose issuer has its own name for one
-        // that was signed by itself.
+        // The authority needs a distinct name: OpenSSL treats a certificate as self-signed if its subject equals its
+        // issuer.
         let name = &mut authority.distinguished_name;
         name.push(DnType::CommonName, "an authority for tests");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,8 +46,7 @@ impl Certificates {
         self.path(name).to_str().unwrap().to_owned()
     }
 
-    /// What a Redis is started with that speaks TLS as well, on a port of its own, and shows and
-    /// asks for certificates.
+    /// The options of a Redis that also listens with TLS on its own port, and requires client certificates.
     pub fn redis_options(&self) -> Vec<String> {
         let port = super::free_port().to_string();
         let words = [

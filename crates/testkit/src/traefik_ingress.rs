@@ -1,4 +1,4 @@
-//! A real Traefik with its provider `kubernetesIngressNGINX`, and a stand-in for the API server.
+//! A real Traefik with its provider `kubernetesIngressNGINX`, and a fake API server.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,15 +9,15 @@ use super::deployed::{Server, deployed, installed};
 use super::kube_api::{KubeApi, json_of};
 use super::{Listeners, free_port, local};
 
-/// The flags that the file names in its comments.
+/// The flags of Traefik that the comments of the file list.
 fn flags() -> Vec<String> {
     let file = deployed("traefik/ingress-nginx.yaml");
     let flags = file.lines().filter_map(|line| line.strip_prefix("#   --"));
     flags.map(|flag| format!("--{flag}")).collect()
 }
 
-/// Runs Traefik with the Ingresses of `manifest`, whose check is at `path`. `backends` are the services besides Curfew's,
-/// by name.
+/// Starts Traefik with the Ingresses of `manifest` and the check at `path`. `backends` are the other services, by
+/// name.
 pub fn start(
     manifest: &str,
     curfew: Listeners,
@@ -49,7 +49,7 @@ pub fn start(
     (address, server)
 }
 
-/// The API server with the objects. It runs on a thread of its own: Traefik asks while the test waits for Traefik.
+/// Starts the API server on its own thread: Traefik calls it while the test waits for Traefik.
 fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> SocketAddr {
     let objects = manifest.to_owned();
     let mut services: Vec<(String, String, u16, SocketAddr)> = backends
@@ -91,14 +91,14 @@ fn api(manifest: &str, curfew: Listeners, backends: &[(&str, SocketAddr)]) -> So
             }
             api.apply(&objects);
             sender.send(api.address).unwrap();
-            // For as long as the test runs.
+            // Until the test ends.
             std::future::pending::<()>().await;
         });
     });
     receiver.recv().unwrap()
 }
 
-/// The file with the middleware, out of the ConfigMap.
+/// The file with the middleware, from the ConfigMap.
 fn no_identity(manifest: &str) -> String {
     let documents = yaml_rust2::YamlLoader::load_from_str(manifest).unwrap();
     let mut maps = documents

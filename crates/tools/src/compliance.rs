@@ -1,4 +1,5 @@
-//! The compliance report: each policy against what standards ask for, met or not, and why.
+//! The compliance report: compares each policy with the session limits of standards, and gives the
+//! reason for each result.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,57 +10,60 @@ use crate::policy::standards::{self, Demand, Requirement, Standing, Strength};
 use crate::policy::{Access, OnStoreFailure, Policy, Rulebook, SignInSource};
 use crate::session::{Limits, PolicyName};
 
-/// The report.
+/// The compliance report for one configuration.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The version of this program.
     pub curfew: &'static str,
     /// Every policy.
     pub policies: Vec<PolicyReport>,
-    /// What needs no session at all.
+    /// The rules with `access: public`: key and conditions of each.
     pub public: Vec<String>,
 }
 
-/// A policy against the standards. Durations are written as in the configuration.
+/// One policy compared with the standards. Durations are text with units: `15 min`, `12 h`, `30
+/// days`.
 #[derive(Clone, Debug, Serialize)]
 pub struct PolicyReport {
-    /// Its name.
+    /// The policy's name in the configuration.
     pub policy: String,
-    /// What an auditor should know of it.
+    /// Sentences about the policy for an auditor: limits, variants, preset, sign-in.
     pub facts: Vec<String>,
-    /// How it stands to each requirement.
+    /// The result for each requirement of [`standards::ALL`], in that order.
     pub findings: Vec<Finding>,
 }
 
-/// How a policy stands to a requirement.
+/// The result of comparing a policy with one requirement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// The requirement's name.
+    /// The requirement's name, as `--require` takes it.
     pub requirement: &'static str,
-    /// The standard.
+    /// The standard's title and version.
     pub standard: &'static str,
-    /// Where in it.
+    /// The section of the standard.
     pub section: &'static str,
-    /// Where it can be read.
+    /// The address of the standard's text.
     pub url: &'static str,
-    /// `met`, `departs` from what should be, `not_verified` where the limits alone are known to meet it, or `not_met`.
+    /// `met`; `departs` if a limit exceeds a recommendation (SHOULD); `not_verified` if the limits meet it and a new
+    /// authentication is not ensured; `not_met`.
     pub standing: &'static str,
-    /// Why, for each of the two limits.
+    /// The reason: the idle limit and its requirement, then the absolute limit and its requirement.
     pub because: [String; 2],
-    /// Whether people authenticate again after a timeout.
+    /// Whether people authenticate again after a timeout: `ensured`, `not ensured`, `not checked` or `no requirement`.
     pub reauthentication: &'static str,
 }
 
-/// Whether people authenticate again when a session has timed out, as far as a configuration shows it.
+/// How the report decides whether people authenticate again after a timeout.
 #[derive(Clone, Copy, Debug)]
 pub enum Reauthentication<'a> {
-    /// As these sources do it. Without one, applications start all sessions.
-    By(&'a [SignInSource]),
-    /// It is not to be looked at.
+    /// From the configured sign-in sources. If there are none, applications start all sessions
+    /// through the admin API.
+    Sources(&'a [SignInSource]),
+    /// The report checks the limits only.
     Ignored,
 }
 
-/// Reports on every policy.
+/// Compares every policy of `book` with every requirement of [`standards::ALL`].
 #[must_use]
 pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report {
     let policies = book.policies.iter();
@@ -77,11 +81,14 @@ pub fn report(book: &Rulebook, reauthentication: Reauthentication<'_>) -> Report
 }
 
 impl Report {
-    /// The policies that don't meet a requirement, or depart from what it recommends; then those whose limits meet it
-    /// while a new authentication is not ensured.
+    /// The policies that fail a requirement, in two lists. First, policies with a limit above the requirement or
+    /// recommendation. Second, policies whose limits meet it, but for which a new authentication is not ensured.
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
-        let (unverified, met) = (word(Standing::NotVerified), word(Standing::Met));
+        let (unverified, met) = (
+            standing_name(Standing::NotVerified),
+            standing_name(Standing::Met),
+        );
         let [mut limits, mut authentication] = [Vec::new(), Vec::new()];
         for policy in &self.policies {
             let findings = policy.findings.iter();
@@ -101,17 +108,17 @@ impl Report {
     #[must_use]
     pub fn to_markdown(&self) -> String {
         let mut text = format!(
-            "# Session limits and standards\n\nBy curfew {}.\n",
+            "# Session limits and standards\n\nGenerated by Curfew {}.\n",
             self.curfew
         );
         for policy in &self.policies {
-            // Writing into a text does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "\n## Policy `{}`\n", policy.policy);
             for fact in &policy.facts {
                 let _ = writeln!(text, "* {fact}");
             }
             text.push_str(
-                "\n| standard | section | | idle | absolute | new authentication |\n|---|---|---|---|---|---|\n",
+                "\n| standard | section | result | idle limit | absolute limit | new authentication |\n|---|---|---|---|---|---|\n",
             );
             for finding in &policy.findings {
                 let [idle, absolute] = &finding.because;
@@ -121,13 +128,13 @@ impl Report {
                     finding.standard,
                     finding.url,
                     finding.section,
-                    finding.standing.replace('_', " "),
+                    result_text(finding.standing),
                     finding.reauthentication,
                 );
             }
         }
         if !self.public.is_empty() {
-            text.push_str("\n## Without a session\n\n");
+            text.push_str("\n## Requests that need no session\n\n");
             for rule in &self.public {
                 let _ = writeln!(text, "* {rule}");
             }
@@ -137,27 +144,27 @@ impl Report {
     }
 }
 
-/// What holds for every policy.
+/// The notes at the end of the report; they apply to every policy.
 const NOTES: &str = "
 ## Notes
 
-* A limit that is reached is passed: a session ends when its idle limit or its absolute limit has gone by, never
-  later, and early by at most the touch interval.
-* Activity moves the idle limit only. Nothing but a new sign-in moves the absolute limit.
-* `departs`: longer than the standard recommends (SHOULD); whoever departs from a recommendation needs a reason.
-* `not verified`: the limits meet the standard. It also requires that people authenticate again after a timeout, and the
-  configuration does not ensure that.
-* A new authentication is `ensured` if no way to sign in starts a session with the authentication from before the timeout.
-  Whether an identity provider really asks is up to the provider; `curfew probe` follows its redirects.
-* Holders of an admin token can start sessions, too. How they authenticate people is not looked at.
-* What is found here is about limits and about sign-in through this configuration. It is no audit of identity providers,
-  nor of applications.
+* A session ends when its idle limit or its absolute limit is reached. It never ends later. It can end earlier by at most
+  the touch interval.
+* Activity extends the idle limit only. Only a new sign-in starts a new absolute limit.
+* `exceeds the recommendation`: a limit is longer than the standard recommends (SHOULD). Document the reason.
+* `not verified`: the limits meet the standard. The standard also requires that people authenticate again after a timeout,
+  and the configuration does not ensure that.
+* A new authentication is `ensured` if no configured way to sign in accepts an authentication from before the timeout.
+  Whether an identity provider really asks for credentials depends on the provider; `curfew probe` follows its redirects.
+* Applications with an admin token can start sessions, too. The report does not check how they authenticate people.
+* The report covers session limits and sign-in in this configuration. It is not an audit of identity providers or
+  applications.
 ";
 
 impl PolicyReport {
     fn new(name: &PolicyName, policy: &Policy, reauthentication: Reauthentication<'_>) -> Self {
         let mut facts = facts(policy);
-        let ensured = reauthentication.tell(policy, &mut facts);
+        let ensured = reauthentication.add_facts(policy, &mut facts);
         let findings = standards::ALL.iter();
         Self {
             policy: name.to_string(),
@@ -170,18 +177,20 @@ impl PolicyReport {
 }
 
 impl Reauthentication<'_> {
-    /// Adds what is known to the facts; answers whether a new authentication is ensured, if that is looked at.
-    fn tell(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
-        let Self::By(sources) = self else {
+    /// Adds a sentence for each sign-in source to `facts`. Returns whether a new authentication is ensured;
+    /// `None` if that is not checked.
+    fn add_facts(self, policy: &Policy, facts: &mut Vec<String>) -> Option<bool> {
+        let Self::Sources(sources) = self else {
             facts.push(
-                "Whether people authenticate again after a timeout is not looked at.".to_owned(),
+                "This report does not check whether people authenticate again after a timeout."
+                    .to_owned(),
             );
             return None;
         };
         if sources.is_empty() {
             facts.push(
-                "Applications start the sessions, through the admin API. Whether people authenticate again after a \
-                 timeout is up to them; it can't be seen here."
+                "Applications start the sessions through the admin API. They decide whether people authenticate again after \
+                 a timeout; Curfew cannot verify it."
                     .to_owned(),
             );
             return Some(false);
@@ -192,7 +201,7 @@ impl Reauthentication<'_> {
             ensured &= gap.is_none();
             facts.push(match gap {
                 Some(gap) => format!(
-                    "After a timeout, people may be back without a new authentication: {gap}."
+                    "After a timeout, people may get a new session without authenticating again: {gap}."
                 ),
                 None => format!("After a timeout, {}.", source.safeguard()),
             });
@@ -205,35 +214,48 @@ impl Finding {
     fn new(requirement: &Requirement, policy: &Policy, ensured: Option<bool>) -> Self {
         let limits = standards::loosest(policy);
         let idle = limits.idle.map_or_else(
-            || format!("off; ends after {}", written(limits.absolute)),
-            written,
+            || {
+                format!(
+                    "no idle limit, ends after {}",
+                    format_duration(limits.absolute)
+                )
+            },
+            format_configured,
         );
         Self {
             requirement: requirement.name,
             standard: requirement.standard,
             section: requirement.section,
             url: requirement.url,
-            standing: word(if requirement.reauthentication && ensured == Some(false) {
+            standing: standing_name(if requirement.reauthentication && ensured == Some(false) {
                 requirement.standing(policy).max(Standing::NotVerified)
             } else {
                 requirement.standing(policy)
             }),
             because: [
-                because(&idle, requirement.idle),
-                because(&written(limits.absolute), requirement.absolute),
+                limit_text(&idle, requirement.idle),
+                limit_text(&format_configured(limits.absolute), requirement.absolute),
             ],
             reauthentication: match ensured {
-                _ if !requirement.reauthentication => "nothing is asked for",
+                _ if !requirement.reauthentication => "no requirement",
                 Some(true) => "ensured",
                 Some(false) => "not ensured",
-                None => "not looked at",
+                None => "not checked",
             },
         }
     }
 }
 
-/// The word for a standing.
-const fn word(standing: Standing) -> &'static str {
+/// The standing as the Markdown report shows it.
+fn result_text(standing: &str) -> String {
+    match standing {
+        "departs" => "exceeds the recommendation".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+/// The standing as the JSON report shows it.
+const fn standing_name(standing: Standing) -> &'static str {
     match standing {
         Standing::Met => "met",
         Standing::Departs => "departs",
@@ -242,81 +264,98 @@ const fn word(standing: Standing) -> &'static str {
     }
 }
 
-/// A limit beside what is asked of it.
-fn because(limit: &str, demand: Demand) -> String {
+/// A configured limit, and what the standard requires or recommends.
+fn limit_text(limit: &str, demand: Demand) -> String {
     match demand {
-        Demand::Nothing => format!("{limit}; nothing is asked for"),
-        Demand::Decided => format!("{limit}; asked for: one that was decided on"),
+        Demand::Nothing => format!("{limit}; no requirement"),
+        Demand::Decided => format!("{limit}; a documented limit is required"),
         Demand::AtMost(most, Strength::Shall) => {
-            format!("{limit}; SHALL be at most {}", written(most))
+            format!("{limit}; at most {} required", format_duration(most))
         }
         Demand::AtMost(most, Strength::Should) => {
-            format!("{limit}; SHOULD be at most {}", written(most))
+            format!("{limit}; at most {} recommended", format_duration(most))
         }
     }
 }
 
 fn facts(policy: &Policy) -> Vec<String> {
-    let mut facts = vec![format!("Sessions end {}.", ends(&policy.limits))];
+    let mut facts = vec![format!("Sessions end {}.", end_text(&policy.limits))];
     if let Some(remember) = &policy.remember {
         facts.push(format!(
-            "Of those who asked to be remembered: {}. The findings are about these, the looser ones.",
-            ends(remember)
+            "With \"remember me\", sessions end {}. The results below are for these longer limits.",
+            end_text(remember)
         ));
     }
     for variant in &policy.variants {
         facts.push(format!(
-            "Of members of {}: {}, where that is sooner.",
+            "For members of {}: {}, if that is stricter.",
             variant.groups.join(", "),
-            ends(&variant.limits)
+            end_text(&variant.limits)
         ));
     }
     facts.push(format!(
-        "They can end early by {}, the touch interval.",
-        written(policy.touch_interval)
+        "Sessions can end up to {} early (the touch interval).",
+        format_duration(policy.touch_interval)
     ));
     if let Some(preset) = policy.preset {
         facts.push(format!("Preset `{}`: {}.", preset.name, preset.source));
     }
     if let Some(reason) = &policy.deviation_reason {
-        facts.push(format!("Reason for a deviation from it: {reason}"));
+        facts.push(format!("Reason for limits above the preset: {reason}"));
     }
     if let Some(most) = policy.max_sessions {
         let beyond = most.beyond.as_str();
         facts.push(format!(
-            "A subject can have {} sessions at once; beyond that: `{beyond}`.",
+            "A subject can have at most {} sessions at once. If that is exceeded: `{beyond}`.",
             most.count
         ));
     }
     if let OnStoreFailure::Known { grace } = policy.on_store_failure {
         facts.push(format!(
-            "When the store fails, known sessions are served for {}, within their limits.",
-            written(grace)
+            "If the session store is unavailable, sessions that a replica knows stay valid for up to {}, within their limits.",
+            format_duration(grace)
         ));
     }
     facts
 }
 
-/// When sessions with these limits end.
-fn ends(limits: &Limits) -> String {
+/// The end of a sentence: when sessions with these limits end.
+fn end_text(limits: &Limits) -> String {
     let mut parts = Vec::new();
-    match limits.idle {
-        Some(idle) => parts.push(format!("after {} without activity", written(idle))),
-        None if limits.absolute < Limits::NONE.absolute => {
-            parts.push("whether they are used or not".to_owned());
-        }
-        None => {}
+    if let Some(idle) = limits.idle {
+        parts.push(format!("after {} without activity", format_duration(idle)));
     }
     if limits.absolute < Limits::NONE.absolute {
-        parts.push(format!("{} after sign-in", written(limits.absolute)));
+        let absolute = format_duration(limits.absolute);
+        parts.push(match limits.idle {
+            Some(_) => format!("at the latest {absolute} after sign-in"),
+            None => format!("{absolute} after sign-in, even if they are used"),
+        });
     }
     let mut text = parts.join(", ");
     if let Some(age) = limits.max_auth_age {
-        text += &format!("; requests need a sign-in of the last {}", written(age));
+        text += &format!(
+            "; requests need a sign-in within the last {}",
+            format_duration(age)
+        );
     }
     text.trim_start_matches("; ").to_owned()
 }
 
-fn written(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+/// A configured limit, as the report shows it.
+fn format_configured(limit: Duration) -> String {
+    format!("{} configured", format_duration(limit))
+}
+
+/// A duration with full units: `15 min`, `12 h`, `30 days`.
+fn format_duration(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    let parts = text.split(' ').map(|part| {
+        let number = part.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+        match &part[number.len()..] {
+            "m" => format!("{number} min"),
+            unit => format!("{number} {unit}"),
+        }
+    });
+    parts.collect::<Vec<_>>().join(" ")
 }

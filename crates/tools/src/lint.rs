@@ -1,6 +1,7 @@
-//! What in a proxy's configuration would defeat the limits of sessions.
+//! Finds settings in proxy configuration that bypass the limits of sessions.
 //!
-//! Text in, findings out: nothing is asked, nothing is changed. What a file is is seen from what is in it.
+//! It reads text and returns findings. It sends no requests and changes no files. It detects the format of
+//! a file from its contents.
 
 mod envoy;
 mod kubernetes;
@@ -16,91 +17,92 @@ use serde::Serialize;
 
 use crate::yaml::DEEPEST;
 
-/// What a finding means.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Sessions would not end as they should.
+    /// The setting bypasses session limits.
     Error,
-    /// It may be meant; somebody should look.
+    /// The setting can be intentional; a person should review it.
     Notice,
 }
 
-/// Something that was found.
+/// A setting that bypasses, or may bypass, session limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What it means.
+    /// Error or notice.
     pub severity: Severity,
-    /// A word for this kind of finding.
+    /// The rule ID, such as `missing-auth`.
     pub rule: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     pub remedy: String,
 }
 
-/// The limits that a proxy must not get around.
+/// The session limits that a proxy must not bypass.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The idle limit; `None` where there is none.
+pub struct LintLimits {
+    /// The idle limit; `None` if it is off.
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
-    /// By how much a session may end early, and so the longest that an answer may be kept.
+    /// The touch interval: how much earlier a session may end. Also the longest time to cache an
+    /// answer.
     pub touch_interval: Duration,
 }
 
-/// Why a file can't be read.
+/// A file that could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
-    /// It is no YAML, or too much of it.
+    /// Invalid or too large YAML.
     #[error(transparent)]
     Yaml(#[from] crate::yaml::Unreadable),
-    /// It is no configuration of NGINX.
-    #[error("line {0}: braces and quotes don't match")]
+    /// Invalid NGINX configuration.
+    #[error("line {0}: unbalanced braces or quotes")]
     Nginx(usize),
-    /// It is deeper than any that is meant.
+    /// Blocks nested too deep.
     #[error("line {0}: nested more than {DEEPEST} levels deep")]
     Deep(usize),
-    /// Nothing in it is known.
+    /// An unknown format.
     #[error(
-        "nothing in it is known: not Kubernetes manifests, nor a configuration of NGINX, Traefik, Envoy or \
+        "unknown format: neither Kubernetes manifests nor a configuration of NGINX, Traefik, Envoy or \
          oauth2-proxy"
     )]
     Unknown,
 }
 
-/// Looks at a file.
+/// Checks the text of a file.
 ///
 /// # Errors
-/// [`Unreadable`].
-pub fn lint(text: &str, limits: &Limits) -> Result<Vec<Finding>, Unreadable> {
+/// [`Unreadable`] if the format is unknown or the text is invalid.
+pub fn lint(text: &str, limits: &LintLimits) -> Result<Vec<Finding>, Unreadable> {
     let mut findings = Findings {
         limits: *limits,
-        guarded: Vec::new(),
+        protected_hosts: Vec::new(),
         all: Vec::new(),
     };
-    if nginx::is_one(text) {
-        nginx::look(text, &mut findings)?;
-    } else if oauth2_proxy::is_one(text) {
-        oauth2_proxy::look(text, &mut findings);
+    if nginx::is_config(text) {
+        nginx::check(text, &mut findings)?;
+    } else if oauth2_proxy::is_config(text) {
+        oauth2_proxy::check(text, &mut findings);
     } else {
         let documents = yaml::parse(text)?;
-        findings.guarded = documents
+        findings.protected_hosts = documents
             .iter()
-            .flat_map(kubernetes::guarded_hosts)
+            .flat_map(kubernetes::protected_hosts)
             .collect();
         let known = documents.iter().fold(false, |known, document| {
-            let kubernetes = kubernetes::look(document, &mut findings);
-            let traefik = traefik::look(document, &mut findings);
-            let envoy = envoy::look(document, &mut findings);
+            let kubernetes = kubernetes::check(document, &mut findings);
+            let traefik = traefik::check(document, &mut findings);
+            let envoy = envoy::check(document, &mut findings);
             known | kubernetes | traefik | envoy
         });
         let flags = oauth2_proxy::has_flags(text);
         if flags {
-            oauth2_proxy::look(text, &mut findings);
+            oauth2_proxy::check(text, &mut findings);
         }
         if !known && !flags {
             return Err(Unreadable::Unknown);
@@ -112,11 +114,11 @@ pub fn lint(text: &str, limits: &Limits) -> Result<Vec<Finding>, Unreadable> {
     Ok(all)
 }
 
-/// What was found so far.
+/// The findings so far.
 struct Findings {
-    limits: Limits,
-    /// Hosts of which something is guarded.
-    guarded: Vec<String>,
+    limits: LintLimits,
+    /// Hosts with at least one protected Ingress.
+    protected_hosts: Vec<String>,
     all: Vec<Finding>,
 }
 
@@ -146,21 +148,21 @@ impl Findings {
         });
     }
 
-    /// Nothing is asked before requests are forwarded.
+    /// Adds an error: requests are forwarded without a check.
     fn missing_auth(&mut self, line: usize, what: &str, remedy: &str) {
-        let message = format!("{what} is forwarded without asking Curfew");
+        let message = format!("{what} is forwarded without a check");
         self.error(line, "missing-auth", message, remedy);
     }
 
-    /// The same beside others that are guarded.
+    /// Adds a notice: requests are forwarded without a check, while others are protected.
     fn public(&mut self, line: usize, what: &str) {
-        let message = format!("{what} is forwarded without asking Curfew, unlike others");
+        let message = format!("{what} is forwarded without a check, unlike others");
         let remedy =
-            "leave it if everybody may have it; a rule with `access: public` says so in one place";
+            "keep it if it is public; a rule with `access: public` documents this in one place";
         self.notice(line, "public", message, remedy);
     }
 
-    /// A stream is cut only after this long.
+    /// Adds an error if streams can stay open for longer than the idle limit.
     fn stream(&mut self, line: usize, what: &str, timeout: Option<Duration>) {
         let Some(idle) = self.limits.idle else {
             return;
@@ -170,13 +172,14 @@ impl Findings {
         }
         let idle = humantime::format_duration(idle);
         let message = format!(
-            "{what} lets a WebSocket or an event stream stay open for longer than a session may be idle ({idle})"
+            "{what} lets a WebSocket or an event stream stay open for longer than the idle limit ({idle})"
         );
-        let remedy = format!("at most {idle}: a stream is asked for once, when it is opened");
+        let remedy =
+            format!("set it to at most {idle}: a stream is checked only once, when it opens");
         self.error(line, "stream-outlives-idle", message, &remedy);
     }
 
-    /// Answers are kept for this long.
+    /// Adds an error if answers of the check are cached for longer than the touch interval.
     fn cached(&mut self, line: usize, what: &str, kept: Option<Duration>) {
         let touch = self.limits.touch_interval;
         if kept.is_some_and(|kept| kept <= touch) {
@@ -184,21 +187,21 @@ impl Findings {
         }
         let touch = humantime::format_duration(touch);
         let message = format!(
-            "{what} keeps answers: sessions that ended are served, and activity is not seen"
+            "{what} caches answers of the check: ended sessions are served, and activity is not recorded"
         );
         let remedy =
-            format!("leave the cache out, or keep answers for at most {touch} (touch_interval)");
+            format!("remove the cache, or cache answers for at most {touch} (touch_interval)");
         self.error(line, "cached-auth", message, &remedy);
     }
 
     fn fail_open(&mut self, line: usize, what: &str, remedy: &str) {
-        let message = format!("{what} lets requests through when Curfew does not answer");
+        let message = format!("{what} serves requests when Curfew does not answer (fail-open)");
         self.error(line, "fail-open", message, remedy);
     }
 
     fn trusts_client(&mut self, line: usize, what: &str, remedy: &str) {
         let message = format!(
-            "{what} takes X-Forwarded-* from clients, who can name another address than they ask for"
+            "{what} accepts X-Forwarded-* from clients, which can name another address than the one they request"
         );
         self.error(line, "trusted-forward-header", message, remedy);
     }

@@ -1,35 +1,35 @@
-//! Configurations for proxies: the files of `deploy/`, with the addresses and time limits that fit.
+//! Proxy configurations: the files of `deploy/`, with the given addresses and time limits.
 //!
-//! A proxy asks when a stream is opened, and not again. So a stream may last no longer than a session may be
-//! idle: where a proxy can cut it, it does.
+//! A proxy checks a stream only when it opens. So a stream must not last longer than the idle limit: every
+//! proxy that can close streams gets this limit.
 
 use std::time::Duration;
 
-/// A proxy that there is a configuration for.
+/// A supported proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Proxy {
-    /// NGINX.
+    /// NGINX with `auth_request`.
     Nginx,
-    /// ingress-nginx, by annotations.
+    /// ingress-nginx, with annotations.
     IngressNginx,
-    /// Traefik, by files.
+    /// Traefik, with configuration files.
     Traefik,
-    /// Caddy.
+    /// Caddy with `forward_auth`.
     Caddy,
-    /// Envoy, which asks over HTTP.
+    /// Envoy with `ext_authz` over HTTP.
     EnvoyHttp,
-    /// Envoy, which asks over gRPC.
+    /// Envoy with `ext_authz` over gRPC.
     EnvoyGrpc,
-    /// HAProxy, which asks over SPOE.
+    /// HAProxy with SPOE.
     Haproxy,
-    /// oauth2-proxy, which signs people in behind Curfew.
+    /// oauth2-proxy, as a sign-in service behind Curfew.
     Oauth2Proxy,
 }
 
-/// Where everything is, each `host:port`.
+/// Addresses, each `host:port`.
 #[derive(Clone, Debug)]
-pub struct Places {
-    /// The proxy.
+pub struct Addresses {
+    /// The address that the proxy listens on.
     pub listen: String,
     /// Curfew's `listen.check`.
     pub check: String,
@@ -39,73 +39,73 @@ pub struct Places {
     pub spoe: String,
     /// Curfew's `listen.browser`.
     pub browser: String,
-    /// The application.
+    /// The address of the application.
     pub application: String,
 }
 
-/// Where a proxy listens, as the files of `deploy/` have it: on all addresses.
-pub const LISTEN: &str = "0.0.0.0:8080";
-/// Where Curfew's listener `check` is there.
-pub const CHECK: &str = "curfew:9180";
-/// Where its listener `grpc` is.
-pub const GRPC: &str = "curfew:9181";
-/// Where its listener `spoe` is.
-pub const SPOE: &str = "curfew:9182";
-/// Where its listener `browser` is.
-pub const BROWSER: &str = "curfew:9183";
-/// Where the application is.
-pub const APPLICATION: &str = "application:3000";
+/// The address that proxies listen on in the files of `deploy/`.
+pub const DEFAULT_LISTEN: &str = "0.0.0.0:8080";
+/// The address of the listener `check` in the files of `deploy/`.
+pub const DEFAULT_CHECK: &str = "curfew:9180";
+/// The address of the listener `grpc` in the files of `deploy/`.
+pub const DEFAULT_GRPC: &str = "curfew:9181";
+/// The address of the listener `spoe` in the files of `deploy/`.
+pub const DEFAULT_SPOE: &str = "curfew:9182";
+/// The address of the listener `browser` in the files of `deploy/`.
+pub const DEFAULT_BROWSER: &str = "curfew:9183";
+/// The address of the application in the files of `deploy/`.
+pub const DEFAULT_APPLICATION: &str = "application:3000";
 
-impl Default for Places {
-    /// As the files of `deploy/` have it.
+impl Default for Addresses {
+    /// The addresses in the files of `deploy/`.
     fn default() -> Self {
         Self {
-            listen: LISTEN.to_owned(),
-            check: CHECK.to_owned(),
-            grpc: GRPC.to_owned(),
-            spoe: SPOE.to_owned(),
-            browser: BROWSER.to_owned(),
-            application: APPLICATION.to_owned(),
+            listen: DEFAULT_LISTEN.to_owned(),
+            check: DEFAULT_CHECK.to_owned(),
+            grpc: DEFAULT_GRPC.to_owned(),
+            spoe: DEFAULT_SPOE.to_owned(),
+            browser: DEFAULT_BROWSER.to_owned(),
+            application: DEFAULT_APPLICATION.to_owned(),
         }
     }
 }
 
-/// What a session may last, which a proxy must not get around.
+/// The session limits for the time limits of a proxy.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The idle limit; `None` where there is none.
+pub struct RenderLimits {
+    /// The idle limit; `None` if it is off.
     pub idle: Option<Duration>,
     /// The absolute limit.
     pub absolute: Duration,
 }
 
-/// A file, by the name that others know it by.
+/// A rendered file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// The name.
+    /// The file name, without a directory.
     pub name: &'static str,
-    /// What is in it.
+    /// The contents.
     pub text: String,
 }
 
-/// A place of a file is not what it was: a mistake of ours, which a test rules out.
+/// A file or a text to replace is missing from `deploy/`. This is a bug; a test covers every proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the file has no such place: {0}")]
-pub struct NoSuchPlace(&'static str);
+#[error("deploy/ has no such file, or not exactly one such text: {0}")]
+pub struct MissingText(&'static str);
 
-/// The texts of the files of `deploy/`, by their path there.
+/// Looks up the text of a file of `deploy/` by its relative path.
 pub type DeployedFiles = fn(&str) -> Option<&'static str>;
 
-/// The configuration of a proxy.
+/// Renders the configuration of a proxy.
 ///
 /// # Errors
-/// [`NoSuchPlace`], which never happens with the files that this was built with.
+/// [`MissingText`] if `deployed` has other files than this version of the crate expects.
 pub fn render(
     proxy: Proxy,
-    places: &Places,
-    limits: &Limits,
+    addresses: &Addresses,
+    limits: &RenderLimits,
     deployed: DeployedFiles,
-) -> Result<Vec<File>, NoSuchPlace> {
+) -> Result<Vec<File>, MissingText> {
     let paths: &[&'static str] = match proxy {
         Proxy::Nginx => &["nginx/curfew.conf"],
         Proxy::IngressNginx => &["nginx/ingress.yaml"],
@@ -117,133 +117,134 @@ pub fn render(
         Proxy::Oauth2Proxy => &["oauth2-proxy/oauth2-proxy.cfg"],
     };
     let files = paths.iter().map(|path| {
-        let text = deployed(path).ok_or(NoSuchPlace(path))?;
+        let text = deployed(path).ok_or(MissingText(path))?;
         let name = path.rsplit('/').next().unwrap_or(path);
-        let text = time_limits(proxy, name, text, limits)?;
-        let text = addresses(proxy, &text, places);
+        let text = set_time_limits(proxy, name, text, limits)?;
+        let text = set_addresses(proxy, &text, addresses);
         Ok(File { name, text })
     });
     files.collect()
 }
 
-/// Puts the limits into a file.
-fn time_limits(
+/// Writes the time limits into a file.
+fn set_time_limits(
     proxy: Proxy,
     name: &str,
     text: &str,
-    limits: &Limits,
-) -> Result<String, NoSuchPlace> {
+    limits: &RenderLimits,
+) -> Result<String, MissingText> {
     let absolute = limits.absolute.as_secs();
-    // Without an idle limit a stream may last as long as its session.
+    // Without an idle limit, a stream may last as long as the absolute limit.
     let stream = limits.idle.unwrap_or(limits.absolute).as_secs().max(1);
     let changes: Vec<(&'static str, String)> = match (proxy, name) {
         (Proxy::Nginx, _) => {
-            const PLACE: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host$request_port;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
-            let own = format!(
-                "{PLACE}\n        # A stream is asked for once: it lasts no longer without a word than a session.\n        \
+            const ANCHOR: &str = "        proxy_pass http://application;\n        proxy_http_version 1.1;\n        proxy_set_header Host $host$request_port;\n        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n";
+            let replacement = format!(
+                "{ANCHOR}\n        # A stream is checked only once, so close it after the idle limit without data.\n        \
                  proxy_read_timeout {stream}s;\n        proxy_send_timeout {stream}s;\n\n"
             );
-            vec![(PLACE, own)]
+            vec![(ANCHOR, replacement)]
         }
         (Proxy::Oauth2Proxy, _) => {
-            const PLACE: &str = "cookie_expire = \"12h\"";
-            vec![(PLACE, format!("cookie_expire = \"{absolute}s\""))]
+            const ANCHOR: &str = "cookie_expire = \"12h\"";
+            vec![(ANCHOR, format!("cookie_expire = \"{absolute}s\""))]
         }
         (Proxy::IngressNginx, _) => {
-            const PLACE: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
-            let own = format!(
-                "    # A stream is asked for once: it lasts no longer without a word than a session.\n    \
+            const ANCHOR: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
+            let replacement = format!(
+                "    # A stream is checked only once, so close it after the idle limit without data.\n    \
                  nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \
-                 nginx.ingress.kubernetes.io/proxy-send-timeout: \"{stream}\"\n{PLACE}"
+                 nginx.ingress.kubernetes.io/proxy-send-timeout: \"{stream}\"\n{ANCHOR}"
             );
-            vec![(PLACE, own)]
+            vec![(ANCHOR, replacement)]
         }
         (Proxy::Caddy, _) => {
-            const PLACE: &str = "\t\t\timport curfew\n\t\t\treverse_proxy application:3000\n";
-            let own = format!(
-                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is asked for once: it \
-                 lasts no longer than a session may be idle.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
+            const ANCHOR: &str = "\t\t\timport curfew\n\t\t\treverse_proxy application:3000\n";
+            let replacement = format!(
+                "\t\t\timport curfew\n\t\t\treverse_proxy application:3000 {{\n\t\t\t\t# A WebSocket is checked only once, \
+                 so limit it to the idle limit.\n\t\t\t\tstream_timeout {stream}s\n\t\t\t}}\n"
             );
-            vec![(PLACE, own)]
+            vec![(ANCHOR, replacement)]
         }
         (Proxy::EnvoyHttp | Proxy::EnvoyGrpc, _) => {
-            const ROUTE: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
-            const MANAGER: &str = "                stat_prefix: web\n";
+            const ROUTE_ANCHOR: &str = "- match: { prefix: / }\n                          route: { cluster: application }\n";
+            const MANAGER_ANCHOR: &str = "                stat_prefix: web\n";
             let route = format!(
-                "- match: {{ prefix: / }}\n                          # A stream is asked for once: it lasts no longer \
-                 than a session may be idle.\n                          route:\n                            cluster: \
+                "- match: {{ prefix: / }}\n                          # A stream is checked only once, so limit it \
+                 to the idle limit.\n                          route:\n                            cluster: \
                  application\n                            timeout: 0s\n                            \
                  max_stream_duration: {{ max_stream_duration: {stream}s }}\n"
             );
-            let manager = format!("{MANAGER}                stream_idle_timeout: {stream}s\n");
-            vec![(ROUTE, route), (MANAGER, manager)]
+            let manager =
+                format!("{MANAGER_ANCHOR}                stream_idle_timeout: {stream}s\n");
+            vec![(ROUTE_ANCHOR, route), (MANAGER_ANCHOR, manager)]
         }
         (Proxy::Haproxy, "haproxy.cfg") => {
-            const PLACE: &str = "    timeout tunnel 1h\n";
-            let own = format!(
-                "    # A WebSocket is asked for once: it lasts no longer without a word than a session.\n    \
+            const ANCHOR: &str = "    timeout tunnel 1h\n";
+            let replacement = format!(
+                "    # A WebSocket is checked only once, so close it after the idle limit without data.\n    \
                  timeout tunnel {stream}s\n"
             );
-            vec![(PLACE, own)]
+            vec![(ANCHOR, replacement)]
         }
-        // Traefik has nothing that cuts streams.
+        // Traefik cannot close streams.
         (Proxy::Haproxy | Proxy::Traefik, _) => Vec::new(),
     };
     let mut text = text.to_owned();
-    for (place, own) in changes {
-        if text.matches(place).count() != 1 {
-            return Err(NoSuchPlace(place));
+    for (anchor, replacement) in changes {
+        if text.matches(anchor).count() != 1 {
+            return Err(MissingText(anchor));
         }
-        text = text.replace(place, &own);
+        text = text.replace(anchor, &replacement);
     }
     Ok(text)
 }
 
-/// Puts the addresses into a file.
-fn addresses(proxy: Proxy, text: &str, places: &Places) -> String {
+/// Writes the addresses into a file.
+fn set_addresses(proxy: Proxy, text: &str, addresses: &Addresses) -> String {
     let pairs = [
-        (CHECK, &*places.check),
-        (GRPC, &*places.grpc),
-        (SPOE, &*places.spoe),
-        (BROWSER, &*places.browser),
-        (APPLICATION, &*places.application),
+        (DEFAULT_CHECK, &*addresses.check),
+        (DEFAULT_GRPC, &*addresses.grpc),
+        (DEFAULT_SPOE, &*addresses.spoe),
+        (DEFAULT_BROWSER, &*addresses.browser),
+        (DEFAULT_APPLICATION, &*addresses.application),
     ];
     let mut text = text.to_owned();
     for (from, to) in pairs {
         text = match proxy {
-            Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(&text, from, to),
+            Proxy::EnvoyHttp | Proxy::EnvoyGrpc => replace_envoy_address(&text, from, to),
             _ => text.replace(from, to),
         };
     }
-    if places.listen != LISTEN {
-        text = listening(proxy, &text, &places.listen);
+    if addresses.listen != DEFAULT_LISTEN {
+        text = set_listen_address(proxy, &text, &addresses.listen);
     }
-    if proxy == Proxy::IngressNginx && places.check != CHECK {
-        text = text.replace("curfew.curfew.svc.cluster.local:9180", &places.check);
+    if proxy == Proxy::IngressNginx && addresses.check != DEFAULT_CHECK {
+        text = text.replace("curfew.curfew.svc.cluster.local:9180", &addresses.check);
     }
     text
 }
 
-/// Envoy has hosts and ports apart.
-fn envoy(text: &str, from: &str, to: &str) -> String {
-    let written = |place: &str| {
-        let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
+/// Replaces an address in Envoy's configuration, which has host and port in separate keys.
+fn replace_envoy_address(text: &str, from: &str, to: &str) -> String {
+    let envoy_form = |address: &str| {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let host = host.trim_matches(['[', ']']);
         format!("address: {host}, port_value: {port} ")
     };
-    text.replace(&written(from), &written(to))
-        // The one for HTTP has it as a URL, too.
+    text.replace(&envoy_form(from), &envoy_form(to))
+        // The configuration for HTTP contains the address as a URL, too.
         .replace(&format!("http://{from}\n"), &format!("http://{to}\n"))
 }
 
-/// Each says in its own way where it listens.
-fn listening(proxy: Proxy, text: &str, listen: &str) -> String {
+/// Replaces the listening address, in the syntax of each proxy.
+fn set_listen_address(proxy: Proxy, text: &str, listen: &str) -> String {
     let (host, port) = listen.rsplit_once(':').unwrap_or(("0.0.0.0", listen));
     match proxy {
         Proxy::Nginx => text.replace("listen 8080;", &format!("listen {listen};")),
         Proxy::Traefik => text.replace("address: :8080\n", &format!("address: {listen}\n")),
         Proxy::Caddy => text.replace("\n:8080 {\n", &format!("\n:{port} {{\n\tbind {host}\n\n")),
-        Proxy::EnvoyHttp | Proxy::EnvoyGrpc => envoy(text, LISTEN, listen),
+        Proxy::EnvoyHttp | Proxy::EnvoyGrpc => replace_envoy_address(text, DEFAULT_LISTEN, listen),
         Proxy::Haproxy => text.replace("bind :8080\n", &format!("bind {listen}\n")),
         Proxy::IngressNginx | Proxy::Oauth2Proxy => text.to_owned(),
     }
@@ -273,43 +274,50 @@ mod tests {
         })
     }
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: RenderLimits = RenderLimits {
         idle: Some(Duration::from_secs(300)),
         absolute: Duration::from_secs(3600),
     };
 
-    fn places() -> Places {
-        let place = |text: &str| text.to_owned();
-        Places {
-            listen: place("127.0.0.2:80"),
-            check: place("guard:1"),
-            grpc: place("guard:2"),
-            spoe: place("guard:3"),
-            browser: place("guard:5"),
-            application: place("shop:4"),
+    fn addresses() -> Addresses {
+        let address = |text: &str| text.to_owned();
+        Addresses {
+            listen: address("127.0.0.2:80"),
+            check: address("guard:1"),
+            grpc: address("guard:2"),
+            spoe: address("guard:3"),
+            browser: address("guard:5"),
+            application: address("shop:4"),
         }
     }
 
     #[test]
-    fn every_proxy_has_one_and_no_place_is_left() {
+    fn renders_every_proxy_and_replaces_every_address() {
         for proxy in Proxy::value_variants() {
-            let files = render(*proxy, &places(), &LIMITS, deployed).unwrap();
+            let files = render(*proxy, &addresses(), &LIMITS, deployed).unwrap();
             for File { name, text } in &files {
                 let lines = text
                     .lines()
                     .filter(|line| !line.trim_start().starts_with('#'));
                 for line in lines {
-                    for place in [CHECK, GRPC, SPOE, BROWSER, APPLICATION, "address: curfew"] {
-                        assert!(!line.contains(place), "{proxy:?} {name}: {line}");
+                    for address in [
+                        DEFAULT_CHECK,
+                        DEFAULT_GRPC,
+                        DEFAULT_SPOE,
+                        DEFAULT_BROWSER,
+                        DEFAULT_APPLICATION,
+                        "address: curfew",
+                    ] {
+                        assert!(!line.contains(address), "{proxy:?} {name}: {line}");
                     }
                     for port in ["9180", "9181", "9182", "9183", "3000", "8080"] {
-                        // The service of the manifests has its own.
+                        // The Service in the manifests has its own ports.
                         let manifest = *proxy == Proxy::IngressNginx;
                         assert!(manifest || !line.contains(port), "{name}: {line}");
                     }
                 }
             }
-            // But for Traefik, which can't, each has the limit.
+            // Every proxy except Traefik has the limit.
             let all: String = files.iter().map(|file| &*file.text).collect();
             let limit = all.contains("300") || all.contains("3600s");
             assert_eq!(limit, *proxy != Proxy::Traefik, "{proxy:?}");
@@ -320,14 +328,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rendered_defeats_nothing() {
-        let limits = crate::lint::Limits {
+    fn rendered_files_have_no_lint_errors() {
+        let limits = crate::lint::LintLimits {
             idle: LIMITS.idle,
             absolute: LIMITS.absolute,
             touch_interval: Duration::from_secs(5),
         };
         for proxy in Proxy::value_variants() {
-            for file in render(*proxy, &places(), &LIMITS, deployed).unwrap() {
+            for file in render(*proxy, &addresses(), &LIMITS, deployed).unwrap() {
                 if matches!(proxy, Proxy::Caddy | Proxy::Haproxy) {
                     continue;
                 }

@@ -53,7 +53,7 @@ struct Rule {
     policy: String,
 }
 
-/// A request to explain, if any, on a session that has just begun.
+/// A request to explain, if any, for a new session.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]

@@ -186,7 +186,7 @@ impl Confirmation {
         match self {
             Self::InForce => "in force",
             Self::Unconfirmed => "not confirmed yet",
-            Self::OldVersion => "its version does not know this: stop it",
+            Self::OldVersion => "version without this feature: stop it",
         }
     }
 }

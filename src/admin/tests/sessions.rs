@@ -157,7 +157,7 @@ async fn a_live_session_is_explained() {
             "asked_policies": [{ "name": "strict", "by": "proxy" }],
             "groups_needed": [],
             "activity": "passive",
-            "passive_because": "a header says that it happens in the background",
+            "passive_because": "a header marks it as a background request",
             "session_limits": {
                 "idle": { "seconds": 900.0, "from": "policies.default.idle" },
                 "absolute": { "seconds": 28800.0, "from": "policies.default.absolute" },

@@ -9,16 +9,16 @@ use crate::policy::standards::{self, Standing};
 use crate::session::Limits;
 use std::time::Duration;
 
-/// The report on the example configuration is the one in the documentation.
+/// docs/compliance-example.md is the report for the example configuration.
 #[test]
-fn the_documented_report() {
+fn the_documented_report_is_current() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
     let source = Source {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_book_and_sign_ins().unwrap();
-    let report = report(&book, Reauthentication::By(&sources)).to_markdown();
+    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    let report = report(&book, Reauthentication::Sources(&sources)).to_markdown();
     let documented = include_str!("../../../docs/compliance-example.md");
     assert!(
         documented == report,
@@ -37,7 +37,7 @@ fn standing(requirement: &str, idle: Option<u64>, absolute: u64) -> Standing {
 }
 
 #[test]
-fn each_standard_at_its_edges() {
+fn each_standard_is_exact_at_its_limits() {
     use Standing::{Departs, Met, NotMet};
     const HOURS: u64 = 60;
     const DAYS: u64 = 24 * HOURS;
@@ -64,7 +64,7 @@ fn each_standard_at_its_edges() {
         ("pci-dss", Some(15), 90 * DAYS, Met),
         ("pci-dss", Some(16), 12 * HOURS, NotMet),
         ("pci-dss", None, 12 * HOURS, NotMet),
-        // Without an idle limit the absolute one ends unused sessions, too.
+        // Without an idle limit, the absolute limit also ends unused sessions.
         ("pci-dss", None, 15, Met),
         ("hipaa", Some(60), 90 * DAYS, Met),
         ("hipaa", None, 12 * HOURS, NotMet),
@@ -75,7 +75,7 @@ fn each_standard_at_its_edges() {
 }
 
 #[test]
-fn the_remembered_count() {
+fn the_limits_of_remembered_sessions_count() {
     let limits = Limits {
         idle: Some(Duration::from_secs(900)),
         absolute: Duration::from_secs(43_200),
@@ -91,9 +91,9 @@ fn the_remembered_count() {
     assert_eq!(pci.standing(&policy), Standing::NotMet);
 }
 
-/// Who keeps to a preset meets the standard that it is named after.
+/// A policy with the limits of a preset meets the standard of the same name.
 #[test]
-fn a_preset_keeps_its_promise() {
+fn a_preset_meets_its_standard() {
     for (preset, requirement) in BTreeMap::from([
         ("nist-aal1", "nist-rev4-aal1"),
         ("nist-aal2", "nist-rev4-aal2"),
@@ -122,10 +122,10 @@ fn a_preset_keeps_its_promise() {
             preset.name
         );
     }
-    assert_eq!(Preset::ALL.len(), 12, "all of them are above");
+    assert_eq!(Preset::ALL.len(), 12, "every preset is tested above");
 }
 
-/// What the report says of a policy that is as strict as PCI DSS asks for, with this configuration of sign-in.
+/// The report for a policy that meets the limits of PCI DSS, with this sign-in configuration.
 fn reported(sign_in: &str) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("curfew.yaml");
@@ -135,8 +135,8 @@ fn reported(sign_in: &str) -> Report {
         file: Some(file),
         environment: Environment::new(),
     };
-    let (book, sources) = source.load_book_and_sign_ins().unwrap();
-    report(&book, Reauthentication::By(&sources))
+    let (book, sources) = source.load_rulebook_and_sign_ins().unwrap();
+    report(&book, Reauthentication::Sources(&sources))
 }
 
 #[test]
@@ -187,17 +187,13 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
         (&*login("15m"), true, "Curfew asks the identity provider"),
         (&*login("8h"), false, "older than a timeout"),
         (&*login("off"), false, "of any age"),
-        (
-            &*jwt(""),
-            true,
-            "`auth_time` is a part of the session's name",
-        ),
+        (&*jwt(""), true, "`auth_time` is a part of the session ID"),
         (
             &*jwt(", accept_iat: never refreshed"),
             false,
             "missing: `auth_time`",
         ),
-        // The weakest counts.
+        // The weakest source decides.
         (&*both, false, "`delegated.services.proxy` does not say"),
     ] {
         let report = reported(sign_in);
@@ -217,9 +213,9 @@ fn without_a_new_authentication_no_standard_that_requires_one_is_met() {
     }
 }
 
-/// A limit that is broken is worse news than a question that nobody can see.
+/// A limit that is not met outranks a new authentication that cannot be verified.
 #[test]
-fn a_limit_that_is_not_met_comes_first() {
+fn a_limit_that_is_not_met_outranks_not_verified() {
     let strict = reported("");
     let standing = |name: &str| {
         let mut findings = strict.policies[0].findings.iter();
@@ -235,16 +231,16 @@ fn a_limit_that_is_not_met_comes_first() {
         file: None,
         environment: Environment::from([("CURFEW__POLICIES__DEFAULT__IDLE".into(), "16m".into())]),
     }
-    .load_book_and_sign_ins()
+    .load_rulebook_and_sign_ins()
     .unwrap();
-    let loose = report(&book, Reauthentication::By(&[]));
+    let loose = report(&book, Reauthentication::Sources(&[]));
     let pci = loose.policies[0].findings.iter();
     let mut pci = pci.filter(|finding| finding.requirement == "pci-dss");
     assert_eq!(pci.next().unwrap().standing, "not_met");
 }
 
 #[test]
-fn the_limits_alone_can_be_judged() {
+fn the_limits_alone_can_be_checked() {
     let sources = [];
     let (book, _) = Source {
         file: None,
@@ -253,16 +249,16 @@ fn the_limits_alone_can_be_judged() {
             "pci-dss".into(),
         )]),
     }
-    .load_book_and_sign_ins()
+    .load_rulebook_and_sign_ins()
     .unwrap();
     let pci = standards::named("pci-dss").unwrap();
-    let seen = report(&book, Reauthentication::By(&sources));
+    let seen = report(&book, Reauthentication::Sources(&sources));
     assert_eq!(seen.failing(pci), [vec![], vec!["default"]]);
     let limits = report(&book, Reauthentication::Ignored);
     assert_eq!(limits.failing(pci), [Vec::<&str>::new(), Vec::new()]);
     let text = limits.to_markdown();
     assert!(
-        text.contains("| not looked at |") && !text.contains("| ensured |"),
+        text.contains("| not checked |") && !text.contains("| ensured |"),
         "{text}"
     );
 }

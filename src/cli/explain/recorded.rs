@@ -1,4 +1,4 @@
-//! What proxies sent, and what Curfew makes of it.
+//! Explains the checks of a recording.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -14,8 +14,8 @@ use crate::explain::{Question, explain, imagine};
 use crate::policy::{Client, Contract, Rulebook};
 use crate::session::{Attributes, Timestamp};
 
-/// Prints each check of a recording: what the proxy sent, how it was answered, and why a request like it is answered so on
-/// a session that has just begun. A JSON recording is printed as it is.
+/// Prints each check of a recording: its inputs, the answer, and an explanation for a new session. With `json`, prints
+/// the recording itself.
 pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::Result<()> {
     let mut text = String::new();
     if path == Path::new("-") {
@@ -24,7 +24,7 @@ pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::R
         text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     }
     let recording: Recording = serde_json::from_str(&text)
-        .context("--recording: not what GET /api/v1/recording answers")?;
+        .context("--recording: not a recording of GET /api/v1/recording")?;
     let mut out = stdout();
     if json {
         writeln!(out, "{}", to_json(&recording)?)?;
@@ -33,7 +33,7 @@ pub(super) fn explain_all(path: &Path, book: &Rulebook, json: bool) -> anyhow::R
     let (count, dropped) = (recording.checks.len(), recording.dropped);
     writeln!(
         out,
-        "{count} checks from {} on; {dropped} older ones were dropped",
+        "{count} checks since {}; {dropped} older checks were dropped",
         line(&recording.started)
     )?;
     for check in &recording.checks {
@@ -68,11 +68,11 @@ fn lines(check: &RecordedCheck, book: &Rulebook) -> Vec<(&'static str, String)> 
     lines
 }
 
-/// How the request is judged by the configuration, where the proxy named it.
+/// Explains the request of a check; `None` if the proxy sent no valid method and URL.
 fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str, String)>> {
     let contract = Contract::from_name(&check.contract)?;
     let method = Method::from_bytes(check.method.as_deref()?.as_bytes()).ok()?;
-    // The values of the query are not recorded, and no rule looks at them.
+    // Query values are not recorded, and no rule uses them.
     let url = check.url.as_deref()?.split('?').next()?;
     let url = OriginalUrl::parse(url.as_bytes()).ok()?;
     let mut headers = HeaderMap::new();

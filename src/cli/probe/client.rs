@@ -10,24 +10,24 @@ use url::Url;
 use crate::http_client::builder;
 use crate::secret::Secret;
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The application's page.
+    /// The application's page, with its status code.
     Served(u16),
-    /// The page, and not for the one who is signed in.
+    /// The page, but without the identity of the signed-in person.
     Anonymous(u16),
-    /// Not without a session: 401, 403, or sent to somewhere else.
+    /// Refused: 401, 403 or a redirect.
     Refused(String),
-    /// Neither.
-    Trouble(String),
+    /// Any other response, or no response.
+    Error(String),
 }
 
-/// A client that follows nothing and keeps nothing.
-pub(super) struct Visitor(reqwest::Client);
+/// An HTTP client that does not follow redirects and does not store cookies.
+pub(super) struct ProbeClient(reqwest::Client);
 
-impl Visitor {
-    /// Looks hosts up, unless it is told the address of `url`'s.
+impl ProbeClient {
+    /// Builds the client. `address` replaces the DNS lookup of the host of `url`.
     pub(super) fn new(
         ca_file: Option<&Path>,
         url: &Url,
@@ -48,14 +48,14 @@ impl Visitor {
         Ok(Self(client.build()?))
     }
 
-    /// Posts a form, and gives the cookies that come back.
+    /// Posts a form and returns the cookies of the response.
     ///
     /// # Errors
     ///
-    /// When there is no answer, or none with a cookie.
+    /// If there is no response, or the response sets no cookie.
     pub(super) async fn sign_in(&self, url: &Url, form: &str) -> anyhow::Result<Secret<String>> {
         let request = self.0.post(url.clone()).body(form.to_owned());
-        // As a browser does from the page with the form.
+        // The same headers as a browser that submits the form.
         let request = request
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ORIGIN, url.origin().ascii_serialization())
@@ -74,7 +74,8 @@ impl Visitor {
         Ok(Secret::new(cookies.join("; ")))
     }
 
-    /// The answer to who has a session; trouble, where it does not have `text` in it.
+    /// Requests the page with a session; the outcome is [`Answer::Anonymous`] if the page does not
+    /// contain `text`.
     pub(super) async fn shown(
         &self,
         url: &Url,
@@ -84,9 +85,9 @@ impl Visitor {
     ) -> Answer {
         let response = match self.ask(url, Some(cookie), headers).await {
             Ok(response) => response,
-            Err(trouble) => return trouble,
+            Err(error) => return error,
         };
-        match (judged(&response), response.text().await) {
+        match (classify(&response), response.text().await) {
             (Answer::Served(code), Ok(body)) if !body.contains(text) => Answer::Anonymous(code),
             (answer, _) => answer,
         }
@@ -99,8 +100,8 @@ impl Visitor {
         headers: &[(&str, &str)],
     ) -> Answer {
         match self.ask(url, cookie, headers).await {
-            Ok(response) => judged(&response),
-            Err(trouble) => trouble,
+            Ok(response) => classify(&response),
+            Err(error) => error,
         }
     }
 
@@ -121,11 +122,11 @@ impl Visitor {
             request = request.header(*name, *value);
         }
         let answer = request.send().await;
-        answer.map_err(|error| Answer::Trouble(error.without_url().to_string()))
+        answer.map_err(|error| Answer::Error(error.without_url().to_string()))
     }
 }
 
-/// Where an answer sends the client.
+/// The target of a redirect.
 pub(super) fn target(answer: &Response) -> Option<Url> {
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;
     answer
@@ -135,26 +136,27 @@ pub(super) fn target(answer: &Response) -> Option<Url> {
         .filter(|_| answer.status().is_redirection())
 }
 
-/// Why Curfew refused, where the proxy hands that on: a proxy that is not set up well names an input here.
-fn why(answer: &Response) -> String {
-    let told = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
-    match told.map(|value| value.and_then(|value| value.to_str().ok())) {
+/// Curfew's reason and detail, if the proxy passes these headers on. The detail names a wrong input of a
+/// misconfigured proxy.
+fn denial_reason(answer: &Response) -> String {
+    let reported = ["x-session-reason", "x-session-detail"].map(|name| answer.headers().get(name));
+    match reported.map(|value| value.and_then(|value| value.to_str().ok())) {
         [Some(reason), Some(detail)] => format!(" ({reason}: {detail})"),
         [Some(reason), None] => format!(" ({reason})"),
         _ => String::new(),
     }
 }
 
-/// What came of a request, by its answer.
-pub(super) fn judged(answer: &Response) -> Answer {
+/// Classifies a response.
+pub(super) fn classify(answer: &Response) -> Answer {
     let location = answer.headers().get(LOCATION);
     match (answer.status().as_u16(), location) {
-        (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", why(answer))),
+        (code @ (401 | 403), _) => Answer::Refused(format!("{code}{}", denial_reason(answer))),
         (code @ 300..=399, Some(location)) => {
             let location = String::from_utf8_lossy(location.as_bytes());
             Answer::Refused(format!("{code} to {location}"))
         }
         (code @ 200..=299, _) => Answer::Served(code),
-        (code, _) => Answer::Trouble(code.to_string()),
+        (code, _) => Answer::Error(code.to_string()),
     }
 }

@@ -3,11 +3,11 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::client::Answer;
-use crate::cli::colour::{BAD, GOOD, painted};
+use crate::cli::colour::{FAILED, PASSED, painted};
 use crate::cli::output::{self, stdout};
 use crate::escape::{html, line};
 
-/// What was checked, and what was seen.
+/// The steps of a probe and their results.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     url: String,
@@ -17,7 +17,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Check {
     name: String,
-    /// `None` where it could not be looked at.
+    /// `None` if it could not be checked.
     passed: Option<bool>,
     seen: String,
 }
@@ -34,72 +34,72 @@ impl Report {
         }
     }
 
-    pub(super) fn failed(&self) -> usize {
+    pub(super) fn failed_count(&self) -> usize {
         self.checks
             .iter()
             .filter(|check| check.passed == Some(false))
             .count()
     }
 
-    /// The door must be shut.
-    pub(super) fn refused(&mut self, name: &str, answer: &Answer) {
-        self.note(name, matches!(answer, Answer::Refused(_)), answer);
+    /// Adds a step that must be refused.
+    pub(super) fn expect_refused(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, matches!(answer, Answer::Refused(_)), answer);
     }
 
-    /// The door must be open.
-    pub(super) fn served(&mut self, name: &str, answer: &Answer) {
-        self.note(name, matches!(answer, Answer::Served(_)), answer);
+    /// Adds a step that must be served.
+    pub(super) fn expect_served(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Anything but the page.
-    pub(super) fn not_served(&mut self, name: &str, answer: &Answer) {
-        self.note(name, !matches!(answer, Answer::Served(_)), answer);
+    /// Adds a step that passes with any outcome except the page.
+    pub(super) fn expect_not_served(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, !matches!(answer, Answer::Served(_)), answer);
     }
 
-    /// Whatever it is, but not the page as if for nobody.
-    pub(super) fn not_anonymous(&mut self, name: &str, answer: &Answer) {
-        self.note(name, !matches!(answer, Answer::Anonymous(_)), answer);
+    /// Adds a step that fails only if the page is served without the identity.
+    pub(super) fn expect_identity(&mut self, name: &str, answer: &Answer) {
+        self.add_answer(name, !matches!(answer, Answer::Anonymous(_)), answer);
     }
 
-    /// It is as it should be.
-    pub(super) fn seen(&mut self, name: &str, seen: &str) {
-        self.tell(name, Some(true), seen);
+    /// Adds a passed step.
+    pub(super) fn add_passed(&mut self, name: &str, seen: &str) {
+        self.add(name, Some(true), seen);
     }
 
-    /// It could not be looked at, and is no success.
-    pub(super) fn unknown(&mut self, name: &str, why: &str) {
-        self.tell(name, None, why);
+    /// Adds a step that could not be checked; it counts as neither passed nor failed.
+    pub(super) fn add_unknown(&mut self, name: &str, why: &str) {
+        self.add(name, None, why);
     }
 
-    /// How many could not be looked at.
-    pub(super) fn unknown_checks(&self) -> usize {
+    /// The number of steps that could not be checked.
+    pub(super) fn unknown_count(&self) -> usize {
         self.checks
             .iter()
             .filter(|check| check.passed.is_none())
             .count()
     }
 
-    /// Says why there are no more.
+    /// Prints why the remaining steps are skipped.
     #[expect(clippy::unused_self, reason = "it is the end of this report")]
     pub(super) fn skip(&self, why: &str) {
         let _ = writeln!(stdout(), "      {why}");
     }
 
-    fn note(&mut self, name: &str, passed: bool, answer: &Answer) {
+    fn add_answer(&mut self, name: &str, passed: bool, answer: &Answer) {
         let seen = match answer {
             Answer::Served(code) => format!("served, {code}"),
-            Answer::Anonymous(code) => format!("served, {code}, as if to nobody"),
+            Answer::Anonymous(code) => format!("served, {code}, without the identity"),
             Answer::Refused(how) => format!("refused, {how}"),
-            Answer::Trouble(what) => what.clone(),
+            Answer::Error(what) => what.clone(),
         };
-        self.tell(name, Some(passed), &seen);
+        self.add(name, Some(passed), &seen);
     }
 
-    fn tell(&mut self, name: &str, passed: Option<bool>, seen: &str) {
+    fn add(&mut self, name: &str, passed: Option<bool>, seen: &str) {
         let seen = line(seen).into_owned();
         let word = match passed {
-            Some(true) => painted(GOOD, "ok   "),
-            Some(false) => painted(BAD, "FAIL "),
+            Some(true) => painted(PASSED, "ok   "),
+            Some(false) => painted(FAILED, "FAIL "),
             None => "?    ".to_owned(),
         };
         let _ = writeln!(anstream::stdout(), "{word} {}: {seen}", line(name));
@@ -110,7 +110,7 @@ impl Report {
         });
     }
 
-    /// As JUnit has it, for a pipeline.
+    /// The report in JUnit XML.
     pub(super) fn junit(&self) -> String {
         let cases: String = self
             .checks
@@ -132,8 +132,8 @@ impl Report {
              <testsuite name=\"curfew probe {}\" tests=\"{}\" failures=\"{}\" skipped=\"{}\">\n{cases}</testsuite>\n",
             html(&self.url),
             self.len(),
-            self.failed(),
-            self.unknown_checks()
+            self.failed_count(),
+            self.unknown_count()
         )
     }
 

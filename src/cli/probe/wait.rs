@@ -7,17 +7,17 @@ use serde_json::json;
 use super::super::admin_api::AdminApi;
 use crate::clock::Stopwatch;
 
-/// How time passes for a session.
-pub(super) enum Passing<'a> {
-    /// By itself.
+/// How the probe lets a session become idle.
+pub(super) enum Idling<'a> {
+    /// Waits in real time.
     Waiting,
-    /// By the admin API, which moves the session's times into the past.
+    /// Ages the session: the admin API moves its times into the past.
     Ageing { api: &'a AdminApi, id: &'a str },
 }
 
-impl Passing<'_> {
-    /// Lets time pass, and shows how much is left where somebody looks.
-    pub(super) async fn pass(&self, time: Duration, what: &str) -> anyhow::Result<()> {
+impl Idling<'_> {
+    /// Lets time pass. On a terminal, shows the remaining time.
+    pub(super) async fn wait(&self, time: Duration, what: &str) -> anyhow::Result<()> {
         match self {
             Self::Ageing { api, id } => {
                 let path = format!("/api/v1/sessions/{id}/age");
@@ -25,13 +25,13 @@ impl Passing<'_> {
                 api.call(Method::POST, &path, &[], Some(json!({ "by": by })))
                     .await?;
             }
-            Self::Waiting => wait(time, what).await?,
+            Self::Waiting => wait_in_real_time(time, what).await?,
         }
         Ok(())
     }
 }
 
-async fn wait(time: Duration, what: &str) -> anyhow::Result<()> {
+async fn wait_in_real_time(time: Duration, what: &str) -> anyhow::Result<()> {
     const WIDTH: usize = 30;
     let mut out = crate::cli::output::raw_stderr();
     let since = Stopwatch::start();

@@ -7,54 +7,55 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{TextList, shape};
 
-/// The admin API.
+/// The admin API and the console.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawAdmin {
-    /// The tokens that open it: SHA-256 hashes in hexadecimal, each alone or with a name and rights.
+    /// The admin tokens: SHA-256 hashes in hexadecimal, each alone or with a name and rights.
     #[schemars(with = "shape::AdminTokens")]
     pub token_hashes: AdminTokenList,
-    /// A file with more of them, one a line: a hash, or a hash, a name and rights; `#` begins a comment.
+    /// A file with more admin tokens, one per line: a hash, or a hash, a name and rights; `#` starts a
+    /// comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_hashes_file: Option<String>,
-    /// Kubernetes, whose roles say who may use the API.
+    /// Authorization of Kubernetes users with RBAC.
     pub kubernetes: RawKubernetes,
-    /// Whether sessions may be aged.
+    /// Whether the API may age sessions, for tests.
     pub allow_ageing: bool,
-    /// What limits an operator's session in the console.
+    /// The limits of an operator's session in the console.
     pub console: RawConsole,
-    /// How many proxies in front of the listener add to `client_address.header`; with 0 the address of the connection
-    /// is the client's.
+    /// The number of trusted proxies in front of the listener that append to `client_address.header`; with 0, the
+    /// client address is the address of the connection.
     pub proxies: usize,
-    /// Groups whose members may use the console, signed in by one of `login.providers`.
-    #[schemars(with = "shape::Texts")]
+    /// Groups whose members may use the console after sign-in with a provider of `login.providers`.
+    #[schemars(with = "shape::StringList")]
     pub groups: TextList<String>,
-    /// Where browsers find the console; with `https://` its cookie is for TLS only.
+    /// The public address of the console; with `https://`, its cookie is `Secure`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
-/// What limits an operator's session in the console.
+/// The limits of an operator's session in the console.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawConsole {
-    /// The longest time without a request.
+    /// The idle limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub idle: Option<String>,
-    /// The longest time since the sign-in.
+    /// The absolute limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
-    /// A standard whose limits are not exceeded.
+    /// The preset of a standard; its limits are not exceeded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// Why a limit is above the preset all the same.
+    /// The reason why a limit exceeds the preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation_reason: Option<String>,
 }
 
-/// Admin tokens: a list, or one text with commas or white space between the hashes.
+/// Admin tokens: a list, or one string with hashes separated by commas or white space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct AdminTokenList(pub Vec<RawAdminToken>);
@@ -63,9 +64,9 @@ pub struct AdminTokenList(pub Vec<RawAdminToken>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum RawAdminToken {
-    /// Its hash.
+    /// A hash alone: all rights, and no name of its own.
     Unnamed(String),
-    /// Its hash with a name and rights.
+    /// A hash with a name and rights.
     Named(RawNamedToken),
 }
 
@@ -75,10 +76,10 @@ pub enum RawAdminToken {
 pub struct RawNamedToken {
     /// The name in audit events.
     pub name: String,
-    /// Its SHA-256 hash in hexadecimal.
+    /// The SHA-256 hash of the token, in hexadecimal.
     pub hash: String,
-    /// What it may do: `read`, `revoke`, `create`.
-    #[schemars(with = "shape::Texts")]
+    /// The rights of the token: `read`, `revoke`, `create`.
+    #[schemars(with = "shape::StringList")]
     pub allow: TextList<String>,
 }
 
@@ -97,7 +98,7 @@ impl<'de> Deserialize<'de> for RawAdminToken {
                 Ok(RawAdminToken::Unnamed(text.to_owned()))
             }
 
-            // A hash without letters can look like a number.
+            // YAML reads a hash of digits only as a number.
             fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
                 Ok(RawAdminToken::Unnamed(number.to_string()))
             }
@@ -124,7 +125,7 @@ impl<'de> Deserialize<'de> for AdminTokenList {
             type Value = Vec<RawAdminToken>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of admin tokens, or one text with commas between their hashes")
+                f.write_str("a list of admin tokens, or one string with hashes separated by commas")
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
@@ -146,22 +147,22 @@ impl<'de> Deserialize<'de> for AdminTokenList {
     }
 }
 
-/// Kubernetes, asked who may use the admin API.
+/// Authorization of Kubernetes users for the admin API.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawKubernetes {
-    /// Whether it is asked.
+    /// Whether Curfew accepts Kubernetes tokens.
     pub enabled: bool,
-    /// The API server.
+    /// The address of the API server.
     pub url: String,
-    /// The token that Curfew shows it.
+    /// The file with Curfew's own service account token.
     pub token_file: String,
-    /// PEM certificates of the authorities to trust.
+    /// A file with PEM certificates of the CAs to trust for the API server.
     pub ca_file: String,
-    /// For whom a token must be made.
-    #[schemars(with = "shape::Texts")]
+    /// The accepted audiences of a Kubernetes token.
+    #[schemars(with = "shape::StringList")]
     pub audiences: TextList<String>,
-    /// How long an answer is gone by.
+    /// How long Curfew caches an answer of the API server.
     #[schemars(with = "shape::Duration")]
     pub cache: String,
 }

@@ -4,59 +4,59 @@ use serde::{Deserialize, Serialize};
 use super::shape;
 use super::text::TextList;
 
-/// Under which names the backend is told who is there.
+/// Names of the identity headers for the backend.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawIdentity {
-    /// Sets of names: `x-session`, `x-auth-request`, `remote`, `x-forwarded`, `kubernetes`,
+    /// Sets of header names: `x-session`, `x-auth-request`, `remote`, `x-forwarded`, `kubernetes`,
     /// `impersonate`.
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub presets: TextList<String>,
-    /// More headers with the subject.
+    /// Additional headers with the subject.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub user: TextList<String>,
-    /// More headers with the groups, with commas between them.
+    /// Additional headers with the groups, separated by commas.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub groups: TextList<String>,
-    /// More headers with the groups, each in a line of its own.
+    /// Additional headers with the groups; the header repeats for each group.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub group_lines: TextList<String>,
-    /// More headers with the email address.
+    /// Additional headers with the email address.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub email: TextList<String>,
-    /// More headers with the subject's name for people.
+    /// Additional headers with the display name.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub name: TextList<String>,
-    /// More headers with what the subject likes to be called by.
+    /// Additional headers with the preferred username.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub preferred_username: TextList<String>,
-    /// More headers with the session's name.
+    /// Additional headers with the session ID.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub id: TextList<String>,
-    /// More headers with the session's home policy.
+    /// Additional headers with the home policy.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub policy: TextList<String>,
 }
 
-/// Who is there, signed for applications.
+/// Signed identity assertions for applications.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawAssertion {
-    /// PEM files with private keys, the signing one first.
+    /// PEM files with private keys; the first key signs.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub key_files: TextList<String>,
-    /// `iss`: who signs.
+    /// The `iss` claim of assertions.
     pub issuer: String,
-    /// How long an assertion is good.
+    /// How long an assertion is valid.
     #[schemars(with = "shape::Duration")]
     pub lifetime: String,
 }

@@ -6,70 +6,71 @@ use serde::{Deserialize, Serialize};
 use super::shape;
 use super::text::TextList;
 
-/// The tokens of identity providers.
+/// JSON Web Tokens of identity providers.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawJwt {
-    /// Whether they are taken from `Authorization: Bearer`.
+    /// Whether to accept tokens in `Authorization: Bearer`.
     pub bearer: bool,
-    /// A cookie that they are taken from.
+    /// The cookie that carries tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// How often the keys of an issuer are fetched.
+    /// The interval between fetches of an issuer's keys.
     #[schemars(with = "shape::Duration")]
     pub refresh: String,
-    /// How long they are used after the last fetch that succeeded.
+    /// How long keys stay in use after the last successful fetch.
     #[schemars(with = "shape::Duration")]
     pub stale: String,
-    /// The most time for one request to an issuer.
+    /// The timeout for one request to an issuer.
     #[schemars(with = "shape::Duration")]
     pub timeout: String,
-    /// Whether OpenID Connect Front-Channel Logout is taken, which nobody signs.
+    /// Whether to accept OpenID Connect Front-Channel Logout, whose requests are not signed.
     pub front_channel_logout: bool,
-    /// The issuers, each by a name of your own.
+    /// The issuers; the key is a name of your choice.
     pub issuers: BTreeMap<String, RawIssuer>,
 }
 
-/// An identity provider.
+/// An issuer of JSON Web Tokens.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawIssuer {
-    /// `iss`: the issuer as its tokens name it.
+    /// The `iss` claim of its tokens.
     pub issuer: String,
-    /// `aud`: for whom tokens must be meant, one of these.
-    #[schemars(with = "shape::Texts")]
+    /// Accepted values of `aud`; a token needs one of them.
+    #[schemars(with = "shape::StringList")]
     pub audience: TextList<String>,
-    /// Where its keys are, instead of where its OpenID Connect metadata say.
+    /// The address of its JSON Web Key Set; if omitted, OpenID Connect Discovery finds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_url: Option<String>,
-    /// A file with its keys, instead: a JSON Web Key Set, or a public key in PEM.
+    /// A file with its keys, instead of an address: a JSON Web Key Set, or a public key in PEM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks_file: Option<String>,
-    /// A PEM file with the authorities to trust for it.
+    /// A PEM file with the CAs to trust for this issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// `alg`: the algorithms that it signs with.
-    #[schemars(with = "shape::Texts")]
+    /// Accepted values of `alg`, the signature algorithm.
+    #[schemars(with = "shape::StringList")]
     pub algorithms: TextList<String>,
-    /// `typ`: the kind of its tokens, such as `at+jwt`.
+    /// The required value of `typ`, such as `at+jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub typ: Option<String>,
-    /// By how much clocks may differ.
+    /// Clock-skew leeway.
     #[schemars(with = "shape::Duration")]
     pub leeway: String,
-    /// The claims that name a session; the first that is there.
-    #[schemars(with = "shape::Texts")]
+    /// The claims that identify a session; the first claim that is present is used.
+    #[schemars(with = "shape::StringList")]
     pub session_claims: TextList<String>,
-    /// Why a session may begin with the `iat` of a token without `auth_time`. Without a reason, such tokens are refused.
+    /// The reason why `iat` may replace `auth_time` as the start of a session. Without a reason, tokens without
+    /// `auth_time` are rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_iat: Option<String>,
-    /// The claim that is the subject.
+    /// The claim with the subject.
     pub subject_claim: String,
-    /// The claim that holds its groups.
+    /// The claim with the subject's groups.
     pub groups_claim: String,
-    /// The claim that holds its email address.
+    /// The claim with the subject's email address.
     pub email_claim: String,
-    /// The home policy of the sessions that its tokens start.
+    /// The home policy of sessions from this issuer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }

@@ -7,63 +7,63 @@ use super::shape;
 use super::text::TextList;
 use crate::secret::Secret;
 
-/// Sign-in by OpenID Connect, by Curfew itself.
+/// Sign-in with OpenID Connect, with Curfew as the client.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLogin {
-    /// Where browsers find Curfew: the address whose `/.curfew/` is routed to it.
+    /// The public address of Curfew: its path `/.curfew/` must be routed to the `browser` listener.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// How long ago a person may have proved to the provider who they are: `idle`, for as long as a
-    /// session may be idle, a duration, or `off`.
+    /// The maximum age of the authentication at the provider when a session starts: `idle` for the
+    /// idle limit, a duration, or `off`.
     pub max_age: String,
-    /// How often Curfew asks the provider of a session in use whether the person may still be signed in, such as `5m`;
-    /// `off` for never.
+    /// The interval at which Curfew asks the provider whether the person of a session in use may still be signed in,
+    /// such as `5m`; `off` to never ask.
     pub revalidate: String,
-    /// The most time for one request to a provider.
+    /// The timeout for one request to a provider.
     #[schemars(with = "shape::Duration")]
     pub timeout: String,
-    /// The providers, each by a name of your own.
+    /// The providers; the key is a name of your choice.
     pub providers: BTreeMap<String, RawProvider>,
 }
 
-/// An identity provider that people sign in at.
+/// An OpenID Connect provider that people sign in with.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawProvider {
-    /// Its issuer, whose OpenID Connect metadata say the rest.
+    /// The issuer; OpenID Connect Discovery supplies its endpoints.
     pub issuer: String,
-    /// What it calls Curfew.
+    /// The OAuth client ID of Curfew.
     pub client_id: String,
-    /// By what it knows Curfew; without one, Curfew is a public client.
+    /// The OAuth client secret; if omitted, Curfew is a public client.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub client_secret: Option<Secret<String>>,
-    /// A file that holds that; read again when it changes.
+    /// A file with the OAuth client secret; read again when it changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret_file: Option<String>,
-    /// What people call it, where they have to choose.
+    /// Display name on the provider chooser.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// What it is asked for besides `openid`.
-    #[schemars(with = "shape::Texts")]
+    /// The scopes to request, in addition to `openid`.
+    #[schemars(with = "shape::StringList")]
     pub scopes: TextList<String>,
-    /// `alg`: the algorithms that it signs with.
-    #[schemars(with = "shape::Texts")]
+    /// Accepted values of `alg`, the signature algorithm of ID tokens.
+    #[schemars(with = "shape::StringList")]
     pub algorithms: TextList<String>,
-    /// By how much clocks may differ.
+    /// Clock-skew leeway.
     #[schemars(with = "shape::Duration")]
     pub leeway: String,
-    /// The claim that is the subject.
+    /// The claim with the subject.
     pub subject_claim: String,
-    /// The claim that holds its groups.
+    /// The claim with the subject's groups.
     pub groups_claim: String,
-    /// The claim that holds its email address.
+    /// The claim with the subject's email address.
     pub email_claim: String,
-    /// A PEM file with the authorities to trust for it.
+    /// A PEM file with the CAs to trust for this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// The home policy of its people's sessions.
+    /// The home policy of sessions from this provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
 }

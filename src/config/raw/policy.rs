@@ -4,93 +4,96 @@ use serde::{Deserialize, Serialize};
 use super::shape;
 use super::text::{OneOrMany, TextList};
 
-/// A policy. What is left out is taken from its preset, if it has one, or from the defaults of
-/// `docs/configuration.md`.
+/// A policy. A limit that is not set comes from the preset, if there is one, or from the defaults
+/// in `docs/configuration.md`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawPolicy {
-    /// The ceilings of a standard.
+    /// The preset of a standard: upper bounds for the limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// Why a limit is above its preset.
+    /// The reason why a limit exceeds the preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deviation_reason: Option<String>,
-    /// The longest time between two activities, or `off`.
+    /// The idle limit: the longest time without activity, or `off`.
     #[schemars(with = "Option<shape::DurationOrOff>")]
     pub idle: Option<String>,
-    /// The longest time from sign-in to end.
+    /// The absolute limit: the longest time since the sign-in.
     #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
-    /// The longest time since sign-in with which a request is still served.
+    /// The maximum age of the sign-in for a request; an older sign-in is denied with
+    /// `reauthentication_required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub max_auth_age: Option<String>,
-    /// How long activities are gathered before one is written.
+    /// How long touches are collected before one is written.
     #[schemars(with = "Option<shape::Duration>")]
     pub touch_interval: Option<String>,
-    /// `any` or `navigation`.
+    /// Which requests count as activity: `any`, `navigation` or `explicit`.
     #[schemars(extend("enum" = ["any", "navigation", "explicit"]))]
     pub activity: Option<String>,
-    /// How many sessions a subject can have at once.
+    /// The maximum number of concurrent sessions per subject.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<usize>,
-    /// `deny` or `end_oldest`: what becomes of a sign-in beyond that.
+    /// `deny` or `end_oldest`: what happens at a sign-in above `max_sessions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["deny", "end_oldest"]))]
     pub beyond_max_sessions: Option<String>,
     /// What a session is bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "TextList::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub bind: TextList<String>,
-    /// How many bits of an IPv4 address it is bound to.
+    /// The number of bits of an IPv4 address that must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind_ipv4_bits: Option<u8>,
-    /// How many bits of an IPv6 address it is bound to.
+    /// The number of bits of an IPv6 address that must match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bind_ipv6_bits: Option<u8>,
-    /// `deny` or `known`.
+    /// Behaviour when the store is unavailable: `deny`, or `known` to serve sessions that this
+    /// replica checked recently.
     #[schemars(extend("enum" = ["deny", "known"]))]
     pub on_store_failure: Option<String>,
-    /// How long a session is known, with `known`.
+    /// With `known`: how long a session is served after the store last confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub store_failure_grace: Option<String>,
-    /// The limits of those who asked to be remembered.
+    /// The limits of sessions with "remember me".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remember: Option<RawRemember>,
-    /// What is tighter for some groups.
+    /// Shorter limits for some groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub variants: Vec<RawVariant>,
 }
 
-/// The limits of those who asked to be remembered.
+/// The limits of sessions with "remember me".
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawRemember {
-    /// The longest time between two activities, or `off`; must be said.
+    /// The idle limit, or `off`; required.
     #[schemars(with = "Option<shape::DurationOrOff>")]
     pub idle: Option<String>,
-    /// The longest time from sign-in to end; must be said.
+    /// The absolute limit; required.
     #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
 }
 
-/// What is tighter for the members of some groups.
+/// Shorter limits for the members of some groups.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawVariant {
-    /// The groups; one of them is enough.
-    #[schemars(with = "shape::Texts")]
+    /// The groups; membership in one of them is enough.
+    #[schemars(with = "shape::StringList")]
     pub groups: OneOrMany,
-    /// The longest time between two activities.
+    /// The idle limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub idle: Option<String>,
-    /// The longest time from sign-in to end.
+    /// The absolute limit: the longest time since the sign-in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub absolute: Option<String>,
-    /// The longest time since sign-in with which a request is still served.
+    /// The maximum age of the sign-in for a request; an older sign-in is denied with
+    /// `reauthentication_required`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<shape::Duration>")]
     pub max_auth_age: Option<String>,

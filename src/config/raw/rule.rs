@@ -4,57 +4,58 @@ use serde::{Deserialize, Serialize};
 use super::shape;
 use super::text::OneOrMany;
 
-/// A rule: which requests it is for, and what applies to them.
+/// A rule: conditions on requests, and what applies to requests that meet them.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawRule {
-    /// The host, or `*.` and a domain for all below it.
+    /// The host, or `*.` and a domain for all subdomains.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub host: OneOrMany,
-    /// The very path.
+    /// The exact path.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub path: OneOrMany,
-    /// A path and all below it.
+    /// A path, and all paths below it.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub path_prefix: OneOrMany,
-    /// A glob over the path: `*` within a segment, `**` over segments.
+    /// A glob for the path: `*` matches within a segment, `**` across segments.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub path_glob: OneOrMany,
-    /// Paths that could be read in two ways, which no other condition on paths matches.
+    /// Matches ambiguous paths, which no other path condition matches.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_ambiguous: bool,
-    /// What these applications ask for by themselves, in the background.
+    /// Background requests of these known applications, such as polling.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub pollers: OneOrMany,
-    /// The method.
+    /// The HTTP method.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub method: OneOrMany,
-    /// How the proxy asks: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`, `layer`.
+    /// The contract of the check: `auth-request`, `forward-auth`, `ext-authz`, `ext-authz-grpc`, `spoe`,
+    /// `layer`.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub contract: OneOrMany,
-    /// The policy whose limits must be met, besides those of the session's own.
+    /// A policy whose limits apply in addition to the home policy's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// `protected`, or `public` for what needs no session.
+    /// `protected`, or `public` if no session is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub access: Option<String>,
-    /// `touch`, or `passive` for what is never activity.
+    /// `touch`, or `passive` if these requests are never activity.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["touch", "passive"]))]
     pub activity: Option<String>,
-    /// Groups, one of which is needed.
+    /// Groups; the subject must be a member of at least one.
     #[serde(skip_serializing_if = "OneOrMany::is_empty")]
-    #[schemars(with = "shape::Texts")]
+    #[schemars(with = "shape::StringList")]
     pub groups: OneOrMany,
-    /// `protected`, or `public` where CORS preflights need no session.
+    /// `protected`, or `public` if CORS preflights need no session.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["protected", "public"]))]
     pub cors_preflight: Option<String>,

@@ -1,4 +1,4 @@
-//! What the texts of a configuration look like, for its schema.
+//! Types for the JSON Schema: the formats of configuration strings.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ pub(super) struct Duration;
 /// A duration, or `off`.
 pub(super) struct DurationOrOff;
 
-/// A list of texts, or one text.
-pub(super) struct Texts;
+/// A list of strings, or one string.
+pub(super) struct StringList;
 
-/// A list of admin tokens, or one text with their hashes.
+/// A list of admin tokens, or one string with their hashes.
 pub(super) struct AdminTokens;
 
-/// What a duration looks like: numbers with units.
-const PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
+/// The pattern of a duration: numbers with units.
+const DURATION_PATTERN: &str = r"([0-9]+ ?[a-zA-Z]+ ?)+";
 
 impl JsonSchema for Duration {
     fn inline_schema() -> bool {
@@ -31,7 +31,7 @@ impl JsonSchema for Duration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": format!("^{PATTERN}$"),
+            "pattern": format!("^{DURATION_PATTERN}$"),
             "examples": ["15m", "12h", "1h 30m"],
         })
     }
@@ -50,7 +50,7 @@ impl JsonSchema for DurationOrOff {
         // A bare `off` is `false` in YAML 1.1.
         json_schema!({
             "anyOf": [
-                { "type": "string", "pattern": format!("^(off|{PATTERN})$") },
+                { "type": "string", "pattern": format!("^(off|{DURATION_PATTERN})$") },
                 { "const": false },
             ],
             "examples": ["15m", "off"],
@@ -78,13 +78,13 @@ impl JsonSchema for AdminTokens {
     }
 }
 
-impl JsonSchema for Texts {
+impl JsonSchema for StringList {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Texts".into()
+        "StringList".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

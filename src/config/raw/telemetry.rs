@@ -1,14 +1,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Logs.
+/// Log settings.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawLog {
     /// `human` or `json`.
     #[schemars(extend("enum" = ["human", "json"]))]
     pub format: String,
-    /// A level, or directives.
+    /// A level, or directives such as `info,curfew_store=debug`.
     pub filter: String,
 }
 
@@ -21,17 +21,17 @@ impl Default for RawLog {
     }
 }
 
-/// Traces, for OpenTelemetry.
+/// Traces for OpenTelemetry.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawTraces {
-    /// A collector that takes OTLP over gRPC.
+    /// The address of a collector that accepts OTLP over gRPC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp_url: Option<String>,
-    /// PEM certificates of the authorities to trust, for `https`.
+    /// A file with PEM certificates of the CAs to trust for `https`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<String>,
-    /// The part of those checks that is traced whose proxy has not decided; 0 to 1.
+    /// The sampling ratio, 0 to 1, for checks without a sampling decision from the proxy.
     pub ratio: f64,
 }
 

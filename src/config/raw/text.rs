@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::secret::{REDACTED, Secret};
 use crate::store::redis::Target;
 
-/// A list, or one text with commas or white space between its items, as an environment variable
-/// has it.
+/// A list, or one string with items separated by commas or white space, as in an environment
+/// variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct TextList<T>(pub Vec<T>);
@@ -19,20 +19,20 @@ impl<T> Default for TextList<T> {
 }
 
 impl<T> TextList<T> {
-    /// Whether nothing is in it.
+    /// Whether the list has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A list, or one text that is its only item, whatever is in it.
+/// A list, or one string that is the only item; it is never split.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct OneOrMany(pub Vec<String>);
 
 impl OneOrMany {
-    /// Whether nothing is in it.
+    /// Whether the list has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -47,7 +47,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
             type Value = Vec<String>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, or a list of texts")
+                f.write_str("a string, or a list of strings")
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
@@ -67,9 +67,9 @@ impl<'de> Deserialize<'de> for OneOrMany {
     }
 }
 
-/// What an item of a [`TextList`] is made of.
+/// Conversion of a string into an item of a [`TextList`].
 pub trait FromText {
-    /// Takes the text.
+    /// Makes an item of the string.
     fn from_text(text: String) -> Self;
 }
 
@@ -93,7 +93,7 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
             type Value = Vec<String>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of texts, or one text with commas between them")
+                f.write_str("a list of strings, or one string with commas between them")
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
@@ -117,13 +117,13 @@ impl<'de, T: FromText> Deserialize<'de> for TextList<T> {
     }
 }
 
-/// A URL without the password that may be in it; nothing at all of what is not a URL.
+/// The URL with its password redacted and without its query; `[redacted]` if it is not a URL.
 #[must_use]
 pub fn redacted_url(url: &str) -> String {
     let Ok(mut parsed) = url::Url::parse(url) else {
         return redacted_hosts(url).unwrap_or_else(|| REDACTED.to_owned());
     };
-    // Query parameters can hold anything.
+    // A query parameter can be a secret.
     parsed.set_query(None);
     if parsed.password().is_none() {
         return parsed.to_string();
@@ -134,7 +134,7 @@ pub fn redacted_url(url: &str) -> String {
     }
 }
 
-/// A URL of Redis with several hosts, which is none in the strict sense, without its password.
+/// A Redis URL with several hosts and its password redacted. The `url` crate cannot parse it.
 fn redacted_hosts(url: &str) -> Option<String> {
     let target = Target::parse(url).ok()?;
     let (scheme, rest) = url.split_once("://")?;
@@ -148,7 +148,7 @@ fn redacted_hosts(url: &str) -> Option<String> {
     })
 }
 
-/// A URL that may hold a password; shown without it.
+/// A URL that may hold a password; `Debug` and `Serialize` redact it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RawUrl(pub String);

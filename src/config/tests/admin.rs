@@ -36,10 +36,10 @@ fn tokens_have_names_and_rights() {
             ("support", &[Right::Read, Right::Revoke]),
         ]
     );
-    // What is in force is written in full, and read again.
+    // The effective configuration contains the names and can be read again.
     let shown = toml::to_string(&loaded.effective).unwrap();
     assert!(shown.contains("deploy-job"), "{shown}");
-    // The same hash in both places is one token.
+    // The same hash in the list and in the file is one token.
     let text = format!(
         "admin: {{token_hashes: [{two}], token_hashes_file: {}}}",
         file("again", &format!("{two}\n")).1.display()
@@ -57,7 +57,7 @@ fn tokens_have_names_and_rights() {
 }
 
 #[test]
-fn mistakes_in_tokens_name_the_key_the_value_and_what_is_right() {
+fn mistakes_in_tokens_are_reported_with_key_value_and_hint() {
     let (one, two) = (hash("0a"), hash("1b"));
     for (entries, expected) in [
         (
@@ -90,11 +90,11 @@ fn mistakes_in_tokens_name_the_key_the_value_and_what_is_right() {
         ),
         (
             format!("{{name: a, hash: {one}, allow: read}}, {{name: a, hash: {two}, allow: read}}"),
-            r#"admin.token_hashes.1.name = "a": "a" is the name of another token"#,
+            r#"admin.token_hashes.1.name = "a": "a" is also the name of another token"#,
         ),
         (
             format!("{{name: a, hash: {one}, allow: read}}, {one}"),
-            "admin.token_hashes: is the hash of \"a\", too",
+            "admin.token_hashes: is also the hash of \"a\"",
         ),
         (
             format!("{{name: a, hash: {one}, allows: read}}"),

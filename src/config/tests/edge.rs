@@ -1,4 +1,4 @@
-//! Listeners, their TLS, and the way to the sign-in page.
+//! Listeners, TLS and the sign-in page.
 
 use super::*;
 use crate::contract::ReturnHost;
@@ -8,7 +8,7 @@ fn loaded(text: &str) -> Loaded {
 }
 
 #[test]
-fn a_listener_that_is_not_wanted_is_off() {
+fn a_listener_can_be_off() {
     let listen = loaded("{}").config.listen;
     assert_eq!(listen.grpc, Some("0.0.0.0:9181".parse().unwrap()));
     assert_eq!(listen.spoe, None);
@@ -33,7 +33,7 @@ fn a_listener_that_is_not_wanted_is_off() {
 }
 
 #[test]
-fn tls_is_whole_or_not_there() {
+fn tls_needs_certificate_and_key() {
     assert!(loaded("{}").config.grpc_tls.is_none());
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| {
@@ -76,7 +76,7 @@ fn tls_is_whole_or_not_there() {
 }
 
 #[test]
-fn the_sign_in_page() {
+fn reads_the_sign_in_page() {
     assert!(loaded("{}").config.sign_in.is_none());
     let text = "sign_in: {url: 'https://login.example.com/start?tenant=1', allowed_hosts: \
                 [App.example.com, 'dev.example.com:8443', '*.apps.example.com', '[::1]:3000']}";
@@ -95,7 +95,7 @@ fn the_sign_in_page() {
 }
 
 #[test]
-fn a_sign_in_page_that_can_not_work_is_refused() {
+fn rejects_an_invalid_sign_in_page() {
     let told = problems("sign_in: {url: 'https://login.example.com/'}");
     assert!(
         told.contains("sign_in.allowed_hosts") && told.contains("is missing"),

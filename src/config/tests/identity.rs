@@ -1,4 +1,4 @@
-//! Other authorization services, and what the backend is told.
+//! Delegated authorization services, identity headers and assertions.
 
 use super::*;
 use crate::credential::delegated::SessionKey;
@@ -13,7 +13,7 @@ fn wrong(text: &str) -> String {
 }
 
 #[test]
-fn a_preset_says_what_is_left_out() {
+fn a_preset_fills_unset_keys() {
     let loaded = loaded(
         "delegated: {services: {proxy: {preset: oauth2-proxy, url: 'http://p:4180/oauth2/auth', \
          lifetime: 1d, policy: apps, hosts: ['*.example.com']}, \
@@ -35,7 +35,7 @@ fn a_preset_says_what_is_left_out() {
         "_oauth2_proxy=; HttpOnly; Path=/; Max-Age=0"
     );
     assert_eq!(authelia.delegated.user, "remote-user");
-    // What is in force can be seen.
+    // The effective configuration shows the values of the preset.
     let shown = serde_json::to_value(&loaded.effective).unwrap();
     let shown = &shown["delegated"]["services"]["proxy"];
     assert_eq!(shown["session_cookie_until"], "|");
@@ -43,7 +43,7 @@ fn a_preset_says_what_is_left_out() {
 }
 
 #[test]
-fn where_the_time_of_authentication_is_told_it_counts() {
+fn max_age_is_idle_if_the_service_reports_the_authentication_time() {
     let max_age = |more: &str| {
         let text =
             format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{more}}}}}}}");
@@ -62,7 +62,7 @@ fn where_the_time_of_authentication_is_told_it_counts() {
 }
 
 #[test]
-fn the_backend_is_told_under_these_names() {
+fn identity_headers_follow_presets_and_names() {
     let names = |text: &str| loaded(text).config.identity;
     let usual = names("");
     assert_eq!(usual, crate::identity::IdentityHeaders::x_session());
@@ -93,7 +93,7 @@ fn the_backend_is_told_under_these_names() {
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_reported() {
     let service = |rest: &str| {
         format!("delegated: {{services: {{s: {{preset: authelia, url: 'http://a/'{rest}}}}}}}")
     };
@@ -104,7 +104,7 @@ fn mistakes_are_told() {
         ),
         (
             "delegated: {services: {s: {url: 'http://a/'}}}".to_owned(),
-            "delegated.services.s.session_cookie: exactly one of",
+            "delegated.services.s.session_cookie: set exactly one of",
         ),
         (
             "delegated: {services: {s: {url: 'http://a/'}}}".to_owned(),
@@ -124,7 +124,7 @@ fn mistakes_are_told() {
         ),
         (
             service(", session_header: x-a, session_cookie: b"),
-            "delegated.services.s.session_cookie = \"b\": exactly one of",
+            "delegated.services.s.session_cookie = \"b\": set exactly one of",
         ),
         (
             service(", max_age: idle"),
@@ -132,15 +132,15 @@ fn mistakes_are_told() {
         ),
         (
             service(", token_header: x-token, max_age: soon"),
-            "delegated.services.s.max_age = \"soon\": not `idle`, `off`, nor a duration like 8h",
+            "delegated.services.s.max_age = \"soon\": must be `idle`, `off` or a duration such as 8h",
         ),
         (
             service(", auth_time_header: cookie"),
-            "delegated.services.s.auth_time_header = \"cookie\": `cookie` has another meaning",
+            "delegated.services.s.auth_time_header = \"cookie\": `cookie` is a reserved header",
         ),
         (
             service(", user_header: cookie"),
-            "delegated.services.s.user_header = \"cookie\": `cookie` has another meaning",
+            "delegated.services.s.user_header = \"cookie\": `cookie` is a reserved header",
         ),
         (
             service(", user_header: 'a b'"),
@@ -148,11 +148,11 @@ fn mistakes_are_told() {
         ),
         (
             service(", pass_headers: [set-cookie]"),
-            "delegated.services.s.pass_headers: `set-cookie` has another meaning",
+            "delegated.services.s.pass_headers: `set-cookie` is a reserved header",
         ),
         (
             service(", session_cookie_path: 'a;b'"),
-            "delegated.services.s.session_cookie_path = \"a;b\": with this name",
+            "delegated.services.s.session_cookie_path = \"a;b\": a cookie with this name",
         ),
         (
             service(", lifetime: 1s"),
@@ -168,20 +168,20 @@ fn mistakes_are_told() {
         ),
         (
             "delegated: {services: {a: {preset: authelia, url: 'http://a/'}, b: {preset: authelia, url: 'http://a/'}}}".to_owned(),
-            "delegated.services.b.hosts: is missing, as it is in delegated.services.a",
+            "delegated.services.b.hosts: is missing here and in delegated.services.a",
         ),
         (
             "delegated: {services: {a: {preset: authelia, url: 'http://a/', hosts: x.y}, b: {preset: authelia, url: 'http://a/', hosts: x.y}}}".to_owned(),
-            "delegated.services.b.hosts = \"x.y\": x.y is in delegated.services.a.hosts, too",
+            "delegated.services.b.hosts = \"x.y\": x.y is also in delegated.services.a.hosts",
         ),
-        ("identity: {presets: x}".to_owned(), "identity.presets = \"x\": must be of x-session, "),
+        ("identity: {presets: x}".to_owned(), "identity.presets = \"x\": must be one of x-session, "),
         (
             "identity: {user: set-cookie}".to_owned(),
-            "identity.user = \"set-cookie\": `set-cookie` has another meaning",
+            "identity.user = \"set-cookie\": `set-cookie` is a reserved header",
         ),
         (
             "identity: {groups: X-Session-User}".to_owned(),
-            "identity.groups = \"X-Session-User\": `x-session-user` is in identity.user, too",
+            "identity.groups = \"X-Session-User\": `x-session-user` is also in identity.user",
         ),
         (
             "assertion: {key_files: /nowhere}".to_owned(),

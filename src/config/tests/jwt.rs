@@ -18,12 +18,12 @@ fn wrong(text: &str) -> String {
 }
 
 #[test]
-fn without_an_issuer_there_is_none() {
+fn without_an_issuer_jwt_is_off() {
     assert!(yaml("{}").unwrap().config.jwt.is_none());
 }
 
 #[test]
-fn an_issuer_is_what_it_says() {
+fn reads_an_issuer() {
     let found = jwt(&format!(
         "{{cookie: id, issuers: {{main: {{{MAIN}, algorithms: [ES256, EdDSA], typ: at+jwt, policy: apps}}}}}}"
     ));
@@ -53,7 +53,7 @@ fn an_issuer_is_what_it_says() {
 }
 
 #[test]
-fn mistakes_are_told() {
+fn mistakes_are_reported() {
     let file = file("keys", "nonsense");
     let of_file = format!(
         "{{issuers: {{m: {{{MAIN}, jwks_file: '{}'}}}}}}",
@@ -65,11 +65,11 @@ fn mistakes_are_told() {
         ("{issuers: {m: {}}}", "jwt.issuers.m.audience: is missing"),
         (
             &*format!("{{issuers: {{m: {{{MAIN}, algorithms: HS256}}}}}}"),
-            "jwt.issuers.m.algorithms = \"HS256\": must be of RS256,",
+            "jwt.issuers.m.algorithms = \"HS256\": must be one of RS256,",
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}, algorithms: none}}}}}}"),
-            "jwt.issuers.m.algorithms = \"none\": must be of RS256,",
+            "jwt.issuers.m.algorithms = \"none\": must be one of RS256,",
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}, policy: nothing}}}}}}"),
@@ -77,7 +77,7 @@ fn mistakes_are_told() {
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}, accept_iat: ' '}}}}}}"),
-            "jwt.issuers.m.accept_iat = \" \": must say why a session may begin again",
+            "jwt.issuers.m.accept_iat = \" \": must give the reason",
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}, jwks_url: /jwks}}}}}}"),
@@ -85,7 +85,7 @@ fn mistakes_are_told() {
         ),
         (
             "{issuers: {m: {issuer: me, audience: app}}}",
-            "jwt.issuers.m.issuer = \"me\": is no address, so its keys",
+            "jwt.issuers.m.issuer = \"me\": is not a URL, so its keys",
         ),
         (
             &format!("{{bearer: false, issuers: {{m: {{{MAIN}}}}}}}"),
@@ -97,7 +97,7 @@ fn mistakes_are_told() {
         ),
         (
             &format!("{{issuers: {{m: {{{MAIN}}}, n: {{{MAIN}}}}}}}"),
-            "jwt.issuers.n.issuer = \"https://id.example.com\": is that of jwt.issuers.m, too",
+            "jwt.issuers.n.issuer = \"https://id.example.com\": is also the issuer of jwt.issuers.m",
         ),
         (&of_file, "not a JSON Web Key Set, nor a public key in PEM"),
     ] {

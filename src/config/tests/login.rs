@@ -1,4 +1,4 @@
-//! Sign-in by identity providers.
+//! Sign-in with identity providers.
 
 use super::*;
 use crate::contract::ReturnHost;
@@ -7,7 +7,7 @@ use crate::policy::MaxAge;
 const GOOD: &str = "login: {url: 'https://app.example.com', providers: {main: {issuer: \
                     'https://id.example.com', client_id: curfew, client_secret: hush}}}";
 
-/// The good one, with something added to the provider or to the whole.
+/// The valid configuration, with text added to the provider or at the top level.
 fn changed(provider: &str, whole: &str) -> String {
     let provider = format!("client_secret: hush{provider}");
     format!(
@@ -17,7 +17,7 @@ fn changed(provider: &str, whole: &str) -> String {
 }
 
 #[test]
-fn what_is_left_out_follows_from_the_address() {
+fn defaults_follow_from_login_url() {
     let loaded = yaml(GOOD).unwrap();
     let sign_in = loaded.config.sign_in.as_ref().unwrap();
     assert_eq!(
@@ -34,7 +34,7 @@ fn what_is_left_out_follows_from_the_address() {
     assert_eq!(provider.title, "main");
     assert_eq!(provider.scopes, ["profile", "email"]);
     assert_eq!(provider.issuer.issuer.audiences, ["curfew"]);
-    // Secrets show in nothing.
+    // No output contains the secret.
     let shown = serde_json::to_string(&loaded.effective).unwrap();
     let debugged = format!("{:?} {:?}", loaded.config, loaded.effective);
     assert!(!shown.contains("hush") && !debugged.contains("hush"));
@@ -60,7 +60,7 @@ fn revalidation_is_off_unless_it_has_an_interval() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn mistakes_are_reported() {
     for (provider, whole, key, message) in [
         (
             ", policy: x",
@@ -72,7 +72,7 @@ fn mistakes_are_named() {
             ", client_secret_file: /x",
             "",
             "login.providers.main.client_secret_file",
-            "are both given",
+            "conflicts with",
         ),
         (
             ", algorithms: HS256",
@@ -84,7 +84,7 @@ fn mistakes_are_named() {
             "",
             "sign_in: {url: 'https://a.example.com'}",
             "sign_in.url",
-            "are both given",
+            "conflicts with",
         ),
         (
             "",
@@ -132,8 +132,12 @@ fn mistakes_are_named() {
             "not the address of an issuer",
         ),
         ("client_id: curfew", "title: x", "client_id is missing"),
-        ("main:", "Main:", "a part of an address"),
-        ("login: {", "login: {max_age: soon, ", "not `idle`, `off`"),
+        ("main:", "Main:", "is part of a URL"),
+        (
+            "login: {",
+            "login: {max_age: soon, ",
+            "must be `idle`, `off`",
+        ),
     ] {
         let told = problems(&GOOD.replace(from, to));
         assert!(

@@ -1,4 +1,4 @@
-//! Policies: presets, the remembered, variants, how many sessions, what they are bound to.
+//! Policies: presets, "remember me", variants, the number of sessions and bindings.
 
 use super::*;
 use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
@@ -13,7 +13,7 @@ fn policy(text: &str) -> Policy {
     policy.clone()
 }
 
-/// What is wrong with a policy, without the place.
+/// The problems of a policy, without file name and key prefix.
 fn wrong(text: &str) -> String {
     let told = problems(&format!("policies: {{default: {text}}}"));
     told.replace("curfew.yaml: policies.default", "")
@@ -28,14 +28,14 @@ fn limits(idle: Duration, absolute: Duration) -> Limits {
 }
 
 #[test]
-fn a_preset_gives_what_is_left_out() {
+fn a_preset_sets_the_default_limits() {
     for (text, expected) in [
         ("{}", limits(15 * MINUTE, 12 * HOUR)),
         ("{preset: pci-dss}", limits(15 * MINUTE, 12 * HOUR)),
         ("{preset: nist-aal2}", limits(HOUR, 24 * HOUR)),
         ("{preset: nist-aal2-rev3}", limits(30 * MINUTE, 12 * HOUR)),
         ("{preset: owasp-high}", limits(5 * MINUTE, 4 * HOUR)),
-        // It asks for no idle limit, which is no reason to have none.
+        // The standard has no idle limit, but the default idle limit still applies.
         ("{preset: nist-aal1}", limits(15 * MINUTE, 30 * 24 * HOUR)),
         (
             "{preset: nist-aal2, idle: 10m}",
@@ -51,7 +51,7 @@ fn a_preset_gives_what_is_left_out() {
 
 #[test]
 fn a_limit_above_its_preset_needs_a_reason() {
-    let pci = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or say why in deviation_reason";
+    let pci = "is looser than the preset pci-dss allows (15m; PCI DSS 4.0.1, 8.2.8: idle 15 minutes; absolute: convention): shorten it, or give the reason in deviation_reason";
     assert_eq!(
         wrong("{preset: pci-dss, idle: 16m}"),
         format!(".idle = \"16m\": {pci}")
@@ -70,7 +70,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
     let stated = policy("{preset: pci-dss, idle: 16m, deviation_reason: a kiosk}");
     assert_eq!(stated.limits.idle, Some(16 * MINUTE));
     assert_eq!(stated.deviation_reason.as_deref(), Some("a kiosk"));
-    // An absolute limit that is short enough ends unused sessions, too.
+    // A short absolute limit also ends unused sessions in time.
     let short = policy("{preset: pci-dss, idle: off, absolute: 15m}");
     assert_eq!(short.limits.absolute, 15 * MINUTE);
     for (text, expected) in [
@@ -80,11 +80,11 @@ fn a_limit_above_its_preset_needs_a_reason() {
         ),
         (
             "{deviation_reason: because}",
-            ".deviation_reason = \"because\": is for policies.default.preset",
+            ".deviation_reason = \"because\": needs policies.default.preset",
         ),
         (
             "{preset: pci-dss, idle: 1h, deviation_reason: ' '}",
-            ".deviation_reason = \" \": is empty: say why, for whoever reads the report",
+            ".deviation_reason = \" \": is empty: give the reason, which the compliance report prints",
         ),
     ] {
         assert_eq!(wrong(text), expected);
@@ -92,7 +92,7 @@ fn a_limit_above_its_preset_needs_a_reason() {
 }
 
 #[test]
-fn the_remembered_have_both_limits_in_so_many_words() {
+fn remember_needs_both_limits() {
     let long = policy("{remember: {idle: 14d, absolute: 30d}, max_auth_age: 1h}");
     let expected = Limits {
         max_auth_age: Some(HOUR),
@@ -104,23 +104,23 @@ fn the_remembered_have_both_limits_in_so_many_words() {
     for (text, expected) in [
         (
             "{remember: {absolute: 30d}}",
-            ".remember.idle: is missing: say how long a remembered session may be idle, or `off`",
+            ".remember.idle: is missing: set the idle limit of remembered sessions, or `off`",
         ),
         (
             "{remember: {idle: 1d}}",
-            ".remember.absolute: is missing: say how long a remembered session may last",
+            ".remember.absolute: is missing: set the absolute limit of remembered sessions",
         ),
         (
             "{remember: {idle: 5m, absolute: 30d}}",
-            ".remember.idle = \"5m\": is shorter than for those who are not remembered (15m)",
+            ".remember.idle = \"5m\": must not be shorter than the policy's own limit (15m)",
         ),
         (
             "{remember: {idle: 1h, absolute: 2h}}",
-            ".remember.absolute = \"2h\": is shorter than for those who are not remembered (12h)",
+            ".remember.absolute = \"2h\": must not be shorter than the policy's own limit (12h)",
         ),
         (
             "{idle: off, remember: {idle: 1h, absolute: 20h}}",
-            ".remember.idle = \"1h\": is shorter than for those who are not remembered (off)",
+            ".remember.idle = \"1h\": must not be shorter than the policy's own limit (off)",
         ),
         (
             "{remember: {idle: 31d, absolute: 30d}}",
@@ -168,11 +168,11 @@ fn a_variant_only_tightens() {
         ),
         (
             "{variants: [{idle: 1m}]}",
-            ".variants.0.groups: is missing: say for whom it is",
+            ".variants.0.groups: is missing: set the groups of this variant",
         ),
         (
             "{variants: [{groups: a}]}",
-            ".variants.0: says nothing: give idle, absolute or max_auth_age",
+            ".variants.0: has no limit: set idle, absolute or max_auth_age",
         ),
         (
             "{variants: [{groups: a, idle: off}]}",
@@ -185,12 +185,12 @@ fn a_variant_only_tightens() {
     ] {
         assert!(wrong(text).contains(expected), "{text}: {}", wrong(text));
     }
-    // Where the policy has no idle limit any is tighter.
+    // If the policy has no idle limit, every idle limit is tighter.
     policy("{idle: off, variants: [{groups: a, idle: 3h}]}");
 }
 
 #[test]
-fn how_many_sessions_and_what_they_are_bound_to() {
+fn reads_the_number_of_sessions_and_the_binding() {
     let most = |count, beyond| Some(MaxSessions { count, beyond });
     for (text, expected) in [
         ("{}", None),
@@ -225,7 +225,7 @@ fn how_many_sessions_and_what_they_are_bound_to() {
         ),
         (
             "{beyond_max_sessions: deny}",
-            ".beyond_max_sessions = \"deny\": is for policies.default.max_sessions",
+            ".beyond_max_sessions = \"deny\": needs policies.default.max_sessions",
         ),
         (
             "{max_sessions: 1, beyond_max_sessions: ask}",
@@ -237,7 +237,7 @@ fn how_many_sessions_and_what_they_are_bound_to() {
         ),
         (
             "{bind: user_agent, bind_ipv4_bits: 24}",
-            ".bind_ipv4_bits = \"24\": is for policies.default.bind = \"address\"",
+            ".bind_ipv4_bits = \"24\": needs policies.default.bind = \"address\"",
         ),
         (
             "{bind: address, bind_ipv4_bits: 33}",

@@ -1,4 +1,4 @@
-//! Rules, and what else says which requests count.
+//! Rules, and other settings about requests.
 
 use http::Method;
 
@@ -15,13 +15,13 @@ fn with_payments(text: &str) -> String {
     format!("policies: {{default: {{}}, payments: {{}}}}\n{text}\n")
 }
 
-/// What is wrong with these rules.
+/// The problems of these rules.
 fn wrong(text: &str) -> String {
     problems(&with_payments(text)).replace("curfew.yaml: ", "")
 }
 
 #[test]
-fn a_rule_is_what_it_says() {
+fn reads_a_rule() {
     let rules = rules(
         "rules:
   - host: [app.example.com, '*.shop.example.com']
@@ -62,7 +62,7 @@ fn a_rule_is_what_it_says() {
 }
 
 #[test]
-fn preflights_follow_the_rule_or_else_the_whole() {
+fn preflights_follow_the_rule_or_the_global_setting() {
     let rules = rules(
         "cors_preflight: public
 rules:
@@ -84,7 +84,7 @@ rules:
 }
 
 #[test]
-fn known_pollers_are_passive_where_they_poll() {
+fn known_pollers_are_passive_on_their_polling_paths() {
     let rules = rules("rules: [{host: grafana.example.com, pollers: grafana}]");
     let passive = |host: &str, method: Method, path: &str| {
         let target = Target {
@@ -114,7 +114,7 @@ fn known_pollers_are_passive_where_they_poll() {
 }
 
 #[test]
-fn mistakes_are_told_with_their_place() {
+fn mistakes_are_reported_with_their_key() {
     for (text, expected) in [
         (
             "rules: [{hosts: a}]",
@@ -123,7 +123,7 @@ fn mistakes_are_told_with_their_place() {
         ("rules: [{host: 'https://a'}]", "rules.0.host"),
         (
             "rules: [{}, {path: /}]",
-            "rules.1: is never reached: rules.0 before it is for every request",
+            "rules.1: is never reached: rules.0 matches every request",
         ),
         (
             "rules: [{host: [good.example, 'bad:80']}]",
@@ -131,15 +131,15 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "rules: [{path: /}, {path: /a/../b}]",
-            "rules.1.path = \"/a/../b\": no request can match it: it has a segment . or ..",
+            "rules.1.path = \"/a/../b\": no request can match it: segment . or ..",
         ),
         (
             "rules: [{path_prefix: a}]",
-            "rules.0.path_prefix = \"a\": no request can match it: it does not begin with /",
+            "rules.0.path_prefix = \"a\": no request can match it: no leading slash",
         ),
         (
             "rules: [{path_glob: '/[a'}]",
-            "rules.0.path_glob = \"/[a\": not a glob: unclosed",
+            "rules.0.path_glob = \"/[a\": invalid glob: unclosed",
         ),
         (
             "rules: [{method: get}]",
@@ -163,31 +163,31 @@ fn mistakes_are_told_with_their_place() {
         ),
         (
             "rules: [{path: /a, access: public, groups: x}]",
-            "rules.0.groups = \"x\": means nothing where access is public",
+            "rules.0.groups = \"x\": has no effect where access is public",
         ),
         (
             "rules: [{path: /a, access: public, policy: payments}]",
-            "rules.0.policy = \"payments\": means nothing where access is public",
+            "rules.0.policy = \"payments\": has no effect where access is public",
         ),
         (
             "rules: [{path_ambiguous: true, access: public}]",
-            "rules.0.access = \"public\": must not be public for paths that could be read in two ways",
+            "rules.0.access = \"public\": must not be public for ambiguous paths",
         ),
         (
             "rules: [{path_ambiguous: true, path: /a}]",
-            "rules.0.path_ambiguous = \"true\": is for paths that no other condition matches",
+            "rules.0.path_ambiguous = \"true\": cannot be combined with other path conditions",
         ),
         (
             "rules: [{pollers: [grafana, graphana]}]",
-            "rules.0.pollers.1 = \"graphana\": is not one of the known ones: ",
+            "rules.0.pollers.1 = \"graphana\": is not a known application: ",
         ),
         (
             "rules: [{pollers: grafana, path: /a}, {pollers: grafana, path_prefix: [/a, /b]}]",
-            "rules.0.pollers = \"grafana\": says which paths and methods it is for",
+            "rules.0.pollers = \"grafana\": sets paths and methods itself",
         ),
         (
             "rules: [{pollers: grafana, activity: touch}]",
-            "rules.0.pollers = \"grafana\": is for requests that need a session and are never activity",
+            "rules.0.pollers = \"grafana\": makes requests protected and passive",
         ),
         (
             "cors_preflight: maybe",
@@ -218,7 +218,7 @@ fn mistakes_are_told_with_their_place() {
 }
 
 #[test]
-fn rules_in_toml() {
+fn reads_rules_from_toml() {
     let file = file(
         "curfew.toml",
         "[[rules]]\npath = \"/open\"\naccess = \"public\"\n\n[[rules]]\nhost = [\"a\", \"b\"]\n",
@@ -232,9 +232,9 @@ fn rules_in_toml() {
     );
 }
 
-/// The example in `deploy/` says what its comments say.
+/// The example in `deploy/` is valid and can be read again.
 #[test]
-fn the_example_is_a_good_configuration() {
+fn the_example_is_a_valid_configuration() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/curfew/curfew.yaml");
     let loaded = load(Some(&PathBuf::from(path)), &Environment::new()).unwrap();
     let text = toml::to_string(&loaded.effective).unwrap();
@@ -244,7 +244,7 @@ fn the_example_is_a_good_configuration() {
 }
 
 #[test]
-fn a_host_that_is_named_anywhere_denies_the_others() {
+fn a_named_host_denies_all_unknown_hosts() {
     let provider =
         "providers: {main: {issuer: 'https://id.example.com', client_id: a, client_secret: b}}";
     for (text, named) in [

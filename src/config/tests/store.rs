@@ -1,4 +1,4 @@
-//! Where sessions live, and who is told of their ends.
+//! The session store, and the webhook for session ends.
 
 use super::*;
 use crate::config::StoreConfig;
@@ -7,14 +7,14 @@ use crate::store::redis::{Password, Topology};
 
 const SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// With what Redis needs besides.
+/// The text, with the keys and tokens that Redis needs.
 fn redis(text: &str) -> String {
     let hash = "a".repeat(64);
     format!("{{admin: {{token_hashes: {hash}}}, token: {{keys: {SECRET}}}, {text}}}")
 }
 
 #[test]
-fn topologies_and_their_secrets() {
+fn reads_topologies_and_their_secrets() {
     let text = redis(
         "store: {url: 'redis+sentinel://curfew:pw@a,b:2/main/1', sentinel_password: spw, \
          wait_replicas: 1}, events: {stream: true}",
@@ -36,15 +36,15 @@ fn topologies_and_their_secrets() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn rejects_settings_that_conflict() {
     for (text, expected) in [
         (
             "store: {url: 'redis://a', sentinel_password: x}",
-            "store.sentinel_password = \"[redacted]\": is for redis+sentinel://",
+            "store.sentinel_password = \"[redacted]\": needs a store.url with redis+sentinel://",
         ),
         (
             "store: {url: 'redis://a', cert_file: /x}",
-            "store.cert_file = \"/x\": is for rediss:// (TLS)",
+            "store.cert_file = \"/x\": needs rediss:// (TLS)",
         ),
         (
             "store: {url: 'rediss://a', cert_file: /dev/null}",
@@ -56,7 +56,7 @@ fn what_does_not_go_together_is_refused() {
         ),
         (
             "store: {url: 'redis://a', password: x, password_file: /dev/null}",
-            "store.password_file = \"/dev/null\": and store.password are both given",
+            "store.password_file = \"/dev/null\": conflicts with store.password",
         ),
         (
             "store: {url: 'redis://a', password_file: /nonexistent}",
@@ -64,11 +64,11 @@ fn what_does_not_go_together_is_refused() {
         ),
         (
             "store: {wait_replicas: 1}",
-            "store.wait_replicas = \"1\": is for Redis",
+            "store.wait_replicas = \"1\": needs Redis",
         ),
         (
             "events: {stream: true}",
-            "events.stream = \"true\": is for Redis",
+            "events.stream = \"true\": needs Redis",
         ),
         (
             "store: {url: 'redis://a'}, events: {stream: true, stream_length: 0}",
@@ -80,7 +80,7 @@ fn what_does_not_go_together_is_refused() {
         ),
         (
             "policies: {default: {store_failure_grace: 1m}}",
-            "policies.default.store_failure_grace = \"1m\": is for policies.default.on_store_failure",
+            "policies.default.store_failure_grace = \"1m\": needs policies.default.on_store_failure",
         ),
     ] {
         let told = problems(&redis(text));
@@ -89,7 +89,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn known_sessions_have_a_grace() {
+fn known_sessions_have_a_grace_period() {
     let policies = "policies: {default: {on_store_failure: known}, \
                     other: {on_store_failure: known, store_failure_grace: 5m}}";
     let loaded = yaml(policies).unwrap();

@@ -1,4 +1,4 @@
-//! What opens doors: the key ring, the cookie, the admin tokens.
+//! Credentials: the key ring, the cookie, and access to the admin API.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::contract::CookieSettings;
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::kubernetes::KubernetesSettings;
 
-/// The key ring; `Some(None)` where one is to be made, which only the embedded store may.
+/// The key ring; `Some(None)` to generate one, which is allowed with the embedded store only.
 pub(super) fn key_ring(
     raw: &RawToken,
     embedded: bool,
@@ -20,7 +20,7 @@ pub(super) fn key_ring(
 ) -> Option<Option<KeyRing>> {
     let (key, lines) = match (&raw.keys_file, raw.keys.is_empty()) {
         (Some(_), false) => {
-            mistakes.note("token.keys_file", "and token.keys are both given: keep one");
+            mistakes.note("token.keys_file", "conflicts with token.keys: set only one");
             return None;
         }
         (Some(path), true) => (
@@ -42,13 +42,14 @@ pub(super) fn key_ring(
             return None;
         }
     };
-    let keys: Result<Vec<SigningKey>, KeyError> =
-        uncommented(&lines).map(SigningKey::parse).collect();
+    let keys: Result<Vec<SigningKey>, KeyError> = lines_without_comments(&lines)
+        .map(SigningKey::parse)
+        .collect();
     mistakes.take(key, keys.and_then(KeyRing::new)).map(Some)
 }
 
-/// The lines of a file that say something; `#` begins a comment.
-pub(super) fn uncommented(text: &str) -> impl Iterator<Item = &str> {
+/// The lines of a file without comments (`#`) and empty lines.
+pub(super) fn lines_without_comments(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty())
@@ -83,7 +84,7 @@ pub(super) fn cookie(raw: &RawCookie, mistakes: &mut Mistakes) -> Option<CookieS
     {
         mistakes.note("cookie.domain", "must be a host name such as example.com");
     }
-    // Browsers compare these prefixes without regard to case (RFC 6265bis section 5.6).
+    // Browsers compare these prefixes case-insensitively (RFC 6265bis section 5.6).
     let lower = name.to_ascii_lowercase();
     if lower.starts_with("__host-") && (!raw.secure || raw.path != "/" || raw.domain.is_some()) {
         mistakes.note(
@@ -134,8 +135,8 @@ pub(super) fn admin(
     if !raw.groups.is_empty() && (raw.url.is_none() || !login) {
         mistakes.note(
             "admin.groups",
-            "needs admin.url, where providers send people back to, and login.providers, who say which \
-             groups they are in",
+            "needs admin.url, where providers redirect people back to, and login.providers, which supply \
+             the groups",
         );
     }
     let url = match &raw.url {
@@ -147,7 +148,7 @@ pub(super) fn admin(
                     && url.query().is_none()
             });
             let wrong =
-                "not the address of a host, without a path, such as https://curfew.example.com";
+                "must be the address of a host without a path, such as https://curfew.example.com";
             mistakes.take("admin.url", url.ok_or(wrong)).map(Some)
         }
     };
@@ -174,7 +175,8 @@ fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<Kub
     }
     let url = Url::parse(&raw.url).ok();
     let url = url.filter(|url| url.scheme() == "https" && url.has_host());
-    let wrong = "must be the API server's address, such as https://kubernetes.default.svc: tokens go over TLS only";
+    let wrong =
+        "must be the https:// address of the API server, such as https://kubernetes.default.svc";
     let url = mistakes.take("admin.kubernetes.url", url.ok_or(wrong));
     let authorities = mistakes.read("admin.kubernetes.ca_file", &raw.ca_file);
     let keep = mistakes.duration(
@@ -183,7 +185,7 @@ fn kubernetes(raw: &RawKubernetes, mistakes: &mut Mistakes) -> Option<Option<Kub
         Duration::ZERO,
         HOUR / 12,
     );
-    // It is read again for each question; here it is only looked whether it is there.
+    // Requests read the token file again; here, only check that it exists.
     let token = mistakes.read("admin.kubernetes.token_file", &raw.token_file);
     token?;
     Some(Some(KubernetesSettings {

@@ -1,14 +1,14 @@
 //! The admin tokens: from the list and from the file, each with a name and rights.
 
 use super::Mistakes;
-use super::access::uncommented;
+use super::access::lines_without_comments;
 use crate::config::raw::{RawAdmin, RawAdminToken, RawNamedToken};
 use crate::credential::{NamedToken, Right};
 
 const KEY: &str = "admin.token_hashes";
 const FILE: &str = "admin.token_hashes_file";
-const HASH: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
-const RIGHTS: &str = "a list of `read`, `revoke` and `create`, at least one of them";
+const HASH_HINT: &str = "must be SHA-256 hashes of 64 hexadecimal digits; `curfew keygen --admin` makes a token and its hash";
+const RIGHTS_HINT: &str = "a list of `read`, `revoke` and `create`, at least one of them";
 
 pub(super) fn parse(
     raw: &RawAdmin,
@@ -32,8 +32,8 @@ pub(super) fn parse(
         };
         complete &= token.is_some_and(|token| add(&mut tokens, &key, token, mistakes));
     }
-    for line in uncommented(&file) {
-        let token = of_line(line, mistakes);
+    for line in lines_without_comments(&file) {
+        let token = parse_line(line, mistakes);
         complete &= token.is_some_and(|token| add(&mut tokens, FILE, token, mistakes));
     }
     if complete && tokens.is_empty() && !embedded && !raw.kubernetes.enabled {
@@ -47,7 +47,7 @@ pub(super) fn parse(
 }
 
 fn unnamed(key: &str, hash: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
-    let hash = mistakes.take(key, parse_hash(hash).ok_or(HASH))?;
+    let hash = mistakes.take(key, parse_hash(hash).ok_or(HASH_HINT))?;
     Some(NamedToken::unnamed(hash))
 }
 
@@ -61,11 +61,14 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<Name
         );
         None
     };
-    let hash = mistakes.take(&format!("{key}.hash"), parse_hash(&raw.hash).ok_or(HASH));
+    let hash = mistakes.take(
+        &format!("{key}.hash"),
+        parse_hash(&raw.hash).ok_or(HASH_HINT),
+    );
     if raw.allow.is_empty() {
         mistakes.note(
             format!("{key}.allow"),
-            format!("is missing or empty: write {RIGHTS}"),
+            format!("is missing or empty: write {RIGHTS_HINT}"),
         );
         return None;
     }
@@ -74,7 +77,10 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<Name
         let Some(right) = Right::from_name(word) else {
             mistakes.note(
                 format!("{key}.allow"),
-                format!("\"{}\" is not a right: write {RIGHTS}", word.escape_debug()),
+                format!(
+                    "\"{}\" is not a right: write {RIGHTS_HINT}",
+                    word.escape_debug()
+                ),
             );
             return None;
         };
@@ -87,9 +93,9 @@ fn named(key: &str, raw: &RawNamedToken, mistakes: &mut Mistakes) -> Option<Name
     })
 }
 
-/// A line of the file: a hash, or a hash, a name and rights with commas between them. Nothing of the line is in a
-/// mistake, because a token is easily put in the place of its hash.
-fn of_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
+/// Parses a line of the file: a hash, or a hash, a name and comma-separated rights. A mistake never quotes the
+/// line: users can paste a token instead of its hash.
+fn parse_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let token = match words[..] {
         [hash] => return unnamed(FILE, hash, mistakes),
@@ -108,14 +114,14 @@ fn of_line(line: &str, mistakes: &mut Mistakes) -> Option<NamedToken> {
     mistakes.take(FILE, token.ok_or(wrong))
 }
 
-/// Adds a token, unless it contradicts one before it; says whether it fits.
+/// Adds a token. Returns false if its name or hash conflicts with an earlier token.
 fn add(
     tokens: &mut Vec<NamedToken>,
     key: &str,
     token: NamedToken,
     mistakes: &mut Mistakes,
 ) -> bool {
-    // The same hash in the list and in the file.
+    // The same hash in the list and in the file is not a conflict.
     if tokens.contains(&token) {
         return true;
     }
@@ -129,7 +135,7 @@ fn add(
     };
     if tokens.iter().any(|other| other.name == token.name) {
         let text = format!(
-            "\"{}\" is the name of another token: names must differ",
+            "\"{}\" is also the name of another token: names must be unique",
             token.name
         );
         mistakes.note(field("name"), text);
@@ -137,7 +143,7 @@ fn add(
     }
     if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
         let text = format!(
-            "is the hash of \"{}\", too: give each name a token of its own",
+            "is also the hash of \"{}\": give each name its own token",
             other.name
         );
         mistakes.note(field("hash"), text);

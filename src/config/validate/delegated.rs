@@ -1,4 +1,4 @@
-//! Other authorization services.
+//! Delegated authorization services.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::credential::delegated::{Delegated, SessionKey};
 use crate::delegate::DelegateSettings;
 use crate::policy::{HostPattern, MaxAge, Policies};
 
-/// The services, by their names; fills in what their presets say.
+/// Parses the services. Writes the values of presets into `raw`.
 pub(super) fn parse(
     raw: &mut RawDelegated,
     policies: Option<&Policies>,
@@ -35,14 +35,14 @@ pub(super) fn parse(
             match for_all {
                 Some(other) => mistakes.note(
                     key("hosts"),
-                    format!("is missing, as it is in delegated.services.{other}: one of them must name its hosts"),
+                    format!("is missing here and in delegated.services.{other}: at most one service may omit it"),
                 ),
                 None => for_all = Some(name),
             }
         }
         for host in &service.hosts.0 {
             if let Some(other) = hosts_of.insert(host, name) {
-                let message = format!("{host} is in delegated.services.{other}.hosts, too");
+                let message = format!("{host} is also in delegated.services.{other}.hosts");
                 mistakes.note(key("hosts"), message);
             }
         }
@@ -51,7 +51,7 @@ pub(super) fn parse(
     services.into_iter().collect()
 }
 
-/// Takes what is left out from the preset.
+/// Fills unset keys from the preset.
 fn fill(name: &str, service: &mut RawService, mistakes: &mut Mistakes) {
     let text = |it: &mut Option<String>, text: &str| {
         it.get_or_insert_with(|| text.to_owned());
@@ -59,8 +59,8 @@ fn fill(name: &str, service: &mut RawService, mistakes: &mut Mistakes) {
     let key_given = service.session_header.is_some() || service.session_claim.is_some();
     match service.preset.as_deref() {
         None => {}
-        // With a session store on the server, such as Redis; of the cookie `ticket|time|signature` the
-        // ticket stays the same when it is refreshed.
+        // Needs a session store on the server, such as Redis. Of its cookie `ticket|time|signature`, a
+        // refresh keeps the ticket.
         Some("oauth2-proxy") => {
             if !key_given {
                 text(&mut service.session_cookie, "_oauth2_proxy");
@@ -71,7 +71,7 @@ fn fill(name: &str, service: &mut RawService, mistakes: &mut Mistakes) {
             text(&mut service.email_header, "x-auth-request-email");
             text(&mut service.lifetime, "7d");
         }
-        // `remember_me` is a month when left out.
+        // The default of Authelia's `remember_me` is one month.
         Some("authelia") => {
             if !key_given {
                 text(&mut service.session_cookie, "authelia_session");
@@ -112,7 +112,10 @@ fn parse_service(
     let user = match &raw.user_header {
         Some(text) => header(&key("user_header"), text, mistakes),
         None => {
-            mistakes.note(key("user_header"), "is missing: what the subject is in");
+            mistakes.note(
+                key("user_header"),
+                "is missing: the response header with the subject",
+            );
             None
         }
     };
@@ -131,7 +134,7 @@ fn parse_service(
     let lifetime = match &raw.lifetime {
         Some(text) => mistakes.duration(&key("lifetime"), text, HOUR / 60, DAY * 400),
         None => {
-            let wrong = "is missing: how long its sessions can live after a sign-in, such as 7d";
+            let wrong = "is missing: the longest lifetime of its sessions, such as 7d";
             mistakes.note(key("lifetime"), wrong);
             None
         }
@@ -189,15 +192,16 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<
             Some(SessionKey::Claim(claim.clone()))
         }
         _ => {
-            let wrong = "exactly one of session_cookie, session_header and session_claim must be \
-                         given: what names a session";
+            let wrong = "set exactly one of session_cookie, session_header and session_claim: it \
+                         identifies a session";
             mistakes.note(key("session_cookie"), wrong);
             None
         }
     }
 }
 
-/// What makes the client drop the service's cookie.
+/// The `Set-Cookie` value that deletes the service's cookie; `Some(None)` if it has no session
+/// cookie.
 fn cleared_cookie(
     name: &str,
     raw: &RawService,
@@ -210,7 +214,7 @@ fn cleared_cookie(
     let mut cleared = Cookie::build((cookie.clone(), ""))
         .path(path.to_owned())
         .http_only(true)
-        // A cookie with such a name can't be replaced without.
+        // Browsers accept cookies with the prefix `__Host-` or `__Secure-` only with `Secure`.
         .secure(cookie.starts_with("__"))
         .max_age(cookie::time::Duration::ZERO)
         .build();
@@ -225,33 +229,32 @@ fn cleared_cookie(
     let value = HeaderValue::try_from(cleared.to_string()).ok();
     let value = value.filter(|_| plain(path) && plain(domain));
     let key = format!("delegated.services.{name}.session_cookie_path");
-    let wrong = "with this name, path and domain the cookie can't be dropped";
+    let wrong = "a cookie with this name, path and domain cannot be deleted";
     mistakes.take(&key, value.ok_or(wrong)).map(Some)
 }
 
-/// Whether the service is to say when the subject authenticated.
-pub(super) const fn tells_time(raw: &RawService) -> bool {
+/// Whether the service reports when the subject authenticated.
+pub(super) const fn reports_auth_time(raw: &RawService) -> bool {
     raw.token_header.is_some() || raw.auth_time_header.is_some()
 }
 
-/// How long ago the subject may have authenticated when a session starts. Without a time in the service's answers, that
-/// can't be judged.
+/// The maximum age of the authentication when a session starts. It needs the time of the authentication in the
+/// service's responses.
 pub(super) fn max_age(key: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<MaxAge> {
-    let known = tells_time(raw);
+    let known = reports_auth_time(raw);
     let Some(text) = &raw.max_age else {
         return Some(if known { MaxAge::Idle } else { MaxAge::Any });
     };
     let max_age = super::login::max_age(key, text, mistakes)?;
     if !known && max_age != MaxAge::Any {
-        let wrong =
-            "needs token_header or auth_time_header, which says when the subject authenticated";
+        let wrong = "needs token_header or auth_time_header, for the time of the authentication";
         mistakes.note(key, wrong);
         return None;
     }
     Some(max_age)
 }
 
-/// A token may be in `Authorization`, too.
+/// The header with the token, which may be `Authorization`.
 fn token_header(
     name: &str,
     raw: &RawService,
@@ -265,7 +268,7 @@ fn token_header(
     mistakes.take(&key, name).map(Some)
 }
 
-/// Headers that may also be `Authorization`.
+/// Header names; unlike identity headers, they may include `Authorization`.
 fn plain_headers(
     key: &str,
     texts: &TextList<String>,

@@ -1,4 +1,4 @@
-//! Where proxies and browsers meet the service: listeners, their TLS, the way to the sign-in page.
+//! Listeners, TLS, the sign-in page and traces.
 
 use std::net::SocketAddr;
 
@@ -13,11 +13,11 @@ use crate::listener::GrpcTlsSettings;
 use crate::secret::Secret;
 use crate::telemetry::traces::TraceSettings;
 
-/// What is written for a listener that is not wanted.
+/// The value that disables a listener.
 const OFF: &str = "off";
 
-/// What `Clear-Site-Data` can name (the specification of that name, 3.1).
-const SITE_DATA: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
+/// Valid types of `Clear-Site-Data` (Clear Site Data specification, section 3.1).
+const SITE_DATA_TYPES: [&str; 4] = ["cache", "cookies", "storage", "executionContexts"];
 
 pub(super) fn clear_site_data(
     raw: &RawBrowser,
@@ -25,9 +25,9 @@ pub(super) fn clear_site_data(
 ) -> Option<Option<HeaderValue>> {
     let key = "browser.clear_site_data";
     for kind in &raw.clear_site_data.0 {
-        if !SITE_DATA.contains(&&**kind) {
-            let known = SITE_DATA.join(", ");
-            mistakes.note(key, format!("`{kind}` is none of {known}"));
+        if !SITE_DATA_TYPES.contains(&&**kind) {
+            let known = SITE_DATA_TYPES.join(", ");
+            mistakes.note(key, format!("`{kind}` is not one of {known}"));
             return None;
         }
     }
@@ -156,7 +156,7 @@ pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option
     if raw.allowed_hosts.is_empty() {
         mistakes.note(
             "sign_in.allowed_hosts",
-            "is missing: name the hosts that browsers may be sent back to, such as \
+            "is missing: list the hosts that a return address may have, such as \
              app.example.com, app.example.com:8443 or *.example.com",
         );
     }
@@ -177,7 +177,7 @@ pub(super) fn sign_in(raw: &RawSignIn, mistakes: &mut Mistakes) -> Option<Option
     }))
 }
 
-/// Whether a browser can be sent there.
+/// Whether the URL can be a redirect target for browsers.
 fn is_page(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
         && url.username().is_empty()
@@ -188,12 +188,12 @@ fn is_page(url: &Url) -> bool {
 fn pattern(text: &str) -> Option<ReturnHost> {
     let text = text.to_ascii_lowercase();
     if let Some(domain) = text.strip_prefix("*.") {
-        // A whole top-level domain is never one operator's.
+        // Reject a top-level domain: it has many owners.
         let named = domain.contains('.') && matches!(Host::parse(domain), Ok(Host::Domain(_)));
         return (named && !domain.contains(':')).then(|| ReturnHost::Below(format!(".{domain}")));
     }
     let url = Url::parse(&format!("https://{text}/")).ok()?;
-    // What the parser would change is not what a browser sends.
+    // Reject text that the parser normalizes: browsers send the normalized form.
     let written = match (url.host_str()?, url.port()) {
         (host, Some(port)) => format!("{host}:{port}"),
         (host, None) => host.to_owned(),
@@ -201,7 +201,7 @@ fn pattern(text: &str) -> Option<ReturnHost> {
     (written == text && !text.contains('*')).then_some(ReturnHost::Exact(text))
 }
 
-/// Where traces go; `Some(None)` where they go nowhere.
+/// The collector for traces; `Some(None)` if there is none.
 pub(super) fn traces(raw: &RawTraces, mistakes: &mut Mistakes) -> Option<Option<TraceSettings>> {
     if !(0.0..=1.0).contains(&raw.ratio) {
         mistakes.note("traces.ratio", "must be between 0 and 1");
@@ -220,7 +220,7 @@ pub(super) fn traces(raw: &RawTraces, mistakes: &mut Mistakes) -> Option<Option<
     if (url.scheme() == "https") != authorities.is_some() {
         mistakes.note(
             "traces.ca_file",
-            "must name the authorities to trust where traces.otlp_url is https://, and nothing else",
+            "must be set if traces.otlp_url is https://, and only then",
         );
         return None;
     }

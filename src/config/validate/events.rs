@@ -9,10 +9,10 @@ use crate::config::raw::RawEvents;
 use crate::secret::Secret;
 use crate::webhook::WebhookSettings;
 
-/// The fewest bytes of a key, as Standard Webhooks has it.
-const LEAST_KEY: usize = 24;
+/// The minimum length of a signing key in bytes (Standard Webhooks).
+const MIN_KEY_BYTES: usize = 24;
 
-/// Where ends are sent; `Some(None)` where they are sent nowhere.
+/// The webhook for session ends; `Some(None)` if there is none.
 pub(super) fn webhook(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Option<WebhookSettings>> {
     let Some(url) = &raw.webhook_url else {
         if raw.webhook_secret.is_some() || raw.webhook_secret_file.is_some() {
@@ -48,7 +48,7 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
         (Some(_), Some(_)) => {
             mistakes.note(
                 "events.webhook_secret_file",
-                "and events.webhook_secret are both given: keep one",
+                "conflicts with events.webhook_secret: set only one",
             );
             return None;
         }
@@ -60,14 +60,14 @@ fn secret(raw: &RawEvents, mistakes: &mut Mistakes) -> Option<Secret<Vec<u8>>> {
         (None, None) => {
             mistakes.note(
                 "events.webhook_secret",
-                "is missing: the receiver could not tell who sends. `curfew keygen` makes one",
+                "is missing: the receiver could not verify the sender. `curfew keygen` makes a key",
             );
             return None;
         }
     };
     let text = text.trim();
     let bytes = STANDARD.decode(text.strip_prefix("whsec_").unwrap_or(text));
-    let bytes = bytes.ok().filter(|bytes| bytes.len() >= LEAST_KEY);
+    let bytes = bytes.ok().filter(|bytes| bytes.len() >= MIN_KEY_BYTES);
     let bytes = bytes.ok_or("must be base64 of at least 24 bytes, as `curfew keygen` makes it");
     mistakes.take(key, bytes).map(Secret::new)
 }

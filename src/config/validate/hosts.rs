@@ -1,4 +1,4 @@
-//! The hosts that the configuration names, anywhere.
+//! The named hosts: all hosts that the configuration names.
 
 use url::Url;
 
@@ -6,8 +6,8 @@ use super::Mistakes;
 use crate::config::raw::RawConfig;
 use crate::policy::{HostPattern, NamedHosts, Rules};
 
-/// Collects the hosts: of `hosts`, of rules, of the sign-in, and of other authorization services. It skips a value that is
-/// not a host: the part that the value belongs to reports it.
+/// Collects hosts from `hosts`, rules, sign-in and delegated services. Skips a value that is not a host: the section of
+/// that value reports it.
 pub(super) fn parse(raw: &RawConfig, rules: &Rules, mistakes: &mut Mistakes) -> Option<NamedHosts> {
     let admit_unknown = match &*raw.unknown_hosts {
         "deny" => Some(false),

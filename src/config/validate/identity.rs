@@ -1,4 +1,4 @@
-//! What the backend is told.
+//! Identity headers and assertions for the backend.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::{HOUR, Mistakes};
 use crate::config::raw::{RawAssertion, RawIdentity, TextList};
 use crate::identity::{AssertionKey, AssertionSigner, IdentityHeaders};
 
-/// What a set of names has: the subject, the groups, and so on.
+/// A set of header names: one list for each identity attribute.
 struct Preset {
     name: &'static str,
     user: &'static str,
@@ -22,7 +22,7 @@ struct Preset {
     policy: &'static [&'static str],
 }
 
-const NONE: Preset = Preset {
+const EMPTY_PRESET: Preset = Preset {
     name: "",
     user: "",
     groups: &[],
@@ -42,53 +42,54 @@ const PRESETS: [Preset; 6] = [
         email: &["x-session-email"],
         id: &["x-session-id"],
         policy: &["x-session-policy"],
-        ..NONE
+        ..EMPTY_PRESET
     },
-    // What oauth2-proxy sets with --set-xauthrequest.
+    // The headers of oauth2-proxy with --set-xauthrequest.
     Preset {
         name: "x-auth-request",
         user: "x-auth-request-user",
         groups: &["x-auth-request-groups"],
         email: &["x-auth-request-email"],
         preferred_username: &["x-auth-request-preferred-username"],
-        ..NONE
+        ..EMPTY_PRESET
     },
-    // What Authelia sets.
+    // The headers of Authelia.
     Preset {
         name: "remote",
         user: "remote-user",
         groups: &["remote-groups"],
         email: &["remote-email"],
         display_name: &["remote-name"],
-        ..NONE
+        ..EMPTY_PRESET
     },
-    // What oauth2-proxy sets with --pass-user-headers.
+    // The headers of oauth2-proxy with --pass-user-headers.
     Preset {
         name: "x-forwarded",
         user: "x-forwarded-user",
         groups: &["x-forwarded-groups"],
         email: &["x-forwarded-email"],
         preferred_username: &["x-forwarded-preferred-username"],
-        ..NONE
+        ..EMPTY_PRESET
     },
-    // What the API server of Kubernetes takes of an authenticating proxy.
+    // The headers that the Kubernetes API server accepts from an authenticating proxy.
     Preset {
         name: "kubernetes",
         user: "x-remote-user",
         group_lines: &["x-remote-group"],
-        ..NONE
+        ..EMPTY_PRESET
     },
-    // What the API server of Kubernetes takes of whoever may impersonate.
+    // The headers that the Kubernetes API server accepts from a client with the right to
+    // impersonate.
     Preset {
         name: "impersonate",
         user: "impersonate-user",
         group_lines: &["impersonate-group"],
-        ..NONE
+        ..EMPTY_PRESET
     },
 ];
 
-/// Headers that mean something else, or that a proxy needs.
-const TAKEN: [&str; 18] = [
+/// Headers with a meaning in HTTP or for Curfew, which cannot carry identity.
+const RESERVED_HEADERS: [&str; 18] = [
     "authorization",
     "cache-control",
     "connection",
@@ -109,12 +110,12 @@ const TAKEN: [&str; 18] = [
     "x-session-reason",
 ];
 
-/// A header's name that may say something of the subject.
+/// Parses the name of an identity header; rejects reserved headers.
 pub(super) fn header(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<HeaderName> {
     let name = HeaderName::try_from(text).ok();
     let name = mistakes.take(key, name.ok_or("not the name of a header"))?;
-    if TAKEN.contains(&name.as_str()) {
-        mistakes.note(key, format!("`{name}` has another meaning"));
+    if RESERVED_HEADERS.contains(&name.as_str()) {
+        mistakes.note(key, format!("`{name}` is a reserved header"));
         return None;
     }
     Some(name)
@@ -127,7 +128,7 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
             Some(preset) => presets.push(preset),
             None => {
                 let known = PRESETS.map(|preset| preset.name).join(", ");
-                mistakes.note("identity.presets", format!("must be of {known}"));
+                mistakes.note("identity.presets", format!("must be one of {known}"));
             }
         }
     }
@@ -144,7 +145,7 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
                 };
                 match used.insert(name.clone(), field.to_owned()) {
                     Some(other) if other != field => {
-                        mistakes.note(&*key, format!("`{name}` is in identity.{other}, too"));
+                        mistakes.note(&*key, format!("`{name}` is also in identity.{other}"));
                     }
                     Some(_) => {}
                     None => found.push(name),
@@ -169,7 +170,7 @@ pub(super) fn headers(raw: &RawIdentity, mistakes: &mut Mistakes) -> Option<Iden
     })
 }
 
-/// What signs who is there; `Some(None)` where nothing does.
+/// The signer of identity assertions; `Some(None)` if no key is configured.
 pub(super) fn assertion(
     raw: &RawAssertion,
     mistakes: &mut Mistakes,

@@ -1,4 +1,4 @@
-//! The tokens of identity providers.
+//! JSON Web Tokens of identity providers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::jwks::{FetchSettings, Freshness, Location};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::policy::Policies;
 
-/// The algorithms that an issuer can sign with: those with a public key.
+/// The supported signature algorithms; all of them are asymmetric.
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
     Algorithm::RS384,
@@ -27,7 +27,7 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// What is taken of identity providers; `Some(None)` where nothing is.
+/// The accepted issuers; `Some(None)` if none is configured.
 pub(super) fn parse(
     raw: &RawJwt,
     freshness: Option<Freshness>,
@@ -45,24 +45,27 @@ pub(super) fn parse(
     if !raw.bearer && raw.cookie.is_none() {
         mistakes.note(
             "jwt.bearer",
-            "is off and jwt.cookie is not set: tokens would be looked for nowhere",
+            "is off and jwt.cookie is not set: no request could carry a token",
         );
     }
-    let fetching = Fetching {
+    let defaults = FetchDefaults {
         freshness: freshness?,
         timeout: timeout?,
     };
     let issuers: Vec<Option<IssuerSettings>> = raw
         .issuers
         .iter()
-        .map(|(name, raw)| issuer(name, raw, &fetching, policies, mistakes))
+        .map(|(name, raw)| issuer(name, raw, &defaults, policies, mistakes))
         .collect();
     let issuers: Vec<IssuerSettings> = issuers.into_iter().collect::<Option<_>>()?;
     for (index, one) in issuers.iter().enumerate() {
         let same = |other: &&IssuerSettings| other.issuer.issuer == one.issuer.issuer;
         if let Some(other) = issuers[..index].iter().find(same) {
             let key = format!("jwt.issuers.{}.issuer", one.name);
-            mistakes.note(key, format!("is that of jwt.issuers.{}, too", other.name));
+            mistakes.note(
+                key,
+                format!("is also the issuer of jwt.issuers.{}", other.name),
+            );
         }
     }
     Some(Some(JwtConfig {
@@ -74,7 +77,7 @@ pub(super) fn parse(
     }))
 }
 
-/// How long the keys of a provider are used.
+/// How often keys are fetched, and how long they stay in use.
 pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshness> {
     let second = Duration::from_secs(1);
     let refresh = mistakes.duration("jwt.refresh", &raw.refresh, second, DAY);
@@ -86,7 +89,7 @@ pub(super) fn freshness(raw: &RawJwt, mistakes: &mut Mistakes) -> Option<Freshne
     Some(Freshness { refresh, stale })
 }
 
-/// The algorithms that a provider signs with.
+/// Parses the signature algorithms of a provider.
 pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -> Vec<Algorithm> {
     if texts.is_empty() {
         mistakes.note(key, "is missing");
@@ -98,7 +101,7 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
             Some(known) => algorithms.push(known),
             None => mistakes.note(
                 key,
-                "must be of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
+                "must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA: those with a \
                  public key",
             ),
         }
@@ -106,8 +109,8 @@ pub(super) fn algorithms(key: &str, texts: &[String], mistakes: &mut Mistakes) -
     algorithms
 }
 
-/// How keys are fetched, whosesoever they are.
-struct Fetching {
+/// How keys are fetched, the same for every issuer.
+struct FetchDefaults {
     freshness: Freshness,
     timeout: Duration,
 }
@@ -115,7 +118,7 @@ struct Fetching {
 fn issuer(
     name: &str,
     raw: &RawIssuer,
-    fetching: &Fetching,
+    defaults: &FetchDefaults,
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Option<IssuerSettings> {
@@ -136,13 +139,13 @@ fn issuer(
     {
         mistakes.note(
             key("accept_iat"),
-            "must say why a session may begin again with every refreshed token of this issuer",
+            "must give the reason why each refreshed token of this issuer may start a new session",
         );
     }
     let least = Duration::ZERO;
     let leeway = mistakes.duration(&key("leeway"), &raw.leeway, least, HOUR / 6);
     let policy = super::policy_name(&key("policy"), raw.policy.as_deref(), policies, mistakes);
-    let keys = keys(name, raw, fetching, mistakes);
+    let keys = keys(name, raw, defaults, mistakes);
     Some(IssuerSettings {
         name: name.to_owned(),
         issuer: Issuer {
@@ -167,19 +170,16 @@ fn issuer(
 fn keys(
     name: &str,
     raw: &RawIssuer,
-    fetching: &Fetching,
+    defaults: &FetchDefaults,
     mistakes: &mut Mistakes,
 ) -> Option<KeySource> {
     let key = |part: &str| format!("jwt.issuers.{name}.{part}");
     if raw.issuer.is_empty() {
-        mistakes.note(
-            key("issuer"),
-            "is missing: the issuer as its tokens name it",
-        );
+        mistakes.note(key("issuer"), "is missing: the claim `iss` of its tokens");
     }
     if let Some(path) = &raw.jwks_file {
         if raw.jwks_url.is_some() {
-            mistakes.note(key("jwks_file"), "and jwks_url are both given: keep one");
+            mistakes.note(key("jwks_file"), "conflicts with jwks_url: set only one");
         }
         let bytes = mistakes.read(&key("jwks_file"), path)?;
         let keys = mistakes.take(&key("jwks_file"), KeySet::from_file(&bytes));
@@ -197,8 +197,7 @@ fn keys(
         }
         None => {
             let issuer = address(&raw.issuer).map(|issuer| Location::Discovery { issuer });
-            let wrong =
-                "is no address, so its keys can't be found by it: give jwks_url or jwks_file";
+            let wrong = "is not a URL, so its keys cannot be discovered: set jwks_url or jwks_file";
             mistakes.take(&key("issuer"), issuer.ok_or(wrong))?
         }
     };
@@ -209,7 +208,7 @@ fn keys(
     Some(KeySource::Fetched(FetchSettings {
         location,
         authorities,
-        timeout: fetching.timeout,
-        freshness: fetching.freshness,
+        timeout: defaults.timeout,
+        freshness: defaults.freshness,
     }))
 }

@@ -1,4 +1,4 @@
-//! Sign-in by OpenID Connect, and what must fit together for it: the addresses and the cookie.
+//! Sign-in with OpenID Connect, and consistency of its addresses with the cookie.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::login::{LoginSettings, ProviderSettings};
 use crate::policy::{MaxAge, Policies};
 use crate::secret::Secret;
 
-/// What is configured of sign-in; `Some(None)` where Curfew signs nobody in.
+/// The sign-in settings; `Some(None)` if Curfew does not sign people in.
 pub(super) fn parse(
     raw: &RawLogin,
     freshness: Freshness,
@@ -29,7 +29,7 @@ pub(super) fn parse(
         if !raw.providers.is_empty() {
             mistakes.note(
                 "login.url",
-                "is missing: the address that browsers find Curfew at, such as \
+                "is missing: the public address of Curfew, such as \
                  https://app.example.com",
             );
         }
@@ -38,13 +38,13 @@ pub(super) fn parse(
     if raw.providers.is_empty() {
         mistakes.note(
             "login.providers",
-            "is empty: login.url needs somebody to sign people in",
+            "is empty: login.url needs at least one provider",
         );
     }
     let url = Url::parse(url)
         .ok()
         .filter(is_origin)
-        .ok_or("not the address of a host, without a path, such as https://app.example.com");
+        .ok_or("must be the address of a host without a path, such as https://app.example.com");
     let url = mistakes.take("login.url", url);
     let providers: Vec<Option<ProviderSettings>> = raw
         .providers
@@ -66,14 +66,14 @@ fn is_origin(url: &Url) -> bool {
         && url.password().is_none()
 }
 
-/// How long ago a person may have authenticated, as the value of this key says.
+/// Parses the maximum age of an authentication.
 pub(super) fn max_age(key: &str, text: &str, mistakes: &mut Mistakes) -> Option<MaxAge> {
     match text {
         "idle" => Some(MaxAge::Idle),
         "off" | "false" => Some(MaxAge::Any),
         text => {
             let Ok(age) = humantime::parse_duration(text) else {
-                mistakes.note(key, "not `idle`, `off`, nor a duration like 8h");
+                mistakes.note(key, "must be `idle`, `off` or a duration such as 8h");
                 return None;
             };
             if age < Duration::from_secs(1) || age > DAY * 365 {
@@ -93,7 +93,7 @@ fn revalidate(text: &str, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     if humantime::parse_duration(text).is_err() {
         mistakes.note(
             KEY,
-            format!("`{text}` is not `off`, nor a duration like 5m"),
+            format!("`{text}` is not `off` or a duration such as 5m"),
         );
         return None;
     }
@@ -118,13 +118,13 @@ fn provider(
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
         mistakes.note(
             &at,
-            "a provider's name is a part of an address: 1 to 64 characters out of a-z, 0-9, `-` and `_`",
+            "a provider's name is part of a URL: use 1 to 64 characters of a-z, 0-9, `-` and `_`",
         );
     }
     if raw.client_id.is_empty() {
         mistakes.note(
             key("client_id"),
-            "is missing: what the provider calls Curfew",
+            "is missing: the OAuth client ID of Curfew at this provider",
         );
     }
     let address = Url::parse(&raw.issuer).ok().filter(|url| {
@@ -154,7 +154,7 @@ fn provider(
                 algorithms,
                 typ: None,
                 leeway: leeway?,
-                // Of credentials only; a sign-in has rules of its own.
+                // This is for bearer credentials only; sign-in has its own check of `auth_time`.
                 accepts_iat: false,
                 claims: Claims {
                     session: vec!["sid".to_owned()],
@@ -190,7 +190,7 @@ fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Option<Option
     let key = format!("{at}.client_secret_file");
     match (&raw.client_secret, &raw.client_secret_file) {
         (Some(_), Some(_)) => {
-            mistakes.note(key, "and client_secret are both given: keep one");
+            mistakes.note(key, "conflicts with client_secret: set only one");
             None
         }
         (Some(secret), None) => Some(Some(secret.clone())),
@@ -207,15 +207,15 @@ fn secret(at: &str, raw: &RawProvider, mistakes: &mut Mistakes) -> Option<Option
     }
 }
 
-/// Fills in where browsers are sent to sign in, where that is Curfew itself.
-pub(super) fn fill_in(raw: &mut RawConfig, mistakes: &mut Mistakes) {
+/// With `login.url`, sets the sign-in page to Curfew itself.
+pub(super) fn set_sign_in_page(raw: &mut RawConfig, mistakes: &mut Mistakes) {
     let Some(base) = &raw.login.url else {
         return;
     };
     if raw.sign_in.url.is_some() {
         mistakes.note(
             "sign_in.url",
-            "and login.url are both given: with login.url people sign in at Curfew itself",
+            "conflicts with login.url: with login.url, Curfew is the sign-in page",
         );
         return;
     }
@@ -231,8 +231,8 @@ pub(super) fn fill_in(raw: &mut RawConfig, mistakes: &mut Mistakes) {
     raw.sign_in.url = Some(format!("{base}/.curfew/login"));
 }
 
-/// The cookie must reach every host that people are sent back to from where it is set.
-pub(super) fn fit_together(
+/// Checks that browsers send the cookie to every host of a return address.
+pub(super) fn check_cookie_reach(
     login: &LoginSettings,
     sign_in: &SignInSettings,
     cookie: &CookieSettings,
@@ -242,7 +242,7 @@ pub(super) fn fit_together(
     if cookie.secure && login.url.scheme() != "https" {
         mistakes.note(
             "login.url",
-            "must be https://… while cookie.secure is on: browsers would not keep the cookies",
+            "must be https://… while cookie.secure is on: otherwise browsers reject the cookies",
         );
     }
     let domain = cookie
@@ -277,7 +277,7 @@ pub(super) fn fit_together(
     }
 }
 
-/// A host, with its port where that is not the usual one.
+/// The host, with its port unless it is the default port.
 fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port()

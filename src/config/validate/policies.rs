@@ -1,4 +1,4 @@
-//! Policies: each with its limits, and what tightens or loosens them.
+//! Policies: limits, presets, variants and "remember me".
 
 mod limits;
 mod sessions;
@@ -11,13 +11,13 @@ use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
 use crate::session::{LONGEST_LIFE, Limits, PolicyName};
 
-/// PCI DSS 4 8.2.8: 15 minutes or less.
+/// The default idle limit (PCI DSS 4, 8.2.8: 15 minutes or less).
 const DEFAULT_IDLE: &str = "15m";
-/// NIST SP 800-63B rev 3, AAL2 and AAL3: 12 hours.
+/// The default absolute limit (NIST SP 800-63B revision 3, AAL2 and AAL3: 12 hours).
 const DEFAULT_ABSOLUTE: &str = "12h";
 
-/// The shortest limit: one second.
-const LEAST: Duration = Duration::from_secs(1);
+/// The shortest limit that can be configured.
+const MIN_LIMIT: Duration = Duration::from_secs(1);
 
 pub(super) fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Policies> {
     if raw.policies.is_empty() {
@@ -59,15 +59,16 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
     );
     let ceilings = preset.flatten();
     let default_idle = ceilings.and_then(|preset| preset.idle);
-    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), written);
+    let default_idle = default_idle.map_or_else(|| DEFAULT_IDLE.to_owned(), format_limit);
     let idle_text = raw.idle.get_or_insert(default_idle);
     let idle_key = format!("{key}.idle");
     let idle = idle_or_off(&idle_key, idle_text, mistakes);
     let default_absolute = ceilings.map(|preset| preset.absolute);
-    let default_absolute = default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), written);
+    let default_absolute =
+        default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
-    let absolute = mistakes.duration(&absolute_key, absolute_text, LEAST, LONGEST_LIFE);
+    let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, LONGEST_LIFE);
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
@@ -87,15 +88,15 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         absolute: absolute?,
         max_auth_age: max_auth_age?,
     };
-    limits::in_order(key, &limits, mistakes);
+    limits::reject_unreachable(key, &limits, mistakes);
     let remember = limits::remember(key, raw.remember.as_ref(), &limits, mistakes);
     let variants = limits::variants(key, &raw.variants, &limits, mistakes);
     if let Some(preset) = ceilings
         && raw.deviation_reason.is_none()
     {
-        limits::within(key, &preset, &limits, mistakes);
+        limits::check_preset(key, &preset, &limits, mistakes);
         if let Some(Some(remember)) = &remember {
-            limits::within(&format!("{key}.remember"), &preset, remember, mistakes);
+            limits::check_preset(&format!("{key}.remember"), &preset, remember, mistakes);
         }
     }
     let variants = variants?;
@@ -139,30 +140,32 @@ fn console(raw: &mut RawConsole, mistakes: &mut Mistakes) -> Option<Limits> {
     let usual = usual.strictest(ceiling);
     let idle = raw
         .idle
-        .get_or_insert_with(|| usual.idle.map_or_else(String::new, written));
-    let idle = mistakes.duration("admin.console.idle", idle, LEAST, DAY);
-    let absolute = raw.absolute.get_or_insert_with(|| written(usual.absolute));
-    let absolute = mistakes.duration("admin.console.absolute", absolute, LEAST, DAY * 30);
+        .get_or_insert_with(|| usual.idle.map_or_else(String::new, format_limit));
+    let idle = mistakes.duration("admin.console.idle", idle, MIN_LIMIT, DAY);
+    let absolute = raw
+        .absolute
+        .get_or_insert_with(|| format_limit(usual.absolute));
+    let absolute = mistakes.duration("admin.console.absolute", absolute, MIN_LIMIT, DAY * 30);
     let limits = Limits {
         idle: Some(idle?),
         absolute: absolute?,
         max_auth_age: None,
     };
-    limits::in_order(KEY, &limits, mistakes);
+    limits::reject_unreachable(KEY, &limits, mistakes);
     if let Some(preset) = ceilings
         && raw.deviation_reason.is_none()
     {
-        limits::within(KEY, &preset, &limits, mistakes);
+        limits::check_preset(KEY, &preset, &limits, mistakes);
     }
     preset.map(|_| limits)
 }
 
-/// A limit as it is written.
-fn written(limit: Duration) -> String {
+/// A limit as configuration text.
+fn format_limit(limit: Duration) -> String {
     humantime::format_duration(limit).to_string()
 }
 
-/// The preset; `Some(None)` where there is none.
+/// The preset; `Some(None)` if none is set.
 fn preset(
     key: &str,
     preset: Option<&str>,
@@ -173,12 +176,12 @@ fn preset(
     if deviation_reason.is_some_and(|reason| reason.trim().is_empty()) {
         mistakes.note(
             &reason_key,
-            "is empty: say why, for whoever reads the report",
+            "is empty: give the reason, which the compliance report prints",
         );
     }
     let Some(name) = preset else {
         if deviation_reason.is_some() {
-            mistakes.note(reason_key, format!("is for {key}.preset"));
+            mistakes.note(reason_key, format!("needs {key}.preset"));
         }
         return Some(None);
     };
@@ -192,24 +195,28 @@ fn preset(
     )
 }
 
-/// An idle limit; `Some(None)` where it is off.
+/// An idle limit; `Some(None)` if it is off.
 fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     if matches!(text.as_str(), "off" | "false") {
         *text = "off".to_owned();
         return Some(None);
     }
-    mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some)
+    mistakes
+        .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+        .map(Some)
 }
 
-/// A limit that may be left out; `Some(None)` where it is.
+/// An optional limit; `Some(None)` if it is not set.
 fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     match text {
-        Some(text) => mistakes.duration(key, text, LEAST, LONGEST_LIFE).map(Some),
+        Some(text) => mistakes
+            .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+            .map(Some),
         None => Some(None),
     }
 }
 
-/// How long sessions are known by default, where they are served without the store.
+/// The default of `store_failure_grace`.
 const DEFAULT_GRACE: &str = "1m";
 
 fn on_store_failure(
@@ -225,7 +232,7 @@ fn on_store_failure(
         ("deny", Some(_)) => {
             mistakes.note(
                 format!("{key}.store_failure_grace"),
-                format!("is for {key}.on_store_failure = \"known\""),
+                format!("needs {key}.on_store_failure = \"known\""),
             );
             None
         }
@@ -234,7 +241,7 @@ fn on_store_failure(
                 .store_failure_grace
                 .get_or_insert_with(|| DEFAULT_GRACE.to_owned());
             let key = format!("{key}.store_failure_grace");
-            let grace = mistakes.duration(&key, text, LEAST, DAY)?;
+            let grace = mistakes.duration(&key, text, MIN_LIMIT, DAY)?;
             Some(OnStoreFailure::Known { grace })
         }
         _ => {
@@ -247,7 +254,7 @@ fn on_store_failure(
     }
 }
 
-/// The usual one, or what is written, which must be less than half of the idle limit.
+/// The configured touch interval, or its default. It must be less than half of the idle limit.
 fn touch_interval(
     key: &str,
     raw: &mut RawPolicy,
@@ -265,7 +272,7 @@ fn touch_interval(
         let half = humantime::format_duration(idle / 2);
         mistakes.note(
             key,
-            format!("must be less than half the shortest idle limit ({half}): a session may end too early by as much"),
+            format!("must be less than half the shortest idle limit ({half}): sessions can end early by the touch interval"),
         );
         return None;
     }

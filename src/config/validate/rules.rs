@@ -1,4 +1,4 @@
-//! Rules: each with its conditions, and what applies to the requests that meet them.
+//! Rules: conditions on requests, and what applies to requests that meet them.
 
 use std::fmt::Display;
 
@@ -26,7 +26,7 @@ pub(super) fn parse(
         if let Some(before) = for_all {
             mistakes.note(
                 &key,
-                format!("is never reached: rules.{before} before it is for every request"),
+                format!("is never reached: rules.{before} matches every request"),
             );
         }
         let parsed = rule(&key, index, raw, policies, cors_preflight, mistakes);
@@ -53,8 +53,8 @@ pub(super) fn parse(
     mistakes.take("rules", Rules::new(rules, otherwise))
 }
 
-/// What one rule of the configuration stands for: itself, or one for each kind of request that the
-/// pollers it names send.
+/// Parses one configured rule. With `pollers`, it expands to one rule for each kind of polling
+/// request.
 fn rule(
     key: &str,
     index: usize,
@@ -63,14 +63,14 @@ fn rule(
     cors_preflight: Option<Access>,
     mistakes: &mut Mistakes,
 ) -> Option<Vec<Rule>> {
-    let hosts = each(key, "host", &raw.host, mistakes, HostPattern::parse);
-    let methods = each(key, "method", &raw.method, mistakes, method);
-    let contracts = each(key, "contract", &raw.contract, mistakes, contract);
+    let hosts = parse_each(key, "host", &raw.host, mistakes, HostPattern::parse);
+    let methods = parse_each(key, "method", &raw.method, mistakes, method);
+    let contracts = parse_each(key, "contract", &raw.contract, mistakes, contract);
     let paths = paths(key, raw, mistakes);
-    let pollers = each(key, "pollers", &raw.pollers, mistakes, |name| {
+    let pollers = parse_each(key, "pollers", &raw.pollers, mistakes, |name| {
         pollers::named(name).ok_or_else(|| {
             let names: Vec<&str> = pollers::ALL.iter().map(|poller| poller.name).collect();
-            format!("is not one of the known ones: {}", names.join(", "))
+            format!("is not a known application: {}", names.join(", "))
         })
     });
     let terms = terms(key, raw, policies, cors_preflight, mistakes);
@@ -94,14 +94,14 @@ fn rule(
     let Some(root) = root(&conditions.paths).filter(|_| conditions.methods.is_empty()) else {
         mistakes.note(
             format!("{key}.pollers"),
-            "says which paths and methods it is for: beside it there can only be one path_prefix, where the application is",
+            "sets paths and methods itself: only one path_prefix, the application's path, can be set besides it",
         );
         return None;
     };
     if terms.access == Access::Public || raw.activity.as_deref() == Some("touch") {
         mistakes.note(
             format!("{key}.pollers"),
-            "is for requests that need a session and are never activity: leave access and activity out",
+            "makes requests protected and passive: omit access and activity",
         );
         return None;
     }
@@ -126,7 +126,7 @@ fn rule(
     mistakes.take(&format!("{key}.pollers"), rules.collect())
 }
 
-/// The path that an application is below, as a part of a glob.
+/// The path prefix of an application, escaped for a glob.
 fn root(paths: &[PathPattern]) -> Option<String> {
     match paths {
         [] => Some(String::new()),
@@ -135,8 +135,8 @@ fn root(paths: &[PathPattern]) -> Option<String> {
     }
 }
 
-/// Every item of a list, parsed; a mistake for each that can't be.
-fn each<T, E: Display>(
+/// Parses every item of a list; adds a mistake for each invalid item.
+fn parse_each<T, E: Display>(
     key: &str,
     name: &str,
     list: &OneOrMany,
@@ -182,15 +182,15 @@ fn contract(name: &str) -> Result<Contract, String> {
 }
 
 fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Option<Vec<PathPattern>> {
-    let exact = each(key, "path", &raw.path, mistakes, PathPattern::exact);
-    let prefix = each(
+    let exact = parse_each(key, "path", &raw.path, mistakes, PathPattern::exact);
+    let prefix = parse_each(
         key,
         "path_prefix",
         &raw.path_prefix,
         mistakes,
         PathPattern::prefix,
     );
-    let globs = each(
+    let globs = parse_each(
         key,
         "path_glob",
         &raw.path_glob,
@@ -202,7 +202,7 @@ fn paths(key: &str, raw: &RawRule, mistakes: &mut Mistakes) -> Option<Vec<PathPa
         if !paths.is_empty() {
             mistakes.note(
                 format!("{key}.path_ambiguous"),
-                "is for paths that no other condition matches: put it into a rule of its own",
+                "cannot be combined with other path conditions: use a separate rule",
             );
         }
         paths.push(PathPattern::Ambiguous);
@@ -247,14 +247,11 @@ fn terms(
         for (name, _) in useless.into_iter().filter(|(_, given)| *given) {
             mistakes.note(
                 format!("{key}.{name}"),
-                "means nothing where access is public: no session is looked for",
+                "has no effect where access is public: Curfew does not look for a session",
             );
         }
         if raw.path_ambiguous {
-            mistakes.note(
-                access_key,
-                "must not be public for paths that could be read in two ways",
-            );
+            mistakes.note(access_key, "must not be public for ambiguous paths");
         }
     }
     Some(Terms {
@@ -272,7 +269,7 @@ fn policy(
     policies: Option<&Policies>,
     mistakes: &mut Mistakes,
 ) -> Option<PolicyName> {
-    // With a mistake in the policies, which of them there are is not known.
+    // If the policies have a mistake, their names are unknown: skip this check.
     let policies = policies?;
     let known = policies.get(name).map(|(name, _)| name.clone());
     mistakes.take(
@@ -293,7 +290,7 @@ fn access(key: &str, word: &str, mistakes: &mut Mistakes) -> Option<Access> {
     mistakes.take(key, access)
 }
 
-/// Where the address of a client is found.
+/// The header with the client address, and the number of trusted proxies.
 pub(super) fn client_address(
     raw: &RawClientAddress,
     mistakes: &mut Mistakes,
@@ -310,7 +307,7 @@ pub(super) fn client_address(
     })
 }
 
-/// How clients say that a request happens in the background.
+/// Headers that mark a request as a background request.
 pub(super) fn background(raw: &RawActivity, mistakes: &mut Mistakes) -> Option<BackgroundHeaders> {
     let mut more = Vec::new();
     for (name, value) in &raw.background_headers {

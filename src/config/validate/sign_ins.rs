@@ -1,10 +1,11 @@
-//! The ways to sign in, for a report: of each, what Curfew knows of the authentication.
+//! The configured ways to sign in, for the compliance report: what Curfew knows about each
+//! authentication.
 
 use super::{Mistakes, delegated, login};
 use crate::config::raw::RawConfig;
 use crate::policy::{Authentication, SignInSource};
 
-/// Every configured way to sign in. What it says of secrets and servers is not looked at.
+/// Every configured way to sign in. Secrets and servers are not checked.
 pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<SignInSource>> {
     let mut sources = Vec::new();
     if !raw.login.providers.is_empty() {
@@ -33,7 +34,7 @@ pub(super) fn parse(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<Vec<Sign
         let key = format!("delegated.services.{name}");
         let max_age = delegated::max_age(&format!("{key}.max_age"), service, mistakes)?;
         sources.push(SignInSource {
-            authentication: match delegated::tells_time(service) {
+            authentication: match delegated::reports_auth_time(service) {
                 true => Authentication::Dated {
                     max_age,
                     asked_by_curfew: false,

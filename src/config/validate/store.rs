@@ -10,7 +10,7 @@ use crate::store::redis::{Password, RedisSettings, Target, Tls, Topology};
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Whether sessions live in this process, as far as the URL can be understood.
+/// Whether sessions live in this process: true unless the URL starts with a Redis scheme.
 pub(super) fn is_embedded(raw: &RawStore) -> bool {
     !["redis", "valkey"]
         .iter()
@@ -44,7 +44,7 @@ fn memory(raw: &RawConfig, mistakes: &mut Mistakes) -> Option<StoreConfig> {
         ("events.stream", raw.events.stream),
     ] {
         if given {
-            mistakes.note(key, "is for Redis, and store.url is `memory:`");
+            mistakes.note(key, "needs Redis, but store.url is `memory:`");
         }
     }
     if store.max_sessions == 0 {
@@ -68,11 +68,11 @@ fn redis(raw: &RawConfig, target: Target, mistakes: &mut Mistakes) -> Option<Sto
     {
         mistakes.note(
             "store.sentinel_password",
-            "is for redis+sentinel://, and store.url is another",
+            "needs a store.url with redis+sentinel://",
         );
     }
     let tls = tls(store, target.tls, mistakes);
-    // Braces would decide which server of a cluster has a key.
+    // Braces in a key select its hash slot in Redis Cluster.
     let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
     if store.prefix.len() > 64 || !store.prefix.bytes().all(fits) {
         mistakes.note(
@@ -124,7 +124,7 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<T
             ("store.key_file", &raw.key_file),
         ] {
             if given.is_some() {
-                mistakes.note(key, "is for rediss:// (TLS), and store.url is redis://");
+                mistakes.note(key, "needs rediss:// (TLS), but store.url is redis://");
             }
         }
         return Some(None);
@@ -152,7 +152,7 @@ fn tls(raw: &RawStore, secure: bool, mistakes: &mut Mistakes) -> Option<Option<T
     Some(Some(Tls { ca, client }))
 }
 
-/// A password, or the file that has it, which can be read now.
+/// A password, or a file with it. Checks that the file can be read.
 fn password(
     key: &str,
     given: (&Option<Secret<String>>, &Option<String>),
@@ -161,7 +161,7 @@ fn password(
     match given {
         (Some(_), Some(_)) => {
             let other = key.trim_end_matches("_file");
-            mistakes.note(key, format!("and {other} are both given: keep one"));
+            mistakes.note(key, format!("conflicts with {other}: set only one"));
             None
         }
         (None, Some(path)) => {

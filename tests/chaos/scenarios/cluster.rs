@@ -1,5 +1,4 @@
-//! A cluster of three primaries, each with a replica that must have what is acknowledged as
-//! confirmed.
+//! A cluster of three primaries. One replica each must confirm a change before it is acknowledged as confirmed.
 
 use std::sync::Arc;
 
@@ -25,8 +24,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     stage.finish().await;
 }
 
-/// The old primary wakes up with what it had when it fell asleep, and takes itself for the primary
-/// until the others tell it otherwise.
+/// The old primary resumes with its old data, and acts as the primary until the other servers correct it.
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let cluster = Cluster::start().await;
     let stage = Stage::with(&cluster.url(), record, pace, CONFIRMING).await;

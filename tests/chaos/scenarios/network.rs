@@ -1,4 +1,4 @@
-//! A bad way between both replicas and Redis.
+//! A bad network between both replicas and Redis.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! One of the two Curfews is killed.
+//! One of the two replicas of Curfew is killed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::redis::RedisServer;
 
-/// Sessions that only the killed one has served go on at the other.
+/// Sessions that only the killed replica has served continue on the other.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::start();
     let mut stage = Stage::start(&server.url(), record, pace).await;
@@ -21,7 +21,7 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
         let using = session.steadily_on(move || serving.load(Ordering::Relaxed));
         stage.load.spawn(using);
     }
-    // Longer than they may be idle: the sign-in alone does not keep them.
+    // Longer than the idle limit: the sign-in alone does not keep the sessions alive.
     tokio::time::sleep(MEDIUM.idle + Duration::from_secs(1)).await;
     stage.kill(0);
     serving.store(1, Ordering::Relaxed);

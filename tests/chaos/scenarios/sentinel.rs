@@ -1,4 +1,4 @@
-//! A primary with two replicas, and sentinels that watch them.
+//! A primary with two replicas, and the sentinels that monitor them.
 
 use std::sync::Arc;
 
@@ -7,8 +7,7 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::sentinel::SentinelGroup;
 
-/// Both replicas must have what is acknowledged as confirmed, so that a fail-over to either loses
-/// none of it.
+/// Both replicas must confirm a change, so a fail-over to either loses no confirmed change.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut group = SentinelGroup::start().await;
     let stage = Stage::with(&group.url(), record, pace, 2).await;
@@ -24,10 +23,9 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     stage.finish().await;
 }
 
-/// The old primary wakes up with what it had when it fell asleep, and takes itself for the primary
-/// until a sentinel tells it otherwise. One replica must have what is acknowledged as confirmed:
-/// while the old primary is away there is no more than one, and what is ended then is what it
-/// does not know of.
+/// The old primary resumes with its old data, and acts as the primary until a sentinel corrects it. One replica must
+/// confirm a change, because only one is left while the old primary hangs. The old primary does not know the ends of
+/// that time.
 pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let group = SentinelGroup::start().await;
     let stage = Stage::with(&group.url(), record, pace, 1).await;

@@ -9,7 +9,7 @@ use crate::runner::Pace;
 use crate::stage::Stage;
 use crate::support::redis::RedisServer;
 
-/// What it has acknowledged is on the disk: it comes back with all of it.
+/// Every acknowledged write is on disk, so Redis comes back with all data.
 pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let mut server = RedisServer::with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let stage = Stage::start(&server.url(), record, pace).await;
@@ -26,14 +26,14 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let stage = Stage::start(&server.url(), record, pace).await;
     server.freeze();
     record.fault("redis hangs");
-    // The same in the long form: the three seconds are what this is about.
+    // Not longer in the long form: the three seconds are the point of this scenario.
     tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
     record.recovers("redis goes on");
     stage.finish().await;
 }
 
-/// A full Redis takes no sign-ins, but sessions are checked, and can be ended.
+/// A full Redis accepts no sign-ins. Sessions can still be checked and ended.
 pub async fn full(record: &Arc<Record>, pace: Pace) {
     let server = RedisServer::with(&["--maxmemory-policy", "noeviction"]);
     let stage = Stage::start(&server.url(), record, pace).await;

@@ -11,7 +11,7 @@ pub async fn finds_no_fault(bench: &mut Bench) {
     passes(&output, "sessions end on time here");
     bench.without_curfew(&[]);
     let output = probe(bench, &["--down"]).await;
-    passes(&output, "nobody is let in unchecked here");
+    passes(&output, "no request is served without a check here");
     bench.with_broken(&[]).await;
     bench.backend.take();
 }

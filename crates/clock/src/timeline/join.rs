@@ -1,15 +1,16 @@
-//! How a replica that starts finds the time that the others go by.
+//! How a starting replica finds the decision time of the others.
 
 use super::super::slew::Slew;
 use super::{Action, DISPUTED_MILLIS, REFRESH_MILLIS, Timeline, TimelineRecord};
 
-/// A record that running replicas keep is not older, in milliseconds: a refresh and a heartbeat.
+/// The maximum age of a record that running replicas refresh, in milliseconds: a refresh and a heartbeat.
 const FRESH_MILLIS: i64 = REFRESH_MILLIS + 1_000;
-/// Two clocks that are set by NTP differ by less, in milliseconds.
-const WALL_TOLERANCE: i64 = 1_000;
+/// The largest difference between two clocks that NTP sets, in milliseconds.
+const WALL_TOLERANCE_MILLIS: i64 = 1_000;
 
 impl Timeline {
-    /// Joins the timeline where its time can be told. `was_refreshed`: another replica has just written the record.
+    /// Joins the timeline if its time can be determined. `was_refreshed`: another replica has just written the
+    /// record.
     pub(super) fn join(&mut self, boot: i64, was_refreshed: bool, wall: i64) -> Action {
         let Some((ahead, uncertainty)) = self.samples.ahead() else {
             return Action::Keep;
@@ -32,20 +33,20 @@ impl Timeline {
         self.maintain(boot)
     }
 
-    /// Nobody has been here before, or the store has lost the record.
+    /// There is no record: no replica ran before, or the store has lost it.
     fn join_first(&self, ahead: i64, wall: i64) -> Option<i64> {
-        let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE;
+        let agree = self.samples.is_undisputed() && (ahead - wall).abs() <= WALL_TOLERANCE_MILLIS;
         (agree || self.samples.is_settled(self.tuning.settling)).then_some(ahead)
     }
 
-    /// A process on this machine wrote the record, and the machine has been up since: the boot-time
-    /// clock says how long ago that was, whatever happened to the other clocks.
+    /// A process on this machine wrote the record, and the machine has not rebooted since. The boot-time clock gives
+    /// the elapsed time, whatever happened to the other clocks.
     fn join_same_boot(&self, boot: i64, record: TimelineRecord) -> Option<i64> {
         let (id, at) = record.boot?;
         (Some(id) == self.boot_id && boot >= at).then_some(record.at - at)
     }
 
-    /// By the store's clock the record was refreshed just now: that clock goes on as it did.
+    /// The record is fresh according to the store's clock, so that clock has not jumped.
     fn join_fresh(
         &self,
         boot: i64,
@@ -60,15 +61,15 @@ impl Timeline {
         (self.samples.is_undisputed() && fresh.contains(&age)).then_some(time - boot)
     }
 
-    /// Another replica runs and says its time. Somebody who writes to the store can replay old records, so that time
-    /// counts only where the store's clock or the wall clock of this machine is not later.
+    /// Another replica runs and publishes its time. An attacker with write access to the store can replay old
+    /// records. Therefore the time counts only if the earlier of the store's clock and this machine's wall clock is
+    /// not later.
     fn join_refreshed(&self, boot: i64, record: TimelineRecord, ahead: i64, wall: i64) -> i64 {
-        (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE)
+        (record.at - boot).max(ahead.min(wall) - WALL_TOLERANCE_MILLIS)
     }
 
-    /// No replica runs. The recorded offset may be outdated: the wall clock of this machine decides
-    /// between the store's time with it and without it. Decision time never goes back before the
-    /// time in the record.
+    /// No replica runs, and the recorded offset may be outdated. This machine's wall clock decides whether the
+    /// store's time counts with the offset or without it. Decision time is never earlier than the time in the record.
     fn join_abandoned(
         &self,
         boot: i64,
@@ -82,11 +83,11 @@ impl Timeline {
             return None;
         }
         let with_offset = ahead + record.offset.div_euclid(1000);
-        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE;
+        let trusts = |time: i64| (time - wall).abs() <= WALL_TOLERANCE_MILLIS;
         let chosen = match (trusts(with_offset), trusts(ahead)) {
             (false, true) => ahead,
             (true, _) => with_offset,
-            // The later one: a session may end early, and never late.
+            // The later one: a session may end early, but never late.
             (false, false) => with_offset.max(ahead),
         };
         Some(chosen.max(record.at - boot))

@@ -1,23 +1,23 @@
-//! Replicas, their machines and a store, for property tests of the timeline.
+//! A simulation of replicas, machines and a store, for property tests of the timeline.
 
 use super::super::samples::Sample;
 use super::{Action, Timeline, TimelineRecord, Tuning};
 
-/// What happens to the clocks and to the replicas.
+/// An event for the clocks or the replicas.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    /// Time passes: so many half seconds.
+    /// Time passes: the number of half seconds.
     Run(u8),
-    /// The store's clock is set, by so many milliseconds.
+    /// The store's clock is set forward or back, in milliseconds.
     Jump(i64),
-    /// For so many beats the store answers with a time that is wrong by so much.
+    /// The store returns a wrong time for this number of heartbeats, with this error in milliseconds.
     Blip(u8, i64),
-    /// From now on an answer takes so many milliseconds there, and back.
+    /// A new network delay for requests and responses, in milliseconds.
     Network(u16, u16),
-    /// A replica starts, on a machine whose boot-time clock drifts by so many millionths, and whose
-    /// wall clock is wrong by so many milliseconds.
+    /// A replica starts. Its boot-time clock has this drift in millionths, and its wall clock this error in
+    /// milliseconds.
     Start(i8, i64),
-    /// The oldest replica stops, if another one runs.
+    /// The oldest replica stops, unless it is the only one.
     Stop,
     /// The store loses the record.
     Lose,
@@ -26,14 +26,14 @@ pub(super) enum Event {
 /// A replica on a machine.
 pub(super) struct Machine {
     timeline: Timeline,
-    /// Real time at its boot, in microseconds.
+    /// Real time at the boot, in microseconds.
     booted: i64,
-    /// In millionths.
+    /// The drift of the boot-time clock in millionths.
     drift: i64,
     wall_error: i64,
-    /// Real time and decision time when it joined, in milliseconds.
+    /// Real time and decision time at the join, in milliseconds.
     joined: Option<(i64, i64)>,
-    /// Whether the store's clock was set, or wrong, shortly before it joined.
+    /// Whether the store's clock was set or wrong shortly before the join.
     pub(super) joined_after_jump: bool,
 }
 
@@ -43,13 +43,13 @@ impl Machine {
         (up + up / 1_000_000 * self.drift).div_euclid(1000)
     }
 
-    /// Decision time less real time, in milliseconds.
+    /// Decision time minus real time, in milliseconds.
     pub(super) fn error(&self, micros: i64) -> Option<i64> {
         let slew = self.timeline.slew()?;
         Some(slew.now(self.boot(micros)) - micros / 1000)
     }
 
-    /// Real milliseconds since it joined, and how many more decision time counted.
+    /// The real time since the join, and how much more decision time has counted, in milliseconds.
     pub(super) fn counted(&self, micros: i64) -> Option<(i64, i64)> {
         let (real, decision) = self.joined?;
         let elapsed = micros / 1000 - real;
@@ -58,7 +58,7 @@ impl Machine {
     }
 }
 
-/// All of it.
+/// The simulated world.
 pub(super) struct World {
     tuning: Tuning,
     /// Real time in microseconds.
@@ -69,16 +69,16 @@ pub(super) struct World {
     record: Option<TimelineRecord>,
     pub(super) machines: Vec<Machine>,
     started: u64,
-    /// Real time of the last change to the store's clock, in milliseconds.
+    /// The real time of the last change to the store's clock, in milliseconds.
     pub(super) jumped: i64,
-    /// How often the store's clock was set, or wrong for a moment.
+    /// How often the store's clock was set or temporarily wrong.
     pub(super) jumps: i64,
 }
 
 const START_MICROS: i64 = 1_795_426_200_000_000;
 const BEAT_MICROS: i64 = 500_000;
-/// For how long after a jump a replica that starts may join at a wrong time, in milliseconds.
-const JUMP_LASTS: i64 = 20_000;
+/// For this time after a jump, a starting replica may join at a wrong time, in milliseconds.
+const JUMP_EFFECT_MILLIS: i64 = 20_000;
 
 impl World {
     pub(super) fn new(tuning: Tuning) -> Self {
@@ -99,7 +99,7 @@ impl World {
         world
     }
 
-    /// Applies an event, and calls `look` after each beat.
+    /// Applies an event, and calls `look` after each heartbeat.
     pub(super) fn apply<E>(
         &mut self,
         event: Event,
@@ -125,14 +125,14 @@ impl World {
             Event::Network(there, back) => self.way = (i64::from(there), i64::from(back)),
             Event::Start(drift, wall) => self.start(i64::from(drift), wall),
             Event::Stop if self.joined() > 1 => {
-                // The record is of no use to anybody if all that have joined are gone.
+                // If no joined replica is left, the record is not needed any more.
                 self.machines.remove(0);
             }
             Event::Stop => {}
-            // A fail-over loses the latest writes, and not a record that has been there for long. With an empty store
-            // whose clock has jumped, a replica that starts can only compare that with its own wall clock.
+            // A fail-over loses recent writes, but not an older record. If an empty store's clock has jumped, a
+            // starting replica can compare it only with its own wall clock.
             Event::Lose
-                if self.micros / 1000 - self.jumped > JUMP_LASTS
+                if self.micros / 1000 - self.jumped > JUMP_EFFECT_MILLIS
                     && self.blip.0 == 0
                     && self.joined() == self.machines.len() =>
             {
@@ -165,7 +165,7 @@ impl World {
         });
     }
 
-    /// Each replica asks for the store's time and reads the record; one that joins does so twice as often.
+    /// Each replica asks for the store's time and reads the record; a joining one does so twice as often.
     fn beat(&mut self) {
         for half in 0..2 {
             self.micros += BEAT_MICROS / 2;
@@ -189,9 +189,9 @@ impl World {
         machine.timeline.sample(Sample {
             at,
             ahead: told - (sent + at) / 2,
-            way: at - sent,
+            round_trip: at - sent,
         });
-        // The record travels as quickly as the replica's own time goes by, for the model.
+        // In this model the record arrives as quickly as the replica's own time passes.
         let boot = machine.boot(self.micros).max(at);
         let wall = self.micros / 1000 + machine.wall_error - machine.boot(self.micros);
         if let Action::Write(record) = machine.timeline.read(boot, self.record, wall) {
@@ -203,7 +203,7 @@ impl World {
         {
             let now = self.micros / 1000;
             machine.joined = Some((now, slew.now(machine.boot(self.micros))));
-            machine.joined_after_jump = now - self.jumped < JUMP_LASTS;
+            machine.joined_after_jump = now - self.jumped < JUMP_EFFECT_MILLIS;
         }
     }
 }

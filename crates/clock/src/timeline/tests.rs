@@ -1,16 +1,16 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::super::samples::Settling;
+use super::super::samples::AcceptanceRule;
 use super::model::{Event, World};
 use super::*;
 
-/// The slew, and the drift of a boot-time clock that nobody corrects: 0.1 % and 0.0127 %.
+/// The slew rate, and the drift of an uncorrected boot-time clock: 0.1 % and 0.0127 %.
 const RATE_MILLIONTHS: i64 = 1_130;
-/// Rounding, and the asymmetry of the answers, in milliseconds.
+/// The error from rounding and asymmetric network delay, in milliseconds.
 const ROUNDING: i64 = 10;
-/// How far a replica may be from the others after it has joined them: the tolerance and a poll. During a
-/// jump of the store's clock by less than what makes a record outdated, that is added.
+/// The largest difference from the others after a join: the tolerance and a poll. A small jump of the store's clock,
+/// which does not make a record outdated, adds to it.
 const JOIN_ERROR: i64 = 900;
 const JOIN_ERROR_DURING_JUMP: i64 = 2_500;
 
@@ -28,7 +28,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => jumps().prop_map(Event::Jump),
         2 => (1_u8..4, jumps()).prop_map(|(beats, by)| Event::Blip(beats, by)),
         1 => (0_u16..200, 0_u16..200).prop_map(|(there, back)| Event::Network(there, back)),
-        // Where the wall clock of a machine is ahead, and the store's too, both outvote the other replicas.
+        // A wall clock that is ahead together with the store's clock outvotes the other replicas, so it is not
+        // generated.
         2 => (any::<i8>(), jumps()).prop_map(|(drift, wall)| Event::Start(drift, wall.min(0))),
         1 => Just(Event::Stop),
         1 => Just(Event::Lose),
@@ -36,12 +37,12 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event, 1..60)
 }
 
-/// Runs a history; says what is wrong.
-fn judge(tuning: Tuning, events: &[Event]) -> Result<(), String> {
+/// Runs a history, and returns the violated rule.
+fn find_violation(tuning: Tuning, events: &[Event]) -> Result<(), String> {
     let mut world = World::new(tuning);
     for event in events {
         world.apply(*event, |world| {
-            // A replica that joined during a jump comes nearer by a thousandth only.
+            // A replica that joined during a jump approaches the others only with 0.1 %.
             let most_apart = JOIN_ERROR + world.jumps * JOIN_ERROR_DURING_JUMP;
             let mut errors = Vec::new();
             for machine in &world.machines {
@@ -49,7 +50,7 @@ fn judge(tuning: Tuning, events: &[Event]) -> Result<(), String> {
                     continue;
                 };
                 let bound = elapsed * RATE_MILLIONTHS / 1_000_000 + ROUNDING;
-                // One that joined behind the others goes forward to them at once: it ends no session late by that.
+                // A replica that joined behind the others steps forward at once, so it ends no session late.
                 let joined_behind = match machine.joined_after_jump {
                     true => most_apart,
                     false => 0,
@@ -81,21 +82,21 @@ fn run(tuning: Tuning, cases: u32) -> Result<(), String> {
     });
     runner
         .run(&events(), |events| {
-            judge(tuning, &events).map_err(TestCaseError::fail)
+            find_violation(tuning, &events).map_err(TestCaseError::fail)
         })
         .map_err(|error| error.to_string())
 }
 
-/// Whatever the store's clock does: elapsed time is counted within 0.113 %, no jump moves decision
-/// time, and the replicas agree.
+/// Whatever the store's clock does: the elapsed time is correct within 0.113 %, no jump moves decision time, and the
+/// replicas agree.
 #[test]
-fn elapsed_time_is_counted_right_whatever_the_clocks_do() {
+fn elapsed_time_is_correct_whatever_the_clocks_do() {
     run(Tuning::DEFAULT, 3000).unwrap();
 }
 
 /// The store's clock is set four times within ten seconds, and two replicas start meanwhile.
 #[test]
-fn a_replica_that_joins_behind_the_others_goes_forward_to_them() {
+fn a_replica_that_joins_behind_the_others_catches_up() {
     use Event::{Jump, Network, Run, Start};
     let events = [
         Run(2),
@@ -110,7 +111,7 @@ fn a_replica_that_joins_behind_the_others_goes_forward_to_them() {
         Jump(870),
         Run(9),
     ];
-    judge(Tuning::DEFAULT, &events).unwrap();
+    find_violation(Tuning::DEFAULT, &events).unwrap();
     let world = world(&events);
     for machine in &world.machines {
         let error = machine.error(world.micros).unwrap();
@@ -118,10 +119,10 @@ fn a_replica_that_joins_behind_the_others_goes_forward_to_them() {
     }
 }
 
-/// The property notices each of these faults.
+/// The property detects each of these faults.
 #[test]
 fn the_property_fails_when_a_rule_is_left_out() {
-    let settling = |samples, over| Settling { samples, over };
+    let settling = |samples, over| AcceptanceRule { samples, over };
     for (fault, tuning) in [
         (
             "a difference of an hour is followed at once",
@@ -139,7 +140,7 @@ fn the_property_fails_when_a_rule_is_left_out() {
             },
         ),
         (
-            "one answer is believed, and a replica that starts does not wait for the others",
+            "one sample is accepted, and a starting replica does not wait for the others",
             Tuning {
                 settling: settling(1, 0),
                 abandoned_after: -DISPUTED_MILLIS,
@@ -147,14 +148,14 @@ fn the_property_fails_when_a_rule_is_left_out() {
             },
         ),
         (
-            "a replica that starts believes the store's clock",
+            "a starting replica trusts the store's clock",
             Tuning {
                 joins_with_care: false,
                 ..Tuning::DEFAULT
             },
         ),
     ] {
-        assert!(run(tuning, 600).is_err(), "unnoticed: {fault}");
+        assert!(run(tuning, 600).is_err(), "undetected: {fault}");
     }
 }
 
@@ -167,7 +168,7 @@ fn world(events: &[Event]) -> World {
 }
 
 #[test]
-fn an_hour_ahead_and_back_changes_nothing() {
+fn a_jump_of_an_hour_and_back_has_no_effect() {
     let hour = 3_600_000;
     for beats in [1, 4, 40, 200] {
         let world = world(&[
@@ -183,7 +184,7 @@ fn an_hour_ahead_and_back_changes_nothing() {
 }
 
 #[test]
-fn a_wall_clock_that_is_ahead_makes_no_difference_alone() {
+fn a_fast_wall_clock_alone_has_no_effect() {
     let hour = 3_600_000;
     for jump in [0, -60_000] {
         let world = world(&[
@@ -200,7 +201,7 @@ fn a_wall_clock_that_is_ahead_makes_no_difference_alone() {
 }
 
 #[test]
-fn a_replica_that_starts_during_a_disagreement_joins_it() {
+fn a_replica_that_starts_during_a_disagreement_joins() {
     for when in [1, 3, 5, 8, 20] {
         let world = world(&[
             Event::Run(10),

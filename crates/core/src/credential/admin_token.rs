@@ -1,13 +1,13 @@
-//! Admin tokens as the configuration names them: a name, the hash, and the rights.
+//! Admin tokens as configured: name, hash and rights.
 
 use std::fmt;
 
-use super::name::name;
+use super::derived_id::derive_id;
 
-/// What an admin token may do with sessions.
+/// A right of an admin token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// See sessions, policies and recordings.
+    /// Read sessions, policies and recordings.
     Read,
     /// End sessions.
     Revoke,
@@ -29,7 +29,7 @@ impl Right {
         }
     }
 
-    /// The right of this name.
+    /// The right with this name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|right| right.as_str() == name)
@@ -42,19 +42,20 @@ impl fmt::Display for Right {
     }
 }
 
-/// An admin token of the configuration.
+/// An admin token of the configuration. The token itself is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedToken {
-    /// The name in audit events.
+    /// The name in audit events and in the console.
     pub name: String,
     /// SHA-256 of the token.
     pub hash: [u8; 32],
-    /// What it may do; never empty.
+    /// The rights of the token; never empty.
     pub rights: Vec<Right>,
 }
 
 impl NamedToken {
-    /// A token without a name: it has all rights, and is named by the first eight hexadecimal digits of its hash.
+    /// A token without a configured name. It has all rights, and its name is the first eight hexadecimal digits of
+    /// its hash.
     #[must_use]
     pub fn unnamed(hash: [u8; 32]) -> Self {
         let digits = hash[..4].iter().map(|byte| format!("{byte:02x}"));
@@ -65,20 +66,20 @@ impl NamedToken {
         }
     }
 
-    /// What stands for the token in the session of an operator who signed in with it: 16 bytes of a hash of its hash, in
-    /// hexadecimal. The token can't be had from it.
+    /// The fingerprint of the token: 16 bytes of a hash of its hash, in hexadecimal. The session of an operator who
+    /// signed in with the token contains it. The token cannot be computed from it.
     #[must_use]
     pub fn mark(&self) -> String {
-        name("admin token", &[&self.hash]).to_string()
+        derive_id("admin token", &[&self.hash]).to_string()
     }
 
-    /// Whether it has this right.
+    /// Whether the token has this right.
     #[must_use]
     pub fn may(&self, right: Right) -> bool {
         self.rights.contains(&right)
     }
 
-    /// Whether a text can be a name: 1 to 64 characters out of `A-Z`, `a-z`, `0-9`, `.`, `-` and `_`.
+    /// Whether a text is a valid name: 1 to 64 characters out of `A-Z`, `a-z`, `0-9`, `.`, `-` and `_`.
     #[must_use]
     pub fn is_name(text: &str) -> bool {
         (1..=64).contains(&text.len())

@@ -1,12 +1,11 @@
 use http::HeaderMap;
 use http::header::COOKIE;
 
-/// Every value that the request's `Cookie` lines give for `name`, in order of appearance.
+/// Every value of the cookie `name` in the request's `Cookie` headers, in order of appearance.
 ///
-/// Names are compared exactly, and only spaces and tabs are trimmed: an unusual white space before
-/// a name is part of another name, so it cannot shadow a `__Host-` cookie (Hono CVE-2026-39410).
-/// Values are taken as they are: quotes are not removed, nothing is decoded, `$Version` means
-/// nothing.
+/// Names are compared exactly, and only spaces and tabs are trimmed. Other white space before a name belongs to the
+/// name, so such a cookie cannot shadow a `__Host-` cookie (Hono CVE-2026-39410). Values are returned as they are:
+/// quotes stay, nothing is decoded, and `$Version` has no special meaning.
 pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(COOKIE)
@@ -19,7 +18,7 @@ pub fn cookie_values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<It
         })
 }
 
-/// The parts of a line between semicolons.
+/// The parts of a header value between semicolons.
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(line);
     std::iter::from_fn(move || {
@@ -32,7 +31,7 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// `text` without spaces and tabs at its ends.
+/// `text` without leading and trailing spaces and tabs.
 fn trim(text: &[u8]) -> &[u8] {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text
@@ -80,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_passes_for_the_name() {
+    fn only_the_exact_name_matches() {
         assert!(values(&[]).is_empty());
         for line in [
             &b""[..],

@@ -1,4 +1,4 @@
-//! Sessions that another authorization service knows: what it is asked, and what its answer says.
+//! Sessions of another authorization service: the request to it, and the interpretation of its response.
 
 mod answer;
 mod ask;
@@ -14,35 +14,35 @@ pub use key::SessionKey;
 
 use crate::policy::MaxAge;
 
-/// Another authorization service, and how its answers are read.
+/// The settings for another authorization service.
 #[derive(Clone, Debug)]
 pub struct Delegated {
     /// Its name in the configuration.
     pub name: String,
-    /// What names a session.
+    /// The part of a request or response that identifies the session.
     pub key: SessionKey,
-    /// The header of its answers that holds the subject.
+    /// The response header with the subject.
     pub user: HeaderName,
-    /// The header that holds the subject's groups.
+    /// The response header with the subject's groups.
     pub groups: Option<HeaderName>,
-    /// What stands between two groups.
+    /// The delimiter between two groups.
     pub groups_separator: char,
-    /// The header that holds the subject's email address.
+    /// The response header with the subject's email address.
     pub email: Option<HeaderName>,
-    /// The header that holds the subject's name for people.
+    /// The response header with the subject's display name.
     pub display_name: Option<HeaderName>,
-    /// The header that holds a token of the identity provider.
+    /// The response header with a token of the identity provider.
     pub token: Option<HeaderName>,
-    /// The header that says when the subject authenticated; the token says it where there is none.
+    /// The response header with the time of the authentication. Without it, the token's `auth_time` counts.
     pub auth_time: Option<HeaderName>,
-    /// How long ago the subject may have authenticated when a session starts.
+    /// The maximum age of the authentication when a session starts.
     pub max_age: MaxAge,
-    /// Which headers of the client it is told, besides the usual ones.
+    /// Additional request headers that Curfew forwards to the service.
     pub forward: Vec<HeaderName>,
-    /// Which headers of its answer the backend is told.
+    /// Response headers that Curfew passes on to the back end.
     pub pass: Vec<HeaderName>,
-    /// How long its sessions can live after a sign-in.
+    /// How long the service's sessions can live after a sign-in.
     pub lifetime: Duration,
-    /// What makes the client drop its cookie.
+    /// The `Set-Cookie` value that deletes the service's cookie.
     pub cleared_cookie: Option<HeaderValue>,
 }

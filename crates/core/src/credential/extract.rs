@@ -4,48 +4,47 @@ use http::header::AUTHORIZATION;
 use super::jwt::looks_like_a_jwt;
 use super::{Token, cookie_values};
 
-/// Where a credential may be found in a request.
+/// The places where a request can carry a credential.
 #[derive(Clone, Debug)]
 pub struct CredentialExtractor {
     /// The session cookie's name.
     pub cookie: String,
-    /// Whether `Authorization: Bearer` is an alternative to the cookie.
+    /// Whether `Authorization: Bearer` is accepted as an alternative to the cookie.
     pub bearer: bool,
-    /// Where the tokens of identity providers are; `None` where there are none.
+    /// The places for tokens of identity providers; `None` if no provider is configured.
     pub jwt: Option<JwtPlaces>,
 }
 
-/// Where the tokens of identity providers may be found in a request.
+/// The places where a request can carry a token of an identity provider.
 #[derive(Clone, Debug)]
 pub struct JwtPlaces {
-    /// The name of a cookie that holds one, if any does.
+    /// The name of the cookie for such tokens; `None` if no cookie is used.
     pub cookie: Option<String>,
-    /// Whether `Authorization: Bearer` does.
+    /// Whether `Authorization: Bearer` is accepted.
     pub bearer: bool,
 }
 
-/// What a request presents.
+/// The credential of a request, not yet verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extraction<'a> {
-    /// No credential that concerns this service.
+    /// No credential for this service.
     Nothing,
-    /// What may be a token of Curfew's, not verified.
+    /// A text that has the form of a token of Curfew.
     Token(&'a [u8]),
-    /// What may be a token of an identity provider's, not verified.
+    /// A text that has the form of a token of an identity provider.
     Jwt(&'a [u8]),
-    /// A bearer token that is nobody's we know of, and nothing else.
+    /// Only a bearer token that no configured source issues.
     Foreign,
-    /// Several that differ: which of them the backend would act on can't be known.
+    /// Several different credentials. Curfew cannot know which one the back end would use.
     Ambiguous,
 }
 
 impl CredentialExtractor {
-    /// Finds the one credential of a request.
+    /// Finds the credential of a request.
     ///
-    /// The same value twice is one value. A cookie is preferred to a bearer token that is not ours
-    /// (an application may use that header for its own purposes); two of ours that differ are
-    /// ambiguous. Where there is none of ours, an identity provider's counts, of which there must be
-    /// one as well.
+    /// A repeated value counts once. A token of Curfew in the cookie takes precedence over a foreign bearer token,
+    /// because an application may use that header itself. Two different tokens of Curfew are ambiguous. Without a
+    /// token of Curfew, a token of an identity provider counts, under the same condition.
     #[must_use]
     pub fn extract<'a>(&self, headers: &'a HeaderMap) -> Extraction<'a> {
         let mut found = None;
@@ -95,7 +94,7 @@ impl JwtPlaces {
     }
 }
 
-/// The values of `Authorization: Bearer` (RFC 6750 section 2.1; the scheme in any case).
+/// The values of `Authorization: Bearer` (RFC 6750 section 2.1); the scheme is case-insensitive.
 fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     headers
         .get_all(AUTHORIZATION)

@@ -1,8 +1,8 @@
-//! JSON Web Tokens that an identity provider has signed, as credentials.
+//! JSON Web Tokens of identity providers, as credentials.
 //!
-//! RFC 8725 is followed: which algorithms an issuer may use is configured (3.1), its own keys alone
-//! are tried (3.8), what a header says of keys is ignored (3.10), the kind of token can be
-//! pinned (3.11), and audience, issuer and subject are looked at (3.8, 3.9).
+//! The implementation follows RFC 8725. The allowed algorithms of an issuer are configured (3.1). Only the issuer's
+//! own keys are tried (3.8), and keys in a token's header are ignored (3.10). The token type can be pinned (3.11).
+//! Audience, issuer and subject are validated (3.8, 3.9).
 
 mod claims;
 mod crypto;
@@ -14,7 +14,7 @@ mod refreshed;
 mod verify;
 
 pub use claims::unverified_issuer;
-pub(super) use claims::{Said, find, unverified_claims};
+pub(super) use claims::{SignInClaims, find, unverified_claims};
 pub use crypto::install as install_crypto;
 pub use id_token::SignedIn;
 pub use invalid::InvalidJwt;

@@ -16,43 +16,43 @@ use crate::session::SessionId;
 
 pub use aead::{SEAL_BYTES, SealedFor, Unsealable};
 
-/// The keys that tokens are signed with: the first one signs, all of them verify.
+/// The keys for signing tokens: the first one signs, all of them verify.
 ///
-/// To rotate without logging anybody out: add the new key at the end on every replica, then move it
-/// to the front on every replica, and remove the old one when its last session is over.
+/// To rotate keys without signing anybody out, append the new key on every replica. Then move it to the front on
+/// every replica. Remove the old key when the last session that it signed has ended.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<SigningKey>,
 }
 
-/// One key of the ring, with the hash already primed.
+/// A key of the ring, with its hash state prepared.
 #[derive(Clone)]
 pub struct SigningKey {
-    id: [u8; Token::KEY_ID],
+    id: [u8; Token::KEY_ID_BYTES],
     mac: Hmac<Sha256>,
-    /// What the keys for encryption are derived from.
+    /// The root of the derived encryption keys.
     encryption: ring::hmac::Key,
 }
 
-/// The token is no token, or not one of this ring's.
+/// The text is not a token, or no key of this ring signed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token is not one that this key ring has signed")]
+#[error("not a token that a key of this ring has signed")]
 pub struct InvalidToken;
 
-/// Why a key or a ring was refused. The text never repeats the key.
+/// The reason why a key or a key ring is invalid. The text never contains the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Not base64 of 32 bytes.
+    /// The text is not the base64 of 32 bytes.
     #[error("a key is 32 random bytes in base64; `curfew keygen` makes one")]
     NotAKey,
-    /// No key at all.
+    /// The ring has no key.
     #[error("the key ring is empty; `curfew keygen` makes a key")]
     Empty,
-    /// The same key more than once.
+    /// The ring has a key twice.
     #[error("the key ring holds the same key twice")]
     Twice,
-    /// The operating system gave no random bytes.
-    #[error("the operating system's random number generator failed")]
+    /// The operating system returned no random bytes.
+    #[error("could not get random numbers from the operating system")]
     Random,
 }
 
@@ -60,10 +60,10 @@ impl SigningKey {
     /// Bytes of a key.
     const LEN: usize = 32;
 
-    /// Reads a key from base64, with the ordinary or the URL-safe alphabet.
+    /// Parses a key from base64, in the standard or the URL-safe alphabet.
     ///
     /// # Errors
-    /// [`KeyError::NotAKey`] unless it is the base64 of exactly 32 bytes.
+    /// [`KeyError::NotAKey`] unless the text is the base64 of exactly 32 bytes.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let text = text.trim();
         let bytes = STANDARD
@@ -74,11 +74,10 @@ impl SigningKey {
         Self::from_bytes(&bytes)
     }
 
-    /// A new key from the operating system's random numbers, as the base64 that [`Self::parse`]
-    /// reads.
+    /// A new random key, as the base64 that [`Self::parse`] reads.
     ///
     /// # Errors
-    /// [`KeyError::Random`] when the operating system gives none.
+    /// [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn generate() -> Result<String, KeyError> {
         random::<{ Self::LEN }>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -88,39 +87,39 @@ impl SigningKey {
         hash.update(b"curfew key id 1\0");
         hash.update(bytes);
         let digest: [u8; 32] = hash.finalize().into();
-        let mut id = [0; Token::KEY_ID];
-        id.copy_from_slice(&digest[..Token::KEY_ID]);
+        let mut id = [0; Token::KEY_ID_BYTES];
+        id.copy_from_slice(&digest[..Token::KEY_ID_BYTES]);
         let mac = Hmac::new_from_slice(bytes).map_err(|_| KeyError::NotAKey)?;
         Ok(Self {
             id,
             mac,
-            encryption: aead::root(bytes),
+            encryption: aead::root_key(bytes),
         })
     }
 
-    /// The key's public name, as in `3f9c01d2a4b6`: a hash that says nothing about the key.
+    /// The key's public ID, such as `3f9c01d2a4b6`: a hash that reveals nothing about the key.
     #[must_use]
     pub fn name(&self) -> String {
         self.id.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn mac(&self, random: &[u8; Token::RANDOM]) -> [u8; Token::MAC] {
+    fn mac(&self, random: &[u8; Token::RANDOM_BYTES]) -> [u8; Token::MAC_BYTES] {
         let mut mac = self.mac.clone();
         mac.update(b"curfew token 1\0");
         mac.update(&self.id);
         mac.update(random);
         let full: [u8; 32] = mac.finalize().into_bytes().into();
-        let mut truncated = [0; Token::MAC];
-        truncated.copy_from_slice(&full[..Token::MAC]);
+        let mut truncated = [0; Token::MAC_BYTES];
+        truncated.copy_from_slice(&full[..Token::MAC_BYTES]);
         truncated
     }
 }
 
 impl KeyRing {
-    /// A ring of these keys; the first one signs.
+    /// A key ring with these keys; the first one signs.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] without a key, [`KeyError::Twice`] when one is there twice.
+    /// [`KeyError::Empty`] without a key, [`KeyError::Twice`] for a duplicate.
     pub fn new(keys: Vec<SigningKey>) -> Result<Self, KeyError> {
         if keys.is_empty() {
             return Err(KeyError::Empty);
@@ -133,15 +132,15 @@ impl KeyRing {
         Ok(Self { keys })
     }
 
-    /// The public names of the keys, the signing one first.
+    /// The public IDs of the keys, the signing key first.
     pub fn names(&self) -> impl Iterator<Item = String> {
         self.keys.iter().map(SigningKey::name)
     }
 
-    /// A new token, signed by the first key.
+    /// Issues a new token, signed with the first key.
     ///
     /// # Errors
-    /// [`KeyError::Random`] when the operating system gives no random numbers.
+    /// [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn issue(&self) -> Result<Token, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let random = random()?;
@@ -152,14 +151,14 @@ impl KeyRing {
         })
     }
 
-    /// The session that a token's text belongs to, if a key of this ring signed it. The MAC is
-    /// compared in constant time, and the store is not asked.
+    /// The session ID for a token, if a key of this ring signed it. The MAC is compared in constant time. The store
+    /// is not involved.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything else.
+    /// [`InvalidToken`] for any other text.
     pub fn verify(&self, text: &[u8]) -> Result<SessionId, InvalidToken> {
         let token = Token::parse(text).ok_or(InvalidToken)?;
-        // The key's name is no secret, so finding the key by it may take as long as it takes.
+        // The key ID is not secret, so the lookup need not take constant time.
         let key = self
             .keys
             .iter()
@@ -188,7 +187,7 @@ impl fmt::Debug for SigningKey {
 /// Random bytes from the operating system.
 ///
 /// # Errors
-/// [`KeyError::Random`] when it gives none.
+/// [`KeyError::Random`] if it returns none.
 pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| KeyError::Random)?;
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issued_token_names_its_session() {
+    fn an_issued_token_identifies_its_session() {
         let ring = ring(&[&key()]);
         let token = ring.issue().unwrap();
         let text = token.expose();
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_logs_nobody_out() {
+    fn key_rotation_keeps_sessions_valid() {
         let (old, new) = (key(), key());
         let token = ring(&[&old]).issue().unwrap();
         let text = token.expose();
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_in_either_alphabet_and_nothing_else() {
+    fn parses_keys_in_both_base64_alphabets_only() {
         let bytes = [0xfb; 32];
         for text in [STANDARD.encode(bytes), URL_SAFE_NO_PAD.encode(bytes)] {
             assert_eq!(SigningKey::parse(&text).unwrap().name(), "b6a1700fa533");
@@ -248,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_that_make_no_sense_are_refused() {
+    fn rejects_invalid_key_rings() {
         assert_eq!(KeyRing::new(vec![]).unwrap_err(), KeyError::Empty);
         let key = key();
         assert_eq!(
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn debug_output_shows_no_secret() {
         let ring = ring(&[&key()]);
         let token = ring.issue().unwrap();
         assert_eq!(format!("{token:?}"), "Token([redacted])");
@@ -266,7 +265,7 @@ mod tests {
     }
 
     proptest! {
-        /// No single changed character, and no changed length, verifies.
+        /// A token with one changed character or another length never verifies.
         #[test]
         fn a_changed_token_is_invalid(at in 0..Token::LEN, to in any::<u8>(), cut in 0..Token::LEN) {
             let ring = ring(&[&key()]);
@@ -278,9 +277,9 @@ mod tests {
             prop_assert_eq!(ring.verify(&[&text[..], &[to]].concat()), Err(InvalidToken));
         }
 
-        /// Arbitrary bytes are refused and never panic.
+        /// Arbitrary bytes are rejected without a panic.
         #[test]
-        fn noise_is_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_are_invalid(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(ring(&[&key()]).verify(&bytes), Err(InvalidToken));
         }
     }

@@ -4,48 +4,47 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::name::name;
+use super::derived_id::derive_id;
 use crate::secret::REDACTED;
 use crate::session::SessionId;
 
-/// An opaque session token: 256 random bits, the name of the key that signed them, and a MAC.
+/// An opaque session token: the ID of the signing key, 256 random bits and a MAC.
 ///
-/// Written as `cfw1_` and 72 characters of unpadded base64url, which a browser accepts in a cookie
-/// and a secret scanner can find. Formatting it for people shows nothing; [`Token::expose`] gives
-/// the text.
+/// The text form is `cfw1_` and 72 characters of unpadded base64url. It is valid in a cookie, and secret scanners can
+/// find it. `Debug` shows nothing of it; [`Token::expose`] returns the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The first bytes of a hash of the signing key.
-    pub(super) key_id: [u8; Self::KEY_ID],
-    /// The random part; the session's name derives from it alone.
-    pub(super) random: [u8; Self::RANDOM],
-    /// HMAC-SHA-256 over the two, truncated.
-    pub(super) mac: [u8; Self::MAC],
+    /// The ID of the signing key: the first bytes of its hash.
+    pub(super) key_id: [u8; Self::KEY_ID_BYTES],
+    /// The random part; the session ID is derived from it alone.
+    pub(super) random: [u8; Self::RANDOM_BYTES],
+    /// Truncated HMAC-SHA-256 over the other two fields.
+    pub(super) mac: [u8; Self::MAC_BYTES],
 }
 
 impl Token {
-    /// What every token begins with: its kind and version.
+    /// The prefix of every token: its type and version.
     pub const PREFIX: &'static str = "cfw1_";
-    /// Bytes of the key's name.
-    pub(super) const KEY_ID: usize = 6;
-    /// Random bytes: 256 bits, where OWASP ASVS 5.0 7.2.3 asks for 128.
-    pub(super) const RANDOM: usize = 32;
-    /// Bytes of the MAC; 128 bits are what RFC 2104 section 5 calls enough for SHA-256.
-    pub(super) const MAC: usize = 16;
-    /// Bytes in all, a multiple of three, so that the base64 has no spare bits.
-    const BODY: usize = Self::KEY_ID + Self::RANDOM + Self::MAC;
-    /// Characters of the base64.
-    const ENCODED: usize = Self::BODY / 3 * 4;
-    /// Characters of a whole token.
-    pub const LEN: usize = Self::PREFIX.len() + Self::ENCODED;
+    /// Bytes of the key ID.
+    pub(super) const KEY_ID_BYTES: usize = 6;
+    /// Random bytes: 256 bits; OWASP ASVS 5.0 7.2.3 requires 128.
+    pub(super) const RANDOM_BYTES: usize = 32;
+    /// Bytes of the MAC: RFC 2104 section 5 accepts 128 bits for SHA-256.
+    pub(super) const MAC_BYTES: usize = 16;
+    /// Total bytes: a multiple of three, so that the base64 has no unused bits.
+    const BODY_BYTES: usize = Self::KEY_ID_BYTES + Self::RANDOM_BYTES + Self::MAC_BYTES;
+    /// Characters of the base64 part.
+    const ENCODED_CHARS: usize = Self::BODY_BYTES / 3 * 4;
+    /// Characters of a complete token.
+    pub const LEN: usize = Self::PREFIX.len() + Self::ENCODED_CHARS;
 
-    /// Reads a token from its text, without checking its MAC; `None` when it is not one.
+    /// Parses a token without verifying its MAC; `None` if the text is not a token.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let encoded = text.strip_prefix(Self::PREFIX.as_bytes())?;
-        if encoded.len() != Self::ENCODED {
+        if encoded.len() != Self::ENCODED_CHARS {
             return None;
         }
-        let mut body = [0; Self::BODY];
+        let mut body = [0; Self::BODY_BYTES];
         URL_SAFE_NO_PAD.decode_slice(encoded, &mut body).ok()?;
         let (key_id, rest) = body.split_first_chunk()?;
         let (random, mac) = rest.split_first_chunk()?;
@@ -56,21 +55,21 @@ impl Token {
         })
     }
 
-    /// The text to hand to the client.
+    /// The text of the token, for the client's cookie.
     #[must_use]
     pub fn expose(&self) -> String {
-        let mut body = [0; Self::BODY];
-        body[..Self::KEY_ID].copy_from_slice(&self.key_id);
-        body[Self::KEY_ID..][..Self::RANDOM].copy_from_slice(&self.random);
-        body[Self::KEY_ID + Self::RANDOM..].copy_from_slice(&self.mac);
+        let mut body = [0; Self::BODY_BYTES];
+        body[..Self::KEY_ID_BYTES].copy_from_slice(&self.key_id);
+        body[Self::KEY_ID_BYTES..][..Self::RANDOM_BYTES].copy_from_slice(&self.random);
+        body[Self::KEY_ID_BYTES + Self::RANDOM_BYTES..].copy_from_slice(&self.mac);
         let mut text = String::with_capacity(Self::LEN);
         text.push_str(Self::PREFIX);
         URL_SAFE_NO_PAD.encode_string(body, &mut text);
         text
     }
 
-    /// The session this token belongs to: the first half of SHA-256 over its random part, so that
-    /// it does not depend on the key that signed it.
+    /// The ID of the session that this token belongs to: the first half of SHA-256 over its random part. It does not
+    /// depend on the signing key.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         let mut hash = Sha256::new();
@@ -83,11 +82,11 @@ impl Token {
     }
 }
 
-/// The ID of an operator's session in the console, derived from the random part of its cookie. No token, and no
-/// credential of another source, has the same.
+/// The ID of an operator session in the console, derived from the random part of its cookie. No token and no other
+/// credential has the same ID.
 #[must_use]
 pub fn operator_session(random: &[u8]) -> SessionId {
-    name("operator session", &[random])
+    derive_id("operator session", &[random])
 }
 
 impl fmt::Debug for Token {

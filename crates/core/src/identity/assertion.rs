@@ -1,4 +1,4 @@
-//! Signs who is there, for applications that refuse what has not come by the proxy.
+//! Signed assertions, for applications that accept only requests through the proxy.
 
 mod key;
 
@@ -14,24 +14,24 @@ use crate::session::{Session, Timestamp};
 
 pub use key::{AssertionKey, AssertionKeyError};
 
-/// The kind of token, so that it is never taken for another (RFC 8725 3.11).
+/// The `typ` header, so that no other token is accepted as an assertion (RFC 8725 3.11).
 const TYPE: &str = "curfew-assertion+jwt";
 
-/// Signs short-lived JSON Web Tokens that say who is there.
+/// Signs short-lived JSON Web Tokens with the identity of a session.
 #[derive(Debug)]
 pub struct AssertionSigner {
-    /// `iss`.
+    /// The `iss` claim.
     pub issuer: String,
-    /// How long one is good.
+    /// The lifetime of an assertion.
     pub lifetime: Duration,
-    /// The key that signs.
+    /// The key that signs assertions.
     pub key: AssertionKey,
-    /// The others, which are published: what they have signed is good, or what they will sign.
+    /// Other published keys: retired ones for assertions that are still valid, and future ones.
     pub others: Vec<AssertionKey>,
 }
 
 impl AssertionSigner {
-    /// Who is there, for the application on a host.
+    /// Signs the identity of a session for the application on a host.
     #[must_use]
     pub fn sign(
         &self,
@@ -61,7 +61,7 @@ impl AssertionSigner {
         token
     }
 
-    /// The public keys, as a JSON Web Key Set (RFC 7517).
+    /// The public keys as a JSON Web Key Set (RFC 7517).
     #[must_use]
     pub fn published(&self) -> Value {
         let keys = [&self.key].into_iter().chain(&self.others);

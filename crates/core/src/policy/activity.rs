@@ -1,19 +1,18 @@
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{HeaderMap, HeaderName, Method};
 
-/// Which requests count as activity under a policy.
+/// The kinds of requests that count as activity under a policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ActivityKind {
     /// Every request that is not passive by itself.
     #[default]
     Any,
-    /// Of these, only top-level navigations and unsafe methods: what a person does, and not what a
-    /// page does on its own.
+    /// Like `Any`, but only top-level navigations and unsafe methods: actions of a person, not of a page's scripts.
     Navigation,
-    /// Of those of `Any`, only unsafe methods and navigations that a person has started (`Sec-Fetch-User: ?1`):
-    /// for proxies that withhold the headers with which background requests are marked.
+    /// Like `Any`, but only unsafe methods and navigations that a person started (`Sec-Fetch-User: ?1`). It is for
+    /// proxies that withhold the headers which mark background requests.
     Explicit,
-    /// What both `Navigation` and `Explicit` count, where one policy says the one and another the other.
+    /// Only requests that count under both `Navigation` and `Explicit`; the result of combining two policies.
     NavigationAndExplicit,
 }
 
@@ -29,7 +28,7 @@ impl ActivityKind {
         }
     }
 
-    /// The kind under which only those requests count that count under both.
+    /// The kind under which a request counts only if it counts under both.
     #[must_use]
     pub const fn strictest(self, other: Self) -> Self {
         match (self, other) {
@@ -40,10 +39,10 @@ impl ActivityKind {
         }
     }
 
-    /// Why a request is no activity, where this kind says so.
-    fn refuses(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
+    /// The reason why a request is passive under this kind; `None` if it is not.
+    fn passivity_of(self, method: &Method, headers: &HeaderMap) -> Option<Passivity> {
         let navigation = !method.is_safe() || is_navigation(headers);
-        let explicit = changes_something(method) || is_started_by_a_person(headers);
+        let explicit = is_unsafe_method(method) || is_started_by_a_person(headers);
         let not_navigation = || (!navigation).then_some(Passivity::NotNavigation);
         let not_explicit = || (!explicit).then_some(Passivity::NotExplicit);
         match self {
@@ -55,63 +54,62 @@ impl ActivityKind {
     }
 }
 
-/// What a request does to a session it is allowed on.
+/// The effect of an allowed request on its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
-    /// It counts as activity.
+    /// The request counts as activity.
     Touch,
-    /// It is checked, and leaves the session as it is.
+    /// The request is checked, but does not touch the session.
     Passive(Passivity),
 }
 
-/// Why a request is no activity.
+/// The reason why a request is passive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passivity {
-    /// Its rule says so.
+    /// The matching rule says `activity: passive`.
     Rule,
-    /// It is a `HEAD` request.
+    /// The method is `HEAD`.
     Head,
-    /// It is a CORS preflight: asked by the browser, not by the person.
+    /// The request is a CORS preflight: the browser sends it, not the person.
     Preflight,
-    /// It is a prefetch: the person may never see what it fetches.
+    /// The request is a prefetch: the person may never see the result.
     Prefetch,
-    /// The client says that it happens in the background.
+    /// A header from the client marks it as a background request.
     Background,
-    /// It is no navigation of the whole page and changes nothing, and a policy counts only those.
+    /// A policy counts only navigations of the whole page and unsafe methods; this request is neither.
     NotNavigation,
-    /// It is no navigation that a person has started and changes nothing, and a policy counts only those.
+    /// A policy counts only navigations that a person started and unsafe methods; this request is neither.
     NotExplicit,
 }
 
 impl Passivity {
-    /// What it means, for people.
+    /// A description for people.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Rule => "its rule says `activity: passive`",
-            Self::Head => "it is a HEAD request",
-            Self::Preflight => "it is a CORS preflight",
-            Self::Prefetch => "it is a prefetch (Sec-Purpose)",
-            Self::Background => "a header says that it happens in the background",
+            Self::Rule => "the rule sets `activity: passive`",
+            Self::Head => "HEAD request",
+            Self::Preflight => "CORS preflight",
+            Self::Prefetch => "prefetch (Sec-Purpose)",
+            Self::Background => "a header marks it as a background request",
             Self::NotNavigation => {
-                "a policy says `activity: navigation`, and it is no navigation of the whole page and changes nothing"
+                "neither a navigation of the whole page nor an unsafe method (`activity: navigation`)"
             }
             Self::NotExplicit => {
-                "a policy says `activity: explicit`, and it changes nothing and is no navigation that a person has started (Sec-Fetch-User)"
+                "neither a navigation that a person started (Sec-Fetch-User) nor an unsafe method (`activity: explicit`)"
             }
         }
     }
 }
 
-/// Headers by which clients say that a request happens in the background, each with its value, in
-/// any case.
+/// Header values that mark a background request. Values are compared case-insensitively.
 ///
-/// A client can only shorten its own session's life with them.
+/// A client can only shorten its own session with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackgroundHeaders(Vec<(HeaderName, String)>);
 
 impl BackgroundHeaders {
-    /// Those that are always known: our own, Kibana's (now and formerly), Graylog's.
+    /// The headers that are always known: Curfew's own, Kibana's (current and former), and Graylog's.
     const KNOWN: [(HeaderName, &str); 4] = [
         (HeaderName::from_static("x-session-passive"), "1"),
         (HeaderName::from_static("kbn-system-request"), "true"),
@@ -122,15 +120,15 @@ impl BackgroundHeaders {
         ),
     ];
 
-    /// The known ones, and `more`.
+    /// The known headers and `more`.
     pub fn new(more: impl IntoIterator<Item = (HeaderName, String)>) -> Self {
         let known = Self::KNOWN.map(|(name, value)| (name, value.to_owned()));
         Self(known.into_iter().chain(more).collect())
     }
 
-    fn say_so(&self, headers: &HeaderMap) -> bool {
+    fn mark_background(&self, headers: &HeaderMap) -> bool {
         let mut lines = self.0.iter();
-        lines.any(|(name, value)| any_is(headers, name, value))
+        lines.any(|(name, value)| has_value(headers, name, value))
     }
 }
 
@@ -145,7 +143,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
-/// Says whether a request, by its original method and the client's headers, counts as activity.
+/// Classifies a request by its original method and the client's headers.
 #[must_use]
 pub fn classify(
     kind: ActivityKind,
@@ -159,9 +157,9 @@ pub fn classify(
         Passivity::Preflight
     } else if is_prefetch(headers) {
         Passivity::Prefetch
-    } else if background.say_so(headers) {
+    } else if background.mark_background(headers) {
         Passivity::Background
-    } else if let Some(refused) = kind.refuses(method, headers) {
+    } else if let Some(refused) = kind.passivity_of(method, headers) {
         refused
     } else {
         return Activity::Touch;
@@ -177,7 +175,7 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// `Sec-Purpose: prefetch`, with or without parameters such as `;prerender`.
+/// Whether the request has `Sec-Purpose: prefetch`, with or without parameters such as `;prerender`.
 fn is_prefetch(headers: &HeaderMap) -> bool {
     headers.get_all(SEC_PURPOSE).into_iter().any(|value| {
         value
@@ -188,28 +186,28 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// A navigation of the whole page, by the browser's own word (Fetch Metadata).
+/// Whether the browser marks the request as a navigation of the whole page (Fetch Metadata).
 fn is_navigation(headers: &HeaderMap) -> bool {
     let whole_page = headers
         .get(SEC_FETCH_DEST)
         .is_none_or(|dest| dest == "document");
-    whole_page && any_is(headers, &SEC_FETCH_MODE, "navigate")
+    whole_page && has_value(headers, &SEC_FETCH_MODE, "navigate")
 }
 
-/// Methods that are defined as safe, besides those of HTTP itself (RFC 9110, section 9.2.1): of WebDAV (RFC 4918,
-/// RFC 3253, RFC 5323), and QUERY.
-const MORE_SAFE: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
+/// Methods that are safe, besides those that RFC 9110 section 9.2.1 defines: those of WebDAV (RFC 4918, RFC 3253, RFC
+/// 5323), and QUERY.
+const SAFE_EXTENSION_METHODS: [&str; 4] = ["PROPFIND", "REPORT", "SEARCH", "QUERY"];
 
-fn changes_something(method: &Method) -> bool {
-    !method.is_safe() && !MORE_SAFE.contains(&method.as_str())
+fn is_unsafe_method(method: &Method) -> bool {
+    !method.is_safe() && !SAFE_EXTENSION_METHODS.contains(&method.as_str())
 }
 
-/// A navigation that a person has started, by the browser's own word (Fetch Metadata, `Sec-Fetch-User`).
+/// Whether the browser marks the request as a navigation that a person started (Fetch Metadata, `Sec-Fetch-User`).
 fn is_started_by_a_person(headers: &HeaderMap) -> bool {
-    any_is(headers, &SEC_FETCH_MODE, "navigate") && any_is(headers, &SEC_FETCH_USER, "?1")
+    has_value(headers, &SEC_FETCH_MODE, "navigate") && has_value(headers, &SEC_FETCH_USER, "?1")
 }
 
-fn any_is(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
+fn has_value(headers: &HeaderMap, name: &HeaderName, expected: &str) -> bool {
     headers.get_all(name).into_iter().any(|value| {
         value
             .as_bytes()
@@ -241,7 +239,7 @@ mod tests {
             ("access-control-request-method", "PUT"),
         ];
         let known = BackgroundHeaders::new([("x-poll".parse().unwrap(), "Yes".to_owned())]);
-        // Why it is passive under each of the two kinds, if it is.
+        // The expected reason under `Any` and under `Navigation`, if the request is passive.
         for (method, lines, any, navigation) in [
             ("GET", &[][..], None, Some(NotNavigation)),
             ("GET", &[navigate], None, None),
@@ -315,7 +313,7 @@ mod tests {
         }
     }
 
-    /// Any headers that this module looks at, and some that it does not.
+    /// Arbitrary headers that this module reads, and some that it ignores.
     fn any_headers() -> impl Strategy<Value = HeaderMap> {
         let names = "x-session-passive|kbn-system-request|sec-purpose|sec-fetch-mode|sec-fetch-dest|sec-fetch-user|origin|access-control-request-method|cookie|x-poll";
         let values = "1|true|prefetch|navigate|document|https://a|PUT|";
@@ -346,7 +344,7 @@ mod tests {
     ];
 
     #[test]
-    fn explicit_counts_changes_and_what_a_person_has_started() {
+    fn explicit_counts_unsafe_methods_and_user_navigations() {
         let navigate = ("sec-fetch-mode", "navigate");
         let person = ("sec-fetch-user", "?1");
         for (method, lines, touches) in [
@@ -375,10 +373,10 @@ mod tests {
     }
 
     proptest! {
-        /// A client header can only shorten: one that says "background", whatever else the
-        /// request carries, makes it passive under every kind of policy.
+        /// A header can only shorten a session: a request marked as background is passive under every policy,
+        /// whatever else it carries.
         #[test]
-        fn background_headers_only_shorten(
+        fn background_headers_only_shorten_a_session(
             which in 0..BackgroundHeaders::KNOWN.len(),
             method in any_method(),
             lines in any_headers(),
@@ -392,8 +390,8 @@ mod tests {
             }
         }
 
-        /// No header makes activity of a request that would be none without any, under a policy
-        /// that counts all; and no policy counts what a laxer one does not.
+        /// No header turns a passive request into activity under `any`. A stricter policy never counts a request that
+        /// a laxer one does not count.
         #[test]
         fn no_header_prolongs(method in any_method(), lines in any_headers()) {
             let known = BackgroundHeaders::default();
@@ -406,7 +404,7 @@ mod tests {
             }
         }
 
-        /// Of two kinds the strictest counts exactly what both count.
+        /// The strictest of two kinds counts exactly the requests that both count.
         #[test]
         fn the_strictest_kind_counts_what_both_count(
             one in 0..KINDS.len(),

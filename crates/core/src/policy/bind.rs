@@ -6,50 +6,50 @@ use sha2::{Digest, Sha256};
 
 use crate::session::{Binding, Network, UserAgentHash};
 
-/// What the sessions of a policy are bound to from their sign-in on.
+/// The client properties that a policy's sessions are bound to at sign-in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bind {
-    /// The network that the client is in; `None` where it may be anywhere.
+    /// The size of the client's network; `None` if sessions are not bound to a network.
     pub network: Option<NetworkBits>,
-    /// Whether they are bound to the client's `User-Agent`.
+    /// Whether sessions are bound to the client's `User-Agent`.
     pub user_agent: bool,
 }
 
-/// How many bits of an address make a network.
+/// The prefix lengths that define a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkBits {
-    /// Of an IPv4 address, 1 to 32.
+    /// The prefix length for IPv4, 1 to 32.
     pub ipv4: u8,
-    /// Of an IPv6 address, 1 to 128.
+    /// The prefix length for IPv6, 1 to 128.
     pub ipv6: u8,
 }
 
-/// What is known of the client that a session belongs to, or that sends a request.
+/// The known properties of the client that signs in or sends a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Client {
-    /// Where it is.
+    /// The client's address; `None` if the proxy does not send it.
     pub address: Option<IpAddr>,
-    /// What it says it is.
+    /// The hash of the client's `User-Agent`.
     pub user_agent: Option<UserAgentHash>,
 }
 
-/// What must be known of a client to bind its session, and is not.
+/// The client property that is needed for the binding but unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownClient {
-    /// Its address.
+    /// The address of the client.
     Address,
-    /// Its `User-Agent`.
+    /// The `User-Agent` of the client.
     UserAgent,
 }
 
-/// Why a request is not taken for the session's own.
+/// The reason why a request does not match the session's binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Elsewhere {
-    /// It comes from another network.
+    /// The request comes from another network.
     Address,
-    /// It comes from another kind of client.
+    /// The request comes from another user agent.
     UserAgent,
-    /// The proxy did not say where it comes from.
+    /// The proxy does not send the client's address.
     AddressUnknown,
 }
 
@@ -66,10 +66,10 @@ impl Elsewhere {
 }
 
 impl Bind {
-    /// Binds a session to its client.
+    /// Creates the binding of a session to its client.
     ///
     /// # Errors
-    /// [`UnknownClient`] when what it is to be bound to is not known.
+    /// [`UnknownClient`] if a property that the policy binds to is unknown.
     pub fn to(self, client: Client) -> Result<Binding, UnknownClient> {
         let network = match self.network {
             None => None,
@@ -95,7 +95,7 @@ impl Bind {
 }
 
 impl Client {
-    /// A client, by its address and the `User-Agent` of its headers.
+    /// A client with this address and the `User-Agent` of these headers.
     #[must_use]
     pub fn new(address: Option<IpAddr>, headers: &HeaderMap) -> Self {
         let mut lines = headers.get_all(USER_AGENT).into_iter();
@@ -109,10 +109,10 @@ impl Client {
         }
     }
 
-    /// Whether a session that is bound like this can be this client's.
+    /// Checks whether this client matches the binding of a session.
     ///
     /// # Errors
-    /// Why not.
+    /// The first property that does not match.
     pub fn is_at(self, binding: &Binding) -> Result<(), Elsewhere> {
         if let Some(network) = binding.network {
             let address = self.address.ok_or(Elsewhere::AddressUnknown)?;
@@ -120,7 +120,7 @@ impl Client {
                 return Err(Elsewhere::Address);
             }
         }
-        // A client that is silent about itself is not the one that spoke.
+        // A client that stops sending its user agent does not match.
         if binding.user_agent.is_some() && binding.user_agent != self.user_agent {
             return Err(Elsewhere::UserAgent);
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn bound_to_what_the_policy_says() {
+    fn a_session_is_bound_as_its_policy_requires() {
         let alice = client("203.0.113.7", "Firefox");
         let both = Bind {
             network: Some(BITS),
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_can_not_be_bound_to() {
+    fn an_unknown_property_cannot_be_bound() {
         let network = Bind {
             network: Some(BITS),
             user_agent: false,

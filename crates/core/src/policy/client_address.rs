@@ -2,20 +2,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
 
-/// Where the address of the client is found in a request, for the contracts that don't say it by
-/// themselves.
+/// The header with the client's address, for contracts that do not send it otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressHeader {
-    /// A header with a list of addresses, to which every proxy adds the one that it talks to.
+    /// A header with a list of addresses, such as `X-Forwarded-For`. Every proxy appends the address of its peer.
     pub name: HeaderName,
-    /// How many proxies that can be trusted add to it: the client's address is that far from the
-    /// end, and what stands before it is the client's own invention.
+    /// The number of trusted proxies that append to the header. The client's address is at this position from the
+    /// end; the client can forge everything before it.
     pub proxies: usize,
 }
 
 impl AddressHeader {
-    /// The client's address; `None` where the header is not there, is too short or is no list of
-    /// addresses at that place.
+    /// The client's address; `None` if the header is missing, too short, or has no address at that position.
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let lines: Vec<_> = headers.get_all(&self.name).into_iter().collect();
@@ -28,7 +26,7 @@ impl AddressHeader {
     }
 }
 
-/// An address, with or without a port.
+/// Parses an address with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = text
         .strip_prefix('[')

@@ -1,20 +1,20 @@
 use std::fmt;
 
-/// How a family of proxies asks and reads the answer: what rules can match, and the label in
-/// metrics and audit events.
+/// The protocol between a family of proxies and Curfew. Rules can match it, and it is a label in metrics and audit
+/// events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Contract {
     /// NGINX and ingress-nginx.
     AuthRequest,
     /// Traefik, Caddy, APISIX.
     ForwardAuth,
-    /// Envoy and what is built on it, over HTTP.
+    /// Envoy and products that are built on it, over HTTP.
     ExtAuthz,
-    /// The same over gRPC.
+    /// Envoy and products that are built on it, over gRPC.
     ExtAuthzGrpc,
-    /// HAProxy.
+    /// HAProxy, with its Stream Processing Offload Engine.
     Spoe,
-    /// The tower layer, without a proxy.
+    /// The tower layer inside a Rust service, without a proxy.
     Layer,
 }
 
@@ -42,7 +42,7 @@ impl Contract {
         }
     }
 
-    /// The contract of this name.
+    /// The contract with this name; `None` if there is none.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == name)

@@ -3,19 +3,19 @@ use std::fmt;
 
 use url::Host;
 
-/// The hosts that a rule is for.
+/// The hosts that a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// This host, in lower case.
+    /// Exactly this host, in lower case.
     Exact(String),
-    /// Every host below this domain, however deep; begins with a dot, in lower case.
+    /// Every subdomain of this domain, at any depth. The text begins with a dot and is in lower case.
     Below(String),
 }
 
-/// Not a host, nor a pattern of one.
+/// The text is neither a host nor a host pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not a host such as app.example.com, nor *.example.com for all below; without a scheme or a port"
+    "not a host such as app.example.com or a wildcard such as *.example.com; a scheme or port is not allowed"
 )]
 pub struct HostPatternError;
 
@@ -29,7 +29,7 @@ impl fmt::Display for HostPattern {
 }
 
 impl HostPattern {
-    /// Whether it is a pattern of the host of a URL, which may have a port.
+    /// Whether the pattern matches the host of a URL, with or without a port.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         let host = normal_host(host);
@@ -42,14 +42,14 @@ impl HostPattern {
     /// Parses a host, or `*.` and a domain.
     ///
     /// # Errors
-    /// [`HostPatternError`] for anything else.
+    /// [`HostPatternError`] for any other text.
     pub fn parse(text: &str) -> Result<Self, HostPatternError> {
         let text = text.to_ascii_lowercase();
         let (below, host) = match text.strip_prefix("*.") {
             Some(domain) => (true, domain),
             None => (false, &*text),
         };
-        // What the parser would change is not what a browser sends.
+        // A browser sends the normalised form, so a host that the parser changes could never match.
         let parsed = Host::parse(host).map_err(|_| HostPatternError)?;
         if parsed.to_string() != host || host.ends_with('.') || host.contains('*') {
             return Err(HostPatternError);
@@ -62,8 +62,7 @@ impl HostPattern {
     }
 }
 
-/// A host as rules match it, out of the host of a URL: in lower case, without its port and without
-/// the dot that a full name may end in.
+/// Normalises the host of a URL for matching: lower case, without the port and without a trailing dot.
 #[must_use]
 pub fn normal_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
@@ -78,7 +77,7 @@ pub fn normal_host(host: &str) -> Cow<'_, str> {
     }
 }
 
-/// The domains above a host, each with a dot in front.
+/// The parent domains of a host, each with a leading dot.
 pub(super) fn domains_above(host: &str) -> impl Iterator<Item = &str> {
     host.match_indices('.').map(|(dot, _)| &host[dot..])
 }

@@ -3,22 +3,22 @@ use std::time::Duration;
 use super::Policy;
 use crate::session::{Attributes, Limits};
 
-/// How long ago a person may have authenticated when a session starts.
+/// The maximum age of an authentication when a session starts.
 ///
-/// A session that was idle for its limit began after the authentication. So with [`MaxAge::Idle`] the same
+/// A session that reaches its idle limit began after its authentication. Therefore, with [`MaxAge::Idle`], the same
 /// authentication is always too old after the timeout (ADR 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxAge {
-    /// As long as the session may be idle.
+    /// The idle limit of the session.
     Idle,
-    /// This long.
+    /// A fixed duration.
     Of(Duration),
-    /// As long as the identity provider likes.
+    /// Any age; only the identity provider limits it.
     Any,
 }
 
 impl MaxAge {
-    /// The longest age for a subject with these attributes; `None` where any age will do.
+    /// The maximum age for a subject with these attributes; `None` if there is none.
     #[must_use]
     pub fn limit(self, policy: &Policy, attributes: &Attributes) -> Option<Duration> {
         match self {
@@ -28,7 +28,7 @@ impl MaxAge {
         }
     }
 
-    /// Whether an authentication is too old after every timeout of this policy.
+    /// Whether an authentication is always too old after a timeout of this policy.
     #[must_use]
     pub fn ends_with_session(self, policy: &Policy) -> bool {
         match self {
@@ -43,7 +43,7 @@ impl MaxAge {
     }
 }
 
-/// The shortest time from sign-in to timeout.
+/// The shortest time from sign-in to a timeout.
 fn until_timeout(limits: &Limits) -> Duration {
     let idle = limits.idle.unwrap_or(limits.absolute);
     idle.min(limits.absolute)

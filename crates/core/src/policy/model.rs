@@ -1,13 +1,15 @@
-//! How paths and rules would be read by somebody who has not seen how it is done here: what the tests compare with.
+//! An independent, simple implementation of paths and rules. Tests compare the real one with it.
 
 use super::host::HostPattern;
 use super::path::is_lookalike;
 use super::rule::{PathPattern, Rule};
 use super::rules::Target;
 
-/// What a path means, where all who may serve it read the same: those who decode it once, twice, or segment by segment;
-/// who merge slashes and resolve dots, as NGINX does; who cut parameters off, as Tomcat does; who take a backslash for
-/// a slash, as IIS does; who cut at a `#` or at a `?`, wherever they find it.
+/// The path that all servers agree on; `None` if any two disagree.
+///
+/// The model covers servers that decode once, twice or by segment. It covers NGINX (merges slashes, resolves dots),
+/// Tomcat (cuts parameters off) and IIS (reads a backslash as a slash). It also covers servers that cut the path at a
+/// `#` or a `?`.
 pub fn agreed(path: &[u8]) -> Option<String> {
     let strict = |text: &[u8]| decoded(text, false);
     let once = strict(path)?;
@@ -30,7 +32,7 @@ pub fn agreed(path: &[u8]) -> Option<String> {
     (text.starts_with('/') && all_agree && !text.chars().any(strange)).then_some(text)
 }
 
-/// Text without its escapes; what is no escape is kept by who is lenient, and refused by others.
+/// Percent-decodes text. A lenient server keeps malformed escapes; others reject them.
 fn decoded(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     let mut bytes = text.iter().copied();
     let mut decoded = Vec::new();
@@ -54,7 +56,7 @@ fn decoded(text: &[u8], lenient: bool) -> Option<Vec<u8>> {
     Some(decoded)
 }
 
-/// A path with its slashes merged and its dots resolved.
+/// The path with merged slashes and resolved dot segments.
 fn resolved(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_in_slash = false;
@@ -73,15 +75,14 @@ fn resolved(path: &str) -> String {
     resolved
 }
 
-/// Not all read the path in the same way.
+/// Servers read the path in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disputed;
 
-/// The first rule that matches, found by looking at one after the other; an error where that depends on a path that is
-/// not read by all in the same way.
+/// The index of the first matching rule, found by testing one rule after the other.
 ///
 /// # Errors
-/// [`Disputed`] for such a path.
+/// [`Disputed`] if the result depends on a path that servers read in different ways.
 pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, Disputed> {
     let path = agreed(target.path);
     let host = host(target.host);
@@ -147,7 +148,7 @@ fn is_for(pattern: &PathPattern, path: &str) -> bool {
     }
 }
 
-/// A glob without its alternatives: one for each.
+/// Expands the alternatives of a glob: one glob for each.
 fn globs(glob: &[char]) -> Vec<Vec<char>> {
     let Some(open) = glob.iter().position(|it| *it == '{') else {
         return vec![glob.to_vec()];
@@ -167,7 +168,7 @@ fn globs(glob: &[char]) -> Vec<Vec<char>> {
 fn matches(glob: &[char], path: &[char]) -> bool {
     match glob {
         [] => path.is_empty(),
-        // Whole segments, none too.
+        // `/**` matches any number of whole segments, including none.
         ['/', '*', '*'] => path.starts_with(&['/']),
         ['/', '*', '*', rest @ ..] if rest.starts_with(&['/']) => {
             let below = (0..path.len()).filter(|at| path[*at] == '/');

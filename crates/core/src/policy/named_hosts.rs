@@ -2,18 +2,18 @@ use std::collections::BTreeSet;
 
 use super::host::{HostPattern, domains_above, normal_host};
 
-/// The hosts that the configuration names. As soon as it names one, requests for any other host are denied: a rule
-/// for a host would otherwise be open to every client that writes another name in `Host`.
+/// The hosts that the configuration names. If it names at least one, requests for any other host are denied.
+/// Otherwise a client could avoid a host's rule with another name in `Host`.
 #[derive(Clone, Debug, Default)]
 pub struct NamedHosts {
     exact: BTreeSet<String>,
-    /// Each begins with a dot.
+    /// The domains, each with a leading dot.
     domains: BTreeSet<String>,
     admit_unknown: bool,
 }
 
 impl NamedHosts {
-    /// Hosts by these patterns. Others are admitted too if `admit_unknown`.
+    /// The hosts that match one of these patterns. With `admit_unknown`, other hosts are admitted too.
     #[must_use]
     pub fn new(patterns: impl IntoIterator<Item = HostPattern>, admit_unknown: bool) -> Self {
         let mut named = Self {
@@ -29,7 +29,7 @@ impl NamedHosts {
         named
     }
 
-    /// Whether a request for the host of a URL, which may have a port, may be judged at all.
+    /// Whether a request for this host of a URL, with or without a port, may be evaluated.
     #[must_use]
     pub fn admit(&self, host: &str) -> bool {
         if !self.denies_others() {
@@ -40,27 +40,27 @@ impl NamedHosts {
             || domains_above(&host).any(|domain| self.domains.contains(domain))
     }
 
-    /// Whether requests for hosts that are not named are denied.
+    /// Whether requests for other hosts are denied.
     #[must_use]
     pub fn denies_others(&self) -> bool {
         let names_one = !self.exact.is_empty() || !self.domains.is_empty();
         names_one && !self.admit_unknown
     }
 
-    /// The hosts, as the configuration writes them: `app.example.com`, `*.example.com`.
+    /// The patterns as the configuration writes them: `app.example.com`, `*.example.com`.
     pub fn patterns(&self) -> impl Iterator<Item = String> {
         let domains = self.domains.iter().map(|domain| format!("*{domain}"));
         self.exact.iter().cloned().chain(domains)
     }
 
-    /// What becomes of requests for the hosts of this list and for others, for people.
+    /// A description of the admitted hosts for people.
     #[must_use]
     pub fn describe(&self) -> String {
         let named: Vec<String> = self.patterns().collect();
         match (named.is_empty(), self.admit_unknown) {
             (true, _) => "none; requests for every host are judged".to_owned(),
             (false, true) => format!(
-                "{}; others are judged, too (unknown_hosts: allow)",
+                "{}; other hosts are evaluated, too (unknown_hosts: allow)",
                 named.join(", ")
             ),
             (false, false) => format!("{}; others are denied (unknown_host)", named.join(", ")),

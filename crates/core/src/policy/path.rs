@@ -2,57 +2,57 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-/// A path as rules match it: percent-decoded once, and sure to mean the same to whoever serves it.
+/// A path in the form that rules match: percent-decoded once, and with the same meaning for every server.
 ///
-/// A proxy, a framework and a file system each have their own idea of `..`, `//`, `;`, `\` or an
-/// encoded slash. A rule that was matched on one reading and served by another is a way in
-/// (Envoy CVE-2021-29492 and CVE-2021-32779, oauth2-proxy CVE-2026-41059, Traefik CVE-2025-66490).
-/// So a path that could be read in two ways has no normal form at all.
+/// Proxies, frameworks and file systems interpret `..`, `//`, `;`, `\` and encoded slashes differently. If a rule is
+/// matched on one interpretation and the request is served on another, an attacker can bypass the rule. Examples are
+/// Envoy CVE-2021-29492 and CVE-2021-32779, oauth2-proxy CVE-2026-41059 and Traefik CVE-2025-66490. Therefore a path
+/// with two possible interpretations has no normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NormalPath<'a>(Cow<'a, str>);
 
-/// What makes a path ambiguous.
+/// The reason why a path is ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AmbiguousPath {
-    /// It does not begin with a slash.
-    #[error("it does not begin with /")]
+    /// The path does not begin with a slash.
+    #[error("no leading slash")]
     NotAbsolute,
-    /// `%` without two hexadecimal digits behind it.
-    #[error("it has a % without two hexadecimal digits")]
+    /// A `%` is not followed by two hexadecimal digits.
+    #[error("malformed percent-encoding")]
     Escape,
-    /// `%252e`, which is another path for who decodes twice.
-    #[error("it is percent-encoded twice")]
+    /// `%252e` and the like: a server that decodes twice reads another path.
+    #[error("percent-encoded twice")]
     EncodedTwice,
-    /// What it decodes to is not UTF-8, as in overlong forms of a slash.
-    #[error("it is not UTF-8")]
+    /// The decoded path is not UTF-8, as in overlong forms of a slash.
+    #[error("not UTF-8")]
     NotText,
-    /// A control character, encoded or not.
-    #[error("it has a control character")]
+    /// The path has a control character, encoded or not.
+    #[error("control character")]
     Control,
-    /// `%2F`.
-    #[error("it has an encoded slash")]
+    /// The path has `%2F`.
+    #[error("encoded slash")]
     EncodedSlash,
-    /// `\`, encoded or not, which some take for a slash.
-    #[error("it has a backslash")]
+    /// The path has `\`, encoded or not; some servers read it as a slash.
+    #[error("backslash")]
     Backslash,
-    /// `;`, encoded or not, behind which some cut a segment off.
-    #[error("it has a semicolon")]
+    /// The path has `;`, encoded or not; some servers cut the segment off there.
+    #[error("semicolon")]
     Semicolon,
-    /// `#`, encoded or not, behind which some cut the path off.
-    #[error("it has a #")]
+    /// The path has `#`, encoded or not; some servers cut the path off there.
+    #[error("#")]
     Fragment,
-    /// `%3F`, behind which some cut the path off.
-    #[error("it has an encoded question mark")]
+    /// The path has `%3F`; some servers cut the path off there.
+    #[error("encoded question mark")]
     EncodedQuery,
-    /// A character that becomes one of these where text is normalised (NFC, NFKC) or squeezed into
-    /// an older encoding: a fullwidth slash, a Greek question mark.
-    #[error("it has a character that some take for a slash, a dot or another that counts in paths")]
+    /// The path has a character that normalisation (NFC, NFKC) or an older encoding turns into a special one.
+    /// Examples are a fullwidth slash and a Greek question mark.
+    #[error("Unicode look-alike of a slash, a dot or another special character")]
     Lookalike,
-    /// A segment `.` or `..`, encoded or not.
-    #[error("it has a segment . or ..")]
+    /// The path has a segment `.` or `..`, encoded or not.
+    #[error("segment . or ..")]
     DotSegment,
-    /// Two slashes side by side.
-    #[error("it has two slashes side by side")]
+    /// The path has two adjacent slashes.
+    #[error("two adjacent slashes")]
     DoubleSlash,
 }
 
@@ -60,7 +60,7 @@ impl<'a> NormalPath<'a> {
     /// Normalises the path of a URL, without its query.
     ///
     /// # Errors
-    /// [`AmbiguousPath`] where it could be read in two ways.
+    /// [`AmbiguousPath`] if the path has two possible interpretations.
     pub fn new(path: &'a [u8]) -> Result<Self, AmbiguousPath> {
         if path.first() != Some(&b'/') {
             return Err(AmbiguousPath::NotAbsolute);
@@ -94,13 +94,13 @@ impl<'a> NormalPath<'a> {
         Ok(Self(decoded))
     }
 
-    /// The path, decoded; it begins with a slash.
+    /// The decoded path; it begins with a slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path and every path above it, up to `/`, without the slashes at their ends.
+    /// The path and its parents up to `/`, without trailing slashes.
     pub(super) fn and_above(&self) -> impl Iterator<Item = &str> {
         let path = self.0.strip_suffix('/').unwrap_or(&self.0);
         let mut rest = Some(path);
@@ -112,8 +112,8 @@ impl<'a> NormalPath<'a> {
     }
 }
 
-/// Whether a character stands for `/`, `\\`, `.`, `;`, `#`, `?` or `%` in a compatible form (Unicode
-/// Standard Annex 15, or the best fit of Windows code pages).
+/// Whether a character is a compatibility form of `/`, `\\`, `.`, `;`, `#`, `?` or `%` (Unicode Standard Annex 15, or
+/// the best fit of Windows code pages).
 pub(super) const fn is_lookalike(character: char) -> bool {
     matches!(
         character,
@@ -141,7 +141,7 @@ pub(super) const fn is_lookalike(character: char) -> bool {
     )
 }
 
-/// Refuses what would be lost by decoding.
+/// Rejects escapes that decoding would hide.
 fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
     let mut rest = path;
     while let Some(percent) = rest.iter().position(|byte| *byte == b'%') {
@@ -157,7 +157,7 @@ fn check_escapes(path: &[u8]) -> Result<(), AmbiguousPath> {
     Ok(())
 }
 
-/// Whether a decoded path could be decoded once more.
+/// Whether a decoded path still contains an escape.
 fn looks_encoded(decoded: &str) -> bool {
     let mut pieces = decoded.as_bytes().split(|byte| *byte == b'%').skip(1);
     pieces.any(|piece| piece.get(..2).is_some_and(is_hex))
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_read_in_one_way_only() {
+    fn normalises_unambiguous_paths() {
         for (path, expected) in [
             ("/", "/"),
             ("/a/b", "/a/b"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_what_is_above() {
+    fn a_path_lists_its_parents() {
         for (path, expected) in [
             ("/", &[""][..]),
             ("/a", &["/a", ""]),
@@ -279,10 +279,10 @@ mod tests {
     }
 
     proptest! {
-        /// However the harmless characters of a path are encoded, its normal form is the same; and
-        /// it is made of whole, named segments.
+        /// The normal form does not depend on which harmless characters are encoded, and it consists of whole, named
+        /// segments.
         #[test]
-        fn encoding_does_not_matter(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
+        fn the_normal_form_does_not_depend_on_the_encoding(path in "(/[a-z.é_ -]{1,4}){1,4}/?", encoded in any::<u64>()) {
             let mut text = String::new();
             for (index, byte) in path.bytes().enumerate() {
                 let keep = byte == b'/' || (byte.is_ascii() && encoded >> (index % 64) & 1 == 0);
@@ -302,8 +302,8 @@ mod tests {
             }
         }
 
-        /// What is normal has nothing in it that anybody reads differently, and normalising it
-        /// again, as a URL has it, changes nothing.
+        /// A normal form contains nothing that servers interpret differently. Normalising it again as part of a URL
+        /// changes nothing.
         #[test]
         fn noise(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let path = [b"/", &bytes[..]].concat();

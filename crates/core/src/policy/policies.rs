@@ -4,28 +4,28 @@ use std::time::Duration;
 use super::{Bind, Policy};
 use crate::session::{Limits, PolicyName, Session, Timestamp};
 
-/// Every configured policy, and which of them applies where none is named.
+/// All configured policies, and the default policy.
 #[derive(Clone, Debug)]
 pub struct Policies {
     by_name: BTreeMap<PolicyName, Policy>,
     default: PolicyName,
-    /// The tightest of all, for a session whose home policy is not configured any more.
+    /// The strictest combination of all policies, for sessions whose home policy is no longer configured.
     strictest: Policy,
-    /// Of operators' sessions in the console. It is none of those that a session can name.
+    /// The policy of operator sessions in the console. A sign-in cannot select it.
     console: Policy,
 }
 
-/// A policy as it applies to one session.
+/// A policy together with its limits for one session.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied<'a> {
-    /// The policy.
+    /// The policy, or the strictest combination of all.
     pub policy: &'a Policy,
-    /// Its limits for this session.
+    /// The limits for this session, with "remember me" and variants applied.
     pub limits: Limits,
 }
 
 impl<'a> Applied<'a> {
-    /// A policy, as it applies to a session.
+    /// Applies a policy to a session.
     #[must_use]
     pub fn to(session: &Session, policy: &'a Policy) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl<'a> Applied<'a> {
 }
 
 impl Policies {
-    /// These policies; `None` when `default` is not one of them.
+    /// A set of policies; `None` if `default` is not one of them.
     #[must_use]
     pub fn new(by_name: BTreeMap<PolicyName, Policy>, default: PolicyName) -> Option<Self> {
         let strictest = by_name.values().cloned().reduce(strictest)?;
@@ -48,14 +48,14 @@ impl Policies {
         })
     }
 
-    /// The limits of operators' sessions in the console, where nothing else is said: 15 minutes and 8 hours.
+    /// The default limits of operator sessions in the console: 15 minutes idle and 8 hours absolute.
     pub const CONSOLE: Limits = Limits {
         idle: Some(Duration::from_secs(15 * 60)),
         absolute: Duration::from_secs(8 * 3600),
         max_auth_age: None,
     };
 
-    /// The same, with these limits for operators' sessions in the console.
+    /// Replaces the limits of operator sessions in the console.
     #[must_use]
     pub fn with_console(self, limits: Limits) -> Self {
         Self {
@@ -64,27 +64,26 @@ impl Policies {
         }
     }
 
-    /// The policy of operators' sessions in the console.
+    /// The policy of operator sessions in the console.
     #[must_use]
     pub const fn console(&self) -> &Policy {
         &self.console
     }
 
-    /// The policy of this name.
+    /// The policy with this name; `None` if there is none.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&PolicyName, &Policy)> {
         self.by_name.get_key_value(name)
     }
 
-    /// The policy of a session that names none.
+    /// The name of the policy for sign-ins that select none.
     #[must_use]
     pub const fn default_name(&self) -> &PolicyName {
         &self.default
     }
 
-    /// The home policy of a session, as configured today. When it is not there any more, the
-    /// tightest of all applies: renaming a policy must neither log everybody out nor let anybody
-    /// stay for longer.
+    /// The home policy of a session as configured now. If it is no longer configured, the strictest combination of
+    /// all policies applies. Renaming a policy therefore neither signs everybody out nor extends a session.
     #[must_use]
     pub fn home(&self, session: &Session) -> Applied<'_> {
         if session.is_operator() {
@@ -94,13 +93,13 @@ impl Policies {
         Applied::to(session, policy.unwrap_or(&self.strictest))
     }
 
-    /// The tightest of all, in every respect.
+    /// The strictest combination of all policies.
     #[must_use]
     pub const fn tightest(&self) -> &Policy {
         &self.strictest
     }
 
-    /// When a session ends unless it is used before, under its home policy as configured today.
+    /// When the session ends without further activity, under its home policy as configured now.
     #[must_use]
     pub fn deadline(&self, session: &Session) -> Timestamp {
         let limits = self.home(session).limits;
@@ -109,7 +108,7 @@ impl Policies {
             .min(session.absolute_deadline(&limits))
     }
 
-    /// The longest absolute limit of all policies: what started before that is over.
+    /// The longest absolute limit of all policies. A session that started earlier than this has ended.
     #[must_use]
     pub fn longest(&self) -> Duration {
         let limits = self
@@ -124,13 +123,13 @@ impl Policies {
             .unwrap_or_default()
     }
 
-    /// All policies, by name.
+    /// All policies with their names, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&PolicyName, &Policy)> {
         self.by_name.iter()
     }
 }
 
-/// The tighter of two policies in every respect that concerns a session that lives.
+/// The stricter value of every property that affects a live session.
 fn strictest(a: Policy, b: Policy) -> Policy {
     Policy {
         limits: a.limits.strictest(b.limits),

@@ -1,25 +1,23 @@
-//! What the pages of well-known applications ask for by themselves while nobody touches them: on a
-//! timer, or to keep a connection open.
+//! Background requests of well-known applications: polling on a timer, and long-lived connections.
 //!
-//! Whatever a person's own action needs as well is left out: to take activity for polling would end
-//! sessions that are in use.
+//! Requests that a person's action can also cause are not listed. Otherwise sessions in use would end.
 
-/// An application whose pages ask for something in the background.
+/// An application and its background requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poller {
     /// The name in the configuration.
     pub name: &'static str,
-    /// What is asked for: methods, and globs of paths below the application's root.
+    /// The requests: methods, and path globs below the application's root.
     pub requests: &'static [(&'static str, &'static str)],
 }
 
-/// All that are known, by name.
+/// All known applications, sorted by name.
 pub const ALL: [Poller; 10] = [
-    // Rails' ActionCable, mounted where its guide has it.
+    // Rails' ActionCable, mounted at the path that its guide uses.
     poller("action-cable", &[("GET", "/cable")]),
     // The event streams of argo-cd's ui/src/app/shared/services.
     poller("argocd", &[("GET", "/api/v1/stream/**")]),
-    // The routes that GitLab caches for polling (lib/gitlab/etag_caching/router), and its cable.
+    // The routes that GitLab caches for polling (lib/gitlab/etag_caching/router), and its ActionCable.
     poller(
         "gitlab",
         &[
@@ -28,8 +26,8 @@ pub const ALL: [Poller; 10] = [
             ("GET", "/-/cable"),
         ],
     ),
-    // Live's connection, the token rotation of public/app/core/services/context_srv.ts, and what the
-    // page measures. Dashboards that refresh ask for data as a click does; they can't be told apart.
+    // Grafana Live's connection, the token rotation of public/app/core/services/context_srv.ts, and front-end
+    // metrics. Dashboard refreshes are not listed: they send the same requests as a click.
     poller(
         "grafana",
         &[
@@ -38,9 +36,9 @@ pub const ALL: [Poller; 10] = [
             ("POST", "/api/frontend-metrics"),
         ],
     ),
-    // The one connection of its frontend.
+    // The WebSocket of its front end.
     poller("home-assistant", &[("GET", "/api/websocket")]),
-    // refreshPart() of its hudson-behavior.js, the history of builds, and logs that are followed.
+    // refreshPart() of its hudson-behavior.js, the build history, and progressive console logs.
     poller(
         "jenkins",
         &[
@@ -65,10 +63,10 @@ pub const ALL: [Poller; 10] = [
             ("GET", "/{,user/*/}api/metrics/v1"),
         ],
     ),
-    // The one connection of its web application.
+    // The WebSocket of its web application.
     poller("mattermost", &[("GET", "/api/v4/websocket")]),
-    // The heartbeat of apps/user_status, the poll of apps/notifications, and the one of core that
-    // keeps Nextcloud's own session.
+    // The heartbeat of apps/user_status, the poll of apps/notifications, and the heartbeat of core, which keeps
+    // Nextcloud's own session alive.
     poller(
         "nextcloud",
         &[
@@ -77,7 +75,7 @@ pub const ALL: [Poller; 10] = [
             ("GET", "/{,index.php/}csrftoken"),
         ],
     ),
-    // Engine.IO's waiting for news, where its documentation has it; what a page sends is a POST.
+    // Engine.IO's long polling at its documented path; messages from the page use POST.
     poller("socketio", &[("GET", "/socket.io/**")]),
 ];
 
@@ -85,7 +83,7 @@ const fn poller(name: &'static str, requests: &'static [(&'static str, &'static 
     Poller { name, requests }
 }
 
-/// The one of this name.
+/// The application with this name; `None` if it is unknown.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Poller> {
     ALL.iter().find(|poller| poller.name == name)
@@ -108,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_they_ask_for_by_themselves_and_what_people_do() {
+    fn matches_background_requests_but_no_user_actions() {
         for (poller, method, path, expected) in [
             ("action-cable", "GET", "/cable", true),
             ("argocd", "GET", "/api/v1/stream/applications", true),
@@ -174,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_one_can_be_configured_and_is_documented() {
+    fn every_poller_is_configurable_and_documented() {
         let page = include_str!("../../../../docs/rules.md");
         assert!(ALL.is_sorted_by_key(|poller| poller.name));
         for poller in ALL {

@@ -3,16 +3,16 @@ use std::time::Duration;
 use super::standards::{hours, minutes};
 use crate::session::Limits;
 
-/// The ceilings of a standard: a limit above them needs a reason.
+/// The ceilings that a standard sets for limits. A limit above a ceiling needs a documented reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Preset {
     /// The name in the configuration.
     pub name: &'static str,
-    /// The longest idle limit; `None` where none is asked for.
+    /// The longest idle limit; `None` if the standard requires none.
     pub idle: Option<Duration>,
     /// The longest absolute limit.
     pub absolute: Duration,
-    /// Where the numbers come from, and which of them are convention.
+    /// The source of the numbers, and which of them are convention.
     pub source: &'static str,
 }
 
@@ -93,20 +93,20 @@ impl Preset {
         ),
     ];
 
-    /// The preset of this name.
+    /// The preset with this name; `None` if there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|preset| preset.name == name)
     }
 
-    /// Whether sessions that are not used end soon enough, by whichever limit comes first.
+    /// Whether unused sessions end soon enough, by the idle or the absolute limit.
     #[must_use]
     pub fn allows_idle(&self, limits: &Limits) -> bool {
         self.idle
             .is_none_or(|ceiling| limits.longest_unused() <= ceiling)
     }
 
-    /// Whether sessions that are used end soon enough.
+    /// Whether sessions in use end soon enough.
     #[must_use]
     pub fn allows_absolute(&self, limits: &Limits) -> bool {
         limits.absolute <= self.absolute

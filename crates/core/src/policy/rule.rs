@@ -8,34 +8,34 @@ use super::host::HostPattern;
 use super::path::{AmbiguousPath, NormalPath};
 use crate::session::PolicyName;
 
-/// One rule: which requests it is for, and what applies to them.
+/// A rule: the requests that it matches, and the terms that apply to them.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its place in `rules` of the configuration, counted from 0. A rule that names known pollers
-    /// stands for several, which share it.
+    /// The position in `rules` of the configuration, counted from 0. A rule with known pollers expands to several
+    /// rules that share one index.
     pub index: usize,
-    /// Which requests it is for.
+    /// The requests that the rule matches.
     pub conditions: Conditions,
-    /// What applies to them.
+    /// The terms that apply to matching requests.
     pub terms: Terms,
 }
 
-/// Which requests a rule is for: those that meet every condition. A condition with nothing in it is
-/// met by every request, one with several things by any of them.
+/// The conditions of a rule. A request must meet every condition. An empty condition matches every request; a
+/// condition with several values matches if one of them does.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
-    /// The host, without its port.
+    /// Patterns for the host, without its port.
     pub hosts: Vec<HostPattern>,
-    /// The path.
+    /// Patterns for the path.
     pub paths: Vec<PathPattern>,
-    /// The method.
+    /// The methods, compared case-sensitively.
     pub methods: Vec<Method>,
-    /// How the proxy asks.
+    /// The contracts.
     pub contracts: Vec<Contract>,
 }
 
 impl Conditions {
-    /// Whether a request meets those that are not about its host and path.
+    /// Whether a request meets the conditions other than host and path.
     pub(super) fn fit(&self, method: &Method, contract: Contract) -> bool {
         (self.methods.is_empty() || self.methods.contains(method))
             && (self.contracts.is_empty() || self.contracts.contains(&contract))
@@ -68,80 +68,80 @@ fn texts<T: fmt::Display>(items: &[T]) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
-/// What applies to a request.
+/// The terms for a request: which session it needs, and whether it counts as activity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// The policy whose limits the session must be within, besides those of its own.
+    /// The policy whose limits the session must meet, in addition to its home policy's.
     pub policy: Option<PolicyName>,
-    /// Whether a session is needed.
+    /// Whether the request needs a session.
     pub access: Access,
-    /// Whether a request can be activity.
+    /// Whether the request can count as activity.
     pub activity: RuleActivity,
-    /// Groups of which the session's subject must have one; none where it does not matter.
+    /// The groups; the subject must be in one of them. An empty list requires none.
     pub groups: Vec<String>,
-    /// Whether a CORS preflight needs a session, which browsers never send one with.
+    /// Whether a CORS preflight needs a session. Browsers send preflights without cookies.
     pub cors_preflight: Access,
 }
 
 /// Whether a request needs a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Access {
-    /// It does.
+    /// A valid session is required.
     #[default]
     Protected,
-    /// It passes without one, and none is looked for.
+    /// The request is allowed without a session, and Curfew does not look for one.
     Public,
 }
 
-/// Whether the requests that a rule is for can be activity.
+/// Whether requests that match a rule can count as activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RuleActivity {
-    /// They are, unless they are passive by themselves.
+    /// They count, unless they are passive by themselves.
     #[default]
     Touch,
-    /// They never are.
+    /// They never count.
     Passive,
 }
 
-/// The paths that a rule is for.
+/// A pattern for paths.
 #[derive(Clone, Debug)]
 pub enum PathPattern {
-    /// This path.
+    /// Exactly this path.
     Exact(String),
-    /// This path, without a slash at its end, and everything below it.
+    /// This path and everything below it; the text has no trailing slash.
     Prefix(String),
-    /// What a glob matches.
+    /// Every path that the glob matches.
     Glob(Glob),
-    /// A path that has no normal form.
+    /// Every path without a normal form.
     Ambiguous,
 }
 
-/// What is wrong with the pattern of a path.
+/// The reason why a path pattern is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathPatternError {
-    /// No request could match it.
+    /// No request can match the pattern.
     #[error("no request can match it: {0}")]
     Ambiguous(#[from] AmbiguousPath),
-    /// Not a glob.
-    #[error("not a glob: {0}")]
+    /// The text is not a valid glob.
+    #[error("invalid glob: {0}")]
     Glob(String),
 }
 
 impl PathPattern {
-    /// One path, as it is in a URL or decoded.
+    /// A pattern for one path, either as in a URL or decoded.
     ///
     /// # Errors
-    /// [`PathPatternError::Ambiguous`] for a path that rules don't match.
+    /// [`PathPatternError::Ambiguous`] if the path has no normal form.
     pub fn exact(text: &str) -> Result<Self, PathPatternError> {
         let normal = NormalPath::new(text.as_bytes())?;
         Ok(Self::Exact(normal.as_str().to_owned()))
     }
 
-    /// A path and all below it, by whole segments: `/a` is for `/a`, `/a/` and `/a/b`, not for
-    /// `/ab`. A slash at its end changes nothing.
+    /// A pattern for a path and everything below it, by whole segments: `/a` matches `/a`, `/a/` and `/a/b`, but not
+    /// `/ab`. A trailing slash makes no difference.
     ///
     /// # Errors
-    /// [`PathPatternError::Ambiguous`] for a path that rules don't match.
+    /// [`PathPatternError::Ambiguous`] if the path has no normal form.
     pub fn prefix(text: &str) -> Result<Self, PathPatternError> {
         let normal = NormalPath::new(text.as_bytes())?;
         let path = normal.as_str();
@@ -150,11 +150,11 @@ impl PathPattern {
         ))
     }
 
-    /// A glob over the decoded path: `*` and `?` stay within a segment, `**` spans segments, `[ab]`
-    /// and `{a,b}` choose.
+    /// A pattern from a glob over the decoded path: `*` and `?` match within a segment, `**` matches across segments,
+    /// `[ab]` and `{a,b}` are alternatives.
     ///
     /// # Errors
-    /// [`PathPatternError`] for what is no glob, or can't match a path that rules match.
+    /// [`PathPatternError`] if the text is not a glob, or if it can only match paths without a normal form.
     pub fn glob(text: &str) -> Result<Self, PathPatternError> {
         if !text.starts_with('/') {
             return Err(AmbiguousPath::NotAbsolute.into());
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_that_nothing_matches_are_refused() {
+    fn rejects_patterns_that_match_nothing() {
         for text in ["", "a", "/a//b", "/a/../b", "/a%2fb", "/a;b", "/a?b"] {
             assert!(PathPattern::exact(text).is_err(), "{text}");
             assert!(PathPattern::prefix(text).is_err(), "{text}");
@@ -208,7 +208,7 @@ mod tests {
         }
         assert_eq!(
             PathPattern::glob("/[a").unwrap_err().to_string(),
-            "not a glob: unclosed character class; missing ']'"
+            "invalid glob: unclosed character class; missing ']'"
         );
     }
 }

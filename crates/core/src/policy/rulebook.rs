@@ -2,15 +2,15 @@ use std::sync::Arc;
 
 use super::{BackgroundHeaders, NamedHosts, Policies, Rules};
 
-/// Everything that says what applies to a request.
+/// The part of the configuration that decides which terms apply to a request.
 #[derive(Clone, Debug)]
 pub struct Rulebook {
-    /// The policies.
+    /// All policies.
     pub policies: Arc<Policies>,
-    /// Which of them, and what else, applies to which request.
+    /// The rules that select policies and other terms for requests.
     pub rules: Rules,
     /// The hosts that the configuration names.
     pub hosts: NamedHosts,
-    /// How clients say that a request happens in the background.
+    /// The headers that mark background requests.
     pub background: BackgroundHeaders,
 }

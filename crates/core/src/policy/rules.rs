@@ -8,19 +8,18 @@ use super::host::{HostPattern, domains_above, normal_host};
 use super::path::{AmbiguousPath, NormalPath};
 use super::rule::{PathPattern, Rule, Terms};
 
-/// All rules, compiled: to find the first that matches takes about as long with a thousand as
-/// with one.
+/// All rules, compiled into an index. Finding the first match takes about as long with a thousand rules as with one.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
-    /// What applies where none matches.
+    /// The terms if no rule matches.
     otherwise: Terms,
     exact_hosts: HashMap<String, PathIndex>,
     domains: HashMap<String, PathIndex>,
     any_host: PathIndex,
 }
 
-/// The part of a request that rules look at.
+/// The properties of a request that rules match.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The host, with or without a port.
@@ -29,29 +28,29 @@ pub struct Target<'a> {
     pub path: &'a [u8],
     /// The method.
     pub method: &'a Method,
-    /// How the proxy asks.
+    /// The contract that the proxy uses.
     pub contract: Contract,
 }
 
-/// The first rule that matches, if any, and what applies.
+/// The result of matching a request with the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// The rule; `None` where none matches.
+    /// The first rule that matches; `None` if no rule does.
     pub rule: Option<&'a Rule>,
-    /// What applies.
+    /// The terms that apply.
     pub terms: &'a Terms,
 }
 
-/// The globs of all rules together are too large.
+/// All globs together exceed the size limit of the compiler.
 #[derive(Debug, thiserror::Error)]
-#[error("the globs can't be compiled: {0}")]
+#[error("could not compile the path globs: {0}")]
 pub struct RulesError(#[from] globset::Error);
 
 impl Rules {
-    /// Compiles rules. Where none matches, `otherwise` applies.
+    /// Compiles rules. `otherwise` applies if no rule matches.
     ///
     /// # Errors
-    /// [`RulesError`] when the globs are too large.
+    /// [`RulesError`] if the globs are too large.
     pub fn new(rules: Vec<Rule>, otherwise: Terms) -> Result<Self, RulesError> {
         let mut exact_hosts: HashMap<&str, Builder<'_>> = HashMap::new();
         let mut domains: HashMap<&str, Builder<'_>> = HashMap::new();
@@ -83,10 +82,10 @@ impl Rules {
         })
     }
 
-    /// The first rule that matches a request.
+    /// Finds the first rule that matches a request.
     ///
     /// # Errors
-    /// [`AmbiguousPath`] when that depends on a path which could be read in two ways.
+    /// [`AmbiguousPath`] if the result depends on a path that has two possible interpretations.
     pub fn find(&self, target: &Target<'_>) -> Result<Found<'_>, AmbiguousPath> {
         let otherwise = Found {
             rule: None,
@@ -125,35 +124,35 @@ impl Rules {
         }
     }
 
-    /// All rules, in their order.
+    /// All rules in the order of the configuration.
     #[must_use]
     pub fn as_slice(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// What applies where no rule matches.
+    /// The terms if no rule matches.
     #[must_use]
     pub const fn otherwise(&self) -> &Terms {
         &self.otherwise
     }
 }
 
-/// The rules of one host, by their paths. Each list is in the order of the rules.
+/// The rules for one host, indexed by path. Each list is in the order of the configuration.
 #[derive(Clone, Debug, Default)]
 struct PathIndex {
-    /// All of them.
+    /// All rules for the host.
     all: Vec<usize>,
-    /// Those for any path.
+    /// The rules without a path condition.
     any: Vec<usize>,
     exact: HashMap<String, Vec<usize>>,
     prefixes: HashMap<String, Vec<usize>>,
     globs: GlobSet,
-    /// The rule of each glob.
+    /// The rule that each glob belongs to.
     glob_rules: Vec<usize>,
 }
 
 impl PathIndex {
-    /// The first of those for this path that fits otherwise, too.
+    /// The first rule that matches this path and meets the other conditions.
     fn first(&self, path: &NormalPath<'_>, fits: impl Fn(&usize) -> bool) -> Option<usize> {
         let first = |places: &Vec<usize>| places.iter().copied().find(&fits);
         let mut best = first(&self.any);
@@ -178,7 +177,7 @@ impl PathIndex {
     }
 }
 
-/// The rules of one host, as they come.
+/// The rules for one host while the index is built.
 #[derive(Default)]
 struct Builder<'a> {
     index: PathIndex,

@@ -1,36 +1,38 @@
 use super::{MaxAge, Policy};
 
-/// A configured way to sign in, and what Curfew knows of the authentication.
+/// A configured way to sign in, and what Curfew knows about its authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignInSource {
-    /// Its key in the configuration.
+    /// The key in the configuration.
     pub key: String,
-    /// What Curfew knows of the authentication.
+    /// What Curfew knows about the authentication.
     pub authentication: Authentication,
 }
 
-/// What Curfew knows of the authentication before a session.
+/// What Curfew knows about the authentication that precedes a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
-    /// When it was. An older one starts no session.
+    /// The time of the authentication. An older one starts no session.
     Dated {
-        /// How long ago it may have been.
+        /// The maximum age of the authentication.
         max_age: MaxAge,
-        /// Who asks the person to authenticate: Curfew, or the other service by its own configuration.
+        /// Whether Curfew itself requests a new authentication. Otherwise the other service does, depending on its
+        /// configuration.
         asked_by_curfew: bool,
     },
-    /// When it was. It is a part of the session ID, so after an end the same one starts no session.
+    /// The time of the authentication, as a part of the session ID. After a session end, the same authentication
+    /// starts no new session.
     Named,
-    /// Nothing.
+    /// Nothing is known.
     Unknown {
-        /// The key that would change that.
+        /// The configuration key that would make the time known.
         missing: &'static str,
     },
 }
 
 impl SignInSource {
-    /// Why a person may be back after a timeout of this policy without a new authentication; `None` where Curfew
-    /// prevents that.
+    /// The reason why a person can continue after a timeout of this policy without a new authentication; `None` if
+    /// Curfew prevents that.
     #[must_use]
     pub fn gap(&self, policy: &Policy) -> Option<String> {
         let key = &self.key;
@@ -52,14 +54,14 @@ impl SignInSource {
         }
     }
 
-    /// What prevents that, for a reader of a report.
+    /// How Curfew prevents that, for the compliance report.
     #[must_use]
     pub fn safeguard(&self) -> String {
         let key = &self.key;
         match self.authentication {
             Authentication::Named => format!(
-                "`{key}` starts no session with the authentication from before, because `auth_time` is a part of the \
-                 session's name (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
+                "`{key}` starts no session with an earlier authentication, because `auth_time` is a part of the \
+                 session ID (unless `session_claims` has a claim that a refresh changes, such as `jti`)"
             ),
             Authentication::Dated {
                 asked_by_curfew, ..
@@ -69,9 +71,11 @@ impl SignInSource {
                 } else {
                     "the service must ask for a new one"
                 };
-                format!("`{key}` starts no session with the authentication from before: {asks}")
+                format!("`{key}` starts no session with an earlier authentication: {asks}")
             }
-            Authentication::Unknown { .. } => format!("`{key}` is not known to ask for anything"),
+            Authentication::Unknown { .. } => {
+                format!("Curfew does not know whether `{key}` requires a new authentication")
+            }
         }
     }
 }

@@ -1,66 +1,66 @@
-//! What standards ask of session limits, in numbers.
+//! Requirements of standards for session limits.
 
 use std::time::Duration;
 
 use super::Policy;
 use crate::session::Limits;
 
-/// What a standard asks for.
+/// The requirement of one standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// The name by which a report can be told to insist on it.
+    /// The name that selects the requirement in `curfew compliance`.
     pub name: &'static str,
-    /// The standard.
+    /// The title and version of the standard.
     pub standard: &'static str,
-    /// Where in it.
+    /// The section of the standard.
     pub section: &'static str,
-    /// What it asks of the time that a session is not used.
+    /// The requirement for the time without activity.
     pub idle: Demand,
-    /// What it asks of the time from sign-in to end.
+    /// The requirement for the time from sign-in to end.
     pub absolute: Demand,
-    /// Whether people must authenticate again after the time is over.
+    /// Whether people must authenticate again after the timeout.
     pub reauthentication: bool,
-    /// Where it can be read.
+    /// The address of the standard.
     pub url: &'static str,
 }
 
-/// What is asked of a limit.
+/// The requirement for one limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Nothing.
+    /// No requirement.
     Nothing,
-    /// That there is one, which somebody has decided on.
+    /// A documented limit is required, of any length.
     Decided,
-    /// That it is no longer than this.
+    /// The limit must not exceed this duration.
     AtMost(Duration, Strength),
 }
 
-/// How much something is asked for.
+/// The strength of a requirement, in the words of RFC 2119.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strength {
-    /// It must be.
+    /// The requirement is mandatory.
     Shall,
-    /// It should be: whoever departs from it needs a reason.
+    /// The requirement is a recommendation: a deviation needs a documented reason.
     Should,
 }
 
-/// How a policy stands to a requirement.
+/// The result of comparing a policy with a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// It is met.
+    /// The policy meets the requirement.
     Met,
-    /// It is met but for what should be.
+    /// The policy meets every mandatory limit, but exceeds a recommendation.
     Departs,
-    /// The limits meet it. Whether people authenticate again can't be seen, or they need not.
+    /// The limits meet the requirement, but Curfew cannot verify a new authentication, or none is needed.
     NotVerified,
-    /// It is not met.
+    /// The policy violates a mandatory limit.
     NotMet,
 }
 
 use Demand::{AtMost, Decided, Nothing};
 use Strength::{Shall, Should};
 
-/// Every requirement that is known.
+/// All known requirements.
 pub const ALL: [Requirement; 15] = [
     requirement(
         "nist-rev4-aal1",
@@ -68,7 +68,7 @@ pub const ALL: [Requirement; 15] = [
         "2.1.3",
         Nothing,
         AtMost(days(30), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -77,7 +77,7 @@ pub const ALL: [Requirement; 15] = [
         "2.2.3",
         AtMost(hours(1), Should),
         AtMost(hours(24), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -86,7 +86,7 @@ pub const ALL: [Requirement; 15] = [
         "2.3.3",
         AtMost(minutes(15), Should),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV4,
     ),
     requirement(
@@ -95,7 +95,7 @@ pub const ALL: [Requirement; 15] = [
         "4.1.3",
         Nothing,
         AtMost(days(30), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -104,7 +104,7 @@ pub const ALL: [Requirement; 15] = [
         "4.2.3",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -113,7 +113,7 @@ pub const ALL: [Requirement; 15] = [
         "4.3.3",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         NIST_REV3,
     ),
     requirement(
@@ -122,7 +122,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         Nothing,
         AtMost(days(30), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -131,7 +131,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(30), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -140,7 +140,7 @@ pub const ALL: [Requirement; 15] = [
         "3.3.2",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Shall),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         ASVS4,
     ),
     requirement(
@@ -149,7 +149,7 @@ pub const ALL: [Requirement; 15] = [
         "7.3.1, 7.3.2",
         Decided,
         Decided,
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://github.com/OWASP/ASVS/tree/v5.0.0/5.0",
     ),
     requirement(
@@ -158,7 +158,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(5), Should),
         AtMost(hours(8), Should),
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -167,7 +167,7 @@ pub const ALL: [Requirement; 15] = [
         "Session Expiration",
         AtMost(minutes(30), Should),
         AtMost(hours(8), Should),
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         OWASP_CHEAT_SHEET,
     ),
     requirement(
@@ -176,7 +176,7 @@ pub const ALL: [Requirement; 15] = [
         "8.2.8",
         AtMost(minutes(15), Shall),
         Nothing,
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://www.pcisecuritystandards.org/document_library/",
     ),
     requirement(
@@ -185,7 +185,7 @@ pub const ALL: [Requirement; 15] = [
         "AC-11, IA-11",
         AtMost(minutes(15), Shall),
         AtMost(hours(12), Should),
-        AUTHENTICATE_AGAIN,
+        REAUTHENTICATION_REQUIRED,
         "https://www.fedramp.gov/",
     ),
     requirement(
@@ -194,15 +194,15 @@ pub const ALL: [Requirement; 15] = [
         "164.312(a)(2)(iii)",
         Decided,
         Nothing,
-        NO_QUESTION,
+        REAUTHENTICATION_OPTIONAL,
         "https://www.ecfr.gov/current/title-45/section-164.312",
     ),
 ];
 
-/// After the time is over people must authenticate again.
-const AUTHENTICATE_AGAIN: bool = true;
-/// The session must end; what people do then is not said.
-const NO_QUESTION: bool = false;
+/// People must authenticate again after the timeout.
+const REAUTHENTICATION_REQUIRED: bool = true;
+/// The session must end; the standard does not require a new authentication.
+const REAUTHENTICATION_OPTIONAL: bool = false;
 
 const NIST_REV4: &str = "https://pages.nist.gov/800-63-4/sp800-63b.html";
 const NIST_REV3: &str = "https://pages.nist.gov/800-63-3/sp800-63b.html";
@@ -210,14 +210,14 @@ const ASVS4: &str = "https://github.com/OWASP/ASVS/tree/v4.0.3/4.0";
 const OWASP_CHEAT_SHEET: &str =
     "https://cheatsheetseries.owasp.org/cheatsheets/Session_Management_Cheat_Sheet.html";
 
-/// The requirement of this name.
+/// The requirement with this name; `None` if there is none.
 #[must_use]
 pub fn named(name: &str) -> Option<&'static Requirement> {
     ALL.iter().find(|requirement| requirement.name == name)
 }
 
 impl Requirement {
-    /// How the limits of a policy stand to it: by the loosest that anybody gets.
+    /// Compares a policy with this requirement. The loosest limits that a session can have decide.
     #[must_use]
     pub fn standing(&self, policy: &Policy) -> Standing {
         let limits = loosest(policy);
@@ -230,7 +230,7 @@ impl Requirement {
 }
 
 impl Demand {
-    /// How a limit stands to it: whether it is `set`, and how long a session lives by it.
+    /// Compares a limit with this requirement: whether it is `set`, and how long a session lives under it.
     #[must_use]
     pub fn standing(self, set: bool, lives: Duration) -> Standing {
         match self {
@@ -243,8 +243,8 @@ impl Demand {
     }
 }
 
-/// The loosest limits that sessions of a policy have: variants only tighten, being remembered only
-/// loosens.
+/// The loosest limits that a session of a policy can have. Variants only tighten limits, and "remember me" only
+/// loosens them.
 #[must_use]
 pub fn loosest(policy: &Policy) -> Limits {
     policy.remember.unwrap_or(policy.limits)

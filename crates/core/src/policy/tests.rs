@@ -27,7 +27,7 @@ fn variant(groups: &[&str], limits: Limits) -> Variant {
 }
 
 #[test]
-fn a_store_failure_is_taken_strictly() {
+fn the_stricter_store_failure_behaviour_wins() {
     let known = |minutes: u32| OnStoreFailure::Known {
         grace: minutes * MINUTE,
     };
@@ -38,7 +38,7 @@ fn a_store_failure_is_taken_strictly() {
 }
 
 #[test]
-fn a_policy_that_is_gone_is_replaced_by_the_tightest_of_all() {
+fn a_removed_policy_is_replaced_by_the_strictest_combination() {
     let (mut long, mut short) = (
         Policy::of(limits(Some(30), 60, None)),
         Policy::of(limits(Some(15), 90, None)),
@@ -91,7 +91,7 @@ fn the_strictest_variant_that_matches_wins() {
         let found = policy.limits_of(remembered, &in_groups(groups));
         assert_eq!(found, expected, "{groups:?}, remembered: {remembered}");
     }
-    // The provider did not say which groups these are: they may be any.
+    // The provider did not send the groups, so the subject may be in any of them.
     let state = [vec![Attributes::UNKNOWN]];
     let unknown = Attributes::sorted(std::iter::once(Attributes::GROUPS_STATE).zip(state)).unwrap();
     let found = policy.limits_of(false, &unknown);
@@ -134,7 +134,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// Whether `a` lets nothing pass that `b` does not.
+/// Whether `a` allows nothing that `b` does not.
 fn no_looser(a: Limits, b: Limits) -> bool {
     let within = |a: Option<Duration>, b: Option<Duration>| match (a, b) {
         (_, None) => true,
@@ -145,8 +145,8 @@ fn no_looser(a: Limits, b: Limits) -> bool {
 }
 
 proptest! {
-    /// The strictest wins: each limit is the smallest of those that apply, written here without
-    /// the policy's own helpers.
+    /// The strictest value wins: each limit is the smallest of those that apply. The expectation is computed here
+    /// without the policy's own helpers.
     #[test]
     fn each_limit_is_the_smallest_that_applies(
         policy in any_policy(), groups in any_groups(), remembered in any::<bool>(),
@@ -165,7 +165,7 @@ proptest! {
         prop_assert_eq!(found.max_auth_age, age);
     }
 
-    /// Another group never loosens anything.
+    /// Membership in another group never loosens a limit.
     #[test]
     fn more_groups_only_tighten(
         policy in any_policy(), groups in any_groups(), more in any_groups(), remembered in any::<bool>(),
@@ -175,9 +175,9 @@ proptest! {
         prop_assert!(no_looser(tighter, policy.limits_of(remembered, &in_groups(&groups))));
     }
 
-    /// For who is in no policy that is configured, everything is at least as tight as in any.
+    /// If the home policy is not configured, the limits are at least as tight as those of any policy.
     #[test]
-    fn the_tightest_of_all_is_no_looser_than_any(
+    fn the_strictest_combination_is_no_looser_than_any_policy(
         policies in proptest::collection::vec(any_policy(), 1..4), groups in any_groups(),
     ) {
         let names = ["x", "y", "z"].map(name);

@@ -3,61 +3,61 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-/// What else is known about a session's subject: named lists of text, such as `groups` or `email`.
+/// Properties of a session's subject: named lists of strings, such as `groups` or `email`.
 ///
-/// Attributes travel in headers to the backend, so none of them can hold a control character.
-/// Every check copies those of its session, so they are one shared text: each attribute's name, its
-/// values with a unit separator before each, and a record separator; sorted by name.
+/// The back end receives attributes in headers, so no attribute contains a control character. Every check clones the
+/// attributes of its session, so they share one string. It has each attribute's name, its values with a unit
+/// separator before each, and a record separator. Attributes are sorted by name.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Attributes(Arc<str>);
 
 /// The control character "unit separator".
-const BEFORE_VALUE: char = '\u{1f}';
+const VALUE_SEPARATOR: char = '\u{1f}';
 /// The control character "record separator".
-const END: char = '\u{1e}';
+const ATTRIBUTE_END: char = '\u{1e}';
 
-/// Why attributes were refused.
+/// The reason why attributes are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
-    /// A name that is no name.
+    /// The name has an invalid character or length.
     #[error("an attribute name is 1 to 64 characters out of a-z, 0-9, `-` and `_`")]
     Name,
-    /// A value that could not be written into a header.
+    /// The value cannot be written into a header.
     #[error(
         "attribute `{0}`: a value is at most 1024 bytes without control characters, without white \
          space at its ends and, in `groups`, without commas"
     )]
     Value(String),
-    /// More than a record should carry.
-    #[error("attributes are at most {} bytes in all", Attributes::MAX_BYTES)]
+    /// All names and values together exceed [`Attributes::MAX_BYTES`].
+    #[error("attributes have at most {} bytes in total", Attributes::MAX_BYTES)]
     TooLarge,
 }
 
 impl Attributes {
-    /// The attribute that holds what stands for the session, and for its subject, at the identity
-    /// provider, so that it can end them.
+    /// The attribute with the identity provider's names for the session and its subject. With them the provider can
+    /// end the session.
     pub const PROVIDER: &'static str = "provider";
-    /// The attribute that says by which source a session began, where that was not the admin API: `jwt`,
-    /// `delegated`, `login`.
+    /// The attribute that names the source of the session: `jwt`, `delegated` or `login`. Sessions from the admin API
+    /// do not have it.
     pub const SOURCE: &'static str = "curfew_source";
-    /// The attribute that holds the issuer of the identity provider, where the subject signed in at one.
+    /// The attribute with the issuer of the identity provider; only sessions with an identity provider have it.
     pub const ISSUER: &'static str = "curfew_issuer";
-    /// The attribute that holds the groups that the subject is in.
+    /// The attribute with the subject's groups.
     pub const GROUPS: &'static str = "groups";
 
-    /// The attribute that holds [`Attributes::UNKNOWN`] where the provider did not name the groups of the subject.
+    /// The attribute that is [`Attributes::UNKNOWN`] if the provider did not send the subject's groups.
     pub const GROUPS_STATE: &'static str = "curfew_groups";
-    /// The provider refers to the groups, or writes them in a form that Curfew does not know.
+    /// The provider sends a reference instead of the groups, or a format that Curfew does not support.
     pub const UNKNOWN: &'static str = "unknown";
 
-    /// The most bytes that all names and values may have together.
+    /// The limit for all names and values together, in bytes.
     pub const MAX_BYTES: usize = 4096;
 
-    /// Parses attributes.
+    /// Validates attributes.
     ///
     /// # Errors
-    /// [`AttributeError`] for a name or a value that could not be carried in a header, or when all
-    /// of them exceed [`Attributes::MAX_BYTES`].
+    /// [`AttributeError`] if a name is invalid, if a header cannot carry a value, or if all of them exceed
+    /// [`Attributes::MAX_BYTES`].
     pub fn new(attributes: BTreeMap<String, Vec<String>>) -> Result<Self, AttributeError> {
         Self::sorted(attributes.iter().map(|(name, values)| {
             let values = values.iter().map(String::as_str);
@@ -65,16 +65,16 @@ impl Attributes {
         }))
     }
 
-    /// The same for attributes that are sorted by name, without any twice; others are refused.
+    /// Validates attributes that are already sorted by name and have no duplicates.
     ///
     /// # Errors
-    /// [`AttributeError`].
+    /// [`AttributeError`] as for [`Attributes::new`], and for a wrong order or a duplicate name.
     pub fn sorted<'a, V: IntoIterator<Item = &'a str>>(
         attributes: impl IntoIterator<Item = (&'a str, V)>,
     ) -> Result<Self, AttributeError> {
         let (mut text, mut bytes, mut last) = (String::new(), 0, "");
         for (name, values) in attributes {
-            // No name is empty, so the first one is greater than `last`, too.
+            // A name is never empty, so the first name is greater than the empty `last`.
             if !is_name(name) || name <= last {
                 return Err(AttributeError::Name);
             }
@@ -82,15 +82,15 @@ impl Attributes {
             text.push_str(name);
             bytes += name.len();
             for value in values {
-                // A comma separates groups in the header, so within one it would forge a second.
+                // A comma separates groups in the header, so a comma inside a group would forge a second group.
                 if !Self::is_value(value) || (name == Self::GROUPS && value.contains(',')) {
                     return Err(AttributeError::Value(name.to_owned()));
                 }
-                text.push(BEFORE_VALUE);
+                text.push(VALUE_SEPARATOR);
                 text.push_str(value);
                 bytes += value.len();
             }
-            text.push(END);
+            text.push(ATTRIBUTE_END);
         }
         if bytes > Self::MAX_BYTES {
             return Err(AttributeError::TooLarge);
@@ -98,13 +98,13 @@ impl Attributes {
         Ok(Self(text.into()))
     }
 
-    /// Whether a text can be a value.
+    /// Whether a string is a valid attribute value.
     #[must_use]
     pub fn is_value(text: &str) -> bool {
         text.len() <= 1024 && text.trim() == text && !text.chars().any(char::is_control)
     }
 
-    /// The values of one attribute; none when it is absent.
+    /// The values of one attribute; empty if the attribute is absent.
     #[must_use]
     pub fn get(&self, name: &str) -> Values<'_> {
         let mut all = self.iter();
@@ -112,39 +112,39 @@ impl Attributes {
         found.map_or(Values(""), |(_, values)| values)
     }
 
-    /// Whether one of the attribute `groups` is among `groups`; names are compared letter by letter.
+    /// Whether the subject is in one of these groups. The comparison is case-sensitive.
     #[must_use]
     pub fn in_any_of(&self, groups: &[String]) -> bool {
         let mut own = self.get(Self::GROUPS);
         own.any(|group| groups.iter().any(|other| other == group))
     }
 
-    /// Whether the subject may be in groups that are not named here. Then whatever tightens limits for a group must
-    /// apply, and no group may open anything.
+    /// Whether the subject may have groups that the record does not list. Then every group-specific tightening
+    /// applies, and no group grants access.
     #[must_use]
     pub fn has_unknown_groups(&self) -> bool {
         self.get(Self::GROUPS_STATE)
             .any(|state| state == Self::UNKNOWN)
     }
 
-    /// The names and values, sorted by name.
+    /// All names and values, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Values<'_>)> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
-            let (attribute, others) = split_at(rest, END)?;
+            let (attribute, others) = split_at(rest, ATTRIBUTE_END)?;
             rest = &others[1..];
-            let (name, values) = split_at(attribute, BEFORE_VALUE).unwrap_or((attribute, ""));
+            let (name, values) = split_at(attribute, VALUE_SEPARATOR).unwrap_or((attribute, ""));
             Some((name, Values(values)))
         })
     }
 
-    /// About how many bytes they take.
+    /// The approximate size in memory, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.0.len()
     }
 
-    /// The same as a map.
+    /// The attributes as a map, for serialisation and changes.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, Vec<String>> {
         let all = self.iter();
@@ -173,14 +173,14 @@ impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let rest = self.0.strip_prefix(BEFORE_VALUE)?;
-        let (value, rest) = split_at(rest, BEFORE_VALUE).unwrap_or((rest, ""));
+        let rest = self.0.strip_prefix(VALUE_SEPARATOR)?;
+        let (value, rest) = split_at(rest, VALUE_SEPARATOR).unwrap_or((rest, ""));
         self.0 = rest;
         Some(value)
     }
 }
 
-/// What is before a character of ASCII, and the rest with it.
+/// Splits at an ASCII separator: the text before it, and the text after it.
 fn split_at(text: &str, separator: char) -> Option<(&str, &str)> {
     let place = memchr::memchr(separator as u8, text.as_bytes())?;
     text.split_at_checked(place)
@@ -208,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn good_attributes_are_kept() {
+    fn accepts_valid_attributes() {
         let attributes = one("email", "alice@example.com, or so").unwrap();
         assert_eq!(attributes.get("email"), ["alice@example.com, or so"]);
         assert_eq!(attributes.get("groups").next(), None);
     }
 
     #[test]
-    fn what_is_kept_is_what_was_given() {
+    fn attributes_round_trip() {
         for map in [
             BTreeMap::new(),
             BTreeMap::from([("a".to_owned(), Vec::new())]),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_one() {
+    fn attributes_have_a_canonical_order() {
         for names in [["b", "a"], ["a", "a"]] {
             let attributes = names.map(|name| (name, [""]));
             assert_eq!(Attributes::sorted(attributes), Err(AttributeError::Name));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_attributes_are_refused() {
+    fn rejects_invalid_attributes() {
         assert_eq!(one("E-Mail", "a"), Err(AttributeError::Name));
         assert_eq!(one("", "a"), Err(AttributeError::Name));
         for (name, value) in [

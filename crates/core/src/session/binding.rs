@@ -1,25 +1,25 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a session is bound to, fixed at sign-in: a request from elsewhere is not taken for the
-/// session's own.
+/// The network and the user agent that a session is bound to, fixed at sign-in. A request that does not match is
+/// denied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Binding {
-    /// The network that the client is in; `None` where it may be anywhere.
+    /// The client's network; `None` if the session is valid from any network.
     pub network: Option<Network>,
-    /// What the client says it is, hashed; `None` where it may be anything.
+    /// The hash of the client's `User-Agent`; `None` if the session is valid with any user agent.
     pub user_agent: Option<UserAgentHash>,
 }
 
 impl Binding {
-    /// Whether the session may be used from anywhere.
+    /// Whether the session is bound to nothing.
     #[must_use]
     pub const fn is_free(&self) -> bool {
         self.network.is_none() && self.user_agent.is_none()
     }
 }
 
-/// The network of an address: its first bits.
+/// A network in CIDR form: an address prefix and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -27,8 +27,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network that an address is in, of its first `bits`; of all of them where it has fewer.
-    /// An IPv4 address that is written as IPv6 is an IPv4 address.
+    /// The network with the first `bits` bits of an address, at most all of them. An IPv4-mapped IPv6 address counts
+    /// as IPv4.
     #[must_use]
     pub fn of(address: IpAddr, bits: u8) -> Self {
         let address = address.to_canonical();
@@ -46,19 +46,19 @@ impl Network {
         Self { address, bits }
     }
 
-    /// Whether an address is in it.
+    /// Whether an address belongs to this network.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
         Self::of(address, self.bits) == self
     }
 
-    /// Its first address.
+    /// The first address of the network.
     #[must_use]
     pub const fn address(self) -> IpAddr {
         self.address
     }
 
-    /// How many bits of an address it fixes.
+    /// The prefix length in bits.
     #[must_use]
     pub const fn bits(self) -> u8 {
         self.bits
@@ -71,7 +71,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// How many bits an address has.
+/// The number of bits in an address.
 const fn width(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => 32,
@@ -79,21 +79,21 @@ const fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// The first bytes of a hash of the text with which a client describes itself.
+/// The first bytes of the SHA-256 of a `User-Agent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserAgentHash([u8; Self::LEN]);
 
 impl UserAgentHash {
-    /// How many bytes of the hash are kept: enough to tell clients apart, and no secret.
+    /// Bytes of the hash: enough to tell clients apart, too few to be a secret.
     pub const LEN: usize = 8;
 
-    /// These bytes.
+    /// A hash that was stored before.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// The bytes of the hash, for the store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_network() {
+    fn a_network_contains_its_addresses() {
         let office = Network::of(ip("203.0.113.77"), 24);
         for (address, inside) in [
             ("203.0.113.1", true),

@@ -1,15 +1,13 @@
 use super::{DenyReason, Limits, Session, State, Timestamp, Verdict};
 
-/// Decides whether a request on `session` may pass at `now`.
+/// Decides whether a request with `session` is allowed at `now`.
 ///
-/// `home` are the limits of the policy the session was started under, as configured today; they
-/// can end it. `request` are the limits of the policy that applies to this request, which may be
-/// the same; where they are stricter, the request is denied with `reauthentication_required` and
-/// the session lives on elsewhere.
+/// `home` are the limits of the session's home policy as configured now; they can end the session. `request` are the
+/// limits of the policy that applies to this request, often the same ones. If those are stricter, the request is
+/// denied with `reauthentication_required`, and the session stays alive.
 ///
-/// The absolute limit is tested before the idle limit, and a limit that is reached is passed
-/// (`>=`): a session that may be idle for 15 minutes is over when 15 minutes have gone by
-/// (PCI DSS 4 8.2.8; NIST SP 800-63B rev 4, 2.2.3).
+/// The absolute limit is tested before the idle limit. A limit is inclusive (`>=`): with an idle limit of 15 minutes,
+/// a request exactly 15 minutes after the last activity is denied (PCI DSS 4 8.2.8; NIST SP 800-63B rev 4, 2.2.3).
 #[must_use]
 pub fn decide(
     session: Option<&Session>,
@@ -35,7 +33,7 @@ pub fn decide(
     Verdict::Allow
 }
 
-/// Whether a live session is too old, too long unused or signed in too long ago for `limits`.
+/// Whether a live session exceeds one of `limits`: its age, its idle time, or the time since its sign-in.
 fn is_stale(session: &Session, limits: &Limits, now: Timestamp) -> bool {
     let sign_in = limits
         .max_auth_age

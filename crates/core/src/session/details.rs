@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::{Revalidation, Timestamp};
 use crate::secret::Secret;
 
-/// What is known of a session beside what decisions need; each part only where it is known.
+/// Properties of a session that no decision needs. Each is `None` if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
     /// The client's address at the sign-in.
@@ -17,31 +17,31 @@ pub struct Details {
     pub auth_time: Option<Timestamp>,
     /// The provider's own session: `sid` of OpenID Connect Front-Channel Logout 1.0.
     pub provider_session: Option<Arc<str>>,
-    /// The kind of a service token.
+    /// The kind of a service token. Only sessions of service tokens have it.
     pub service_kind: Option<Arc<str>>,
-    /// The name of a service token.
+    /// The name of a service token. Only sessions of service tokens have it.
     pub service_name: Option<Arc<str>>,
     /// The region that the session belongs to.
     pub home_region: Option<Arc<str>>,
-    /// With which Curfew asks the provider whether the subject may still be signed in.
+    /// The refresh token with which Curfew asks the provider whether the subject may still be signed in.
     pub refresh_token: Option<Secret<String>>,
-    /// When Curfew asks the provider.
+    /// The state of revalidation: when the provider confirmed the session, and when Curfew asks it again.
     pub revalidation: Option<Revalidation>,
-    /// Who ended the session: a kind and a name, such as `token:ci`.
+    /// The actor that ended the session: a kind and a name, such as `token:ci`.
     pub ended_by: Option<Arc<str>>,
 }
 
-/// With what, and when, the provider of a session is asked.
+/// A refresh token, and the state of revalidation with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshGrant {
-    /// The refresh token.
+    /// The refresh token that the provider issued at the sign-in.
     pub token: Secret<String>,
-    /// When.
+    /// When Curfew uses the token.
     pub revalidation: Revalidation,
 }
 
 impl Details {
-    /// Those of a sign-in for this host, and what the provider gave to ask it with.
+    /// The details of a sign-in for this host; `None` if there are none to store.
     #[must_use]
     pub fn of_sign_in(host: Option<Arc<str>>, refresh: Option<RefreshGrant>) -> Option<Arc<Self>> {
         let revalidation = refresh.as_ref().map(|grant| grant.revalidation);
@@ -54,7 +54,7 @@ impl Details {
         (details != Self::default()).then(|| Arc::new(details))
     }
 
-    /// What a tombstone keeps: nothing with which the provider could be asked.
+    /// The details that a tombstone keeps: no refresh token and no state of revalidation.
     pub(super) fn of_tombstone(details: Arc<Self>) -> Option<Arc<Self>> {
         if details.refresh_token.is_none() && details.revalidation.is_none() {
             return Some(details);

@@ -4,24 +4,24 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// The name of a session: 16 bytes derived from its credential by a one-way function.
+/// The ID of a session: 16 bytes, derived from its credential by a one-way function.
 ///
-/// It is what the store is keyed by and what the admin API shows. Whoever knows it cannot present
-/// it as a credential.
+/// It is the key in the store, and the admin API shows it. It is no credential: the credential cannot be computed
+/// from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
-    /// Bytes in an identifier.
+    /// Bytes in a session ID.
     pub const LEN: usize = 16;
 
-    /// The identifier made of these bytes.
+    /// A session ID from its bytes, for example from the store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The identifier's bytes.
+    /// The bytes of the session ID.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
@@ -53,34 +53,33 @@ impl Hash for SessionId {
     }
 }
 
-/// A map of sessions by name.
-pub type SessionMap<V> = HashMap<SessionId, V, NameHash>;
+/// A hash map keyed by session ID.
+pub type SessionMap<V> = HashMap<SessionId, V, SessionIdHashBuilder>;
 
-/// Hashes names of sessions, which are parts of hashes already: only what keeps others from
-/// choosing names that collide is left to do, and that is a multiplication by what is secret to this
-/// process.
+/// Hashes session IDs for [`SessionMap`]. They are hashes already, so one multiplication with a secret of this
+/// process is enough: it keeps clients from choosing IDs that collide.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NameHash;
+pub struct SessionIdHashBuilder;
 
-/// What [`NameHash`] makes.
+/// The hasher that [`SessionIdHashBuilder`] builds.
 #[derive(Clone, Copy, Debug)]
-pub struct NameHasher(u64);
+pub struct SessionIdHasher(u64);
 
-/// The secret of this process.
+/// The random secret of this process.
 static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
     let random = RandomState::new();
     [random.hash_one(0), random.hash_one(1)]
 });
 
-impl BuildHasher for NameHash {
-    type Hasher = NameHasher;
+impl BuildHasher for SessionIdHashBuilder {
+    type Hasher = SessionIdHasher;
 
-    fn build_hasher(&self) -> NameHasher {
-        NameHasher(SECRET[0])
+    fn build_hasher(&self) -> SessionIdHasher {
+        SessionIdHasher(SECRET[0])
     }
 }
 
-impl Hasher for NameHasher {
+impl Hasher for SessionIdHasher {
     fn write(&mut self, bytes: &[u8]) {
         for eight in bytes.chunks(8) {
             let mut word = [0; 8];
@@ -98,7 +97,7 @@ impl Hasher for NameHasher {
 
 /// The text is not 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a session id is 32 hexadecimal digits")]
+#[error("a session ID is 32 hexadecimal digits")]
 pub struct ParseSessionIdError;
 
 impl FromStr for SessionId {
@@ -131,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_spread() {
+    fn session_id_hashes_are_spread() {
         let name = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         let all = (0..1000).flat_map(|number| [name(number), name(number << 64)]);
-        let hashes = all.map(|name| NameHash.hash_one(name));
+        let hashes = all.map(|name| SessionIdHashBuilder.hash_one(name));
         let low: std::collections::HashSet<u64> = hashes.map(|hash| hash % 4096).collect();
         assert!(low.len() > 1200, "{}", low.len());
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn rejects_anything_else() {
         for text in [
             "",
             "00",

@@ -1,38 +1,37 @@
 use std::time::Duration;
 
-/// How much longer than its idle limit a session's record is kept at least, so that the reason of
-/// its end can still be told.
+/// The minimum time that a tombstone is kept, beyond the idle limit, so that clients still receive the reason of the
+/// end.
 pub const MIN_TELLING: Duration = Duration::from_secs(60);
 
-/// How much longer the record of a live session is kept than it has to be: while the store's own clock is ahead by less,
-/// the store forgets no session too early.
+/// The extra time that the record of a live session is kept. The store loses no session early unless its own clock is
+/// ahead by more.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(86_400);
 
-/// The longest that a session can be allowed to live: browsers keep no cookie for longer
-/// (RFC 6265bis section 5.5).
+/// The longest absolute limit that a policy may have: browsers keep no cookie for longer (RFC 6265bis section 5.5).
 pub const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
 
-/// The limits a policy puts on a session.
+/// The limits of a session under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The longest time between two activities; `None` where only the absolute limit applies.
+    /// The idle limit, the longest time between two activities; `None` if only the absolute limit applies.
     pub idle: Option<Duration>,
-    /// The longest time from sign-in to end, whatever happens in between.
+    /// The absolute limit, the longest time from sign-in to end.
     pub absolute: Duration,
-    /// The longest time since sign-in with which a request is still served (step-up); a session
-    /// that is older is denied with `reauthentication_required` and lives on elsewhere.
+    /// The longest time since sign-in for which a request is allowed (step-up). An older session gets
+    /// `reauthentication_required` and stays alive.
     pub max_auth_age: Option<Duration>,
 }
 
 impl Limits {
-    /// What limits nothing: to be made tighter.
+    /// No limit at all; the start value for [`Limits::strictest`].
     pub const NONE: Self = Self {
         idle: None,
         absolute: LONGEST_LIFE,
         max_auth_age: None,
     };
 
-    /// The tighter of the two in every respect.
+    /// The smaller value of each limit.
     #[must_use]
     pub fn strictest(self, other: Self) -> Self {
         Self {
@@ -42,23 +41,23 @@ impl Limits {
         }
     }
 
-    /// The longest that a session with these limits lives without being used.
+    /// The longest time that a session lives without activity.
     #[must_use]
     pub fn longest_unused(&self) -> Duration {
         self.idle.unwrap_or(self.absolute).min(self.absolute)
     }
 
-    /// How long after the last activity the record of a session with these limits is kept, when
-    /// the reason of its end is to be told for `telling` (at least [`MIN_TELLING`]).
+    /// How long after the last activity the record is kept. The reason of the end stays available for `tombstone_ttl`,
+    /// at least [`MIN_TELLING`].
     #[must_use]
-    pub fn retention(&self, telling: Duration) -> Duration {
+    pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle
             .unwrap_or(self.absolute)
-            .saturating_add(telling.max(MIN_TELLING))
+            .saturating_add(tombstone_ttl.max(MIN_TELLING))
     }
 }
 
-/// The smaller of two optional limits, where `None` means no limit.
+/// The smaller of two optional limits; `None` means no limit.
 fn tighter(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

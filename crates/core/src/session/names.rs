@@ -5,24 +5,24 @@ use serde::Serialize;
 
 use super::SessionId;
 
-/// Why a name was refused. The text says what would be right and never repeats the input.
+/// The reason why a name is invalid. The text states the rule and never repeats the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Not a policy name.
+    /// The text is not a policy name.
     #[error("a policy name is 1 to 64 characters out of a-z, 0-9, `-` and `_`")]
     Policy,
-    /// Not a subject.
+    /// The text is not a subject.
     #[error("a subject is 1 to 255 bytes without control characters or white space at its ends")]
     Subject,
 }
 
-/// The name of a policy: fit for a configuration key, a URL path segment and a metric label.
+/// The name of a policy: valid as a configuration key, a URL path segment and a metric label.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct PolicyName(Arc<str>);
 
 impl PolicyName {
-    /// Parses a name.
+    /// Validates a policy name.
     ///
     /// # Errors
     /// [`NameError::Policy`] unless it is 1 to 64 characters out of `a-z`, `0-9`, `-` and `_`.
@@ -39,12 +39,12 @@ impl PolicyName {
         }
     }
 
-    /// A name of the program's own.
+    /// A name that the program defines, without validation.
     pub(super) fn fixed(name: &'static str) -> Self {
         Self(name.into())
     }
 
-    /// The name as text.
+    /// The name as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -63,17 +63,17 @@ impl std::borrow::Borrow<str> for PolicyName {
     }
 }
 
-/// Whose session it is, as the application that signed the person in names them.
+/// The subject of a session: the person's ID in the application or at the identity provider.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Subject(Arc<str>);
 
 impl Subject {
-    /// Parses a subject.
+    /// Validates a subject.
     ///
     /// # Errors
-    /// [`NameError::Subject`] unless it is 1 to 255 bytes of UTF-8 without control characters
-    /// (they could not be written into a header) and without white space at either end.
+    /// [`NameError::Subject`] unless it is 1 to 255 bytes of UTF-8 without control characters, which a header cannot
+    /// carry, and without white space at either end.
     pub fn new(subject: impl AsRef<str>) -> Result<Self, NameError> {
         let subject = subject.as_ref();
         let fits = (1..=255).contains(&subject.len())
@@ -86,18 +86,18 @@ impl Subject {
         }
     }
 
-    /// A subject of the program's own.
+    /// A subject that the program defines, without validation.
     pub(super) fn fixed(subject: &'static str) -> Self {
         Self(subject.into())
     }
 
-    /// What stands for something that an identity provider names.
+    /// A pseudo-subject for a session or a subject of an identity provider. Cut-offs use it.
     #[must_use]
     pub fn of_provider(name: SessionId) -> Self {
         Self(format!("oidc:{name}").into())
     }
 
-    /// The subject as text.
+    /// The subject as a string.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

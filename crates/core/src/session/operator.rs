@@ -1,29 +1,29 @@
-//! Sessions of operators in the console. They are in the same store as those of users, under a subject and a policy that
-//! no user has.
+//! Sessions of operators in the console. The store holds them beside the sessions of users, under a subject and a
+//! policy that no user has.
 
 use super::{Attributes, PolicyName, Session, Subject};
 
-/// The subject of every operator's session, so that they are listed and ended together. Curfew starts no session of a
-/// user under it.
+/// The subject of every operator session, so that they can be listed and ended together. Curfew starts no session of
+/// a user under it.
 const SUBJECT: &str = "curfew-operator";
-/// Their policy: the limits of `admin.console`. No other policy has this name.
+/// The policy of every operator session, with the limits of `admin.console`. No other policy has this name.
 const POLICY: &str = "curfew-console";
 
 impl Attributes {
-    /// The attribute that names the operator: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
+    /// The attribute with the operator: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     pub const OPERATOR: &'static str = "curfew_operator";
-    /// The attribute that holds the mark of the admin token that an operator signed in with.
+    /// The attribute with the fingerprint of the admin token that the operator signed in with.
     pub const OPERATOR_TOKEN: &'static str = "curfew_operator_token";
 }
 
 impl Subject {
-    /// The subject of every operator's session.
+    /// The subject of every operator session.
     #[must_use]
     pub fn operators() -> Self {
         Self::fixed(SUBJECT)
     }
 
-    /// Whether it is the subject of operators' sessions.
+    /// Whether this is the subject of operator sessions.
     #[must_use]
     pub fn is_operators(&self) -> bool {
         self.as_str() == SUBJECT
@@ -31,13 +31,13 @@ impl Subject {
 }
 
 impl PolicyName {
-    /// The policy of every operator's session.
+    /// The policy of every operator session.
     #[must_use]
     pub fn console() -> Self {
         Self::fixed(POLICY)
     }
 
-    /// Whether it is the policy of operators' sessions.
+    /// Whether this is the policy of operator sessions.
     #[must_use]
     pub fn is_console(&self) -> bool {
         self.as_str() == POLICY
@@ -45,13 +45,13 @@ impl PolicyName {
 }
 
 impl Session {
-    /// Whether it is an operator's session in the console. No check is allowed on it.
+    /// Whether this is an operator session. Checks deny it, because it is only valid in the console.
     #[must_use]
     pub fn is_operator(&self) -> bool {
         self.subject.is_operators() && self.policy.is_console()
     }
 
-    /// Who it belongs to: the subject, or the name of the operator.
+    /// The owner: the subject, or the operator's name for an operator session.
     #[must_use]
     pub fn user_id(&self) -> &str {
         let operator = self.attributes.get(Attributes::OPERATOR).next();

@@ -9,80 +9,84 @@ use super::{
 /// The server-side record of one sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Whose session it is.
+    /// The owner; for an operator session see [`Session::user_id`].
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject, such as its groups.
     pub attributes: Attributes,
     /// The home policy, fixed at sign-in.
     pub policy: PolicyName,
-    /// Whether it has the policy's limits for those who asked to be remembered.
+    /// Whether the policy's `remember` limits apply.
     pub remembered: bool,
-    /// From where it may be used.
+    /// The network and the user agent that the session is bound to.
     pub binding: Binding,
     /// When the subject signed in.
     pub started: Timestamp,
     /// The last activity; never decreases while the session lives.
     pub last_seen: Timestamp,
-    /// When the session ends whatever happens; fixed at sign-in, so that lengthening the policy
-    /// later never extends it.
+    /// The moment of the absolute limit, fixed at sign-in. A longer limit that is configured later does not move it.
     pub deadline: Timestamp,
-    /// How long after the last activity the record of a live session is kept. After the end it is kept for that less
-    /// the margin.
+    /// How long after the last activity the record of a live session is kept. After the end it is kept for this time
+    /// less [`Session::margin`].
     pub retention: Duration,
-    /// The part of the retention that only a wrong clock of the store uses up.
+    /// The part of the retention that compensates for a wrong clock of the store.
     pub margin: Duration,
-    /// What few sessions have, and no decision needs.
+    /// Properties that few sessions have and no decision needs.
     pub details: Option<Arc<Details>>,
-    /// Whether it lives.
+    /// Live or ended.
     pub state: State,
 }
 
-/// Whether a session lives.
+/// Whether a session is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It may still be used, unless its limits say otherwise.
+    /// The session is valid until a limit is reached.
     Live,
-    /// It is over for good: the record is a tombstone.
+    /// The session has ended for good; the record is a tombstone.
     Ended(End),
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// Why.
+    /// The reason of the end.
     pub reason: EndReason,
-    /// When that was established.
+    /// The decision time at which the session was ended.
     pub at: Timestamp,
 }
 
-/// What a sign-in says about the session it starts.
+/// The properties of a session at its sign-in.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// Whose session it is.
+    /// The owner of the session.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject.
     pub attributes: Attributes,
     /// The home policy.
     pub policy: PolicyName,
     /// Whether the subject asked to be remembered.
     pub remembered: bool,
-    /// From where it may be used.
+    /// The network and the user agent that the session is bound to.
     pub binding: Binding,
 }
 
-/// How long a session can still live.
+/// The time that a session has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remaining {
-    /// Unless it is used before; never more than `absolute`.
+    /// Until the idle limit, without further activity; never more than `absolute`.
     pub idle: Duration,
-    /// Whatever happens.
+    /// Until the absolute limit.
     pub absolute: Duration,
 }
 
 impl Session {
-    /// A session that starts at `now` under `limits`, whose end can be told for `telling`.
+    /// A session that starts at `now` under `limits`. Its tombstone is kept for `tombstone_ttl`.
     #[must_use]
-    pub fn start(new: NewSession, limits: &Limits, telling: Duration, now: Timestamp) -> Self {
+    pub fn start(
+        new: NewSession,
+        limits: &Limits,
+        tombstone_ttl: Duration,
+        now: Timestamp,
+    ) -> Self {
         Self {
             subject: new.subject,
             attributes: new.attributes,
@@ -92,38 +96,39 @@ impl Session {
             started: now,
             last_seen: now,
             deadline: now.plus(limits.absolute),
-            retention: limits.retention(telling).saturating_add(CLOCK_MARGIN),
+            retention: limits.retention(tombstone_ttl).saturating_add(CLOCK_MARGIN),
             margin: CLOCK_MARGIN,
             details: None,
             state: State::Live,
         }
     }
 
-    /// A session whose subject signed in elsewhere at `started`, and which is first used at `now`.
+    /// A session whose subject signed in elsewhere at `started`. Its first activity is at `now`.
     #[must_use]
     pub fn adopt(
         new: NewSession,
         limits: &Limits,
-        telling: Duration,
+        tombstone_ttl: Duration,
         started: Timestamp,
         now: Timestamp,
     ) -> Self {
         Self {
             started,
             deadline: started.plus(limits.absolute),
-            ..Self::start(new, limits, telling, now)
+            ..Self::start(new, limits, tombstone_ttl, now)
         }
     }
 
-    /// Records activity at `at`: `last_seen = max(last_seen, at)`, so late, repeated and reordered
-    /// touches do no harm. An ended session stays as it is.
+    /// Records activity at `at`: `last_seen = max(last_seen, at)`. Late, repeated and reordered touches therefore do
+    /// no harm. An ended session does not change.
     pub fn touch(&mut self, at: Timestamp) {
         if self.state == State::Live {
             self.last_seen = self.last_seen.max(at);
         }
     }
 
-    /// Ends the session; says whether it lived until now. The first end stands. The tombstone has no refresh token.
+    /// Ends a live session and returns `true`; an earlier end stays, and the result is `false`. The tombstone has no
+    /// refresh token.
     pub fn end(&mut self, reason: EndReason, at: Timestamp) -> bool {
         let lived = self.state == State::Live;
         if lived {
@@ -133,7 +138,7 @@ impl Session {
         lived
     }
 
-    /// Whether this is the live record of the same sign-in. Activity makes no difference.
+    /// Whether `other` is a record of the same sign-in and this one is live. The last activity may differ.
     #[must_use]
     pub fn is_same_sign_in(&self, other: &Self) -> bool {
         let used = Self {
@@ -143,7 +148,7 @@ impl Session {
         self.state == State::Live && *self == used
     }
 
-    /// The same session without its refresh token, for what never asks the provider.
+    /// The session without its refresh token, for callers that never ask the provider.
     #[must_use]
     pub fn without_refresh_token(mut self) -> Self {
         if let Some(details) = &mut self.details
@@ -154,8 +159,8 @@ impl Session {
         self
     }
 
-    /// Moves every time of a live session into the past by `by`, as if it had been started that
-    /// much earlier; the retention grows along, so that the record outlives the move.
+    /// Moves every time of a live session into the past by `by`, as if it had started that much earlier. The
+    /// retention grows by the same amount, so the record is kept until the same instant.
     pub fn age(&mut self, by: Duration) {
         if self.state == State::Live {
             self.started = self.started.minus(by);
@@ -171,31 +176,31 @@ impl Session {
         }
     }
 
-    /// The instant from which the session is over although it was used: the earlier of the
-    /// deadline fixed at sign-in and what the policy says today.
+    /// When the absolute limit ends the session: the earlier of the deadline fixed at sign-in and the limit as
+    /// configured now.
     #[must_use]
     pub fn absolute_deadline(&self, limits: &Limits) -> Timestamp {
         self.deadline.min(self.started.plus(limits.absolute))
     }
 
-    /// The instant from which the session is over unless it is used before.
+    /// When the idle limit ends the session, without further activity.
     ///
-    /// A policy that was lengthened after sign-in counts only as far as the record is kept, so
-    /// that the store's clean-up never decides.
+    /// If the policy's idle limit became longer after sign-in, it counts only up to the retention of the record.
+    /// Therefore the store's clean-up never ends a session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
-        let told = self.tombstone_retention().saturating_sub(MIN_TELLING);
+        let kept = self.tombstone_retention().saturating_sub(MIN_TELLING);
         self.last_seen
-            .plus(limits.idle.map_or(told, |idle| idle.min(told)))
+            .plus(limits.idle.map_or(kept, |idle| idle.min(kept)))
     }
 
-    /// What stands for the session, and for its subject, at the identity provider.
+    /// The identity provider's names for the session and its subject, as pseudo-subjects.
     pub fn provider_names(&self) -> impl Iterator<Item = Subject> {
         let names = self.attributes.get(Attributes::PROVIDER);
         names.filter_map(|name| Subject::new(name).ok())
     }
 
-    /// How long the session can still live at `now`.
+    /// The time that the session has left at `now`.
     #[must_use]
     pub fn remaining(&self, limits: &Limits, now: Timestamp) -> Remaining {
         let absolute = self.absolute_deadline(limits);
@@ -206,13 +211,13 @@ impl Session {
         }
     }
 
-    /// How long the record is kept after the end, and of use after the last activity.
+    /// How long the tombstone is kept after the last activity or the end.
     #[must_use]
     pub fn tombstone_retention(&self) -> Duration {
         self.retention.saturating_sub(self.margin)
     }
 
-    /// The instant from which the record is of no use.
+    /// When the record is no longer needed.
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         let last = match self.state {
@@ -222,7 +227,7 @@ impl Session {
         last.plus(self.tombstone_retention())
     }
 
-    /// The instant until which a store keeps the record whose clock may be ahead.
+    /// The expiry of the record for a store whose clock may be ahead.
     #[must_use]
     pub fn kept_until(&self) -> Timestamp {
         match self.state {
@@ -231,8 +236,8 @@ impl Session {
         }
     }
 
-    /// The instant after which the store has forgotten the record whatever happens to it: the
-    /// last possible activity, and the retention twice (once alive, once as a tombstone).
+    /// The latest instant at which the store can still have the record: the last possible activity, and twice the
+    /// retention (once live, once as a tombstone).
     #[must_use]
     pub fn expires_at_latest(&self) -> Timestamp {
         let retention = self.tombstone_retention();

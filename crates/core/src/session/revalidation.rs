@@ -2,35 +2,35 @@ use std::time::Duration;
 
 use super::Timestamp;
 
-/// When the identity provider of a session confirmed it, and who asks next.
+/// When the identity provider last confirmed the session, and which replica asks it next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revalidation {
     /// The OAuth client that the refresh token was issued to.
     pub registration: Registration,
     /// When the provider last confirmed the session: at the sign-in, or with a refresh.
     pub confirmed: Timestamp,
-    /// No replica asks before this: one is asking, or has just asked without an answer.
+    /// A lease: no replica asks before this time. One replica is asking now, or asked a moment ago without an answer.
     pub leased_until: Timestamp,
-    /// The claims that the ID token of the sign-in had.
+    /// The claims that the ID token of the sign-in contained.
     pub in_id_token: ClaimsInToken,
 }
 
 impl Revalidation {
-    /// When the provider is to be asked next, where it is asked every `interval`.
+    /// The next time to ask the provider, with one request per `interval`.
     #[must_use]
     pub fn due(&self, interval: Duration) -> Timestamp {
         self.confirmed.plus(interval).max(self.leased_until)
     }
 
-    /// Moves both times into the past.
+    /// Moves both times into the past by `by`.
     pub(super) fn age(&mut self, by: Duration) {
         self.confirmed = self.confirmed.minus(by);
         self.leased_until = self.leased_until.minus(by);
     }
 }
 
-/// An OAuth client at an identity provider: a hash of the issuer and the client ID. A refresh token is good for its
-/// client alone (RFC 6749 section 6).
+/// An OAuth client at an identity provider: a hash of the issuer and the client ID. A refresh token is valid only for
+/// the client that it was issued to (RFC 6749 section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registration([u8; Self::LEN]);
 
@@ -38,27 +38,27 @@ impl Registration {
     /// Bytes of the hash.
     pub const LEN: usize = 8;
 
-    /// The registration with this hash.
+    /// A registration from its stored hash.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The hash.
+    /// The bytes of the hash, for the store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 }
 
-/// Which of the claims that become attributes an ID token has. The others come from the UserInfo endpoint.
+/// Which of the claims that become attributes the ID token contains. The others come from the UserInfo endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClaimsInToken {
-    /// The claim that is the subject.
+    /// The claim that is configured as the subject.
     pub subject: bool,
-    /// The claim with the groups.
+    /// The claim that is configured for the groups.
     pub groups: bool,
-    /// The claim with the email address.
+    /// The claim that is configured for the email address.
     pub email: bool,
 }
 
@@ -67,13 +67,13 @@ impl ClaimsInToken {
     const GROUPS: u8 = 2;
     const EMAIL: u8 = 4;
 
-    /// Whether the UserInfo endpoint has nothing to add.
+    /// Whether the ID token has all of them, so that the UserInfo endpoint is not needed.
     #[must_use]
     pub const fn are_all(self) -> bool {
         self.subject && self.groups && self.email
     }
 
-    /// One bit for each.
+    /// The claims as a bit mask, for the record.
     #[must_use]
     pub const fn to_bits(self) -> u8 {
         (self.subject as u8 * Self::SUBJECT)
@@ -81,7 +81,7 @@ impl ClaimsInToken {
             | (self.email as u8 * Self::EMAIL)
     }
 
-    /// The claims with these bits; others are ignored.
+    /// The claims from a bit mask; unknown bits are ignored.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self {

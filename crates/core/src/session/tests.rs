@@ -9,7 +9,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// When every session of these tests starts.
+/// The sign-in time of every session in these tests.
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn limits(idle: Duration, absolute: Duration) -> Limits {
@@ -76,7 +76,7 @@ mod decision {
     }
 
     #[test]
-    fn absolute_is_told_before_idle_when_both_are_over() {
+    fn the_absolute_limit_takes_precedence_over_the_idle_limit() {
         let limits = limits(HOUR, HOUR);
         assert_eq!(
             verdict(&session(&limits), &limits, START.plus(HOUR)),
@@ -85,7 +85,7 @@ mod decision {
     }
 
     #[test]
-    fn a_clock_behind_the_last_activity_counts_as_no_time() {
+    fn a_clock_before_the_last_activity_gives_zero_idle_time() {
         let limits = limits(SECOND, HOUR);
         assert_eq!(
             verdict(&session(&limits), &limits, START.minus(HOUR)),
@@ -109,7 +109,7 @@ mod decision {
     }
 
     #[test]
-    fn an_ended_session_tells_its_recorded_reason() {
+    fn an_ended_session_is_denied_with_its_recorded_reason() {
         let limits = limits(MINUTE, HOUR);
         for reason in EndReason::ALL {
             let mut session = session(&limits);
@@ -126,7 +126,7 @@ mod decision {
     }
 
     #[test]
-    fn a_stricter_request_is_denied_and_the_session_lives_on() {
+    fn a_stricter_request_policy_denies_but_does_not_end_the_session() {
         let home = limits(HOUR, 12 * HOUR);
         let session = session(&home);
         let at = |minutes: u32| START.plus(minutes * MINUTE);
@@ -153,7 +153,7 @@ mod decision {
     }
 
     #[test]
-    fn a_laxer_request_changes_nothing() {
+    fn a_laxer_request_policy_has_no_effect() {
         let home = limits(MINUTE, HOUR);
         let lax = limits(HOUR, 12 * HOUR);
         assert_eq!(
@@ -163,7 +163,7 @@ mod decision {
     }
 
     #[test]
-    fn an_idle_limit_is_never_longer_than_the_record_is_kept() {
+    fn the_idle_limit_never_exceeds_the_record_retention() {
         let signed_in = limits(MINUTE, 12 * HOUR);
         let mut session = session(&signed_in);
         session.retention = signed_in.retention(Duration::ZERO);
@@ -196,7 +196,7 @@ mod transitions {
     }
 
     #[test]
-    fn ageing_is_the_same_as_having_started_earlier() {
+    fn ageing_equals_an_earlier_start() {
         let limits = limits(15 * MINUTE, HOUR);
         let mut aged = session(&limits);
         aged.age(14 * MINUTE);
@@ -206,7 +206,7 @@ mod transitions {
         assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
         assert!(
             aged.expires() >= START.plus(MIN_TELLING),
-            "the reason can still be told"
+            "the reason is still available"
         );
     }
 
@@ -223,7 +223,7 @@ mod transitions {
     }
 }
 
-/// Limits as a configuration can hold them, with every relation of idle to absolute.
+/// Limits that a configuration can hold, with every relation of idle to absolute.
 fn any_limits() -> impl Strategy<Value = Limits> {
     (
         proptest::option::of(1_u64..100),
@@ -274,8 +274,8 @@ fn apply(session: &mut Session, step: Step) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Never late, and never early either: with every touch in the record, a session is allowed
-    /// exactly while both limits are unreached, written here without the domain's own helpers.
+    /// With every touch in the record, a session is allowed exactly while both limits are unreached: neither late nor
+    /// early. The expectation is computed here without the domain's own helpers.
     #[test]
     fn allowed_exactly_within_the_limits(
         limits in any_limits(),
@@ -298,15 +298,15 @@ proptest! {
             ALLOW
         };
         prop_assert_eq!(verdict(&session, &home, now), expected);
-        // Step-up denies a live session only, and exactly from its age on.
+        // Step-up denies only a live session, and exactly from its maximum age on.
         let old = limits.max_auth_age.is_some_and(|max| u128::from(age) >= max.as_millis());
         let expected = if expected == ALLOW && old { REAUTHENTICATE } else { expected };
         prop_assert_eq!(verdict(&session, &limits, now), expected);
     }
 
-    /// An ended session never comes back, whatever is done to it and whatever the policy becomes.
+    /// An ended session never becomes live again, whatever operation follows and however the policy changes.
     #[test]
-    fn never_revived(
+    fn an_ended_session_is_never_revived(
         at_start in any_limits(),
         before in proptest::collection::vec(any_step(), 0..5),
         reason in 0_usize..3,
@@ -324,9 +324,9 @@ proptest! {
         prop_assert_eq!(verdict(&session, &later, now), Verdict::Deny(end.reason.denial()));
     }
 
-    /// Time alone never brings a session back: once denied, denied ever after.
+    /// Time alone never makes a session valid again: after a denial, every later request is denied.
     #[test]
-    fn a_denial_stands_while_nobody_touches(
+    fn a_denial_is_final_without_a_touch(
         limits in any_limits(), request in any_limits(), a in any_instant(), b in any_instant(),
     ) {
         let session = session(&limits);
@@ -336,9 +336,9 @@ proptest! {
         }
     }
 
-    /// A touch never creates: without a record there is nothing but `unknown_session`.
+    /// A touch never creates a session: without a record the verdict is always `unknown_session`.
     #[test]
-    fn nothing_is_always_unknown(
+    fn without_a_record_the_verdict_is_unknown_session(
         home in any_limits(), request in any_limits(), now in any_instant(),
     ) {
         let unknown = Verdict::Deny(DenyReason::UnknownSession);
@@ -359,9 +359,9 @@ proptest! {
         prop_assert_eq!(in_order, shuffled);
     }
 
-    /// A touch moves nothing but the last activity, and only forwards.
+    /// A touch moves only the last activity, and only forward.
     #[test]
-    fn a_touch_extends_the_idle_limit_alone(limits in any_limits(), at in any_instant()) {
+    fn a_touch_extends_only_the_idle_limit(limits in any_limits(), at in any_instant()) {
         let before = session(&limits);
         let mut after = before.clone();
         after.touch(at);
@@ -370,7 +370,7 @@ proptest! {
         prop_assert_eq!(Session { last_seen: before.last_seen, ..after }, before);
     }
 
-    /// A shortened policy applies at once; a lengthened one never extends the deadline.
+    /// A shortened policy applies at once; a lengthened policy never moves the deadline.
     #[test]
     fn a_changed_policy_shortens_at_once_and_never_extends_the_deadline(
         at_start in any_limits(),
@@ -390,30 +390,31 @@ proptest! {
         }
     }
 
-    /// What is asked of a request can only take away.
+    /// The limits of a request policy can only deny more.
     #[test]
-    fn a_request_policy_never_admits_what_home_denies(
+    fn a_request_policy_never_allows_what_the_home_policy_denies(
         home in any_limits(), request in any_limits(), now in any_instant(),
     ) {
         let home = Limits { max_auth_age: None, ..home };
         let session = session(&home);
         let alone = verdict(&session, &home, now);
-        let asked = decide(Some(&session), &home, &request, now);
-        prop_assert!(asked == alone || (alone == ALLOW && asked == REAUTHENTICATE));
-        prop_assert_eq!(asked == ALLOW, alone == ALLOW
+        let verdict_for_request = decide(Some(&session), &home, &request, now);
+        prop_assert!(verdict_for_request == alone
+            || (alone == ALLOW && verdict_for_request == REAUTHENTICATE));
+        prop_assert_eq!(verdict_for_request == ALLOW, alone == ALLOW
             && verdict(&session, &Limits { max_auth_age: request.max_auth_age,
                 ..home.strictest(request) }, now) == ALLOW);
     }
 
-    /// The record is kept for longer than any limit lets the session live.
+    /// The store keeps the record for longer than any limit lets the session live.
     #[test]
-    fn the_store_never_decides(
+    fn the_store_expiry_never_ends_a_session(
         at_start in any_limits(), later in any_limits(), now in any_instant(),
         touches in proptest::collection::vec(any_instant(), 0..4),
-        telling in 0_u32..200,
+        tombstone_ttl in 0_u32..200,
     ) {
         let mut session = session(&at_start);
-        session.retention = at_start.retention(telling * SECOND) + session.margin;
+        session.retention = at_start.retention(tombstone_ttl * SECOND) + session.margin;
         touches.iter().for_each(|at| session.touch(*at));
         let kept_for = session.expires().minus(MIN_TELLING);
         if now >= kept_for {

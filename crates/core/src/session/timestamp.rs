@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time: whole milliseconds since the Unix epoch.
 ///
-/// Milliseconds are what Redis keeps an expiry in, so a timestamp survives the store unchanged.
+/// Redis stores expiry times in milliseconds, so a timestamp survives the store unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The latest instant a store can hold as an expiry (Redis keeps a signed 64-bit number).
+    /// The latest instant that a store can hold as an expiry (Redis uses a signed 64-bit number).
     pub const MAX: Self = Self(i64::MAX as u64);
 
     /// The instant `millis` milliseconds after the Unix epoch, at most [`Timestamp::MAX`].
@@ -21,8 +21,8 @@ impl Timestamp {
         }
     }
 
-    /// The instant `seconds` after the Unix epoch, as other programs write it; `None` for what is no time of these
-    /// millennia.
+    /// The instant `seconds` after the Unix epoch; `None` for a negative number, and for one above 1e11 (the year
+    /// 5138).
     #[must_use]
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let plausible = (0.0..1e11).contains(&seconds);
@@ -35,20 +35,20 @@ impl Timestamp {
         self.0
     }
 
-    /// Time passed since `earlier`; zero when `earlier` lies in the future, as it does between
-    /// machines whose clocks differ.
+    /// Time passed since `earlier`. It is zero if `earlier` lies in the future, as happens between machines whose
+    /// clocks differ.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// This instant moved into the future by `by`, whole milliseconds, at most [`Timestamp::MAX`].
+    /// This instant plus `by` in whole milliseconds, at most [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self::from_millis(self.0.saturating_add(millis(by)))
     }
 
-    /// This instant moved into the past by `by`, whole milliseconds, not before the epoch.
+    /// This instant minus `by` in whole milliseconds, at least the epoch.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(millis(by)))
@@ -61,19 +61,19 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// Instants before the epoch become the epoch.
+    /// An instant before the epoch becomes the epoch.
     fn from(time: SystemTime) -> Self {
         Self::from_millis(millis(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 }
 
-/// The last instant RFC 3339 can write, 9999-12-31T23:59:59.999Z.
-const LAST_RFC3339: u64 = 253_402_300_799_999;
+/// The last instant that RFC 3339 can express, 9999-12-31T23:59:59.999Z.
+const MAX_RFC3339_MILLIS: u64 = 253_402_300_799_999;
 
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, as in `2026-11-23T09:30:00.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = UNIX_EPOCH + Duration::from_millis(self.0.min(LAST_RFC3339));
+        let time = UNIX_EPOCH + Duration::from_millis(self.0.min(MAX_RFC3339_MILLIS));
         humantime::format_rfc3339_millis(time).fmt(f)
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_of_others() {
+    fn parses_seconds_from_other_programs() {
         let written = Timestamp::from_seconds(1_795_426_200.042);
         assert_eq!(written, Some(Timestamp::from_millis(1_795_426_200_042)));
         for none in [-1.0, 1e11, f64::NAN, f64::INFINITY] {

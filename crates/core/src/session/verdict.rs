@@ -3,14 +3,14 @@ use std::fmt;
 /// The answer to a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The request may pass.
+    /// The request is allowed.
     Allow,
-    /// The request may not pass, and why.
+    /// The request is denied for this reason.
     Deny(DenyReason),
 }
 
 impl Verdict {
-    /// `allow`, or the reason: the word used in metrics.
+    /// `allow` or the reason, as used in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -20,44 +20,43 @@ impl Verdict {
     }
 }
 
-/// Why a request was denied. The words are also the metric labels and the audit words.
+/// The reason of a denial. Its words are metric labels and audit values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DenyReason {
     /// The request carried no credential.
     NoCredential,
     /// The credential is forged, damaged, or signed by a key that has been retired.
     InvalidCredential,
-    /// The credential is genuine, but no session belongs to it (any more).
+    /// The credential is genuine, but the store has no session for it (any more).
     UnknownSession,
-    /// Nobody used the session for as long as its idle limit.
+    /// The idle limit is reached.
     IdleTimeout,
-    /// The session is as old as it may become.
+    /// The absolute limit is reached.
     AbsoluteTimeout,
-    /// The session was ended on purpose, and not by its user signing out: by an administrator, an identity provider or
-    /// a policy.
+    /// An administrator, an identity provider or a policy ended the session.
     Revoked,
-    /// The user signed out.
+    /// The subject signed out.
     SignedOut,
-    /// The session lives, but this request asks for a fresher one.
+    /// The session is live, but this request needs a newer sign-in.
     ReauthenticationRequired,
-    /// The session lives, but may not do this.
+    /// The session is live, but its subject may not make this request.
     Forbidden,
-    /// The store could not be asked; nothing is known about the session.
+    /// The store did not answer, so nothing is known about the session.
     StoreUnavailable,
-    /// Whoever vouches for the credential could not be asked; nothing is known about the session.
+    /// The source of the credential did not answer, so nothing is known about the session.
     SourceUnavailable,
-    /// There was too much to do to look at the request; nothing is known about the session.
+    /// The check was shed because of overload, so nothing is known about the session.
     Overloaded,
-    /// The sub-request is incomplete or ambiguous.
+    /// An input of the check is missing or ambiguous.
     MalformedRequest,
-    /// The configuration names hosts, and the request is for another.
+    /// The configuration names hosts, and the host of the request is not one of them.
     UnknownHost,
-    /// The credential would start a session, and the subject has as many as its policy allows.
+    /// The credential would start a session, but the subject already has as many as its policy allows.
     TooManySessions,
 }
 
 impl DenyReason {
-    /// Every reason, in the order of design.
+    /// Every reason, in the order of the documentation.
     pub const ALL: [Self; 15] = [
         Self::NoCredential,
         Self::InvalidCredential,
@@ -98,7 +97,7 @@ impl DenyReason {
         }
     }
 
-    /// Whether it says nothing of the session: the same request may be allowed in a moment.
+    /// Whether the reason is temporary and not a property of the session: a retry may be allowed.
     #[must_use]
     pub const fn is_unavailability(self) -> bool {
         matches!(
@@ -123,21 +122,21 @@ impl fmt::Display for DenyReason {
     }
 }
 
-/// Why a session ended; recorded in its tombstone.
+/// The reason of a session end, recorded in the tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndReason {
-    /// Not used for as long as its idle limit.
+    /// The idle limit was reached.
     IdleTimeout,
-    /// As old as it may become.
+    /// The absolute limit was reached.
     AbsoluteTimeout,
-    /// Ended on purpose, and not by its user signing out.
+    /// An administrator, an identity provider or a policy ended the session.
     Revoked,
-    /// Ended by its user signing out.
+    /// The subject signed out.
     SignedOut,
 }
 
 impl EndReason {
-    /// Every way a session can end.
+    /// Every reason of a session end.
     pub const ALL: [Self; 4] = [
         Self::IdleTimeout,
         Self::AbsoluteTimeout,
@@ -145,13 +144,13 @@ impl EndReason {
         Self::SignedOut,
     ];
 
-    /// The word for this reason: the same as that of the denial it causes.
+    /// The word for this reason, the same as for the denial that it causes.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.denial().as_str()
     }
 
-    /// The reason with which a request on the ended session is denied.
+    /// The reason of the denial for a request with the ended session.
     #[must_use]
     pub const fn denial(self) -> DenyReason {
         match self {
@@ -162,7 +161,7 @@ impl EndReason {
         }
     }
 
-    /// The end that a denial for `reason` calls for, if that reason ends a session.
+    /// The session end that a denial with `reason` causes; `None` if this reason does not end a session.
     #[must_use]
     pub fn from_denial(reason: DenyReason) -> Option<Self> {
         Self::ALL.into_iter().find(|end| end.denial() == reason)
@@ -180,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminal_reasons_are_exactly_the_ends() {
+    fn terminal_reasons_are_exactly_the_end_reasons() {
         for reason in DenyReason::ALL {
             assert_eq!(
                 reason.is_terminal(),

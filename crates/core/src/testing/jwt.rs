@@ -1,4 +1,4 @@
-//! An identity provider that signs whatever it is told to.
+//! An identity provider that signs arbitrary tokens.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 
-/// The issuer, as its tokens name it.
+/// The `iss` claim of its tokens.
 pub const ISSUER: &str = "https://id.example.com/realms/main";
-/// Whom its tokens are meant for.
+/// The `aud` claim of its tokens.
 pub const AUDIENCE: &str = "app";
 
-/// A key to sign with, and its name.
+/// A signing key with its key ID.
 pub struct SigningKey {
-    /// The `kid` of its tokens.
+    /// The `kid` header of its tokens.
     pub id: String,
     pair: Pair,
 }
@@ -33,14 +33,14 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// A new Ed25519 key.
+    /// A random Ed25519 key.
     pub fn ed25519(id: &str) -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         Self::of(id, Pair::Ed25519(pair))
     }
 
-    /// A new P-256 key.
+    /// A random P-256 key.
     pub fn p256(id: &str) -> Self {
         let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
@@ -48,7 +48,7 @@ impl SigningKey {
         Self::of(id, Pair::P256(pair))
     }
 
-    /// The same one each time: to find another takes seconds.
+    /// Always the same RSA key, because generating one takes seconds.
     pub fn rsa(id: &str) -> Self {
         let der = include_bytes!("rsa-2048-for-tests.der");
         Self::of(id, Pair::Rsa(rsa::KeyPair::from_der(der).unwrap()))
@@ -61,7 +61,7 @@ impl SigningKey {
         }
     }
 
-    /// The algorithm that it usually signs with.
+    /// The default algorithm of the key.
     pub fn algorithm(&self) -> &'static str {
         match self.pair {
             Pair::Ed25519(_) => "EdDSA",
@@ -70,7 +70,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key, as a member of a key set.
+    /// The public key as a JSON Web Key.
     pub fn jwk(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         let mut jwk = match &self.pair {
@@ -91,7 +91,7 @@ impl SigningKey {
         jwk
     }
 
-    /// A token with this very header and these claims.
+    /// Signs a token with exactly this header and these claims.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
         let text = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", text(header), text(claims));
@@ -117,20 +117,20 @@ impl SigningKey {
         }
     }
 
-    /// A token with a usual header.
+    /// Signs a token with a typical header.
     pub fn token(&self, claims: &Value) -> String {
         let header = json!({ "alg": self.algorithm(), "kid": self.id, "typ": "JWT" });
         self.sign(&header, claims)
     }
 }
 
-/// The key set of an issuer.
+/// A key set with the public keys.
 pub fn key_set(keys: &[&SigningKey]) -> KeySet {
     let keys: Vec<Value> = keys.iter().map(|key| key.jwk()).collect();
     KeySet::from_json(json!({ "keys": keys }).to_string().as_bytes()).unwrap()
 }
 
-/// What the tokens of the issuer must be like.
+/// The requirements for the issuer's tokens.
 pub fn issuer() -> Issuer {
     Issuer {
         issuer: ISSUER.to_owned(),

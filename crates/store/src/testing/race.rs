@@ -1,4 +1,4 @@
-//! Races, tried in many orders by a deterministic scheduler: a failure names the order, which can be run again.
+//! Tests races in many orders with a deterministic scheduler. A failure prints its order, which can be replayed.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -6,20 +6,21 @@ use std::sync::Arc;
 use super::remote::{Remote, Way};
 use crate::memory::MemoryStore;
 
-/// How many orders of each race are tried.
+/// The number of orders for each race and scheduler.
 const ORDERS: usize = 2000;
 
 thread_local! {
     static EXPLORED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread runs a race.
+/// Whether this thread runs inside [`explore`].
 pub(crate) fn is_explored() -> bool {
     EXPLORED.get()
 }
 
-/// Runs a race in many orders: by chance, and by priorities that change a few times, which finds what takes few
-/// changes of turn (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs").
+/// Runs a race in many orders: with a random scheduler, and with priorities that change a few times. The second finds
+/// bugs that need few context switches (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of
+/// Finding Bugs").
 pub(crate) fn explore<F, R>(race: F)
 where
     F: Fn() -> R + Send + Sync + Clone + 'static,
@@ -32,17 +33,17 @@ where
     EXPLORED.set(false);
 }
 
-/// Others may go first.
+/// Lets the scheduler run other tasks first.
 pub(crate) async fn pause() {
     shuttle::future::yield_now().await;
 }
 
-/// Somebody who acts at the same time.
+/// Starts a concurrent task.
 pub(crate) fn spawn(act: impl Future<Output = ()> + 'static) -> shuttle::future::JoinHandle<()> {
     shuttle::future::spawn_local(act)
 }
 
-/// A way on which the scheduler may go on with others.
+/// A network delay during which the scheduler may run other tasks.
 pub(crate) struct Scheduled;
 
 impl Way for Scheduled {
@@ -51,7 +52,7 @@ impl Way for Scheduled {
     }
 }
 
-/// The store at the end of it.
+/// A memory store behind a scheduled delay.
 pub(crate) type Distant = Remote<Scheduled>;
 
 pub(crate) fn distant(memory: &Arc<MemoryStore>) -> Distant {

@@ -1,4 +1,4 @@
-//! A store that is some way off: each question takes a while to get there, and each answer to come back.
+//! A store behind a simulated network: each request and each response takes a while.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,30 +17,30 @@ use crate::{
     SessionStore, StoreError, Touch,
 };
 
-/// What happens on the way.
+/// The delay of the simulated network.
 pub trait Way: Send + Sync + 'static {
-    /// Lets others go first.
+    /// Waits for one direction.
     fn pass(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// The store at the end of a way.
+/// A memory store behind a simulated network.
 pub struct Remote<W> {
-    /// The store at the other end.
+    /// The store behind the network.
     pub memory: Arc<MemoryStore>,
-    /// What happens on the way.
+    /// The delay in each direction.
     pub way: W,
 }
 
 impl<W: Way> Remote<W> {
-    async fn asked<T>(&self, asked: impl Future<Output = T>) -> T {
+    async fn with_delay<T>(&self, request: impl Future<Output = T>) -> T {
         self.way.pass().await;
-        let answer = asked.await;
+        let answer = request.await;
         self.way.pass().await;
         answer
     }
 }
 
-/// As many turns as were drawn, one after the other: on a runtime with one thread, that decides who goes first.
+/// A random number of scheduler turns for each delay. On a runtime with one thread, it decides the order of tasks.
 pub struct Drawn(Mutex<VecDeque<u8>>);
 
 impl Drawn {
@@ -63,35 +63,35 @@ impl Way for Drawn {
 #[async_trait]
 impl<W: Way> SessionStore for Remote<W> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.asked(self.memory.load(id)).await
+        self.with_delay(self.memory.load(id)).await
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
-        self.asked(self.memory.create(id, session)).await
+        self.with_delay(self.memory.create(id, session)).await
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        self.asked(self.memory.touch(id, touch)).await
+        self.with_delay(self.memory.touch(id, touch)).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        self.asked(self.memory.end(id, ending)).await
+        self.with_delay(self.memory.end(id, ending)).await
     }
 
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError> {
-        self.asked(self.memory.keep_tombstone(id, until)).await
+        self.with_delay(self.memory.keep_tombstone(id, until)).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
-        self.asked(self.memory.withdraw(id, session)).await
+        self.with_delay(self.memory.withdraw(id, session)).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        self.asked(self.memory.change(id, change)).await
+        self.with_delay(self.memory.change(id, change)).await
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        self.asked(self.memory.age(id, by)).await
+        self.with_delay(self.memory.age(id, by)).await
     }
 
     async fn list(
@@ -100,15 +100,16 @@ impl<W: Way> SessionStore for Remote<W> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.asked(self.memory.list(subject, after, limit)).await
+        self.with_delay(self.memory.list(subject, after, limit))
+            .await
     }
 
     async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.asked(self.memory.confirm(id)).await
+        self.with_delay(self.memory.confirm(id)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.asked(self.memory.ready()).await
+        self.with_delay(self.memory.ready()).await
     }
 
     fn incarnation(&self) -> Option<tokio::sync::watch::Receiver<u64>> {
@@ -134,7 +135,7 @@ impl<W: Way> LocalStore for Remote<W> {
 #[async_trait]
 impl<W: Way> DeadlineQueue for Remote<W> {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        self.asked(self.memory.enqueue(id, at)).await
+        self.with_delay(self.memory.enqueue(id, at)).await
     }
 
     async fn claim(
@@ -143,19 +144,19 @@ impl<W: Way> DeadlineQueue for Remote<W> {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.asked(self.memory.claim(now, until, limit)).await
+        self.with_delay(self.memory.claim(now, until, limit)).await
     }
 
     async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        self.asked(self.memory.upcoming(limit)).await
+        self.with_delay(self.memory.upcoming(limit)).await
     }
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
-        self.asked(self.memory.postpone(id, at)).await
+        self.with_delay(self.memory.postpone(id, at)).await
     }
 
     async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
-        self.asked(self.memory.hasten(policies)).await
+        self.with_delay(self.memory.hasten(policies)).await
     }
 
     async fn settle(
@@ -163,6 +164,6 @@ impl<W: Way> DeadlineQueue for Remote<W> {
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        self.asked(self.memory.settle(id, ended)).await
+        self.with_delay(self.memory.settle(id, ended)).await
     }
 }

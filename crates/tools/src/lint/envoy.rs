@@ -1,18 +1,18 @@
-//! Envoy, and what makes Envoy's configuration: EnvoyFilter, Istio's mesh, Envoy Gateway.
+//! Envoy, and sources of its configuration: EnvoyFilter, Istio mesh configuration, Envoy Gateway.
 
 use super::yaml::Node;
 use super::{Findings, time};
 
-const CLOSED: &str = "take it out: a request that can't be checked is refused then";
+const FAIL_CLOSED_REMEDY: &str = "remove it, so that a request that cannot be checked is refused";
 
-/// Looks at a document; whether it is for Envoy.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+/// Checks a document. Returns whether it is for Envoy.
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut known = false;
     document.walk(&mut |key, line, node| match key {
         "failure_mode_allow" | "failureModeAllow" | "failOpen" => {
             known = true;
             if node.is("true") {
-                findings.fail_open(line, key, CLOSED);
+                findings.fail_open(line, key, FAIL_CLOSED_REMEDY);
             }
         }
         "status_on_error" | "statusOnError" => {
@@ -41,8 +41,8 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             let prefix = node.text().unwrap_or_default();
             if prefix.contains("ext-authz") && prefix.ends_with('/') {
                 let message =
-                    format!("{key} ends in /, so each path of the check begins with two slashes");
-                findings.error(line, "prefix-slash", message, "take the last slash out");
+                    format!("{key} ends with /, so each path of the check starts with two slashes");
+                findings.error(line, "prefix-slash", message, "remove the last slash");
             }
         }
         "static_resources" | "envoyExtAuthzGrpc" | "envoyExtAuthzHttp" | "extAuth" => known = true,
@@ -54,7 +54,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
     known
 }
 
-/// The filters that every request goes through.
+/// Checks the HTTP filter chain of a listener.
 fn filters(line: usize, node: &Node, findings: &mut Findings) {
     let name = |filter: &Node| filter.get("name").and_then(Node::text).map(str::to_owned);
     let names: Vec<String> = node.items().iter().filter_map(name).collect();

@@ -5,11 +5,11 @@ use super::{Findings, time};
 
 const NGINX: &str = "nginx.ingress.kubernetes.io/";
 const TRAEFIK: &str = "traefik.ingress.kubernetes.io/";
-const ANNOTATE: &str =
+const ANNOTATE_REMEDY: &str =
     "annotate it with nginx.ingress.kubernetes.io/auth-url, as deploy/nginx/ingress.yaml does";
 
-/// Looks at a document; whether it is a manifest.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+/// Checks a document. Returns whether it is a manifest.
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let (Some(kind), Some(_)) = (document.get("kind"), document.get("apiVersion")) else {
         return false;
     };
@@ -18,12 +18,12 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         "IngressRoute" => ingress_route(document, findings),
         "List" => {
             for item in document.get("items").map_or(&[][..], Node::items) {
-                look(item, findings);
+                check(item, findings);
             }
         }
         _ => {}
     }
-    // What comes of them is looked at by what is in them: `forwardAuth`, `failOpen`.
+    // Other kinds are checked through their keys, such as `forwardAuth` and `failOpen`.
     true
 }
 
@@ -40,7 +40,7 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
     };
     let name = document.at(&["metadata", "name"]).and_then(Node::text);
     let what = format!("the Ingress `{}`", name.unwrap_or("without a name"));
-    if !is_open(document) {
+    if !needs_no_session(document) {
         if class.is_some_and(|class| class.contains("nginx")) || has(NGINX) {
             nginx_ingress(document, annotations, line, &what, findings);
         } else if class.is_some_and(|class| class.contains("traefik")) || has(TRAEFIK) {
@@ -48,14 +48,14 @@ fn ingress(document: &Node, line: usize, findings: &mut Findings) {
             if annotations.get(&middlewares).is_none() {
                 let remedy = "annotate it with traefik.ingress.kubernetes.io/router.middlewares, as \
                               deploy/traefik/kubernetes.yaml does";
-                unguarded(document, line, &what, remedy, findings);
+                unprotected(document, line, &what, remedy, findings);
             }
         }
     }
 }
 
-/// The hosts of an Ingress that asks.
-pub(super) fn guarded_hosts(document: &Node) -> Vec<String> {
+/// The hosts of a protected Ingress.
+pub(super) fn protected_hosts(document: &Node) -> Vec<String> {
     let empty = Node::default();
     let annotations = document.at(&["metadata", "annotations"]).unwrap_or(&empty);
     let asks = ["auth-url", "router.middlewares"];
@@ -77,10 +77,13 @@ fn hosts(document: &Node) -> Vec<String> {
         .collect()
 }
 
-/// An Ingress that asks nothing: a mistake, unless another of the same host asks.
-fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
+/// Reports an unprotected Ingress: an error, or a notice if another Ingress protects the same
+/// hosts.
+fn unprotected(document: &Node, line: usize, what: &str, remedy: &str, findings: &mut Findings) {
     let hosts = hosts(document);
-    let beside = hosts.iter().all(|host| findings.guarded.contains(host));
+    let beside = hosts
+        .iter()
+        .all(|host| findings.protected_hosts.contains(host));
     if beside && !hosts.is_empty() {
         findings.public(line, what);
     } else {
@@ -88,8 +91,9 @@ fn unguarded(document: &Node, line: usize, what: &str, remedy: &str, findings: &
     }
 }
 
-/// Whether an Ingress is only for what needs no session: Curfew's own paths, or those of a sign-in.
-fn is_open(document: &Node) -> bool {
+/// Whether an Ingress has only paths that need no session: Curfew's own paths, or the paths of
+/// oauth2-proxy.
+fn needs_no_session(document: &Node) -> bool {
     let mut paths = Vec::new();
     document.walk(&mut |key, _, node| {
         if key == "path" {
@@ -114,30 +118,30 @@ fn nginx_ingress(
         found.and_then(|(_, line, node)| Some((line, node.text()?)))
     };
     if find("auth-url").is_none() {
-        unguarded(document, line, what, ANNOTATE, findings);
+        unprotected(document, line, what, ANNOTATE_REMEDY, findings);
     }
     match find("auth-url") {
         Some((line, url)) if url.ends_with("/auth-request") => {
-            let message = "ingress-nginx sends the check the host that the client wrote ($http_host), and NGINX routes by \
-                           $host: an absolute request line is judged as another host's";
+            let message = "ingress-nginx sends the check the host from the client ($http_host), but NGINX routes by \
+                           $host: with an absolute request line, Curfew checks another host";
             let remedy = "ask /forward-auth and set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.error(line, "other-host", message.to_owned(), remedy);
         }
         Some((line, url))
             if url.ends_with("/forward-auth") && find("auth-proxy-set-headers").is_none() =>
         {
-            let message = "ingress-nginx hands a client's own X-Forwarded- headers to the check, which refuses every \
-                           request then; Traefik sets them itself";
+            let message = "ingress-nginx passes a client's own X-Forwarded- headers to the check, which then rejects every \
+                           request; Traefik sets them itself";
             let remedy = "behind ingress-nginx, set auth-proxy-set-headers, as deploy/nginx/ingress.yaml does";
             findings.notice(line, "foreign-input", message.to_owned(), remedy);
         }
         _ => {}
     }
     if let Some((line, "false")) = find("enable-global-auth") {
-        findings.missing_auth(line, what, "leave enable-global-auth out");
+        findings.missing_auth(line, what, "remove enable-global-auth");
     }
     if let Some((line, _)) = find("auth-cache-key") {
-        // Without a duration: five minutes.
+        // The default cache duration is five minutes.
         let (line, kept) = find("auth-cache-duration").map_or((line, None), |(line, text)| {
             let words = text.split([' ', ',']);
             (
@@ -158,14 +162,14 @@ fn nginx_ingress(
     if let Some((line, codes)) = find("custom-http-errors") {
         let codes: Vec<&str> = codes.split(',').map(str::trim).collect();
         if codes.contains(&"401") || codes.contains(&"403") {
-            swallowed(line, findings);
+            replaced_denial(line, findings);
         }
     }
     for name in ["configuration-snippet", "server-snippet", "auth-snippet"] {
         let Some((line, text)) = find(name) else {
             continue;
         };
-        // A block begins on the line after its key.
+        // A block scalar starts on the line after its key.
         let at = line + usize::from(text.contains('\n'));
         let mut lines = text.lines().enumerate();
         let off = |line: &str| {
@@ -178,17 +182,17 @@ fn nginx_ingress(
             findings.missing_auth(
                 at + number,
                 what,
-                "take `auth_request off` out of the snippet",
+                "remove `auth_request off` from the snippet",
             );
         }
     }
 }
 
-/// A page of somebody else's stands for Curfew's answer.
-fn swallowed(line: usize, findings: &mut Findings) {
-    let message = "the answers 401 and 403 are replaced by the default backend's, which drops the cookie, the \
-                   reason and the way to the sign-in";
-    let remedy = "leave 401 and 403 out of custom-http-errors";
+/// Reports that another page replaces Curfew's denial.
+fn replaced_denial(line: usize, findings: &mut Findings) {
+    let message = "the default backend replaces the answers 401 and 403, which drops the cookie, the \
+                   reason and the redirect to the sign-in page";
+    let remedy = "remove 401 and 403 from custom-http-errors";
     findings.error(line, "swallowed-denial", message.to_owned(), remedy);
 }
 
@@ -196,13 +200,13 @@ fn ingress_route(document: &Node, findings: &mut Findings) {
     let routes = document
         .at(&["spec", "routes"])
         .map_or(&[][..], Node::items);
-    let is_guarded = |route: &Node| {
+    let is_protected = |route: &Node| {
         route
             .get("middlewares")
             .is_some_and(|it| !it.items().is_empty())
     };
-    let any = routes.iter().any(is_guarded);
-    for route in routes.iter().filter(|route| !is_guarded(route)) {
+    let any = routes.iter().any(is_protected);
+    for route in routes.iter().filter(|route| !is_protected(route)) {
         let matches = route.get("match").and_then(Node::text).unwrap_or_default();
         if matches.contains("/.curfew/") {
             continue;

@@ -1,9 +1,9 @@
-//! NGINX: blocks, directives, and what locations inherit.
+//! NGINX: blocks, directives and inheritance of locations.
 
 use super::{Findings, Unreadable, time};
 use crate::yaml::DEEPEST;
 
-/// A directive, with what is in its block.
+/// A directive, with the directives in its block.
 #[derive(Debug, Default)]
 struct Directive {
     line: usize,
@@ -25,8 +25,8 @@ impl Directive {
     }
 }
 
-/// Whether a text is a configuration of NGINX.
-pub(super) fn is_one(text: &str) -> bool {
+/// Whether the text is an NGINX configuration.
+pub(super) fn is_config(text: &str) -> bool {
     let starts = |line: &str| {
         let line = line.trim_start();
         let names = ["server", "location", "http", "upstream"];
@@ -36,67 +36,71 @@ pub(super) fn is_one(text: &str) -> bool {
     text.lines().any(starts)
 }
 
-pub(super) fn look(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
+pub(super) fn check(text: &str, findings: &mut Findings) -> Result<(), Unreadable> {
     let root = parse(text)?;
     let mut servers = Vec::new();
     collect(&root, None, &mut servers);
-    for (server, asked) in servers {
-        look_at_server(server, asked, findings);
+    for (server, auth_request) in servers {
+        check_server(server, auth_request, findings);
     }
     Ok(())
 }
 
-/// The servers, each with what is asked outside of it.
+/// Collects the servers, each with the `auth_request` that it inherits.
 fn collect<'a>(
     block: &'a Directive,
-    asked: Option<&'a str>,
+    auth_request: Option<&'a str>,
     servers: &mut Vec<(&'a Directive, Option<&'a str>)>,
 ) {
-    let asked = asked_in(block).or(asked);
+    let auth_request = auth_request_of(block).or(auth_request);
     for directive in &block.block {
         match directive.name() {
-            "server" if !directive.block.is_empty() => servers.push((directive, asked)),
-            "http" => collect(directive, asked, servers),
+            "server" if !directive.block.is_empty() => servers.push((directive, auth_request)),
+            "http" => collect(directive, auth_request, servers),
             _ => {}
         }
     }
 }
 
-/// What a block asks before it serves anything.
-fn asked_in(block: &Directive) -> Option<&str> {
+/// The `auth_request` URI that a block sets.
+fn auth_request_of(block: &Directive) -> Option<&str> {
     block.find("auth_request").map(|it| it.argument(0))
 }
 
-/// A location that hands requests on, and what is asked before.
-struct Place<'a> {
+/// A location, and the `auth_request` URI that applies to it.
+struct ProxiedLocation<'a> {
     location: &'a Directive,
-    asked: Option<&'a str>,
+    auth_request: Option<&'a str>,
 }
 
-fn look_at_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
-    let asked = asked_in(server).or(outside);
-    let mut places = Vec::new();
-    locations(server, asked, &mut places);
-    let targets: Vec<&str> = places
+fn check_server(server: &Directive, outside: Option<&str>, findings: &mut Findings) {
+    let auth_request = auth_request_of(server).or(outside);
+    let mut locations_found = Vec::new();
+    locations(server, auth_request, &mut locations_found);
+    let targets: Vec<&str> = locations_found
         .iter()
-        .filter_map(|it| it.asked)
+        .filter_map(|it| it.auth_request)
         .filter(|it| *it != "off")
         .collect();
-    let is_asked = |place: &Place<'_>| place.asked.is_some_and(|it| it != "off");
+    let is_protected =
+        |found: &ProxiedLocation<'_>| found.auth_request.is_some_and(|it| it != "off");
     let path = |location: &Directive| location.words.last().cloned().unwrap_or_default();
-    let any = places.iter().any(is_asked);
-    for place in &places {
-        let (location, path) = (place.location, path(place.location));
+    let any = locations_found.iter().any(is_protected);
+    for found in &locations_found {
+        let (location, path) = (found.location, path(found.location));
         if targets.contains(&&*path) {
-            check(location, findings);
+            auth_location(location, findings);
             continue;
         }
         if location.find("internal").is_some() {
             continue;
         }
-        if is_asked(place) {
-            guarded(server, location, findings);
-        } else if !path.starts_with("/.curfew/") && !path.starts_with('@') && hands_on(location) {
+        if is_protected(found) {
+            protected_location(server, location, findings);
+        } else if !path.starts_with("/.curfew/")
+            && !path.starts_with('@')
+            && proxies_requests(location)
+        {
             let what = format!("location {path}");
             if any {
                 findings.public(location.line, &what);
@@ -106,25 +110,32 @@ fn look_at_server(server: &Directive, outside: Option<&str>, findings: &mut Find
             }
         }
     }
-    fall_backs(server, &places, findings);
+    error_pages(server, &locations_found, findings);
 }
 
-fn locations<'a>(block: &'a Directive, asked: Option<&'a str>, places: &mut Vec<Place<'a>>) {
+fn locations<'a>(
+    block: &'a Directive,
+    auth_request: Option<&'a str>,
+    locations_found: &mut Vec<ProxiedLocation<'a>>,
+) {
     for location in block.block.iter().filter(|it| it.name() == "location") {
-        let asked = asked_in(location).or(asked);
-        places.push(Place { location, asked });
-        locations(location, asked, places);
+        let auth_request = auth_request_of(location).or(auth_request);
+        locations_found.push(ProxiedLocation {
+            location,
+            auth_request,
+        });
+        locations(location, auth_request, locations_found);
     }
 }
 
-fn hands_on(location: &Directive) -> bool {
+fn proxies_requests(location: &Directive) -> bool {
     let mut block = location.block.iter();
-    // What goes to Curfew itself is asked nothing.
+    // Requests to Curfew itself need no check.
     block.any(|it| it.name().ends_with("_pass") && !it.argument(0).contains("curfew"))
 }
 
-/// The location that asks Curfew.
-fn check(location: &Directive, findings: &mut Findings) {
+/// Checks the location that calls Curfew.
+fn auth_location(location: &Directive, findings: &mut Findings) {
     if let Some(cache) = location.find("proxy_cache")
         && cache.argument(0) != "off"
     {
@@ -145,16 +156,16 @@ fn check(location: &Directive, findings: &mut Findings) {
     for name in ["X-Original-URL", "X-Original-Method"] {
         if !names.contains(&name.to_ascii_lowercase()) {
             let message =
-                format!("the check does not set {name}: a client could say what was asked for");
+                format!("the check does not set {name}: a client could forge the original request");
             let remedy = "set it, as deploy/nginx/curfew.conf does";
             findings.error(location.line, "forgeable-original", message, remedy);
         }
     }
-    inputs(location, findings);
+    check_inputs(location, findings);
 }
 
-/// The check must get the values that NGINX routes by, and none of the client's own.
-fn inputs(location: &Directive, findings: &mut Findings) {
+/// Checks that the check gets the values that NGINX routes with, and no header of the client.
+fn check_inputs(location: &Directive, findings: &mut Findings) {
     let headers = || {
         let own = location.block.iter();
         own.filter(|it| it.name() == "proxy_set_header")
@@ -162,8 +173,8 @@ fn inputs(location: &Directive, findings: &mut Findings) {
     for header in headers() {
         let told = header.argument(0).eq_ignore_ascii_case("x-original-url");
         if told && header.words.iter().any(|word| word.contains("$http_host")) {
-            let message = "the check gets the host that the client wrote ($http_host), and NGINX routes by $host: \
-                           an absolute request line is judged as another host's";
+            let message = "the check gets the host from the client ($http_host), but NGINX routes by $host: \
+                           with an absolute request line, Curfew checks another host";
             let remedy =
                 "use $scheme://$host$request_port$request_uri, as deploy/nginx/curfew.conf does";
             findings.error(header.line, "other-host", message.to_owned(), remedy);
@@ -171,7 +182,8 @@ fn inputs(location: &Directive, findings: &mut Findings) {
     }
     for name in ["X-Forwarded-Method", "X-Forwarded-Uri"] {
         if !headers().any(|it| it.argument(0).eq_ignore_ascii_case(name)) {
-            let message = format!("a client's own {name} reaches the check, which refuses it then");
+            let message =
+                format!("a client's own {name} reaches the check, which then rejects the request");
             let remedy =
                 "clear it: proxy_set_header with an empty value, as deploy/nginx/curfew.conf does";
             findings.notice(location.line, "foreign-input", message, remedy);
@@ -179,8 +191,8 @@ fn inputs(location: &Directive, findings: &mut Findings) {
     }
 }
 
-/// A location that is served after Curfew said so.
-fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
+/// Checks a location that Curfew protects.
+fn protected_location(server: &Directive, location: &Directive, findings: &mut Findings) {
     let read = location
         .find("proxy_read_timeout")
         .or(server.find("proxy_read_timeout"));
@@ -194,7 +206,7 @@ fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
     let satisfy = location.find("satisfy").or(server.find("satisfy"));
     if let Some(satisfy) = satisfy.filter(|it| it.argument(0) == "any") {
         let message =
-            "with `satisfy any` whoever another condition lets in needs no session".to_owned();
+            "with `satisfy any`, a client that meets another condition needs no session".to_owned();
         findings.error(satisfy.line, "fail-open", message, "use `satisfy all`");
     }
     if let Some(cache) = location
@@ -206,17 +218,20 @@ fn guarded(server: &Directive, location: &Directive, findings: &mut Findings) {
             .or(server.find("proxy_cache_key"));
         let by_session = keyed.is_some_and(|it| it.words.concat().contains("session"));
         if !by_session {
-            let message =
-                "answers of the application are kept for everybody, whoever asked for them";
-            let remedy = "leave proxy_cache out of guarded locations, or put $session_id into proxy_cache_key";
+            let message = "responses of the application are cached and shared between users";
+            let remedy = "remove proxy_cache from protected locations, or add $session_id to proxy_cache_key";
             findings.notice(cache.line, "shared-cache", message.to_owned(), remedy);
         }
     }
 }
 
-/// Pages for errors that are the application all the same.
-fn fall_backs(server: &Directive, places: &[Place<'_>], findings: &mut Findings) {
-    let all = places.iter().map(|it| it.location).chain([server]);
+/// Checks `error_page` directives that serve the application instead of an error.
+fn error_pages(
+    server: &Directive,
+    locations_found: &[ProxiedLocation<'_>],
+    findings: &mut Findings,
+) {
+    let all = locations_found.iter().map(|it| it.location).chain([server]);
     let pages = all.flat_map(|it| it.block.iter().filter(|it| it.name() == "error_page"));
     for page in pages {
         let mut codes = page
@@ -230,29 +245,31 @@ fn fall_backs(server: &Directive, places: &[Place<'_>], findings: &mut Findings)
             continue;
         }
         if page.words.iter().any(|word| word.starts_with("=2")) {
-            let message = "error_page with =200 makes a denial or an error a success".to_owned();
-            let remedy = "leave the status as it is";
+            let message =
+                "error_page with =200 turns a denial or an error into a success".to_owned();
+            let remedy = "keep the original status";
             findings.error(page.line, "fail-open", message, remedy);
             continue;
         }
         let target = page.words.last().map_or("", String::as_str);
-        let mut places = places.iter();
+        let mut locations_found = locations_found.iter();
         let to_application = target.starts_with('@')
-            && places.any(|it| {
-                it.location.words.last().is_some_and(|it| it == target) && hands_on(it.location)
+            && locations_found.any(|it| {
+                it.location.words.last().is_some_and(|it| it == target)
+                    && proxies_requests(it.location)
             });
         if to_application {
-            let remedy = "let the named location answer by itself, as @refused of deploy/nginx/curfew.conf does";
+            let remedy = "let the named location answer itself, as @refused in deploy/nginx/curfew.conf does";
             findings.fail_open(
                 page.line,
-                "error_page with a location that hands on",
+                "error_page with a location that proxies requests",
                 remedy,
             );
         }
     }
 }
 
-/// Words, blocks and ends of directives.
+/// Parses directives and blocks.
 fn parse(text: &str) -> Result<Directive, Unreadable> {
     let mut open = vec![Directive::default()];
     let mut current = Directive::default();
@@ -295,7 +312,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
             }
             first => {
                 let mut word = String::from(first);
-                // `${name}` is a part of a word.
+                // `${name}` is part of a word.
                 let mut braces = 0_usize;
                 while let Some(it) = characters.next_if(|it| {
                     !it.is_whitespace()

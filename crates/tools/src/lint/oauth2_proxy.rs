@@ -1,26 +1,26 @@
-//! oauth2-proxy: a configuration file, or flags wherever they stand.
+//! oauth2-proxy: its configuration file, or its flags in any file.
 
 use super::{Findings, time};
 
-/// Whether this is its configuration file.
-pub(super) fn is_one(text: &str) -> bool {
+/// Whether the text is an oauth2-proxy configuration file.
+pub(super) fn is_config(text: &str) -> bool {
     settings(text)
         .any(|(_, name, _)| matches!(name, "cookie_expire" | "cookie_secret" | "oidc_issuer_url"))
 }
 
-/// Whether its flags are in a text.
+/// Whether the text contains flags of oauth2-proxy.
 pub(super) fn has_flags(text: &str) -> bool {
     text.contains("--cookie-expire")
         || text.contains("--skip-auth-r")
         || text.contains("--session-store-type")
 }
 
-pub(super) fn look(text: &str, findings: &mut Findings) {
+pub(super) fn check(text: &str, findings: &mut Findings) {
     let all: Vec<(usize, String, &str)> = settings(text)
         .map(|(line, name, value)| (line, name.replace('_', "-"), value))
         .chain(flags(text))
         .collect();
-    look_at_question(&all, findings);
+    check_prompt(&all, findings);
     for (line, name, value) in &all {
         match &**name {
             "cookie-expire" => {
@@ -29,17 +29,17 @@ pub(super) fn look(text: &str, findings: &mut Findings) {
                 if expire.is_none_or(|expire| expire > absolute || expire.is_zero()) {
                     let absolute = humantime::format_duration(absolute);
                     let message = format!(
-                        "cookie-expire is longer than a session may last ({absolute}): oauth2-proxy goes on with what \
+                        "cookie-expire is longer than the absolute limit ({absolute}): oauth2-proxy keeps a session that \
                          Curfew has ended"
                     );
-                    let remedy = format!("cookie-expire at most {absolute}");
+                    let remedy = format!("set cookie-expire to at most {absolute}");
                     findings.error(*line, "cookie-outlives-session", message, &remedy);
                 }
             }
             "session-store-type" if *value == "cookie" => {
                 let message =
-                    "the whole cookie changes with each refresh, so nothing in it names a session";
-                let remedy = "session-store-type redis, as docs/logins/oauth2-proxy.md says";
+                    "each refresh changes the whole cookie, so it cannot identify a session";
+                let remedy = "set session-store-type to redis, see docs/logins/oauth2-proxy.md";
                 findings.error(*line, "nameless-session", message.to_owned(), remedy);
             }
             "skip-auth-route" | "skip-auth-regex" | "skip-auth-routes" => {
@@ -50,8 +50,9 @@ pub(super) fn look(text: &str, findings: &mut Findings) {
     }
 }
 
-/// Whether the provider is told to authenticate people at each sign-in. Alpha configuration has that elsewhere.
-fn look_at_question(all: &[(usize, String, &str)], findings: &mut Findings) {
+/// Checks that each sign-in asks the provider to authenticate the person. With alpha configuration, this
+/// setting is in another file.
+fn check_prompt(all: &[(usize, String, &str)], findings: &mut Findings) {
     let given = |wanted: &str| all.iter().find(|(_, name, _)| name == wanted);
     let prompt = given("prompt");
     let asks = prompt.is_some_and(|(_, _, value)| value.split(' ').any(|word| word == "login"));
@@ -59,13 +60,13 @@ fn look_at_question(all: &[(usize, String, &str)], findings: &mut Findings) {
         return;
     }
     let line = prompt.or(all.first()).map_or(1, |(line, ..)| *line);
-    let message = "the identity provider is not told to authenticate people again: after a timeout, its own session lets \
+    let message = "the identity provider is not asked to authenticate people again: after a timeout, its own session lets \
                    them back in";
-    let remedy = "prompt = \"login\", and set_authorization_header with token_header: authorization in Curfew";
+    let remedy = "set prompt = \"login\" and set_authorization_header, and token_header: authorization in Curfew";
     findings.error(line, "silent-sign-in", message.to_owned(), remedy);
 }
 
-/// `name = value` of a configuration file.
+/// Lines `name = value` of a configuration file, with line numbers.
 fn settings(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
     text.lines().enumerate().filter_map(|(number, line)| {
         let (name, value) = line.split_once('=')?;
@@ -76,7 +77,7 @@ fn settings(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
     })
 }
 
-/// `--name=value`, and `--name value`.
+/// Flags `--name=value` and `--name value`, with line numbers.
 fn flags(text: &str) -> impl Iterator<Item = (usize, String, &str)> {
     text.lines().enumerate().flat_map(|(number, line)| {
         let parts = line.split("--").skip(1);

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
+const LIMITS: LintLimits = LintLimits {
     idle: Some(Duration::from_secs(900)),
     absolute: Duration::from_secs(12 * 3600),
     touch_interval: Duration::from_secs(15),
@@ -15,7 +15,7 @@ fn read(path: &str) -> String {
 
 type Lines = Vec<(usize, &'static str)>;
 
-/// The errors and notices of a file of tests/lint: the line and the word for each.
+/// The errors and notices for a file of tests/lint: line number and rule ID of each.
 fn found(name: &str) -> (Lines, Lines) {
     let findings = lint(&read(&format!("tests/lint/{name}")), &LIMITS).unwrap();
     for finding in &findings {
@@ -29,7 +29,7 @@ fn found(name: &str) -> (Lines, Lines) {
 }
 
 #[test]
-fn what_would_defeat_the_limits_is_found_at_its_line() {
+fn finds_bypasses_at_their_lines() {
     for (name, errors, notices) in [
         (
             "ingress.yaml",
@@ -118,7 +118,7 @@ fn what_would_defeat_the_limits_is_found_at_its_line() {
 }
 
 #[test]
-fn what_we_deliver_defeats_nothing() {
+fn deployed_files_have_no_errors() {
     for name in [
         "nginx/curfew.conf",
         "nginx/ingress.yaml",
@@ -143,23 +143,20 @@ fn what_we_deliver_defeats_nothing() {
 }
 
 #[test]
-fn what_can_not_be_read_is_said() {
+fn unreadable_files_are_reported() {
     let refused = |text: &str| lint(text, &LIMITS).unwrap_err().to_string();
     assert!(refused("a: [1\nb: 2").starts_with("line "));
     assert!(refused("server {\n location / {\n").starts_with("line 3"));
     assert!(refused("server {\n}\n}\n").starts_with("line 3"));
     assert!(refused("server {\n \"x\n").contains("quotes"));
     for text in ["", "hello: world", "just text"] {
-        assert!(
-            refused(text).starts_with("nothing in it is known"),
-            "{text}"
-        );
+        assert!(refused(text).starts_with("unknown format"), "{text}");
     }
 }
 
-/// What goes as deep as it likes is refused, and not followed until the stack ends.
+/// Deep nesting is rejected before it overflows the stack.
 #[test]
-fn what_is_too_deep_is_refused() {
+fn rejects_deep_nesting() {
     let nginx = "server {\n".repeat(50_000);
     let yaml: String = (0..2000)
         .map(|level| format!("{}a:\n", " ".repeat(level)))
@@ -174,12 +171,12 @@ fn what_is_too_deep_is_refused() {
 }
 
 #[test]
-fn aliases_are_followed_and_have_an_end() {
+fn aliases_are_followed_up_to_a_limit() {
     let aliased = "base: &base {forwardAuth: {address: x, trustForwardHeader: true}}\nown: *base\n";
     assert_eq!(
         lint(aliased, &LIMITS).unwrap().len(),
         1,
-        "told once, where it is written"
+        "reported once, at the anchor"
     );
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
@@ -188,15 +185,12 @@ fn aliases_are_followed_and_have_an_end() {
         laughs += &format!("a{level}: &a{level} [{items}]\n");
     }
     let refused = lint(&laughs, &LIMITS).unwrap_err().to_string();
-    assert!(
-        refused.contains("with what its aliases repeat"),
-        "{refused}"
-    );
+    assert!(refused.contains("with aliases expanded"), "{refused}");
 }
 
 #[test]
-fn a_policy_without_an_idle_limit_has_no_streams_to_cut() {
-    let free = Limits {
+fn without_an_idle_limit_streams_are_not_reported() {
+    let free = LintLimits {
         idle: None,
         ..LIMITS
     };
@@ -206,16 +200,16 @@ fn a_policy_without_an_idle_limit_has_no_streams_to_cut() {
 }
 
 proptest::proptest! {
-    /// Whatever a file holds, it is looked at without a panic.
+    /// No input causes a panic.
     #[test]
-    fn noise_does_no_harm(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
+    fn random_input_causes_no_panic(text in "(server|location|http_filters|kind|[a-z{}\\[\\]:;#\"'$ \n*&-]){0,60}") {
         let _ = lint(&text, &LIMITS);
     }
 }
 
-/// It is right behind Traefik, and a lockout behind ingress-nginx.
+/// Such an Ingress is right behind Traefik, but behind ingress-nginx every request is rejected.
 #[test]
-fn an_ingress_that_names_no_request_is_noticed() {
+fn an_ingress_without_auth_proxy_set_headers_is_a_notice() {
     let ingress = read("deploy/nginx/ingress.yaml");
     let notices = |text: &str| -> Vec<(usize, &str)> {
         let findings = lint(text, &LIMITS).unwrap();
@@ -227,9 +221,10 @@ fn an_ingress_that_names_no_request_is_noticed() {
     assert_eq!(notices(&without), [(14, "foreign-input")]);
 }
 
-/// Each of these makes Curfew judge another request than the proxy routes, or asks another than Curfew.
+/// With each of these settings, Curfew checks another request than the proxy routes, or the proxy does
+/// not call Curfew.
 #[test]
-fn inputs_that_the_router_does_not_go_by_are_found() {
+fn finds_check_inputs_that_differ_from_router_inputs() {
     let asks = |url: &str| {
         format!(
             "server {{\n  location = /check {{\n    internal;\n    proxy_pass http://curfew/auth-request;\n    \

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// A duration as NGINX, Go, Envoy and annotations write it: `60`, `60s`, `5m`, `168h0m0s`, `1.5s`.
+/// Parses a duration of NGINX, Go, Envoy or annotations: `60`, `60s`, `5m`, `168h0m0s`, `1.5s`.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let text = text.trim().trim_matches(['"', '\'']);
     if let Ok(seconds) = text.parse::<f64>() {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_proxy_s_own() {
+    fn parses_the_formats_of_every_proxy() {
         for (text, seconds) in [
             ("60", Some(60.0)),
             ("60s", Some(60.0)),

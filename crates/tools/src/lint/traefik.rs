@@ -1,13 +1,13 @@
-//! Traefik: middlewares wherever they stand (files, manifests, labels), routers of a file, entry points.
+//! Traefik: middlewares in files, manifests and labels; routers of a file; entry points.
 
 use super::Findings;
 use super::yaml::Node;
 
-const REMEDY: &str = "take it out: Traefik says itself what was asked for. Where another proxy stands in front, name it in \
+const TRUST_HEADER_REMEDY: &str = "remove it: Traefik sets these headers itself. If another proxy is in front, list it in \
                       forwardedHeaders.trustedIPs of the entry point";
 
-/// Looks at a document; whether it is for Traefik.
-pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
+/// Checks a document. Returns whether it is for Traefik.
+pub(super) fn check(document: &Node, findings: &mut Findings) -> bool {
     let mut known = false;
     document.walk(&mut |key, line, node| match key {
         "forwardAuth" => {
@@ -17,7 +17,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         "forwardedHeaders" => {
             known = true;
             if node.get("insecure").is_some_and(|it| it.is("true")) {
-                findings.trusts_client(line, "forwardedHeaders.insecure", REMEDY);
+                findings.trusts_client(line, "forwardedHeaders.insecure", TRUST_HEADER_REMEDY);
             }
         }
         "entryPoints" => known = true,
@@ -31,7 +31,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
             known = true;
             let label = label.to_ascii_lowercase();
             if label.ends_with(".forwardauth.trustforwardheader") && node.is("true") {
-                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
         _ => {}
@@ -46,7 +46,7 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
         if label.starts_with("traefik.http.") {
             known = true;
             if label.ends_with(".forwardauth.trustforwardheader=true") {
-                findings.trusts_client(line, "trustForwardHeader", REMEDY);
+                findings.trusts_client(line, "trustForwardHeader", TRUST_HEADER_REMEDY);
             }
         }
     });
@@ -58,15 +58,16 @@ pub(super) fn look(document: &Node, findings: &mut Findings) -> bool {
     known
 }
 
-/// Names of Middlewares are `NAMESPACE-NAME`, which two namespaces can share.
+/// The internal name of a Middleware is `NAMESPACE-NAME`, so Middlewares of two namespaces can
+/// collide.
 fn shared_names(line: usize, findings: &mut Findings) {
-    let message = "without safeNaming a Middleware is known as NAMESPACE-NAME: another namespace can replace the one \
-                   that asks Curfew";
+    let message = "without safeNaming, the name of a Middleware is NAMESPACE-NAME: another namespace can replace the one \
+                   that calls Curfew";
     let remedy = "set providers.kubernetesCRD.safeNaming to true (--providers.kubernetescrd.safenaming=true)";
     findings.error(line, "shared-names", message.to_owned(), remedy);
 }
 
-/// The flags of a command line, each with its line.
+/// Checks command-line flags, each with its line number.
 fn flags(flags: &[(usize, String)], findings: &mut Findings) {
     let crd = |flag: &str| flag.starts_with("--providers.kubernetescrd");
     let safe = flags.iter().any(|(_, flag)| {
@@ -84,14 +85,15 @@ fn middleware(line: usize, node: &Node, findings: &mut Findings) {
     if let Some(trust) = node.get("trustForwardHeader")
         && trust.is("true")
     {
-        findings.trusts_client(trust.line, "trustForwardHeader", REMEDY);
+        findings.trusts_client(trust.line, "trustForwardHeader", TRUST_HEADER_REMEDY);
     }
     if let Some(passed) = node.get("authRequestHeaders") {
         let names = || passed.items().iter().filter_map(Node::text);
         let has = |wanted: &str| names().any(|name| name.eq_ignore_ascii_case(wanted));
         if !passed.items().is_empty() && !has("cookie") && !has("authorization") {
-            let message = "authRequestHeaders leaves out Cookie and Authorization: Curfew never sees a credential";
-            let remedy = "leave authRequestHeaders out, or name Cookie and the others of docs/proxies/traefik.md";
+            let message =
+                "authRequestHeaders omits Cookie and Authorization: Curfew never gets a credential";
+            let remedy = "remove authRequestHeaders, or list Cookie and the other headers in docs/proxies/traefik.md";
             findings.error(
                 passed.line,
                 "credential-withheld",
@@ -102,33 +104,33 @@ fn middleware(line: usize, node: &Node, findings: &mut Findings) {
     }
     let address = node.get("address").and_then(Node::text).unwrap_or_default();
     if address.ends_with(":9180") || address.ends_with(":9180/") {
-        let message = "the address has no path: Curfew answers 404, and nobody is let in";
+        let message = "the address has no path: Curfew answers 404, and every request is refused";
         findings.error(
             line,
             "no-contract",
             message.to_owned(),
-            "end it with /forward-auth",
+            "add the path /forward-auth",
         );
     }
 }
 
-/// The routers of a dynamic configuration.
+/// Checks the routers of a dynamic configuration.
 fn file(document: &Node, routers: &Node, findings: &mut Findings) {
     let empty = Node::default();
     let middlewares = document.at(&["http", "middlewares"]).unwrap_or(&empty);
     let asks = |name: &str| {
         let own = middlewares.get(name);
-        // One that is defined elsewhere may ask.
+        // A middleware that is defined elsewhere may call Curfew.
         own.is_none_or(|own| own.get("forwardAuth").is_some())
     };
-    let is_guarded = |router: &Node| {
+    let is_protected = |router: &Node| {
         let names = router.get("middlewares").map_or(&[][..], Node::items);
         names.iter().filter_map(Node::text).any(asks)
     };
-    let any = routers.entries().any(|(.., router)| is_guarded(router));
+    let any = routers.entries().any(|(.., router)| is_protected(router));
     for (name, line, router) in routers.entries() {
         let rule = router.get("rule").and_then(Node::text).unwrap_or_default();
-        if is_guarded(router) || rule.contains("/.curfew/") {
+        if is_protected(router) || rule.contains("/.curfew/") {
             continue;
         }
         let what = format!("the router `{name}`");

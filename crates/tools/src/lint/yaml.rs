@@ -7,7 +7,7 @@ use super::Unreadable;
 use crate::yaml::Unreadable::Malformed;
 use crate::yaml::check;
 
-/// A part of a document, with its line.
+/// A YAML node, with its line number.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
     pub(super) line: usize,
@@ -20,24 +20,24 @@ pub(super) enum Value {
     Nothing,
     Text(String),
     List(Vec<Node>),
-    /// Each key with its line.
+    /// Each key with its line number.
     Map(Vec<(String, usize, Node)>),
 }
 
 impl Node {
-    /// What is under a key.
+    /// The value of a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|it| it.2)
     }
 
-    /// What is under keys, one within the other.
+    /// The value at a path of keys.
     pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Keys, their lines and what is under them; none where this is no map.
+    /// Keys, line numbers and values; empty if this is not a map.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Self)> {
         let entries = match &self.value {
             Value::Map(entries) => &entries[..],
@@ -48,7 +48,7 @@ impl Node {
             .map(|(key, line, node)| (key.as_str(), *line, node))
     }
 
-    /// The items; none where this is no list.
+    /// The items; empty if this is not a list.
     pub(super) fn items(&self) -> &[Self] {
         match &self.value {
             Value::List(items) => items,
@@ -67,7 +67,7 @@ impl Node {
         self.text() == Some(text)
     }
 
-    /// Shows every key in this, however deep, with its line and what is under it.
+    /// Calls `see` for every key at any depth, with its line number and value.
     pub(super) fn walk<'a>(&'a self, see: &mut impl FnMut(&'a str, usize, &'a Self)) {
         for (key, line, node) in self.entries() {
             see(key, line, node);
@@ -78,7 +78,7 @@ impl Node {
         }
     }
 
-    /// Shows every text in this that is no key.
+    /// Calls `see` for every scalar that is not a key.
     pub(super) fn texts<'a>(&'a self, see: &mut impl FnMut(usize, &'a str)) {
         if let Some(text) = self.text() {
             see(self.line, text);
@@ -92,44 +92,44 @@ impl Node {
     }
 }
 
-/// The documents of a file.
+/// Parses the documents of a file.
 ///
 /// # Errors
 /// [`Unreadable::Yaml`].
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Unreadable> {
     check(text)?;
-    let mut tree = Tree::default();
-    let loaded = Parser::new_from_str(text).load(&mut tree, true);
+    let mut builder = DocumentBuilder::default();
+    let loaded = Parser::new_from_str(text).load(&mut builder, true);
     loaded.map_err(|error| Malformed {
         line: error.marker().line(),
         message: error.info().to_owned(),
     })?;
-    Ok(tree.documents)
+    Ok(builder.documents)
 }
 
-/// Builds documents out of what the parser finds.
+/// Builds documents from parser events.
 #[derive(Default)]
-struct Tree {
+struct DocumentBuilder {
     documents: Vec<Node>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
 }
 
-/// A list or a map that goes on: its anchor, and the key with its line that waits for its value.
+/// An open list or map, its anchor, and a key that still needs its value, with its line number.
 type Open = (Node, usize, Option<(String, usize)>);
 
-impl Tree {
+impl DocumentBuilder {
     fn open(&mut self, value: Value, anchor: usize, line: usize) {
         self.open.push((Node { line, value }, anchor, None));
     }
 
     fn close(&mut self) {
         if let Some((node, anchor, _)) = self.open.pop() {
-            self.take(node, anchor);
+            self.push_node(node, anchor);
         }
     }
 
-    fn take(&mut self, node: Node, anchor: usize) {
+    fn push_node(&mut self, node: Node, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -149,20 +149,20 @@ impl Tree {
     }
 }
 
-impl MarkedEventReceiver for Tree {
+impl MarkedEventReceiver for DocumentBuilder {
     fn on_event(&mut self, event: Event, mark: Marker) {
         let line = mark.line();
         match event {
             Event::Scalar(text, _, anchor, _) => {
                 let value = Value::Text(text);
-                self.take(Node { line, value }, anchor);
+                self.push_node(Node { line, value }, anchor);
             }
             Event::SequenceStart(anchor, _) => self.open(Value::List(Vec::new()), anchor, line),
             Event::MappingStart(anchor, _) => self.open(Value::Map(Vec::new()), anchor, line),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor).cloned();
-                self.take(known.unwrap_or_default(), 0);
+                self.push_node(known.unwrap_or_default(), 0);
             }
             Event::Nothing
             | Event::StreamStart

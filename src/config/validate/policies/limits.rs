@@ -1,14 +1,14 @@
 use std::time::Duration;
 
-use super::{idle_or_off, optional, written};
+use super::{format_limit, idle_or_off, optional};
 use crate::config::raw::{RawRemember, RawVariant};
 use crate::config::validate::Mistakes;
 use crate::policy::{Preset, Variant};
 use crate::session::Limits;
 
-/// Refuses limits that could never be reached.
-pub(super) fn in_order(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
-    let absolute = written(limits.absolute);
+/// Rejects limits that can never be reached.
+pub(super) fn reject_unreachable(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
+    let absolute = format_limit(limits.absolute);
     if limits.idle.is_some_and(|idle| idle > limits.absolute) {
         mistakes.note(
             format!("{key}.idle"),
@@ -23,12 +23,12 @@ pub(super) fn in_order(key: &str, limits: &Limits, mistakes: &mut Mistakes) {
     }
 }
 
-/// Refuses limits above a preset.
-pub(super) fn within(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
+/// Rejects limits above the preset.
+pub(super) fn check_preset(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut Mistakes) {
     let name = preset.name;
-    let hint = "shorten it, or say why in deviation_reason";
+    let hint = "shorten it, or give the reason in deviation_reason";
     if !preset.allows_idle(limits) {
-        let ceiling = preset.idle.map_or_else(String::new, written);
+        let ceiling = preset.idle.map_or_else(String::new, format_limit);
         mistakes.note(
             format!("{key}.idle"),
             format!(
@@ -38,7 +38,7 @@ pub(super) fn within(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut
         );
     }
     if !preset.allows_absolute(limits) {
-        let ceiling = written(preset.absolute);
+        let ceiling = format_limit(preset.absolute);
         mistakes.note(
             format!("{key}.absolute"),
             format!(
@@ -49,8 +49,8 @@ pub(super) fn within(key: &str, preset: &Preset, limits: &Limits, mistakes: &mut
     }
 }
 
-/// The limits of the remembered; `Some(None)` where nobody is. Both must be said, so that none
-/// is taken away silently.
+/// The limits of sessions with "remember me"; `Some(None)` if there are none. Both limits are
+/// required: an omitted limit must not disable a limit silently.
 pub(super) fn remember(
     key: &str,
     raw: Option<&RawRemember>,
@@ -63,7 +63,7 @@ pub(super) fn remember(
     let idle = match raw.idle.clone() {
         Some(mut text) => idle_or_off(&idle_key, &mut text, mistakes),
         None => {
-            let hint = "is missing: say how long a remembered session may be idle, or `off`";
+            let hint = "is missing: set the idle limit of remembered sessions, or `off`";
             mistakes.note(&idle_key, hint);
             None
         }
@@ -74,7 +74,7 @@ pub(super) fn remember(
         None => {
             mistakes.note(
                 &absolute_key,
-                "is missing: say how long a remembered session may last",
+                "is missing: set the absolute limit of remembered sessions",
             );
             None
         }
@@ -84,30 +84,30 @@ pub(super) fn remember(
         absolute: absolute?,
         max_auth_age: usual.max_auth_age,
     };
-    in_order(&key, &limits, mistakes);
+    reject_unreachable(&key, &limits, mistakes);
     let shorter = |limit: Option<Duration>, usual: Option<Duration>| match (limit, usual) {
         (Some(limit), Some(usual)) => limit < usual,
         (Some(_), None) => true,
         (None, _) => false,
     };
     if shorter(limits.idle, usual.idle) {
-        let usual = usual.idle.map_or_else(|| "off".to_owned(), written);
+        let usual = usual.idle.map_or_else(|| "off".to_owned(), format_limit);
         mistakes.note(
             idle_key,
-            format!("is shorter than for those who are not remembered ({usual})"),
+            format!("must not be shorter than the policy's own limit ({usual})"),
         );
     }
     if limits.absolute < usual.absolute {
-        let usual = written(usual.absolute);
+        let usual = format_limit(usual.absolute);
         mistakes.note(
             absolute_key,
-            format!("is shorter than for those who are not remembered ({usual})"),
+            format!("must not be shorter than the policy's own limit ({usual})"),
         );
     }
     Some(Some(limits))
 }
 
-/// What is tighter for some groups.
+/// Shorter limits for some groups.
 pub(super) fn variants(
     key: &str,
     raw: &[RawVariant],
@@ -137,7 +137,10 @@ fn variant(
     mistakes: &mut Mistakes,
 ) -> Option<Variant> {
     if raw.groups.is_empty() {
-        mistakes.note(format!("{key}.groups"), "is missing: say for whom it is");
+        mistakes.note(
+            format!("{key}.groups"),
+            "is missing: set the groups of this variant",
+        );
     }
     let mut limit = |name: &str, text: Option<&str>, usual: Option<Duration>| {
         let key = format!("{key}.{name}");
@@ -145,7 +148,7 @@ fn variant(
         if let (Some(limit), Some(usual)) = (limit, usual)
             && limit >= usual
         {
-            let usual = written(usual);
+            let usual = format_limit(usual);
             mistakes.note(
                 key,
                 format!("must be shorter than {policy}.{name} ({usual}): a variant only tightens"),
@@ -161,7 +164,7 @@ fn variant(
         usual.max_auth_age,
     );
     if (&raw.idle, &raw.absolute, &raw.max_auth_age) == (&None, &None, &None) {
-        mistakes.note(key, "says nothing: give idle, absolute or max_auth_age");
+        mistakes.note(key, "has no limit: set idle, absolute or max_auth_age");
     }
     Some(Variant {
         groups: raw.groups.0.clone(),

@@ -2,7 +2,7 @@ use crate::config::raw::RawPolicy;
 use crate::config::validate::Mistakes;
 use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits};
 
-/// How many sessions a subject can have; `Some(None)` where it does not matter.
+/// The maximum number of sessions per subject; `Some(None)` for no limit.
 pub(super) fn max_sessions(
     key: &str,
     raw: &mut RawPolicy,
@@ -11,7 +11,7 @@ pub(super) fn max_sessions(
     let beyond_key = format!("{key}.beyond_max_sessions");
     let Some(count) = raw.max_sessions else {
         if raw.beyond_max_sessions.is_some() {
-            mistakes.note(beyond_key, format!("is for {key}.max_sessions"));
+            mistakes.note(beyond_key, format!("needs {key}.max_sessions"));
         }
         return Some(None);
     };
@@ -30,11 +30,11 @@ pub(super) fn max_sessions(
     Some(Some(MaxSessions { count, beyond }))
 }
 
-/// How many bits of an address a session is bound to, where nothing is said: those that a provider
-/// changes least.
+/// The default number of address bits to match. Internet providers rarely change these bits during
+/// a session.
 const DEFAULT_BITS: NetworkBits = NetworkBits { ipv4: 24, ipv6: 64 };
 
-/// What sessions are bound to.
+/// Parses the binding: client network, user agent or both.
 pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Option<Bind> {
     let (mut address, mut user_agent) = (false, false);
     for word in &raw.bind.0 {
@@ -55,7 +55,7 @@ pub(super) fn bind(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> O
             if bits.is_some() {
                 mistakes.note(
                     format!("{key}.{name}"),
-                    format!("is for {key}.bind = \"address\""),
+                    format!("needs {key}.bind = \"address\""),
                 );
             }
         }

@@ -6,58 +6,58 @@ use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 use super::{Delegated, SessionKey};
-use crate::credential::jwt::{Said, find, unverified_claims};
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
+use crate::credential::jwt::{SignInClaims, find, unverified_claims};
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
-/// What an answer that allows says.
+/// The content of a response that allows the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
-    /// The session.
+    /// The ID of the session.
     pub session: SessionId,
-    /// Whose session it is.
+    /// The owner of the session.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject authenticated, where the service says so.
+    /// When the subject authenticated; `None` if the service does not send it.
     pub authenticated: Option<Timestamp>,
-    /// When the service's session is over at the latest.
+    /// The latest time at which the service's session ends.
     pub expires: Timestamp,
 }
 
-/// An answer that allows, and that can't be used. The text is for the log, and holds nothing of the
-/// answer.
+/// The reason why a response that allows the request is unusable. The text is for the log and contains nothing of the
+/// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// Nothing names the session.
-    #[error("nothing in it or in the request names the session")]
-    Nameless,
-    /// There is no subject, or something that is none.
-    #[error("its header `{0}` does not say whose session it is")]
+    /// Neither the response nor the request has the session key.
+    #[error("no session key in the response or the request")]
+    MissingKey,
+    /// The subject is missing or invalid.
+    #[error("missing or invalid subject in the header `{0}`")]
     Subject(HeaderName),
-    /// A time that is none.
-    #[error("its header `{0}` does not say when the subject authenticated")]
+    /// The time of the authentication is invalid.
+    #[error("invalid authentication time in the header `{0}`")]
     AuthTime(HeaderName),
-    /// Attributes that can't be any.
-    #[error("it says things of the subject that can't be passed on")]
+    /// An attribute is invalid.
+    #[error("attributes of the subject that a header cannot carry")]
     Attributes,
 }
 
 impl Delegated {
-    /// The session that a cookie names, whether the service knows it or not.
+    /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
     pub fn named_by(&self, cookie: &[u8]) -> SessionId {
         self.session(&self.key.of_cookie(cookie))
     }
 
     fn session(&self, key: &[u8]) -> SessionId {
-        name("delegated", &[b"session", self.name.as_bytes(), key])
+        derive_id("delegated", &[b"session", self.name.as_bytes(), key])
     }
 
-    /// Reads an answer that allows, to a question with this cookie.
+    /// Interprets a response that allows the request. `cookie` is the one that Curfew sent with the request.
     ///
     /// # Errors
-    /// [`Unusable`] with what is missing.
+    /// [`Unusable`] with the missing or invalid part.
     pub fn read(
         &self,
         cookie: Option<&[u8]>,
@@ -78,26 +78,26 @@ impl Delegated {
             }
         };
         let subject = text(answer, &self.user).and_then(|subject| Subject::new(subject).ok());
-        let said = Said::of(&claims);
+        let sign_in = SignInClaims::of(&claims);
         Ok(Allowed {
-            session: session.ok_or(Unusable::Nameless)?,
+            session: session.ok_or(Unusable::MissingKey)?,
             subject: subject.ok_or_else(|| Unusable::Subject(self.user.clone()))?,
-            attributes: self.attributes(answer, &said)?,
-            authenticated: self.authenticated(answer, &said)?.map(|at| at.min(now)),
+            attributes: self.attributes(answer, &sign_in)?,
+            authenticated: self.authenticated(answer, &sign_in)?.map(|at| at.min(now)),
             expires: now.plus(self.lifetime),
         })
     }
 
-    /// When the subject authenticated. The header says it, or else the token (`auth_time`).
+    /// When the subject authenticated: from the header, or else from the token's `auth_time`.
     fn authenticated(
         &self,
         answer: &HeaderMap,
-        said: &Said,
+        sign_in: &SignInClaims,
     ) -> Result<Option<Timestamp>, Unusable> {
         let Some(header) = &self.auth_time else {
-            return match (&self.token, said.malformed_auth_time) {
+            return match (&self.token, sign_in.malformed_auth_time) {
                 (Some(token), true) => Err(Unusable::AuthTime(token.clone())),
-                _ => Ok(said.signed_in),
+                _ => Ok(sign_in.signed_in),
             };
         };
         if !answer.contains_key(header) {
@@ -108,7 +108,11 @@ impl Delegated {
             .ok_or_else(|| Unusable::AuthTime(header.clone()))
     }
 
-    fn attributes(&self, answer: &HeaderMap, said: &Said) -> Result<Attributes, Unusable> {
+    fn attributes(
+        &self,
+        answer: &HeaderMap,
+        sign_in: &SignInClaims,
+    ) -> Result<Attributes, Unusable> {
         let mut attributes = BTreeMap::new();
         let mut add = |name: &str, values: Vec<String>| {
             if !values.is_empty() {
@@ -128,26 +132,26 @@ impl Delegated {
             .map(|group| group.trim().to_owned())
             .filter(|group| !group.is_empty());
         let groups: Vec<String> = groups.collect();
-        if groups.is_empty() && said.unknown_groups {
+        if groups.is_empty() && sign_in.unknown_groups {
             let mark = vec![Attributes::UNKNOWN.to_owned()];
             add(Attributes::GROUPS_STATE, mark);
         }
         add(Attributes::GROUPS, groups);
-        add(Attributes::ISSUER, said.issuer.iter().cloned().collect());
-        add(Attributes::PROVIDER, said.provider_names.clone());
+        add(Attributes::ISSUER, sign_in.issuer.iter().cloned().collect());
+        add(Attributes::PROVIDER, sign_in.provider_names.clone());
         add(Attributes::SOURCE, vec!["delegated".to_owned()]);
         Attributes::new(attributes).map_err(|_| Unusable::Attributes)
     }
 }
 
-/// The text of a header that is there once, and says something.
+/// The non-empty value of a header that occurs exactly once.
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).into_iter();
     let value = std::str::from_utf8(values.next()?.as_bytes()).ok()?.trim();
     (values.next().is_none() && !value.is_empty()).then_some(value)
 }
 
-/// A time in seconds since 1970, or by RFC 3339.
+/// Parses a time, in seconds since 1970 or as RFC 3339.
 fn auth_time(text: &str) -> Option<Timestamp> {
     let seconds = match text.parse() {
         Ok(seconds) => seconds,
@@ -159,8 +163,8 @@ fn auth_time(text: &str) -> Option<Timestamp> {
     Timestamp::from_seconds(seconds)
 }
 
-/// The claims of a token in a header, with or without `Bearer` in front. Nobody verifies it here: it
-/// is believed for who sends it.
+/// The claims of a token in a header, with or without the prefix `Bearer`. The signature is not verified, because
+/// Curfew trusts the service that sends it.
 fn token(headers: &HeaderMap, name: &HeaderName) -> Option<Map<String, Value>> {
     let text = text(headers, name)?;
     let token = match text.split_once(' ') {

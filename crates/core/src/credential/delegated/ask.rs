@@ -5,9 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Delegated, SessionKey};
 
-/// The client's headers that every service is told. No others are: under its name a client could
-/// say what only a proxy may, such as who it is.
-const TOLD: [HeaderName; 9] = [
+/// The request headers that every service receives. No others are forwarded: a client could otherwise send headers
+/// that only a proxy may set, such as an identity.
+const FORWARDED_HEADERS: [HeaderName; 9] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
     USER_AGENT,
@@ -19,43 +19,46 @@ const TOLD: [HeaderName; 9] = [
     HeaderName::from_static("sec-fetch-site"),
 ];
 
-/// The original request, as another service is asked about it.
+/// The original request, for the request to another service.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The client's headers.
+    /// The headers of the client's request.
     pub headers: &'a HeaderMap,
-    /// Where the client is, if that is known.
+    /// The address of the client; `None` if unknown.
     pub address: Option<IpAddr>,
     /// The original method.
     pub method: &'a Method,
-    /// Whether it came over TLS.
+    /// Whether the client used TLS.
     pub secure: bool,
-    /// The host, with its port where one was written.
+    /// The host, with its port if the client sent one.
     pub host: &'a str,
-    /// The path and the query.
+    /// The path and query of the request.
     pub target: &'a [u8],
 }
 
 impl Delegated {
-    /// The headers to ask with, for services of every kind: those that read `X-Original-URL`, and those
-    /// that read `X-Forwarded-…`. Where a cookie names the session it is the only one that is told,
-    /// so that the service can't take the request for another session's.
+    /// The headers of the request to the service. Both services that read `X-Original-URL` and services that read
+    /// `X-Forwarded-…` find their headers. If a cookie identifies the session, it is the only cookie sent. Therefore
+    /// the service cannot use another session's cookie.
     #[must_use]
     pub fn ask(&self, question: &Question<'_>, cookie: Option<&[u8]>) -> HeaderMap {
-        let mut asked = HeaderMap::new();
-        let mut tell = |name: &HeaderName| {
+        let mut request_headers = HeaderMap::new();
+        let mut copy = |name: &HeaderName| {
             for value in question.headers.get_all(name) {
-                asked.append(name.clone(), value.clone());
+                request_headers.append(name.clone(), value.clone());
             }
         };
-        TOLD.iter().chain(&self.forward).for_each(&mut tell);
+        FORWARDED_HEADERS
+            .iter()
+            .chain(&self.forward)
+            .for_each(&mut copy);
         match &self.key {
             SessionKey::Cookie { name, .. } => {
                 let line = cookie.map(|value| [name.as_bytes(), b"=", value].concat());
-                set(&mut asked, COOKIE, line.as_deref());
+                set(&mut request_headers, COOKIE, line.as_deref());
             }
             SessionKey::Header(_) | SessionKey::Claim(_) => {
-                [COOKIE, AUTHORIZATION].iter().for_each(tell);
+                [COOKIE, AUTHORIZATION].iter().for_each(copy);
             }
         }
         let scheme = if question.secure { "https" } else { "http" };
@@ -77,15 +80,15 @@ impl Delegated {
             ("x-forwarded-uri", Some(question.target)),
             ("x-forwarded-for", address.as_deref().map(str::as_bytes)),
         ] {
-            set(&mut asked, HeaderName::from_static(name), value);
+            set(&mut request_headers, HeaderName::from_static(name), value);
         }
-        asked
+        request_headers
     }
 }
 
-/// Sets a header, or takes it away.
+/// Sets a header, or removes it for `None`.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: Option<&[u8]>) {
-    // Of bytes that were in a request already.
+    // The bytes come from a valid request, so they are a valid header value.
     match value.and_then(|value| HeaderValue::from_bytes(value).ok()) {
         Some(value) => headers.insert(name, value),
         None => headers.remove(name),

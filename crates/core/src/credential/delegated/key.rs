@@ -5,34 +5,33 @@ use percent_encoding::percent_decode;
 
 use crate::credential::cookie_values;
 
-/// What names a session of another authorization service: what stays the same for as long as nobody
-/// signs in anew.
+/// The value that identifies a session of another authorization service. It stays the same until the next sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionKey {
-    /// A cookie of the client, or what it holds before a character.
+    /// A cookie of the client, or its part before a delimiter.
     Cookie {
         /// The cookie's name.
         name: String,
-        /// The character that ends what counts; all of it counts where there is none.
+        /// The delimiter: only the part of the cookie before it is used. `None` uses the whole value.
         until: Option<char>,
     },
-    /// A header of the answer.
+    /// A response header.
     Header(HeaderName),
-    /// A claim of the token in a header of the answer; dots lead into objects.
+    /// A claim of the token in a response header, as a path with dots.
     Claim(String),
 }
 
-/// The client's cookies don't say which session is meant.
+/// The request has several cookies that could identify the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ambiguous;
 
 impl SessionKey {
-    /// The cookie that names the session, byte for byte; `None` where there is none, or where it is not a
-    /// cookie that names it.
+    /// The value of the cookie that identifies the session. `None` if it is missing, or if the session key is not a
+    /// cookie.
     ///
     /// # Errors
-    /// `Ambiguous` for several that differ, and for one with a byte that cookies don't have (RFC
-    /// 6265, 4.1.1): some servers would read it differently, and a session must not have two names.
+    /// `Ambiguous` for several different values, and for a value with a byte that cookies do not allow (RFC 6265,
+    /// 4.1.1). Servers read such a byte differently, and a session must have only one ID.
     pub fn presented<'a>(&self, headers: &'a HeaderMap) -> Result<Option<&'a [u8]>, Ambiguous> {
         let Self::Cookie { name, .. } = self else {
             return Ok(None);
@@ -47,7 +46,7 @@ impl SessionKey {
         Ok(Some(first))
     }
 
-    /// The name of the cookie that names the session, where one does.
+    /// The name of the cookie that identifies the session; `None` for other session keys.
     #[must_use]
     pub fn cookie(&self) -> Option<&str> {
         match self {
@@ -56,8 +55,8 @@ impl SessionKey {
         }
     }
 
-    /// What counts of a cookie's value. Some servers decode percent-encoding, others don't: for those it
-    /// makes another session, which they don't know.
+    /// The part of a cookie's value that identifies the session. It is not percent-decoded, although some servers do
+    /// so. The encoded form is then another session, which the service does not know.
     pub(super) fn of_cookie<'a>(&self, value: &'a [u8]) -> Cow<'a, [u8]> {
         let decoded: Cow<'a, [u8]> = percent_decode(value).into();
         let Self::Cookie {
@@ -78,8 +77,8 @@ impl SessionKey {
     }
 }
 
-/// Whether a byte may be in a cookie's value. Quotes may stand around it by the RFC; some servers take
-/// them away, and nobody needs them.
+/// Whether a byte is valid in a cookie's value. The RFC allows quotes around a value, but some servers remove them,
+/// so Curfew rejects them.
 const fn is_cookie_octet(byte: &u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e)
 }

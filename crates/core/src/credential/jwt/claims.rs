@@ -1,32 +1,32 @@
-//! What is in a token, verified or not.
+//! Reads claims of verified and unverified tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::invalid::InvalidJwt;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, Subject, Timestamp};
 
-/// The most bytes of a token: more than any provider makes, and little enough to verify.
-pub(super) const MAX_LEN: usize = 16 * 1024;
+/// The maximum length of a token in bytes: more than providers use, and cheap to verify.
+pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// What a token says of its issuer, to find that issuer's keys; believed only once it is verified.
+/// The `iss` claim of an unverified token, to select the issuer's keys. It is trusted only after verification.
 #[must_use]
 pub fn unverified_issuer(token: &str) -> Option<String> {
     let claims = unverified_claims(token)?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// The claims of a token that nobody has verified.
+/// The claims of an unverified token.
 pub(in crate::credential) fn unverified_claims(token: &str) -> Option<Map<String, Value>> {
-    if token.len() > MAX_LEN {
+    if token.len() > MAX_TOKEN_BYTES {
         return None;
     }
     part(token, 1).ok()
 }
 
-/// A part of a token, as an object.
+/// Decodes one part of a token as a JSON object: 0 is the header, 1 the claims.
 pub(super) fn part(token: &str, index: usize) -> Result<Map<String, Value>, InvalidJwt> {
     let text = token.split('.').nth(index).ok_or(InvalidJwt::Malformed)?;
     let json = URL_SAFE_NO_PAD.decode(text);
@@ -34,8 +34,8 @@ pub(super) fn part(token: &str, index: usize) -> Result<Map<String, Value>, Inva
     serde_json::from_slice(&json).map_err(|_| InvalidJwt::Malformed)
 }
 
-/// A claim, by the names on the way to it with dots between; a claim that has the whole as its name
-/// comes first, as `https://example.com/groups` does.
+/// A claim by dotted path. A claim whose whole name equals the path takes precedence, for example
+/// `https://example.com/groups`.
 pub(in crate::credential) fn find<'a>(
     claims: &'a Map<String, Value>,
     path: &str,
@@ -48,8 +48,9 @@ pub(in crate::credential) fn find<'a>(
     names.try_fold(first, |value, name| value.get(name))
 }
 
-/// Whether the provider says that it has not verified the email address (OpenID Connect Core 1.0, section 5.1). Some
-/// providers write the flag as a text; anything but a clear yes is a no. A provider without the flag says nothing.
+/// Whether the provider marks the email address as unverified (OpenID Connect Core 1.0, section 5.1). Some providers
+/// send the flag as a string; every value except true counts as unverified. Without the flag, the address counts as
+/// verified.
 pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
     match claims.get("email_verified") {
         None | Some(Value::Null | Value::Bool(true)) => false,
@@ -58,7 +59,7 @@ pub(super) fn is_unverified_email(claims: &Map<String, Value>) -> bool {
     }
 }
 
-/// The texts of a claim: one, or a list. `None` where the claim holds anything else.
+/// The strings of a claim: one string or a list. `None` if the claim has any other type.
 pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
@@ -71,8 +72,9 @@ pub(super) fn texts(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Whether the value of a claim is elsewhere: OpenID Connect Core 1.0, section 5.6.2 (`_claim_names`), as Microsoft
-/// Entra ID writes it for a user in more than 200 groups; in the implicit flow it writes `hasgroups` instead.
+/// Whether the token has a reference instead of the claim (OpenID Connect Core 1.0, section 5.6.2, `_claim_names`).
+/// Microsoft Entra ID sends one for a user in more than 200 groups. In the implicit flow it sends `hasgroups`
+/// instead.
 pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
     let first = path.split('.').next().unwrap_or(path);
     let named = claims.get("_claim_names").and_then(Value::as_object);
@@ -82,7 +84,7 @@ pub(super) fn is_by_reference(claims: &Map<String, Value>, path: &str) -> bool {
     named || (flagged && path == "groups")
 }
 
-/// A time in seconds since 1970, whole or not.
+/// A NumericDate claim: seconds since 1970, whole or fractional.
 pub(super) fn time(
     claims: &Map<String, Value>,
     name: &str,
@@ -94,35 +96,35 @@ pub(super) fn time(
     time.map(Some).ok_or(InvalidJwt::Malformed)
 }
 
-/// What stands for a session of a provider, among the subjects whose sessions have ended.
+/// The pseudo-subject for a session of a provider. Cut-offs use it.
 pub(super) fn provider_session(issuer: &str, sid: &str) -> Subject {
     let texts = ["provider session", issuer, sid];
-    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+    Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// What stands for everything that a provider's own subject has.
+/// The pseudo-subject for all sessions of a provider's subject. Cut-offs use it.
 pub(super) fn provider_subject(issuer: &str, sub: &str) -> Subject {
     let texts = ["provider subject", issuer, sub];
-    Subject::of_provider(name("jwt", &texts.map(str::as_bytes)))
+    Subject::of_provider(derive_id("jwt", &texts.map(str::as_bytes)))
 }
 
-/// What a token says of a sign-in.
+/// The claims of a token that describe a sign-in.
 #[derive(Clone, Debug, Default)]
-pub(in crate::credential) struct Said {
+pub(in crate::credential) struct SignInClaims {
     /// When the subject signed in.
     pub(in crate::credential) signed_in: Option<Timestamp>,
-    /// Whether a time is there, and is none.
+    /// Whether `auth_time` is present but invalid.
     pub(in crate::credential) malformed_auth_time: bool,
-    /// The issuer.
+    /// The `iss` claim.
     pub(in crate::credential) issuer: Option<String>,
-    /// What stands for the session and the subject at the provider.
+    /// The provider's names for the session and the subject.
     pub(in crate::credential) provider_names: Vec<String>,
-    /// Whether the groups are elsewhere.
+    /// Whether the token has a reference instead of the groups.
     pub(in crate::credential) unknown_groups: bool,
 }
 
-impl Said {
-    /// What these claims say.
+impl SignInClaims {
+    /// Reads these claims.
     pub(in crate::credential) fn of(claims: &Map<String, Value>) -> Self {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let issuer = text("iss").unwrap_or("");

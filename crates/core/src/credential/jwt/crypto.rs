@@ -3,16 +3,15 @@ use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 
-/// Verifies by ring, as TLS does here: one implementation of cryptography for the whole process.
-/// Secrets that are shared with an issuer (HS256 and so on) are not supported, so that no public key
-/// is ever taken for one (RFC 8725 2.1).
+/// Verifies signatures with ring, which TLS uses, too: the process has one implementation of cryptography. Shared
+/// secrets (HS256 and so on) are not supported, so a public key is never used as one (RFC 8725 2.1).
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(Verifier::new(*algorithm, key)?)),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Chooses this implementation for the process; once is enough, and more does no harm.
+/// Installs this implementation for the process. Repeated calls have no effect.
 pub fn install() {
     let _ = PROVIDER.install_default();
 }

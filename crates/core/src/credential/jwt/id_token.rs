@@ -1,5 +1,5 @@
-//! What an ID token says of a sign-in (OpenID Connect Core 1.0, section 2), once its signature, its
-//! nonce and its audience were verified.
+//! Reads the sign-in from an ID token (OpenID Connect Core 1.0, section 2) after its signature, nonce and audience
+//! are verified.
 
 use serde_json::{Map, Value};
 
@@ -11,23 +11,22 @@ use crate::session::{Attributes, Subject, Timestamp};
 /// A sign-in at an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedIn {
-    /// Who signed in.
+    /// The subject that signed in.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject proved who it is, if the provider says so (`auth_time`).
+    /// When the subject authenticated (`auth_time`); `None` if the provider does not send it.
     pub authenticated: Option<Timestamp>,
-    /// When the token was issued.
+    /// When the provider issued the token (`iat`).
     pub issued: Timestamp,
 }
 
 impl Issuer {
-    /// The sign-in that a verified ID token tells of, with claims that the UserInfo endpoint added.
-    /// What the token says itself comes first.
+    /// The sign-in of a verified ID token, with additional claims from the UserInfo endpoint. Claims of the token
+    /// take precedence.
     ///
     /// # Errors
-    /// [`InvalidJwt`] when its times, its issuer or its parties are wrong after all, and when it does
-    /// not properly say who signed in.
+    /// [`InvalidJwt`] if the times, the issuer or the parties are wrong, or if the subject is missing or invalid.
     pub fn signed_in(
         &self,
         id_token: &str,
@@ -36,7 +35,7 @@ impl Issuer {
     ) -> Result<SignedIn, InvalidJwt> {
         let own = part(id_token, 1)?;
         let times = self.check(&own, now)?;
-        // One that is meant for several must say to whom it was issued (section 3.1.3.7).
+        // A token with several audiences must name its authorized party (section 3.1.3.7).
         let several = matches!(own.get("aud"), Some(Value::Array(all)) if all.len() > 1);
         let party = own.get("azp").and_then(Value::as_str);
         let ours = |party: &str| self.audiences.iter().any(|own| own == party);
@@ -45,7 +44,7 @@ impl Issuer {
         }
         let authenticated = time(&own, "auth_time")?;
         let mut claims = more;
-        // Either of them may leave groups out and refer to another place.
+        // The ID token and UserInfo can both have a reference instead of the groups.
         let references = claims.remove("_claim_names");
         claims.extend(own);
         if let Some(Value::Object(others)) = references {
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_token_says_comes_first() {
+    fn token_claims_take_precedence_over_user_info() {
         let more = json!({ "sub": "alice", "email": "a@example.com", "groups": ["staff"] });
         let read = read("sub", json!({ "email": "alice@example.com" }), more).unwrap();
         assert_eq!(read.subject.as_str(), "alice");
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_for_others_is_refused() {
+    fn rejects_a_token_for_another_audience() {
         use InvalidJwt::{Audience, Expired, Issuer, NotYet, Subject};
         for (changes, refused) in [
             (json!({ "aud": ["curfew"] }), None),
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unverified_address_is_nobody_and_no_attribute() {
+    fn an_unverified_email_is_neither_subject_nor_attribute() {
         for (verified, counts) in [
             (json!(true), true),
             (json!("true"), true),
@@ -164,7 +163,7 @@ mod tests {
             let emails = usize::from(counts);
             assert_eq!(by_sub.attributes.get("email").count(), emails, "{claims}");
         }
-        // The flag of UserInfo counts where the token has none.
+        // UserInfo's flag counts if the token has none.
         let claims = json!({ "email": "a@example.com" });
         let more = json!({ "email_verified": "false" });
         let refused = read("email", claims, more).err();
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_are_elsewhere_are_unknown() {
+    fn referenced_groups_are_unknown() {
         let entra = json!({ "groups": "src1" });
         for (own, more, unknown) in [
             (json!({}), json!({}), false),
@@ -194,7 +193,7 @@ mod tests {
             (json!({ "hasgroups": true }), json!({}), true),
             (json!({ "hasgroups": "true" }), json!({}), true),
             (json!({ "hasgroups": false }), json!({}), false),
-            // UserInfo had them.
+            // UserInfo contained them.
             (
                 json!({ "_claim_names": entra }),
                 json!({ "groups": ["staff"] }),

@@ -1,43 +1,43 @@
-/// A token that is not good. The text is for the log, and holds nothing of the token.
+/// The reason why a token is invalid. The text is for the log and contains nothing of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJwt {
-    /// It is not a signed JWT, or one that asks for something that is not supported.
-    #[error("it is not a signed JWT of a supported kind")]
+    /// The text is not a signed JWT, or it requires an unsupported extension.
+    #[error("not a signed JWT of a supported type")]
     Malformed,
-    /// It is larger than any that is accepted.
-    #[error("it is too large")]
+    /// The token exceeds the maximum length.
+    #[error("token too large")]
     TooLarge,
-    /// Its algorithm is not one that the issuer may use.
-    #[error("its algorithm is not one of the issuer's")]
+    /// The issuer may not use this algorithm.
+    #[error("algorithm not allowed for this issuer")]
     Algorithm,
-    /// Its `typ` is not the one that was configured.
-    #[error("its typ is not the one that is wanted")]
+    /// The `typ` header differs from the configured one.
+    #[error("unexpected `typ` header")]
     Type,
-    /// None of the issuer's keys has the id that it names.
-    #[error("its key is not one of the issuer's")]
+    /// No key of the issuer has the token's key ID.
+    #[error("unknown key ID")]
     UnknownKey,
-    /// Its signature is wrong.
-    #[error("its signature is wrong")]
+    /// The signature does not match.
+    #[error("invalid signature")]
     Signature,
-    /// It comes from another issuer.
-    #[error("it comes from another issuer")]
+    /// The token is from another issuer.
+    #[error("unexpected issuer")]
     Issuer,
-    /// It is meant for others.
-    #[error("it is meant for another audience")]
+    /// The token is for another audience.
+    #[error("unexpected audience")]
     Audience,
-    /// It has expired, or has no end.
-    #[error("it has expired")]
+    /// The token has expired, or has no expiry.
+    #[error("expired")]
     Expired,
-    /// It is not good yet, or was issued in the future.
-    #[error("it is not good yet")]
+    /// The token is not valid yet, or its issue time is in the future.
+    #[error("not valid yet")]
     NotYet,
-    /// It does not say when its user signed in, and its issuer is not one whose `iat` counts.
-    #[error("it has no auth_time")]
+    /// The token has no `auth_time`, and the configuration does not accept `iat` for this issuer.
+    #[error("missing `auth_time`")]
     NoAuthTime,
-    /// The email address is the subject, and the provider has not verified it.
-    #[error("its subject is an email address that the provider has not verified")]
+    /// The subject is an email address that the provider has not verified.
+    #[error("unverified email address as subject")]
     UnverifiedEmail,
-    /// It does not say whose it is, or something that can't be a subject or an attribute.
-    #[error("it does not properly say whose it is")]
+    /// The subject is missing or invalid, or a claim is not a valid attribute.
+    #[error("missing or invalid subject")]
     Subject,
 }

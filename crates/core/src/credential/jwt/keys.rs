@@ -8,39 +8,39 @@ pub struct KeySet(Vec<Key>);
 #[derive(Clone)]
 struct Key {
     id: Option<String>,
-    /// The one algorithm that it is for, where it says so.
+    /// The only algorithm for the key; `None` if the key set does not restrict it.
     algorithm: Option<Algorithm>,
     key: DecodingKey,
 }
 
-/// Not the public keys of an issuer.
+/// The reason why a key set is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// Not a JSON Web Key Set (RFC 7517), nor a public key in PEM.
+    /// The text is neither a JSON Web Key Set (RFC 7517) nor a public key in PEM.
     #[error("not a JSON Web Key Set, nor a public key in PEM")]
     Unreadable,
-    /// None of the keys can be used for signatures here.
-    #[error("it has no key for signatures by RSA, P-256, P-384 or Ed25519")]
+    /// No key of the set can verify signatures.
+    #[error("no key for signatures with RSA, P-256, P-384 or Ed25519")]
     Empty,
 }
 
-/// The most keys of a set that are looked at.
-const MOST: usize = 100;
+/// The maximum number of keys that are read from a set.
+const MAX_KEYS: usize = 100;
 
 impl KeySet {
-    /// Reads a JSON Web Key Set. Keys that are for encryption, of a kind that is not supported, or
-    /// secrets are left out: a newer provider must not lock everybody out by one strange key.
+    /// Parses a JSON Web Key Set. Encryption keys, secrets and unsupported key types are skipped, so that one new key
+    /// type does not lock everybody out.
     ///
     /// # Errors
-    /// [`KeySetError`] for what is none, or has no key of use.
+    /// [`KeySetError`] if the text is not a key set, or has no usable key.
     pub fn from_json(json: &[u8]) -> Result<Self, KeySetError> {
         let set: RawSet = serde_json::from_slice(json).map_err(|_| KeySetError::Unreadable)?;
-        let keys = set.keys.into_iter().take(MOST);
+        let keys = set.keys.into_iter().take(MAX_KEYS);
         let keys = keys.filter_map(|raw| key(&serde_json::from_value(raw).ok()?));
         Self::of(keys.collect())
     }
 
-    /// Reads a file: a JSON Web Key Set, or a public key in PEM.
+    /// Parses a file: a JSON Web Key Set, or a public key in PEM.
     ///
     /// # Errors
     /// As for [`KeySet::from_json`].
@@ -69,8 +69,8 @@ impl KeySet {
         Ok(Self(keys))
     }
 
-    /// The keys that a token may be signed with, by its key id and algorithm. Without an id that is
-    /// every key for the algorithm; with one it is that key, or those without any.
+    /// The keys that may have signed a token. Without a key ID, these are all keys for the algorithm. With one, it is
+    /// that key, or the keys without an ID.
     pub(super) fn candidates<'a>(
         &'a self,
         id: Option<&'a str>,
@@ -88,14 +88,14 @@ impl KeySet {
         keys.map(|key| &key.key)
     }
 
-    /// Whether a key of this id is there.
+    /// Whether the set has a key with this ID.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.0.iter().any(|key| key.id.as_deref() == Some(id))
     }
 }
 
-/// A key set as it comes: a key that is not understood must not hide the others.
+/// A key set before validation: one unsupported key must not make the others unreadable.
 #[derive(serde::Deserialize)]
 struct RawSet {
     keys: Vec<serde_json::Value>,
@@ -105,7 +105,7 @@ fn key(jwk: &Jwk) -> Option<Key> {
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
     }
-    // A secret in a set that anybody can read is none.
+    // A secret in a public key set is not secret.
     if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
         return None;
     }
@@ -120,7 +120,7 @@ fn key(jwk: &Jwk) -> Option<Key> {
     })
 }
 
-/// The kind of key that an algorithm needs.
+/// The key family that an algorithm needs.
 const fn family(algorithm: Algorithm) -> AlgorithmFamily {
     match algorithm {
         Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => AlgorithmFamily::Hmac,

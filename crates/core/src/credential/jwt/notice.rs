@@ -1,4 +1,4 @@
-//! What a provider signs to tell that sessions have ended.
+//! Verifies notices of identity providers: signed messages about ended sessions.
 
 mod event;
 mod logout;
@@ -9,50 +9,50 @@ use super::invalid::InvalidJwt;
 use super::verify::Issuer;
 use crate::session::{Subject, Timestamp};
 
-/// Something that an issuer tells.
+/// A verified notice of an issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// The notice's own name.
+    /// The ID of the notice (`jti`), to detect replays.
     pub id: String,
     /// When it was issued.
     pub issued: Timestamp,
-    /// Whose sessions have ended; `None` where it tells of something else.
+    /// The sessions that have ended; `None` if the notice is about another event.
     pub ended: Option<Whom>,
 }
 
-/// Whose sessions have ended.
+/// The sessions that a notice ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whom {
-    /// What stands for them, among the names that a session has from its provider.
+    /// The pseudo-subject that these sessions have in their attribute `provider`.
     pub name: Subject,
-    /// Whether that is one session of the provider, and not everything of a subject.
+    /// Whether it is one session of the provider, not all sessions of a subject.
     pub one: bool,
-    /// The subject that has these sessions here, where that is known.
+    /// The subject of these sessions in Curfew, if it is known.
     pub subject: Option<Subject>,
 }
 
-/// A notice that is not good.
+/// The reason why a notice is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNotice {
-    /// It is no good as a token.
+    /// The notice is invalid as a token.
     #[error(transparent)]
     Token(#[from] InvalidJwt),
-    /// It does not tell what it should.
-    #[error("it does not tell of such an event")]
+    /// The notice has no supported event.
+    #[error("missing or unsupported event")]
     Event,
-    /// It has a nonce, as an ID token has.
-    #[error("it has a nonce")]
+    /// The notice has a nonce, so it may be an ID token.
+    #[error("unexpected nonce")]
     Nonce,
-    /// It does not say who is meant, or not in a way that is understood.
-    #[error("it does not say whose sessions are meant in a way that is understood")]
-    Nobody,
-    /// It has no name of its own, or does not say when it was issued.
-    #[error("it has no jti or no iat")]
-    Nameless,
+    /// The notice names no subject, or names it in an unsupported format.
+    #[error("missing or unsupported subject")]
+    UnsupportedSubject,
+    /// The notice has no `jti` or no `iat`.
+    #[error("missing `jti` or `iat`")]
+    MissingId,
 }
 
 impl InvalidNotice {
-    /// Whether newer keys of the issuer may help.
+    /// Whether a newer key set of the issuer may help.
     #[must_use]
     pub fn is_unknown_key(&self) -> bool {
         *self == Self::Token(InvalidJwt::UnknownKey)
@@ -60,14 +60,14 @@ impl InvalidNotice {
 }
 
 impl Issuer {
-    /// The sessions that a provider names by its own session, its subject, or both.
-    pub(super) fn whom(&self, subject: Option<&str>, sid: Option<&str>) -> Option<Whom> {
+    /// The sessions that a provider names with its session ID, its subject, or both.
+    pub(super) fn ended_by(&self, subject: Option<&str>, sid: Option<&str>) -> Option<Whom> {
         let name = match (sid, subject) {
             (Some(sid), _) => self.provider_session(sid),
             (None, Some(subject)) => self.provider_subject(subject),
             (None, None) => return None,
         };
-        // Under another claim's text the subject is not known by its `sub`.
+        // If `subject_claim` is not `sub`, `sub` does not identify the subject.
         let subject = subject.filter(|_| self.claims.subject == "sub");
         Some(Whom {
             name,
@@ -77,7 +77,7 @@ impl Issuer {
     }
 }
 
-/// A text that says something.
+/// A claim with a non-empty string.
 fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     let text = claims.get(name).and_then(Value::as_str);
     text.filter(|text| !text.is_empty())

@@ -1,4 +1,4 @@
-//! What a provider says of a subject when a sign-in is refreshed (OpenID Connect Core 1.0, section 12.2).
+//! Reads the subject's claims after a refresh (OpenID Connect Core 1.0, section 12.2).
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,34 @@ use serde_json::{Map, Value};
 use super::claims::find;
 use super::invalid::InvalidJwt;
 use super::verify::Issuer;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, ClaimsInToken, Registration, Session};
 
-/// What a provider says of the subject of a session.
+/// The result of a refresh for a session's subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refreshed {
-    /// It is the same subject, with these attributes.
+    /// The provider confirms the subject, with these attributes.
     Same(Attributes),
-    /// It is another subject.
+    /// The provider names another subject.
     Other,
 }
 
 impl Issuer {
-    /// The client with this ID at this issuer.
+    /// The registration of the client with this ID at this issuer.
     #[must_use]
     pub fn registration(&self, client_id: &str) -> Registration {
         let texts = ["registration", &self.issuer, client_id];
-        let hash = name("jwt", &texts.map(str::as_bytes));
+        let hash = derive_id("jwt", &texts.map(str::as_bytes));
         let mut bytes = [0; Registration::LEN];
         bytes.copy_from_slice(&hash.as_bytes()[..Registration::LEN]);
         Registration::from_bytes(bytes)
     }
 
-    /// What a refreshed ID token of this `sub` says of the subject of a session: the sign-in that it tells of has been
-    /// verified. When the subject authenticated stays as it was.
+    /// Interprets a refreshed ID token with this `sub` for a session. The caller has verified the token. The time of
+    /// the authentication stays as it was.
     ///
     /// # Errors
-    /// [`InvalidJwt`] when the attributes are too much for a record.
+    /// [`InvalidJwt`] if the attributes are too large for a record.
     pub fn refreshed(
         &self,
         sub: &str,
@@ -49,10 +49,10 @@ impl Issuer {
         renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
-    /// What the UserInfo endpoint says of the subject of a session, whose claims in the ID token of the sign-in stay.
+    /// Interprets a UserInfo response for a session. Claims from the ID token of the sign-in stay.
     ///
     /// # Errors
-    /// [`InvalidJwt`] when it does not properly say whom it speaks of.
+    /// [`InvalidJwt`] if the subject is missing or invalid.
     pub fn refreshed_by_user_info(
         &self,
         claims: &Map<String, Value>,
@@ -65,12 +65,12 @@ impl Issuer {
         if !self.is_of(sub, session) || is_other {
             return Ok(Refreshed::Other);
         }
-        let told = self.attributes(claims, "login")?;
-        let renewed = renewed(&session.attributes, &told, in_id_token);
+        let newer = self.attributes(claims, "login")?;
+        let renewed = renewed(&session.attributes, &newer, in_id_token);
         renewed.map(Refreshed::Same).ok_or(InvalidJwt::Subject)
     }
 
-    /// Which of the claims that become attributes an ID token has.
+    /// The configured claims that an ID token contains.
     #[must_use]
     pub fn claims_in(&self, id_token: &str) -> ClaimsInToken {
         let Ok(claims) = super::claims::part(id_token, 1) else {
@@ -84,17 +84,17 @@ impl Issuer {
         }
     }
 
-    /// Whether a session is of this subject of the provider.
+    /// Whether the session belongs to this subject of the provider.
     fn is_of(&self, sub: &str, session: &Session) -> bool {
         let name = self.provider_subject(sub);
         session.provider_names().any(|known| known == name)
     }
 }
 
-/// The attributes of a session after the provider told others. How the session began stays, and so do the claims that
-/// are `kept`. `None` where that is too much for a record.
-fn renewed(before: &Attributes, told: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
-    let (before, mut renewed) = (before.to_map(), told.to_map());
+/// The attributes of a session with the provider's newer values. The source of the session stays, and so do the
+/// claims that are `kept`. `None` if the result is too large for a record.
+fn renewed(before: &Attributes, newer: &Attributes, kept: ClaimsInToken) -> Option<Attributes> {
+    let (before, mut renewed) = (before.to_map(), newer.to_map());
     let mut keep = vec![Attributes::PROVIDER, Attributes::SOURCE, Attributes::ISSUER];
     if kept.groups {
         keep.extend([Attributes::GROUPS, Attributes::GROUPS_STATE]);
@@ -102,7 +102,7 @@ fn renewed(before: &Attributes, told: &Attributes, kept: ClaimsInToken) -> Optio
     if kept.email {
         keep.push("email");
     }
-    // A refreshed token need not repeat what nothing depends on.
+    // A refreshed token may omit the claims that no decision depends on.
     let optional = ["name", "preferred_username"];
     keep.extend(
         optional
@@ -150,9 +150,9 @@ mod tests {
         issuer().refreshed_by_user_info(claims.as_object().unwrap(), kept, &session(&before))
     }
 
-    /// Without an ID token, the endpoint speaks for what it said at the sign-in, and for nothing else.
+    /// Without an ID token, UserInfo replaces only the attributes that came from UserInfo at the sign-in.
     #[test]
-    fn user_info_replaces_what_came_from_there() {
+    fn user_info_replaces_only_its_own_claims() {
         const SUBJECT: u8 = 1;
         const GROUPS: u8 = 2;
         const EMAIL: u8 = 4;
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_of_one_client_of_one_issuer() {
+    fn a_registration_is_unique_per_issuer_and_client() {
         let registration = |issuer_url: &str, client: &str| {
             Issuer {
                 issuer: issuer_url.to_owned(),

@@ -5,76 +5,77 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde_json::{Map, Value};
 
 use super::claims::{
-    self, MAX_LEN, Said, find, is_by_reference, is_unverified_email, part, texts, time,
+    self, MAX_TOKEN_BYTES, SignInClaims, find, is_by_reference, is_unverified_email, part, texts,
+    time,
 };
 use super::invalid::InvalidJwt;
 use super::keys::KeySet;
-use crate::credential::name::name;
+use crate::credential::derived_id::derive_id;
 use crate::session::{Attributes, SessionId, Subject, Timestamp};
 
-/// An issuer of tokens, and what its tokens must be like.
+/// A token issuer, and the requirements for its tokens.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// `iss`.
+    /// The required `iss`.
     pub issuer: String,
-    /// `aud`: one of these.
+    /// The accepted values of `aud`.
     pub audiences: Vec<String>,
-    /// `alg`: one of these.
+    /// The accepted values of `alg`.
     pub algorithms: Vec<Algorithm>,
-    /// `typ`, without `application/`; `None` where any will do.
+    /// The required `typ`, without `application/`; `None` accepts any.
     pub typ: Option<String>,
-    /// By how much clocks may differ.
+    /// The clock-skew leeway.
     pub leeway: Duration,
-    /// Whether a credential without `auth_time` counts, as of a sign-in at its `iat`. A refreshed token has a newer
-    /// `iat`, so the absolute limit then begins again with each.
+    /// Whether a credential without `auth_time` is accepted, with `iat` as the time of the sign-in. A refreshed token
+    /// has a newer `iat`, so each refresh restarts the absolute limit.
     pub accepts_iat: bool,
-    /// Which claims hold what.
+    /// The names of the claims.
     pub claims: Claims,
 }
 
-/// Which claims hold what; dots lead into objects.
+/// The names of the claims, as dotted paths.
 #[derive(Clone, Debug)]
 pub struct Claims {
-    /// What names the session: the first of these that is there. Where none is: the subject, in a token that says when it
-    /// signed in, or else `jti`, or the whole token.
+    /// The claims that identify the session; the first one in the token counts. Without any of them, it is the
+    /// subject if the token has `auth_time`. Otherwise it is `jti`, or the whole token.
     pub session: Vec<String>,
-    /// The subject.
+    /// The claim for the subject.
     pub subject: String,
-    /// Its groups.
+    /// The claim for the subject's groups.
     pub groups: String,
-    /// Its email address.
+    /// The claim for the subject's email address.
     pub email: String,
 }
 
-/// A token that its issuer has signed, and that is good now.
+/// A token with a valid signature that is valid now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedJwt {
-    /// The session that it is for.
+    /// The ID of the session that the token belongs to.
     pub session: SessionId,
-    /// Whose session it is.
+    /// The owner of the session.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// Properties of the subject.
     pub attributes: Attributes,
-    /// When the subject signed in, as far as the token says.
+    /// When the subject signed in: `auth_time`, or `iat` where that is accepted.
     pub started: Timestamp,
-    /// When the token is no good any more.
+    /// When the token expires.
     pub expires: Timestamp,
 }
 
-/// What a token is for, which its `typ` may say.
+/// The purpose of a token, which determines its `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
-    /// It is a credential, of the kind that is configured.
+pub(super) enum TokenPurpose<'a> {
+    /// A credential, with the configured `typ`.
     Credential(Option<&'a str>),
-    /// It tells of a logout.
+    /// A logout token.
     Logout,
-    /// It tells of a security event.
+    /// A security event token.
     Event,
 }
 
-impl Kind<'_> {
-    /// Whether a token of this type, in lower case, is of the kind.
-    fn takes(self, typ: Option<&str>) -> bool {
+impl TokenPurpose<'_> {
+    /// Whether a token with this `typ`, in lower case, has this purpose.
+    fn accepts(self, typ: Option<&str>) -> bool {
         match self {
             Self::Credential(Some(wanted)) => {
                 typ.is_some_and(|typ| wanted.eq_ignore_ascii_case(typ))
@@ -86,14 +87,14 @@ impl Kind<'_> {
     }
 }
 
-/// When a token was issued, where it says so, and from when it is no good any more.
+/// The issue time of a token, if it has one, and its expiry.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(super) struct TokenTimes {
     pub(super) issued: Option<Timestamp>,
     pub(super) expires: Timestamp,
 }
 
-/// Whether a bearer token or a cookie's value has the form of a signed JWT.
+/// Whether a bearer token or a cookie value has the form of a signed JWT.
 #[must_use]
 pub fn looks_like_a_jwt(text: &[u8]) -> bool {
     text.starts_with(b"eyJ") && text.iter().filter(|byte| **byte == b'.').count() == 2
@@ -103,32 +104,32 @@ impl Issuer {
     /// Verifies a token at `now`.
     ///
     /// # Errors
-    /// [`InvalidJwt`] with what is wrong; [`InvalidJwt::UnknownKey`] where newer keys may help.
+    /// [`InvalidJwt`] with the reason; for [`InvalidJwt::UnknownKey`] newer keys may help.
     pub fn verify(
         &self,
         token: &str,
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        let kind = Kind::Credential(self.typ.as_deref());
+        let kind = TokenPurpose::Credential(self.typ.as_deref());
         let claims = self.verified_claims(token, keys, kind)?;
         self.accept(token, &claims, now)
     }
 
-    /// The claims of a token whose signature, algorithm and kind are right. Nothing of the claims has
-    /// been looked at.
+    /// The claims of a token after its signature, algorithm and type are verified. The claims themselves are not
+    /// validated.
     pub(super) fn verified_claims(
         &self,
         token: &str,
         keys: &KeySet,
-        kind: Kind<'_>,
+        kind: TokenPurpose<'_>,
     ) -> Result<Map<String, Value>, InvalidJwt> {
-        if token.len() > MAX_LEN {
+        if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidJwt::TooLarge);
         }
         let header = part(token, 0)?;
-        // Extensions that must be understood (RFC 7515 4.1.11), unencoded payloads (RFC 7797) and
-        // tokens in tokens (RFC 7519 5.2) are not.
+        // Critical extensions (RFC 7515 4.1.11), unencoded payloads (RFC 7797) and nested tokens (RFC 7519 5.2) are
+        // not supported.
         let nested = header.get("cty").is_some_and(|cty| {
             cty.as_str()
                 .is_none_or(|cty| cty.eq_ignore_ascii_case("jwt"))
@@ -145,14 +146,14 @@ impl Issuer {
         }
         let typ = header.get("typ").and_then(Value::as_str);
         let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(typ));
-        if !kind.takes(typ.map(str::to_ascii_lowercase).as_deref()) {
+        if !kind.accepts(typ.map(str::to_ascii_lowercase).as_deref()) {
             return Err(InvalidJwt::Type);
         }
         let id = match header.get("kid") {
             None => None,
             Some(id) => Some(id.as_str().ok_or(InvalidJwt::Malformed)?),
         };
-        // Times, issuer and audience are looked at below, by our own clock.
+        // The times, the issuer and the audience are validated below, with Curfew's own clock.
         let mut validation = Validation::new(algorithm);
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -168,14 +169,14 @@ impl Issuer {
         Ok(verified.ok_or(InvalidJwt::Signature)?.claims)
     }
 
-    /// Takes the claims of a token for a credential.
+    /// Validates the claims of a credential.
     fn accept(
         &self,
         token: &str,
         claims: &Map<String, Value>,
         now: Timestamp,
     ) -> Result<VerifiedJwt, InvalidJwt> {
-        // What tells of an event is no credential, however it is signed (RFC 8725 3.12).
+        // A token with an event is not a credential, whatever its signature (RFC 8725 3.12).
         if claims.contains_key("events") {
             return Err(InvalidJwt::Type);
         }
@@ -198,12 +199,12 @@ impl Issuer {
         })
     }
 
-    /// Looks at who has issued claims, for whom, and until when they hold.
+    /// Validates the issuer, the audience and the times of claims.
     pub(super) fn check(
         &self,
         claims: &Map<String, Value>,
         now: Timestamp,
-    ) -> Result<Times, InvalidJwt> {
+    ) -> Result<TokenTimes, InvalidJwt> {
         self.check_parties(claims)?;
         let expires = time(claims, "exp")?.ok_or(InvalidJwt::Expired)?;
         let expires = expires.plus(self.leeway);
@@ -211,10 +212,10 @@ impl Issuer {
             return Err(InvalidJwt::Expired);
         }
         let issued = self.check_begun(claims, now)?;
-        Ok(Times { issued, expires })
+        Ok(TokenTimes { issued, expires })
     }
 
-    /// Looks at who has issued claims, and for whom.
+    /// Validates the issuer and the audience of claims.
     pub(super) fn check_parties(&self, claims: &Map<String, Value>) -> Result<(), InvalidJwt> {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         if text("iss") != Some(&*self.issuer) {
@@ -236,7 +237,7 @@ impl Issuer {
         }
     }
 
-    /// Looks at when claims begin to hold; when they were issued, where they say so.
+    /// Validates that claims are already in force; returns their issue time, if they have one.
     pub(super) fn check_begun(
         &self,
         claims: &Map<String, Value>,
@@ -252,11 +253,10 @@ impl Issuer {
         Ok(issued)
     }
 
-    /// The session that a token is for.
+    /// The ID of the session that a token belongs to.
     ///
-    /// A provider's session (`sid`) goes on when its user signs in again: the time of the sign-in
-    /// is a part of the name, so that a fresh sign-in is a new session, and a token that was merely
-    /// refreshed is not.
+    /// A provider's session (`sid`) continues if its user signs in again. Therefore the time of the sign-in is a part
+    /// of the ID: a new sign-in starts a new session, but a refreshed token does not.
     fn session(
         &self,
         token: &str,
@@ -270,7 +270,7 @@ impl Issuer {
         };
         let mut named = self.claims.session.iter();
         let named = named.find_map(|name| Some((name.as_str(), text(name)?)));
-        // A refreshed token has another `jti`, and the same subject and sign-in.
+        // A refreshed token has another `jti`, but the same subject and sign-in time.
         let subject = self.claims.subject.as_str();
         let other = if signed_in.is_some() { subject } else { "jti" };
         let named = named.or_else(|| Some((other, text(other)?)));
@@ -283,22 +283,23 @@ impl Issuer {
             value,
             signed_in.as_deref().unwrap_or(""),
         ];
-        name("jwt", &texts.map(str::as_bytes))
+        derive_id("jwt", &texts.map(str::as_bytes))
     }
 
-    /// What stands for a session of the provider, among the subjects whose sessions have ended.
+    /// The pseudo-subject for a session of the provider. Cut-offs use it.
     #[must_use]
     pub fn provider_session(&self, sid: &str) -> Subject {
         claims::provider_session(&self.issuer, sid)
     }
 
-    /// What stands for everything that the provider's own subject has.
+    /// The pseudo-subject for all sessions of a subject of the provider. Cut-offs use it.
     #[must_use]
     pub fn provider_subject(&self, sub: &str) -> Subject {
         claims::provider_subject(&self.issuer, sub)
     }
 
-    /// The subject. An email address that the provider has not verified is nobody's: anybody can claim to have it.
+    /// The subject. An email address that the provider has not verified is rejected, because anybody can claim to own
+    /// it.
     pub(super) fn subject(&self, claims: &Map<String, Value>) -> Result<Subject, InvalidJwt> {
         let subject = &self.claims.subject;
         let is_email = *subject == "email" || *subject == self.claims.email;
@@ -310,7 +311,7 @@ impl Issuer {
         subject.ok_or(InvalidJwt::Subject)
     }
 
-    /// What else is known of the subject.
+    /// The attributes of the subject.
     pub(super) fn attributes(
         &self,
         claims: &Map<String, Value>,
@@ -321,7 +322,7 @@ impl Issuer {
         if Attributes::is_value(&self.issuer) {
             attributes.insert(Attributes::ISSUER.to_owned(), vec![self.issuer.clone()]);
         }
-        let names = Said::of(claims).provider_names;
+        let names = SignInClaims::of(claims).provider_names;
         if !names.is_empty() {
             attributes.insert(Attributes::PROVIDER.to_owned(), names);
         }
@@ -341,7 +342,7 @@ impl Issuer {
         if let Some(email) = email {
             attributes.insert("email".to_owned(), email);
         }
-        // Nobody is kept out for a name that can't be passed on.
+        // A display name that no header can carry is omitted; it does not lock the person out.
         for name in ["name", "preferred_username"] {
             let text = claims.get(name).and_then(Value::as_str);
             if let Some(text) = text.filter(|text| Attributes::is_value(text)) {

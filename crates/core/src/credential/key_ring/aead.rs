@@ -1,51 +1,50 @@
-//! Encryption of what is kept in a store that others may read or write.
+//! Encryption for a store that others may be able to read or write.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac::{HMAC_SHA256, Key, Tag, sign};
 
 use super::{KeyError, KeyRing, SigningKey, random};
 
-/// Bytes of a key's name in a sealed text.
-pub(super) const KEY_ID: usize = 2;
-/// Random bytes of the nonce. The key is of one context, under which few texts are sealed.
-const RANDOM: usize = 8;
+/// Bytes of the key ID in a sealed text.
+pub(super) const SHORT_KEY_ID_BYTES: usize = 2;
+/// Random bytes of the nonce. Every context has its own key, which seals only a few texts.
+const NONCE_BYTES: usize = 8;
 /// Bytes of the authentication tag.
-const TAG: usize = 16;
+const TAG_BYTES: usize = 16;
 
-/// How many bytes a sealed text is longer than the plain one.
-pub const SEAL_BYTES: usize = KEY_ID + RANDOM + TAG;
+/// The number of bytes that sealing adds to a text.
+pub const SEAL_BYTES: usize = SHORT_KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 
-/// Why a sealed text could not be opened.
+/// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsealable {
-    /// No key of the ring has the name that the text was sealed under.
-    #[error("it is sealed under a key that is not in the key ring")]
+    /// No key of the ring has the key ID of the text.
+    #[error("sealed with a key that is not in the key ring")]
     UnknownKey,
-    /// The text was changed, or was sealed for something else.
-    #[error("it was changed, or belongs to something else")]
+    /// The text was modified, or sealed for another purpose or name.
+    #[error("modified, or sealed for another purpose")]
     Forged,
 }
 
-/// What a text is sealed for: a text that was sealed for another purpose or name does not open.
+/// The context of a sealed text. A text sealed for another purpose or name does not open.
 #[derive(Clone, Copy, Debug)]
 pub struct SealedFor<'a> {
     /// The kind of the text, such as `record 3`.
     pub purpose: &'a str,
-    /// Whose text it is: the session ID, or the key in the store.
+    /// The owner of the text: the session ID, or the key in the store.
     pub name: &'a [u8],
 }
 
-/// The short name of a key, as it stands in sealed texts.
-pub type ShortKeyId = [u8; KEY_ID];
+/// The truncated key ID in sealed texts.
+pub type ShortKeyId = [u8; SHORT_KEY_ID_BYTES];
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` under the first key (AES-256-GCM, NIST SP 800-38D), behind `head`, which is
-    /// authenticated. Each name has a key of its own (HMAC-SHA-256), so a random nonce of 64 bits is enough for the few
-    /// texts of one name.
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM, NIST SP 800-38D). The result follows
+    /// `head`, which is authenticated, too. Each name has its own derived key (HMAC-SHA-256), so a random 64-bit
+    /// nonce is enough for the few texts of one name.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key, [`KeyError::Random`] when the operating system gives no
-    /// random numbers.
+    /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt(
         &self,
         of: SealedFor<'_>,
@@ -53,41 +52,46 @@ impl KeyRing {
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let nonce = random::<RANDOM>()?;
+        let nonce = random::<NONCE_BYTES>()?;
         let mut text = Vec::with_capacity(head.len() + plain.len() + SEAL_BYTES);
         text.extend_from_slice(head);
-        text.extend_from_slice(&key.id[..KEY_ID]);
+        text.extend_from_slice(&key.id[..SHORT_KEY_ID_BYTES]);
         text.extend_from_slice(&nonce);
         let start = text.len();
         text.extend_from_slice(plain);
         let (authenticated, secret) = text.split_at_mut(start);
         let tag = key
-            .of(of)?
-            .seal_in_place_separate_tag(padded(&nonce), Aad::from(&*authenticated), secret)
+            .cipher(of)?
+            .seal_in_place_separate_tag(padded_nonce(&nonce), Aad::from(&*authenticated), secret)
             .map_err(|_| KeyError::NotAKey)?;
         text.extend_from_slice(tag.as_ref());
         Ok(text)
     }
 
-    /// What was encrypted for the same purpose and name behind `head` bytes, under any key of this ring.
+    /// Decrypts a text with any key of this ring. The purpose, the name and the length of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`].
+    /// [`Unsealable`] with the reason.
     pub fn decrypt(
         &self,
         of: SealedFor<'_>,
         head: usize,
         text: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
-        let start = head + KEY_ID + RANDOM;
+        let start = head + SHORT_KEY_ID_BYTES + NONCE_BYTES;
         let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
-        let (id, nonce) = authenticated[head..].split_at(KEY_ID);
+        let (id, nonce) = authenticated[head..].split_at(SHORT_KEY_ID_BYTES);
         let mut outcome = Err(Unsealable::UnknownKey);
-        // Two keys may have the same short name.
-        for key in self.keys.iter().filter(|key| key.id[..KEY_ID] == *id) {
+        // Two keys can have the same truncated ID.
+        for key in self
+            .keys
+            .iter()
+            .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == *id)
+        {
             let mut secret = secret.to_vec();
-            let key = key.of(of).map_err(|_| Unsealable::Forged)?;
-            let opened = key.open_in_place(padded(nonce), Aad::from(authenticated), &mut secret);
+            let key = key.cipher(of).map_err(|_| Unsealable::Forged)?;
+            let opened =
+                key.open_in_place(padded_nonce(nonce), Aad::from(authenticated), &mut secret);
             match opened.map(|plain| plain.len()) {
                 Ok(length) => {
                     secret.truncate(length);
@@ -99,21 +103,24 @@ impl KeyRing {
         outcome
     }
 
-    /// Whether a text was sealed under the first key, behind `head` bytes.
+    /// Whether a text with a head of `head` bytes is sealed with the first key.
     #[must_use]
     pub fn is_current(&self, head: usize, text: &[u8]) -> bool {
         short_id(head, text).is_some_and(|id| {
             let first = self.keys.first();
-            first.is_some_and(|key| key.id[..KEY_ID] == id)
+            first.is_some_and(|key| key.id[..SHORT_KEY_ID_BYTES] == id)
         })
     }
 
-    /// The name of the key that a text was sealed under, behind `head` bytes: in full where the ring has
-    /// it, otherwise what the text says of it.
+    /// The ID of the key that sealed a text with a head of `head` bytes. It is truncated if the key is not in the
+    /// ring.
     #[must_use]
     pub fn sealed_under(&self, head: usize, text: &[u8]) -> Option<String> {
         let id = short_id(head, text)?;
-        let known = self.keys.iter().find(|key| key.id[..KEY_ID] == id);
+        let known = self
+            .keys
+            .iter()
+            .find(|key| key.id[..SHORT_KEY_ID_BYTES] == id);
         Some(known.map_or_else(
             || format!("{:02x}{:02x} (unknown)", id[0], id[1]),
             SigningKey::name,
@@ -125,27 +132,27 @@ fn short_id(head: usize, text: &[u8]) -> Option<ShortKeyId> {
     text.get(head..)?.first_chunk().copied()
 }
 
-fn padded(nonce: &[u8]) -> Nonce {
+fn padded_nonce(nonce: &[u8]) -> Nonce {
     let mut all = [0; NONCE_LEN];
     all[..nonce.len().min(NONCE_LEN)].copy_from_slice(&nonce[..nonce.len().min(NONCE_LEN)]);
     Nonce::assume_unique_for_key(all)
 }
 
-/// The key that the keys for encryption are derived from.
-pub(super) fn root(key: &[u8; SigningKey::LEN]) -> Key {
+/// Derives the root of the encryption keys.
+pub(super) fn root_key(key: &[u8; SigningKey::LEN]) -> Key {
     let derived = sign(&Key::new(HMAC_SHA256, key), b"curfew encryption 1\0");
     Key::new(HMAC_SHA256, derived.as_ref())
 }
 
 impl SigningKey {
-    /// The key for one purpose and name.
-    fn of(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
-        let key = UnboundKey::new(&AES_256_GCM, self.derived(of).as_ref());
+    /// The encryption key for one purpose and name.
+    fn cipher(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
+        let key = UnboundKey::new(&AES_256_GCM, self.derive_key(of).as_ref());
         key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
     }
 
-    /// The bytes of the key for one purpose and name.
-    pub(super) fn derived(&self, of: SealedFor<'_>) -> Tag {
+    /// The key bytes for one purpose and name.
+    pub(super) fn derive_key(&self, of: SealedFor<'_>) -> Tag {
         let mut context = ring::hmac::Context::with_key(&self.encryption);
         context.update(of.purpose.as_bytes());
         context.update(b"\0");
@@ -170,7 +177,7 @@ mod tests {
     };
 
     #[test]
-    fn a_text_opens_for_its_purpose_its_name_and_under_its_key() {
+    fn a_text_opens_only_with_its_purpose_name_and_key() {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt(RECORD, b"\x03", b"alice").unwrap();
@@ -213,7 +220,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed byte, and no changed length, opens.
+        /// A text with a changed byte or another length does not open.
         #[test]
         fn a_changed_text_does_not_open(at in 0..32_usize, bit in 0..8_u8, cut in 0..32_usize) {
             let ring = KeyRing::new(vec![key()]).unwrap();

@@ -1,21 +1,21 @@
-//! Encryption of texts that must stay the same for the same plain text, such as members of a set.
+//! Deterministic encryption: the same plain text gives the same result, as members of a set need it.
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 
-use super::aead::{KEY_ID, SealedFor, Unsealable};
+use super::aead::{SHORT_KEY_ID_BYTES, SealedFor, Unsealable};
 use super::{KeyError, KeyRing, SigningKey};
 
 /// Bytes of a nonce (RFC 8452).
-const NONCE: usize = 12;
+const NONCE_BYTES: usize = 12;
 
 impl KeyRing {
-    /// Encrypts and authenticates `plain` under the first key, with AES-256-GCM-SIV (RFC 8452), behind `head`, which is
-    /// authenticated. The nonce is fixed, so the same text is encrypted the same: who reads two of them sees that they
-    /// are equal, and how long they are, and nothing else. Each purpose and name has a key of its own (HMAC-SHA-256).
+    /// Encrypts and authenticates `plain` with the first key (AES-256-GCM-SIV, RFC 8452). The result follows `head`,
+    /// which is authenticated, too. The nonce is fixed, so equal texts have equal results: an observer learns
+    /// equality and length, and nothing else. Each purpose and name has its own derived key (HMAC-SHA-256).
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key.
+    /// [`KeyError::Empty`] without a key.
     pub fn encrypt_same(
         &self,
         of: SealedFor<'_>,
@@ -23,21 +23,21 @@ impl KeyRing {
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
-        let mut text = [head, &key.id[..KEY_ID]].concat();
+        let mut text = [head, &key.id[..SHORT_KEY_ID_BYTES]].concat();
         let (msg, aad) = (plain, &text[..]);
         let secret = key
-            .deterministic(of)?
-            .encrypt(&Nonce::from([0; NONCE]), Payload { msg, aad })
+            .deterministic_cipher(of)?
+            .encrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad })
             .map_err(|_| KeyError::NotAKey)?;
         text.extend(secret);
         Ok(text)
     }
 
-    /// What [`KeyRing::encrypt_same`] encrypted for the same purpose and name behind `head` bytes, under any key of
-    /// this ring.
+    /// Decrypts a result of [`KeyRing::encrypt_same`] with any key of this ring. The purpose, the name and the length
+    /// of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`].
+    /// [`Unsealable`] with the reason.
     pub fn decrypt_same(
         &self,
         of: SealedFor<'_>,
@@ -45,17 +45,19 @@ impl KeyRing {
         text: &[u8],
     ) -> Result<Vec<u8>, Unsealable> {
         let (aad, msg) = text
-            .split_at_checked(head + KEY_ID)
+            .split_at_checked(head + SHORT_KEY_ID_BYTES)
             .ok_or(Unsealable::Forged)?;
         let mut outcome = Err(Unsealable::UnknownKey);
-        // Two keys may have the same short name.
+        // Two keys can have the same truncated ID.
         for key in self
             .keys
             .iter()
-            .filter(|key| key.id[..KEY_ID] == aad[head..])
+            .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == aad[head..])
         {
-            let key = key.deterministic(of).map_err(|_| Unsealable::Forged)?;
-            match key.decrypt(&Nonce::from([0; NONCE]), Payload { msg, aad }) {
+            let key = key
+                .deterministic_cipher(of)
+                .map_err(|_| Unsealable::Forged)?;
+            match key.decrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad }) {
                 Ok(plain) => return Ok(plain),
                 Err(_) => outcome = Err(Unsealable::Forged),
             }
@@ -65,8 +67,8 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn deterministic(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
-        let key = self.derived(of);
+    fn deterministic_cipher(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
+        let key = self.derive_key(of);
         Aes256GcmSiv::new_from_slice(key.as_ref()).map_err(|_| KeyError::NotAKey)
     }
 }
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_text_is_encrypted_the_same_and_opens_for_its_purpose_alone() {
+    fn encryption_is_deterministic_and_bound_to_its_purpose() {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
         let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
@@ -120,12 +122,12 @@ mod tests {
         }
     }
 
-    /// A key and a text of RFC 8452, appendix C.2: it is the cipher that it says it is.
+    /// A key and a text of RFC 8452, appendix C.2: the implementation is AES-256-GCM-SIV.
     #[test]
-    fn the_cipher_is_the_one_of_the_rfc() {
+    fn the_cipher_matches_the_rfc_test_vector() {
         let mut key = [0; 32];
         key[0] = 1;
-        let mut nonce = [0; NONCE];
+        let mut nonce = [0; NONCE_BYTES];
         nonce[0] = 3;
         let cipher = Aes256GcmSiv::new_from_slice(&key).unwrap();
         let plain: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 0];
@@ -135,7 +137,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed byte, and no changed length, opens.
+        /// A text with a changed byte or another length does not open.
         #[test]
         fn a_changed_text_does_not_open(at in 0..28_usize, bit in 0..8_u8) {
             let ring = KeyRing::new(vec![key()]).unwrap();

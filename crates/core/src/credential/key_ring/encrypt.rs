@@ -3,17 +3,17 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{InvalidToken, KeyError, KeyRing, SealedFor, random};
 
-/// Random bytes in front of a text: they name it.
-const NAME: usize = 16;
+/// Random bytes at the start of a text; the encryption key depends on them.
+const PREFIX_BYTES: usize = 16;
 
 impl KeyRing {
-    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text begins with random bytes, so its
-    /// first 16 characters are unpredictable.
+    /// Encrypts and authenticates `data` for one purpose, as URL-safe base64. The text starts with random bytes, so
+    /// its first 16 characters are unpredictable.
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
-        let name = random::<NAME>()?;
+        let name = random::<PREFIX_BYTES>()?;
         let of = SealedFor {
             purpose,
             name: &name,
@@ -22,13 +22,13 @@ impl KeyRing {
         Ok(URL_SAFE_NO_PAD.encode([&name[..], &encrypted].concat()))
     }
 
-    /// The data that [`KeyRing::encrypt_text`] encrypted for this purpose, with a key of this ring.
+    /// Decrypts a result of [`KeyRing::encrypt_text`] for this purpose, with a key of this ring.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything else.
+    /// [`InvalidToken`] for any other text.
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
-        let (name, encrypted) = bytes.split_at_checked(NAME).ok_or(InvalidToken)?;
+        let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;
         let of = SealedFor { purpose, name };
         self.decrypt(of, 0, encrypted).map_err(|_| InvalidToken)
     }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ring_decrypts_and_for_one_purpose() {
+    fn decrypts_only_with_the_same_ring_and_purpose() {
         let (old, new) = (key(), key());
         let own = KeyRing::new(vec![old.clone()]).unwrap();
         let text = own.encrypt_text("a", b"https://app.example.com/").unwrap();
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         let rotated = KeyRing::new(vec![new, old]).unwrap();
         assert!(rotated.decrypt_text("a", &text).is_ok());
-        // Nothing of it can be read, and no two texts are alike.
+        // The plain text is not visible, and two results differ.
         let bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         assert!(!bytes.windows(3).any(|part| part == b"app"));
         let again = own.encrypt_text("a", b"https://app.example.com/").unwrap();
@@ -82,7 +82,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_does_not_decrypt(text in ".{0,200}") {
+        fn arbitrary_text_does_not_decrypt(text in ".{0,200}") {
             prop_assert_eq!(ring().decrypt_text("a", &text), Err(InvalidToken));
         }
     }

@@ -6,15 +6,15 @@ use subtle::ConstantTimeEq;
 use super::{InvalidToken, KeyError, KeyRing, SigningKey};
 use crate::credential::Token;
 
-/// Bytes of a seal's MAC.
-const MAC: usize = 32;
+/// Bytes of the MAC.
+const MAC_BYTES: usize = 32;
 
 impl KeyRing {
-    /// Text that [`KeyRing::open`] makes `data` of, for the same purpose: `data` and a MAC under the
-    /// first key, both in base64. It can be read by anybody, and changed by nobody.
+    /// Signs `data` for one purpose: the base64 of `data` and of a MAC with the first key. Anybody can read the
+    /// result, but nobody can change it. [`KeyRing::open`] returns `data`.
     ///
     /// # Errors
-    /// [`KeyError::Empty`] when there is no key.
+    /// [`KeyError::Empty`] without a key.
     pub fn seal(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let key = self.keys.first().ok_or(KeyError::Empty)?;
         let mut end = key.id.to_vec();
@@ -23,15 +23,18 @@ impl KeyRing {
         Ok(format!("{data}.{end}"))
     }
 
-    /// What was sealed for this purpose, by a key of this ring. The MAC is compared in constant time.
+    /// Returns the data of a text that a key of this ring sealed for this purpose. The MAC is compared in constant
+    /// time.
     ///
     /// # Errors
-    /// [`InvalidToken`] for anything else.
+    /// [`InvalidToken`] for any other text.
     pub fn open(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let (data, end) = text.split_once('.').ok_or(InvalidToken)?;
         let decode = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken);
         let (data, end) = (decode(data)?, decode(end)?);
-        let (id, mac) = end.split_at_checked(Token::KEY_ID).ok_or(InvalidToken)?;
+        let (id, mac) = end
+            .split_at_checked(Token::KEY_ID_BYTES)
+            .ok_or(InvalidToken)?;
         let mut keys = self.keys.iter();
         let key = keys.find(|key| key.id == id).ok_or(InvalidToken)?;
         if bool::from(key.seal(purpose, &data).ct_eq(mac)) {
@@ -43,7 +46,7 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC] {
+    fn seal(&self, purpose: &str, data: &[u8]) -> [u8; MAC_BYTES] {
         let mut mac = self.mac.clone();
         mac.update(b"curfew seal 1\0");
         mac.update(&self.id);
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seal_is_of_one_ring_and_one_purpose() {
+    fn a_seal_is_valid_for_one_ring_and_one_purpose() {
         let ring_of_ours = ring();
         let text = ring_of_ours.seal("a", b"what is sealed").unwrap();
         assert_eq!(ring_of_ours.open("a", &text).unwrap(), b"what is sealed");
@@ -77,7 +80,7 @@ mod tests {
     }
 
     proptest! {
-        /// No changed character, and no changed length, opens.
+        /// A text with a changed character or another length does not open.
         #[test]
         fn a_changed_seal_does_not_open(at in 0..60_usize, to in "[A-Za-z0-9_.-]") {
             let ring = ring();
@@ -88,9 +91,9 @@ mod tests {
             prop_assert_eq!(ring.open("a", &text[..at]), Err(InvalidToken));
         }
 
-        /// Whatever comes is refused and does no harm.
+        /// Arbitrary text is rejected without a panic.
         #[test]
-        fn noise_does_not_open(text in ".{0,200}") {
+        fn arbitrary_text_does_not_open(text in ".{0,200}") {
             prop_assert_eq!(ring().open("a", &text), Err(InvalidToken));
         }
     }

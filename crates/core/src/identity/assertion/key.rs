@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// A key that signs assertions. Formatting it shows its id alone.
+/// A key for signing assertions. `Debug` shows only its ID.
 pub struct AssertionKey {
     id: String,
     pair: Pair,
@@ -22,23 +22,23 @@ enum Pair {
     P256(EcdsaKeyPair),
 }
 
-/// Not a key to sign with.
+/// The text is not a supported signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not a private key in PEM (PKCS #8) for Ed25519 or P-256; \
-     make one with: openssl genpkey -algorithm ed25519"
+     generate one with: openssl genpkey -algorithm ed25519"
 )]
 pub struct AssertionKeyError;
 
 impl AssertionKey {
-    /// Reads a PEM file.
+    /// Parses a key from PEM.
     ///
     /// # Errors
-    /// [`AssertionKeyError`] for anything but a private key for Ed25519 or P-256 in PKCS #8.
+    /// [`AssertionKeyError`] unless the text is a PKCS #8 private key for Ed25519 or P-256.
     pub fn from_pem(pem: &[u8]) -> Result<Self, AssertionKeyError> {
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| AssertionKeyError)?;
         let der = der.secret_pkcs8_der();
-        // OpenSSL leaves out the public key of one, and writes that of the other.
+        // OpenSSL omits the public key for Ed25519, but includes it for P-256.
         let pair = match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
             Ok(pair) => Pair::Ed25519(pair),
             Err(_) => {
@@ -47,7 +47,7 @@ impl AssertionKey {
                 Pair::P256(pair.map_err(|_| AssertionKeyError)?)
             }
         };
-        // RFC 7638: the hash over the members that are needed, in the order of their names.
+        // RFC 7638: a hash over the required members, sorted by name.
         let thumbprint = Sha256::digest(pair.members().to_string());
         Ok(Self {
             id: URL_SAFE_NO_PAD.encode(thumbprint),
@@ -55,13 +55,13 @@ impl AssertionKey {
         })
     }
 
-    /// The key's id: its thumbprint by RFC 7638.
+    /// The key ID: the JWK thumbprint (RFC 7638).
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The algorithm that it signs with.
+    /// The `alg` value: `EdDSA` or `ES256`.
     #[must_use]
     pub const fn algorithm(&self) -> &'static str {
         match self.pair {
@@ -70,7 +70,7 @@ impl AssertionKey {
         }
     }
 
-    /// The public key, as a member of a JSON Web Key Set.
+    /// The public key as a JSON Web Key.
     pub(super) fn public(&self) -> Value {
         let mut key = self.pair.members();
         key["kid"] = json!(self.id);
@@ -82,13 +82,13 @@ impl AssertionKey {
     pub(super) fn sign(&self, message: &[u8]) -> impl AsRef<[u8]> + use<> {
         match &self.pair {
             Pair::Ed25519(pair) => Signed(Some(pair.sign(message))),
-            // It fails where the system has no random numbers; then nobody can verify it.
+            // Signing fails if the OS random number generator fails. The assertion is then invalid.
             Pair::P256(pair) => Signed(pair.sign(&SystemRandom::new(), message).ok()),
         }
     }
 }
 
-/// A signature, or none.
+/// A signature; `None` if signing failed.
 struct Signed(Option<Signature>);
 
 impl AsRef<[u8]> for Signed {
@@ -98,8 +98,7 @@ impl AsRef<[u8]> for Signed {
 }
 
 impl Pair {
-    /// The members of the public key that are needed. A JSON object is written in the order of its
-    /// members' names here.
+    /// The required members of the public JWK. `serde_json` writes an object's members sorted by name here.
     fn members(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match self {
@@ -107,7 +106,7 @@ impl Pair {
                 json!({ "crv": "Ed25519", "kty": "OKP", "x": text(pair.public_key().as_ref()) })
             }
             Self::P256(pair) => {
-                // An uncompressed point: 4, and the two coordinates.
+                // An uncompressed point: the byte 4, and the two coordinates.
                 let point = pair.public_key().as_ref();
                 let (x, y) = point[1..].split_at((point.len() - 1) / 2);
                 json!({ "crv": "P-256", "kty": "EC", "x": text(x), "y": text(y) })

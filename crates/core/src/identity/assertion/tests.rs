@@ -5,7 +5,7 @@ use crate::credential::jwt::KeySet;
 use crate::session::{Attributes, Binding, Limits, NewSession, PolicyName, SessionId, Subject};
 use crate::testing::{HOUR, MINUTE, START};
 
-// Of OpenSSL 3: genpkey -algorithm ed25519, and -algorithm EC -pkeyopt ec_paramgen_curve:P-256.
+// Generated with OpenSSL 3: genpkey -algorithm ed25519, and -algorithm EC -pkeyopt ec_paramgen_curve:P-256.
 const ED25519: &str = include_str!("ed25519-for-tests.pem");
 const P256: &str = include_str!("p256-for-tests.pem");
 
@@ -42,7 +42,7 @@ fn part(token: &str, index: usize) -> Map<String, Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// As an application verifies it: by the published keys, and by nothing of ours.
+/// Verifies an assertion as an application does: only with the published keys and without Curfew's code.
 fn is_signed(token: &str, published: &Value) -> bool {
     let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(published.clone()).unwrap();
     let header = jsonwebtoken::decode_header(token).unwrap();
@@ -57,7 +57,7 @@ fn is_signed(token: &str, published: &Value) -> bool {
 }
 
 #[test]
-fn an_application_knows_who_is_there() {
+fn an_application_can_verify_the_identity() {
     let (session, id) = (session(), SessionId::from_bytes([7; 16]));
     let identity = Identity::of(id, &session);
     for (pem, algorithm) in [(ED25519, "EdDSA"), (P256, "ES256")] {
@@ -107,7 +107,7 @@ fn keys_rotate() {
         "while it is published"
     );
     assert!(is_signed(&sign(&after), &after.published()));
-    // Whoever reads the set as an identity provider's can use it, too.
+    // A reader of identity providers' key sets can parse the set, too.
     let set = after.published().to_string();
     assert!(
         KeySet::from_json(set.as_bytes())
@@ -116,9 +116,9 @@ fn keys_rotate() {
     );
 }
 
-/// RFC 8037, appendix A.3.
+/// The example of RFC 8037, appendix A.3.
 #[test]
-fn a_key_is_named_by_its_thumbprint() {
+fn the_key_id_is_the_jwk_thumbprint() {
     let der = [
         &[
             0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20,
@@ -140,7 +140,7 @@ fn a_key_is_named_by_its_thumbprint() {
 }
 
 #[test]
-fn what_is_no_key() {
+fn rejects_invalid_assertion_keys() {
     let public = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
     let cut = &ED25519[..ED25519.len() / 2];
     for pem in ["", "x", public, cut] {

@@ -4,7 +4,7 @@ use super::*;
 use crate::policy::NormalPath;
 
 #[test]
-fn readers_differ_where_they_should() {
+fn the_model_finds_disagreements_between_servers() {
     for (path, expected) in [
         ("/a/%62", Some("/a/b")),
         ("/a/", Some("/a/")),
@@ -30,9 +30,9 @@ fn readers_differ_where_they_should() {
 }
 
 proptest! {
-    /// A path has a normal form just where all readers agree, and it is what they read.
+    /// A path has a normal form exactly if all servers agree, and it is the form that they read.
     #[test]
-    fn a_path_is_normal_where_all_read_the_same(
+    fn a_path_is_normal_exactly_if_all_servers_agree(
         path in "(/|a|[.]|%2e|%2E|%2f|%5c|\\\\|;|%3b|#|%23|[?]|%3f|%25|%61|é|%c3%a9|%ff|%|%0|\u{ff0f}|%00|\t){0,12}",
     ) {
         let normal = NormalPath::new(path.as_bytes()).ok();

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::{Access, Conditions, RuleActivity, model};
 
-/// A rule for these hosts and paths. `=/a` is an exact path, `/a/` a prefix, `~/a*` a glob, `?` an
-/// ambiguous path.
+/// A rule for these hosts and paths. `=/a` is an exact path, `/a/` a prefix, `~/a*` a glob, and `?` an ambiguous
+/// path.
 fn rule(index: usize, hosts: &[&str], paths: &[&str]) -> Rule {
     let paths = paths.iter().map(|path| match path.split_at(1) {
         ("=", path) => PathPattern::exact(path).unwrap(),
@@ -30,7 +30,7 @@ fn rules(rules: Vec<Rule>) -> Rules {
     Rules::new(rules, Terms::default()).unwrap()
 }
 
-/// Which rule is found for a GET by NGINX.
+/// The index of the rule for a GET request from NGINX.
 fn find(rules: &Rules, host: &str, path: &str) -> Result<Option<usize>, AmbiguousPath> {
     let target = Target {
         host,
@@ -129,7 +129,7 @@ fn paths() {
 }
 
 #[test]
-fn the_prefix_of_everything() {
+fn a_root_prefix_matches_every_path() {
     let rules = rules(vec![rule(0, &[], &["/"])]);
     for path in ["/", "/a", "/a/b/"] {
         assert_eq!(find(&rules, "a", path), Ok(Some(0)), "{path}");
@@ -165,7 +165,7 @@ fn methods_and_contracts() {
 }
 
 #[test]
-fn the_first_that_matches_wins_wherever_it_is_kept() {
+fn the_first_match_wins_in_every_part_of_the_index() {
     let rules = rules(vec![
         rule(0, &["*.example.com"], &["~/a/*/c"]),
         rule(1, &["app.example.com"], &["=/a/b"]),
@@ -187,8 +187,7 @@ fn the_first_that_matches_wins_wherever_it_is_kept() {
     }
 }
 
-/// Every way to write a path that some reader takes for another: none of them gets what the rule
-/// gives.
+/// Paths that some server interprets as another path. No rule on paths may match any of them.
 const TRICKS: &[&str] = &[
     "/open/../private",
     "/open/..%2fprivate",
@@ -237,11 +236,11 @@ fn tricks_never_reach_a_rule_on_paths() {
         let rules = rules(vec![rule(0, &["a"], paths)]);
         for path in TRICKS {
             assert!(find(&rules, "a", path).is_err(), "{paths:?} {path}");
-            // Where no rule asks for the path, it does not matter.
+            // Without a rule on paths, an ambiguous path makes no difference.
             assert_eq!(find(&rules, "b", path), Ok(None), "{path}");
         }
     }
-    // These have one reading each, which is another path.
+    // Each of these paths has one interpretation, which is another path.
     let rules = rules(vec![rule(0, &["a"], &["=/open"])]);
     for path in [
         "/OPEN",
@@ -256,7 +255,7 @@ fn tricks_never_reach_a_rule_on_paths() {
 }
 
 #[test]
-fn an_ambiguous_path_matters_only_where_the_first_rule_asks_for_paths() {
+fn an_ambiguous_path_matters_only_if_the_first_rule_has_a_path_condition() {
     let rules = rules(vec![
         rule(0, &["git.example.com"], &["?"]),
         rule(1, &["any.example.com"], &[]),
@@ -273,7 +272,7 @@ fn an_ambiguous_path_matters_only_where_the_first_rule_asks_for_paths() {
 }
 
 proptest! {
-    /// The index finds what looking at one rule after the other finds, by who reads paths in his own way.
+    /// The index and the independent model find the same rule.
     #[test]
     fn the_index_agrees_with_the_model(
         drawn in proptest::collection::vec(

@@ -3,32 +3,32 @@ use serde_json::{Map, Value};
 use super::{InvalidNotice, Notice, Whom, text};
 use crate::credential::jwt::invalid::InvalidJwt;
 use crate::credential::jwt::keys::KeySet;
-use crate::credential::jwt::verify::{Issuer, Kind};
+use crate::credential::jwt::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
-/// The member of `events` that tells that a session was revoked (CAEP 1.0, section 3.1).
+/// The member of `events` for a revoked session (CAEP 1.0, section 3.1).
 pub(super) const SESSION_REVOKED: &str =
     "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 
 impl Issuer {
-    /// Verifies a security event token (RFC 8417) at `now`. What it tells beside revoked sessions is
-    /// taken for nothing that concerns us.
+    /// Verifies a security event token (RFC 8417) at `now`. Only revoked sessions matter; a token with other events
+    /// has no effect.
     ///
     /// # Errors
-    /// [`InvalidNotice`] with what is wrong.
+    /// [`InvalidNotice`] with the reason.
     pub fn verify_event(
         &self,
         token: &str,
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<Notice, InvalidNotice> {
-        let claims = self.verified_claims(token, keys, Kind::Event)?;
+        let claims = self.verified_claims(token, keys, TokenPurpose::Event)?;
         self.check_parties(&claims)?;
         let issued = self.check_begun(&claims, now)?;
         let (Some(id), Some(issued)) = (text(&claims, "jti"), issued) else {
-            return Err(InvalidNotice::Nameless);
+            return Err(InvalidNotice::MissingId);
         };
-        // An event has no end, unless it says so (RFC 8417 2.2).
+        // A security event has no expiry unless it sets one (RFC 8417 2.2).
         if claims.contains_key("exp") {
             self.check(&claims, now)?;
         }
@@ -47,12 +47,12 @@ impl Issuer {
         })
     }
 
-    /// Whose sessions an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the
-    /// event in what came before that.
+    /// The sessions that an event is about: the `sub_id` of the token (RFC 9493), or the `subject` of the event in
+    /// earlier drafts.
     fn revoked(&self, claims: &Map<String, Value>, event: &Value) -> Result<Whom, InvalidNotice> {
         let named = claims.get("sub_id").or_else(|| event.get("subject"));
         let named = named.and_then(Value::as_object);
-        let named = named.ok_or(InvalidNotice::Nobody)?;
+        let named = named.ok_or(InvalidNotice::UnsupportedSubject)?;
         let (mut subject, mut sid) = (None, None);
         match text(named, "format") {
             Some("complex") => {
@@ -62,32 +62,33 @@ impl Issuer {
                         ("format", None) => {}
                         ("user", Some(user)) => subject = Some(self.subject_of(user)?),
                         ("session", Some(session)) => sid = Some(session_of(session)?),
-                        // A device, a tenant: less than all of the subject is meant, and it can't be
-                        // known which of it.
-                        _ => return Err(InvalidNotice::Nobody),
+                        // A device or a tenant: only some sessions of the subject are meant, and Curfew cannot know
+                        // which.
+                        _ => return Err(InvalidNotice::UnsupportedSubject),
                     }
                 }
             }
             Some("opaque") => sid = Some(session_of(named)?),
             _ => subject = Some(self.subject_of(named)?),
         }
-        self.whom(subject, sid).ok_or(InvalidNotice::Nobody)
+        self.ended_by(subject, sid)
+            .ok_or(InvalidNotice::UnsupportedSubject)
     }
 
     /// A subject that the issuer itself names.
     fn subject_of<'a>(&self, named: &'a Map<String, Value>) -> Result<&'a str, InvalidNotice> {
         if text(named, "format") != Some("iss_sub") {
-            return Err(InvalidNotice::Nobody);
+            return Err(InvalidNotice::UnsupportedSubject);
         }
-        // Nobody ends the sessions of others.
+        // An issuer can only end sessions of its own subjects.
         if text(named, "iss") != Some(&*self.issuer) {
             return Err(InvalidJwt::Issuer.into());
         }
-        text(named, "sub").ok_or(InvalidNotice::Nobody)
+        text(named, "sub").ok_or(InvalidNotice::UnsupportedSubject)
     }
 }
 
 fn session_of(named: &Map<String, Value>) -> Result<&str, InvalidNotice> {
     let id = text(named, "id").filter(|_| text(named, "format") == Some("opaque"));
-    id.ok_or(InvalidNotice::Nobody)
+    id.ok_or(InvalidNotice::UnsupportedSubject)
 }

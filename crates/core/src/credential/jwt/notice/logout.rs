@@ -2,25 +2,25 @@ use serde_json::Value;
 
 use super::{InvalidNotice, Notice, text};
 use crate::credential::jwt::keys::KeySet;
-use crate::credential::jwt::verify::{Issuer, Kind};
+use crate::credential::jwt::verify::{Issuer, TokenPurpose};
 use crate::session::Timestamp;
 
-/// The member of `events` that tells of a logout.
+/// The member of `events` for a logout.
 pub(super) const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl Issuer {
-    /// Verifies a logout token at `now`, by OpenID Connect Back-Channel Logout 1.0 (errata 1), section
-    /// 2.6. Whether it came before is not known here.
+    /// Verifies a logout token at `now` (OpenID Connect Back-Channel Logout 1.0, errata 1, section 2.6). It does not
+    /// detect replays.
     ///
     /// # Errors
-    /// [`InvalidNotice`] with what is wrong.
+    /// [`InvalidNotice`] with the reason.
     pub fn verify_logout(
         &self,
         token: &str,
         keys: &KeySet,
         now: Timestamp,
     ) -> Result<Notice, InvalidNotice> {
-        let claims = self.verified_claims(token, keys, Kind::Logout)?;
+        let claims = self.verified_claims(token, keys, TokenPurpose::Logout)?;
         let times = self.check(&claims, now)?;
         let event = claims.get("events").and_then(|events| events.get(EVENT));
         if !event.is_some_and(Value::is_object) {
@@ -30,13 +30,14 @@ impl Issuer {
             return Err(InvalidNotice::Nonce);
         }
         let (Some(id), Some(issued)) = (text(&claims, "jti"), times.issued) else {
-            return Err(InvalidNotice::Nameless);
+            return Err(InvalidNotice::MissingId);
         };
-        // Of a claim that is there and says nothing, it can't be known whom it is about.
-        let said = |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
-        let ended = self.whom(text(&claims, "sub"), text(&claims, "sid"));
-        if !said("sub") || !said("sid") || ended.is_none() {
-            return Err(InvalidNotice::Nobody);
+        // A claim that is present but empty makes the subject ambiguous.
+        let is_unset_or_text =
+            |name: &str| claims.contains_key(name) == text(&claims, name).is_some();
+        let ended = self.ended_by(text(&claims, "sub"), text(&claims, "sid"));
+        if !is_unset_or_text("sub") || !is_unset_or_text("sid") || ended.is_none() {
+            return Err(InvalidNotice::UnsupportedSubject);
         }
         Ok(Notice {
             id: id.to_owned(),

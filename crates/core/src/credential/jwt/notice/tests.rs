@@ -10,7 +10,7 @@ use crate::testing;
 use crate::testing::START;
 use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, key_set};
 
-/// Whose credentials are of a type of their own.
+/// An issuer whose credentials have their own `typ`.
 fn issuer() -> Issuer {
     Issuer {
         typ: Some("at+jwt".to_owned()),
@@ -53,7 +53,7 @@ fn verify(key: &SigningKey, typ: &Value, claims: &Value) -> Result<Notice, Inval
 }
 
 #[test]
-fn who_is_gone() {
+fn identifies_the_ended_sessions() {
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
     let both = verify(&key, &typ, &with(&json!({}))).unwrap();
@@ -84,11 +84,11 @@ fn who_is_gone() {
     }
 }
 
-/// Section 2.6, line by line.
+/// Section 2.6, rule by rule.
 #[test]
-fn what_is_no_logout_token() {
+fn rejects_invalid_logout_tokens() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Signature, Type};
-    use InvalidNotice::{Event, Nameless, Nobody, Nonce, Token};
+    use InvalidNotice::{Event, MissingId, Nonce, Token, UnsupportedSubject};
     let key = SigningKey::ed25519("a");
     let typ = json!("logout+jwt");
     for (changes, expected) in [
@@ -97,14 +97,14 @@ fn what_is_no_logout_token() {
         (json!({ "exp": null }), Token(Expired)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
         (json!({ "iat": seconds(5) }), Token(NotYet)),
-        (json!({ "iat": null }), Nameless),
-        (json!({ "jti": null }), Nameless),
-        (json!({ "jti": "" }), Nameless),
-        (json!({ "sub": null, "sid": null }), Nobody),
-        (json!({ "sub": "", "sid": null }), Nobody),
-        (json!({ "sub": "" }), Nobody),
-        (json!({ "sid": "" }), Nobody),
-        (json!({ "sid": 7 }), Nobody),
+        (json!({ "iat": null }), MissingId),
+        (json!({ "jti": null }), MissingId),
+        (json!({ "jti": "" }), MissingId),
+        (json!({ "sub": null, "sid": null }), UnsupportedSubject),
+        (json!({ "sub": "", "sid": null }), UnsupportedSubject),
+        (json!({ "sub": "" }), UnsupportedSubject),
+        (json!({ "sid": "" }), UnsupportedSubject),
+        (json!({ "sid": 7 }), UnsupportedSubject),
         (json!({ "events": null }), Event),
         (json!({ "events": {} }), Event),
         (json!({ "events": [EVENT] }), Event),
@@ -128,9 +128,9 @@ fn what_is_no_logout_token() {
     assert_eq!(found, Err(Token(Signature)));
 }
 
-/// A logout token opens nothing, and what opens something logs nobody out.
+/// A logout token is never accepted as a credential, and a credential is never accepted as a logout token.
 #[test]
-fn the_two_kinds_are_never_taken_for_each_other() {
+fn logout_tokens_and_credentials_are_never_confused() {
     let key = SigningKey::ed25519("a");
     let any_type = Issuer {
         typ: None,
@@ -172,9 +172,9 @@ fn verify_event(typ: &Value, claims: &Value) -> Result<Notice, InvalidNotice> {
     issuer().verify_event(&key.sign(&header, claims), &keys, START)
 }
 
-/// RFC 9493 names subjects; CAEP 1.0 puts them in `sub_id`, its drafts put them in the event.
+/// CAEP 1.0 has the subject (RFC 9493) in `sub_id`; its drafts have it in the event.
 #[test]
-fn whose_session_was_revoked() {
+fn identifies_the_revoked_sessions() {
     let typ = json!("secevent+jwt");
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     let session = json!({ "format": "opaque", "id": "s-1" });
@@ -206,9 +206,9 @@ fn whose_session_was_revoked() {
 }
 
 #[test]
-fn what_is_no_event_for_us() {
+fn rejects_invalid_events() {
     use InvalidJwt::{Audience, Expired, Issuer, NotYet, Type};
-    use InvalidNotice::{Event, Nameless, Nobody, Token};
+    use InvalidNotice::{Event, MissingId, Token, UnsupportedSubject};
     let typ = json!("secevent+jwt");
     let alice = json!({ "format": "iss_sub", "iss": ISSUER, "sub": "alice" });
     for (changes, expected) in [
@@ -216,34 +216,37 @@ fn what_is_no_event_for_us() {
         (json!({ "aud": "others" }), Token(Audience)),
         (json!({ "iat": seconds(5) }), Token(NotYet)),
         (json!({ "exp": seconds(0) }), Token(Expired)),
-        (json!({ "iat": null }), Nameless),
-        (json!({ "jti": null }), Nameless),
+        (json!({ "iat": null }), MissingId),
+        (json!({ "jti": null }), MissingId),
         (json!({ "events": null }), Event),
         (json!({ "events": {} }), Event),
         (json!({ "events": [SESSION_REVOKED] }), Event),
         (json!({ "events": { SESSION_REVOKED: true } }), Event),
-        (json!({ "sub_id": null }), Nobody),
-        (json!({ "sub_id": "alice" }), Nobody),
-        (json!({ "sub_id": {} }), Nobody),
+        (json!({ "sub_id": null }), UnsupportedSubject),
+        (json!({ "sub_id": "alice" }), UnsupportedSubject),
+        (json!({ "sub_id": {} }), UnsupportedSubject),
         (
             json!({ "sub_id": { "format": "email", "email": "a@example.com" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
         (
             json!({ "sub_id": { "format": "opaque", "id": "" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
-        (json!({ "sub_id": { "format": "complex" } }), Nobody),
+        (
+            json!({ "sub_id": { "format": "complex" } }),
+            UnsupportedSubject,
+        ),
         (
             json!({ "sub_id": { "format": "complex", "user": "alice" } }),
-            Nobody,
+            UnsupportedSubject,
         ),
-        // Less than all of the subject.
+        // Only some sessions of the subject.
         (
             json!({ "sub_id": { "format": "complex", "user": alice, "device": { "format": "opaque", "id": "d" } } }),
-            Nobody,
+            UnsupportedSubject,
         ),
-        // Nobody ends the sessions of others.
+        // An issuer cannot end sessions of another issuer's subjects.
         (
             json!({ "sub_id": { "format": "iss_sub", "iss": "https://evil.example", "sub": "alice" } }),
             Token(Issuer),
@@ -252,7 +255,7 @@ fn what_is_no_event_for_us() {
         let found = verify_event(&typ, &event(&alice, &changes));
         assert_eq!(found, Err(expected), "{changes}");
     }
-    // RFC 8417 2.3 gives them a type of their own so that they are never taken for others.
+    // RFC 8417 2.3 requires an own `typ`, so that events are never accepted as other tokens.
     for typ in [
         json!(null),
         json!("JWT"),
@@ -264,9 +267,9 @@ fn what_is_no_event_for_us() {
     }
 }
 
-/// A transmitter tries the way with one, and tells more than we asked for.
+/// A transmitter verifies the stream with such an event, and sends more events than Curfew requested.
 #[test]
-fn other_events_are_heard_and_end_nothing() {
+fn other_events_are_accepted_without_effect() {
     let verification = "https://schemas.openid.net/secevent/ssf/event-type/verification";
     let changes =
         json!({ "sub_id": { "format": "opaque", "id": "stream" }, "events": { verification: {} } });

@@ -37,7 +37,7 @@ fn seconds(after: i64) -> i64 {
     i64::try_from(START.as_millis() / 1000).unwrap() + after
 }
 
-/// Good claims: signed in an hour ago, issued a minute ago, good for five.
+/// Valid claims: signed in an hour ago, issued a minute ago, valid for five minutes.
 fn claims() -> Value {
     json!({
         "iss": ISSUER,
@@ -53,7 +53,7 @@ fn claims() -> Value {
     })
 }
 
-/// The claims with some changed; `null` takes one away.
+/// The claims with changes; `null` removes a claim.
 fn with(changes: Value) -> Value {
     let mut claims = claims();
     for (name, value) in changes.as_object().unwrap() {
@@ -71,7 +71,7 @@ fn verify(token: &str, key: &SigningKey) -> Result<VerifiedJwt, InvalidJwt> {
 }
 
 #[test]
-fn a_good_token_of_every_kind_of_key() {
+fn accepts_a_valid_token_of_each_key_type() {
     for key in [
         SigningKey::ed25519("a"),
         SigningKey::p256("b"),
@@ -89,9 +89,9 @@ fn a_good_token_of_every_kind_of_key() {
     assert!(verify(&pss, &rsa).is_ok());
 }
 
-/// RFC 8725 2.1, 3.1: the algorithm is the issuer's choice that was configured, not the token's.
+/// RFC 8725 2.1, 3.1: the configuration of the issuer selects the algorithms, not the token.
 #[test]
-fn the_algorithm_is_not_the_tokens_to_choose() {
+fn the_token_cannot_choose_its_algorithm() {
     let key = SigningKey::rsa("a");
     let header = |alg: &str| json!({ "alg": alg, "kid": "a" });
     for alg in [
@@ -114,7 +114,7 @@ fn the_algorithm_is_not_the_tokens_to_choose() {
         let found = trusting.verify(&token, &keys, START);
         assert_eq!(found, Err(InvalidJwt::UnknownKey), "no key is for that");
     }
-    // A key of one kind is not tried for another.
+    // A key of one family is not tried for another.
     let p256 = SigningKey::p256("a");
     let claimed = p256.sign(&header("RS256"), &claims());
     assert_eq!(verify(&claimed, &p256), Err(InvalidJwt::UnknownKey));
@@ -129,9 +129,9 @@ fn hmac(header: &Value, claims: &Value, secret: &[u8]) -> String {
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(tag.as_ref()))
 }
 
-/// RFC 8725 3.10: keys and addresses in the header are not the issuer's word.
+/// RFC 8725 3.10: keys and addresses in the header are not trusted.
 #[test]
-fn what_a_header_says_of_keys_is_ignored() {
+fn keys_in_a_token_header_are_ignored() {
     let (ours, theirs) = (SigningKey::ed25519("a"), SigningKey::ed25519("a"));
     for extra in [
         json!({ "jwk": theirs.jwk() }),
@@ -147,7 +147,7 @@ fn what_a_header_says_of_keys_is_ignored() {
     }
 }
 
-/// RFC 8725 3.10: a key id is a name to compare, and nothing else.
+/// RFC 8725 3.10: a key ID is only compared.
 #[test]
 fn key_ids() {
     let key = SigningKey::ed25519("a");
@@ -170,7 +170,7 @@ fn key_ids() {
             "{kid}"
         );
     }
-    // Without an id every key that fits is tried.
+    // Without a key ID, every suitable key is tried.
     let header = json!({ "alg": "EdDSA" });
     let other = SigningKey::ed25519("b");
     let keys = key_set(&[&other, &key]);
@@ -182,7 +182,7 @@ fn key_ids() {
 }
 
 #[test]
-fn what_is_not_a_plain_signed_token() {
+fn rejects_everything_but_plain_signed_tokens() {
     let key = SigningKey::ed25519("a");
     let good = key.token(&claims());
     let parts: Vec<&str> = good.split('.').collect();
@@ -202,7 +202,7 @@ fn what_is_not_a_plain_signed_token() {
     ] {
         assert!(verify(&bad, &key).is_err(), "{bad}");
     }
-    // Extensions that must be understood, and tokens in tokens (RFC 8725 2.8).
+    // Critical extensions and nested tokens (RFC 8725 2.8).
     for extra in [
         json!({ "crit": ["exp"] }),
         json!({ "crit": [] }),
@@ -218,7 +218,7 @@ fn what_is_not_a_plain_signed_token() {
         let found = verify(&key.sign(&header, &claims()), &key);
         assert_eq!(found, Err(InvalidJwt::Malformed), "{extra}");
     }
-    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_LEN) })));
+    let huge = key.token(&with(json!({ "x": "y".repeat(MAX_TOKEN_BYTES) })));
     assert_eq!(verify(&huge, &key), Err(InvalidJwt::TooLarge));
     let header = json!({ "alg": "EdDSA", "kid": "a" });
     let text = format!("{{\"x\":{}}}", "[".repeat(5000));
@@ -230,9 +230,9 @@ fn what_is_not_a_plain_signed_token() {
     assert!(verify(&deep_text, &key).is_err());
 }
 
-/// RFC 8725 3.11: where a kind is configured, others are refused.
+/// RFC 8725 3.11: if a `typ` is configured, others are rejected.
 #[test]
-fn the_kind_of_token() {
+fn validates_the_configured_typ() {
     let key = SigningKey::ed25519("a");
     let typed = Issuer {
         typ: Some("at+jwt".to_owned()),
@@ -253,9 +253,9 @@ fn the_kind_of_token() {
     }
 }
 
-/// RFC 8725 3.8, 3.9: who issued it, for whom, about whom.
+/// RFC 8725 3.8, 3.9: issuer, audience and subject.
 #[test]
-fn whose_word_it_is_and_for_whom() {
+fn validates_issuer_audience_and_subject() {
     use InvalidJwt::{Audience, Issuer, Subject};
     let key = SigningKey::ed25519("a");
     for (changes, expected) in [
@@ -310,7 +310,7 @@ fn times() {
         (json!({ "iat": seconds(31) }), Some(NotYet)),
         (json!({ "iat": "now" }), Some(Malformed)),
         (json!({ "auth_time": {} }), Some(Malformed)),
-        // Otherwise a clock that is ahead would put it after a revocation or a loss.
+        // Otherwise a fast clock would place the sign-in after a revocation or a loss of data.
         (json!({ "auth_time": seconds(30) }), None),
         (json!({ "auth_time": seconds(31) }), Some(NotYet)),
         (json!({ "exp": seconds(300) as f64 + 0.5 }), None),
@@ -318,7 +318,7 @@ fn times() {
         let found = verify(&key.token(&with(changes.clone())), &key);
         assert_eq!(found.err(), expected, "{changes}");
     }
-    // A sign-in in the future is one of now; none at all is when the token was issued.
+    // A sign-in in the future counts as now. Without `auth_time` it is the issue time.
     for (changes, started) in [
         (json!({ "auth_time": seconds(30) }), START),
         (json!({ "auth_time": null }), START.minus(MINUTE)),
@@ -327,7 +327,7 @@ fn times() {
         let verified = verify(&key.token(&with(changes)), &key).unwrap();
         assert_eq!(verified.started, started);
     }
-    // Unless the configuration accepts it, a token must say when its user signed in: its `iat` is that of a refresh.
+    // Without `accepts_iat`, a token needs `auth_time`: a refresh changes `iat`.
     let strict = Issuer {
         accepts_iat: false,
         ..issuer()
@@ -346,9 +346,9 @@ fn times() {
     }
 }
 
-/// A token that was refreshed is for the same session, and a fresh sign-in for another.
+/// A refreshed token belongs to the same session, and a new sign-in to another.
 #[test]
-fn which_session_a_token_is_for() {
+fn a_refreshed_token_belongs_to_the_same_session() {
     let key = SigningKey::ed25519("a");
     let session = |changes: Value| verify(&key.token(&with(changes)), &key).unwrap().session;
     let first = session(json!({}));
@@ -360,7 +360,7 @@ fn which_session_a_token_is_for() {
         first,
         "signed in again"
     );
-    // Without a `sid` it is the sign-in of the subject, whatever else a refreshed token says.
+    // Without a `sid`, subject and sign-in identify the session, whatever else a refreshed token contains.
     let by_sign_in = session(json!({ "sid": null }));
     for refreshed in [
         json!({ "sid": null, "exp": seconds(900) }),
@@ -376,7 +376,7 @@ fn which_session_a_token_is_for() {
     ] {
         assert_ne!(session(other.clone()), by_sign_in, "{other}");
     }
-    // Without the time of the sign-in it is the token's own name, or the whole token.
+    // Without the time of the sign-in it is `jti`, or the whole token.
     let accepting = Issuer {
         accepts_iat: true,
         ..issuer()
@@ -441,7 +441,7 @@ fn key_sets() {
     assert!(KeySet::from_file(set.to_string().as_bytes()).is_ok());
     let found = KeySet::from_file(b"-----BEGIN NONSENSE-----\n").map(|_| ());
     assert_eq!(found, Err(KeySetError::Unreadable));
-    // A key that is for one algorithm is not used for another.
+    // A key for one algorithm is not used for another.
     let rsa = SigningKey::rsa("r");
     let mut jwk = rsa.jwk();
     jwk["alg"] = json!("PS256");
@@ -452,7 +452,7 @@ fn key_sets() {
 }
 
 proptest! {
-    /// Whatever is changed in a token, it is not taken; noise never panics.
+    /// A modified token is never accepted, and arbitrary bytes never panic.
     #[test]
     fn a_changed_token_is_refused(at in any::<proptest::sample::Index>(), to in "[A-Za-z0-9._-]") {
         let key = SigningKey::ed25519("a");
@@ -475,7 +475,7 @@ proptest! {
 }
 
 #[test]
-fn names_for_people_are_taken_where_they_can_be_passed_on() {
+fn display_names_are_used_if_a_header_can_carry_them() {
     let key = SigningKey::ed25519("a");
     let read = |changes| {
         let token = key.token(&with(changes));

@@ -1,7 +1,7 @@
-//! After the timeout: does the way back to the page ask anybody?
+//! After the timeout: checks whether the redirects back to the page ask the person to authenticate.
 //!
-//! A browser has cookies of the identity provider, which a probe has only where they are given. Without them it sees
-//! what the provider is asked for, and not what it does.
+//! A browser has cookies of the identity provider; the probe has them only if they are given. Without them, the
+//! probe sees the request to the provider, but not how the provider acts on it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use http::header::SET_COOKIE;
 use reqwest::Response;
 use url::Url;
 
-use super::client::{Answer, Visitor, judged, target};
+use super::client::{Answer, ProbeClient, classify, target};
 use super::report::Report;
 use crate::secret::Secret;
 
-/// More than any sign-in has.
+/// A sign-in has fewer redirects than this.
 const MAX_REDIRECTS: usize = 20;
-const REQUEST: &str =
-    "after the idle limit, the identity provider is told to authenticate people again";
-const RETURN: &str = "after the idle limit, the identity provider's session does not lead back in";
+const REQUEST_STEP: &str =
+    "after the idle limit, the identity provider is asked to authenticate the person again";
+const RETURN_STEP: &str = "after the idle limit, the identity provider's session gives no access";
 
-/// The identity provider's session of a browser.
+/// A browser's session at the identity provider.
 pub(super) struct ProviderSession {
-    /// Where the provider is.
+    /// The address of the provider.
     pub(super) url: Url,
-    /// Its cookies.
+    /// The provider's cookies, as `NAME=VALUE; NAME=VALUE`.
     pub(super) cookie: Secret<String>,
 }
 
-/// Cookies by host. They are sent to no other.
+/// A cookie jar: cookies by host or domain, sent only there.
 #[derive(Default)]
-struct Jar(BTreeMap<(String, String), String>);
+struct CookieJar(BTreeMap<(String, String), String>);
 
-impl Jar {
+impl CookieJar {
     fn add(&mut self, url: &Url, line: &str) {
         for pair in line.split(';') {
             if let Some((name, value)) = pair.split_once('=') {
@@ -48,8 +48,8 @@ impl Jar {
         self.0.insert((host, name.to_owned()), value.to_owned());
     }
 
-    /// Keeps what an answer sets.
-    fn keep(&mut self, response: &Response) {
+    /// Stores the cookies that a response sets.
+    fn store(&mut self, response: &Response) {
         for line in response.headers().get_all(SET_COOKIE) {
             let Some(cookie) = line.to_str().ok().and_then(|line| Cookie::parse(line).ok()) else {
                 continue;
@@ -77,34 +77,34 @@ impl Jar {
     }
 }
 
-/// Whether a host is this domain or below it.
+/// Whether a host is this domain or a subdomain.
 fn is_within(host: &str, domain: &str) -> bool {
     let above = host.strip_suffix(domain);
     above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
 }
 
-/// What ended the way back.
+/// The end of the redirects.
 enum End {
     /// The request to the identity provider.
     Request(Url),
-    /// The page that a session is needed for.
+    /// The protected page.
     Page(Answer),
     /// Another page.
     Elsewhere(Url, u16),
-    /// Nothing that says more.
+    /// No useful result, with the cause.
     Nowhere(String),
 }
 
-/// Goes where the denial of an ended session leads, with the cookies of a browser, and reports what that shows.
-pub(super) async fn look(
-    visitor: &Visitor,
+/// Follows the redirects from the denial of an ended session, with a browser's cookies, and reports the result.
+pub(super) async fn check(
+    client: &ProbeClient,
     page: &Url,
     session: &Secret<String>,
     provider: Option<&ProviderSession>,
     idle: Duration,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut jar = Jar::default();
+    let mut jar = CookieJar::default();
     jar.add(page, session.expose());
     if let Some(provider) = provider {
         if provider.url.host_str().is_none() {
@@ -113,34 +113,34 @@ pub(super) async fn look(
         jar.add(&provider.url, provider.cookie.expose());
     }
     let mut asked = None;
-    let end = follow(visitor, page, &mut jar, provider.is_some(), &mut asked).await;
+    let end = follow(client, page, &mut jar, provider.is_some(), &mut asked).await;
     if let Some(request) = &asked {
-        told_to_ask(request, idle, report);
+        report_authorization_request(request, idle, report);
     }
     match end {
-        End::Page(answer) => report.not_served(RETURN, &answer),
+        End::Page(answer) => report.expect_not_served(RETURN_STEP, &answer),
         End::Elsewhere(url, code) if provider.is_some() => {
-            let seen = format!("it ends at another page, {code} {}", bare(&url));
-            report.not_served(RETURN, &Answer::Refused(seen));
+            let seen = format!("the redirects end at another page, {code} {}", without_query(&url));
+            report.expect_not_served(RETURN_STEP, &Answer::Refused(seen));
         }
-        End::Request(url) => report.unknown(
-            RETURN,
+        End::Request(url) => report.add_unknown(
+            RETURN_STEP,
             &format!(
-                "not looked at: what {} does without a question; give --provider and --provider-cookie",
+                "not checked: whether {} asks for credentials; give --provider and --provider-cookie",
                 url.origin().ascii_serialization()
             ),
         ),
         End::Elsewhere(url, code) => {
-            let seen = format!("not looked at: it ends at another page, {code} {}", bare(&url));
-            report.unknown(RETURN, &seen);
+            let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
+            report.add_unknown(RETURN_STEP, &seen);
         }
-        End::Nowhere(why) => report.unknown(RETURN, &format!("not looked at: {why}")),
+        End::Nowhere(why) => report.add_unknown(RETURN_STEP, &format!("not checked: {why}")),
     }
     Ok(())
 }
 
-/// Reports what a request to an identity provider asks for.
-fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
+/// Reports whether an authorization request makes the provider authenticate the person again.
+fn report_authorization_request(request: &Url, idle: Duration, report: &mut Report) {
     let origin = request.origin().ascii_serialization();
     let value = |wanted: &str| {
         let mut pairs = request.query_pairs();
@@ -150,51 +150,53 @@ fn told_to_ask(request: &Url, idle: Duration, report: &mut Report) {
     let max_age = value("max_age").and_then(|age| age.parse().ok());
     let max_age = max_age.filter(|age: &u64| *age <= idle.as_secs());
     match (prompt, max_age) {
-        (Some(_), _) => report.seen(REQUEST, &format!("prompt=login, for {origin}")),
-        (None, Some(age)) => report.seen(REQUEST, &format!("max_age={age}, for {origin}")),
-        (None, None) => report.unknown(
-            REQUEST,
+        (Some(_), _) => report.add_passed(REQUEST_STEP, &format!("prompt=login, for {origin}")),
+        (None, Some(age)) => report.add_passed(REQUEST_STEP, &format!("max_age={age}, for {origin}")),
+        (None, None) => report.add_unknown(
+            REQUEST_STEP,
             &format!(
-                "it is not, by the request to {origin}: neither prompt=login nor a max_age within the idle limit"
+                "it is not: the request to {origin} has neither prompt=login nor max_age within the idle limit"
             ),
         ),
     }
 }
 
-/// Follows redirects from the denial of `page`: to the end, or to the request to the identity provider (`past_it`).
+/// Follows redirects from the denial of `page`. Without `past_provider`, stops at the request to the identity provider.
 async fn follow(
-    visitor: &Visitor,
+    client: &ProbeClient,
     page: &Url,
-    jar: &mut Jar,
-    past_it: bool,
+    jar: &mut CookieJar,
+    past_provider: bool,
     asked: &mut Option<Url>,
 ) -> End {
     let mut url = page.clone();
     for step in 0..MAX_REDIRECTS {
-        let response = match visitor.ask(&url, Some(&jar.line(&url)), &[]).await {
+        let response = match client.ask(&url, Some(&jar.line(&url)), &[]).await {
             Ok(response) => response,
-            Err(Answer::Trouble(why)) => return End::Nowhere(why),
+            Err(Answer::Error(why)) => return End::Nowhere(why),
             Err(answer) => return End::Page(answer),
         };
-        jar.keep(&response);
+        jar.store(&response);
         let back = step > 0 && url.origin() == page.origin() && url.path() == page.path();
         let next = target(&response);
         if back {
-            return End::Page(judged(&response));
+            return End::Page(classify(&response));
         }
         let Some(next) = next else {
             let code = response.status().as_u16();
             if step == 0 {
-                return End::Nowhere(format!("the denial ({code}) leads to no sign-in page"));
+                return End::Nowhere(format!(
+                    "the denial ({code}) does not redirect to a sign-in page"
+                ));
             }
             return End::Elsewhere(url, code);
         };
         if url.scheme() == "https" && next.scheme() != "https" {
-            return End::Nowhere("the way leads from https to http".to_owned());
+            return End::Nowhere("a redirect leads from https to http".to_owned());
         }
         if asked.is_none() && is_authorization(&next) {
             *asked = Some(next.clone());
-            if !past_it {
+            if !past_provider {
                 return End::Request(next);
             }
         }
@@ -209,7 +211,7 @@ fn is_authorization(url: &Url) -> bool {
     has("client_id") && (has("response_type") || has("request_uri"))
 }
 
-/// An address without what may be secret.
-fn bare(url: &Url) -> String {
+/// A URL without its query, which can hold secrets.
+fn without_query(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

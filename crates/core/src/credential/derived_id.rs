@@ -2,9 +2,9 @@ use sha2::{Digest, Sha256};
 
 use crate::session::{SessionId, Subject};
 
-/// The first half of a hash over texts, each with its length in front, so that no two lists of texts have
-/// the same; names of different kinds never are.
-pub(super) fn name(kind: &str, texts: &[&[u8]]) -> SessionId {
+/// The first half of a hash over `kind` and `texts`, each with its length as a prefix. Therefore different lists, and
+/// the same list with different kinds, have different hashes.
+pub(super) fn derive_id(kind: &str, texts: &[&[u8]]) -> SessionId {
     let mut hash = Sha256::new();
     hash.update(format!("curfew {kind} 1\0"));
     for text in texts {
@@ -17,8 +17,8 @@ pub(super) fn name(kind: &str, texts: &[&[u8]]) -> SessionId {
     SessionId::from_bytes(id)
 }
 
-/// What stands for a person who must authenticate again, among the cut-offs.
+/// The pseudo-subject for a person who must authenticate again. Cut-offs use it.
 #[must_use]
 pub fn reauthentication_name(person: &Subject) -> Subject {
-    Subject::of_provider(name("reauthentication", &[person.as_str().as_bytes()]))
+    Subject::of_provider(derive_id("reauthentication", &[person.as_str().as_bytes()]))
 }
