@@ -125,9 +125,9 @@ pub static BROKEN: [Broken; 19] = [
                 "middlewares: [pages, no-identity, curfew]",
             ),
             (
-                "    # No client says who it is.\n",
+                "    # Remove the client's own identity headers.\n",
                 "    pages:\n      errors:\n        status: \"401\"\n        statusRewrites: { \"401\": 200 }\n        \
-                 service: application\n        query: /\n\n    # No client says who it is.\n",
+                 service: application\n        query: /\n\n    # Remove the client's own identity headers.\n",
             ),
         ],
         UNGUARDED,

@@ -18,7 +18,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     let mut files = upstreams.break_either(files);
     files[1] = uncommented(
         &files[1],
-        "With a delegated service: hand on its cookies, by their names.",
+        "With a delegated service: list the cookies to return to the client.",
     )
     .replace(
         "- _oauth2_proxy\n",
