@@ -303,14 +303,14 @@ fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
 #[test]
 fn wrong_values_are_refused_with_what_would_be_right() {
     for (values, told) in [
-        (&[][..], "redis.url: is needed for more than one replica"),
+        (&[][..], "redis.url: required for more than one replica"),
         (
             &["redis.url=redis://r"],
-            "secret.existing: is needed with redis.url",
+            "secret.existing: required with redis.url",
         ),
         (
             &["replicas=1", "autoscaling.enabled=true"],
-            "redis.url: is needed",
+            "redis.url: required",
         ),
         (&["replicas=two"], "replicas"),
         (&["replica=1"], "replica"),
@@ -325,7 +325,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
                 "admin.service=true",
                 "networkPolicy.enabled=false",
             ],
-            "admin.service: the admin API speaks plain HTTP",
+            "admin.service: the admin API uses plain HTTP",
         ),
     ] {
         let output = helm(values);
