@@ -1,4 +1,4 @@
-"""Draws what tests/soak has measured: soak_plot.py CSV SVG."""
+"""Draws the measurements of tests/soak: soak_plot.py CSV SVG."""
 
 import csv
 import sys
