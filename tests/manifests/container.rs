@@ -10,7 +10,7 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn the_linter_finds_nothing() {
+fn the_linter_accepts_the_dockerfile() {
     let mut command = Command::new(installed("bin/hadolint"));
     let directory = env!("CARGO_MANIFEST_DIR");
     let output = command.arg("Dockerfile").current_dir(directory).output();
@@ -21,7 +21,7 @@ fn the_linter_finds_nothing() {
 
 /// Each copied file exists, and `.dockerignore` admits it and nothing else.
 #[test]
-fn what_is_copied_is_there() {
+fn copied_files_exist() {
     let ignore = file(".dockerignore");
     let mut lines = ignore.lines();
     assert_eq!(lines.next(), Some("*"));
@@ -47,7 +47,7 @@ fn what_is_copied_is_there() {
 
 /// The base image has the C library and the compiler's runtime library, and no other.
 #[test]
-fn the_program_needs_no_library_that_the_image_has_not() {
+fn the_image_has_the_libraries_of_the_program() {
     let output = Command::new("ldd")
         .arg(env!("CARGO_BIN_EXE_curfew"))
         .output();
@@ -82,7 +82,7 @@ fn the_program_needs_no_library_that_the_image_has_not() {
 }
 
 #[test]
-fn it_says_what_the_program_is_and_how_it_is() {
+fn the_image_has_the_default_ports_and_a_health_check() {
     let text = file("Dockerfile");
     assert!(text.contains("USER 65532:65532"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));

@@ -21,7 +21,7 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_threat_model_names_tests_that_there_are() {
+fn the_threat_model_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = BTreeSet::new();
     tests(&root.join("src"), &mut known);
@@ -61,7 +61,7 @@ fn the_threat_model_names_tests_that_there_are() {
 
 /// The operations guide lists each verdict with the label of the metric.
 #[test]
-fn the_operations_guide_knows_the_verdicts() {
+fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let words = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
     let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();

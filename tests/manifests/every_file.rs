@@ -111,7 +111,7 @@ const TRIED: [(&str, &[&str]); 10] = [
 ];
 
 #[test]
-fn every_file_of_deploy_is_tried() {
+fn every_file_of_deploy_is_tested() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let mut found = Vec::new();
     let mut folders = vec![deploy.clone()];

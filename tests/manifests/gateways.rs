@@ -63,7 +63,7 @@ fn the_two_envoy_files_agree() {
 }
 
 #[test]
-fn istio_asks_as_envoy_does() {
+fn istio_sends_the_same_checks_as_envoy() {
     let (mutation, ext_authz) = filters("deploy/envoy/http.yaml");
     let providers = documents(MESH).remove(0)["meshConfig"]["extensionProviders"].take();
     let http = &providers[0]["envoyExtAuthzHttp"];
@@ -110,7 +110,7 @@ fn istio_asks_as_envoy_does() {
 }
 
 #[test]
-fn envoy_gateway_asks_as_envoy_does() {
+fn envoy_gateway_sends_the_same_checks_as_envoy() {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     let policy = document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http")["spec"].take();
     let asking = &policy["extAuth"];
@@ -145,7 +145,7 @@ fn envoy_gateway_asks_as_envoy_does() {
 }
 
 #[test]
-fn the_filter_of_the_gateway_api_asks_as_envoy_does() {
+fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application")["spec"]["rules"].take();
     let filter = &rules[0]["filters"][0];

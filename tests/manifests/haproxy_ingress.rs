@@ -22,7 +22,7 @@ fn listed(annotation: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_header_lists_are_those_of_the_other_files() {
+fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     assert_eq!(listed(&annotation("auth-headers-succeed")), identity());
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));

@@ -161,7 +161,7 @@ impl Rendered {
 }
 
 #[test]
-fn the_overlays_are_valid_and_understood() {
+fn the_overlays_are_valid() {
     for name in OVERLAYS {
         let rendered = Rendered::new(&overlay(name));
         for version in VERSIONS {
@@ -184,7 +184,7 @@ fn the_overlays_are_valid_and_understood() {
 }
 
 #[test]
-fn the_chart_is_valid_and_understood() {
+fn the_chart_is_valid() {
     for values in [&["replicas=1"][..], &EARNEST, &ALL] {
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
         let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
@@ -209,7 +209,7 @@ fn the_chart_is_valid_and_understood() {
 }
 
 #[test]
-fn all_that_can_be_turned_on_is_there() {
+fn optional_features_are_rendered() {
     let rendered = Rendered::new(&said(helm(&ALL)));
     // The configuration needs the files that Kubernetes mounts.
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
@@ -252,7 +252,7 @@ fn all_that_can_be_turned_on_is_there() {
 
 /// By default, the admin API listens on the loopback address, and only Curfew reaches it.
 #[test]
-fn the_admin_api_is_closed_unless_it_is_opened() {
+fn the_admin_api_is_closed_by_default() {
     for rendered in [&said(helm(&EARNEST)), &overlay("redis")] {
         let rendered = Rendered::new(rendered);
         assert!(
@@ -301,7 +301,7 @@ fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
 }
 
 #[test]
-fn wrong_values_are_refused_with_what_would_be_right() {
+fn invalid_values_are_rejected_with_a_hint() {
     for (values, told) in [
         (&[][..], "redis.url: required for more than one replica"),
         (
@@ -337,7 +337,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
 
 /// The chart and the manifests start the program with the same settings.
 #[test]
-fn the_chart_and_the_overlays_are_alike() {
+fn the_chart_and_the_overlays_agree() {
     let (chart, overlay) = (
         Rendered::new(&said(helm(&EARNEST))),
         Rendered::new(&overlay("sentinel")),
@@ -426,7 +426,7 @@ fn is_reachable(rendered: &Rendered) {
 
 /// The notes that helm prints after an installation.
 #[test]
-fn the_notes_say_where_it_is_and_what_is_missing() {
+fn the_notes_name_the_addresses_and_missing_settings() {
     let notes = |values: &[&str]| {
         let sets = values.iter().flat_map(|value| ["--set", *value]);
         let start = [

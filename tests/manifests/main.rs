@@ -88,14 +88,14 @@ fn identity() -> Vec<String> {
 }
 
 #[test]
-fn manifests_fit_their_schemas() {
+fn manifests_match_their_schemas() {
     let output = check(&MANIFESTS);
     let mistakes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{mistakes}");
 }
 
 #[test]
-fn mistakes_are_found() {
+fn the_checker_finds_mistakes() {
     let output = check(&["tests/manifests/mistakes.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     let found = String::from_utf8(output.stderr).unwrap();

@@ -27,13 +27,13 @@ fn passes(output: &Output) {
 }
 
 #[test]
-fn prometheus_takes_the_alerts() {
+fn prometheus_accepts_the_alerts() {
     passes(&promtool(&["check", "rules", ALERTS]));
 }
 
 /// Each alert fires when it should, and stays silent when it should not.
 #[test]
-fn the_alerts_fire_when_they_should() {
+fn alerts_fire_as_specified() {
     passes(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
     let tests = super::documents("tests/manifests/alerts.yaml")
         .remove(0)
@@ -57,7 +57,7 @@ fn alerts() -> Vec<String> {
 
 /// The operations guide describes each alert.
 #[test]
-fn each_alert_has_its_place_in_the_operations_guide() {
+fn the_operations_guide_describes_each_alert() {
     let guide = include_str!("../../docs/operations.md");
     for alert in alerts() {
         assert!(guide.contains(&format!("### {alert}\n")), "{alert}");
@@ -65,7 +65,7 @@ fn each_alert_has_its_place_in_the_operations_guide() {
 }
 
 #[test]
-fn prometheus_takes_its_configuration() {
+fn prometheus_accepts_its_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("prometheus.yaml");
     std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
@@ -90,7 +90,7 @@ fn queries() -> Vec<String> {
 
 /// Prometheus' own parser accepts every query.
 #[test]
-fn prometheus_understands_the_dashboard() {
+fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = queries()
         .iter()
         .enumerate()
@@ -115,7 +115,7 @@ fn prometheus_understands_the_dashboard() {
 
 /// Queries use documented metrics only. `tests/process/operation.rs` checks that each documented metric exists.
 #[test]
-fn only_metrics_that_there_are_are_asked_for() {
+fn queries_use_existing_metrics() {
     let page = include_str!("../../docs/configuration.md");
     let documented: BTreeSet<&str> = page
         .lines()
@@ -145,7 +145,7 @@ fn only_metrics_that_there_are_are_asked_for() {
 
 /// Panels do not overlap, and each has a description.
 #[test]
-fn the_dashboard_is_tidy() {
+fn dashboard_panels_do_not_overlap() {
     let dashboard = dashboard();
     let mut taken = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -168,7 +168,7 @@ fn the_dashboard_is_tidy() {
 
 /// Grafana finds Prometheus at its address, and the dashboard where docker-compose.yml mounts it.
 #[test]
-fn grafana_is_told_where_everything_is() {
+fn grafana_finds_its_data_source_and_dashboard() {
     let compose = super::documents("docker-compose.yml").remove(0);
     let mounts = compose["services"]["grafana"]["volumes"].to_string();
     let source = &super::documents("deploy/grafana/datasource.yaml")[0]["datasources"][0];

@@ -20,7 +20,7 @@ fn analyze(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn systemd_finds_no_mistake_in_the_unit() {
+fn systemd_accepts_the_unit() {
     let output = analyze(&["verify", "--man=no"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     // The tool reports on other units of this machine too.
@@ -31,7 +31,7 @@ fn systemd_finds_no_mistake_in_the_unit() {
 
 /// The exposure level: 0 is the most restricted unit, 100 the most open one.
 #[test]
-fn it_has_few_rights() {
+fn the_unit_is_restricted() {
     let output = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}");

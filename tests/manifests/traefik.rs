@@ -19,7 +19,7 @@ fn path_and_port(address: &Value) -> (String, u16) {
 }
 
 #[test]
-fn the_labels_say_the_same_as_the_file() {
+fn the_labels_equal_the_file() {
     let compose = documents(COMPOSE).remove(0);
     let labels = ["application", "curfew"].into_iter().flat_map(|service| {
         let labels = compose["services"][service]["labels"].as_object();
@@ -93,7 +93,7 @@ fn the_labels_say_the_same_as_the_file() {
 }
 
 #[test]
-fn the_custom_resources_say_the_same_as_the_file() {
+fn the_custom_resources_equal_the_file() {
     let file = file();
     let mut curfew = document(KUBERNETES, "Middleware", "curfew")["spec"].take();
     let mut expected = file["middlewares"]["curfew"].clone();
@@ -134,7 +134,7 @@ fn the_custom_resources_say_the_same_as_the_file() {
 
 /// The annotations for Traefik's provider equal those for ingress-nginx, except for those that Traefik ignores.
 #[test]
-fn the_annotations_say_the_same_as_those_for_ingress_nginx() {
+fn the_annotations_equal_those_for_ingress_nginx() {
     let annotations = |file: &str| {
         let ingress = document(file, "Ingress", "application");
         ingress["metadata"]["annotations"].clone()
@@ -162,7 +162,7 @@ fn the_annotations_say_the_same_as_those_for_ingress_nginx() {
 
 /// Without this setting, a tenant could replace a Middleware in another namespace.
 #[test]
-fn every_static_configuration_keeps_namespaces_apart() {
+fn static_configurations_separate_namespaces() {
     let kubernetes = std::fs::read_to_string(KUBERNETES).unwrap();
     assert!(kubernetes.contains("--providers.kubernetescrd.safenaming=true"));
     for file in ["deploy/traefik/traefik.yaml", COMPOSE] {

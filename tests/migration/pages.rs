@@ -62,7 +62,7 @@ fn literal(cell: &str) -> Vec<String> {
 const HEAD: &str = "| line you have | line with Curfew | why |";
 
 #[test]
-fn the_lines_of_the_tables_are_in_the_snippets() {
+fn table_lines_are_in_the_snippets() {
     let mut rows = 0;
     for name in PAGES {
         let page = page(name);

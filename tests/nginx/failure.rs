@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
+async fn without_redis_requests_are_denied_and_sessions_survive() {
     let mut stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let unknown = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
@@ -43,7 +43,7 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_not_waited_for() {
+async fn a_hanging_redis_does_not_delay_the_answer() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.redis.freeze();
@@ -65,7 +65,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn without_curfew_nobody_is_let_in() {
+async fn without_curfew_every_request_is_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.admitted(&session).await;

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn whoever_has_no_session_is_refused() {
+async fn requests_without_a_session_are_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let ring = |key: &str| KeyRing::new(vec![SigningKey::parse(key).unwrap()]).unwrap();
@@ -91,7 +91,7 @@ async fn whoever_has_no_session_is_refused() {
 }
 
 #[tokio::test]
-async fn no_client_asks_the_check_itself() {
+async fn clients_cannot_request_the_check_directly() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let response = stack
@@ -143,7 +143,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
 
 /// A client cannot supply an attribute that the session lacks.
 #[tokio::test]
-async fn an_identity_that_is_not_known_is_empty() {
+async fn an_unknown_attribute_is_an_empty_header() {
     let stack = Stack::start().await;
     let (status, created) = stack
         .curfew
@@ -168,7 +168,7 @@ async fn an_identity_that_is_not_known_is_empty() {
 }
 
 #[tokio::test]
-async fn forged_originals_change_no_decision() {
+async fn forged_router_inputs_change_no_decision() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let forged = [
@@ -193,7 +193,7 @@ async fn forged_originals_change_no_decision() {
 }
 
 #[tokio::test]
-async fn methods_and_conditions_are_the_backends_business() {
+async fn methods_and_conditional_headers_reach_the_backend() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -213,7 +213,7 @@ async fn methods_and_conditions_are_the_backends_business() {
 }
 
 #[tokio::test]
-async fn a_web_socket_is_checked_when_it_is_opened() {
+async fn a_web_socket_is_checked_when_it_opens() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let upgrade = [
@@ -235,7 +235,7 @@ async fn a_web_socket_is_checked_when_it_is_opened() {
 
 /// Requests that reqwest would not send.
 #[tokio::test]
-async fn strange_requests_are_refused() {
+async fn malformed_requests_are_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\nConnection: close\r\n\r\n", session.cookie());

@@ -13,7 +13,7 @@ fn annotation(name: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn the_ingress_asks_a_check_and_hands_on_the_whole_identity() {
+async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let url = reqwest::Url::parse(annotation("auth-url")).unwrap();

@@ -98,7 +98,7 @@ impl Old {
 /// Checks work as before. The pages for browsers are missing until the proxy routes them to their listener: the log
 /// reports this with the port.
 #[tokio::test]
-async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
+async fn old_proxy_files_work_and_missing_routes_are_logged() {
     for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
         let curfew = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start();
         let backend = Backend::start().await;
@@ -142,7 +142,7 @@ async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
 
 /// The old file does not clear a client's own header, so such requests are denied. The log names the fix.
 #[tokio::test]
-async fn the_old_file_of_nginx_hands_on_what_clients_forge() {
+async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
     let nginx = Old::start("NGINX", &curfew, backend.address);

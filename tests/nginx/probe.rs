@@ -36,7 +36,7 @@ impl Stack {
 const CHECK: &str = "proxy_pass http://curfew/auth-request;";
 
 #[tokio::test]
-async fn what_we_deliver_passes() {
+async fn the_probe_passes_with_the_delivered_file() {
     let stack = Stack::start().await;
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -88,7 +88,7 @@ async fn what_we_deliver_passes() {
 }
 
 #[tokio::test]
-async fn without_a_check_it_fails() {
+async fn the_probe_fails_without_a_check() {
     let open = ("auth_request /_curfew/check;", String::new());
     let stack = Stack::with_nginx(&[open]).await;
     stack
@@ -97,7 +97,7 @@ async fn without_a_check_it_fails() {
 }
 
 #[tokio::test]
-async fn with_kept_answers_it_fails() {
+async fn the_probe_fails_with_cached_answers() {
     let cache = format!(
         "proxy_cache answers;\n        proxy_cache_key $cookie___Host_session$http_cookie;\n        \
          proxy_ignore_headers Cache-Control Set-Cookie;\n        proxy_cache_valid 200 10m;\n        {CHECK}"
@@ -116,7 +116,7 @@ async fn with_kept_answers_it_fails() {
 }
 
 #[tokio::test]
-async fn where_errors_let_in_it_fails() {
+async fn the_probe_fails_if_errors_admit() {
     let open = (
         "error_page 401 = @refused;",
         "error_page 401 = @refused;\n        error_page 500 502 503 504 = @application;".to_owned(),
@@ -133,7 +133,7 @@ async fn where_errors_let_in_it_fails() {
 }
 
 #[tokio::test]
-async fn where_denials_are_pages_it_fails() {
+async fn the_probe_fails_if_denials_are_pages() {
     let page = (
         "error_page 401 = @refused;",
         "error_page 401 =200 @welcome;".to_owned(),
@@ -150,7 +150,7 @@ async fn where_denials_are_pages_it_fails() {
 }
 
 #[tokio::test]
-async fn where_clients_name_the_address_it_fails() {
+async fn the_probe_fails_if_clients_choose_their_address() {
     // The proxy believes the address that the client sends, and one path is public.
     let stack = Stack::start().await;
     let believed = (
@@ -178,7 +178,7 @@ async fn where_clients_name_the_address_it_fails() {
 
 /// NGINX loads the output of `curfew render` unchanged, and streams end at the idle limit.
 #[tokio::test]
-async fn what_is_rendered_passes() {
+async fn the_probe_passes_with_the_rendered_file() {
     let mut stack = Stack::start().await;
     let Listeners { check, browser } = stack.curfew.listeners();
     let application = stack.backend.address;

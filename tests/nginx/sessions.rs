@@ -101,7 +101,7 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
 
 /// The same with an aged session, without waiting.
 #[tokio::test]
-async fn limits_of_hours_are_kept_to_the_second() {
+async fn long_limits_are_exact_to_the_second() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "14m").await;
@@ -118,7 +118,7 @@ async fn limits_of_hours_are_kept_to_the_second() {
 }
 
 #[tokio::test]
-async fn a_background_request_does_not_keep_a_session() {
+async fn a_background_request_does_not_extend_a_session() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "10m").await;

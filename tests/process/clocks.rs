@@ -29,7 +29,7 @@ async fn seconds(seconds: f64) {
 /// The clock of Redis jumps for one answer, by an hour for two seconds, and by a minute back. A session in use
 /// continues, and an unused one ends at its idle limit.
 #[tokio::test]
-async fn a_jump_of_the_clock_of_redis_ends_no_session_and_prolongs_none() {
+async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
     let jumps = [(HOUR, 2.0), (24 * HOUR, 0.6), (-60, 30.0), (HOUR, 30.0)];
     join_all(jumps.map(|(ahead, during)| jump(ahead, during))).await;
 }
@@ -74,7 +74,7 @@ async fn jump(ahead: i64, during: f64) {
 /// A replica that starts meanwhile uses the decision time of the others. All replicas report the difference until an
 /// operator decides.
 #[tokio::test]
-async fn replicas_go_by_one_time_until_an_operator_decides() {
+async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let (_redis, way, setup) = behind_a_clock().await;
     let setup = setup.limits("30m", "12h");
     let one = setup.start();
@@ -129,7 +129,7 @@ async fn replicas_go_by_one_time_until_an_operator_decides() {
 
 /// A single process starts, and starts again.
 #[tokio::test]
-async fn a_restart_on_the_same_machine_counts_right() {
+async fn decision_time_continues_after_a_restart_on_the_same_machine() {
     let (_redis, way, setup) = behind_a_clock().await;
     let setup = setup.limits("10s", "12h");
     let first = setup.start();

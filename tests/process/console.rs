@@ -37,7 +37,7 @@ async fn first_audited(curfew: &Curfew, event: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
+async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).set("ADMIN__CONSOLE__IDLE", "2s");
     let (one, two) = (setup.start(), setup.start());
@@ -112,7 +112,7 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
 
 /// Removing an admin token from the configuration ends the console sessions that it opened.
 #[tokio::test]
-async fn a_session_ends_when_its_token_is_taken_out() {
+async fn a_console_session_ends_when_its_token_is_removed() {
     let hashes = tempfile::NamedTempFile::new().unwrap();
     let [first, second] = [(); 2].map(|()| curfew::admin::AdminToken::generate().unwrap());
     let line = |token: &curfew::admin::AdminToken, name: &str| {

@@ -6,7 +6,7 @@ use super::*;
 use crate::support::curfew::{Curfew, SignedIn};
 
 #[tokio::test]
-async fn a_restart_on_redis_loses_nothing() {
+async fn a_restart_with_redis_loses_nothing() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url());
     let curfew = setup.start();
@@ -38,7 +38,7 @@ async fn a_restart_on_redis_loses_nothing() {
 
 /// A killed process loses no session, and at most one touch interval of activity.
 #[tokio::test]
-async fn a_crash_on_redis_loses_no_session() {
+async fn a_crash_with_redis_loses_no_session() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url());
     let curfew = setup.start();
@@ -75,7 +75,7 @@ async fn denied_soon(curfew: &Curfew, session: &SignedIn, reason: &str) {
 }
 
 #[tokio::test]
-async fn two_processes_on_one_redis_agree() {
+async fn two_replicas_with_one_redis_agree() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url());
     let (one, two) = (setup.start(), setup.start());
@@ -122,7 +122,7 @@ async fn two_processes_on_one_redis_agree() {
 }
 
 #[tokio::test]
-async fn a_changed_policy_applies_as_the_rules_say() {
+async fn a_changed_policy_applies_as_documented() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).limits("15m", "1h");
     let curfew = setup.start();
@@ -176,7 +176,7 @@ async fn rotating_the_key_logs_nobody_out() {
 }
 
 #[tokio::test]
-async fn redis_may_come_later() {
+async fn redis_may_start_later() {
     let mut redis = RedisServer::start();
     redis.stop();
     let curfew = Setup::redis(&redis.url()).start();
@@ -199,7 +199,7 @@ async fn a_newer_schema_stops_the_process() {
 
 /// Each replica's console lists all replicas of the store, and drops the stopped ones.
 #[tokio::test]
-async fn replicas_hear_of_each_other() {
+async fn replicas_know_of_each_other() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url());
     let (one, two) = (setup.start(), setup.start());

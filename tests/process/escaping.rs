@@ -148,7 +148,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
 
 /// The content of a file, and an echoed argument.
 #[test]
-fn what_commands_print_of_files_and_arguments_is_escaped() {
+fn commands_escape_text_from_files_and_arguments() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("curfew.yaml");
     std::fs::write(&path, "eve\u{202e}\u{1b}[2J: 1\n").ok();
@@ -171,7 +171,7 @@ fn what_commands_print_of_files_and_arguments_is_escaped() {
 
 /// The audit event of an aged session names the actor and the address.
 #[tokio::test]
-async fn ageing_is_audited_and_so_is_the_client_that_finds_a_session_past_its_limit() {
+async fn aging_a_session_and_the_client_of_its_last_check_are_audited() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     curfew.age(&session, "1h").await;

@@ -53,7 +53,7 @@ fn on(redis: &RedisServer) -> Setup {
 }
 
 #[tokio::test]
-async fn every_end_is_told_once_over_two_replicas() {
+async fn two_replicas_publish_every_end_once() {
     let redis = RedisServer::start();
     let setup = on(&redis);
     let replicas = [setup.start(), setup.start()];
@@ -80,7 +80,7 @@ async fn every_end_is_told_once_over_two_replicas() {
 }
 
 #[tokio::test]
-async fn a_replica_that_dies_in_the_middle_costs_no_end() {
+async fn a_killed_replica_loses_no_end() {
     let redis = RedisServer::start();
     let setup = on(&redis);
     let (dying, surviving) = (setup.start(), setup.start());
@@ -115,7 +115,7 @@ async fn a_replica_that_dies_in_the_middle_costs_no_end() {
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
+async fn a_webhook_is_signed_and_retried_until_accepted() {
     let secret = [7; 32];
     let address = local(free_port());
     let curfew = Setup::memory()

@@ -7,7 +7,7 @@ use crate::support::redis::fact;
 
 /// The new primary was partitioned, and never received an acknowledged end.
 #[tokio::test]
-async fn an_end_that_a_fail_over_lost_is_in_force_again() {
+async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();
     let link = FaultProxy::to(local(primary.port)).await;
     let port = link.address.port().to_string();
@@ -61,7 +61,7 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
 
 /// With `on_store_error: known`, only sessions that this process has seen continue, for the grace period.
 #[tokio::test]
-async fn known_sessions_are_served_while_redis_is_away() {
+async fn known_sessions_are_admitted_while_redis_is_down() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url())
         .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
@@ -93,7 +93,7 @@ async fn known_sessions_are_served_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_sign_ins_and_nothing_else() {
+async fn a_full_redis_rejects_only_sign_ins() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let (kept, revoked) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
@@ -114,7 +114,7 @@ async fn a_full_redis_refuses_sign_ins_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn readyz_tells_what_should_be_changed() {
+async fn readyz_lists_recommendations() {
     let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
     let curfew = Setup::redis(&redis.url()).start();
     eventually("it is told", async || {
@@ -130,7 +130,7 @@ async fn readyz_tells_what_should_be_changed() {
 }
 
 #[tokio::test]
-async fn records_are_migrated_by_a_command_of_its_own() {
+async fn the_migrate_command_upgrades_records() {
     let redis = RedisServer::start();
     // Simulates running replicas of a version without encrypted records.
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);

@@ -188,7 +188,7 @@ async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tem
 }
 
 #[tokio::test]
-async fn roles_say_who_may_do_what() {
+async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, _token) = started(&certificates, &cluster).await;
@@ -284,7 +284,7 @@ async fn roles_say_who_may_do_what() {
 
 /// An answer is cached for a moment. Without an answer every request fails, but not with 403.
 #[tokio::test]
-async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
+async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, token_file) = started(&certificates, &cluster).await;
@@ -330,7 +330,7 @@ async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
 }
 
 #[test]
-fn what_kubernetes_needs_is_told() {
+fn missing_kubernetes_settings_are_reported() {
     for (key, value, told) in [
         (
             "URL",

@@ -52,7 +52,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
 
 /// A restart loses all data.
 #[tokio::test]
-async fn with_the_embedded_store_the_start_is_a_loss() {
+async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::memory());
     let first = setup.start();
@@ -68,7 +68,7 @@ async fn with_the_embedded_store_the_start_is_a_loss() {
 
 /// Without this rule, the other replica would start the session again from its token.
 #[tokio::test]
-async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authentication() {
+async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
@@ -84,7 +84,7 @@ async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authent
 
 /// Nobody presents the credential in between, and the tombstone has expired.
 #[tokio::test]
-async fn a_longer_limit_brings_no_ended_session_back() {
+async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));

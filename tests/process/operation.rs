@@ -34,7 +34,7 @@ async fn metrics_and_probes() {
 
 /// The signature alone is enough to reject them.
 #[tokio::test]
-async fn a_flood_of_forged_tokens_asks_redis_nothing() {
+async fn forged_tokens_cause_no_redis_queries() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
@@ -62,7 +62,7 @@ async fn a_flood_of_forged_tokens_asks_redis_nothing() {
 
 /// With one core there are no other threads that could take the work.
 #[tokio::test]
-async fn on_a_single_core_it_is_the_same() {
+async fn forged_tokens_cause_no_redis_queries_on_one_core() {
     let redis = RedisServer::start();
     for setup in [Setup::memory(), Setup::redis(&redis.url())] {
         let curfew = setup.on_a_single_core().start();
@@ -130,7 +130,7 @@ async fn every_metric_is_documented() {
 }
 
 #[tokio::test]
-async fn audit_events_tell_who_and_why() {
+async fn audit_events_name_the_actor_and_the_reason() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     curfew.revoke(&session).await;
@@ -212,7 +212,7 @@ async fn no_secret_is_written_anywhere() {
 
 /// A request waits for a Redis that hangs. The process receives SIGTERM, and then Redis continues.
 #[tokio::test]
-async fn what_is_in_flight_is_finished_when_the_process_stops() {
+async fn open_requests_finish_when_the_process_stops() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "20s")
@@ -236,7 +236,7 @@ async fn what_is_in_flight_is_finished_when_the_process_stops() {
 }
 
 #[tokio::test]
-async fn stopping_is_bounded() {
+async fn stopping_has_a_time_limit() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "60s")

@@ -57,7 +57,7 @@ fn matches(expected: &str, actual: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_readme_tells_the_truth() {
+async fn the_commands_of_the_readme_work() {
     let mut steps = steps().into_iter();
     let serve = steps.next().unwrap();
     let (setting, rest) = serve.command.split_once(' ').unwrap();

@@ -61,7 +61,7 @@ async fn reloads(curfew: &Curfew, result: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_change_of_the_file_is_in_force_soon() {
+async fn a_changed_file_applies_soon() {
     let file = File::new(PLAIN);
     let curfew = file.setup().start();
     assert!(!is_open(&curfew).await);
@@ -75,7 +75,7 @@ async fn a_change_of_the_file_is_in_force_soon() {
 /// Like the kubelet when it updates a mounted ConfigMap: the file is a link into `..data`, `..data` is a link to a
 /// folder, and the kubelet replaces that link.
 #[tokio::test]
-async fn a_config_map_that_is_swapped_is_seen() {
+async fn a_replaced_config_map_is_detected() {
     let volume = tempfile::tempdir().unwrap();
     let publish = |version: &str, text: &str| {
         let folder = volume.path().join(version);
@@ -96,7 +96,7 @@ async fn a_config_map_that_is_swapped_is_seen() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_told() {
+async fn an_invalid_configuration_is_rejected_and_reported() {
     let file = File::new(OPEN);
     let curfew = file.setup().start();
     let session = curfew.sign_in("alice").await;
@@ -132,7 +132,7 @@ async fn what_makes_no_sense_is_refused_and_told() {
 }
 
 #[tokio::test]
-async fn sighup_reads_it_at_once_even_if_it_is_gone() {
+async fn sighup_reloads_at_once_even_without_a_file() {
     let file = File::new(OPEN);
     let curfew = file.setup().start();
     curfew.signal("HUP");
@@ -152,7 +152,7 @@ async fn sighup_reads_it_at_once_even_if_it_is_gone() {
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_told() {
+async fn keys_that_need_a_restart_are_reported() {
     let file = File::new(PLAIN);
     let curfew = file.setup().unset("LOG__FORMAT").start();
     file.replace(&format!(
@@ -219,7 +219,7 @@ async fn sessions_live_on_under_the_new_configuration() {
 
 /// A new policy also ends sessions without requests.
 #[tokio::test]
-async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
+async fn a_stricter_policy_ends_sessions_without_requests() {
     let redis = RedisServer::start();
     for store in ["memory:", &redis.url()] {
         let file = File::new(PLAIN);
@@ -303,7 +303,7 @@ async fn a_reload_loses_no_request_and_no_session() {
 
 /// The log level changes while the process runs; the log format does not.
 #[tokio::test]
-async fn the_log_is_made_finer_and_coarser_again() {
+async fn the_log_level_can_change_and_change_back() {
     let file = File::new("log: {filter: warn}\n");
     let curfew = file.setup().unset("LOG__FILTER").start();
     let finer = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);

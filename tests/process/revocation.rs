@@ -25,7 +25,7 @@ async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u1
 }
 
 #[tokio::test]
-async fn it_is_in_force_on_every_replica_within_a_second() {
+async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
     let server = RedisServer::start();
     let setup = Setup::redis(&server.url());
     let (one, two) = (setup.start(), setup.start());
@@ -103,7 +103,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
+async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let server = RedisServer::start();
     let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
     let setup = Setup::redis(&server.url());
@@ -150,7 +150,7 @@ async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
 }
 
 #[tokio::test]
-async fn the_command_counts_asks_and_revokes() {
+async fn the_revoke_command_counts_confirms_and_revokes() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let shell = operator(&setup, &curfew);

@@ -85,7 +85,7 @@ async fn sessions_are_listed_shown_and_ended() {
 }
 
 #[tokio::test]
-async fn a_watcher_is_told_of_each_begin_and_end() {
+async fn watch_shows_each_start_and_end() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let early = curfew.sign_in("alice").await;
@@ -120,7 +120,7 @@ async fn a_watcher_is_told_of_each_begin_and_end() {
 }
 
 #[test]
-fn shells_complete_and_manuals_are_read() {
+fn completions_and_manual_pages_work() {
     let setup = Setup::memory();
     for (shell, sign) in [
         ("bash", "complete -F _curfew"),
@@ -144,7 +144,7 @@ fn shells_complete_and_manuals_are_read() {
 
 /// The help that a new user reads first.
 #[test]
-fn the_help_says_what_there_is() {
+fn the_help_lists_the_commands() {
     let help = said(&run(&Setup::memory(), &["--help"]));
     assert_eq!(
         help,
@@ -182,7 +182,7 @@ Options:
 
 /// Every finding has a location and a fix. Notices do not make the command fail.
 #[test]
-fn files_of_proxies_are_looked_through() {
+fn lint_reports_findings_in_proxy_files() {
     let setup = Setup::memory();
     let file = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
     let (bad, good) = (
@@ -226,7 +226,7 @@ fn files_of_proxies_are_looked_through() {
 }
 
 #[test]
-fn configurations_are_written_once() {
+fn rendered_files_are_not_overwritten() {
     let setup = Setup::memory().limits("7m", "1h");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
@@ -266,7 +266,7 @@ fn configurations_are_written_once() {
 
 /// The output has colours only on a terminal, or when the user asks for them.
 #[test]
-fn colours_are_left_out_where_nobody_looks() {
+fn colours_are_only_for_terminals() {
     let bad = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));
     let coloured = |setup: &Setup| {
         let output = run(setup, &["lint", &bad]);

@@ -14,7 +14,7 @@ fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
 /// After SIGTERM the process is not ready, but serves for a while. Load balancers have that time to stop sending
 /// requests.
 #[tokio::test]
-async fn it_stops_in_two_stages() {
+async fn the_process_stops_in_two_stages() {
     let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
     let mut curfew = setup.start();
     let session = curfew.sign_in("alice").await;
@@ -56,7 +56,7 @@ async fn the_health_check_finds_the_service_by_its_configuration() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_what_happens() {
+async fn systemd_receives_status_messages() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -97,7 +97,7 @@ async fn systemd_is_told_what_happens() {
 }
 
 #[test]
-fn the_version_says_what_was_built() {
+fn the_version_names_the_revision() {
     let short = text(&run(&Setup::memory(), &["-V"]).stdout);
     assert_eq!(short, format!("curfew {}\n", env!("CARGO_PKG_VERSION")));
     let long = text(&run(&Setup::memory(), &["--version"]).stdout);

@@ -85,7 +85,7 @@ async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> 
 }
 
 #[tokio::test]
-async fn checks_are_traced_where_the_proxy_wants_it() {
+async fn checks_are_traced_if_the_proxy_samples_them() {
     let collector = Collector::default();
     let address = collector.start().await;
     let redis = RedisServer::start();
@@ -164,7 +164,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
 
 /// Without a reachable collector, only the traces are lost.
 #[tokio::test]
-async fn without_a_collector_checks_go_on() {
+async fn checks_work_without_a_collector() {
     let setup = Setup::memory()
         .set("TRACES__OTLP_URL", "http://127.0.0.1:1")
         .set("TRACES__RATIO", "1");
@@ -177,7 +177,7 @@ async fn without_a_collector_checks_go_on() {
 }
 
 #[test]
-fn wrong_settings_are_told() {
+fn invalid_trace_settings_are_reported() {
     for (settings, told) in [
         (&[("OTLP_URL", "collector:4317")][..], "traces.otlp_url"),
         (&[("OTLP_URL", "https://collector:4317")], "traces.ca_file"),

@@ -20,7 +20,7 @@ fn versions(redis: &RedisServer) -> Vec<u8> {
 /// While an older replica runs, the old record version is written. Afterwards all records are upgraded. No check
 /// fails, and no answer is wrong.
 #[tokio::test]
-async fn a_rolling_update_under_load_answers_every_check_right() {
+async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     let redis = RedisServer::start();
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
     // A busy machine needs longer for an answer.
@@ -84,7 +84,7 @@ async fn a_rolling_update_under_load_answers_every_check_right() {
 
 /// An attacker with access to Redis, but without a key, cannot change a session's subject.
 #[tokio::test]
-async fn a_writer_to_redis_can_not_become_another_user() {
+async fn an_attacker_in_redis_cannot_become_another_user() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).set("STORE__NEAR_CACHE_SESSIONS", "0");
     let curfew = setup.start();

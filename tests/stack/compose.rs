@@ -99,7 +99,7 @@ fn repository() -> PathBuf {
 }
 
 #[test]
-fn docker_compose_takes_the_file() {
+fn docker_compose_accepts_the_file() {
     for more in [&[][..], &["--profile", "observability"]] {
         let output = Command::new("docker-compose")
             .current_dir(repository())
@@ -115,7 +115,7 @@ fn docker_compose_takes_the_file() {
 
 /// Each mounted file exists, is part of `deploy/`, and is read-only in the container.
 #[test]
-fn what_is_mounted_is_of_deploy() {
+fn mounted_files_are_from_deploy() {
     let compose = Compose::read();
     let mut mounted = Vec::new();
     for (name, _) in compose.services() {
@@ -150,7 +150,7 @@ fn what_is_mounted_is_of_deploy() {
 
 /// No port is reachable from other machines, no port is used twice, and browsers may return to each of them.
 #[test]
-fn ports_are_published_on_this_machine_alone() {
+fn ports_are_published_on_loopback_only() {
     let compose = Compose::read();
     let mut published = Vec::new();
     for (name, _) in compose.services() {
@@ -181,7 +181,7 @@ fn ports_are_published_on_this_machine_alone() {
 
 /// No service starts before its dependencies, and each has a health check.
 #[test]
-fn services_wait_for_what_they_need_and_are_looked_after() {
+fn services_wait_for_dependencies_and_have_health_checks() {
     let compose = Compose::read();
     for (name, service) in compose.services() {
         let needs = service["depends_on"].as_object();

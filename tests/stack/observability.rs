@@ -10,7 +10,7 @@ use crate::support::deployed::{Server, deployed};
 use crate::support::{eventually, free_port, local};
 
 #[tokio::test]
-async fn prometheus_has_what_the_dashboard_shows() {
+async fn prometheus_answers_the_queries_of_the_dashboard() {
     let stack = Stack::start().await;
     let address = local(free_port());
     let mut files = stack.compose.files("prometheus");

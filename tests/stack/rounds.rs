@@ -56,7 +56,7 @@ fn header<'a>(response: &'a Response, name: &http::HeaderName) -> &'a str {
 }
 
 #[tokio::test]
-async fn somebody_tries_the_stack() {
+async fn the_stack_signs_people_in_and_out() {
     let stack = Stack::start().await;
     // Half of the proxies use one replica, half the other.
     let proxies: Vec<_> = PROXIES

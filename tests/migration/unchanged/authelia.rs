@@ -15,7 +15,7 @@ fn nginx(curfews: &str) -> String {
 }
 
 #[tokio::test]
-async fn nginx_with_the_address_alone() {
+async fn nginx_with_only_the_address() {
     let text = nginx("/api/authz/auth-request");
     let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
     everybody_gets_500(&bench, &session).await;

@@ -59,7 +59,7 @@ fn the_documented_file_does_not_load() {
 }
 
 #[tokio::test]
-async fn with_the_address_alone() {
+async fn with_only_the_address() {
     let text = asks("/api/authz/ext-authz/");
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_the_list).await;
     let hint = "/ext-authz for /api/authz/ext-authz/.";
@@ -108,7 +108,7 @@ async fn with_the_path() {
 
 /// Envoy takes the address from the cluster, not from the URI.
 #[tokio::test]
-async fn with_the_uri_and_not_the_cluster() {
+async fn with_the_uri_but_not_the_cluster() {
     let pairs = [
         (SECOND_LIST, ""),
         ("uri: 'authelia:9091'", "uri: 'curfew:9180'"),

@@ -20,7 +20,7 @@ fn asks(curfews: &str) -> String {
 }
 
 #[tokio::test]
-async fn with_the_address_alone() {
+async fn with_only_the_address() {
     for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
         let text = asks("/api/authz/forward-auth");
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;

@@ -14,7 +14,7 @@ const BOTH: [(Snippet, &str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn with_the_address_alone() {
+async fn with_only_the_address() {
     for (snippet, _, class) in BOTH {
         let (bench, session) = start(&snippet, &snippet.unchanged(), |it| it.status == 500).await;
         everybody_gets_500(&bench, &session).await;

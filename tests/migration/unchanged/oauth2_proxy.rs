@@ -13,7 +13,7 @@ const CURFEWS: &str =
 const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
 
 #[tokio::test]
-async fn nginx_with_the_address_alone() {
+async fn nginx_with_only_the_address() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
     let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
     let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
@@ -52,7 +52,7 @@ async fn nginx_with_the_path_and_other_headers() {
 }
 
 #[tokio::test]
-async fn caddy_with_the_address_alone() {
+async fn caddy_with_only_the_address() {
     let address = [(
         "forward_auth oauth2-proxy.internal:4180",
         "forward_auth curfew:9180",

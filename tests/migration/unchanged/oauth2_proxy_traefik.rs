@@ -7,7 +7,7 @@ use crate::support::backend::BODY;
 const ADDRESS: &str = "address: https://oauth.example.com/oauth2/auth";
 
 #[tokio::test]
-async fn errors_middleware_with_the_address_alone() {
+async fn errors_middleware_with_only_the_address() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/oauth2/auth")];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_the_list).await;
@@ -50,7 +50,7 @@ async fn errors_middleware_with_the_path() {
 
 /// This form checks the path `/`, which Curfew does not serve.
 #[tokio::test]
-async fn static_upstreams_with_the_address_alone() {
+async fn static_upstreams_with_only_the_address() {
     let pairs = [
         ("https://oauth.example.com/", "http://curfew:9180/"),
         // Traefik 3 accepts one host for each matcher.
