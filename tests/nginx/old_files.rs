@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::*;
-use crate::support::deployed::{Server, changed, in_envoy, installed};
+use crate::support::deployed::{Server, changed, envoy_address, installed};
 use crate::support::{eventually, free_port, local};
 
 const TOLD: &str =
@@ -64,12 +64,18 @@ impl Old {
             }
             "Envoy" => {
                 let file = old("envoy-http.yaml")
-                    .replace("address: curfew, port_value: 9180", &in_envoy(curfew.check))
+                    .replace(
+                        "address: curfew, port_value: 9180",
+                        &envoy_address(curfew.check),
+                    )
                     .replace(
                         "address: application, port_value: 3000",
-                        &in_envoy(application),
+                        &envoy_address(application),
                     )
-                    .replace("address: 0.0.0.0, port_value: 8080", &in_envoy(address));
+                    .replace(
+                        "address: 0.0.0.0, port_value: 8080",
+                        &envoy_address(address),
+                    );
                 Self::Server(address, Server::envoy(&file, &[address]))
             }
             _ => {

@@ -70,7 +70,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     stack.refused(&session, "idle_timeout").await;
     let again = stack.curfew.sign_in("alice").await;
     stack.admitted(&again).await;
-    let ended = stack.curfew.audited("session.ended");
+    let ended = stack.curfew.audit_events("session.ended");
     assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
     assert_eq!(ended[0]["event.reason"], "idle_timeout");
 }

@@ -32,8 +32,11 @@ async fn page(curfew: &Curfew, cookie: &str) -> u16 {
 
 /// The first audit event of a kind. Waits for the log, which arrives a moment after the answer.
 async fn first_audited(curfew: &Curfew, event: &str) -> Value {
-    eventually("it is audited", async || !curfew.audited(event).is_empty()).await;
-    curfew.audited(event).remove(0)
+    eventually("it is audited", async || {
+        !curfew.audit_events(event).is_empty()
+    })
+    .await;
+    curfew.audit_events(event).remove(0)
 }
 
 #[tokio::test]
@@ -54,7 +57,7 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     // The value is no credential for a check, in whichever cookie it is sent.
     let (_, value) = cookie.split_once('=').unwrap();
     for line in [format!("__Host-session={value}"), cookie.clone()] {
-        assert_eq!(one.check_by(&line).await.0, 401, "{line}");
+        assert_eq!(one.check_with_cookie(&line).await.0, 401, "{line}");
     }
     let (status, gone) = post(&one, "/console/sign-out", &cookie, "").await;
     assert_eq!((status, &*gone), (StatusCode::SEE_OTHER, "curfew-console="));
@@ -84,11 +87,11 @@ async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     .await;
     assert_eq!(page(&two, &cookie).await, 303);
     eventually("both ends are audited", async || {
-        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+        one.audit_events("session.ended").len() + two.audit_events("session.ended").len() == 2
     })
     .await;
-    let ended = one.audited("session.ended").into_iter();
-    let ended: Vec<Value> = ended.chain(two.audited("session.ended")).collect();
+    let ended = one.audit_events("session.ended").into_iter();
+    let ended: Vec<Value> = ended.chain(two.audit_events("session.ended")).collect();
     let of = |reason: &str| {
         ended
             .iter()

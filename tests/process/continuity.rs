@@ -112,7 +112,7 @@ async fn two_replicas_with_one_redis_agree() {
         assert_eq!(page["sessions"].as_array().unwrap().len(), 2, "{page}");
     }
     // Each end is published once, by the replica that detected it.
-    let told = [&one, &two].map(|curfew| curfew.audited("session.ended"));
+    let told = [&one, &two].map(|curfew| curfew.audit_events("session.ended"));
     let reasons: Vec<Value> = told
         .concat()
         .iter()
@@ -193,7 +193,7 @@ async fn a_newer_schema_stops_the_process() {
     let redis = RedisServer::start();
     redis.command::<()>(&[b"SET", b"curfew:schema", b"99"]);
     let mut curfew = Setup::redis(&redis.url()).start();
-    assert_eq!(curfew.ended().await.code(), Some(1));
+    assert_eq!(curfew.wait_for_exit().await.code(), Some(1));
     eventually("it says why", async || curfew.log().contains("schema 99")).await;
 }
 

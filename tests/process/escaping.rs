@@ -18,8 +18,8 @@ fn assert_escaped(output: &str, text: &str) {
 
 fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 async fn body(url: String, name: &str, value: &str) -> String {
@@ -183,15 +183,15 @@ async fn aging_a_session_and_the_client_of_its_last_check_are_audited() {
         .header("cookie", session.cookie());
     assert_eq!(request.send().await.unwrap().status(), 401);
     eventually("it is audited", async || {
-        !curfew.audited("session.ended").is_empty()
+        !curfew.audit_events("session.ended").is_empty()
     })
     .await;
-    let aged = &curfew.audited("session.aged")[0];
+    let aged = &curfew.audit_events("session.aged")[0];
     assert_eq!(aged["user.id"], "alice");
     assert_eq!(aged["curfew.session.aged_by"], "1h");
     assert_eq!(aged["curfew.actor.kind"], "admin_token");
     assert_eq!(aged["source.ip"], "127.0.0.1");
-    let ended = &curfew.audited("session.ended")[0];
+    let ended = &curfew.audit_events("session.ended")[0];
     assert_eq!(ended["curfew.actor.kind"], "policy");
     assert_eq!(ended["source.ip"], "203.0.113.9");
 }

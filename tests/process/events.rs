@@ -63,7 +63,7 @@ async fn two_replicas_publish_every_end_once() {
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
         .iter()
-        .flat_map(|replica| replica.audited("session.ended"));
+        .flat_map(|replica| replica.audit_events("session.ended"));
     let told: Vec<String> = told
         .map(|event| {
             assert_eq!(event["curfew.redelivered"], false, "{event}");
@@ -85,7 +85,7 @@ async fn a_killed_replica_loses_no_end() {
     let setup = on(&redis);
     let (dying, surviving) = (setup.start(), setup.start());
     let sessions = many_sessions(&dying).await;
-    let told = |replica: &Curfew| replica.audited("session.ended");
+    let told = |replica: &Curfew| replica.audit_events("session.ended");
     eventually("it is at it", async || !told(&dying).is_empty()).await;
     dying.signal("KILL");
     eventually("all have ended", async || streamed(&redis).len() >= MANY).await;

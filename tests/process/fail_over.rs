@@ -31,7 +31,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     assert_eq!(two.check(&revoked).await, denied("revoked"));
     primary.kill();
     replica.command::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
-    way.lead_to(local(replica.port)).await;
+    way.redirect_to(local(replica.port)).await;
 
     let moved = Stopwatch::start();
     eventually("it goes on", async || {
@@ -51,7 +51,7 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     assert!(moved.seconds() < 10.0);
     assert_eq!(one.check(&revoked).await, denied("revoked"));
     assert_eq!(one.check(&untouched).await, ALLOWED);
-    assert_eq!(one.audited("session.came_back").len(), 1);
+    assert_eq!(one.audit_events("session.came_back").len(), 1);
     let metrics = one.ops("/metrics").await.1;
     assert!(
         metrics.contains("curfew_ends_replayed_total 1"),
@@ -79,7 +79,7 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
         curfew.check(&known).await == unavailable
     })
     .await;
-    let degraded = curfew.audited("session.degraded");
+    let degraded = curfew.audit_events("session.degraded");
     assert!(
         !degraded.is_empty() && degraded[0]["user.id"] == "alice",
         "{degraded:?}"

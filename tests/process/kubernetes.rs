@@ -260,10 +260,10 @@ async fn kubernetes_roles_grant_rights() {
     );
     assert_eq!(curfew.check(&bob).await, denied("revoked"));
     eventually("it is audited", async || {
-        curfew.audited("admin.refused").len() > 10
+        curfew.audit_events("admin.refused").len() > 10
     })
     .await;
-    let refused = &curfew.audited("admin.refused")[0];
+    let refused = &curfew.audit_events("admin.refused")[0];
     assert_eq!(refused["curfew.admin.verb"], "create");
     assert_eq!(refused["curfew.actor.kind"], "kubernetes_user");
     assert_eq!(refused["source.ip"].as_str().unwrap()[..8], *"192.0.2.");

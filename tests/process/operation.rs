@@ -54,7 +54,7 @@ async fn forged_tokens_cause_no_redis_queries() {
     let forger = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
         let cookie = format!("__Host-session={}", forger.issue().unwrap().expose());
-        let (status, reason) = curfew.check_by(&cookie).await;
+        let (status, reason) = curfew.check_with_cookie(&cookie).await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }
     assert_eq!(asked(), before);
@@ -105,7 +105,7 @@ async fn every_metric_is_documented() {
     curfew.check(&session).await;
     curfew.revoke(&session).await;
     // The cookie is unknown, so Curfew asks the delegated service, which is not running.
-    let answer = curfew.check_by("a=b").await;
+    let answer = curfew.check_with_cookie("a=b").await;
     assert_eq!(answer, (503, "source_unavailable".to_owned()));
     let (_, metrics) = curfew.ops("/metrics").await;
     let served: Vec<&str> = metrics
@@ -137,16 +137,16 @@ async fn audit_events_name_the_actor_and_the_reason() {
     curfew.check(&session).await;
     curfew.age(&curfew.sign_in("bob").await, "1h").await;
     eventually("the log is written", async || {
-        !curfew.audited("session.denied").is_empty()
+        !curfew.audit_events("session.denied").is_empty()
     })
     .await;
-    let created = curfew.audited("session.created");
+    let created = curfew.audit_events("session.created");
     assert_eq!(created.len(), 2);
     assert_eq!(
         (&created[0]["user.id"], &created[0]["curfew.session.id"]),
         (&json!("alice"), &json!(session.id))
     );
-    let revoked = &curfew.audited("session.ended")[0];
+    let revoked = &curfew.audit_events("session.ended")[0];
     assert_eq!(
         (&revoked["user.id"], &revoked["event.reason"]),
         (&json!("alice"), &json!("revoked"))
@@ -160,7 +160,7 @@ async fn audit_events_name_the_actor_and_the_reason() {
             "{event}"
         );
     }
-    let denied = &curfew.audited("session.denied")[0];
+    let denied = &curfew.audit_events("session.denied")[0];
     for (field, value) in [
         ("event.reason", "revoked"),
         ("user.id", "alice"),
@@ -232,7 +232,7 @@ async fn open_requests_finish_when_the_process_stops() {
     };
     let (answer, ()) = tokio::join!(check, stop);
     assert_eq!(answer, ALLOWED);
-    assert!(curfew.ended().await.success(), "{}", curfew.log());
+    assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn stopping_has_a_time_limit() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let waited = Stopwatch::start();
     curfew.signal("TERM");
-    assert!(curfew.ended().await.success(), "{}", curfew.log());
+    assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
     assert!(waited.seconds() < 10.0, "{} s", waited.seconds());
     assert!(waiting.await.unwrap().is_err(), "the request was cut off");
     assert!(curfew.log().contains("did not finish in time"));

@@ -21,7 +21,7 @@ fn the_probe_signs_in_through_a_form() {
     let probe = |more: &[&str], form: Option<&str>| {
         let mut setup = Setup::memory();
         if let Some(form) = form {
-            setup = setup.set_plain("CURFEW_PROBE_FORM", form);
+            setup = setup.set_variable("CURFEW_PROBE_FORM", form);
         }
         run(
             &setup,

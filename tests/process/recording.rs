@@ -87,8 +87,8 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     let (status, _) = stop(&curfew).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(stop(&curfew).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(curfew.audited("recording.started").len(), 1);
-    let used = curfew.audited("recording.used");
+    assert_eq!(curfew.audit_events("recording.started").len(), 1);
+    let used = curfew.audit_events("recording.used");
     let what: Vec<_> = used
         .iter()
         .map(|event| event["curfew.recording.used"].as_str().unwrap())

@@ -232,11 +232,11 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
         curfew.age(&session, "10m").await;
         file.replace("policies: {default: {idle: 5m}}\n");
         eventually("it has ended", async || {
-            curfew.audited("session.ended").len() == 1
+            curfew.audit_events("session.ended").len() == 1
         })
         .await;
         assert_eq!(
-            curfew.audited("session.ended")[0]["event.reason"],
+            curfew.audit_events("session.ended")[0]["event.reason"],
             "idle_timeout"
         );
     }
@@ -307,11 +307,11 @@ async fn the_log_level_can_change_and_change_back() {
     let file = File::new("log: {filter: warn}\n");
     let curfew = file.setup().unset("LOG__FILTER").start();
     let finer = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
-    curfew.check_by("").await;
+    curfew.check_with_cookie("").await;
     assert!(!finer(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
     eventually("it was read", async || reloads(&curfew, "ok").await == 1).await;
-    curfew.check_by("").await;
+    curfew.check_with_cookie("").await;
     eventually("there are finer lines", async || finer(&curfew)).await;
     file.replace("log: {filter: loud}\n");
     eventually("it was refused", async || {
@@ -321,7 +321,7 @@ async fn the_log_level_can_change_and_change_back() {
     file.replace("log: {filter: error}\n");
     eventually("it was read", async || reloads(&curfew, "ok").await == 2).await;
     let before = curfew.log();
-    curfew.check_by("").await;
+    curfew.check_with_cookie("").await;
     assert_eq!(curfew.log(), before);
     let (_, advice) = curfew.ops("/readyz?verbose").await;
     assert_eq!(advice, "ok\n", "no restart is needed");

@@ -6,8 +6,8 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &admin)
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &admin)
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 async fn ready(curfew: &support::curfew::Curfew) {
@@ -84,19 +84,19 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
     }
     // Each end is published once, by one of the replicas. A later sign-in is not affected.
     eventually("the ends are published", async || {
-        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+        one.audit_events("session.ended").len() + two.audit_events("session.ended").len() == 2
     })
     .await;
     eventually("it is audited", async || {
-        !one.audited("revocation.finished").is_empty()
+        !one.audit_events("revocation.finished").is_empty()
     })
     .await;
-    let declared = one.audited("revocation.declared");
+    let declared = one.audit_events("revocation.declared");
     assert_eq!(
         declared.last().unwrap()["curfew.revocation.conditions"],
         "policy=default"
     );
-    let finished = one.audited("revocation.finished");
+    let finished = one.audit_events("revocation.finished");
     assert_eq!(finished.last().unwrap()["curfew.revocation.ended"], 2);
     let late = two.sign_in("carol").await;
     assert_eq!(one.check(&late).await, ALLOWED);

@@ -9,8 +9,8 @@ use super::*;
 fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &admin)
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &admin)
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 fn said(output: &Output) -> String {
@@ -68,12 +68,12 @@ async fn sessions_are_listed_shown_and_ended() {
         let told = complained(&sessions(arguments));
         assert!(told.starts_with(complaint), "{told}");
     }
-    let stranger = shell.clone().set_plain("CURFEW_ADMIN_TOKEN", "guess");
+    let stranger = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
     let told = complained(&run(&stranger, &["sessions", "list"]));
     assert!(told.contains("does not accept this admin token"), "{told}");
     let nowhere = shell
         .clone()
-        .set_plain("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
+        .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
     let told = complained(&run(&nowhere, &["sessions", "list"]));
     assert!(
         told.contains("can't be reached at http://127.0.0.1:1/"),
@@ -274,7 +274,7 @@ fn colours_are_only_for_terminals() {
     };
     let setup = Setup::memory();
     assert!(!coloured(&setup), "a pipe");
-    let forced = setup.set_plain("CLICOLOR_FORCE", "1");
+    let forced = setup.set_variable("CLICOLOR_FORCE", "1");
     assert!(coloured(&forced));
-    assert!(!coloured(&forced.clone().set_plain("NO_COLOR", "1")));
+    assert!(!coloured(&forced.clone().set_variable("NO_COLOR", "1")));
 }

@@ -39,7 +39,7 @@ async fn the_process_stops_in_two_stages() {
         .header("x-original-url", "https://app.example.com/")
         .header("x-original-method", "GET");
     assert_eq!(request.send().await.unwrap().status(), 200);
-    assert!(curfew.ended().await.success());
+    assert!(curfew.wait_for_exit().await.success());
     let checked = healthcheck(&curfew, &["--live"]);
     assert!(text(&checked.stderr).contains("/livez does not answer"));
 }
@@ -76,8 +76,8 @@ async fn systemd_receives_status_messages() {
         }
     };
     let curfew = Setup::memory()
-        .set_plain("NOTIFY_SOCKET", path.to_str().unwrap())
-        .set_plain("WATCHDOG_USEC", "300000")
+        .set_variable("NOTIFY_SOCKET", path.to_str().unwrap())
+        .set_variable("WATCHDOG_USEC", "300000")
         .start();
     assert_eq!(next(), "READY=1\n");
     for _ in 0..3 {

@@ -13,8 +13,8 @@ use crate::fleet::{HOST, Kind, Proxy, Replaced, Upstreams};
 use crate::support::backend::{Backend, Seen};
 use crate::support::curfew::{Curfew, Setup, SignedIn};
 use crate::support::eventually;
+use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
-use crate::support::tap::Tap;
 use crate::support::{free_port, local};
 
 /// The limits of the policy `default`. `strict` requires a sign-in within the last ten minutes, and counts only
@@ -40,7 +40,7 @@ pub struct Bench {
     pub backend: Backend,
     pub proxy: Proxy,
     /// Records the bytes between the proxy and Curfew's listener.
-    pub tap: Tap,
+    pub tap: RecordingProxy,
     /// The key for Curfew's tokens.
     pub key: String,
     client: reqwest::Client,
@@ -97,7 +97,7 @@ impl Bench {
             "spoe" => curfew.spoe.unwrap(),
             _ => curfew.check,
         };
-        let tap = Tap::to(asked).await;
+        let tap = RecordingProxy::to(asked).await;
         let proxy = (kind.start)(&Upstreams {
             check: tap.address,
             browser: curfew.browser,

@@ -258,7 +258,7 @@ impl Crowd {
     }
 
     async fn check(&self, cookie: &str) -> String {
-        let (status, reason) = self.replica().check_by(cookie).await;
+        let (status, reason) = self.replica().check_with_cookie(cookie).await;
         let reason = if status == 200 {
             "allow".to_owned()
         } else {

@@ -47,7 +47,7 @@ async fn prometheus_answers_the_queries_of_the_dashboard() {
     let both_are_counted = async || {
         for (replica, session) in [(one, &alice), (two, &bob)] {
             let cookie = format!("session={}", session.token);
-            assert_eq!(replica.check_at("localhost:8081", &cookie).await.0, 200);
+            assert_eq!(replica.check_host("localhost:8081", &cookie).await.0, 200);
         }
         let query = [(
             "query",

@@ -61,7 +61,7 @@ impl Stack {
                 .unset("ADMIN__ALLOW_AGEING")
                 .set("LISTEN__SPOE", "127.0.0.1:0");
             for (variable, value) in compose.environment(name) {
-                setup = setup.set_plain(&variable, &value);
+                setup = setup.set_variable(&variable, &value);
             }
             setup = setup.file(&path);
             setup.admin_token = std::fs::read_to_string(keys.path().join("admin-token")).unwrap();

@@ -70,7 +70,7 @@ pub async fn down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&session, "/").await, "alice");
     bench.curfew.signal("KILL");
-    bench.curfew.ended().await;
+    bench.curfew.wait_for_exit().await;
     bench.tap.close().await;
     for _ in 0..3 {
         let answer = bench.get(&session, "/").await;

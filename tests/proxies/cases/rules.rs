@@ -99,7 +99,7 @@ pub async fn binding(bench: &mut Bench) {
         "policy": "bound",
         "client": { "address": home, "user_agent": browser.1 },
     });
-    let session = bench.curfew.sign_in_by(body).await;
+    let session = bench.curfew.sign_in_with_body(body).await;
     let cookie = session.cookie();
     let cookie = ("cookie", &*cookie);
     let forged = [
@@ -131,7 +131,7 @@ pub async fn binding(bench: &mut Bench) {
         let answer = bench.get_from(home, "/", &[cookie, browser]).await;
         bench.admitted(&answer, "alice");
     }
-    let audited = bench.curfew.audited("session.elsewhere");
+    let audited = bench.curfew.audit_events("session.elsewhere");
     assert_eq!(audited.len(), 4, "{audited:?}");
     assert_eq!(audited[2]["event.reason"], "address");
     assert_eq!(audited[2]["source.ip"], elsewhere);

@@ -4,7 +4,7 @@ use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
 use crate::router::{PRIVATE, PUBLIC};
-use crate::support::deployed::{Server, changed, in_envoy, rendered, uncommented};
+use crate::support::deployed::{Server, changed, envoy_address, rendered, uncommented};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
 
@@ -16,11 +16,11 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
         ),
         (
             "address: curfew, port_value: 9180",
-            in_envoy(upstreams.check),
+            envoy_address(upstreams.check),
         ),
         (
             "address: curfew, port_value: 9183",
-            in_envoy(upstreams.browser),
+            envoy_address(upstreams.browser),
         ),
     ];
     if let Some(policy) = upstreams.policy {
@@ -42,11 +42,11 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
     let replaced = [
         (
             "address: curfew, port_value: 9181",
-            in_envoy(upstreams.grpc),
+            envoy_address(upstreams.grpc),
         ),
         (
             "address: curfew, port_value: 9183",
-            in_envoy(upstreams.browser),
+            envoy_address(upstreams.browser),
         ),
     ];
     start(&changed(&text, &replaced), upstreams)
@@ -65,10 +65,10 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let text = changed(
         &text,
         &[
-            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
+            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
             (
                 "address: application, port_value: 3000",
-                in_envoy(upstreams.application),
+                envoy_address(upstreams.application),
             ),
         ],
     );
@@ -123,7 +123,10 @@ fn two_hosts(text: &str, public: SocketAddr) -> String {
     let start_of_own = clusters.find("    - name: application\n").unwrap();
     let of_the_public = clusters[start_of_own..]
         .replace("name: application", "name: public")
-        .replace("address: application, port_value: 3000", &in_envoy(public));
+        .replace(
+            "address: application, port_value: 3000",
+            &envoy_address(public),
+        );
     let hosts = [of("application", PRIVATE), of("public", PUBLIC)].concat();
     format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }
