@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// The tests, and the files of `deploy/` that each of them loads.
-const TRIED: [(&str, &[&str]); 10] = [
+const LOADED_FILES: [(&str, &[&str]); 10] = [
     (
         "tests/proxies runs them in the real proxies",
         &[
@@ -126,7 +126,7 @@ fn every_file_of_deploy_is_tested() {
             }
         }
     }
-    let mut tried: Vec<&str> = TRIED
+    let mut tried: Vec<&str> = LOADED_FILES
         .iter()
         .flat_map(|(_, files)| *files)
         .copied()

@@ -18,7 +18,7 @@ fn filters(file: &str) -> (Value, Value) {
 }
 
 /// The request headers that Envoy sends to Curfew over HTTP.
-pub fn seen() -> Vec<String> {
+pub fn checked_headers() -> Vec<String> {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     exact(&ext_authz["allowed_headers"]["patterns"])
 }
@@ -30,7 +30,7 @@ fn exact(patterns: &Value) -> Vec<String> {
 }
 
 /// The expression that matches identity headers in every spelling.
-fn forged() -> Value {
+fn identity_pattern() -> Value {
     let (mutation, _) = filters("deploy/envoy/http.yaml");
     let mutation = &mutation["typed_config"]["mutations"]["request_mutations"][0];
     mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"].clone()
@@ -72,7 +72,10 @@ fn istio_sends_the_same_checks_as_envoy() {
         (&http["port"], &http["failOpen"]),
         (&json!(9180), &json!(false))
     );
-    assert_eq!(names(&http["includeRequestHeadersInCheck"]), seen());
+    assert_eq!(
+        names(&http["includeRequestHeadersInCheck"]),
+        checked_headers()
+    );
     assert_eq!(names(&http["headersToUpstreamOnAllow"]), identity());
     assert_eq!(names(&http["headersToDownstreamOnAllow"]), ["set-cookie"]);
     let on_deny = names(&http["headersToDownstreamOnDeny"]);
@@ -115,7 +118,7 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
     let policy = document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http")["spec"].take();
     let asking = &policy["extAuth"];
     assert_eq!(asking["failOpen"], false);
-    assert_eq!(names(&asking["headersToExtAuth"]), seen());
+    assert_eq!(names(&asking["headersToExtAuth"]), checked_headers());
     assert_eq!(names(&asking["http"]["headersToBackend"]), identity());
     assert_eq!(
         asking["http"]["path"],
@@ -141,7 +144,7 @@ fn envoy_gateway_sends_the_same_checks_as_envoy() {
     assert_way_in(&way_in["spec"]["rules"][0]);
     let traffic = document(ENVOY_GATEWAY, "ClientTrafficPolicy", "no-identity");
     let removed = &traffic["spec"]["headers"]["earlyRequestHeaders"]["removeOnMatch"][0];
-    assert_eq!(removed["value"], forged());
+    assert_eq!(removed["value"], identity_pattern());
 }
 
 #[test]
@@ -157,13 +160,13 @@ fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
         asking["http"]["path"],
         ext_authz["http_service"]["path_prefix"]
     );
-    assert_eq!(names(&asking["http"]["allowedHeaders"]), seen());
+    assert_eq!(names(&asking["http"]["allowedHeaders"]), checked_headers());
     assert_eq!(names(&asking["http"]["allowedResponseHeaders"]), identity());
     assert_way_in(&rules[1]);
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
     let asking = &rules[0]["filters"][0]["externalAuth"];
     assert_eq!(asking["protocol"], "GRPC");
     assert_eq!(asking["backendRef"]["port"], 9181);
-    assert_eq!(names(&asking["grpc"]["allowedHeaders"]), seen());
+    assert_eq!(names(&asking["grpc"]["allowedHeaders"]), checked_headers());
     assert_way_in(&rules[1]);
 }

@@ -27,12 +27,12 @@ fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
     // Headers name the router input; the content type identifies gRPC clients.
-    let mut seen = super::gateways::seen();
-    seen.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
-    seen.push("content-type".to_owned());
+    let mut headers = super::gateways::checked_headers();
+    headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
+    headers.push("content-type".to_owned());
     assert_eq!(
         listed(&annotation("auth-headers-request")),
-        names(&json!(seen))
+        names(&json!(headers))
     );
     let on_deny = listed(&annotation("auth-headers-fail"));
     for header in [

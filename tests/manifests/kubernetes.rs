@@ -11,18 +11,18 @@ use tempfile::TempDir;
 use crate::support::deployed::installed;
 
 /// The oldest supported version, the newest, and some between.
-const VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
+const KUBERNETES_VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
 const OVERLAYS: [&str; 4] = ["memory", "redis", "sentinel", "cluster"];
 
 /// Values for production.
-const EARNEST: [&str; 2] = [
+const PRODUCTION_VALUES: [&str; 2] = [
     "redis.url=redis+sentinel://sentinel:26379/main",
     "secret.existing=curfew",
 ];
 /// Values that enable every feature.
-const ALL: [&str; 15] = [
-    EARNEST[0],
-    EARNEST[1],
+const ALL_FEATURES: [&str; 15] = [
+    PRODUCTION_VALUES[0],
+    PRODUCTION_VALUES[1],
     "redis.password=true",
     "service.spoe=true",
     "admin.service=true",
@@ -48,14 +48,14 @@ fn run(program: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: Output) -> String {
+fn stdout_of(output: Output) -> String {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn overlay(name: &str) -> String {
-    said(run(
+    stdout_of(run(
         "kubectl",
         &["kustomize", &format!("deploy/kubernetes/overlays/{name}")],
     ))
@@ -130,14 +130,14 @@ impl Rendered {
     }
 
     /// The program accepts the configuration, with the files of its Secret.
-    fn is_understood(&self) -> Value {
+    fn assert_valid_configuration(&self) -> Value {
         let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
         std::fs::create_dir(&secret).unwrap();
         let secret = secret.to_str().unwrap();
         let curfew = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
-            said(command.args(arguments).env_clear().output().unwrap())
+            stdout_of(command.args(arguments).env_clear().output().unwrap())
         };
         curfew(&["keygen", "--directory", secret]);
         std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
@@ -164,10 +164,10 @@ impl Rendered {
 fn the_overlays_are_valid() {
     for name in OVERLAYS {
         let rendered = Rendered::new(&overlay(name));
-        for version in VERSIONS {
+        for version in KUBERNETES_VERSIONS {
             rendered.is_valid(version);
         }
-        let effective = rendered.is_understood();
+        let effective = rendered.assert_valid_configuration();
         assert_eq!(effective["shutdown_delay"], "5s");
         let deployment = rendered.named("Deployment", "curfew");
         assert_eq!(
@@ -178,26 +178,26 @@ fn the_overlays_are_valid() {
             rendered.of("PodDisruptionBudget").len(),
             usize::from(name != "memory")
         );
-        is_restricted(rendered.pod());
-        is_reachable(&rendered);
+        assert_restricted(rendered.pod());
+        assert_reachable(&rendered);
     }
 }
 
 #[test]
 fn the_chart_is_valid() {
-    for values in [&["replicas=1"][..], &EARNEST, &ALL] {
+    for values in [&["replicas=1"][..], &PRODUCTION_VALUES, &ALL_FEATURES] {
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
         let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
-        said(run("helm", &lint));
-        let rendered = Rendered::new(&said(helm(values)));
+        stdout_of(run("helm", &lint));
+        let rendered = Rendered::new(&stdout_of(helm(values)));
         let own = rendered.without_others();
-        for version in VERSIONS {
+        for version in KUBERNETES_VERSIONS {
             own.is_valid(version);
         }
-        rendered.is_understood();
-        is_restricted(rendered.pod());
-        is_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
-        is_reachable(&rendered);
+        rendered.assert_valid_configuration();
+        assert_restricted(rendered.pod());
+        assert_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
+        assert_reachable(&rendered);
         let others = super::check(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
         // The validator has no schema for the operator's kinds, so compare only Kubernetes' own.
@@ -210,12 +210,12 @@ fn the_chart_is_valid() {
 
 #[test]
 fn optional_features_are_rendered() {
-    let rendered = Rendered::new(&said(helm(&ALL)));
+    let rendered = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
     // The configuration needs the files that Kubernetes mounts.
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
-    let effective = rendered.is_understood();
+    let effective = rendered.assert_valid_configuration();
     assert_eq!(effective["listen"]["admin"], "0.0.0.0:9188");
     assert_eq!(effective["listen"]["spoe"], "0.0.0.0:9182");
     for (kind, count) in [
@@ -253,7 +253,7 @@ fn optional_features_are_rendered() {
 /// By default, the admin API listens on the loopback address, and only Curfew reaches it.
 #[test]
 fn the_admin_api_is_closed_by_default() {
-    for rendered in [&said(helm(&EARNEST)), &overlay("redis")] {
+    for rendered in [&stdout_of(helm(&PRODUCTION_VALUES)), &overlay("redis")] {
         let rendered = Rendered::new(rendered);
         assert!(
             !rendered
@@ -262,7 +262,7 @@ fn the_admin_api_is_closed_by_default() {
                 .any(|it| it.to_string().contains("9188"))
         );
         assert_eq!(
-            rendered.is_understood()["listen"]["admin"],
+            rendered.assert_valid_configuration()["listen"]["admin"],
             "127.0.0.1:9188"
         );
     }
@@ -275,12 +275,12 @@ fn the_admin_api_is_closed_by_default() {
     );
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     let path = directory.path().to_str().unwrap();
-    let opened = Rendered::new(&said(run("kubectl", &["kustomize", path])));
-    for version in VERSIONS {
+    let opened = Rendered::new(&stdout_of(run("kubectl", &["kustomize", path])));
+    for version in KUBERNETES_VERSIONS {
         opened.is_valid(version);
     }
     let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
-    let chart = Rendered::new(&said(helm(&ALL)));
+    let chart = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
     for role in ["curfew-session-viewer", "curfew-session-operator"] {
         let rules = |of: &Rendered| of.named("ClusterRole", role)["rules"].clone();
         assert_eq!(rules(&opened), rules(&chart));
@@ -339,7 +339,7 @@ fn invalid_values_are_rejected_with_a_hint() {
 #[test]
 fn the_chart_and_the_overlays_agree() {
     let (chart, overlay) = (
-        Rendered::new(&said(helm(&EARNEST))),
+        Rendered::new(&stdout_of(helm(&PRODUCTION_VALUES))),
         Rendered::new(&overlay("sentinel")),
     );
     for key in [
@@ -373,7 +373,7 @@ fn the_chart_and_the_overlays_agree() {
 }
 
 /// The requirements of the Pod Security Standard `restricted`, and more.
-fn is_restricted(pod: &Value) {
+fn assert_restricted(pod: &Value) {
     let security = &pod["securityContext"];
     assert_eq!(security["runAsNonRoot"], true);
     assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
@@ -387,7 +387,7 @@ fn is_restricted(pod: &Value) {
 }
 
 /// Probes, services and policies name existing ports. The service has the name that the proxies' manifests use.
-fn is_reachable(rendered: &Rendered) {
+fn assert_reachable(rendered: &Rendered) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]
         .as_array()
@@ -437,31 +437,31 @@ fn the_notes_name_the_addresses_and_missing_settings() {
             "--namespace",
             "auth",
         ];
-        let said = said(run(
+        let printed = stdout_of(run(
             "helm",
             &start.into_iter().chain(sets).collect::<Vec<_>>(),
         ));
-        said.split_once("\nNOTES:\n").unwrap().1.to_owned()
+        printed.split_once("\nNOTES:\n").unwrap().1.to_owned()
     };
-    let trying = notes(&["replicas=1"]);
+    let trial = notes(&["replicas=1"]);
     assert!(
-        trying.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
-        "{trying}"
+        trial.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
+        "{trial}"
     );
     assert!(
-        trying.contains("http://curfew.auth.svc.cluster.local:9183"),
-        "{trying}"
+        trial.contains("http://curfew.auth.svc.cluster.local:9183"),
+        "{trial}"
     );
-    assert!(trying.contains("Sessions are in memory"), "{trying}");
+    assert!(trial.contains("Sessions are in memory"), "{trial}");
     assert!(
-        trying.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
-        "{trying}"
+        trial.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
+        "{trial}"
     );
-    let earnest = notes(&ALL);
-    assert!(!earnest.contains("in memory"), "{earnest}");
+    let production = notes(&ALL_FEATURES);
+    assert!(!production.contains("in memory"), "{production}");
     assert!(
-        earnest.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
-        "{earnest}"
+        production.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
+        "{production}"
     );
-    assert!(earnest.contains(":9182"), "{earnest}");
+    assert!(production.contains(":9182"), "{production}");
 }

@@ -12,7 +12,8 @@ load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
 
 /// The redirect to `auth-signin` in the template for `deploy/nginx/ingress.yaml`.
-const RETURN: &str = "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
+const SIGN_IN_REDIRECT: &str =
+    "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
 
 pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let manifest = Manifest(text);
@@ -32,7 +33,7 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             ("AUTH_URL", &format!("http://{}{path}", upstreams.check)),
             ("AUTH_PROXY_SET_HEADERS", &manifest.check_headers()),
             ("AUTH_RESPONSE_HEADERS", &names),
-            (RETURN, &manifest.sign_in()),
+            (SIGN_IN_REDIRECT, &manifest.sign_in()),
             (
                 "SIGN_IN",
                 "set_escape_uri $escaped_request_uri $request_uri;\nerror_page 401 = @sign-in;",

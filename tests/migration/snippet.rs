@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bench::Upstreams;
-use crate::identity::{AUTHELIA, Names, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
+use crate::identity::{AUTHELIA, IdentityHeaders, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
 use crate::ingress;
 use crate::proxies::{self, Proxy};
 
@@ -17,7 +17,7 @@ pub struct Snippet {
     /// Starts the proxy with the text of such a file.
     pub start: fn(&str, &Upstreams) -> Proxy,
     /// The identity headers that the application expects.
-    pub names: Names,
+    pub names: IdentityHeaders,
     /// A host and a path that the changed file still routes to the sign-in service.
     pub login: Option<(&'static str, &'static str)>,
     /// The URL that the proxy itself redirects every denied client to, up to the escaped target.

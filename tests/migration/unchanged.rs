@@ -15,10 +15,11 @@ use crate::support::curfew::SignedIn;
 use crate::support::eventually;
 
 /// The start of Curfew's 404 page.
-const SERVED: &str = "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
+const NOT_FOUND_START: &str =
+    "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
 
 /// The detail for an input of `/forward-auth` that arrives on `/auth-request`.
-fn foreign(header: &str) -> String {
+fn foreign_input_detail(header: &str) -> String {
     format!(
         "{header} is not an input of /auth-request: use /forward-auth, or clear the header in the proxy"
     )
@@ -43,11 +44,11 @@ fn is_admitted(answer: &Answer) -> bool {
 }
 
 fn is_the_list(answer: &Answer) -> bool {
-    answer.body.starts_with(SERVED)
+    answer.body.starts_with(NOT_FOUND_START)
 }
 
 /// The answers to a client with a session, a navigation without one, and a script. None reaches the application.
-async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
+async fn all_clients(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     let answers = [
         bench.get(session, "/p").await,
         bench.send("GET", "/p", NAVIGATION).await,
@@ -58,8 +59,8 @@ async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
 }
 
 /// Every client gets Curfew's 404. It lists the paths and names the right one.
-async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
-    for answer in everybody(bench, session).await {
+async fn all_get_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
+    for answer in all_clients(bench, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
         assert!(is_the_list(&answer), "{answer:?}");
         assert!(answer.body.contains(hint), "{answer:?}");
@@ -68,8 +69,8 @@ async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) 
 }
 
 /// Every client gets NGINX's 500, and both logs name the cause.
-async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
-    for answer in everybody(bench, session).await {
+async fn all_get_500(bench: &Bench, session: &SignedIn) {
+    for answer in all_clients(bench, session).await {
         assert_eq!(answer.status, 500, "{answer:?}");
         assert!(!answer.body.contains("Curfew"), "{answer:?}");
     }
@@ -91,7 +92,7 @@ async fn warned(bench: &Bench, class: &str, hint: &str) {
 }
 
 /// Live sessions are admitted, page navigations are redirected, and people without the group are denied.
-async fn people_can_use_it(bench: &Bench, session: &SignedIn) {
+async fn assert_usable(bench: &Bench, session: &SignedIn) {
     let seen = bench.admitted(&bench.get(session, TARGET).await);
     assert_eq!(seen.uri.to_string(), TARGET);
     let answer = bench.send("GET", TARGET, NAVIGATION).await;
@@ -107,7 +108,7 @@ async fn browser_endpoints_are_the_applications(bench: &Bench, session: &SignedI
 }
 
 /// A redirect without a target.
-fn is_sent_nowhere(answer: &Answer) {
+fn assert_redirect_without_target(answer: &Answer) {
     assert_eq!(answer.status, 302, "{answer:?}");
     assert_eq!(answer.one("location"), Some(""), "{answer:?}");
 }

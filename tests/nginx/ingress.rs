@@ -3,7 +3,7 @@
 use crate::support::curfew::Setup;
 
 const INGRESS: &str = include_str!("../../deploy/nginx/ingress.yaml");
-const PLAIN: &str = include_str!("../../deploy/nginx/curfew.conf");
+const NGINX_FILE: &str = include_str!("../../deploy/nginx/curfew.conf");
 
 fn annotation(name: &str) -> &'static str {
     let key = format!("nginx.ingress.kubernetes.io/{name}: ");
@@ -52,7 +52,7 @@ async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
     identity.sort();
     assert_eq!(handed_on, identity);
     for name in identity {
-        let set = PLAIN.lines().filter(|line| {
+        let set = NGINX_FILE.lines().filter(|line| {
             let mut words = line.split_whitespace();
             words.next() == Some("proxy_set_header")
                 && words

@@ -6,7 +6,7 @@ use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::local;
 
-const HOUR: i64 = 3_600;
+const HOUR_SECONDS: i64 = 3_600;
 
 async fn behind_a_clock() -> (RedisServer, FaultProxy, Setup) {
     let redis = RedisServer::start();
@@ -30,7 +30,12 @@ async fn seconds(seconds: f64) {
 /// continues, and an unused one ends at its idle limit.
 #[tokio::test]
 async fn a_clock_jump_of_redis_does_not_change_when_sessions_end() {
-    let jumps = [(HOUR, 2.0), (24 * HOUR, 0.6), (-60, 30.0), (HOUR, 30.0)];
+    let jumps = [
+        (HOUR_SECONDS, 2.0),
+        (24 * HOUR_SECONDS, 0.6),
+        (-60, 30.0),
+        (HOUR_SECONDS, 30.0),
+    ];
     join_all(jumps.map(|(ahead, during)| jump(ahead, during))).await;
 }
 
@@ -79,7 +84,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let setup = setup.limits("30m", "12h");
     let one = setup.start();
     let session = one.sign_in("alice").await;
-    way.set(Fault::Clock(HOUR));
+    way.set(Fault::Clock(HOUR_SECONDS));
     let two = setup.start();
     assert_eq!(two.check(&session).await, ALLOWED);
     // The measured difference is a whole number of hours up to milliseconds; the text rounds it.
@@ -136,13 +141,13 @@ async fn decision_time_continues_after_a_restart_on_the_same_machine() {
     let session = first.sign_in("alice").await;
     seconds(1.5).await;
     first.stop().await;
-    for ahead in [HOUR, -HOUR] {
+    for ahead in [HOUR_SECONDS, -HOUR_SECONDS] {
         way.set(Fault::Clock(ahead));
         let again = setup.start();
         assert_eq!(again.check(&session).await, ALLOWED, "{ahead}");
         again.stop().await;
     }
-    way.set(Fault::Clock(-HOUR));
+    way.set(Fault::Clock(-HOUR_SECONDS));
     seconds(12.0).await;
     let again = setup.start();
     assert_eq!(again.check(&session).await, denied("idle_timeout"));

@@ -8,12 +8,13 @@ use super::*;
 use crate::support::backend::Backend;
 use crate::support::curfew::Curfew;
 
-const NAME: &str = "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
-const HIDDEN: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
+const MISLEADING_NAME: &str =
+    "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
+const HIDDEN_CHARACTERS: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
 
 fn assert_escaped(output: &str, text: &str) {
     assert!(text.contains("eve"), "{output} does not show it:\n{text}");
-    assert!(!text.contains(HIDDEN), "{output}: {text:?}");
+    assert!(!text.contains(HIDDEN_CHARACTERS), "{output}: {text:?}");
 }
 
 fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
@@ -54,8 +55,8 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
             &format!("whsec_{}", STANDARD.encode([7; 32])),
         );
     let curfew = setup.start();
-    let attributes = json!({ "groups": [NAME], "email": NAME });
-    let session = curfew.sign_in_with(NAME, attributes).await;
+    let attributes = json!({ "groups": [MISLEADING_NAME], "email": MISLEADING_NAME });
+    let session = curfew.sign_in_with(MISLEADING_NAME, attributes).await;
 
     // The application compares the name, so it receives the name unchanged.
     let answer = client()
@@ -68,7 +69,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
         .unwrap();
     assert_eq!(
         answer.headers()["x-session-user"].as_bytes(),
-        NAME.as_bytes()
+        MISLEADING_NAME.as_bytes()
     );
 
     let shell = shell(&setup, &curfew);
@@ -84,7 +85,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     }
     let json = text(&run(&shell, &["sessions", "show", &session.id, "--json"]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["subject"], NAME);
+    assert_eq!(json["subject"], MISLEADING_NAME);
 
     let bearer = format!("Bearer {}", setup.admin_token);
     let listed = body(
@@ -97,7 +98,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     let status = body(url, "cookie", &session.cookie()).await;
     assert_escaped("the status", &status);
     let status: Value = serde_json::from_str(&status).unwrap();
-    assert_eq!(status["subject"], NAME);
+    assert_eq!(status["subject"], MISLEADING_NAME);
 
     let cookie = console_cookie(&setup, &curfew).await;
     for path in [
@@ -122,8 +123,8 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     let message = text(&sent[0].body);
     assert_escaped("the webhook", &message);
     let message: Value = serde_json::from_str(&message).unwrap();
-    assert_eq!(message["data"]["subject"], NAME);
-    assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN));
+    assert_eq!(message["data"]["subject"], MISLEADING_NAME);
+    assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN_CHARACTERS));
 
     eventually("it is logged", async || {
         curfew.log().contains("request denied")

@@ -14,11 +14,11 @@ use crate::support::curfew::Curfew;
 use crate::support::{free_port, local};
 
 /// The number of sessions that end at about the same time.
-const MANY: usize = 400;
+const SESSION_COUNT: usize = 400;
 
 /// Starts sessions with an idle limit of two seconds. Returns their IDs.
 async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
-    let starts = (0..MANY).map(async |number| {
+    let starts = (0..SESSION_COUNT).map(async |number| {
         let subject = format!("user {}", number % 50);
         curfew.sign_in_with(&subject, json!({})).await
     });
@@ -58,7 +58,10 @@ async fn two_replicas_publish_every_end_once() {
     let setup = on(&redis);
     let replicas = [setup.start(), setup.start()];
     let sessions = many_sessions(&replicas[0]).await;
-    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
+    eventually("all have ended", async || {
+        streamed(&redis).len() >= SESSION_COUNT
+    })
+    .await;
     // Longer than the delay until an unacknowledged end is published again.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
@@ -70,10 +73,10 @@ async fn two_replicas_publish_every_end_once() {
             event["curfew.session.id"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(told.len(), MANY);
+    assert_eq!(told.len(), SESSION_COUNT);
     assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), sessions);
     let streamed = streamed(&redis);
-    assert_eq!(streamed.len(), MANY);
+    assert_eq!(streamed.len(), SESSION_COUNT);
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     let left: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
     assert_eq!(left, 0, "the deadline queue is empty");
@@ -88,11 +91,14 @@ async fn a_killed_replica_loses_no_end() {
     let told = |replica: &Curfew| replica.audit_events("session.ended");
     eventually("it is at it", async || !told(&dying).is_empty()).await;
     dying.signal("KILL");
-    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
+    eventually("all have ended", async || {
+        streamed(&redis).len() >= SESSION_COUNT
+    })
+    .await;
     let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
     eventually("all are told", async || queued() == 0).await;
     let streamed = streamed(&redis);
-    assert_eq!(streamed.len(), MANY, "each once in the stream");
+    assert_eq!(streamed.len(), SESSION_COUNT, "each once in the stream");
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     // Each end is in the logs exactly once, except for events that are marked as possible repetitions.
     let (mut first, mut again) = (Vec::new(), Vec::new());

@@ -21,7 +21,7 @@ use crate::support::deployed::installed;
 use crate::support::local;
 use crate::support::tls::Certificates;
 
-const REVIEWER: &str = "the token of Curfew's own service account";
+const REVIEWER_TOKEN: &str = "the token of Curfew's own service account";
 
 /// A fake API server with the two review APIs.
 #[derive(Clone, Default)]
@@ -49,10 +49,13 @@ impl Cluster {
         let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
-            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(whose))
+            .route(
+                "/apis/authentication.k8s.io/v1/tokenreviews",
+                post(review_token),
+            )
             .route(
                 "/apis/authorization.k8s.io/v1/subjectaccessreviews",
-                post(allowed),
+                post(review_access),
             )
             .with_state(self.clone());
         tokio::spawn(async move {
@@ -72,29 +75,29 @@ impl Cluster {
     }
 
     /// Only Curfew's own service account may call the APIs.
-    fn hears(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
+    fn authenticate(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
         if self.down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
         }
         let presented = headers.get("authorization").and_then(|it| it.to_str().ok());
-        if presented != Some(&format!("Bearer {REVIEWER}")) {
+        if presented != Some(&format!("Bearer {REVIEWER_TOKEN}")) {
             return Err(StatusCode::UNAUTHORIZED);
         }
         self.asked.lock().unwrap().push(asked.clone());
         Ok(())
     }
 
-    fn taken(&self) -> Vec<Value> {
+    fn take_reviews(&self) -> Vec<Value> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }
 
-async fn whose(
+async fn review_token(
     State(cluster): State<Cluster>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.hears(&headers, &review)?;
+    cluster.authenticate(&headers, &review)?;
     assert_eq!(review["spec"]["audiences"], json!(["curfew"]));
     let presented = review["spec"]["token"].as_str().unwrap();
     let name = presented.split('.').nth(1).unwrap();
@@ -120,12 +123,12 @@ async fn whose(
     Ok((StatusCode::CREATED, Json(review)))
 }
 
-async fn allowed(
+async fn review_access(
     State(cluster): State<Cluster>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.hears(&headers, &review)?;
+    cluster.authenticate(&headers, &review)?;
     let spec = &review["spec"];
     let wanted = &spec["resourceAttributes"];
     assert_eq!(wanted["group"], "sessions.curfew.dev");
@@ -145,10 +148,10 @@ async fn allowed(
 }
 
 /// A user of the API.
-struct Person<'a>(&'a Curfew, &'a str);
+struct ApiUser<'a>(&'a Curfew, &'a str);
 
-impl Person<'_> {
-    async fn asks(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+impl ApiUser<'_> {
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.0.admin);
         let request = client().request(method.parse().unwrap(), url);
         // Each user has an address, so wrong tokens of one lock out no other.
@@ -167,8 +170,8 @@ impl Person<'_> {
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
-    async fn sees(&self, method: &str, path: &str) -> u16 {
-        self.asks(method, path, None).await.0
+    async fn status(&self, method: &str, path: &str) -> u16 {
+        self.call(method, path, None).await.0
     }
 }
 
@@ -176,7 +179,7 @@ async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tem
     let address = cluster.start(certificates).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    std::fs::write(&file, format!("{REVIEWER}\n")).unwrap();
+    std::fs::write(&file, format!("{REVIEWER_TOKEN}\n")).unwrap();
     let setup = Setup::memory()
         .set("ADMIN__KUBERNETES__ENABLED", "true")
         .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
@@ -194,7 +197,10 @@ async fn kubernetes_roles_grant_rights() {
     let (curfew, _token) = started(&certificates, &cluster).await;
     let alice: SignedIn = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
-    assert!(cluster.taken().is_empty(), "an admin token asks nobody");
+    assert!(
+        cluster.take_reviews().is_empty(),
+        "an admin token asks nobody"
+    );
     let (alices, bobs) = (
         format!("/sessions/{}", alice.id),
         format!("/sessions/{}", bob.id),
@@ -215,46 +221,49 @@ async fn kubernetes_roles_grant_rights() {
         ("elsewhere", [401; 10]),
         ("forged", [401; 10]),
     ] {
-        let person = Person(&curfew, who);
+        let person = ApiUser(&curfew, who);
         let create = json!({ "subject": "alice" });
         let found = [
-            person.asks("POST", "/sessions", Some(create)).await.0,
-            person.sees("GET", "/sessions").await,
-            person.sees("GET", "/sessions?subject=alice").await,
-            person.sees("GET", "/sessions/count?subject=bob").await,
-            person.sees("GET", &alices).await,
-            person.sees("GET", &bobs).await,
-            person.sees("GET", &unknown).await,
+            person.call("POST", "/sessions", Some(create)).await.0,
+            person.status("GET", "/sessions").await,
+            person.status("GET", "/sessions?subject=alice").await,
+            person.status("GET", "/sessions/count?subject=bob").await,
+            person.status("GET", &alices).await,
+            person.status("GET", &bobs).await,
+            person.status("GET", &unknown).await,
             person
-                .asks("POST", &explain(&bobs), Some(question.clone()))
+                .call("POST", &explain(&bobs), Some(question.clone()))
                 .await
                 .0,
-            person.sees("GET", "/policies").await,
+            person.status("GET", "/policies").await,
             person
-                .asks("POST", &format!("{bobs}/age"), Some(age.clone()))
+                .call("POST", &format!("{bobs}/age"), Some(age.clone()))
                 .await
                 .0,
         ];
         assert_eq!(found, expected, "{who}");
     }
     // The answer explains the missing right, and nothing has changed.
-    let (_, problem) = Person(&curfew, "viewer").asks("DELETE", &bobs, None).await;
+    let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &bobs, None).await;
     assert_eq!(
         problem["detail"],
         "no role of the cluster allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
     );
     assert_eq!(
-        Person(&curfew, "shop")
-            .sees("DELETE", "/sessions?subject=bob")
+        ApiUser(&curfew, "shop")
+            .status("DELETE", "/sessions?subject=bob")
             .await,
         403
     );
     assert_eq!(curfew.check(&bob).await, ALLOWED);
-    assert_eq!(Person(&curfew, "shop").sees("DELETE", &alices).await, 200);
+    assert_eq!(
+        ApiUser(&curfew, "shop").status("DELETE", &alices).await,
+        200
+    );
     assert_eq!(curfew.check(&alice).await, denied("revoked"));
     assert_eq!(
-        Person(&curfew, "operator")
-            .sees("DELETE", "/sessions?subject=bob")
+        ApiUser(&curfew, "operator")
+            .status("DELETE", "/sessions?subject=bob")
             .await,
         200
     );
@@ -271,15 +280,15 @@ async fn kubernetes_roles_grant_rights() {
         !curfew.log().contains(&token("operator")),
         "no token is logged"
     );
-    assert!(!curfew.log().contains(REVIEWER));
+    assert!(!curfew.log().contains(REVIEWER_TOKEN));
     // Curfew does not ask Kubernetes about a token in another format.
-    cluster.taken();
+    cluster.take_reviews();
     for strange in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
         let url = format!("http://{}/api/v1/policies", curfew.admin);
         let answer = client().get(url).bearer_auth(strange).send().await;
         assert!(answer.map_or(true, |answer| answer.status().is_client_error()));
     }
-    assert!(cluster.taken().is_empty());
+    assert!(cluster.take_reviews().is_empty());
 }
 
 /// An answer is cached for a moment. Without an answer every request fails, but not with 403.
@@ -288,11 +297,11 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, token_file) = started(&certificates, &cluster).await;
-    let operator = Person(&curfew, "operator");
+    let operator = ApiUser(&curfew, "operator");
     for _ in 0..20 {
-        assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
+        assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     }
-    let asked = cluster.taken();
+    let asked = cluster.take_reviews();
     assert!((2..=6).contains(&asked.len()), "{}", asked.len());
     // As Kubernetes itself describes them.
     for mut review in asked {
@@ -312,21 +321,21 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     let down = &cluster.down;
     down.store(true, std::sync::atomic::Ordering::Relaxed);
     eventually("it is not gone by for long", async || {
-        operator.sees("GET", "/sessions?subject=alice").await == 503
+        operator.status("GET", "/sessions?subject=alice").await == 503
     })
     .await;
-    let (_, problem) = operator.asks("GET", "/sessions?subject=alice", None).await;
+    let (_, problem) = operator.call("GET", "/sessions?subject=alice", None).await;
     assert!(problem["detail"].as_str().unwrap().contains("is not known"));
     // Admin tokens still work.
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
+    assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     // Kubernetes replaces Curfew's own token from time to time. A wrong one is an error, not a denial.
     std::fs::write(token_file.path().join("token"), "expired").unwrap();
-    let other = Person(&curfew, "viewer");
-    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 503);
-    std::fs::write(token_file.path().join("token"), REVIEWER).unwrap();
-    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 200);
+    let other = ApiUser(&curfew, "viewer");
+    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 503);
+    std::fs::write(token_file.path().join("token"), REVIEWER_TOKEN).unwrap();
+    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 200);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::support::issuer::Issuer;
 
 /// Signs in a second after a loss, because `auth_time` is in whole seconds.
-async fn fresh(issuer: &Issuer, sid: &str) -> String {
+async fn signed_in_after_a_loss(issuer: &Issuer, sid: &str) -> String {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     issuer.cookie(sid, 0)
 }
@@ -45,7 +45,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     other.stop().await;
     let again = setup.start();
     assert_eq!(again.check_with_cookie(&ended).await, lost);
-    let fresh = fresh(&issuer, "s").await;
+    let fresh = signed_in_after_a_loss(&issuer, "s").await;
     assert_eq!(again.check_with_cookie(&fresh).await, ALLOWED);
     let (_, metrics) = again.ops("/metrics").await;
     assert!(
@@ -62,7 +62,7 @@ async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let first = setup.start();
     let lost = denied("reauthentication_required");
     assert_eq!(first.check_with_cookie(&issuer.cookie("s", 30)).await, lost);
-    let signed_in = fresh(&issuer, "s").await;
+    let signed_in = signed_in_after_a_loss(&issuer, "s").await;
     assert_eq!(first.check_with_cookie(&signed_in).await, ALLOWED);
     end_of(&first).await;
     first.stop().await;
@@ -82,7 +82,7 @@ async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     assert_eq!(one.check_with_cookie(&first).await, ALLOWED);
     end_of(&one).await;
     assert_eq!(other.check_with_cookie(&second).await, denied("revoked"));
-    let fresh = fresh(&issuer, "b").await;
+    let fresh = signed_in_after_a_loss(&issuer, "b").await;
     assert_eq!(other.check_with_cookie(&fresh).await, ALLOWED);
 }
 
@@ -133,7 +133,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     assert_eq!(first.check_with_cookie(&ended).await, ALLOWED);
     end_of(&first).await;
     // After the revocation, and before the next start.
-    let unseen = fresh(&issuer, "t").await;
+    let unseen = signed_in_after_a_loss(&issuer, "t").await;
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);

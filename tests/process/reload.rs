@@ -38,8 +38,9 @@ impl File {
     }
 }
 
-const PLAIN: &str = "policies: {default: {idle: 15m}}\n";
-const OPEN: &str = "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
+const WITHOUT_RULES: &str = "policies: {default: {idle: 15m}}\n";
+const WITH_PUBLIC_RULE: &str =
+    "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
 
 /// Whether `/open` needs no session.
 async fn is_open(curfew: &Curfew) -> bool {
@@ -62,13 +63,13 @@ async fn reloads(curfew: &Curfew, result: &str) -> usize {
 
 #[tokio::test]
 async fn a_changed_file_applies_soon() {
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let curfew = file.setup().start();
     assert!(!is_open(&curfew).await);
-    file.replace(OPEN);
+    file.replace(WITH_PUBLIC_RULE);
     eventually("the rule is in force", async || is_open(&curfew).await).await;
     assert_eq!(reloads(&curfew, "ok").await, 1);
-    file.replace(PLAIN);
+    file.replace(WITHOUT_RULES);
     eventually("and gone again", async || !is_open(&curfew).await).await;
 }
 
@@ -85,19 +86,19 @@ async fn a_replaced_config_map_is_detected() {
         symlink(version, &next).unwrap();
         fs::rename(next, volume.path().join("..data")).unwrap();
     };
-    publish("..2026_1", PLAIN);
+    publish("..2026_1", WITHOUT_RULES);
     let path = volume.path().join("curfew.yaml");
     symlink("..data/curfew.yaml", &path).unwrap();
     let curfew = Setup::memory().file(&path).start();
     assert!(!is_open(&curfew).await);
-    publish("..2026_2", OPEN);
+    publish("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
     eventually("the rule is in force", async || is_open(&curfew).await).await;
 }
 
 #[tokio::test]
 async fn an_invalid_configuration_is_rejected_and_reported() {
-    let file = File::new(OPEN);
+    let file = File::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     let session = curfew.sign_in("alice").await;
     file.replace("policies: {default: {idle: 15 parsecs}}\n");
@@ -121,7 +122,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     let (_, metrics) = curfew.ops("/metrics").await;
     assert!(metrics.contains(&format!("{in_force} 0\n")));
 
-    file.replace(PLAIN);
+    file.replace(WITHOUT_RULES);
     eventually("the next one is taken", async || !is_open(&curfew).await).await;
     assert_eq!(
         curfew.ops("/readyz?verbose").await,
@@ -133,7 +134,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
 
 #[tokio::test]
 async fn sighup_reloads_at_once_even_without_a_file() {
-    let file = File::new(OPEN);
+    let file = File::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     curfew.signal("HUP");
     eventually("it was read again", async || {
@@ -147,16 +148,16 @@ async fn sighup_reloads_at_once_even_without_a_file() {
     })
     .await;
     assert!(is_open(&curfew).await, "and nothing else");
-    fs::write(&file.path, PLAIN).unwrap();
+    fs::write(&file.path, WITHOUT_RULES).unwrap();
     eventually("until it is back", async || !is_open(&curfew).await).await;
 }
 
 #[tokio::test]
 async fn keys_that_need_a_restart_are_reported() {
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let curfew = file.setup().unset("LOG__FORMAT").start();
     file.replace(&format!(
-        "{OPEN}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
+        "{WITH_PUBLIC_RULE}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
     ));
     eventually("the rest is in force", async || is_open(&curfew).await).await;
     eventually("the operator is told", async || {
@@ -182,7 +183,7 @@ async fn sessions_live_on_under_the_new_configuration() {
         SigningKey::generate().unwrap(),
     );
     fs::write(&keys, &old).unwrap();
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let setup = file.setup().unset("TOKEN__KEYS");
     let curfew = setup
         .set("TOKEN__KEYS_FILE", keys.to_str().unwrap())
@@ -222,7 +223,7 @@ async fn sessions_live_on_under_the_new_configuration() {
 async fn a_stricter_policy_ends_sessions_without_requests() {
     let redis = RedisServer::start();
     for store in ["memory:", &redis.url()] {
-        let file = File::new(PLAIN);
+        let file = File::new(WITHOUT_RULES);
         let curfew = file.setup().set("STORE__URL", store).start();
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200
@@ -246,7 +247,7 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {
     let redis = RedisServer::start();
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let curfew = Arc::new(
         file.setup()
             .set("STORE__URL", &redis.url())
@@ -277,10 +278,10 @@ async fn a_reload_loses_no_request_and_no_session() {
     for round in 0..6 {
         let before = reloads(&curfew, "ok").await + reloads(&curfew, "refused").await;
         match round % 3 {
-            0 => file.replace(OPEN),
+            0 => file.replace(WITH_PUBLIC_RULE),
             1 => file.replace("policies: 7\n"),
             _ => {
-                file.replace(PLAIN);
+                file.replace(WITHOUT_RULES);
                 curfew.signal("HUP");
             }
         }

@@ -63,8 +63,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const PARENT: &str = "00f067aa0ba902b7";
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT_SPAN_ID: &str = "00f067aa0ba902b7";
 
 async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> u16 {
     let request = client()
@@ -97,7 +97,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     let curfew = setup.start();
     eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
     let session = curfew.sign_in("alice").await;
-    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let sampled = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
     let not_sampled = "00-11111111111111111111111111111111-2222222222222222-00";
     assert_eq!(
         check(&curfew, "/auth-request", &session.cookie(), &sampled).await,
@@ -111,7 +111,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
         not_sampled,
         "nonsense",
         "00-0-0-01",
-        &format!("00-{TRACE}-{PARENT}-01-x"),
+        &format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01-x"),
     ] {
         assert_eq!(
             check(&curfew, "/auth-request", &session.cookie(), context).await,
@@ -123,7 +123,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
     curfew.stop().await;
     let spans = collector.spans();
     assert!(
-        spans.iter().all(|span| hex(&span.trace_id) == TRACE),
+        spans.iter().all(|span| hex(&span.trace_id) == TRACE_ID),
         "{spans:?}"
     );
     let checks: Vec<&Span> = spans.iter().filter(|span| span.name == "check").collect();
@@ -136,7 +136,7 @@ async fn checks_are_traced_if_the_proxy_samples_them() {
             .iter()
             .find(|span| attribute(span, "curfew.contract").as_deref() == Some(contract));
         let found = found.unwrap();
-        assert_eq!(hex(&found.parent_span_id), PARENT);
+        assert_eq!(hex(&found.parent_span_id), PARENT_SPAN_ID);
         assert_eq!(found.kind, 2, "a server's");
         assert_eq!(attribute(found, "curfew.verdict").unwrap(), verdict);
         assert_eq!(attribute(found, "curfew.policy").unwrap(), policy);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 
 /// The message that the previous version publishes every five seconds.
-const OLD_REPLICA: &[u8] =
+const OLD_REPLICA_MESSAGE: &[u8] =
     br#"i{"name":"old[1]","version":"0.1.0","started":"2026-11-01T00:00:00Z"}"#;
 
 fn versions(redis: &RedisServer) -> Vec<u8> {
@@ -60,7 +60,7 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
         let begun = Stopwatch::start();
         let mut waits_for_it = false;
         while begun.seconds() < 24.0 {
-            redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA]);
+            redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA_MESSAGE]);
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
             let told = one.ops("/readyz?verbose").await.1;

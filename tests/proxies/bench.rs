@@ -23,10 +23,10 @@ pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
 
 /// The host that has rules.
-pub const RULED: &str = "ruled.example.com";
+pub const RULED_HOST: &str = "ruled.example.com";
 
 /// The host with a delegated service.
-pub const DELEGATED: &str = "delegated.example.com";
+pub const DELEGATED_HOST: &str = "delegated.example.com";
 
 /// The file with the rules.
 fn rules() -> PathBuf {
@@ -304,7 +304,7 @@ async fn service() -> String {
     let url = format!("http://{}/auth", listener.local_addr().unwrap());
     let answer = async |headers: HeaderMap| {
         let second = headers["x-forwarded-uri"] == "/cookies/500";
-        let cookies = [REFRESHED, SECOND]
+        let cookies = [REFRESHED_COOKIE, SECOND_COOKIE]
             .into_iter()
             .take(1 + usize::from(second));
         let cookies = cookies.map(|cookie| ("set-cookie", cookie));
@@ -321,8 +321,8 @@ async fn service() -> String {
 }
 
 /// The cookies of the delegated service.
-pub const REFRESHED: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
-pub const SECOND: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
+pub const REFRESHED_COOKIE: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
+pub const SECOND_COOKIE: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
 
 fn client() -> reqwest::ClientBuilder {
     crate::support::tls::install();

@@ -34,7 +34,7 @@ pub struct Kind {
     /// The status that a client gets when Curfew reports that its store is unavailable.
     pub store_unavailable: u16,
     /// The longest time that the proxy waits for an answer, in seconds, with a margin.
-    pub patience: f64,
+    pub max_wait_seconds: f64,
     /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
 }
@@ -58,7 +58,7 @@ pub struct Upstreams {
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
-    /// A second application, with the host [`PUBLIC`](crate::router::PUBLIC). The file then serves two hosts.
+    /// A second application, with the host [`PUBLIC_HOST`](crate::router::PUBLIC_HOST). The file then serves two hosts.
     pub public: Option<SocketAddr>,
     /// With a certificate, the proxy serves TLS and HTTP/3. Only for the proxies in [`HTTP_3`].
     pub certificate: Option<&'static Certificates>,
@@ -80,7 +80,7 @@ impl Upstreams {
     }
 
     /// Applies the replacements to two files that belong together.
-    fn break_either(&self, texts: [&str; 2]) -> [String; 2] {
+    fn with_mistake_in_either(&self, texts: [&str; 2]) -> [String; 2] {
         let [first, second] = texts;
         for (from, _) in self.broken {
             let found = first.matches(from).count() + second.matches(from).count();
@@ -92,7 +92,7 @@ impl Upstreams {
         })
     }
 
-    fn break_(&self, text: &str) -> String {
+    fn with_mistake(&self, text: &str) -> String {
         let replaced = self.broken.iter();
         let replaced: Vec<_> = replaced
             .map(|(from, to)| (*from, (*to).to_owned()))
@@ -130,14 +130,14 @@ pub use ingress_nginx::REDIRECTING_HOST;
 pub const HOST: &str = "app.example.com";
 
 /// The values that most proxies share.
-const USUAL: Kind = Kind {
+const DEFAULT_KIND: Kind = Kind {
     name: "",
     start: nginx::start,
     contract: "",
     no_answer: 503,
     silence: 503,
     store_unavailable: 503,
-    patience: 5.0,
+    max_wait_seconds: 5.0,
     redirecting_host: HOST,
 };
 
@@ -152,7 +152,7 @@ pub const FLEET: [Kind; 10] = [
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "ingress-nginx",
@@ -161,7 +161,7 @@ pub const FLEET: [Kind; 10] = [
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
-        patience: 65.0,
+        max_wait_seconds: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
     },
     Kind {
@@ -170,8 +170,8 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
-        patience: 35.0,
-        ..USUAL
+        max_wait_seconds: 35.0,
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Traefik ingress-nginx",
@@ -179,8 +179,8 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
-        patience: 35.0,
-        ..USUAL
+        max_wait_seconds: 35.0,
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Caddy",
@@ -188,38 +188,38 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 502,
         silence: 504,
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Envoy HTTP",
         start: envoy::start_http,
         contract: "ext-authz",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Envoy gRPC",
         start: envoy::start_grpc,
         contract: "ext-authz-grpc",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "HAProxy 2.6",
         start: haproxy::start_2_6,
         contract: "spoe",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "HAProxy 2.8",
         start: haproxy::start_2_8,
         contract: "spoe",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "haproxy-ingress",
         start: haproxy_ingress::start,
         contract: "forward-auth",
         silence: 500,
-        patience: 8.0,
-        ..USUAL
+        max_wait_seconds: 8.0,
+        ..DEFAULT_KIND
     },
 ];

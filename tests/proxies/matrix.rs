@@ -7,7 +7,7 @@ use crate::fleet::FLEET;
 use crate::impossible::IMPOSSIBLE;
 use crate::runner::{Cell, Outcome};
 
-const DOCUMENTED: &str = include_str!("../../docs/proxies/README.md");
+const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 
 /// A Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
@@ -53,7 +53,7 @@ pub fn table(cells: &[Cell]) -> String {
 
 /// The difference from the matrix in the documentation, if any.
 pub fn differs_from_the_documented(table: &str) -> Option<String> {
-    (!DOCUMENTED.contains(table)).then(|| {
+    (!DOCUMENTATION.contains(table)).then(|| {
         "FAILED: docs/proxies/README.md does not have this very matrix in it; put it there"
             .to_owned()
     })

@@ -19,8 +19,8 @@ use crate::support::eventually;
 use crate::support::shim::Shim;
 use crate::support::tls::Certificates;
 
-pub const PUBLIC: &str = "public.example.com";
-pub const PRIVATE: &str = "private.example.com";
+pub const PUBLIC_HOST: &str = "public.example.com";
+pub const PRIVATE_HOST: &str = "private.example.com";
 
 const RULES: &str = "
 hosts: [private.example.com]
@@ -228,17 +228,17 @@ impl Stage {
         }
     }
 
-    /// Waits until both applications are reachable. With `anyhow`, every answer counts.
-    async fn ready(&self, anyhow: bool) {
+    /// Waits until both applications are reachable. With `any_answer`, every answer counts.
+    async fn ready(&self, any_answer: bool) {
         let session = self.curfew.sign_in("nobody").await;
         let cookie = format!("Cookie: {}\r\n", session.cookie());
         eventually("the proxy is ready", async || {
             let mut ready = true;
-            for host in [PUBLIC, PRIVATE] {
+            for host in [PUBLIC_HOST, PRIVATE_HOST] {
                 let request =
                     format!("GET / HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n");
                 let answer = self.send(&request).await;
-                ready &= anyhow || answer.starts_with("HTTP/1.1 200");
+                ready &= any_answer || answer.starts_with("HTTP/1.1 200");
             }
             ready
         })
@@ -428,7 +428,7 @@ fn http_2() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
         "private.example.com.",
         "x",
     ];
-    let hosts = [None, Some(PUBLIC), Some(PRIVATE), Some("x")];
+    let hosts = [None, Some(PUBLIC_HOST), Some(PRIVATE_HOST), Some("x")];
     let mut all = Vec::new();
     for authority in authorities {
         for host in hosts {

@@ -12,7 +12,7 @@ use crate::fleet::{FLEET, Kind};
 use crate::impossible::{Impossible, impossible};
 
 /// The number of proxies that are tested in parallel.
-const SIDE_BY_SIDE: usize = 4;
+const PARALLEL_PROXIES: usize = 4;
 
 /// One case on one proxy.
 pub struct Cell {
@@ -54,7 +54,7 @@ pub fn run(words: &[String]) -> Vec<Cell> {
     let next = Mutex::new(FLEET.iter());
     let cells = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..PARALLEL_PROXIES {
             scope.spawn(|| {
                 loop {
                     let Some(kind) = next.lock().unwrap().next() else {

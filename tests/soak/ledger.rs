@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::crowd::Crowd;
 use crate::support::curfew::Curfew;
+use crate::workload::Workload;
 
 /// The samples of a metric: labels as written, and value.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
@@ -36,19 +36,19 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
 }
 
 /// Whether every session has ended, and nothing is left to write.
-pub async fn all_were_told(replicas: &[Curfew; 2], crowd: &Crowd) -> bool {
-    let created = crowd.counts.lock().unwrap().created;
+pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool {
+    let created = workload.counts.lock().unwrap().created;
     let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
     told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
 }
 
 /// Compares the counts after the end of the load.
-pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
-    let counts = crowd.counts.lock().unwrap().clone();
-    let mut complaints = Vec::new();
+pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String> {
+    let counts = workload.counts.lock().unwrap().clone();
+    let mut problems = Vec::new();
     let mut expect = |right: bool, what: String| {
         if !right {
-            complaints.push(what);
+            problems.push(what);
         }
     };
     let mut counted = BTreeMap::new();
@@ -86,24 +86,24 @@ pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
         &["redelivered=\"true\""],
     )
     .await;
-    println!("{told} ends were told, {again} by somebody else than who made them");
-    let most = counts.created + counts.perhaps_created;
+    println!("{told} ends published, {again} redelivered");
+    let most = counts.created + counts.possibly_created;
     expect(
         told <= most,
-        format!("{told} ends were told for the first time, of {most} sessions"),
+        format!("{told} ends published for at most {most} sessions"),
     );
     expect(
         told + again >= counts.created,
-        format!("{} sessions came, {told} and {again} went", counts.created),
+        format!(
+            "{} sessions started, {told} and {again} ended",
+            counts.created
+        ),
     );
     let revoked = ["reason=\"revoked\""];
     let revoked = sum(replicas, "curfew_sessions_ended_total", &revoked).await;
     expect(
         revoked >= counts.revoked,
-        format!(
-            "{} were ended on purpose, counted {revoked}",
-            counts.revoked
-        ),
+        format!("{} revocations, metric: {revoked}", counts.revoked),
     );
     for left in ["curfew_touches_pending", "curfew_touches_dropped_total"] {
         let left_over = sum(replicas, left, &[]).await;
@@ -114,8 +114,8 @@ pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
         let open = sum(replicas, "curfew_requests_in_flight", &[&label]).await;
         expect(
             open == 0,
-            format!("{open} requests of {listener} are in flight, and nobody asks"),
+            format!("{open} requests of {listener} are in flight without load"),
         );
     }
-    complaints
+    problems
 }

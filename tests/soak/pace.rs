@@ -17,7 +17,7 @@ pub struct Pace {
     /// The tolerance for an answer that is earlier or later than expected.
     pub margin: Duration,
     /// The time from one fault to the next, and the duration of a fault.
-    pub weather: (Duration, Duration),
+    pub faults: (Duration, Duration),
     /// The pause of a worker between two requests.
     pub pause: Duration,
 }
@@ -37,7 +37,7 @@ impl Pace {
                 absolute: seconds(16),
                 touch_interval: seconds(1),
                 margin: seconds(2),
-                weather: (Duration::from_millis(2500), Duration::from_millis(300)),
+                faults: (Duration::from_millis(2500), Duration::from_millis(300)),
                 pause: Duration::from_millis(15),
             },
             Ok(text) => {
@@ -49,7 +49,7 @@ impl Pace {
                     absolute: seconds(240),
                     touch_interval: seconds(5),
                     margin: seconds(10),
-                    weather: (seconds(20), Duration::from_millis(1500)),
+                    faults: (seconds(20), Duration::from_millis(1500)),
                     pause: Duration::from_millis(6),
                 }
             }
@@ -59,7 +59,7 @@ impl Pace {
     /// The time until all replicas know of a use. It is written after the touch interval, or a second after a fault
     /// ends.
     pub fn lag(&self) -> Duration {
-        self.touch_interval + self.weather.1 + Duration::from_secs(2)
+        self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }
 
     pub fn configure(&self, setup: Setup) -> Setup {
@@ -86,7 +86,7 @@ impl fmt::Display for Pace {
             self.load.as_secs(),
             self.idle.as_secs(),
             self.absolute.as_secs(),
-            self.weather.0.as_secs_f32(),
+            self.faults.0.as_secs_f32(),
         )
     }
 }

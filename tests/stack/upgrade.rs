@@ -29,12 +29,12 @@ struct Counts {
 }
 
 /// One of two addresses for replicas. It stays the same while replicas change.
-struct Place {
+struct Slot {
     setup: Setup,
     curfew: Option<Curfew>,
 }
 
-impl Place {
+impl Slot {
     fn new(redis: &RedisServer, key: &Setup) -> Self {
         let port = || local(free_port()).to_string();
         let mut setup = Setup::redis(&redis.url())
@@ -107,8 +107,8 @@ enum Proxy {
 impl Proxy {
     const NAMES: [&str; 2] = ["NGINX", "HAProxy"];
 
-    fn start(name: &str, places: &[Place; 2], application: SocketAddr) -> Self {
-        let [one, two] = places.each_ref().map(Place::curfew);
+    fn start(name: &str, slots: &[Slot; 2], application: SocketAddr) -> Self {
+        let [one, two] = slots.each_ref().map(Slot::curfew);
         if name == "NGINX" {
             let second = (
                 // Exclude a replica for no longer than it is away (NGINX's default: 10 s).
@@ -167,16 +167,16 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
     for name in Proxy::NAMES {
         let redis = RedisServer::start();
         let key = Setup::memory();
-        let mut places = [Place::new(&redis, &key), Place::new(&redis, &key)];
-        for place in &places {
-            place.ready().await;
+        let mut slots = [Slot::new(&redis, &key), Slot::new(&redis, &key)];
+        for slot in &slots {
+            slot.ready().await;
         }
         let backend = Backend::start().await;
-        let proxy = Proxy::start(name, &places, backend.address);
+        let proxy = Proxy::start(name, &slots, backend.address);
         let counts = Arc::new(Counts::default());
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
-            let curfew = places[number % 2].curfew();
+            let curfew = slots[number % 2].curfew();
             let session: SignedIn = curfew.sign_in(&format!("user {number}")).await;
             let expected = if number % 4 == 0 {
                 curfew.revoke(&session).await;
@@ -204,16 +204,16 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
             clients.spawn(used(Arc::clone(&counts), proxy.address(), cookie, expected));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = places.each_ref().map(|place| place.curfew().id());
-        for place in &mut places {
-            place.upgrade().await;
+        let before = slots.each_ref().map(|slot| slot.curfew().id());
+        for slot in &mut slots {
+            slot.upgrade().await;
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        for (place, id) in places.iter().zip(before) {
-            assert_ne!(place.curfew().id(), id);
+        for (slot, id) in slots.iter().zip(before) {
+            assert_ne!(slot.curfew().id(), id);
         }
         // One replica was alone for a while. HAProxy then has no reason to use the other one.
-        let (_, metrics) = places[0].curfew().ops("/metrics").await;
+        let (_, metrics) = slots[0].curfew().ops("/metrics").await;
         assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
         counts.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = clients.join_next().await {

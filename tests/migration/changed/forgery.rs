@@ -4,7 +4,7 @@ use crate::bench::{Bench, Lines};
 use crate::support::curfew::SignedIn;
 
 /// Headers that name the public path, a public host, or a passive method.
-const ORIGINALS: &Lines<'static> = &[
+const FORGED_INPUTS: &Lines<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "public.example.com"),
@@ -40,13 +40,13 @@ pub async fn identity(bench: &Bench, session: &SignedIn) {
 
 /// A client cannot choose the router input of the check.
 pub async fn originals(bench: &Bench, session: &SignedIn) {
-    let answer = bench.send("GET", "/private", ORIGINALS).await;
+    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     denied(bench, "GET", &answer, "%2Fprivate");
-    let lines = [NAVIGATION, ORIGINALS].concat();
+    let lines = [NAVIGATION, FORGED_INPUTS].concat();
     let answer = bench.send("GET", TARGET, &lines).await;
     redirected(bench, &answer, ESCAPED, "no_credential");
     let cookie = session.cookie();
-    let lines = [ORIGINALS, &[("cookie", &*cookie)][..]].concat();
+    let lines = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
     let seen = bench.admitted(&bench.send("GET", "/private", &lines).await);
     bench.snippet.names.assert_only_alice(&seen);
     let answer = bench.send("GET", "/admin", &lines).await;

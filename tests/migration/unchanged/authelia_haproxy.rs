@@ -9,12 +9,12 @@ use crate::changed::for_two_hosts;
 use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replaced};
 
 /// Sends the checks to Curfew instead of Authelia, at this path.
-fn asks(curfews: &str) -> String {
+fn with_check(curfew_path: &str) -> String {
     replaced(
         &AUTHELIA_HAPROXY_2_6.unchanged(),
         &[
             ("authelia:9091", "curfew:9180"),
-            ("/api/authz/forward-auth", curfews),
+            ("/api/authz/forward-auth", curfew_path),
         ],
     )
 }
@@ -22,10 +22,10 @@ fn asks(curfews: &str) -> String {
 #[tokio::test]
 async fn with_only_the_address() {
     for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
-        let text = asks("/api/authz/forward-auth");
+        let text = with_check("/api/authz/forward-auth");
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
-        for answer in everybody(&bench, &session).await {
-            is_sent_nowhere(&answer);
+        for answer in all_clients(&bench, &session).await {
+            assert_redirect_without_target(&answer);
         }
         let hint = "/forward-auth for /api/authz/forward-auth";
         warned(&bench, "authelia", hint).await;
@@ -33,11 +33,11 @@ async fn with_only_the_address() {
 }
 
 async fn with_the_path(snippet: &Snippet) -> Bench {
-    let (bench, session) = start(snippet, &asks("/forward-auth"), is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    let (bench, session) = start(snippet, &with_check("/forward-auth"), is_admitted).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_only_alice(&seen);
-    is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
+    assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
     bench.unreached();
     browser_endpoints_are_the_applications(&bench, &session).await;
     // The check has `Transfer-Encoding` but no chunks, so Curfew waits for 3 s.

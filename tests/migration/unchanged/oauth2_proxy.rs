@@ -7,7 +7,7 @@ use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
 const CHECK: &str = "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:4180;";
 
 /// The location of the check, with Curfew's address and path.
-const CURFEWS: &str =
+const CURFEW_CHECK: &str =
     "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:9180/auth-request;";
 
 const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
@@ -17,7 +17,7 @@ async fn nginx_with_only_the_address() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
     let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
     let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
-    everybody_gets_500(&bench, &session).await;
+    all_get_500(&bench, &session).await;
     warned(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
     let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
     assert_eq!(answer.status, 404);
@@ -35,13 +35,16 @@ async fn nginx_with_the_path_and_other_headers() {
          proxy_set_header X-Original-Method $request_method;"
     );
     for (headers, detail) in [
-        (FORWARDED_URI, foreign("X-Forwarded-Uri")),
-        (&*with_originals, foreign("X-Forwarded-Uri")),
+        (FORWARDED_URI, foreign_input_detail("X-Forwarded-Uri")),
+        (&*with_originals, foreign_input_detail("X-Forwarded-Uri")),
         ("", "X-Original-URL is missing".to_owned()),
     ] {
-        let text = replaced(&unchanged, &[(CHECK, CURFEWS), (FORWARDED_URI, headers)]);
+        let text = replaced(
+            &unchanged,
+            &[(CHECK, CURFEW_CHECK), (FORWARDED_URI, headers)],
+        );
         let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
-        for answer in everybody(&bench, &session).await {
+        for answer in all_clients(&bench, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
             let location = answer.header("location");
             let page = "/oauth2/sign_in?rd=http://app.example.com/p";
@@ -60,7 +63,7 @@ async fn caddy_with_only_the_address() {
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &address);
     let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_the_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "oauth2_proxy", hint).await;
 }
 
@@ -76,7 +79,7 @@ async fn caddy_with_the_path() {
     ];
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_nobody(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;

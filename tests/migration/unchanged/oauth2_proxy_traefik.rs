@@ -12,7 +12,7 @@ async fn errors_middleware_with_only_the_address() {
     let text = replaced(&OAUTH2_PROXY_TRAEFIK.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_the_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "oauth2_proxy", hint).await;
     // Traefik 3 accepts one host for each matcher, and drops the router of the sign-in page.
     let log = bench.proxy.log();
@@ -27,7 +27,7 @@ async fn errors_middleware_with_the_path() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/forward-auth")];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_nobody(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;
@@ -58,7 +58,7 @@ async fn static_upstreams_with_only_the_address() {
     ];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK_STATIC.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK_STATIC, &text, is_the_list).await;
-    everybody_gets_the_list(&bench, &session, "/forward-auth       Traefik").await;
+    all_get_the_list(&bench, &session, "/forward-auth       Traefik").await;
     warned(&bench, "other", "/forward-auth").await;
 }
 

@@ -2,7 +2,7 @@
 
 use reqwest::Url;
 
-use crate::bench::{Answer, Bench, DELEGATED, Lines, REFRESHED, SECOND};
+use crate::bench::{Answer, Bench, DELEGATED_HOST, Lines, REFRESHED_COOKIE, SECOND_COOKIE};
 
 const NAVIGATION: &Lines<'static> = &[
     ("accept", "text/html"),
@@ -79,21 +79,27 @@ fn assert_set(answer: &Answer, cookie: &str) {
 
 /// A delegated service refreshes its cookie while it allows a request.
 pub async fn of_a_service(bench: &mut Bench) {
-    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let own = [
+        ("host", DELEGATED_HOST),
+        ("cookie", "_oauth2_proxy=ticket|1"),
+    ];
     let answer = bench.send("GET", "/cookies", &own).await;
     let seen = bench.admitted(&answer, "alice");
     assert!(!seen.headers.contains_key("set-cookie"), "{seen:?}");
-    assert_set(&answer, REFRESHED);
+    assert_set(&answer, REFRESHED_COOKIE);
 }
 
 /// A large cookie is split into several.
 pub async fn several_of_a_service(bench: &mut Bench) {
-    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let own = [
+        ("host", DELEGATED_HOST),
+        ("cookie", "_oauth2_proxy=ticket|1"),
+    ];
     let answer = bench.send("GET", "/cookies/500", &own).await;
     assert_eq!(answer.status, 500);
     bench.backend.take_one();
-    assert_set(&answer, REFRESHED);
-    assert_set(&answer, SECOND);
+    assert_set(&answer, REFRESHED_COOKIE);
+    assert_set(&answer, SECOND_COOKIE);
 }
 
 pub async fn own(bench: &mut Bench) {

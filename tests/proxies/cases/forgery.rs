@@ -3,7 +3,7 @@
 use crate::bench::{Bench, Lines};
 
 /// Headers that name a public path, and a passive method.
-const ORIGINALS: &Lines<'static> = &[
+const FORGED_INPUTS: &Lines<'static> = &[
     ("x-forwarded-uri", "/sign-in"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "evil.example"),
@@ -27,13 +27,13 @@ const ORIGINALS: &Lines<'static> = &[
 ];
 
 pub async fn originals(bench: &mut Bench) {
-    let answer = bench.send("GET", "/private", ORIGINALS).await;
+    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     bench.refused(&answer, "no_credential");
     // The return address shows which headers Curfew believed.
     let host = bench.kind.redirecting_host;
     let mut lines = vec![("host", host), ("sec-fetch-mode", "navigate")];
     let honest = bench.send("GET", "/private", &lines).await;
-    lines.extend(ORIGINALS);
+    lines.extend(FORGED_INPUTS);
     let forged = bench.send("GET", "/private", &lines).await;
     bench.unreached();
     assert_eq!((honest.status, forged.status), (302, 302));
@@ -42,7 +42,7 @@ pub async fn originals(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let mut lines = vec![("cookie", &*cookie)];
-    lines.extend(ORIGINALS);
+    lines.extend(FORGED_INPUTS);
     bench.admitted(&bench.send("GET", "/private", &lines).await, "alice");
 }
 

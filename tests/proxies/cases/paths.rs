@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::bench::{Bench, RULED};
+use crate::bench::{Bench, RULED_HOST};
 
 /// Targets around the public path `/sign-in`.
 const TRICKS: &[&str] = &[
@@ -94,7 +94,7 @@ pub async fn tricks_with_rules(bench: &mut Bench) {
     for way_in in ["/open", "/assets"] {
         for trick in TRICKS {
             let target = around(way_in, trick);
-            let status = bench.raw(&request(&target, RULED, "")).await;
+            let status = bench.raw(&request(&target, RULED_HOST, "")).await;
             let seen = bench.backend.take();
             for seen in &seen {
                 let path = percent_decode_str(seen.uri.path()).decode_utf8().unwrap();
@@ -112,17 +112,17 @@ pub async fn tricks_with_rules(bench: &mut Bench) {
             let denied = status == 0 || (300..500).contains(&status);
             assert!(denied || !seen.is_empty(), "{target}: {status}");
             // With a session the request is served or denied. A public path stays public.
-            bench.raw(&request(&target, RULED, &cookie)).await;
+            bench.raw(&request(&target, RULED_HOST, &cookie)).await;
             bench.backend.take();
         }
     }
     for target in ["/open?x=/private/..", "/assets", "/assets/a/b.css?v=1"] {
-        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(bench.backend.take_one().uri.to_string(), target);
     }
     for target in ["/openx", "/OPEN", "/assetsx", "/private"] {
-        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
         bench.refused(&answer, "no_credential");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::bench::{Bench, RULED};
+use crate::bench::{Bench, RULED_HOST};
 use crate::broken::BROKEN;
 
 pub async fn finds_no_fault(bench: &mut Bench) {
@@ -39,7 +39,7 @@ pub async fn finds_faults(bench: &mut Bench) {
 const SESSION: [&str; 5] = ["--subject", "probe", "--age", "--shows", "probe"];
 
 fn url(bench: &Bench) -> String {
-    format!("http://{RULED}:{}", bench.proxy.address.port())
+    format!("http://{RULED_HOST}:{}", bench.proxy.address.port())
 }
 
 async fn probe(bench: &Bench, more: &[&str]) -> Output {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployed::{Server, changed, envoy_address, rendered, uncommented};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
@@ -29,12 +29,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    let text = upstreams.break_(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
+    let text = upstreams.with_mistake(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
     start(&changed(&text, &replaced), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = upstreams.break_(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
+    let mut text = upstreams.with_mistake(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
@@ -127,6 +127,6 @@ fn two_hosts(text: &str, public: SocketAddr) -> String {
             "address: application, port_value: 3000",
             &envoy_address(public),
         );
-    let hosts = [of("application", PRIVATE), of("public", PUBLIC)].concat();
+    let hosts = [of("application", PRIVATE_HOST), of("public", PUBLIC_HOST)].concat();
     format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }

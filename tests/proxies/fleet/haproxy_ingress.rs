@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::{Proxy, Running, Upstreams};
-use crate::router::PUBLIC;
+use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, deployed, installed};
 use crate::support::{free_port, local};
 
@@ -69,10 +69,10 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("HEADERS_REQUEST", list("auth-headers-request"))
         .replace("HEADERS_SUCCEED", list("auth-headers-succeed"))
         .replace("HEADERS_FAIL", list("auth-headers-fail"));
-    let text = upstreams.break_(&text);
+    let text = upstreams.with_mistake(&text);
     let mut files = vec![("haproxy.cfg", &*text)];
     files.extend(MAPS);
-    let of_the_public = format!("{PUBLIC}#/ default_public_80\n");
+    let of_the_public = format!("{PUBLIC_HOST}#/ default_public_80\n");
     files.push(("_front_http_host__prefix.map", &*of_the_public));
     let server = Server::start(
         Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::{Counts, PRIVATE, PUBLIC, Stage};
+use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Stage};
 use crate::fleet::Kind;
 use crate::support::deployed::installed;
 use crate::support::eventually;
@@ -26,7 +26,7 @@ pub fn try_one(kind: Kind) -> Counts {
         let alice = stage.curfew.sign_in("alice").await;
         let cookie = alice.cookie();
         eventually("the proxy speaks HTTP/3", async || {
-            client.ask(PRIVATE, None, "/", Some(&cookie)) == 200
+            client.ask(PRIVATE_HOST, None, "/", Some(&cookie)) == 200
         })
         .await;
         stage.public.take();
@@ -51,7 +51,7 @@ pub fn try_one(kind: Kind) -> Counts {
             for session in [None, Some(&alice)] {
                 client.ask(
                     authority,
-                    Some(PUBLIC),
+                    Some(PUBLIC_HOST),
                     "/admin/x",
                     session.map(|_| &*cookie),
                 );

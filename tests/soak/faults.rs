@@ -8,7 +8,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 
 /// Injects one fault after the other, until it is stopped.
 pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
-    let (calm, bad) = pace.weather;
+    let (calm, bad) = pace.faults;
     let kinds = [
         Fault::Slow(Duration::from_millis(30)),
         Fault::Cut,

@@ -43,11 +43,11 @@ pub struct Counts {
     pub answers: BTreeMap<String, u64>,
     pub created: u64,
     /// Sign-ins that may have succeeded although the answer was unclear.
-    pub perhaps_created: u64,
+    pub possibly_created: u64,
     pub revoked: u64,
 }
 
-pub struct Crowd {
+pub struct Workload {
     replicas: Arc<[Curfew; 2]>,
     pace: Pace,
     slots: Vec<tokio::sync::Mutex<Option<Session>>>,
@@ -56,7 +56,7 @@ pub struct Crowd {
     closing: AtomicBool,
 }
 
-impl Crowd {
+impl Workload {
     pub fn new(replicas: Arc<[Curfew; 2]>, pace: Pace) -> Arc<Self> {
         Arc::new(Self {
             replicas,
@@ -74,15 +74,15 @@ impl Crowd {
     pub fn work(self: &Arc<Self>) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
-            let crowd = Arc::clone(self);
+            let workload = Arc::clone(self);
             workers.spawn(async move {
-                for slot in crowd.slots.iter().skip(worker).step_by(WORKERS) {
+                for slot in workload.slots.iter().skip(worker).step_by(WORKERS) {
                     let mut slot = slot.lock().await;
-                    *slot = crowd.sign_in().await;
+                    *slot = workload.sign_in().await;
                 }
-                while !crowd.closing.load(Ordering::Relaxed) {
-                    if crowd.step().await {
-                        tokio::time::sleep(crowd.pace.pause).await;
+                while !workload.closing.load(Ordering::Relaxed) {
+                    if workload.step().await {
+                        tokio::time::sleep(workload.pace.pause).await;
                     }
                 }
             });
@@ -105,7 +105,7 @@ impl Crowd {
     pub fn summary(&self) -> String {
         let counts = self.counts.lock().unwrap();
         format!(
-            "{} sessions came, {} were ended on purpose; answers: {:?}",
+            "{} sessions started, {} revoked; answers: {:?}",
             counts.created, counts.revoked, counts.answers
         )
     }
@@ -171,7 +171,7 @@ impl Crowd {
             .await;
         let mut counts = self.counts.lock().unwrap();
         if status != 201 {
-            counts.perhaps_created += 1;
+            counts.possibly_created += 1;
             return None;
         }
         counts.created += 1;
@@ -238,7 +238,7 @@ impl Crowd {
         };
         self.judge(right, || {
             format!(
-                "{:?}: {reason}, {:.1} s old, not used for {:.1} to {:.1} s, revoked: {}",
+                "{:?}: {reason}, {:.1} s old, idle for {:.1} to {:.1} s, revoked: {}",
                 session.fate,
                 age.0.as_secs_f32(),
                 unused.0.as_secs_f32(),
