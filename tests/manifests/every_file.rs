@@ -19,7 +19,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/manifests holds them against the schemas of their kinds, and against the former",
+        "tests/manifests checks them against the schemas of their kinds, and compares them with the former",
         &[
             "gateway-api/envoy-gateway.yaml",
             "gateway-api/external-auth.yaml",
@@ -32,7 +32,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/manifests/configuration.rs and the program read them",
+        "tests/manifests/configuration.rs and the program load them",
         &["curfew/curfew.schema.json", "curfew/curfew.yaml"],
     ),
     (
@@ -44,7 +44,7 @@ const LOADED_FILES: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/stack runs what docker-compose.yml mounts",
+        "tests/stack runs the files that docker-compose.yml mounts",
         &["compose/curfew.yaml", "prometheus/prometheus.yaml"],
     ),
     (

@@ -55,7 +55,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     open(
         &["NGINX"],
-        "errors of the check let in",
+        "errors of the check admit requests",
         &[(
             "error_page 401 = @refused;",
             "error_page 401 = @refused;\n        error_page 500 = @open;\n    }\n    location @open {\n        \
@@ -70,7 +70,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     broken(
         &["ingress-nginx"],
-        "kept answers: auth-cache-key, and a snippet that ignores what Curfew says of them",
+        "cached answers: auth-cache-key, and a snippet that ignores Curfew's Cache-Control",
         &[
             (
                 "set $tmp_cache_key '$host/_external-auth$cookie___Host_session';",
@@ -85,7 +85,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     broken(
         &["ingress-nginx"],
-        "custom-http-errors: 401, and a back end that answers them with 200",
+        "custom-http-errors: 401, and a backend that answers them with 200",
         &[(
             "location ~* \"^/\" {\n",
             "location @custom_upstream-default-backend_401 {\n        internal;\n        \
@@ -106,7 +106,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     broken(
         &["Traefik"],
-        "trustForwardHeader, at an entry point that believes everybody",
+        "trustForwardHeader, at an entry point that trusts every client",
         &[
             ("trustForwardHeader: false", "trustForwardHeader: true"),
             (
@@ -177,7 +177,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     open(
         &["Caddy"],
-        "errors of the check let in",
+        "errors of the check admit requests",
         &[(
             ":8080 {\n",
             ":8080 {\n\thandle_errors 502 504 {\n\t\treverse_proxy application:3000 {\n\t\t\t\
@@ -224,7 +224,7 @@ pub static BROKEN: [Broken; 19] = [
     ),
     open(
         &["HAProxy 2.6", "HAProxy 2.8"],
-        "only what was denied is refused",
+        "only explicit denials are enforced",
         &[("http-request return status 503 if !public !allowed", "")],
     ),
 ];

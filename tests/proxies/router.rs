@@ -77,21 +77,21 @@ const MUTANTS: [Mutant; 5] = [
         shim: false,
     },
     Mutant {
-        what: "Traefik's provider for ingress-nginx asks /auth-request",
+        what: "Traefik's provider for ingress-nginx sends checks to /auth-request",
         proxy: "Traefik ingress-nginx",
         broken: &[],
         setting: None,
         shim: true,
     },
     Mutant {
-        what: "a rule for a host, and other hosts are judged",
+        what: "a rule for a host, and unknown hosts are checked",
         proxy: "Caddy",
         broken: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
         shim: false,
     },
     Mutant {
-        what: "a rule for a host, and other hosts are judged",
+        what: "a rule for a host, and unknown hosts are checked",
         proxy: "HAProxy 2.6",
         broken: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
@@ -106,7 +106,7 @@ pub fn run(words: &[String]) -> Vec<String> {
         words.is_empty() || words.iter().any(|word| name.contains(word))
     };
     let mut failures = Vec::new();
-    println!("| proxy | requests | reached the public one | reached the protected one | refused |");
+    println!("| proxy | requests | public application | protected application | denied |");
     println!("|---|--:|--:|--:|--:|");
     for kind in FLEET.into_iter().filter(wanted) {
         let counts = try_one(kind, None);
@@ -122,7 +122,7 @@ pub fn run(words: &[String]) -> Vec<String> {
         // Otherwise the test would prove nothing.
         if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
             failures.push(format!(
-                "FAILED {name}/router: too little was tried: {counts:?}"
+                "FAILED {name}/router: too few requests were decided: {counts:?}"
             ));
         }
         for wrong in counts.wrong.iter().take(5) {

@@ -98,7 +98,7 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
         let outcome = match (held, impossible(case.number, kind.name)) {
             (Ok(()), None) => Outcome::Held,
             (Ok(()), Some(_)) => {
-                Outcome::Failed("holds, and is said to be not possible here".to_owned())
+                Outcome::Failed("passes, although it is listed as not possible".to_owned())
             }
             (Err(message), Some(known)) if message.contains(known.fails_with) => {
                 Outcome::NotPossible(known)
