@@ -41,7 +41,7 @@ fn alerts_fire_as_specified() {
     for alert in alerts() {
         assert!(
             tests.contains(&format!("\"{alert}\"")),
-            "{alert} is not tested"
+            "no test for {alert}"
         );
     }
 }

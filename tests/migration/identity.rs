@@ -67,7 +67,7 @@ impl IdentityHeaders {
         assert_eq!(
             seen.all(self.unknown).concat(),
             "",
-            "nobody knows {}",
+            "no request has {}",
             self.unknown
         );
         let names: Vec<String> = self.all().map(read).collect();

@@ -11,7 +11,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
     stack.admitted(&session).await;
     stack.redis.stop();
     let unavailable = (503, "store_unavailable".to_owned());
-    eventually("that is noticed", async || {
+    eventually("checks report the store failure", async || {
         stack.curfew.check(&session).await == unavailable
     })
     .await;
@@ -21,7 +21,7 @@ async fn without_redis_requests_are_denied_and_sessions_survive() {
         assert_eq!(
             response.status(),
             500,
-            "NGINX's word for an answer that is none"
+            "NGINX answers 500 if the check fails"
         );
         assert_eq!(reason_of(&response), "store_unavailable");
         assert!(

@@ -133,7 +133,7 @@ async fn old_proxy_files_work_and_missing_routes_are_logged() {
             "{name}: {told}"
         );
         // The log arrives a moment after the answer.
-        eventually("it is logged", async || {
+        eventually("the log has the message", async || {
             curfew
                 .log()
                 .contains("a request for a path that is not served")

@@ -69,7 +69,7 @@ async fn jump(ahead: i64, during: f64) {
         "after {ended} s; {ahead} s for {during} s"
     );
     assert_eq!(curfew.check(&unused).await, denied("idle_timeout"));
-    eventually("its absolute limit", async || {
+    eventually("the session reaches its absolute limit", async || {
         curfew.check(&used).await == denied("absolute_timeout")
     })
     .await;
@@ -90,7 +90,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     // The measured difference is a whole number of hours up to milliseconds; the text rounds it.
     let warning = "the clock of Redis is 3600.0 s ahead of decision time";
     for curfew in [&one, &two] {
-        eventually("it is told", async || {
+        eventually("readyz reports it", async || {
             let (_, text) = curfew.ops("/readyz?verbose").await;
             text.contains(warning)
         })
@@ -115,7 +115,7 @@ async fn replicas_share_one_decision_time_until_an_operator_decides() {
     let accepted = command(&setup, &["clock", "--accept", "timeline"]).await;
     assert!(accepted.status.success(), "{}", text(&accepted.stderr));
     for curfew in [&one, &two] {
-        eventually("it is told no more", async || {
+        eventually("readyz no longer reports it", async || {
             !curfew.ops("/readyz?verbose").await.1.contains(warning)
         })
         .await;

@@ -220,7 +220,7 @@ async fn generated_files_work_and_are_not_overwritten() {
             .success()
     );
     let other = read("admin-token");
-    eventually("the other token opens", async || {
+    eventually("the new token is accepted", async || {
         status(other.trim()).await == 200
     })
     .await;

@@ -32,7 +32,7 @@ async fn page(curfew: &Curfew, cookie: &str) -> u16 {
 
 /// The first audit event of a kind. Waits for the log, which arrives a moment after the answer.
 async fn first_audited(curfew: &Curfew, event: &str) -> Value {
-    eventually("it is audited", async || {
+    eventually("the audit event is logged", async || {
         !curfew.audit_events(event).is_empty()
     })
     .await;
@@ -137,7 +137,7 @@ async fn a_console_session_ends_when_its_token_is_removed() {
     }
     std::fs::write(hashes.path(), line(&second, "second")).unwrap();
     curfew.signal("HUP");
-    eventually("it has ended", async || {
+    eventually("the session has ended", async || {
         page(&curfew, &cookies[0]).await == 303
     })
     .await;

@@ -89,7 +89,7 @@ async fn two_replicas_with_one_redis_agree() {
         assert_eq!(one.check(&session).await, ALLOWED);
         let seen = one.show(&session).await["last_seen"].clone();
         // The two clocks may differ by a millisecond, and the other replica used the session earlier.
-        eventually("the other sees it too", async || {
+        eventually("the other replica knows it", async || {
             two.show(&session).await["last_seen"].as_str() >= seen.as_str()
         })
         .await;
@@ -194,7 +194,10 @@ async fn a_newer_schema_stops_the_process() {
     redis.command::<()>(&[b"SET", b"curfew:schema", b"99"]);
     let mut curfew = Setup::redis(&redis.url()).start();
     assert_eq!(curfew.wait_for_exit().await.code(), Some(1));
-    eventually("it says why", async || curfew.log().contains("schema 99")).await;
+    eventually("the log names the schema", async || {
+        curfew.log().contains("schema 99")
+    })
+    .await;
 }
 
 /// Each replica's console lists all replicas of the store, and drops the stopped ones.
@@ -225,7 +228,7 @@ async fn replicas_know_of_each_other() {
     };
     let names = [&one, &two].map(|curfew| format!("[{}]", curfew.id()));
     for curfew in [&one, &two] {
-        eventually("both are listed", async || {
+        eventually("both replicas are listed", async || {
             let page = health(curfew).await;
             names.iter().all(|name| page.contains(name)) && page.matches("(this one)").count() == 1
         })

@@ -13,7 +13,7 @@ const MISLEADING_NAME: &str =
 const HIDDEN_CHARACTERS: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
 
 fn assert_escaped(output: &str, text: &str) {
-    assert!(text.contains("eve"), "{output} does not show it:\n{text}");
+    assert!(text.contains("eve"), "no name in {output}:\n{text}");
     assert!(!text.contains(HIDDEN_CHARACTERS), "{output}: {text:?}");
 }
 
@@ -126,7 +126,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     assert_eq!(message["data"]["subject"], MISLEADING_NAME);
     assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN_CHARACTERS));
 
-    eventually("it is logged", async || {
+    eventually("the log has the message", async || {
         curfew.log().contains("request denied")
     })
     .await;
@@ -183,7 +183,7 @@ async fn aging_a_session_and_the_client_of_its_last_check_are_audited() {
         .header("x-forwarded-for", "203.0.113.9")
         .header("cookie", session.cookie());
     assert_eq!(request.send().await.unwrap().status(), 401);
-    eventually("it is audited", async || {
+    eventually("the audit event is logged", async || {
         !curfew.audit_events("session.ended").is_empty()
     })
     .await;

@@ -58,7 +58,7 @@ async fn two_replicas_publish_every_end_once() {
     let setup = on(&redis);
     let replicas = [setup.start(), setup.start()];
     let sessions = many_sessions(&replicas[0]).await;
-    eventually("all have ended", async || {
+    eventually("all sessions have ended", async || {
         streamed(&redis).len() >= SESSION_COUNT
     })
     .await;
@@ -89,14 +89,17 @@ async fn a_killed_replica_loses_no_end() {
     let (dying, surviving) = (setup.start(), setup.start());
     let sessions = many_sessions(&dying).await;
     let told = |replica: &Curfew| replica.audit_events("session.ended");
-    eventually("it is at it", async || !told(&dying).is_empty()).await;
+    eventually("the replica publishes ends", async || {
+        !told(&dying).is_empty()
+    })
+    .await;
     dying.signal("KILL");
-    eventually("all have ended", async || {
+    eventually("all sessions have ended", async || {
         streamed(&redis).len() >= SESSION_COUNT
     })
     .await;
     let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
-    eventually("all are told", async || queued() == 0).await;
+    eventually("all ends are published", async || queued() == 0).await;
     let streamed = streamed(&redis);
     assert_eq!(streamed.len(), SESSION_COUNT, "each once in the stream");
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
@@ -114,7 +117,7 @@ async fn a_killed_replica_loses_no_end() {
     assert_eq!(
         once.len(),
         first.len(),
-        "none is told twice as if for the first time"
+        "no end is published twice without the mark"
     );
     let all: BTreeSet<String> = first.into_iter().chain(again).collect();
     assert_eq!(all, sessions);
@@ -136,13 +139,13 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
         )
         .start();
     let session = curfew.sign_in("alice").await;
-    eventually("an attempt that fails", async || {
+    eventually("a failed delivery is logged", async || {
         curfew.log().contains("an end could not be sent")
     })
     .await;
     let backend = Backend::at(address).await;
     let mut seen = Vec::new();
-    eventually("it is taken", async || {
+    eventually("the webhook accepts the event", async || {
         seen.extend(backend.take());
         !seen.is_empty()
     })
@@ -164,7 +167,7 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
     mac.update(&request.body);
     let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
     assert_eq!(header("webhook-signature"), expected);
-    eventually("it is counted", async || {
+    eventually("the delivery is counted", async || {
         let metrics = curfew.ops("/metrics").await.1;
         metrics.contains(r#"curfew_webhooks_total{result="sent"} 1"#)
     })

@@ -13,14 +13,14 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     let port = link.address.port().to_string();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
-    eventually("it follows", async || online()).await;
+    eventually("the replica follows", async || online()).await;
     // The address that follows the primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
     let revoked = one.sign_in("alice").await;
     let untouched = one.sign_in("alice").await;
-    eventually("the replica has them", async || {
+    eventually("the replica has the sessions", async || {
         let keys: Vec<Vec<u8>> = replica.command(&[b"KEYS", b"curfew:s:*"]);
         keys.len() == 2
     })
@@ -34,13 +34,13 @@ async fn an_end_that_a_fail_over_lost_is_repeated() {
     way.redirect_to(local(replica.port)).await;
 
     let moved = Stopwatch::start();
-    eventually("it goes on", async || {
+    eventually("the replica continues", async || {
         // The replica that ended the session never admits it again, not even for a moment.
         assert_ne!(one.check(&revoked).await.0, 200);
         two.check(&untouched).await == ALLOWED
     })
     .await;
-    eventually("the end is in force again", async || {
+    eventually("the end applies again", async || {
         two.check(&revoked).await == denied("revoked")
     })
     .await;
@@ -75,7 +75,7 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
     assert_eq!(curfew.check(&known).await, ALLOWED);
     assert!(waited.seconds() < 1.0, "{} s", waited.seconds());
     assert_eq!(curfew.check(&unknown).await, unavailable);
-    eventually("the grace is over", async || {
+    eventually("the grace period is over", async || {
         curfew.check(&known).await == unavailable
     })
     .await;
@@ -85,7 +85,7 @@ async fn known_sessions_are_admitted_while_redis_is_down() {
         "{degraded:?}"
     );
     redis.thaw();
-    eventually("all is well", async || {
+    eventually("all sessions are admitted", async || {
         curfew.check(&unknown).await == ALLOWED
     })
     .await;
@@ -117,13 +117,13 @@ async fn a_full_redis_rejects_only_sign_ins() {
 async fn readyz_lists_recommendations() {
     let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
     let curfew = Setup::redis(&redis.url()).start();
-    eventually("it is told", async || {
+    eventually("readyz reports it", async || {
         let (status, text) = curfew.ops("/readyz?verbose").await;
         status == 200 && text.contains("advice: redis: maxmemory-policy is allkeys-lru")
     })
     .await;
     assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
-    eventually("and logged", async || {
+    eventually("the log has the recommendation", async || {
         curfew.log().contains("set it to noeviction")
     })
     .await;

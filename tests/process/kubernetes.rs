@@ -199,7 +199,7 @@ async fn kubernetes_roles_grant_rights() {
     let bob = curfew.sign_in("bob").await;
     assert!(
         cluster.take_reviews().is_empty(),
-        "an admin token asks nobody"
+        "an admin token causes no review"
     );
     let (alices, bobs) = (
         format!("/sessions/{}", alice.id),
@@ -268,7 +268,7 @@ async fn kubernetes_roles_grant_rights() {
         200
     );
     assert_eq!(curfew.check(&bob).await, denied("revoked"));
-    eventually("it is audited", async || {
+    eventually("the audit event is logged", async || {
         curfew.audit_events("admin.refused").len() > 10
     })
     .await;
@@ -320,7 +320,7 @@ async fn kubernetes_answers_are_cached_and_failures_deny() {
     }
     let down = &cluster.down;
     down.store(true, std::sync::atomic::Ordering::Relaxed);
-    eventually("it is not gone by for long", async || {
+    eventually("the cached answer expires", async || {
         operator.status("GET", "/sessions?subject=alice").await == 503
     })
     .await;

@@ -50,7 +50,7 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     let (_, metrics) = again.ops("/metrics").await;
     assert!(
         metrics.contains("curfew_store_losses_total 0"),
-        "before it started"
+        "a sign-in before the start"
     );
 }
 
@@ -98,7 +98,7 @@ async fn a_longer_limit_does_not_restore_an_ended_session() {
     let signed_in = issuer.cookie("s", 0);
     assert_eq!(first.check_with_cookie(&signed_in).await, ALLOWED);
     let waited = Stopwatch::start();
-    eventually("it has ended", async || waited.seconds() > 2.5).await;
+    eventually("the idle limit has passed", async || waited.seconds() > 2.5).await;
     assert_eq!(
         first.check_with_cookie(&signed_in).await,
         denied("idle_timeout")
@@ -143,7 +143,7 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let used = under(&format!("{new_key},{old_key}")).start();
     assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     known.stop().await;
-    eventually("the tombstone is under the new key", async || {
+    eventually("the tombstone uses the new key", async || {
         let (_, state) = used.ops("/readyz?verbose").await;
         let line = state.lines().find(|line| line.contains("under each key"));
         let keys = line.and_then(|line| line.split("under each key: ").nth(1));

@@ -28,7 +28,11 @@ async fn metrics_and_probes() {
         assert!(metrics.contains(line), "{line}\nis not in\n{metrics}");
     }
     for path in ["/auth-request", "/api/v1/sessions"] {
-        assert_eq!(curfew.ops(path).await.0, 404, "{path} is served elsewhere");
+        assert_eq!(
+            curfew.ops(path).await.0,
+            404,
+            "{path} is not on this listener"
+        );
     }
 }
 
@@ -49,7 +53,7 @@ async fn forged_tokens_cause_no_redis_queries() {
         count.parse::<u64>().unwrap()
     };
     let before = asked();
-    assert!(before > 0, "a check asks by this command");
+    assert!(before > 0, "a check sends this command");
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let forger = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
@@ -224,7 +228,7 @@ async fn open_requests_finish_when_the_process_stops() {
     let stop = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         curfew.signal("TERM");
-        eventually("nothing more is accepted", async || {
+        eventually("no connection is accepted", async || {
             tokio::net::TcpStream::connect(curfew.check).await.is_err()
         })
         .await;

@@ -67,10 +67,10 @@ async fn a_changed_file_applies_soon() {
     let curfew = file.setup().start();
     assert!(!is_open(&curfew).await);
     file.replace(WITH_PUBLIC_RULE);
-    eventually("the rule is in force", async || is_open(&curfew).await).await;
+    eventually("the rule applies", async || is_open(&curfew).await).await;
     assert_eq!(reloads(&curfew, "ok").await, 1);
     file.replace(WITHOUT_RULES);
-    eventually("and gone again", async || !is_open(&curfew).await).await;
+    eventually("the rule is removed", async || !is_open(&curfew).await).await;
 }
 
 /// Like the kubelet when it updates a mounted ConfigMap: the file is a link into `..data`, `..data` is a link to a
@@ -93,7 +93,7 @@ async fn a_replaced_config_map_is_detected() {
     assert!(!is_open(&curfew).await);
     publish("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
-    eventually("the rule is in force", async || is_open(&curfew).await).await;
+    eventually("the rule applies", async || is_open(&curfew).await).await;
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     let curfew = file.setup().start();
     let session = curfew.sign_in("alice").await;
     file.replace("policies: {default: {idle: 15 parsecs}}\n");
-    eventually("it is refused", async || {
+    eventually("the configuration is rejected", async || {
         reloads(&curfew, "refused").await == 1
     })
     .await;
@@ -110,7 +110,7 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let problem = "policies.default.idle = \"15 parsecs\": not a duration";
     let (status, told) = curfew.ops("/readyz?verbose").await;
-    assert_eq!(status, 200, "it is of use all the same");
+    assert_eq!(status, 200, "the process stays ready");
     assert!(
         told.contains("advice: configuration: refused, the one before stays in force: ")
             && told.contains(problem),
@@ -123,7 +123,10 @@ async fn an_invalid_configuration_is_rejected_and_reported() {
     assert!(metrics.contains(&format!("{in_force} 0\n")));
 
     file.replace(WITHOUT_RULES);
-    eventually("the next one is taken", async || !is_open(&curfew).await).await;
+    eventually("the next configuration applies", async || {
+        !is_open(&curfew).await
+    })
+    .await;
     assert_eq!(
         curfew.ops("/readyz?verbose").await,
         (200, "ok\n".to_owned())
@@ -137,19 +140,19 @@ async fn sighup_reloads_at_once_even_without_a_file() {
     let file = File::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     curfew.signal("HUP");
-    eventually("it was read again", async || {
+    eventually("the configuration is reloaded", async || {
         reloads(&curfew, "ok").await == 1
     })
     .await;
     fs::remove_file(&file.path).unwrap();
     curfew.signal("HUP");
-    eventually("it is missed", async || {
+    eventually("the failed reload is counted", async || {
         reloads(&curfew, "refused").await >= 1
     })
     .await;
     assert!(is_open(&curfew).await, "and nothing else");
     fs::write(&file.path, WITHOUT_RULES).unwrap();
-    eventually("until it is back", async || !is_open(&curfew).await).await;
+    eventually("the file is read again", async || !is_open(&curfew).await).await;
 }
 
 #[tokio::test]
@@ -159,8 +162,8 @@ async fn keys_that_need_a_restart_are_reported() {
     file.replace(&format!(
         "{WITH_PUBLIC_RULE}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
     ));
-    eventually("the rest is in force", async || is_open(&curfew).await).await;
-    eventually("the operator is told", async || {
+    eventually("the other keys apply", async || is_open(&curfew).await).await;
+    eventually("readyz reports the restart", async || {
         let (_, told) = curfew.ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
             let line = format!(
@@ -192,7 +195,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     curfew.age(&first, "10m").await;
 
     fs::write(&keys, format!("{new}\n{old}\n")).unwrap();
-    eventually("the keys were read again", async || {
+    eventually("the keys are reloaded", async || {
         reloads(&curfew, "ok").await == 1
     })
     .await;
@@ -202,7 +205,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     }
     curfew.age(&first, "10m").await;
     file.replace("policies: {default: {idle: 5m}}\n");
-    eventually("it was read again", async || {
+    eventually("the configuration is reloaded", async || {
         reloads(&curfew, "ok").await == 2
     })
     .await;
@@ -232,7 +235,7 @@ async fn a_stricter_policy_ends_sessions_without_requests() {
         let session = curfew.sign_in("alice").await;
         curfew.age(&session, "10m").await;
         file.replace("policies: {default: {idle: 5m}}\n");
-        eventually("it has ended", async || {
+        eventually("the session has ended", async || {
             curfew.audit_events("session.ended").len() == 1
         })
         .await;
@@ -285,7 +288,7 @@ async fn a_reload_loses_no_request_and_no_session() {
                 curfew.signal("HUP");
             }
         }
-        eventually("it was read again", async || {
+        eventually("the configuration is reloaded", async || {
             reloads(&curfew, "ok").await + reloads(&curfew, "refused").await > before
         })
         .await;
@@ -311,16 +314,22 @@ async fn the_log_level_can_change_and_change_back() {
     curfew.check_with_cookie("").await;
     assert!(!finer(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
-    eventually("it was read", async || reloads(&curfew, "ok").await == 1).await;
+    eventually("the configuration is reloaded", async || {
+        reloads(&curfew, "ok").await == 1
+    })
+    .await;
     curfew.check_with_cookie("").await;
-    eventually("there are finer lines", async || finer(&curfew)).await;
+    eventually("debug lines are logged", async || finer(&curfew)).await;
     file.replace("log: {filter: loud}\n");
-    eventually("it was refused", async || {
+    eventually("the configuration is rejected", async || {
         reloads(&curfew, "refused").await == 1
     })
     .await;
     file.replace("log: {filter: error}\n");
-    eventually("it was read", async || reloads(&curfew, "ok").await == 2).await;
+    eventually("the configuration is reloaded", async || {
+        reloads(&curfew, "ok").await == 2
+    })
+    .await;
     let before = curfew.log();
     curfew.check_with_cookie("").await;
     assert_eq!(curfew.log(), before);

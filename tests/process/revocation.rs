@@ -11,7 +11,10 @@ fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
 }
 
 async fn ready(curfew: &support::curfew::Curfew) {
-    eventually("it is ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
 }
 
 async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u16, Value) {
@@ -40,7 +43,7 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
             }
         }
     }
-    eventually("one knows all replicas", async || {
+    eventually("the first replica knows all replicas", async || {
         let (status, health) = post(
             &one,
             &setup.admin_token,
@@ -87,7 +90,7 @@ async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
         one.audit_events("session.ended").len() + two.audit_events("session.ended").len() == 2
     })
     .await;
-    eventually("it is audited", async || {
+    eventually("the audit event is logged", async || {
         !one.audit_events("revocation.finished").is_empty()
     })
     .await;
@@ -115,7 +118,7 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     for _ in 0..3 {
         assert_eq!(cut_off.check(&session).await, ALLOWED);
     }
-    eventually("they have heard of each other", async || {
+    eventually("the replicas know of each other", async || {
         let (_, found) = post(&one, &setup.admin_token, json!({ "policy": "none" })).await;
         found["in_force"]["replicas"]
             .as_array()
@@ -143,7 +146,7 @@ async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let (status, reason) = cut_off.check(&session).await;
     assert_eq!((status, &*reason), (503, "store_unavailable"));
     way.set(Fault::None);
-    eventually("it hears again", async || {
+    eventually("the replica receives invalidations again", async || {
         cut_off.check(&session).await == denied("revoked")
     })
     .await;

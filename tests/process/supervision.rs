@@ -20,7 +20,7 @@ async fn the_process_stops_in_two_stages() {
     let session = curfew.sign_in("alice").await;
     assert!(healthcheck(&curfew, &[]).status.success());
     curfew.signal("TERM");
-    eventually("it is not ready", async || {
+    eventually("the process is not ready", async || {
         curfew.ops("/readyz").await.0 == 503
     })
     .await;

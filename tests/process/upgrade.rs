@@ -73,7 +73,7 @@ async fn a_rolling_update_under_load_gives_no_wrong_answer() {
             let unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
             schema == 3 && !unfinished
         };
-        eventually("upgraded", finished).await;
+        eventually("the records are upgraded", finished).await;
         assert!(versions(&redis).iter().all(|version| *version == 3));
         done.store(true, Ordering::Relaxed);
     };
@@ -119,7 +119,10 @@ async fn an_attacker_in_redis_cannot_become_another_user() {
         assert_eq!(curfew.check(&bob).await, unavailable);
     }
     redis.command::<()>(&[b"SET", &bobs, &live, b"KEEPTTL"]);
-    eventually("bob is bob", async || curfew.check(&bob).await == ALLOWED).await;
+    eventually("the record of bob is restored", async || {
+        curfew.check(&bob).await == ALLOWED
+    })
+    .await;
     assert_eq!(curfew.show(&bob).await["subject"], "bob");
     // A tombstone under another session's key.
     curfew.revoke(&root).await;
@@ -145,7 +148,7 @@ async fn keys_rotate_in_the_background() {
         .start();
     assert_eq!(both.check(&session).await, ALLOWED);
     let told = async || both.ops("/readyz?verbose").await.1;
-    eventually("all are under the new key", async || {
+    eventually("all records use the new key", async || {
         let told = told().await;
         let line = told
             .lines()

@@ -125,7 +125,7 @@ async fn the_stack_signs_people_in_and_out() {
     let left = browsers[4].post("/.curfew/sign-out", "").await;
     assert!(left.status().is_redirection() || left.status().is_success());
     for browser in &browsers {
-        eventually("it is over everywhere", async || {
+        eventually("the session has ended everywhere", async || {
             browser.get("/orders").await.status() == 302
         })
         .await;

@@ -195,7 +195,7 @@ async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
                     .status()
             };
             // All replicas know the end.
-            eventually("what is right is right", async || {
+            eventually("every answer is right", async || {
                 get(client()).await == expected
             })
             .await;

@@ -55,7 +55,7 @@ pub async fn ended(bench: &Bench) {
 /// Every request is denied while Curfew is down.
 pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
     bench.curfew.signal("KILL");
-    eventually("Curfew is gone", async || {
+    eventually("Curfew is down", async || {
         tokio::net::TcpStream::connect(bench.curfew.check)
             .await
             .is_err()
