@@ -67,7 +67,7 @@ impl IdentityHeaders {
         assert_eq!(
             seen.all(self.unknown).concat(),
             "",
-            "no request has {}",
+            "{} is not empty",
             self.unknown
         );
         let names: Vec<String> = self.all().map(read).collect();
