@@ -16,7 +16,7 @@ use curfew::contract::CookieSettings;
 use curfew::contract::ext_authz_grpc::ExtAuthz;
 use curfew::contract::spoe::Agent;
 use curfew::contract::{Contracts, Front, SessionCookie};
-use curfew::credential::{CredentialExtractor, Extraction, KeyRing, SigningKey};
+use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
 use curfew::identity::IdentityHeaders;
 use curfew::lifecycle::{KnownSessions, Lifecycle, SignIn};
 use curfew::listener::{Room, What};
@@ -258,7 +258,7 @@ fn parts(criterion: &mut Criterion) {
     criterion.bench_function("find the cookie", |bencher| {
         bencher.iter(|| {
             let found = extractor.extract(black_box(&headers));
-            assert!(matches!(found, Extraction::Token(_)));
+            assert!(matches!(found, PresentedCredential::Token(_)));
         });
     });
     let near = CachedStore::new(

@@ -20,7 +20,7 @@ use http::HeaderValue;
 use url::Url;
 
 use crate::contract::{CookieSettings, SignInSettings};
-use crate::credential::{JwtPlaces, KeyRing, NamedToken};
+use crate::credential::{JwtLocations, KeyRing, NamedToken};
 use crate::delegate::DelegateSettings;
 use crate::identity::{AssertionSigner, IdentityHeaders};
 use crate::jwks::IssuerSettings;
@@ -38,7 +38,7 @@ pub use load::load_text;
 pub use load::{Environment, Loaded, load, load_rulebook, load_rulebook_and_sign_ins};
 pub use problem::{ConfigError, Problem};
 pub use schema::schema;
-pub use source::{Contents, Source};
+pub use source::{FileContents, Source};
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ pub struct Listen {
 #[derive(Clone, Debug)]
 pub struct JwtConfig {
     /// Where a request can carry a token.
-    pub places: JwtPlaces,
+    pub places: JwtLocations,
     /// The accepted issuers.
     pub issuers: Vec<IssuerSettings>,
 }

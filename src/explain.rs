@@ -137,7 +137,7 @@ pub fn explain(
         passive_because,
         session_limits: limits::of_session(book, session),
         request_limits: limits::of_request(book, &ruling, session),
-        elsewhere: elsewhere.map(crate::policy::Elsewhere::as_str),
+        elsewhere: elsewhere.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {
         verdict: verdict.as_str(),
@@ -149,7 +149,7 @@ pub fn explain(
 
 /// A sample session that starts `now` under a policy; `None` if the policy does not exist.
 #[must_use]
-pub fn imagine(
+pub fn sample_session(
     policies: &Policies,
     name: &str,
     remembered: bool,

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::Clock;
 use crate::credential::jwt::{InvalidJwt, Issuer, KeySet, unverified_issuer};
-use crate::credential::{CredentialExtractor, Extraction, KeyRing, cookie_values};
+use crate::credential::{CredentialExtractor, KeyRing, PresentedCredential, cookie_values};
 use crate::delegate::{Delegate, Relayed};
 use crate::jwks::IssuerKeys;
 use crate::policy::{MaxAge, Policies};
@@ -171,14 +171,16 @@ impl Sources {
     /// [`Unidentified`]: there is nothing, or it is ambiguous or no good.
     pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, Unidentified> {
         match self.extractor.extract(headers) {
-            Extraction::Nothing => Err(Unidentified::Nothing),
-            Extraction::Foreign => Err(Unidentified::Foreign),
-            Extraction::Ambiguous => Err(Unidentified::Refused(DenyReason::MalformedRequest)),
-            Extraction::Token(text) => match self.key_ring.verify(text) {
+            PresentedCredential::Nothing => Err(Unidentified::Nothing),
+            PresentedCredential::Foreign => Err(Unidentified::Foreign),
+            PresentedCredential::Ambiguous => {
+                Err(Unidentified::Refused(DenyReason::MalformedRequest))
+            }
+            PresentedCredential::Token(text) => match self.key_ring.verify(text) {
                 Ok(id) => Ok(Presented::Ours(id)),
                 Err(_) => Err(Unidentified::Refused(DenyReason::InvalidCredential)),
             },
-            Extraction::Jwt(text) => match std::str::from_utf8(text) {
+            PresentedCredential::Jwt(text) => match std::str::from_utf8(text) {
                 Ok(text) => Ok(Presented::Jwt(text)),
                 Err(_) => Err(Unidentified::Foreign),
             },

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::ApiError;
 use crate::actor::Actor;
 use crate::lifecycle::SignIn;
-use crate::policy::{Applied, Client, Policies};
+use crate::policy::{AppliedPolicy, Client, Policies};
 use crate::session::{Attributes, PolicyName, Session, SessionId, State, Subject, Timestamp};
 use crate::store::Replication;
 
@@ -225,7 +225,7 @@ impl SessionView {
     pub(super) fn new(
         id: SessionId,
         session: &Session,
-        home: &Applied<'_>,
+        home: &AppliedPolicy<'_>,
         now: Timestamp,
     ) -> Self {
         let limits = &home.limits;

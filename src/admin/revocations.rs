@@ -16,7 +16,7 @@ use crate::actor::Actor;
 use crate::current::Current;
 use crate::kubernetes::Verb;
 use crate::lifecycle::{EmergencyRevocation, MatchCount};
-use crate::policy::normal_host;
+use crate::policy::normalize_host;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Timestamp};
 use crate::store::MAX_REVOCATION_RULES;
@@ -164,7 +164,7 @@ impl RevokeMatching {
         let invalid = |text: &str| ApiError::Invalid(text.to_owned());
         let policy = self.policy.map(PolicyName::new).transpose();
         let policy = policy.map_err(|error| ApiError::Invalid(format!("policy: {error}")))?;
-        let host = self.host.map(|host| normal_host(&host).into_owned());
+        let host = self.host.map(|host| normalize_host(&host).into_owned());
         if let Some(source) = &self.source
             && !SOURCES.contains(&source.as_str())
         {

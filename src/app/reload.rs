@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::assembly::{Foundation, InForce};
 use super::tell_known;
 use crate::config::raw::RawConfig;
-use crate::config::{Contents, Loaded, Source};
+use crate::config::{FileContents, Loaded, Source};
 use crate::telemetry::{Advice, logging};
 
 /// How often the file is looked at. What is found is read when it is the same at the next look, so
@@ -126,9 +126,9 @@ impl<T: Clone + PartialEq> Watch<T> {
 }
 
 /// What the files hold; read aside, for a file system that hangs.
-async fn read(files: &[PathBuf]) -> Option<Contents> {
+async fn read(files: &[PathBuf]) -> Option<FileContents> {
     let files = files.to_vec();
-    let reading = tokio::task::spawn_blocking(move || Contents::read(&files));
+    let reading = tokio::task::spawn_blocking(move || FileContents::read(&files));
     reading.await.ok()
 }
 

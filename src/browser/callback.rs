@@ -15,7 +15,7 @@ use crate::contract::Contracts;
 use crate::current::Current;
 use crate::lifecycle::{SignIn, StartError};
 use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
-use crate::policy::{Activity, Passivity, normal_host};
+use crate::policy::{Activity, Passivity, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
 use crate::telemetry::audit;
@@ -186,7 +186,7 @@ async fn enter(
 fn host_of(target: &str, asker: &Asker) -> Arc<str> {
     let url = Url::parse(target).ok();
     let host = url.as_ref().and_then(Url::host_str);
-    normal_host(host.unwrap_or(&asker.host)).into()
+    normalize_host(host.unwrap_or(&asker.host)).into()
 }
 
 /// Tells the person, and the operator, that an answer was not taken.

@@ -6,7 +6,7 @@ use super::ruling::Judgement;
 use super::{CheckRequest, Checker, Detail, Original, Outcome, Ruling};
 use crate::actor::Actor;
 use crate::lifecycle::{Adoption, NotAdopted};
-use crate::policy::{Activity, Applied, OnStoreFailure};
+use crate::policy::{Activity, AppliedPolicy, OnStoreFailure};
 use crate::session::{DenyReason, PolicyName, Session, SessionId, State, Timestamp, Verdict};
 use crate::sources::{Adoptable, Identified};
 use crate::store::{EndOutcome, Ending, Touch};
@@ -30,7 +30,7 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     /// What is to be recorded of the request, once allowed, if it counts as activity.
-    fn touch(&self, session: &Session, home: &Applied<'_>, now: Timestamp) -> Option<Touch> {
+    fn touch(&self, session: &Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Option<Touch> {
         let (method, headers) = (self.original.method, self.request.headers);
         let by_rules = || self.ruling.activity(home, method, headers);
         let activity = self.activity.unwrap_or_else(by_rules);
@@ -263,7 +263,7 @@ impl Checker {
     fn judge(
         &self,
         asked: &Asked<'_>,
-        home: &Applied<'_>,
+        home: &AppliedPolicy<'_>,
         session: &Session,
         now: Timestamp,
     ) -> Judgement {
@@ -298,7 +298,7 @@ impl Checker {
         asked: &Asked<'_>,
         id: SessionId,
         mut session: Session,
-        home: &Applied<'_>,
+        home: &AppliedPolicy<'_>,
         now: Timestamp,
     ) -> Session {
         let Some(touch) = asked.touch(&session, home, now) else {
@@ -354,7 +354,7 @@ impl Checker {
 }
 
 /// A request that may pass on a session.
-fn allowed(id: SessionId, session: Session, home: &Applied<'_>, now: Timestamp) -> Outcome {
+fn allowed(id: SessionId, session: Session, home: &AppliedPolicy<'_>, now: Timestamp) -> Outcome {
     Outcome {
         verdict: Verdict::Allow,
         public: false,

@@ -22,7 +22,7 @@ impl Checker {
             return Err(Box::new(self.two_credentials(request)));
         };
         let cleared = delegated.cleared_cookie.as_ref();
-        if let Some(id) = cookie.map(|cookie| delegated.named_by(cookie))
+        if let Some(id) = cookie.map(|cookie| delegated.session_id_of_cookie(cookie))
             && self.has_ended(id).await
         {
             return Ok(Identified {

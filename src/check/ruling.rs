@@ -2,8 +2,9 @@ use http::{HeaderMap, Method};
 
 use super::{Detail, Original};
 use crate::policy::{
-    Access, Activity, AmbiguousPath, Applied, Client, Contract, Elsewhere, OnStoreFailure,
-    Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify, is_preflight,
+    Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
+    OnStoreFailure, Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify,
+    is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
@@ -70,7 +71,7 @@ pub struct Judgement {
     /// The answer.
     pub verdict: Verdict,
     /// Why the request is not taken for the session's own, where that is the reason.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<BindingMismatch>,
 }
 
 impl<'a> Ruling<'a> {
@@ -130,7 +131,7 @@ impl<'a> Ruling<'a> {
 
     /// The limits that a session must be within for this request.
     #[must_use]
-    pub fn limits(&self, home: &Applied<'_>, session: &Session) -> Limits {
+    pub fn limits(&self, home: &AppliedPolicy<'_>, session: &Session) -> Limits {
         self.policies().fold(home.limits, |limits, policy| {
             limits.strictest(policy.limits_for(session))
         })
@@ -138,7 +139,7 @@ impl<'a> Ruling<'a> {
 
     /// What becomes of the request while the store can't be asked.
     #[must_use]
-    pub fn on_store_failure(&self, home: &Applied<'_>) -> OnStoreFailure {
+    pub fn on_store_failure(&self, home: &AppliedPolicy<'_>) -> OnStoreFailure {
         let home = home.policy.on_store_failure;
         self.policies()
             .fold(home, |all, policy| all.strictest(policy.on_store_failure))
@@ -150,7 +151,7 @@ impl<'a> Ruling<'a> {
     #[must_use]
     pub fn judge(
         &self,
-        home: &Applied<'_>,
+        home: &AppliedPolicy<'_>,
         session: &Session,
         client: impl FnOnce() -> Client,
         now: Timestamp,
@@ -172,13 +173,15 @@ impl<'a> Ruling<'a> {
         if !lives {
             return plain(verdict);
         }
-        if !session.binding.is_free()
+        if !session.binding.is_unbound()
             && let Err(elsewhere) = client().is_at(&session.binding)
         {
             let reason = match elsewhere {
                 // Another sign-in makes a session of its own there.
-                Elsewhere::Address | Elsewhere::UserAgent => DenyReason::ReauthenticationRequired,
-                Elsewhere::AddressUnknown => DenyReason::MalformedRequest,
+                BindingMismatch::Address | BindingMismatch::UserAgent => {
+                    DenyReason::ReauthenticationRequired
+                }
+                BindingMismatch::AddressUnknown => DenyReason::MalformedRequest,
             };
             return Judgement {
                 verdict: Verdict::Deny(reason),
@@ -194,7 +197,12 @@ impl<'a> Ruling<'a> {
 
     /// Whether the request, once allowed, counts as activity.
     #[must_use]
-    pub fn activity(&self, home: &Applied<'_>, method: &Method, headers: &HeaderMap) -> Activity {
+    pub fn activity(
+        &self,
+        home: &AppliedPolicy<'_>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Activity {
         if self.terms.activity == RuleActivity::Passive {
             return Activity::Passive(Passivity::Rule);
         }

@@ -12,7 +12,7 @@ use super::ConfigArgs;
 use super::output::{stdout, to_json};
 use crate::check::{Original, OriginalUrl};
 use crate::escape::line;
-use crate::explain::{Explanation, Question, explain, imagine};
+use crate::explain::{Explanation, Question, explain, sample_session};
 use crate::policy::{Client, Contract};
 use crate::session::{Attributes, Timestamp};
 
@@ -79,7 +79,7 @@ pub(super) fn run(args: &ExplainArgs) -> anyhow::Result<()> {
     let groups = BTreeMap::from([("groups".to_owned(), args.groups.clone())]);
     let attributes = Attributes::new(groups).context("--groups")?;
     let now = Timestamp::default();
-    let session = imagine(&book.policies, name, args.remembered, attributes, now);
+    let session = sample_session(&book.policies, name, args.remembered, attributes, now);
     let session = session.context("--policy")?;
     let original = Original {
         method: &args.method,

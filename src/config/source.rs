@@ -14,7 +14,7 @@ pub struct Source {
 
 /// The contents of the files of a configuration, to detect a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents(Vec<Option<Vec<u8>>>);
+pub struct FileContents(Vec<Option<Vec<u8>>>);
 
 impl Source {
     /// Reads the whole configuration, as [`load`].
@@ -65,7 +65,7 @@ impl Source {
     }
 }
 
-impl Contents {
+impl FileContents {
     /// Reads the files. A file that cannot be read counts as missing.
     #[must_use]
     pub fn read(files: &[PathBuf]) -> Self {

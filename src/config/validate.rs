@@ -25,7 +25,7 @@ use super::{Config, LogConfig, LogFormat};
 use crate::delegate::DelegateSettings;
 use crate::identity::IdentityHeaders;
 use crate::policy::{Policies, Rulebook, SignInSource};
-use crate::session::{MIN_TELLING, PolicyName};
+use crate::session::{MIN_TOMBSTONE_TTL, PolicyName};
 
 /// A validation error: key path and hint.
 #[derive(Debug)]
@@ -196,8 +196,12 @@ fn parse(raw: &mut RawConfig, mistakes: &mut Mistakes) -> Option<Config> {
     let clear_site_data = edge::clear_site_data(&raw.browser, mistakes);
     let assertion = identity::assertion(&raw.assertion, mistakes);
     let address = rules::client_address(&raw.client_address, mistakes);
-    let end_retention =
-        mistakes.duration("end_retention", &raw.end_retention, MIN_TELLING, DAY * 30);
+    let end_retention = mistakes.duration(
+        "end_retention",
+        &raw.end_retention,
+        MIN_TOMBSTONE_TTL,
+        DAY * 30,
+    );
     let mut stopping = |key, text| mistakes.duration(key, text, Duration::ZERO, HOUR);
     let shutdown_delay = stopping("shutdown_delay", &raw.shutdown_delay);
     let shutdown_timeout = stopping("shutdown_timeout", &raw.shutdown_timeout);

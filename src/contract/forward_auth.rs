@@ -16,7 +16,7 @@ use super::sub_request::{
     FORWARDED_PROTO, HeaderContract, Input, ORIGINAL_METHOD, ORIGINAL_URL, is_ingress_nginx,
 };
 use crate::check::{InvalidUrl, MalformedOriginal, OriginalUrl};
-use crate::policy::{Contract, normal_host};
+use crate::policy::{Contract, normalize_host};
 
 const FORWARDED_METHOD: Input = Input::new("x-forwarded-method", "X-Forwarded-Method");
 const FORWARDED_HOST: Input = Input::new("x-forwarded-host", "X-Forwarded-Host");
@@ -63,7 +63,7 @@ fn agree(headers: &HeaderMap, url: &OriginalUrl<'_>) -> Result<(), MalformedOrig
     let compared = [
         (
             FORWARDED_HOST.label,
-            normal_host(own.host) == normal_host(url.host),
+            normalize_host(own.host) == normalize_host(url.host),
         ),
         (
             FORWARDED_URI.label,

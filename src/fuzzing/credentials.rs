@@ -13,7 +13,7 @@ use super::{head_and_body, headers};
 use crate::credential::delegated::{Delegated, SessionKey};
 use crate::credential::jwt::{Claims, Issuer, KeySet, looks_like_a_jwt, unverified_issuer};
 use crate::credential::{
-    CredentialExtractor, Extraction, JwtPlaces, KeyRing, SigningKey, cookie_values,
+    CredentialExtractor, JwtLocations, KeyRing, PresentedCredential, SigningKey, cookie_values,
 };
 use crate::policy::MaxAge;
 use crate::session::Timestamp;
@@ -44,12 +44,12 @@ pub(super) fn cookies(data: &[u8]) {
     let extractor = CredentialExtractor {
         cookie: "session".to_owned(),
         bearer: true,
-        jwt: Some(JwtPlaces {
+        jwt: Some(JwtLocations {
             cookie: Some("id".to_owned()),
             bearer: true,
         }),
     };
-    if let Extraction::Token(token) = extractor.extract(&headers)
+    if let PresentedCredential::Token(token) = extractor.extract(&headers)
         && !found.is_empty()
     {
         assert!(found.iter().all(|value| *value == token));

@@ -2,7 +2,7 @@ use http::Method;
 
 use super::head_and_body;
 use crate::check::OriginalUrl;
-use crate::policy::model::{Disputed, agreed, first};
+use crate::policy::model::{AmbiguousReading, agreed, first};
 use crate::policy::{
     Conditions, Contract, HostPattern, NormalPath, PathPattern, Rule, Rules, Target, Terms,
 };
@@ -54,7 +54,7 @@ pub(super) fn rules(data: &[u8]) {
         let found = compiled.find(&target);
         let found = found.map(|found| found.rule.map(|rule| rule.index));
         assert_eq!(
-            found.map_err(|_| Disputed),
+            found.map_err(|_| AmbiguousReading),
             first(&rules, &target),
             "{target:?}"
         );

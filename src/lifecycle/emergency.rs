@@ -222,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
-    use crate::credential::JwtPlaces;
+    use crate::credential::JwtLocations;
     use crate::policy::{Contract, Rules};
     use crate::session::{DenyReason, Verdict};
     use crate::testing::jwt::{AUDIENCE, ISSUER, SigningKey, source};
@@ -351,7 +351,7 @@ mod tests {
             let outcome: Result<(), TestCaseError> = runtime.block_on(async {
                 let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
                 let mut checker = bench.checker(Rules::default(), "session");
-                checker.sources.extractor.jwt = Some(JwtPlaces { cookie: None, bearer: true });
+                checker.sources.extractor.jwt = Some(JwtLocations { cookie: None, bearer: true });
                 checker.sources.jwt.push(source(&[&key], None));
                 bench.at(20 * SECOND);
                 for (signed_in, used) in &sign_ins {

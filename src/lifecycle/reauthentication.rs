@@ -6,7 +6,7 @@
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};
-use crate::credential::reauthentication_name;
+use crate::credential::reauthentication_subject;
 use crate::session::{Session, Subject, Timestamp};
 use crate::store::StoreError;
 
@@ -50,5 +50,5 @@ impl Lifecycle {
 fn persons(session: &Session) -> Vec<Subject> {
     let names = session.provider_names();
     let names = names.chain([session.subject.clone()]);
-    names.map(|name| reauthentication_name(&name)).collect()
+    names.map(|name| reauthentication_subject(&name)).collect()
 }

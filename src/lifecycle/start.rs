@@ -7,7 +7,7 @@ use super::subject::Pages;
 use super::{Lifecycle, to_the_end};
 use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
-use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
+use crate::policy::{Client, MaxSessions, OnSessionLimit, UnknownClient};
 use crate::session::{
     Attributes, Details, NewSession, PolicyName, RefreshGrant, Session, SessionId, State, Subject,
     Timestamp,
@@ -197,7 +197,7 @@ impl Lifecycle {
         id: SessionId,
         subject: &Subject,
     ) -> Result<(), StartError> {
-        if most.beyond != Beyond::Deny {
+        if most.on_limit != OnSessionLimit::Deny {
             return Ok(());
         }
         let living = self.living(subject).await?;
@@ -232,7 +232,7 @@ impl Lifecycle {
             if beyond == 0 {
                 return Ok(());
             }
-            if most.beyond == Beyond::EndOldest {
+            if most.on_limit == OnSessionLimit::EndOldest {
                 let newest = living.last().map_or(id, |(_, newest)| *newest);
                 let actor = Actor::policy(&new.policy);
                 for (_, oldest) in &living[..beyond] {

@@ -14,7 +14,7 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::front_limit::Beyond;
+use super::front_limit::FrontChannelLimit;
 use super::{Logouts, Refusal, tell, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
@@ -102,8 +102,8 @@ impl Logouts {
             .front
             .take(address, now)
             .map_err(|beyond| match beyond {
-                Beyond::Address => Refusal::TooManyFromOneAddress,
-                Beyond::All => Refusal::TooMany,
+                FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
+                FrontChannelLimit::All => Refusal::TooMany,
             })?;
         if !self
             .lifecycle

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl};
-use crate::credential::JwtPlaces;
+use crate::credential::JwtLocations;
 use crate::policy::{Contract, Rules};
 use crate::session::{DenyReason, State, Verdict};
 use crate::store::SessionStore;
@@ -33,7 +33,7 @@ impl Fixture {
     fn by(change: impl FnOnce(&mut Logouts)) -> Self {
         let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
         let mut checker = bench.checker(Rules::default(), "session");
-        checker.sources.extractor.jwt = Some(JwtPlaces {
+        checker.sources.extractor.jwt = Some(JwtLocations {
             cookie: None,
             bearer: true,
         });

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::actor::Actor;
 use crate::store::Touch;
-use crate::testing::remote::{Drawn, Remote};
+use crate::testing::remote::{RandomDelays, Remote};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
 /// The idle limit.
@@ -25,7 +25,7 @@ async fn race(party: Party, turns: Vec<u8>) {
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(Remote {
         memory: Arc::clone(&bench.store.memory),
-        way: Drawn::new(turns),
+        way: RandomDelays::new(turns),
     });
     let lifecycle = Lifecycle {
         store: Arc::clone(&remote) as _,

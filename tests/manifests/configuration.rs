@@ -51,7 +51,7 @@ fn the_schema_and_the_program_accept_the_same_configurations() {
         ("rules: [{path: /a, access: open}]", false),
         ("rules: [{path_ambiguous: perhaps}]", false),
         ("cors_preflight: maybe", false),
-        ("client_address: {proxies: -1}", false),
+        ("client_address: {trusted_proxies: -1}", false),
         ("store: {max_sessions: few}", false),
         ("log: {format: xml}", false),
     ]

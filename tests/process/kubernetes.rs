@@ -186,7 +186,7 @@ async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tem
         .set("ADMIN__KUBERNETES__TOKEN_FILE", file.to_str().unwrap())
         .set("ADMIN__KUBERNETES__CA_FILE", &certificates.text("ca.pem"))
         .set("ADMIN__KUBERNETES__CACHE", "1s")
-        .set("ADMIN__PROXIES", "1");
+        .set("ADMIN__TRUSTED_PROXIES", "1");
     (setup.start(), directory)
 }
 

@@ -91,14 +91,14 @@ impl StoreClock {
 
     /// Converts decision time to the store's own time, for expiry times in the store.
     #[must_use]
-    pub fn at_store(&self, at: Timestamp) -> Timestamp {
+    pub fn store_time_of(&self, at: Timestamp) -> Timestamp {
         timestamp(millis(at).saturating_add(self.store_ahead()))
     }
 
     /// The store's own time now.
     #[must_use]
-    pub fn at_store_now(&self) -> Timestamp {
-        self.at_store(self.now())
+    pub fn store_now(&self) -> Timestamp {
+        self.store_time_of(self.now())
     }
 
     /// The current differences between the clocks.

@@ -14,9 +14,9 @@ mod token;
 
 pub use admin_token::{NamedToken, Right};
 pub use cookies::cookie_values;
-pub use derived_id::reauthentication_name;
-pub use extract::{CredentialExtractor, Extraction, JwtPlaces};
+pub use derived_id::reauthentication_subject;
+pub use extract::{CredentialExtractor, JwtLocations, PresentedCredential};
 pub use key_ring::{
-    InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealedFor, SigningKey, Unsealable, random,
+    InvalidToken, KeyError, KeyRing, SEAL_BYTES, SealContext, SigningKey, UnsealError, random,
 };
-pub use token::{Token, operator_session};
+pub use token::{Token, operator_session_id};

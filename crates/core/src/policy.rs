@@ -25,14 +25,14 @@ use std::time::Duration;
 use crate::session::{Attributes, Limits, Session};
 
 pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classify, is_preflight};
-pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
+pub use bind::{Bind, BindingMismatch, Client, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
-pub use host::{HostPattern, HostPatternError, normal_host};
+pub use host::{HostPattern, HostPatternError, normalize_host};
 pub use max_age::MaxAge;
 pub use named_hosts::NamedHosts;
 pub use path::{AmbiguousPath, NormalPath};
-pub use policies::{Applied, Policies};
+pub use policies::{AppliedPolicy, Policies};
 pub use preset::Preset;
 pub use rule::{Access, Conditions, PathPattern, PathPatternError, Rule, RuleActivity, Terms};
 pub use rulebook::Rulebook;
@@ -80,12 +80,12 @@ pub struct MaxSessions {
     /// The most live sessions at a time, counted over all policies.
     pub count: usize,
     /// The behaviour for a sign-in above the limit.
-    pub beyond: Beyond,
+    pub on_limit: OnSessionLimit,
 }
 
 /// The behaviour for a sign-in when the subject already has the maximum number of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beyond {
+pub enum OnSessionLimit {
     /// The new sign-in is denied.
     Deny,
     /// The new sign-in ends the oldest session.
@@ -114,7 +114,7 @@ impl Policy {
             remember: None,
             variants: Vec::new(),
             activity: ActivityKind::Any,
-            touch_interval: Self::usual_touch_interval(limits.idle.unwrap_or(limits.absolute)),
+            touch_interval: Self::default_touch_interval(limits.idle.unwrap_or(limits.absolute)),
             max_sessions: None,
             bind: Bind::default(),
             on_store_failure: OnStoreFailure::Deny,
@@ -126,7 +126,7 @@ impl Policy {
     /// The default touch interval for an idle limit: a sixtieth of it, between 1 s and 15 s, but at most a quarter of
     /// it. The result is whole milliseconds.
     #[must_use]
-    pub fn usual_touch_interval(idle: Duration) -> Duration {
+    pub fn default_touch_interval(idle: Duration) -> Duration {
         let usual = (idle / 60).clamp(Duration::from_secs(1), Duration::from_secs(15));
         let millis = usual.min(idle / 4).as_millis();
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -172,7 +172,7 @@ impl OnStoreFailure {
     }
 }
 
-impl Beyond {
+impl OnSessionLimit {
     /// The word for this in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -24,7 +24,7 @@ pub use binding::{Binding, Network, UserAgentHash};
 pub use decide::decide;
 pub use details::{Details, RefreshGrant};
 pub use id::{ParseSessionIdError, SessionId, SessionIdHashBuilder, SessionIdHasher, SessionMap};
-pub use limits::{CLOCK_MARGIN, LONGEST_LIFE, Limits, MIN_TELLING};
+pub use limits::{CLOCK_MARGIN, Limits, MAX_COOKIE_AGE, MIN_TOMBSTONE_TTL};
 
 pub use names::{NameError, PolicyName, Subject};
 pub use record::{End, NewSession, Remaining, Session, State};

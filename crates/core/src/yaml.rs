@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use yaml_rust2::parser::{Event, Parser};
 
 /// The deepest allowed nesting, in levels.
-pub const DEEPEST: usize = 100;
+pub const MAX_NESTING_LEVELS: usize = 100;
 /// The estimated memory that a document may need with its aliases expanded, in bytes.
 pub const MAX_EXPANDED_BYTES: usize = 64 << 20;
 /// The estimated memory of a node besides its text, in bytes.
@@ -23,8 +23,8 @@ pub enum Unreadable {
         /// The parser's description.
         message: String,
     },
-    /// The nesting exceeds [`DEEPEST`] levels.
-    #[error("line {0}: nested more than {DEEPEST} levels deep")]
+    /// The nesting exceeds [`MAX_NESTING_LEVELS`] levels.
+    #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
     Deep(usize),
     /// The expanded document exceeds [`MAX_EXPANDED_BYTES`] bytes.
     #[error("line {0}: more than 64 MiB with aliases expanded")]
@@ -53,7 +53,7 @@ pub fn check(text: &str) -> Result<(), Unreadable> {
             Event::SequenceEnd | Event::MappingEnd => budget.close(),
             Event::Nothing | Event::StreamStart | Event::DocumentStart | Event::DocumentEnd => {}
         }
-        if budget.open.len() > DEEPEST {
+        if budget.open.len() > MAX_NESTING_LEVELS {
             return Err(Unreadable::Deep(mark.line()));
         }
         if budget.bytes > MAX_EXPANDED_BYTES {
@@ -104,10 +104,10 @@ mod tests {
                 .map(|level| format!("{}a:\n", " ".repeat(level)))
                 .collect()
         };
-        assert_eq!(check(&deep(DEEPEST)), Ok(()));
+        assert_eq!(check(&deep(MAX_NESTING_LEVELS)), Ok(()));
         assert_eq!(
-            check(&deep(50_000.min(DEEPEST * 20))),
-            Err(Unreadable::Deep(DEEPEST + 1))
+            check(&deep(50_000.min(MAX_NESTING_LEVELS * 20))),
+            Err(Unreadable::Deep(MAX_NESTING_LEVELS + 1))
         );
         let list = "- ".repeat(100_000);
         assert_eq!(check(&list), Err(Unreadable::Deep(1)));

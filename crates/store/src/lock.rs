@@ -22,7 +22,7 @@ mod explored {
         }
 
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            while race::is_explored() {
+            while race::is_in_race() {
                 shuttle::thread::yield_now();
                 if let Some(guard) = self.0.try_lock() {
                     return guard;

@@ -270,7 +270,7 @@ impl RedisStore {
             // A wrong answer of Redis must not shorten that.
             State::Ended(_) => self
                 .clock()
-                .at_store(session.expires())
+                .store_time_of(session.expires())
                 .max(session.expires()),
         }
     }
@@ -399,7 +399,7 @@ impl SessionStore for RedisStore {
         let mut prolong = redis::cmd("PEXPIREAT");
         prolong
             .arg(self.keys.session(id))
-            .arg(self.clock().at_store(until).max(until).as_millis())
+            .arg(self.clock().store_time_of(until).max(until).as_millis())
             .arg("GT");
         self.repeat(&prolong).await
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::policy::standards::{self, Demand, Requirement, Standing, Strength};
+use crate::policy::standards::{self, ComplianceStatus, Demand, Requirement, Strength};
 use crate::policy::{Access, OnStoreFailure, Policy, Rulebook, SignInSource};
 use crate::session::{Limits, PolicyName};
 
@@ -86,8 +86,8 @@ impl Report {
     #[must_use]
     pub fn failing(&self, requirement: &Requirement) -> [Vec<&str>; 2] {
         let (unverified, met) = (
-            standing_name(Standing::NotVerified),
-            standing_name(Standing::Met),
+            standing_name(ComplianceStatus::NotVerified),
+            standing_name(ComplianceStatus::Met),
         );
         let [mut limits, mut authentication] = [Vec::new(), Vec::new()];
         for policy in &self.policies {
@@ -228,7 +228,9 @@ impl Finding {
             section: requirement.section,
             url: requirement.url,
             standing: standing_name(if requirement.reauthentication && ensured == Some(false) {
-                requirement.standing(policy).max(Standing::NotVerified)
+                requirement
+                    .standing(policy)
+                    .max(ComplianceStatus::NotVerified)
             } else {
                 requirement.standing(policy)
             }),
@@ -255,12 +257,12 @@ fn result_text(standing: &str) -> String {
 }
 
 /// The standing as the JSON report shows it.
-const fn standing_name(standing: Standing) -> &'static str {
+const fn standing_name(standing: ComplianceStatus) -> &'static str {
     match standing {
-        Standing::Met => "met",
-        Standing::Departs => "departs",
-        Standing::NotVerified => "not_verified",
-        Standing::NotMet => "not_met",
+        ComplianceStatus::Met => "met",
+        ComplianceStatus::ExceedsRecommendation => "departs",
+        ComplianceStatus::NotVerified => "not_verified",
+        ComplianceStatus::NotMet => "not_met",
     }
 }
 
@@ -268,7 +270,7 @@ const fn standing_name(standing: Standing) -> &'static str {
 fn limit_text(limit: &str, demand: Demand) -> String {
     match demand {
         Demand::Nothing => format!("{limit}; no requirement"),
-        Demand::Decided => format!("{limit}; a documented limit is required"),
+        Demand::AnyLimit => format!("{limit}; a documented limit is required"),
         Demand::AtMost(most, Strength::Shall) => {
             format!("{limit}; at most {} required", format_duration(most))
         }
@@ -304,7 +306,7 @@ fn facts(policy: &Policy) -> Vec<String> {
         facts.push(format!("Reason for limits above the preset: {reason}"));
     }
     if let Some(most) = policy.max_sessions {
-        let beyond = most.beyond.as_str();
+        let beyond = most.on_limit.as_str();
         facts.push(format!(
             "A subject can have at most {} sessions at once. If that is exceeded: `{beyond}`.",
             most.count

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::yaml::DEEPEST;
+use crate::yaml::MAX_NESTING_LEVELS;
 
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +64,7 @@ pub enum Unreadable {
     #[error("line {0}: unbalanced braces or quotes")]
     Nginx(usize),
     /// Blocks nested too deep.
-    #[error("line {0}: nested more than {DEEPEST} levels deep")]
+    #[error("line {0}: nested more than {MAX_NESTING_LEVELS} levels deep")]
     Deep(usize),
     /// An unknown format.
     #[error(

@@ -11,7 +11,7 @@ use super::super::Admin;
 use super::page::{attribute, page};
 use crate::check::{Original, OriginalUrl};
 use crate::current::Current;
-use crate::explain::{Question, explain, imagine};
+use crate::explain::{Question, explain, sample_session};
 use crate::policy::{Access, Client, Contract};
 use crate::session::{Attributes, Limits, Session};
 
@@ -136,7 +136,7 @@ fn on_a_new_session(admin: &Admin, asked: &Asked, method: &str) -> Told {
         name => name,
     };
     let now = admin.lifecycle.clock.now();
-    let session = imagine(policies, name, false, attributes, now);
+    let session = sample_session(policies, name, false, attributes, now);
     let session = session.ok_or("There is no policy of this name.")?;
     explained(admin, &asked.url, method, &session)
 }

@@ -12,7 +12,7 @@ use crate::actor::Actor;
 use crate::admin::AdminToken;
 use crate::admin::tests::Fixture;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
-use crate::credential::{NamedToken, Right, operator_session};
+use crate::credential::{NamedToken, Right, operator_session_id};
 use crate::policy::{Contract, Rules};
 use crate::session::{Attributes, EndReason, SessionId, State, Subject, Verdict};
 use crate::testing::MINUTE;
@@ -252,7 +252,7 @@ async fn a_request_is_explained() {
     person.come_in().await;
     let path = "/console/policies?url=https%3A%2F%2Fapp.example.com%2Forders&policy=strict";
     let (_, page) = person.get(path).await;
-    for part in ["5m unused", "allow", "/orders"] {
+    for part in ["5m without activity", "allow", "/orders"] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let (_, page) = person.get("/console/policies?url=orders").await;
@@ -277,7 +277,7 @@ impl Person<'_> {
         let lifecycle = &self.fixture.bench.lifecycle;
         let (_, value) = self.cookie.split_once('=').unwrap();
         let random = lifecycle.key_ring.open("operator session", value).unwrap();
-        operator_session(&random)
+        operator_session_id(&random)
     }
 }
 
@@ -335,7 +335,7 @@ async fn a_session_ends_with_the_group_that_opened_it() {
         (Attributes::OPERATOR, ["provider:main:alice"]),
         (Attributes::GROUPS, ["operators"]),
     ]);
-    let id = operator_session(&random);
+    let id = operator_session_id(&random);
     lifecycle
         .start_operator(id, groups.unwrap(), None, &Actor::CURFEW)
         .await

@@ -20,7 +20,7 @@ use super::super::caller::missing;
 use super::page::{trouble, unavailable};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
-use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session, random};
+use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session_id, random};
 use crate::current::Current;
 use crate::lifecycle::StartError;
 use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
@@ -239,7 +239,7 @@ fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     };
     let text = std::str::from_utf8(value).ok()?;
     let random = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
-    (random.len() == RANDOM).then(|| operator_session(&random))
+    (random.len() == RANDOM).then(|| operator_session_id(&random))
 }
 
 /// Starts the session of an operator who signed in, in place of one that the browser has.
@@ -257,7 +257,7 @@ pub(super) async fn begin(
         By::Token(_) => None,
         By::Provider { authenticated, .. } => Some(*authenticated),
     };
-    let (id, attributes) = (operator_session(&random), by.attributes()?);
+    let (id, attributes) = (operator_session_id(&random), by.attributes()?);
     let starting = admin
         .lifecycle
         .start_operator(id, attributes, authenticated, &actor);

@@ -5,7 +5,7 @@ use crate::compliance::*;
 use crate::config::{Environment, Source};
 use crate::policy::Policy;
 use crate::policy::Preset;
-use crate::policy::standards::{self, Standing};
+use crate::policy::standards::{self, ComplianceStatus};
 use crate::session::Limits;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn the_documented_report_is_current() {
     );
 }
 
-fn standing(requirement: &str, idle: Option<u64>, absolute: u64) -> Standing {
+fn standing(requirement: &str, idle: Option<u64>, absolute: u64) -> ComplianceStatus {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let policy = Policy::of(Limits {
         idle: idle.map(minutes),
@@ -38,17 +38,32 @@ fn standing(requirement: &str, idle: Option<u64>, absolute: u64) -> Standing {
 
 #[test]
 fn each_standard_is_exact_at_its_limits() {
-    use Standing::{Departs, Met, NotMet};
+    use ComplianceStatus::{ExceedsRecommendation, Met, NotMet};
     const HOURS: u64 = 60;
     const DAYS: u64 = 24 * HOURS;
     for (requirement, idle, absolute, expected) in [
         ("nist-rev4-aal1", None, 30 * DAYS, Met),
-        ("nist-rev4-aal1", None, 30 * DAYS + 1, Departs),
+        ("nist-rev4-aal1", None, 30 * DAYS + 1, ExceedsRecommendation),
         ("nist-rev4-aal2", Some(60), 24 * HOURS, Met),
-        ("nist-rev4-aal2", Some(61), 24 * HOURS, Departs),
-        ("nist-rev4-aal2", Some(60), 24 * HOURS + 1, Departs),
+        (
+            "nist-rev4-aal2",
+            Some(61),
+            24 * HOURS,
+            ExceedsRecommendation,
+        ),
+        (
+            "nist-rev4-aal2",
+            Some(60),
+            24 * HOURS + 1,
+            ExceedsRecommendation,
+        ),
         ("nist-rev4-aal3", Some(15), 12 * HOURS, Met),
-        ("nist-rev4-aal3", Some(16), 12 * HOURS, Departs),
+        (
+            "nist-rev4-aal3",
+            Some(16),
+            12 * HOURS,
+            ExceedsRecommendation,
+        ),
         ("nist-rev4-aal3", Some(15), 12 * HOURS + 1, NotMet),
         ("nist-rev3-aal2", Some(30), 12 * HOURS, Met),
         ("nist-rev3-aal2", Some(31), 12 * HOURS, NotMet),
@@ -83,12 +98,12 @@ fn the_limits_of_remembered_sessions_count() {
     };
     let mut policy = Policy::of(limits);
     let pci = standards::named("pci-dss").unwrap();
-    assert_eq!(pci.standing(&policy), Standing::Met);
+    assert_eq!(pci.standing(&policy), ComplianceStatus::Met);
     policy.remember = Some(Limits {
         idle: Some(Duration::from_secs(86_400)),
         ..limits
     });
-    assert_eq!(pci.standing(&policy), Standing::NotMet);
+    assert_eq!(pci.standing(&policy), ComplianceStatus::NotMet);
 }
 
 /// A policy with the limits of a preset meets the standard of the same name.
@@ -117,7 +132,7 @@ fn a_preset_meets_its_standard() {
         let requirement = standards::named(requirement).unwrap();
         assert_eq!(
             requirement.standing(&policy),
-            Standing::Met,
+            ComplianceStatus::Met,
             "{}",
             preset.name
         );

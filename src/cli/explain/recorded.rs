@@ -10,7 +10,7 @@ use crate::check::recording::{RecordedCheck, Recording};
 use crate::check::{Original, OriginalUrl};
 use crate::cli::output::{stdout, to_json};
 use crate::escape::line;
-use crate::explain::{Question, explain, imagine};
+use crate::explain::{Question, explain, sample_session};
 use crate::policy::{Client, Contract, Rulebook};
 use crate::session::{Attributes, Timestamp};
 
@@ -82,7 +82,7 @@ fn explained(check: &RecordedCheck, book: &Rulebook) -> Option<Vec<(&'static str
     }
     let now = Timestamp::default();
     let name = book.policies.default_name().as_str();
-    let session = imagine(&book.policies, name, false, Attributes::default(), now)?;
+    let session = sample_session(&book.policies, name, false, Attributes::default(), now)?;
     let question = Question {
         contract,
         policy: check.policy.as_deref(),

@@ -8,7 +8,7 @@ use url::Url;
 use super::{DAY, HOUR, Mistakes};
 use crate::config::JwtConfig;
 use crate::config::raw::{RawIssuer, RawJwt};
-use crate::credential::JwtPlaces;
+use crate::credential::JwtLocations;
 use crate::credential::jwt::{Claims, Issuer, KeySet};
 use crate::jwks::{FetchSettings, Freshness, Location};
 use crate::jwks::{IssuerSettings, KeySource};
@@ -69,7 +69,7 @@ pub(super) fn parse(
         }
     }
     Some(Some(JwtConfig {
-        places: JwtPlaces {
+        places: JwtLocations {
             cookie: raw.cookie.clone(),
             bearer: raw.bearer,
         },

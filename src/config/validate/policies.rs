@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{DAY, Mistakes};
 use crate::config::raw::{RawConfig, RawConsole, RawPolicy};
 use crate::policy::{ActivityKind, OnStoreFailure, Policies, Policy, Preset};
-use crate::session::{LONGEST_LIFE, Limits, PolicyName};
+use crate::session::{Limits, MAX_COOKIE_AGE, PolicyName};
 
 /// The default idle limit (PCI DSS 4, 8.2.8: 15 minutes or less).
 const DEFAULT_IDLE: &str = "15m";
@@ -68,7 +68,7 @@ fn parse_policy(key: &str, raw: &mut RawPolicy, mistakes: &mut Mistakes) -> Opti
         default_absolute.map_or_else(|| DEFAULT_ABSOLUTE.to_owned(), format_limit);
     let absolute_text = raw.absolute.get_or_insert(default_absolute);
     let absolute_key = format!("{key}.absolute");
-    let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, LONGEST_LIFE);
+    let absolute = mistakes.duration(&absolute_key, absolute_text, MIN_LIMIT, MAX_COOKIE_AGE);
     let age_key = format!("{key}.max_auth_age");
     let max_auth_age = optional(&age_key, raw.max_auth_age.as_deref(), mistakes);
     let activity_text = raw
@@ -202,7 +202,7 @@ fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<
         return Some(None);
     }
     mistakes
-        .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+        .duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
         .map(Some)
 }
 
@@ -210,7 +210,7 @@ fn idle_or_off(key: &str, text: &mut String, mistakes: &mut Mistakes) -> Option<
 fn optional(key: &str, text: Option<&str>, mistakes: &mut Mistakes) -> Option<Option<Duration>> {
     match text {
         Some(text) => mistakes
-            .duration(key, text, MIN_LIMIT, LONGEST_LIFE)
+            .duration(key, text, MIN_LIMIT, MAX_COOKIE_AGE)
             .map(Some),
         None => Some(None),
     }
@@ -263,7 +263,7 @@ fn touch_interval(
 ) -> Option<Duration> {
     let key = format!("{key}.touch_interval");
     let Some(text) = &raw.touch_interval else {
-        let interval = Policy::usual_touch_interval(idle);
+        let interval = Policy::default_touch_interval(idle);
         raw.touch_interval = Some(humantime::format_duration(interval).to_string());
         return Some(interval);
     };

@@ -19,6 +19,6 @@ pub(super) fn derive_id(kind: &str, texts: &[&[u8]]) -> SessionId {
 
 /// The pseudo-subject for a person who must authenticate again. Cut-offs use it.
 #[must_use]
-pub fn reauthentication_name(person: &Subject) -> Subject {
+pub fn reauthentication_subject(person: &Subject) -> Subject {
     Subject::of_provider(derive_id("reauthentication", &[person.as_str().as_bytes()]))
 }

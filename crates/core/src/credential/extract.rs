@@ -12,12 +12,12 @@ pub struct CredentialExtractor {
     /// Whether `Authorization: Bearer` is accepted as an alternative to the cookie.
     pub bearer: bool,
     /// The places for tokens of identity providers; `None` if no provider is configured.
-    pub jwt: Option<JwtPlaces>,
+    pub jwt: Option<JwtLocations>,
 }
 
 /// The places where a request can carry a token of an identity provider.
 #[derive(Clone, Debug)]
-pub struct JwtPlaces {
+pub struct JwtLocations {
     /// The name of the cookie for such tokens; `None` if no cookie is used.
     pub cookie: Option<String>,
     /// Whether `Authorization: Bearer` is accepted.
@@ -26,7 +26,7 @@ pub struct JwtPlaces {
 
 /// The credential of a request, not yet verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extraction<'a> {
+pub enum PresentedCredential<'a> {
     /// No credential for this service.
     Nothing,
     /// A text that has the form of a token of Curfew.
@@ -46,11 +46,11 @@ impl CredentialExtractor {
     /// because an application may use that header itself. Two different tokens of Curfew are ambiguous. Without a
     /// token of Curfew, a token of an identity provider counts, under the same condition.
     #[must_use]
-    pub fn extract<'a>(&self, headers: &'a HeaderMap) -> Extraction<'a> {
+    pub fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let mut found = None;
         for value in cookie_values(headers, &self.cookie) {
             if *found.get_or_insert(value) != value {
-                return Extraction::Ambiguous;
+                return PresentedCredential::Ambiguous;
             }
         }
         let theirs = |value: &[u8]| {
@@ -63,21 +63,21 @@ impl CredentialExtractor {
                 let ours = value.starts_with(Token::PREFIX.as_bytes());
                 foreign |= !ours && found.is_none();
                 if (ours || found.is_none()) && *found.get_or_insert(value) != value {
-                    return Extraction::Ambiguous;
+                    return PresentedCredential::Ambiguous;
                 }
             }
         }
         match (found, &self.jwt) {
-            (Some(_), _) if foreign => Extraction::Foreign,
-            (Some(token), _) => Extraction::Token(token),
-            (None, None) => Extraction::Nothing,
+            (Some(_), _) if foreign => PresentedCredential::Foreign,
+            (Some(token), _) => PresentedCredential::Token(token),
+            (None, None) => PresentedCredential::Nothing,
             (None, Some(places)) => places.extract(headers),
         }
     }
 }
 
-impl JwtPlaces {
-    fn extract<'a>(&self, headers: &'a HeaderMap) -> Extraction<'a> {
+impl JwtLocations {
+    fn extract<'a>(&self, headers: &'a HeaderMap) -> PresentedCredential<'a> {
         let name = self.cookie.as_deref();
         let cookies = name
             .into_iter()
@@ -85,12 +85,12 @@ impl JwtPlaces {
         let bearers = bearer_tokens(headers).filter(|value| self.bearer && looks_like_a_jwt(value));
         let mut all = cookies.chain(bearers);
         let Some(first) = all.next() else {
-            return Extraction::Nothing;
+            return PresentedCredential::Nothing;
         };
         if all.any(|other| other != first) {
-            return Extraction::Ambiguous;
+            return PresentedCredential::Ambiguous;
         }
-        Extraction::Jwt(first)
+        PresentedCredential::Jwt(first)
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn table() {
-        use Extraction::{Ambiguous, Foreign, Nothing, Token};
+        use PresentedCredential::{Ambiguous, Foreign, Nothing, Token};
         let both = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn tokens_of_identity_providers() {
-        use Extraction::{Ambiguous, Foreign, Jwt, Nothing, Token};
+        use PresentedCredential::{Ambiguous, Foreign, Jwt, Nothing, Token};
         const ONE: &str = "eyJh.eyJi.c";
         let extractor = CredentialExtractor {
             cookie: "s".to_owned(),
             bearer: true,
-            jwt: Some(JwtPlaces {
+            jwt: Some(JwtLocations {
                 cookie: Some("id".to_owned()),
                 bearer: true,
             }),

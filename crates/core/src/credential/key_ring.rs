@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::Token;
 use crate::session::SessionId;
 
-pub use aead::{SEAL_BYTES, SealedFor, Unsealable};
+pub use aead::{SEAL_BYTES, SealContext, UnsealError};
 
 /// The keys for signing tokens: the first one signs, all of them verify.
 ///

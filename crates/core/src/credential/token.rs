@@ -85,7 +85,7 @@ impl Token {
 /// The ID of an operator session in the console, derived from the random part of its cookie. No token and no other
 /// credential has the same ID.
 #[must_use]
-pub fn operator_session(random: &[u8]) -> SessionId {
+pub fn operator_session_id(random: &[u8]) -> SessionId {
     derive_id("operator session", &[random])
 }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::Identity;
-use crate::policy::normal_host;
+use crate::policy::normalize_host;
 use crate::session::{Session, Timestamp};
 
 pub use key::{AssertionKey, AssertionKeyError};
@@ -44,7 +44,7 @@ impl AssertionSigner {
         let header = json!({ "alg": self.key.algorithm(), "kid": self.key.id(), "typ": TYPE });
         let claims = json!({
             "iss": self.issuer,
-            "aud": normal_host(host),
+            "aud": normalize_host(host),
             "sub": identity.user,
             "sid": identity.id,
             "groups": identity.groups.collect::<Vec<_>>(),

@@ -32,7 +32,7 @@ impl HostPattern {
     /// Whether the pattern matches the host of a URL, with or without a port.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
-        let host = normal_host(host);
+        let host = normalize_host(host);
         match self {
             Self::Exact(exact) => *exact == host,
             Self::Below(domain) => host.ends_with(domain.as_str()),
@@ -64,7 +64,7 @@ impl HostPattern {
 
 /// Normalises the host of a URL for matching: lower case, without the port and without a trailing dot.
 #[must_use]
-pub fn normal_host(host: &str) -> Cow<'_, str> {
+pub fn normalize_host(host: &str) -> Cow<'_, str> {
     let name = match host.rsplit_once(':') {
         Some((name, _)) if !host.ends_with(']') => name,
         _ => host,
@@ -132,7 +132,7 @@ mod tests {
             ("[::1]", "[::1]"),
             ("[::1]:80", "[::1]"),
         ] {
-            assert_eq!(normal_host(host), expected);
+            assert_eq!(normalize_host(host), expected);
         }
         let above: Vec<&str> = domains_above("a.b.com").collect();
         assert_eq!(above, [".b.com", ".com"]);

@@ -77,13 +77,13 @@ fn resolved(path: &str) -> String {
 
 /// Servers read the path in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disputed;
+pub struct AmbiguousReading;
 
 /// The index of the first matching rule, found by testing one rule after the other.
 ///
 /// # Errors
-/// [`Disputed`] if the result depends on a path that servers read in different ways.
-pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, Disputed> {
+/// [`AmbiguousReading`] if the result depends on a path that servers read in different ways.
+pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, AmbiguousReading> {
     let path = agreed(target.path);
     let host = host(target.host);
     for rule in rules {
@@ -102,7 +102,7 @@ pub fn first(rules: &[Rule], target: &Target<'_>) -> Result<Option<usize>, Dispu
             return if named {
                 Ok(Some(rule.index))
             } else {
-                Err(Disputed)
+                Err(AmbiguousReading)
             };
         };
         if any_path || conditions.paths.iter().any(|it| is_for(it, path)) {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::host::{HostPattern, domains_above, normal_host};
+use super::host::{HostPattern, domains_above, normalize_host};
 
 /// The hosts that the configuration names. If it names at least one, requests for any other host are denied.
 /// Otherwise a client could avoid a host's rule with another name in `Host`.
@@ -35,7 +35,7 @@ impl NamedHosts {
         if !self.denies_others() {
             return true;
         }
-        let host = normal_host(host);
+        let host = normalize_host(host);
         self.exact.contains(&*host)
             || domains_above(&host).any(|domain| self.domains.contains(domain))
     }

@@ -17,14 +17,14 @@ pub struct Policies {
 
 /// A policy together with its limits for one session.
 #[derive(Clone, Copy, Debug)]
-pub struct Applied<'a> {
+pub struct AppliedPolicy<'a> {
     /// The policy, or the strictest combination of all.
     pub policy: &'a Policy,
     /// The limits for this session, with "remember me" and variants applied.
     pub limits: Limits,
 }
 
-impl<'a> Applied<'a> {
+impl<'a> AppliedPolicy<'a> {
     /// Applies a policy to a session.
     #[must_use]
     pub fn to(session: &Session, policy: &'a Policy) -> Self {
@@ -85,12 +85,12 @@ impl Policies {
     /// The home policy of a session as configured now. If it is no longer configured, the strictest combination of
     /// all policies applies. Renaming a policy therefore neither signs everybody out nor extends a session.
     #[must_use]
-    pub fn home(&self, session: &Session) -> Applied<'_> {
+    pub fn home(&self, session: &Session) -> AppliedPolicy<'_> {
         if session.is_operator() {
-            return Applied::to(session, &self.console);
+            return AppliedPolicy::to(session, &self.console);
         }
         let policy = self.by_name.get(&session.policy);
-        Applied::to(session, policy.unwrap_or(&self.strictest))
+        AppliedPolicy::to(session, policy.unwrap_or(&self.strictest))
     }
 
     /// The strictest combination of all policies.

@@ -4,7 +4,7 @@ use globset::{Candidate, GlobSet, GlobSetBuilder};
 use http::Method;
 
 use super::contract::Contract;
-use super::host::{HostPattern, domains_above, normal_host};
+use super::host::{HostPattern, domains_above, normalize_host};
 use super::path::{AmbiguousPath, NormalPath};
 use super::rule::{PathPattern, Rule, Terms};
 
@@ -95,7 +95,7 @@ impl Rules {
             return Ok(otherwise);
         }
         let path = NormalPath::new(target.path);
-        let host = normal_host(target.host);
+        let host = normalize_host(target.host);
         let above = domains_above(&host).filter_map(|domain| self.domains.get(domain));
         let indexes = self.exact_hosts.get(&*host).into_iter().chain(above);
         let indexes = indexes.chain([&self.any_host]);

@@ -30,7 +30,7 @@ pub enum Demand {
     /// No requirement.
     Nothing,
     /// A documented limit is required, of any length.
-    Decided,
+    AnyLimit,
     /// The limit must not exceed this duration.
     AtMost(Duration, Strength),
 }
@@ -46,18 +46,18 @@ pub enum Strength {
 
 /// The result of comparing a policy with a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum ComplianceStatus {
     /// The policy meets the requirement.
     Met,
     /// The policy meets every mandatory limit, but exceeds a recommendation.
-    Departs,
+    ExceedsRecommendation,
     /// The limits meet the requirement, but Curfew cannot verify a new authentication, or none is needed.
     NotVerified,
     /// The policy violates a mandatory limit.
     NotMet,
 }
 
-use Demand::{AtMost, Decided, Nothing};
+use Demand::{AnyLimit, AtMost, Nothing};
 use Strength::{Shall, Should};
 
 /// All known requirements.
@@ -147,8 +147,8 @@ pub const ALL: [Requirement; 15] = [
         "asvs5",
         "OWASP ASVS 5.0.0, level 2",
         "7.3.1, 7.3.2",
-        Decided,
-        Decided,
+        AnyLimit,
+        AnyLimit,
         REAUTHENTICATION_REQUIRED,
         "https://github.com/OWASP/ASVS/tree/v5.0.0/5.0",
     ),
@@ -192,7 +192,7 @@ pub const ALL: [Requirement; 15] = [
         "hipaa",
         "HIPAA Security Rule, 45 CFR",
         "164.312(a)(2)(iii)",
-        Decided,
+        AnyLimit,
         Nothing,
         REAUTHENTICATION_OPTIONAL,
         "https://www.ecfr.gov/current/title-45/section-164.312",
@@ -219,7 +219,7 @@ pub fn named(name: &str) -> Option<&'static Requirement> {
 impl Requirement {
     /// Compares a policy with this requirement. The loosest limits that a session can have decide.
     #[must_use]
-    pub fn standing(&self, policy: &Policy) -> Standing {
+    pub fn standing(&self, policy: &Policy) -> ComplianceStatus {
         let limits = loosest(policy);
         let idle = self
             .idle
@@ -232,13 +232,13 @@ impl Requirement {
 impl Demand {
     /// Compares a limit with this requirement: whether it is `set`, and how long a session lives under it.
     #[must_use]
-    pub fn standing(self, set: bool, lives: Duration) -> Standing {
+    pub fn standing(self, set: bool, lives: Duration) -> ComplianceStatus {
         match self {
-            Nothing => Standing::Met,
-            Decided if set => Standing::Met,
-            AtMost(most, _) if lives <= most => Standing::Met,
-            AtMost(_, Should) => Standing::Departs,
-            Decided | AtMost(_, Shall) => Standing::NotMet,
+            Nothing => ComplianceStatus::Met,
+            AnyLimit if set => ComplianceStatus::Met,
+            AtMost(most, _) if lives <= most => ComplianceStatus::Met,
+            AtMost(_, Should) => ComplianceStatus::ExceedsRecommendation,
+            AnyLimit | AtMost(_, Shall) => ComplianceStatus::NotMet,
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Binding {
 impl Binding {
     /// Whether the session is bound to nothing.
     #[must_use]
-    pub const fn is_free(&self) -> bool {
+    pub const fn is_unbound(&self) -> bool {
         self.network.is_none() && self.user_agent.is_none()
     }
 }

@@ -2,14 +2,14 @@ use std::time::Duration;
 
 /// The minimum time that a tombstone is kept, beyond the idle limit, so that clients still receive the reason of the
 /// end.
-pub const MIN_TELLING: Duration = Duration::from_secs(60);
+pub const MIN_TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
 /// The extra time that the record of a live session is kept. The store loses no session early unless its own clock is
 /// ahead by more.
 pub const CLOCK_MARGIN: Duration = Duration::from_secs(86_400);
 
 /// The longest absolute limit that a policy may have: browsers keep no cookie for longer (RFC 6265bis section 5.5).
-pub const LONGEST_LIFE: Duration = Duration::from_secs(400 * 86_400);
+pub const MAX_COOKIE_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// The limits of a session under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Limits {
     /// No limit at all; the start value for [`Limits::strictest`].
     pub const NONE: Self = Self {
         idle: None,
-        absolute: LONGEST_LIFE,
+        absolute: MAX_COOKIE_AGE,
         max_auth_age: None,
     };
 
@@ -48,12 +48,12 @@ impl Limits {
     }
 
     /// How long after the last activity the record is kept. The reason of the end stays available for `tombstone_ttl`,
-    /// at least [`MIN_TELLING`].
+    /// at least [`MIN_TOMBSTONE_TTL`].
     #[must_use]
     pub fn retention(&self, tombstone_ttl: Duration) -> Duration {
         self.idle
             .unwrap_or(self.absolute)
-            .saturating_add(tombstone_ttl.max(MIN_TELLING))
+            .saturating_add(tombstone_ttl.max(MIN_TOMBSTONE_TTL))
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TELLING, PolicyName,
+    Attributes, Binding, CLOCK_MARGIN, Details, EndReason, Limits, MIN_TOMBSTONE_TTL, PolicyName,
     Subject, Timestamp,
 };
 
@@ -189,7 +189,7 @@ impl Session {
     /// Therefore the store's clean-up never ends a session.
     #[must_use]
     pub fn idle_deadline(&self, limits: &Limits) -> Timestamp {
-        let kept = self.tombstone_retention().saturating_sub(MIN_TELLING);
+        let kept = self.tombstone_retention().saturating_sub(MIN_TOMBSTONE_TTL);
         self.last_seen
             .plus(limits.idle.map_or(kept, |idle| idle.min(kept)))
     }

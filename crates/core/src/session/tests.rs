@@ -167,7 +167,7 @@ mod decision {
         let signed_in = limits(MINUTE, 12 * HOUR);
         let mut session = session(&signed_in);
         session.retention = signed_in.retention(Duration::ZERO);
-        let kept = session.retention - MIN_TELLING;
+        let kept = session.retention - MIN_TOMBSTONE_TTL;
         for lengthened in [Some(11 * HOUR), None] {
             let lengthened = Limits {
                 idle: lengthened,
@@ -205,7 +205,7 @@ mod transitions {
         aged.age(46 * MINUTE);
         assert_eq!(verdict(&aged, &limits, START), ABSOLUTE);
         assert!(
-            aged.expires() >= START.plus(MIN_TELLING),
+            aged.expires() >= START.plus(MIN_TOMBSTONE_TTL),
             "the reason is still available"
         );
     }
@@ -416,7 +416,7 @@ proptest! {
         let mut session = session(&at_start);
         session.retention = at_start.retention(tombstone_ttl * SECOND) + session.margin;
         touches.iter().for_each(|at| session.touch(*at));
-        let kept_for = session.expires().minus(MIN_TELLING);
+        let kept_for = session.expires().minus(MIN_TOMBSTONE_TTL);
         if now >= kept_for {
             prop_assert_ne!(verdict(&session, &later, now), ALLOW);
         }

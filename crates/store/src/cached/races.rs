@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::clock::ManualClock;
 use crate::memory::MemoryStore;
-use crate::testing::race::{Distant, distant, explore, pause, spawn};
+use crate::testing::race::{ScheduledStore, explore, pause, scheduled_store, spawn};
 use crate::testing::{START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
 /// A cache that may be used, over a store with one session.
-async fn cache() -> (Arc<CachedStore<Distant>>, Arc<MemoryStore>) {
+async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
     let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
     memory
@@ -19,13 +19,19 @@ async fn cache() -> (Arc<CachedStore<Distant>>, Arc<MemoryStore>) {
         .await
         .unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
-    let cached = CachedStore::new(distant(&memory), 100, Arc::clone(&clock), clock, metrics);
+    let cached = CachedStore::new(
+        scheduled_store(&memory),
+        100,
+        Arc::clone(&clock),
+        clock,
+        metrics,
+    );
     cached.whole_until(START);
     (Arc::new(cached), memory)
 }
 
 /// Asks as checks do, by turns at hand and of the store; nothing is at hand once it is `over`.
-async fn check(cached: Arc<CachedStore<Distant>>, over: Arc<AtomicBool>) {
+async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
         let at_hand = cached.load_cached(ID);
@@ -39,7 +45,7 @@ async fn check(cached: Arc<CachedStore<Distant>>, over: Arc<AtomicBool>) {
 }
 
 /// Several checks, and an end by somebody: once that is done, nothing is at hand.
-fn ends_by<E>(end: fn(Arc<CachedStore<Distant>>, Arc<MemoryStore>) -> E)
+fn ends_by<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
 where
     E: Future<Output = ()> + 'static,
 {

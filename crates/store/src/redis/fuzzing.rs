@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::format::Format;
 use super::rule::Parsed;
 use super::{cut_off_log, ends, info, record, rule, stored};
-use crate::credential::{KeyRing, SealedFor, SigningKey};
+use crate::credential::{KeyRing, SealContext, SigningKey};
 use crate::cut_offs::CutOffs;
 use crate::session::{SessionId, State, Timestamp};
 
@@ -25,7 +25,7 @@ pub fn record(data: &[u8]) {
     };
     let expiry = Timestamp::from_millis(u64::from_be_bytes(*expiry));
     one_record(bytes, expiry, Format::Plain, key_ring);
-    let of = SealedFor {
+    let of = SealContext {
         purpose: "record 3",
         name: ID.as_bytes(),
     };

@@ -113,7 +113,7 @@ impl RedisStore {
         let (done, doing) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
         let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
         let note = note.as_deref().and_then(Note::parse);
-        let now = self.clock().at_store_now();
+        let now = self.clock().store_now();
         if let Some(note) = &note {
             let found = note.found;
             advice.inform("records", vec![format!("under each key: {found}")]);

@@ -3,7 +3,7 @@
 
 use super::cut_off_log::{Member, RULES};
 use super::format::Format;
-use crate::credential::{KeyError, KeyRing, SealedFor};
+use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
@@ -41,7 +41,7 @@ pub(super) fn encode(
     }
     // White space after JSON means nothing.
     json.resize(json.len().next_multiple_of(PADDING), b' ');
-    key_ring.encrypt_same(sealed_for(key), SEALED, &json)
+    key_ring.encrypt_deterministic(sealed_for(key), SEALED, &json)
 }
 
 /// What a member of the set under `key` is.
@@ -63,7 +63,7 @@ pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) ->
     if !member.starts_with(SEALED) {
         return Parsed::Unknown;
     }
-    let opened = key_ring.decrypt_same(sealed_for(key), SEALED.len(), member);
+    let opened = key_ring.decrypt_deterministic(sealed_for(key), SEALED.len(), member);
     let is_current = key_ring.is_current(SEALED.len(), member);
     opened
         .ok()
@@ -71,8 +71,8 @@ pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) ->
         .unwrap_or(Parsed::Undecryptable)
 }
 
-const fn sealed_for(key: &[u8]) -> SealedFor<'_> {
-    SealedFor {
+const fn sealed_for(key: &[u8]) -> SealContext<'_> {
+    SealContext {
         purpose: "revocation rule 1",
         name: key,
     }

@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// Whether this thread runs inside [`explore`].
-pub(crate) fn is_explored() -> bool {
+pub(crate) fn is_in_race() -> bool {
     EXPLORED.get()
 }
 
@@ -53,9 +53,9 @@ impl Way for Scheduled {
 }
 
 /// A memory store behind a scheduled delay.
-pub(crate) type Distant = Remote<Scheduled>;
+pub(crate) type ScheduledStore = Remote<Scheduled>;
 
-pub(crate) fn distant(memory: &Arc<MemoryStore>) -> Distant {
+pub(crate) fn scheduled_store(memory: &Arc<MemoryStore>) -> ScheduledStore {
     Remote {
         memory: Arc::clone(memory),
         way: Scheduled,

@@ -41,9 +41,9 @@ impl<W: Way> Remote<W> {
 }
 
 /// A random number of scheduler turns for each delay. On a runtime with one thread, it decides the order of tasks.
-pub struct Drawn(Mutex<VecDeque<u8>>);
+pub struct RandomDelays(Mutex<VecDeque<u8>>);
 
-impl Drawn {
+impl RandomDelays {
     /// These turns, in this order.
     #[must_use]
     pub fn new(turns: Vec<u8>) -> Self {
@@ -51,7 +51,7 @@ impl Drawn {
     }
 }
 
-impl Way for Drawn {
+impl Way for RandomDelays {
     async fn pass(&self) {
         let turns = self.0.lock().pop_front().unwrap_or_default();
         for _ in 0..turns {

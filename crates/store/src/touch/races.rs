@@ -6,13 +6,13 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::memory::MemoryStore;
 use crate::session::{EndReason, State};
-use crate::testing::race::{Distant, distant, explore, pause, spawn};
+use crate::testing::race::{ScheduledStore, explore, pause, scheduled_store, spawn};
 use crate::testing::{HOUR, SECOND, START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
 struct Race {
-    store: CoalescingStore<Distant>,
+    store: CoalescingStore<ScheduledStore>,
     memory: Arc<MemoryStore>,
     clock: ManualClock,
     /// The latest activity that was taken, in seconds since the beginning.
@@ -29,7 +29,7 @@ impl Race {
             .unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         Arc::new(Self {
-            store: CoalescingStore::new(distant(&memory), Arc::new(clock.clone()), metrics),
+            store: CoalescingStore::new(scheduled_store(&memory), Arc::new(clock.clone()), metrics),
             memory,
             clock,
             latest: AtomicU64::new(0),

@@ -1,7 +1,7 @@
 //! NGINX: blocks, directives and inheritance of locations.
 
 use super::{Findings, Unreadable, time};
-use crate::yaml::DEEPEST;
+use crate::yaml::MAX_NESTING_LEVELS;
 
 /// A directive, with the directives in its block.
 #[derive(Debug, Default)]
@@ -286,7 +286,7 @@ fn parse(text: &str) -> Result<Directive, Unreadable> {
                     parent.block.push(done);
                 }
             }
-            '{' if open.len() > DEEPEST => return Err(Unreadable::Deep(line)),
+            '{' if open.len() > MAX_NESTING_LEVELS => return Err(Unreadable::Deep(line)),
             '{' => open.push(std::mem::take(&mut current)),
             '}' => {
                 let done = open.pop().ok_or(Unreadable::Nginx(line))?;

@@ -12,7 +12,7 @@ use super::super::headers;
 use super::super::jwt::seconds;
 use crate::actor::Actor;
 use crate::check::{CheckRequest, Checker, ClientAddress, Original, OriginalUrl, Outcome};
-use crate::credential::JwtPlaces;
+use crate::credential::JwtLocations;
 use crate::delegate::Delegate;
 use crate::lifecycle::{SignIn, StartError};
 use crate::policy::{Client, Contract, Policy, Rules};
@@ -115,7 +115,7 @@ impl Party {
         match kind {
             Kind::Token | Kind::Login => {}
             Kind::Jwt | Kind::JwtByIat => {
-                checker.sources.extractor.jwt = Some(JwtPlaces {
+                checker.sources.extractor.jwt = Some(JwtLocations {
                     cookie: None,
                     bearer: true,
                 });

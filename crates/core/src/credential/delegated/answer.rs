@@ -46,7 +46,7 @@ pub enum Unusable {
 impl Delegated {
     /// The ID of the session for a cookie, whether or not the service has such a session.
     #[must_use]
-    pub fn named_by(&self, cookie: &[u8]) -> SessionId {
+    pub fn session_id_of_cookie(&self, cookie: &[u8]) -> SessionId {
         self.session(&self.key.of_cookie(cookie))
     }
 
@@ -67,7 +67,7 @@ impl Delegated {
         let claims = self.token.as_ref().and_then(|header| token(answer, header));
         let claims = claims.unwrap_or_default();
         let session = match &self.key {
-            SessionKey::Cookie { .. } => cookie.map(|cookie| self.named_by(cookie)),
+            SessionKey::Cookie { .. } => cookie.map(|cookie| self.session_id_of_cookie(cookie)),
             SessionKey::Header(header) => {
                 text(answer, header).map(|key| self.session(key.as_bytes()))
             }

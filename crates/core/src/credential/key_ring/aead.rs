@@ -17,7 +17,7 @@ pub const SEAL_BYTES: usize = SHORT_KEY_ID_BYTES + NONCE_BYTES + TAG_BYTES;
 
 /// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unsealable {
+pub enum UnsealError {
     /// No key of the ring has the key ID of the text.
     #[error("sealed with a key that is not in the key ring")]
     UnknownKey,
@@ -28,7 +28,7 @@ pub enum Unsealable {
 
 /// The context of a sealed text. A text sealed for another purpose or name does not open.
 #[derive(Clone, Copy, Debug)]
-pub struct SealedFor<'a> {
+pub struct SealContext<'a> {
     /// The kind of the text, such as `record 3`.
     pub purpose: &'a str,
     /// The owner of the text: the session ID, or the key in the store.
@@ -47,7 +47,7 @@ impl KeyRing {
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] if the operating system returns no random numbers.
     pub fn encrypt(
         &self,
-        of: SealedFor<'_>,
+        of: SealContext<'_>,
         head: &[u8],
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
@@ -71,17 +71,17 @@ impl KeyRing {
     /// Decrypts a text with any key of this ring. The purpose, the name and the length of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`] with the reason.
+    /// [`UnsealError`] with the reason.
     pub fn decrypt(
         &self,
-        of: SealedFor<'_>,
+        of: SealContext<'_>,
         head: usize,
         text: &[u8],
-    ) -> Result<Vec<u8>, Unsealable> {
+    ) -> Result<Vec<u8>, UnsealError> {
         let start = head + SHORT_KEY_ID_BYTES + NONCE_BYTES;
-        let (authenticated, secret) = text.split_at_checked(start).ok_or(Unsealable::Forged)?;
+        let (authenticated, secret) = text.split_at_checked(start).ok_or(UnsealError::Forged)?;
         let (id, nonce) = authenticated[head..].split_at(SHORT_KEY_ID_BYTES);
-        let mut outcome = Err(Unsealable::UnknownKey);
+        let mut outcome = Err(UnsealError::UnknownKey);
         // Two keys can have the same truncated ID.
         for key in self
             .keys
@@ -89,7 +89,7 @@ impl KeyRing {
             .filter(|key| key.id[..SHORT_KEY_ID_BYTES] == *id)
         {
             let mut secret = secret.to_vec();
-            let key = key.cipher(of).map_err(|_| Unsealable::Forged)?;
+            let key = key.cipher(of).map_err(|_| UnsealError::Forged)?;
             let opened =
                 key.open_in_place(padded_nonce(nonce), Aad::from(authenticated), &mut secret);
             match opened.map(|plain| plain.len()) {
@@ -97,7 +97,7 @@ impl KeyRing {
                     secret.truncate(length);
                     return Ok(secret);
                 }
-                Err(_) => outcome = Err(Unsealable::Forged),
+                Err(_) => outcome = Err(UnsealError::Forged),
             }
         }
         outcome
@@ -146,13 +146,13 @@ pub(super) fn root_key(key: &[u8; SigningKey::LEN]) -> Key {
 
 impl SigningKey {
     /// The encryption key for one purpose and name.
-    fn cipher(&self, of: SealedFor<'_>) -> Result<LessSafeKey, KeyError> {
+    fn cipher(&self, of: SealContext<'_>) -> Result<LessSafeKey, KeyError> {
         let key = UnboundKey::new(&AES_256_GCM, self.derive_key(of).as_ref());
         key.map(LessSafeKey::new).map_err(|_| KeyError::NotAKey)
     }
 
     /// The key bytes for one purpose and name.
-    pub(super) fn derive_key(&self, of: SealedFor<'_>) -> Tag {
+    pub(super) fn derive_key(&self, of: SealContext<'_>) -> Tag {
         let mut context = ring::hmac::Context::with_key(&self.encryption);
         context.update(of.purpose.as_bytes());
         context.update(b"\0");
@@ -171,7 +171,7 @@ mod tests {
         SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
     }
 
-    const RECORD: SealedFor<'_> = SealedFor {
+    const RECORD: SealContext<'_> = SealContext {
         purpose: "record 3",
         name: b"0123456789abcdef",
     };
@@ -192,7 +192,7 @@ mod tests {
         let removed = KeyRing::new(vec![new]).unwrap();
         assert_eq!(
             removed.decrypt(RECORD, 1, &text),
-            Err(Unsealable::UnknownKey)
+            Err(UnsealError::UnknownKey)
         );
         assert!(
             removed
@@ -201,16 +201,16 @@ mod tests {
                 .ends_with("(unknown)")
         );
         for other in [
-            SealedFor {
+            SealContext {
                 purpose: "record 4",
                 ..RECORD
             },
-            SealedFor {
+            SealContext {
                 name: b"fedcba9876543210",
                 ..RECORD
             },
         ] {
-            assert_eq!(ring.decrypt(other, 1, &text), Err(Unsealable::Forged));
+            assert_eq!(ring.decrypt(other, 1, &text), Err(UnsealError::Forged));
         }
         assert_ne!(
             ring.encrypt(RECORD, b"\x03", b"alice").unwrap(),

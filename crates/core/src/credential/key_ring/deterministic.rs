@@ -3,7 +3,7 @@
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 
-use super::aead::{SHORT_KEY_ID_BYTES, SealedFor, Unsealable};
+use super::aead::{SHORT_KEY_ID_BYTES, SealContext, UnsealError};
 use super::{KeyError, KeyRing, SigningKey};
 
 /// Bytes of a nonce (RFC 8452).
@@ -16,9 +16,9 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`KeyError::Empty`] without a key.
-    pub fn encrypt_same(
+    pub fn encrypt_deterministic(
         &self,
-        of: SealedFor<'_>,
+        of: SealContext<'_>,
         head: &[u8],
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
@@ -33,21 +33,21 @@ impl KeyRing {
         Ok(text)
     }
 
-    /// Decrypts a result of [`KeyRing::encrypt_same`] with any key of this ring. The purpose, the name and the length
+    /// Decrypts a result of [`KeyRing::encrypt_deterministic`] with any key of this ring. The purpose, the name and the length
     /// of the head must be the same.
     ///
     /// # Errors
-    /// [`Unsealable`] with the reason.
-    pub fn decrypt_same(
+    /// [`UnsealError`] with the reason.
+    pub fn decrypt_deterministic(
         &self,
-        of: SealedFor<'_>,
+        of: SealContext<'_>,
         head: usize,
         text: &[u8],
-    ) -> Result<Vec<u8>, Unsealable> {
+    ) -> Result<Vec<u8>, UnsealError> {
         let (aad, msg) = text
             .split_at_checked(head + SHORT_KEY_ID_BYTES)
-            .ok_or(Unsealable::Forged)?;
-        let mut outcome = Err(Unsealable::UnknownKey);
+            .ok_or(UnsealError::Forged)?;
+        let mut outcome = Err(UnsealError::UnknownKey);
         // Two keys can have the same truncated ID.
         for key in self
             .keys
@@ -56,10 +56,10 @@ impl KeyRing {
         {
             let key = key
                 .deterministic_cipher(of)
-                .map_err(|_| Unsealable::Forged)?;
+                .map_err(|_| UnsealError::Forged)?;
             match key.decrypt(&Nonce::from([0; NONCE_BYTES]), Payload { msg, aad }) {
                 Ok(plain) => return Ok(plain),
-                Err(_) => outcome = Err(Unsealable::Forged),
+                Err(_) => outcome = Err(UnsealError::Forged),
             }
         }
         outcome
@@ -67,7 +67,7 @@ impl KeyRing {
 }
 
 impl SigningKey {
-    fn deterministic_cipher(&self, of: SealedFor<'_>) -> Result<Aes256GcmSiv, KeyError> {
+    fn deterministic_cipher(&self, of: SealContext<'_>) -> Result<Aes256GcmSiv, KeyError> {
         let key = self.derive_key(of);
         Aes256GcmSiv::new_from_slice(key.as_ref()).map_err(|_| KeyError::NotAKey)
     }
@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    const RULE: SealedFor<'_> = SealedFor {
+    const RULE: SealContext<'_> = SealContext {
         purpose: "rule 1",
         name: b"curfew:not-before",
     };
@@ -92,33 +92,54 @@ mod tests {
     fn encryption_is_deterministic_and_bound_to_its_purpose() {
         let (old, new) = (key(), key());
         let ring = KeyRing::new(vec![old.clone()]).unwrap();
-        let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
-        assert_eq!(ring.encrypt_same(RULE, b"x", b"the group").unwrap(), text);
+        let text = ring
+            .encrypt_deterministic(RULE, b"x", b"the group")
+            .unwrap();
+        assert_eq!(
+            ring.encrypt_deterministic(RULE, b"x", b"the group")
+                .unwrap(),
+            text
+        );
         assert!(!text.windows(5).any(|window| window == b"group"));
-        assert_eq!(ring.decrypt_same(RULE, 1, &text).unwrap(), b"the group");
-        assert_ne!(ring.encrypt_same(RULE, b"x", b"the groups").unwrap(), text);
-        let rotated = KeyRing::new(vec![new.clone(), old]).unwrap();
-        assert_eq!(rotated.decrypt_same(RULE, 1, &text).unwrap(), b"the group");
+        assert_eq!(
+            ring.decrypt_deterministic(RULE, 1, &text).unwrap(),
+            b"the group"
+        );
         assert_ne!(
-            rotated.encrypt_same(RULE, b"x", b"the group").unwrap(),
+            ring.encrypt_deterministic(RULE, b"x", b"the groups")
+                .unwrap(),
+            text
+        );
+        let rotated = KeyRing::new(vec![new.clone(), old]).unwrap();
+        assert_eq!(
+            rotated.decrypt_deterministic(RULE, 1, &text).unwrap(),
+            b"the group"
+        );
+        assert_ne!(
+            rotated
+                .encrypt_deterministic(RULE, b"x", b"the group")
+                .unwrap(),
             text
         );
         let removed = KeyRing::new(vec![new]).unwrap();
         assert_eq!(
-            removed.decrypt_same(RULE, 1, &text),
-            Err(Unsealable::UnknownKey)
+            removed.decrypt_deterministic(RULE, 1, &text),
+            Err(UnsealError::UnknownKey)
         );
         for other in [
-            SealedFor {
+            SealContext {
                 purpose: "rule 2",
                 ..RULE
             },
-            SealedFor {
+            SealContext {
                 name: b"other:not-before",
                 ..RULE
             },
         ] {
-            assert_eq!(ring.decrypt_same(other, 1, &text), Err(Unsealable::Forged));
+            assert_eq!(
+                ring.decrypt_deterministic(other, 1, &text),
+                Err(UnsealError::Forged)
+            );
         }
     }
 
@@ -141,12 +162,12 @@ mod tests {
         #[test]
         fn a_changed_text_does_not_open(at in 0..28_usize, bit in 0..8_u8) {
             let ring = KeyRing::new(vec![key()]).unwrap();
-            let text = ring.encrypt_same(RULE, b"x", b"the group").unwrap();
+            let text = ring.encrypt_deterministic(RULE, b"x", b"the group").unwrap();
             let mut changed = text.clone();
             changed[at] ^= 1 << bit;
-            prop_assert!(ring.decrypt_same(RULE, 1, &changed).is_err());
-            prop_assert!(ring.decrypt_same(RULE, 1, &text[..at]).is_err());
-            prop_assert!(ring.decrypt_same(RULE, 1, &[&text[..], b"x"].concat()).is_err());
+            prop_assert!(ring.decrypt_deterministic(RULE, 1, &changed).is_err());
+            prop_assert!(ring.decrypt_deterministic(RULE, 1, &text[..at]).is_err());
+            prop_assert!(ring.decrypt_deterministic(RULE, 1, &[&text[..], b"x"].concat()).is_err());
         }
     }
 }

@@ -1,7 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{InvalidToken, KeyError, KeyRing, SealedFor, random};
+use super::{InvalidToken, KeyError, KeyRing, SealContext, random};
 
 /// Random bytes at the start of a text; the encryption key depends on them.
 const PREFIX_BYTES: usize = 16;
@@ -14,7 +14,7 @@ impl KeyRing {
     /// [`KeyError::Empty`] without a key, [`KeyError::Random`] without random numbers.
     pub fn encrypt_text(&self, purpose: &str, data: &[u8]) -> Result<String, KeyError> {
         let name = random::<PREFIX_BYTES>()?;
-        let of = SealedFor {
+        let of = SealContext {
             purpose,
             name: &name,
         };
@@ -29,7 +29,7 @@ impl KeyRing {
     pub fn decrypt_text(&self, purpose: &str, text: &str) -> Result<Vec<u8>, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
         let (name, encrypted) = bytes.split_at_checked(PREFIX_BYTES).ok_or(InvalidToken)?;
-        let of = SealedFor { purpose, name };
+        let of = SealContext { purpose, name };
         self.decrypt(of, 0, encrypted).map_err(|_| InvalidToken)
     }
 }

@@ -309,6 +309,6 @@ proptest! {
             contract: Contract::AuthRequest,
         };
         let found = find(&rules(list.clone()), &host, &path);
-        prop_assert_eq!(found.map_err(|_| model::Disputed), model::first(&list, &target));
+        prop_assert_eq!(found.map_err(|_| model::AmbiguousReading), model::first(&list, &target));
     }
 }

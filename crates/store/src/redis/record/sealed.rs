@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MISPLACED;
 use crate::StoreError;
-use crate::credential::{KeyRing, SealedFor, Unsealable};
+use crate::credential::{KeyRing, SealContext, UnsealError};
 use crate::secret::Secret;
 use crate::session::{
     Attributes, Binding, CLOCK_MARGIN, ClaimsInToken, Details, End, EndReason, Network, PolicyName,
@@ -82,8 +82,8 @@ const fn code(reason: EndReason) -> u8 {
     }
 }
 
-const fn sealed_for(id: &SessionId) -> SealedFor<'_> {
-    SealedFor {
+const fn sealed_for(id: &SessionId) -> SealContext<'_> {
+    SealContext {
         purpose: "record 3",
         name: id.as_bytes(),
     }
@@ -157,10 +157,10 @@ pub(super) fn decode(
     let plain = key_ring
         .decrypt(sealed_for(&id), HEAD, bytes)
         .map_err(|error| match error {
-            Unsealable::UnknownKey => {
+            UnsealError::UnknownKey => {
                 StoreError::Unreadable("it is sealed under a key that is not in token.keys")
             }
-            Unsealable::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
+            UnsealError::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
         })?;
     let damaged = |_| StoreError::Unreadable("it is damaged");
     let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
