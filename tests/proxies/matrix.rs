@@ -33,7 +33,10 @@ pub fn table(cells: &[Cell]) -> String {
                 Some(Outcome::NotPossible(known)) => {
                     let place = IMPOSSIBLE.iter().position(|one| std::ptr::eq(one, *known));
                     let letter = char::from(b'a' + u8::try_from(place.unwrap()).unwrap());
-                    let note = format!("({letter}) Not possible with this proxy: {}\n", known.reason);
+                    let note = format!(
+                        "({letter}) Not possible with this proxy: {}\n",
+                        known.reason
+                    );
                     if !notes.contains(&note) {
                         notes.push_str(&note);
                     }
@@ -54,7 +57,6 @@ pub fn table(cells: &[Cell]) -> String {
 /// The difference from the matrix in the documentation, if any.
 pub fn differs_from_the_documented(table: &str) -> Option<String> {
     (!DOCUMENTATION.contains(table)).then(|| {
-        "FAILED: docs/proxies/README.md has another matrix; replace it with this one"
-            .to_owned()
+        "FAILED: docs/proxies/README.md has another matrix; replace it with this one".to_owned()
     })
 }
