@@ -51,7 +51,7 @@ class Lab:
             idle, there = service.memory("VmRSS"), 0
             empty = int(redis.command("INFO", "memory").split("used_memory:")[1].split()[0]) if redis else 0
             for count in (1_000, 10_000, 100_000, 1_000_000):
-                if count > self.options.most:
+                if count > self.options.max_sessions:
                     break
                 tokens = seed(self.load, service, count - there)
                 there = count
@@ -183,7 +183,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=2, help="duration of each measurement")
-    parser.add_argument("--most", type=int, default=1_000_000, help="largest number of sessions")
+    parser.add_argument("--max-sessions", type=int, default=1_000_000, help="largest number of sessions")
     parser.add_argument("--only", choices=("sessions", "rules", "replicas", "cluster"))
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
