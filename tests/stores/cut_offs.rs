@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::support::cluster::Cluster;
+use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
-use crate::support::tap::Tap;
 use curfew::telemetry::{Diagnostics, Metrics};
 
 const KEY: &[u8] = b"test:not-before";
@@ -74,7 +74,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     let server = RedisServer::start();
     fill(&server, MANY, 1);
     server.command::<()>(&[b"SLOWLOG", b"RESET"]);
-    let tap = Tap::to(([127, 0, 0, 1], server.port).into()).await;
+    let tap = RecordingProxy::to(([127, 0, 0, 1], server.port).into()).await;
     let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
     let writer = Running::connected(settings(&server.url())).await;
     writer
@@ -248,7 +248,7 @@ async fn what_a_fail_over_loses_stays_known() {
     })
     .await;
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     eventually("it goes on", async || replica.ready().await.is_ok()).await;
     eventually("it reads again", async || {
         replica.read_cut_offs().await == Ok(true)

@@ -168,7 +168,7 @@ async fn in_a_cluster_too_and_after_a_fail_over() {
     let before: Vec<u64> = processes.iter().map(flushes).collect();
     let primary = cluster.primaries()[0];
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
         let emptied = async || flushes(process) > before;
         eventually("everything is forgotten", emptied).await;
@@ -184,7 +184,7 @@ async fn after_a_fail_over_by_sentinels_too() {
     ends_are_heard_by_all(&processes, 0..5).await;
     let primary = group.primary();
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     for process in &processes {
         eventually("it goes on", async || process.redis.ready().await.is_ok()).await;
         process.usable().await;

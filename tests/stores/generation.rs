@@ -240,7 +240,7 @@ async fn a_fail_over_is_no_loss() {
     let store = Replicating::on(settings(&group.url())).await;
     assert_eq!(store.lost_before(ID).await, None);
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     assert_eq!(store.lost_before(ID).await, None);
     assert_eq!(store.metrics.store_losses.get(), 0);
 }
@@ -275,14 +275,14 @@ async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
     nothing_is_lost("after a new shard has got slots").await;
     let primary = cluster.primaries()[0];
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     nothing_is_lost("after a fail-over").await;
     let emptied = *cluster.primaries().last().unwrap();
     cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
     // A session of the emptied shard is asked for first: it is known at once.
     let gone = ids
         .iter()
-        .find(|id| cluster.server_for(&key(**id)) == emptied);
+        .find(|id| cluster.owner_of(&key(**id)) == emptied);
     let gone = *gone.expect("one of them is there");
     let lost = other.lost_before(gone).await;
     assert!(lost.is_some(), "a shard was emptied");

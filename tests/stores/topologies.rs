@@ -82,7 +82,7 @@ async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
     restricted(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
-    group.let_in("curfew", "sentinel-pw", rights);
+    group.add_user("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
     let store = Running::connected(RedisSettings {
         username: Some("curfew".to_owned()),
@@ -108,12 +108,12 @@ async fn sentinel_and_a_fail_over() {
         })
         .await;
         group.servers[primary].kill();
-        group.failed_over(primary).await;
+        group.wait_for_fail_over(primary).await;
         eventually("it goes on", async || store.load(ID).await.is_ok()).await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
         restricted(&group.servers[primary..=primary], "");
-        group.settled().await;
+        group.wait_until_stable().await;
     }
     assert!(before.has_changed().unwrap());
     let ended = store.end(ID, Ending::revoked(now())).await.unwrap();
@@ -138,11 +138,11 @@ async fn cluster_and_a_fail_over() {
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
-    let primary = cluster.server_of(&key);
+    let primary = cluster.holder_of(&key);
     let confirmed = async || store.wait_replicated(ID).await.unwrap().is_confirmed();
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     eventually("it goes on", async || store.load(ID).await.is_ok()).await;
     assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
     eventually("the change is noticed", async || {
@@ -150,7 +150,7 @@ async fn cluster_and_a_fail_over() {
     })
     .await;
     cluster.servers[primary].start_again();
-    cluster.settled().await;
+    cluster.wait_until_stable().await;
     store.end(ID, Ending::revoked(now())).await.unwrap();
     let state = store.load(ID).await.unwrap().unwrap().state;
     assert!(matches!(state, State::Ended(_)), "{state:?}");
@@ -175,7 +175,7 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
         .await
         .unwrap();
     // The server with the cut-offs concerns all sessions.
-    let cut_offs = cluster.server_of(b"test:not-before");
+    let cut_offs = cluster.holder_of(b"test:not-before");
     let others = cluster
         .primaries()
         .into_iter()
@@ -188,7 +188,7 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
         store.create(id, &session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
-        let place = if cluster.server_of(&key) == hanging {
+        let place = if cluster.holder_of(&key) == hanging {
             &mut there
         } else {
             &mut elsewhere
@@ -211,7 +211,7 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
     eventually("it is back", async || store.load(there).await.is_ok()).await;
     // While the cut-offs cannot be read, no session is admitted on a guess.
     assert_eq!(store.read_cut_offs().await, Ok(true));
-    let elsewhere = if cluster.server_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
+    let elsewhere = if cluster.holder_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
     {
         elsewhere
     } else {
