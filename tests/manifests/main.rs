@@ -16,6 +16,7 @@ mod every_file;
 mod gateways;
 mod haproxy_ingress;
 mod kubernetes;
+mod language;
 mod monitoring;
 mod systemd;
 mod traefik;

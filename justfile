@@ -1,0 +1,38 @@
+# The daily commands. `just` alone lists them; without just, run the lines by hand.
+
+default:
+    @just --list --unsorted
+
+# Unit and property tests of all crates: no installation, no servers
+quick *words:
+    cargo test --locked --lib {{ words }}
+
+# The black-box tests through one proxy, for example: just proxy Envoy
+proxy name:
+    scripts/test.sh --test proxies -- {{ name }}
+
+# One scenario of the fault suite, for example: just scenario sentinel
+scenario name:
+    scripts/test.sh --test chaos -- {{ name }}
+
+# Format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --locked --all-targets --all-features -- -D warnings
+
+# API documentation and the book
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    scripts/book.sh
+
+# Every test; installs what they need
+test:
+    scripts/test.sh
+
+# All that must pass before a merge
+ci:
+    .ci/run
+
+# Curfew beside handlers that do nothing, and beside Redis
+bench *words:
+    scripts/bench.sh {{ words }}

@@ -1,0 +1,145 @@
+//! No file goes back to the names and phrases that `docs/language.md` replaces.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Files that quote old names: this list itself, the history, and files of older versions.
+const QUOTATIONS: [&str; 10] = [
+    "docs/language.md",
+    "docs/glossary.md",
+    "CHANGELOG.md",
+    "docs/adr/",
+    "docs/upgrading.md",
+    "tests/manifests/language.rs",
+    "tests/old/",
+    "tests/lint/",
+    // The keys that had another name are here.
+    "src/config/load.rs",
+    "src/config/tests.rs",
+];
+const EXTENSIONS: [&str; 14] = [
+    "rs", "md", "toml", "yaml", "yml", "sh", "py", "html", "css", "js", "mjs", "json", "lua",
+    "conf",
+];
+
+/// The first column of the table below a heading.
+fn column(page: &str, heading: &str) -> Vec<String> {
+    let (_, rest) = page.split_once(&format!("## {heading}\n")).unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    let rows = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1);
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap().trim());
+    cells
+        .map(|cell| cell.trim_matches('`').to_owned())
+        .collect()
+}
+
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !matches!(name, "target" | ".git" | "node_modules" | "corpus") {
+                directories.push(path);
+            } else if path.is_file() {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// Words as identifiers have them.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|character: char| !character.is_alphanumeric() && character != '_')
+        .collect()
+}
+
+/// The entries that a file has: `name:line: entry`.
+fn relapses(name: &str, text: &str, names: &[String], phrases: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let parts = words(name.trim_end_matches(".rs"));
+    for old in names.iter().filter(|old| parts.contains(old.as_str())) {
+        found.push(format!("{name}: the file is called {old}"));
+    }
+    let is_code = name.ends_with(".rs");
+    for (number, line) in (1..).zip(text.lines()) {
+        // A name is an identifier: prose may use the same word with its usual meaning.
+        let code = line.split("//").next().unwrap();
+        let identifiers = if is_code {
+            words(code)
+        } else {
+            BTreeSet::new()
+        };
+        let is_key =
+            |old: &String| old.contains('_') && !is_code && words(line).contains(old.as_str());
+        for old in names {
+            if identifiers.contains(old.as_str()) || is_key(old) {
+                found.push(format!("{name}:{number}: {old}"));
+            }
+        }
+        let line = line.to_lowercase();
+        for phrase in phrases
+            .iter()
+            .filter(|phrase| line.contains(phrase.as_str()))
+        {
+            found.push(format!("{name}:{number}: {phrase}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_file_has_a_replaced_name_or_phrase() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/language.md")).unwrap();
+    let names = column(&page, "Names that have a standard term");
+    let phrases = column(&page, "Phrases that must be read twice");
+    assert!(
+        names.len() > 40 && phrases.len() > 10,
+        "{names:?} {phrases:?}"
+    );
+    let mut found = Vec::new();
+    let mut count = 0;
+    for path in files(root) {
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let extension = path.extension().and_then(|it| it.to_str()).unwrap_or("");
+        let is_quoted = QUOTATIONS.iter().any(|quoted| name.starts_with(quoted));
+        if is_quoted || !EXTENSIONS.contains(&extension) {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
+        count += 1;
+        found.extend(relapses(&name, &text, &names, &phrases));
+    }
+    println!("{count} files");
+    assert!(count > 500, "{count}");
+    assert!(found.is_empty(), "{}:\n{}", found.len(), found.join("\n"));
+}
+
+#[test]
+fn a_relapse_is_found() {
+    let (names, phrases) = (vec!["Room".to_owned()], vec!["who has no place".to_owned()]);
+    let found = |name: &str, text: &str| relapses(name, text, &names, &phrases).len();
+    assert_eq!(found("src/a.rs", "pub struct Room;"), 1);
+    assert_eq!(
+        found("src/a.rs", "/// That of who has no place is not read."),
+        1
+    );
+    assert_eq!(
+        found("src/a.rs", "// There is Room for more\nlet rooms = 1;"),
+        0
+    );
+    assert_eq!(found("src/Room.rs", ""), 1);
+}
