@@ -1,10 +1,9 @@
-//! The near cache: what the store has shown of sessions, kept in this process for a moment, so that
-//! most checks ask nobody.
+//! The near cache: session records in the memory of this process, so that most checks need no request to the store.
 //!
-//! It holds live records only, and answers [`SessionStore::recall`] alone: whoever must know, or is
-//! about to deny, loads from the store. It is used only while all that others end is heard at once:
-//! when that was last certain longer than the [`LEASE`] ago, nothing is recalled, and when anything
-//! may have been missed, everything is forgotten. `docs/adr/0011-the-near-cache.md` has the reasons.
+//! It holds live records only, and only [`LocalStore::load_cached`] returns them. Before a check denies a request, it
+//! loads the record from the store. The cache is in use only while invalidations arrive. If the last confirmed
+//! heartbeat is older than the [`LEASE`], it returns nothing. If an invalidation may be lost, it drops all records.
+//! `docs/adr/0011-the-near-cache.md` has the reasons.
 
 mod near;
 
@@ -28,22 +27,22 @@ use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
 use near::RecordCache;
 
-/// How long after the last certain moment records are still recalled: the longest time for which a
-/// session that was ended elsewhere can still be used here.
+/// How long the cache stays usable after the last heartbeat. This is also the longest time for which this replica can
+/// still accept a session that another replica has ended.
 pub const LEASE: Duration = Duration::from_secs(2);
 
-/// Keeps what the store it wraps has shown.
+/// A wrapper that caches the records that a store has returned.
 pub struct CachedStore<S> {
     inner: Arc<S>,
-    /// The store's time, for the delay of what is heard.
+    /// Decision time, for the delay metric of invalidations.
     clock: Arc<dyn Clock>,
-    /// The time that the lease goes by, which nobody sets.
+    /// A monotonic clock for the lease.
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     near: RecordCache,
-    /// Until when records are recalled, in milliseconds; 0 for not at all.
+    /// The end of the lease, in milliseconds; 0 while the cache is not usable.
     usable_until: AtomicU64,
-    /// Questions to the store that are on their way, each shared by all who ask the same.
+    /// Loads that are in flight. Checks that need the same session share one load (singleflight).
     flights: Mutex<InFlightLoads>,
 }
 
@@ -62,8 +61,8 @@ type Loaded = Result<Option<Session>, StoreError>;
 type Question = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 
 impl<S: SessionStore> CachedStore<S> {
-    /// Keeps about `sessions` of what `inner` shows, by `clock`, which shows the store's time, and a
-    /// `steady` one. Nothing is recalled before it was told that it hears all ends.
+    /// Caches about `sessions` records of `inner`. `clock` is decision time, and `steady` is monotonic. The cache
+    /// returns nothing before the first [`caught_up_to`](InvalidationListener::caught_up_to).
     pub fn new(
         inner: S,
         sessions: usize,
@@ -82,20 +81,20 @@ impl<S: SessionStore> CachedStore<S> {
         }
     }
 
-    /// The time, where records may be recalled.
+    /// The current time while the cache is usable.
     fn usable(&self) -> Option<Timestamp> {
         let now = self.steady.now();
         (now.as_millis() < self.usable_until.load(Ordering::Acquire)).then_some(now)
     }
 
-    /// Forgets a session, and what questions that are on their way say of it.
+    /// Drops the cached record of a session, and makes sure that a load in flight is not cached.
     fn forget(&self, id: SessionId) {
         let mut flights = self.flights.lock();
         flights.of.remove(&id);
         self.near.remove(id);
     }
 
-    /// Joins the question for a session, or begins one.
+    /// Joins the load in flight for a session, or starts one.
     fn ask(&self, id: SessionId) -> InFlightGuard<'_> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.of.get(&id)
@@ -125,7 +124,7 @@ impl<S: SessionStore> CachedStore<S> {
         }
     }
 
-    /// Keeps what a question was answered, unless something was heard of the session meanwhile.
+    /// Caches the result of a load, unless the session was invalidated in the meantime.
     fn keep(&self, id: SessionId, number: u64, session: Option<&Session>) {
         let mut flights = self.flights.lock();
         if flights
@@ -139,14 +138,14 @@ impl<S: SessionStore> CachedStore<S> {
         if let (Some(session), Some(now)) = (session, self.usable())
             && session.state == State::Live
         {
-            // It would take much room, and nobody who recalls a record asks its provider.
+            // A refresh token is large, and code that reads the cache never uses it.
             let session = session.clone().without_refresh_token();
             self.near.put(id, session, now);
         }
     }
 }
 
-/// A part in a question. The last one who leaves before the answer takes the question along.
+/// A waiter for a load in flight. When the last waiter is dropped, the load is cancelled.
 struct InFlightGuard<'a> {
     flights: &'a Mutex<InFlightLoads>,
     id: SessionId,
@@ -219,7 +218,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
-        // Else every check from now on would take a write for due.
+        // Otherwise every later check would see a touch as due.
         self.near.touch(id, touch.at);
         Ok(())
     }
@@ -227,7 +226,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.end(id, ending).await;
-        // Who asked meanwhile may have been shown it alive. It may have ended in spite of an error.
+        // A concurrent load may have read the record before the end. The end may have succeeded in spite of an error.
         self.forget(id);
         outcome
     }
@@ -242,7 +241,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.change(id, change).await;
-        // Who asked meanwhile may have been shown it as it was. It may have changed in spite of an error.
+        // A concurrent load may have read the old record. The change may have succeeded in spite of an error.
         self.forget(id);
         outcome
     }
@@ -258,8 +257,8 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 }
 
 impl<S: SessionStore> LocalStore for CachedStore<S> {
-    /// A record may lack an end by another replica for at most the [`LEASE`], and activity at other replicas since the record
-    /// was loaded.
+    /// A record may miss an end by another replica for at most the [`LEASE`]. It may also miss activity at other
+    /// replicas since it was loaded.
     fn load_cached(&self, id: SessionId) -> Option<Session> {
         let session = self.near.get(id, self.usable()?)?;
         self.metrics.near_cache.hits.inc();

@@ -1,5 +1,5 @@
-//! What every store must do, whatever it is made of: one suite for the back ends and for every
-//! wrapper. Each check makes sessions of its own, so a shared store is fine.
+//! The conformance suite for stores: every back end and every wrapper must pass it. Each test creates its own
+//! sessions, so the store may be shared.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,14 +28,14 @@ pub use adoption::run_history;
 pub use revocations::{run_not_before, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Under how much concurrency a thing is tried that may happen only once.
+/// The number of concurrent attempts at an operation that may succeed only once.
 const RIVALS: usize = 16;
 
-/// Runs the whole suite. `now` must be close to the store's own time, because a store may forget
-/// records by its own clock.
+/// Runs the whole suite. `now` must be close to the time of the store, because a store may delete expired records
+/// with its own clock.
 ///
 /// # Panics
-/// With what the store did wrong.
+/// If the store fails a test.
 pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     store.ready().await.expect("a store under test is ready");
     what_is_not_there_stays_so(store, now).await;
@@ -51,10 +51,10 @@ pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     changes::run(store, now).await;
 }
 
-/// Runs what a deadline queue must do; nothing else may be in it.
+/// Tests a deadline queue. The queue must be empty before the call.
 ///
 /// # Panics
-/// With what the queue did wrong.
+/// If the queue fails a test.
 pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     let (a, b, c) = (random_id(), random_id(), random_id());
     let (lease, later) = (now.plus(MINUTE), now.plus(2 * MINUTE));
@@ -120,7 +120,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// A session of a subject that nobody else has.
+/// A session with a subject of its own.
 fn session(id: SessionId, now: Timestamp) -> Session {
     session_of(&format!("subject of {id}"), now)
 }
@@ -152,7 +152,7 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
     (id, session)
 }
 
-/// A touch as a check makes it; the interval is over, so a wrapper may write it at once.
+/// A touch as a check makes it. The interval is over, so a wrapper may write it at once.
 fn touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {
@@ -321,7 +321,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
     let mut all = BTreeMap::new();
     for index in 0..7 {
         let id = random_id();
-        // Some of the same millisecond.
+        // Some sessions start in the same millisecond.
         let session = session_of(&subject, now.plus(Duration::from_millis(index / 3)));
         store.create(id, &session).await.unwrap();
         all.insert(Cursor::of(id, &session), id);
@@ -339,7 +339,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
             if after.is_none() {
                 break;
             }
-            // Neither activity nor an end moves a session in the list.
+            // Neither activity nor an end may move a session in the list.
             if let Some((id, session)) = page.sessions.first() {
                 store
                     .touch(*id, touch(session, now.plus(MINUTE)))

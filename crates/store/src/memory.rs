@@ -1,4 +1,4 @@
-//! The embedded store: sessions in this process's memory, for one replica and for trying things.
+//! The embedded store: sessions in the memory of this process, for one replica and for demos.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -24,16 +24,16 @@ use crate::policy::Policies;
 use crate::revocation::RevocationRule;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 
-/// Sessions in memory; bounded, and reclaimed when their retention is over.
+/// A bounded store in memory. It deletes records after their retention.
 ///
-/// A full store refuses new sessions; it never gives up a live one.
+/// A full store rejects new sessions; it never drops a live one.
 pub struct MemoryStore {
     tables: RwLock<Tables>,
     clock: Arc<dyn Clock>,
     max_sessions: usize,
     cut_offs: CutOffs,
     rules: RevocationRules,
-    /// Cut-offs up to this may be forgotten, in milliseconds.
+    /// Cut-offs and rules up to this time may be dropped, in milliseconds.
     forget: AtomicU64,
     history: Mutex<History>,
 }
@@ -41,18 +41,17 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
-    /// Until when tombstones are kept whose credential is still presented.
+    /// The extended retention of tombstones whose credentials are still presented.
     kept: SessionMap<Timestamp>,
-    /// Each subject's sessions, in listing order.
+    /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
-    /// When each session is to be looked at next, in both directions.
+    /// When each session is due, by session ID and in order of time.
     looks: SessionMap<Timestamp>,
     due: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Tables {
-    /// Sets, moves or takes away the time at which a session is to be looked at; says whether
-    /// there was one.
+    /// Sets, moves or removes the due time of a session; returns whether it had one.
     fn look(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
             Some(at) => self.looks.insert(id, at),
@@ -69,7 +68,7 @@ impl Tables {
 }
 
 impl MemoryStore {
-    /// An empty store for at most `max_sessions`, which forgets by `clock`.
+    /// An empty store for at most `max_sessions` records. `clock` decides when records expire.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -83,26 +82,26 @@ impl MemoryStore {
         }
     }
 
-    /// The same store, which takes the place of one that was lost at `at`: that of an earlier process.
+    /// The same store, as the successor of one that was lost at `at` with an earlier process.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
         self.history.lock().note_loss(at);
         self
     }
 
-    /// How many records it holds, tombstones included.
+    /// The number of records, tombstones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tables.read().sessions.len()
     }
 
-    /// Whether it holds none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts a record where another one may be, as a fail-over of a store does that loses writes.
+    /// Replaces a record, as a fail-over does that loses writes.
     #[cfg(any(test, feature = "testing"))]
     pub fn put(&self, id: SessionId, session: Session) {
         self.tables.write().sessions.insert(id, session);
@@ -114,22 +113,22 @@ impl MemoryStore {
         self.tables.write().sessions.remove(&id);
     }
 
-    /// Loses everything, as `FLUSHALL` does, and notices it.
+    /// Loses all records, as `FLUSHALL` does, and records the loss.
     #[cfg(any(test, feature = "testing"))]
     pub fn lose_all(&self, at: Timestamp) {
         *self.tables.write() = Tables::default();
         self.history.lock().note_loss(at);
     }
 
-    /// Ends a session as a process does that dies before it has told the end.
+    /// Ends a session like a process that stops before it publishes the end.
     #[cfg(any(test, feature = "testing"))]
     pub async fn end_quietly(&self, id: SessionId, ending: Ending) {
         let ended = self.end(id, ending).await;
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
 
-    /// Forgets every record whose retention is over, and says how many those were. Takes time in
-    /// proportion to all sessions; called from time to time, and when the store is full.
+    /// Deletes expired records; returns their number. It reads all sessions, so call it only from time to time. A
+    /// full store calls it, too.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
         let forget = self.forget.load(Ordering::Relaxed);
@@ -161,7 +160,7 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::Full(self.max_sessions));
         }
         let mut tables = self.tables.write();
-        // Another task may have taken the room that was there a moment ago.
+        // Another task may have filled the store since the check above.
         if tables.sessions.len() >= self.max_sessions {
             return Err(StoreError::Full(self.max_sessions));
         }
@@ -431,7 +430,7 @@ impl HistoryStore for MemoryStore {
 #[async_trait]
 impl SessionWalk for MemoryStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
-        /// How many records are copied under the lock.
+        /// The number of records that are copied under one lock.
         const BATCH: usize = 1000;
         let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
         for ids in ids.chunks(BATCH) {

@@ -3,25 +3,24 @@ use std::time::Duration;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// How long a generation takes in sessions; a session is kept for twice as long at the most.
+/// How long a generation accepts records. A record is cached for at most twice as long.
 pub(super) const GENERATION: Duration = Duration::from_secs(30);
-/// In how many parts the sessions are, so that the threads seldom wait for each other.
+/// The number of shards, so that threads seldom wait for the same lock.
 const SHARDS: usize = 16;
-/// The most bytes that sessions have in the mean: where they are larger, fewer are kept.
+/// The average number of bytes per record that the size limit assumes. With larger records, the cache holds fewer.
 const MEAN_BYTES: usize = 1024;
-/// What a session takes besides its texts.
+/// The bytes of a record without its strings.
 const BARE_BYTES: usize = 320;
 
-/// Records that the store has shown, each for a while.
+/// A bounded cache of records, without bookkeeping when a record is read.
 ///
-/// Nothing is noted when a record is read. There are two generations of them: the younger takes new
-/// ones in until it is full or its time is over, then it becomes the older, whose records are given
-/// up. So the oldest go first, and a session in use is looked up in the store again from time to
-/// time.
+/// There are two generations. The young one accepts records until it is full or too old; then it becomes the old one,
+/// and the records of the previous old one are dropped. So the oldest records are dropped first, and a session in use
+/// is loaded from the store again from time to time.
 #[derive(Debug)]
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
-    /// The most sessions in one generation of a shard.
+    /// The largest number of records in one generation of a shard.
     room: usize,
 }
 
@@ -29,7 +28,7 @@ pub(super) struct RecordCache {
 struct Shard {
     young: Generation,
     old: Generation,
-    /// When the younger one began.
+    /// When the young generation began.
     began: Timestamp,
 }
 
@@ -40,7 +39,7 @@ struct Generation {
 }
 
 impl RecordCache {
-    /// Room for about `sessions`.
+    /// A cache for about `sessions` records.
     pub(super) fn new(sessions: usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
@@ -59,7 +58,7 @@ impl RecordCache {
         &self.shards[usize::from(id.as_bytes()[0]) % SHARDS]
     }
 
-    /// The record, where it was put here less than two generations ago.
+    /// The record, if it was added less than two generations ago.
     pub(super) fn get(&self, id: SessionId, now: Timestamp) -> Option<Session> {
         let mut shard = self.shard(id).lock();
         shard.age(now);
@@ -84,7 +83,7 @@ impl RecordCache {
         shard.young.sessions.insert(id, session);
     }
 
-    /// Notes activity that the store knows of.
+    /// Updates the last activity after a touch was written to the store.
     pub(super) fn touch(&self, id: SessionId, at: Timestamp) {
         let mut shard = self.shard(id).lock();
         let Shard { young, old, .. } = &mut *shard;
@@ -105,7 +104,7 @@ impl RecordCache {
         }
     }
 
-    /// How many sessions there are, those whose time is over included.
+    /// The number of records, expired ones included.
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter().map(|shard| {
             let shard = shard.lock();
@@ -116,7 +115,7 @@ impl RecordCache {
 }
 
 impl Shard {
-    /// Ends the generations whose time is over.
+    /// Drops expired generations.
     fn age(&mut self, now: Timestamp) {
         if now < self.began.plus(GENERATION) {
             return;
@@ -141,7 +140,7 @@ impl Shard {
     }
 }
 
-/// About how many bytes a record takes. What is noted of it later doesn't change that.
+/// The approximate size of a record. A touch does not change it.
 fn bytes(session: &Session) -> usize {
     let texts = session.subject.as_str().len() + session.policy.as_str().len();
     BARE_BYTES + texts + session.attributes.bytes()

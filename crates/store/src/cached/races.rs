@@ -1,4 +1,4 @@
-//! What must hold of the near cache in whatever order things happen at once.
+//! Race tests of the near cache: they run concurrent tasks in many orders.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use crate::testing::{START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A cache that may be used, over a store with one session.
+/// A usable cache in front of a store with one session.
 async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
     let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
@@ -30,7 +30,7 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Asks as checks do, by turns at hand and of the store; nothing is at hand once it is `over`.
+/// Reads the session as checks do: from the cache, then from the store. After `over` is set, the cache must be empty.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
@@ -44,7 +44,7 @@ async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) 
     }
 }
 
-/// Several checks, and an end by somebody: once that is done, nothing is at hand.
+/// Runs two checks and an end concurrently. After the end, the cache must not return the session.
 fn ends_by<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
 where
     E: Future<Output = ()> + 'static,
@@ -98,7 +98,7 @@ fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
     });
 }
 
-/// Whoever stops waiting takes nothing with them: the others are answered, and the next ones ask anew.
+/// A waiter that is dropped must not cancel the load for the others, and a later load must start again.
 #[test]
 fn a_question_is_answered_whoever_stops_waiting() {
     for patience in [&[true, false, true][..], &[false, false]] {

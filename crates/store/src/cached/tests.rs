@@ -17,11 +17,11 @@ use crate::testing::{MINUTE, SECOND, START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A store that many processes share, whose answers can be held up.
+/// A store that several processes share. A test can delay its answers.
 struct SharedStore {
     memory: MemoryStore,
     loads: AtomicUsize,
-    /// Permits to hand out an answer, while answers are held up.
+    /// While this is set, each load waits for a notification before it returns.
     held: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -60,7 +60,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// With one session, and everything heard.
+    /// A usable cache with one session.
     async fn new() -> Self {
         let fixture = Self::empty();
         fixture
@@ -99,7 +99,7 @@ impl Fixture {
         self.shared.loads.load(Ordering::SeqCst)
     }
 
-    /// Begins a load whose answer is read now and handed out later.
+    /// Starts a load that reads the record now and returns it later.
     async fn hold(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
         let permit = Arc::new(Notify::new());
         *self.shared.held.lock() = Some(Arc::clone(&permit));
@@ -140,7 +140,7 @@ async fn what_was_loaded_is_at_hand() {
     );
 }
 
-/// What a provider said on this replica is in force at once, and the near cache has no refresh token.
+/// A change by this replica takes effect at once, and the near cache has no refresh token.
 #[tokio::test]
 async fn a_change_is_at_hand_without_the_refresh_token() {
     let fixture = Fixture::new().await;
@@ -216,13 +216,13 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
             }
             1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
             _ => {
-                // Nobody has heard of it, and something may have been missed.
+                // The end was not published, and an invalidation may be lost.
                 fixture.end_elsewhere().await;
                 fixture.near.missed();
                 fixture.near.caught_up_to(START);
             }
         }
-        // Who asks now isn't answered by what was asked before.
+        // A load that starts now must not join the earlier one.
         let now = fixture.near.load(ID).await.unwrap().unwrap();
         assert!(matches!(now.state, State::Ended(_)));
         permit.notify_one();
@@ -243,7 +243,7 @@ async fn nothing_is_recalled_beyond_the_lease() {
     assert_eq!(fixture.near.load_cached(ID), None);
     fixture.near.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
-    // It was only late: nothing was missed.
+    // The heartbeat was late, but no invalidation is lost.
     fixture.near.caught_up_to(START.plus(SECOND));
     assert!(fixture.near.load_cached(ID).is_some());
     fixture.near.missed();
@@ -323,18 +323,18 @@ async fn a_question_that_nobody_waits_for_is_forgotten() {
     assert_eq!(fixture.loads(), 2);
 }
 
-/// What may happen to one of a few sessions, or to what is heard of them.
+/// An operation on one of a few sessions, or an event of the invalidation channel.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Load(u8),
     Check(u8),
     EndHere(u8),
-    /// Another process ends it; the message takes its time.
+    /// Another process ends the session; the invalidation arrives later.
     EndElsewhere(u8),
     Deliver,
-    /// The latest beat comes back, after all messages before it.
+    /// The latest heartbeat returns, after all earlier messages.
     Beat,
-    /// The way is broken: messages on it are lost, and that is noticed.
+    /// The connection breaks: messages are lost, and the cache knows it.
     Break,
     Wait(u16),
 }
@@ -354,7 +354,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens: what is recalled lived a lease ago at least, and was not ended here.
+    /// A cached session was live at most one lease ago, and this process did not end it.
     #[test]
     fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(event(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

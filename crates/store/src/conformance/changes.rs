@@ -1,4 +1,4 @@
-//! Changes of live sessions.
+//! Tests for changes of live sessions.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_tombstone_has_no_refresh_token(store, now).await;
 }
 
-/// Details with a refresh token, as a provider is asked `minutes` after the sign-in.
+/// Details with a refresh token, last confirmed `minutes` after `now`.
 fn details(now: Timestamp, minutes: u32) -> Arc<Details> {
     Arc::new(Details {
         refresh_token: Some(Secret::new(format!("refresh token {minutes}"))),
@@ -43,7 +43,7 @@ fn change(expected: Option<Arc<Details>>, details: Arc<Details>) -> Change {
     }
 }
 
-/// A session with the first details.
+/// Creates a session with details.
 async fn detailed(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
     let (id, session) = created(store, now).await;
     let first = change(None, details(now, 0));

@@ -1,14 +1,14 @@
-//! Cut-offs, revocation rules, and a walk over all sessions.
+//! Tests for cut-offs, revocation rules and [`SessionWalk`].
 
 use super::{MINUTE, created, random_id, session};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Session, Subject, Timestamp};
 use crate::{Batch, MAX_REVOCATION_RULES, NotBefore, RuleAdded, SessionStore, SessionWalk};
 
-/// Runs what is to be known of subjects whose sessions have all ended.
+/// Tests cut-offs.
 ///
 /// # Panics
-/// With what was done wrong.
+/// If the store fails a test.
 pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
     let subject = |name: &str| Subject::new(format!("{name} {}", random_id())).unwrap();
     let (alice, bob) = (subject("alice"), subject("bob"));
@@ -39,10 +39,10 @@ pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
     assert!(store.occupancy().entries <= store.occupancy().max);
 }
 
-/// Runs what revocation rules must do, and a walk over all sessions.
+/// Tests revocation rules, and a walk over all sessions.
 ///
 /// # Panics
-/// With what was done wrong.
+/// If the store fails a test.
 pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now: Timestamp) {
     let policy = format!("policy-{}", random_id());
     let of = |name: &str| Session {

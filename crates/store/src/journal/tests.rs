@@ -33,7 +33,7 @@ impl Fixture {
         }
     }
 
-    /// A session that was ended, and that a fail-over brings back.
+    /// Ends a session, and makes it live again as a fail-over does.
     async fn come_back(&self) -> Session {
         let session = session_of("alice", START);
         self.journal.create(ID, &session).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_second_end_of_what_came_back_is_none() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
-/// The answer to the first call was lost on the way; the second is told that it had ended.
+/// The answer to the first call was lost; the second call learns that the session had ended.
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_is_remembered_too() {
     let fixture = Fixture::new();
@@ -98,7 +98,7 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
     assert_eq!(fixture.journal.replay().await, Ok(1));
 }
 
-/// `DEL`, `FLUSHALL`, or a copy from before the session.
+/// The store lost the record through `DEL`, `FLUSHALL`, or an older copy.
 #[tokio::test]
 async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
     let fixture = Fixture::new();
@@ -111,7 +111,7 @@ async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
     let again = fixture.journal.create(ID, &session).await;
     assert_eq!(again.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
-    // For as long as the record would have been kept, and no longer than any end is remembered here.
+    // The journal answers until the record would have expired, and at most for its own bound.
     fixture.clock.advance(5 * MINUTE);
     fixture.journal.replay().await.unwrap();
     assert_eq!(fixture.journal.load(ID).await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! What must hold of touches that are written behind, in whatever order things happen at once.
+//! Race tests of write-behind touches: they run concurrent tasks in many orders.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ struct Race {
     store: CoalescingStore<ScheduledStore>,
     memory: Arc<MemoryStore>,
     clock: ManualClock,
-    /// The latest activity that was taken, in seconds since the beginning.
+    /// The latest activity that the store accepted, in seconds since the start.
     latest: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ impl Race {
         })
     }
 
-    /// A request, so many seconds after the beginning.
+    /// A request `second` seconds after the start.
     async fn request(&self, second: u32) {
         let known = self.latest.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -66,7 +66,7 @@ impl Race {
     }
 }
 
-/// Requests of several connections, and two who write.
+/// Requests on several connections, and two concurrent flushes.
 async fn requests(race: &Arc<Race>) {
     let mut acts = Vec::new();
     for seconds in [[1, 7, 13], [2, 8, 20]] {
@@ -102,7 +102,7 @@ fn no_activity_is_hidden_or_lost() {
     });
 }
 
-/// Who times a session out has looked at it before; it ends only if nothing was taken since.
+/// A timeout is decided on an earlier read; it takes effect only if there was no activity since then.
 #[test]
 fn nobody_is_timed_out_who_has_just_been_active() {
     explore(|| async {

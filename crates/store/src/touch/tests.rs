@@ -18,7 +18,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A store with one session, which was started at `START`.
+    /// A store with one session that started at `START`.
     async fn new() -> Self {
         let clock = ManualClock::new(START);
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -45,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// A request at `START` plus `seconds`, and what is due by then.
+    /// A request at `START` plus `seconds`, followed by the touches that are due.
     async fn request(&self, seconds: u32) {
         self.clock.set(START.plus(seconds * SECOND));
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -65,7 +65,7 @@ impl Fixture {
         let _ = self.store.flush_due(self.clock.now()).await;
     }
 
-    /// Seconds from `START` to the last activity that the inner store knows.
+    /// Seconds from `START` to the last activity in the inner store.
     async fn stored(&self) -> u64 {
         let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
         session.last_seen.since(START).as_secs()
@@ -268,7 +268,7 @@ async fn passes_the_conformance_suite() {
     conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
 }
 
-/// An answer that was on its way while the activity was written is older than what was known here.
+/// A load that started before the activity was written returns an older record than this replica knows.
 #[tokio::test]
 async fn an_answer_that_is_overtaken_hides_no_activity() {
     let fixture = Fixture::new().await;
