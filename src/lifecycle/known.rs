@@ -4,14 +4,13 @@ use parking_lot::Mutex;
 
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// The most sessions in one of the two generations.
+/// The largest number of sessions in each of the two generations.
 const GENERATION: usize = 50_000;
 
-/// Sessions that this process has seen alive in the store, with the activity that it has seen
-/// itself: what may be served for a while when the store can't be asked.
+/// Sessions that this process has seen live in the store, with its own touches. Checks may use them for a while when
+/// the store is unavailable.
 ///
-/// It is bounded: there are two generations of sessions, and when the younger is full the older
-/// is given up.
+/// It is bounded: there are two generations, and when the young one is full, the old one is dropped.
 #[derive(Debug, Default)]
 pub struct LastKnownSessions {
     generations: Mutex<Generations>,
@@ -25,17 +24,17 @@ struct Generations {
 
 #[derive(Debug)]
 enum Known {
-    /// The store said at a time that it lives.
+    /// The store had the session, live, at `verified`.
     Alive {
         session: Session,
         verified: Timestamp,
     },
-    /// It was ended here, or was to be. A check that had read it before must not bring it back.
+    /// This process ended the session or tried to. A concurrent check with an older record must not add it again.
     Gone,
 }
 
 impl LastKnownSessions {
-    /// Notes that the store had this session, alive, at `now`.
+    /// Records that the store had this session, live, at `now`.
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
@@ -45,7 +44,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// The session, if the store had it, alive, less than `grace` before `now`.
+    /// The session, if the store had it, live, less than `grace` before `now`.
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         match self.generations.lock().get(id) {
@@ -56,7 +55,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Notes activity that was allowed without the store.
+    /// Records activity that was allowed without the store.
     pub fn touched(&self, id: SessionId, now: Timestamp) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
@@ -66,7 +65,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Notes that the store has other attributes for a session that is known.
+    /// Updates the attributes of a session after the store has other ones.
     pub fn renewed(&self, id: SessionId, renewed: &Session) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
@@ -77,12 +76,12 @@ impl LastKnownSessions {
         }
     }
 
-    /// Forgets a session, and does not take it for known again: it has ended, or is to.
+    /// Drops a session, and does not accept it again: it has ended or is about to end.
     pub fn forget(&self, id: SessionId) {
         self.generations.lock().put(id, Known::Gone);
     }
 
-    /// Lets a session be known again: it was to be ended, and was used meanwhile.
+    /// Accepts a session again: its end did not take place, because it was used in the meantime.
     pub fn clear_tombstone(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);
@@ -113,7 +112,7 @@ mod tests {
         SessionId::from_bytes((number as u128).to_be_bytes())
     }
 
-    /// Groups that were taken away must not be served without the store either.
+    /// Without the store, too, a session must not keep groups that were removed.
     #[test]
     fn a_known_session_has_the_attributes_of_the_store() {
         let known = LastKnownSessions::default();

@@ -4,19 +4,20 @@ use parking_lot::Mutex;
 
 use crate::session::{SessionId, SessionMap, Timestamp};
 
-/// How often at most the tombstone of one session is kept for longer.
+/// The shortest time between two extensions of one tombstone.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The most sessions that are remembered; beyond that all are forgotten, and each is kept for longer once more.
+/// The largest number of sessions in the table. Beyond it, the table is cleared, and each tombstone is extended once
+/// more.
 const MAX_SESSIONS: usize = 50_000;
 
-/// Ended sessions whose credentials were presented lately, so that Curfew writes each tombstone once a minute at most.
+/// When the tombstones of presented credentials were last extended, so that each is written at most once a minute.
 #[derive(Debug, Default)]
 pub struct PresentedEnds {
     told: Mutex<SessionMap<Timestamp>>,
 }
 
 impl PresentedEnds {
-    /// Whether the store is to be told now.
+    /// Whether to extend the tombstone now; records the time if so.
     pub(super) fn admits(&self, id: SessionId, now: Timestamp) -> bool {
         let mut told = self.told.lock();
         let recent = |at: &Timestamp| *at <= now && now.since(*at) < INTERVAL;

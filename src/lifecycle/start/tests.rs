@@ -7,7 +7,7 @@ use crate::policy::{Bind, NetworkBits, Policies};
 use crate::session::{Limits, State};
 use crate::testing::{Bench, HOUR, MINUTE, name};
 
-/// A service whose default policy lets a subject have two sessions.
+/// A service whose default policy allows two sessions per subject.
 fn limited(beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -50,7 +50,7 @@ async fn a_subject_has_no_more_sessions_than_it_can_have() {
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
     lifecycle.start(other).await.unwrap();
-    // One that has ended makes room, and so does one whose time is over.
+    // A session that has ended, or whose limit is over, frees a slot.
     lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());
@@ -134,7 +134,7 @@ async fn a_session_can_not_be_bound_to_what_is_not_known() {
     let refused = bench.lifecycle.start(sign_in()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the policy binds sessions to the client's address, which was not told"
+        "the policy binds sessions to the client's address, which is missing"
     );
     let client = Client {
         address: Some("203.0.113.7".parse().unwrap()),
@@ -167,7 +167,7 @@ async fn a_session_is_as_old_as_its_sign_in() {
     let absolute = started.deadline.since(started.started);
     let refused = ago(absolute).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
-    // All of its sessions have ended since.
+    // A revocation of all its sessions.
     let before = lifecycle.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)
