@@ -10,13 +10,13 @@ use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-/// The requests that one question can take, one after the other: metadata, tokens, keys, UserInfo, and a wait for
-/// others who ask for the metadata.
+/// The largest number of sequential requests: metadata, token, keys, UserInfo, and a wait for another task that
+/// fetches the metadata.
 const REQUESTS: u32 = 6;
-/// How much longer a session is this replica's than the provider may take: to keep the answer.
+/// The part of the lease that is reserved for storing the answer.
 const TIME_TO_KEEP: Duration = Duration::from_secs(10);
 
-/// A question to a provider.
+/// One revalidation of a session.
 pub(super) struct Question {
     pub(super) lifecycle: Lifecycle,
     pub(super) revalidation: Revalidation,
@@ -24,7 +24,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Asks about a session, and does what follows from the answer.
+    /// Asks the provider about a session, and applies the answer.
     pub(super) async fn ask(&self, place: &Slot) {
         let mut providers = self.login.providers.values();
         let asked = providers.find(|it| it.registration() == place.registration);
@@ -37,7 +37,7 @@ impl Question {
             Ok(Some(leased)) => leased,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, session = %place.id, "could not look whether a session is to be revalidated");
+                tracing::debug!(%error, session = %place.id, "could not take the lease for a revalidation");
                 return;
             }
         };
@@ -51,7 +51,7 @@ impl Question {
         self.revalidation.notes.trouble(provider.name(), trouble);
     }
 
-    /// Does what follows from an answer, and counts it; the trouble where it says nothing of the subject.
+    /// Applies and counts an answer. Returns the cause if the answer says nothing about the subject.
     async fn follow(
         &self,
         provider: &Provider,
@@ -62,9 +62,9 @@ impl Question {
         let metrics = &self.lifecycle.metrics;
         let count = |result| metrics.revalidated(provider.name(), result);
         if self.lifecycle.clock.now() >= leased.revalidation.leased_until {
-            // Another replica may have asked since, and its answer counts.
+            // Another replica may have taken the lease, and its answer counts.
             count("late");
-            return Some("the answer came too late".to_owned());
+            return Some("the answer arrived after the end of the lease".to_owned());
         }
         let (rotated, learned) = match answer {
             RefreshAnswer::Granted { rotated, learned } => (rotated, learned),
@@ -101,7 +101,7 @@ impl Question {
             (None, Ok(Renewed::Changed)) => "changed",
             (None, Ok(Renewed::Late)) => "late",
             (None, Err(error)) => {
-                tracing::warn!(%error, session = %id, "could not keep what an identity provider answered");
+                tracing::warn!(%error, session = %id, "could not store the answer of an identity provider");
                 "not_kept"
             }
         });
@@ -127,16 +127,16 @@ impl Question {
     }
 }
 
-/// The provider is asked again when the lease ends, and says the same.
+/// Logs a failed end. When the lease is over, a replica asks the provider again, with the same result.
 fn retried(id: SessionId, error: &StoreError) {
-    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refuses, retrying");
+    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }
 
 fn actor(provider: &Provider) -> Actor {
     Actor::provider(&provider.settings.issuer.issuer.issuer, None)
 }
 
-/// The label of an answer that says nothing of the subject.
+/// The metric label of an answer that says nothing about the subject.
 const fn result_of(error: &LoginError) -> &'static str {
     match error {
         LoginError::Unavailable(_) => "unavailable",

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// What the operator should know of identity providers, by their names.
+/// The state of identity providers for the operator, by name.
 #[derive(Debug, Default)]
 pub struct ProviderNotes {
     notes: Mutex<BTreeMap<String, Note>>,
@@ -12,17 +12,17 @@ pub struct ProviderNotes {
 struct Note {
     /// The last sign-in came without a refresh token.
     lacks_tokens: bool,
-    /// Why the last question had no answer.
+    /// Why the last request got no answer.
     trouble: Option<String>,
 }
 
 impl ProviderNotes {
-    /// Notes whether a sign-in came with a refresh token.
+    /// Records whether a sign-in came with a refresh token.
     pub fn gives_tokens(&self, provider: &str, gives: bool) {
         self.note(provider, |note| note.lacks_tokens = !gives);
     }
 
-    /// Notes why a question had no answer; `None` where it had one.
+    /// Records why a request got no answer; `None` if it got one.
     pub fn trouble(&self, provider: &str, trouble: Option<String>) {
         self.note(provider, |note| note.trouble = trouble);
     }
@@ -42,14 +42,14 @@ impl ProviderNotes {
         for (name, note) in names.filter_map(|name| Some((name, notes.get(name)?))) {
             if note.lacks_tokens {
                 lines.push(format!(
-                    "{name} gave no refresh token with a sign-in, or one that is too long, so such sessions are not \
-                     revalidated: allow refresh tokens for the client, and add offline_access to \
-                     login.providers.{name}.scopes where the provider needs that"
+                    "{name} issued no refresh token, or one that is too long, so its sessions are not revalidated: \
+                     allow refresh tokens for the client, and add offline_access to \
+                     login.providers.{name}.scopes if the provider needs it"
                 ));
             }
             if let Some(trouble) = &note.trouble {
                 lines.push(format!(
-                    "{name} does not say whether sessions are still valid, and they go on: {trouble}"
+                    "{name} does not confirm sessions, which stay valid: {trouble}"
                 ));
             }
         }
@@ -66,11 +66,11 @@ mod tests {
         let notes = ProviderNotes::default();
         let lines = || notes.lines(["main", "other"].into_iter());
         notes.gives_tokens("main", false);
-        notes.trouble("other", Some("it answers 503".to_owned()));
+        notes.trouble("other", Some("status 503".to_owned()));
         notes.trouble("gone", Some("it was configured before".to_owned()));
         let told = lines();
         assert!(told[0].contains("login.providers.main.scopes"), "{told:?}");
-        assert!(told[1].ends_with("it answers 503"), "{told:?}");
+        assert!(told[1].ends_with("status 503"), "{told:?}");
         assert_eq!(told.len(), 2);
         notes.gives_tokens("main", true);
         notes.trouble("other", None);

@@ -1,4 +1,4 @@
-//! The sessions that providers are to be asked about, in the order in which they were noted; bounded.
+//! A bounded queue of sessions to revalidate, in order of arrival.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use tokio::sync::Notify;
 
 use crate::session::{Registration, SessionId, Timestamp};
 
-/// The most sessions that wait or are being asked about; a further one is noted again with its next check.
+/// The largest number of sessions that wait or are in progress. A further one is queued with a later check.
 const MAX_SESSIONS: usize = 10_000;
-/// The most questions to one provider at the same time.
+/// The largest number of concurrent requests to one provider.
 pub(super) const MAX_QUESTIONS: usize = 8;
-/// The pause after a question without an answer. It doubles with each.
+/// The first backoff after a failed request. It doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
+/// The longest backoff.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Sessions that are due.
+/// The sessions that are due.
 #[derive(Debug, Default)]
 pub struct RevalidationQueue {
     state: Mutex<State>,
@@ -27,22 +27,22 @@ pub struct RevalidationQueue {
 
 #[derive(Debug, Default)]
 struct State {
-    /// All that wait or are being asked about.
+    /// All sessions that wait or are in progress.
     sessions: HashSet<SessionId>,
     providers: BTreeMap<Registration, Waiting>,
 }
 
-/// What waits for one provider.
+/// The sessions that wait for one provider.
 #[derive(Debug, Default)]
 struct Waiting {
     sessions: VecDeque<SessionId>,
     questions: usize,
-    /// Questions in a row without an answer, a round of them at the same time counted once.
+    /// Consecutive failures. Concurrent failures count once.
     failures: u32,
     paused_until: Timestamp,
 }
 
-/// A session that is being asked about. Dropping it makes room for the next.
+/// A session in progress. Dropping it frees the slot for the next one.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
@@ -51,8 +51,8 @@ pub(super) struct Slot {
 }
 
 impl RevalidationQueue {
-    /// Adds a session, unless it is there already or its provider was in trouble a moment ago; `false` where there are
-    /// too many.
+    /// Adds a session, unless it is queued already or its provider is in backoff. Returns `false` if the queue is
+    /// full.
     pub(super) fn add(&self, id: SessionId, registration: Registration, now: Timestamp) -> bool {
         let mut state = self.state.lock();
         let State {
@@ -73,12 +73,12 @@ impl RevalidationQueue {
         true
     }
 
-    /// Waits for a session, or for a question that has ended.
+    /// Waits until a session is added or a slot is free.
     pub(super) async fn noted(&self) {
         self.noted.notified().await;
     }
 
-    /// Takes as many sessions as their providers may be asked about now.
+    /// Takes as many sessions as the providers may be asked about now.
     pub(super) fn take(self: &Arc<Self>, now: Timestamp) -> Vec<Slot> {
         let mut taken = Vec::new();
         let mut state = self.state.lock();
@@ -98,7 +98,7 @@ impl RevalidationQueue {
         taken
     }
 
-    /// Notes whether a provider answered. After a question without an answer it is left alone for a while.
+    /// Records whether a provider answered. A failure starts a backoff.
     pub(super) fn answered(&self, registration: Registration, answered: bool, now: Timestamp) {
         let mut state = self.state.lock();
         let provider = state.providers.entry(registration).or_default();
@@ -112,7 +112,7 @@ impl RevalidationQueue {
         }
     }
 
-    /// How many sessions wait or are being asked about.
+    /// The number of sessions that wait or are in progress.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.state.lock().sessions.len()
@@ -188,7 +188,7 @@ mod tests {
         let (mut now, mut pauses) = (START, Vec::new());
         for _ in 0..8 {
             queue.answered(MAIN, false, now);
-            // Others that were asked at the same time.
+            // Failures of concurrent requests.
             queue.answered(MAIN, false, now);
             let begun = now;
             while {

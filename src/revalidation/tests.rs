@@ -23,7 +23,7 @@ use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
 
 const EVERY: Duration = Duration::from_secs(300);
 
-/// A replica, whose clock and store others may share, and a provider.
+/// A replica with a provider. Other replicas may share its clock and store.
 struct Fixture {
     bench: Bench,
     provider: FakeProvider,
@@ -64,7 +64,7 @@ impl Fixture {
         self.bench.lifecycle.clock.now()
     }
 
-    /// Signs `alice` in, whose ID token had these claims.
+    /// Signs `alice` in with an ID token that has these claims.
     async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
         let issuer = self.provider.issuer();
         let names = [
@@ -103,7 +103,7 @@ impl Fixture {
         started.await.unwrap().id
     }
 
-    /// The session is used so long after the beginning, and the worker does what there is to do.
+    /// Uses the session `after` the start, and runs the worker.
     async fn used(&self, id: SessionId, after: Duration) {
         self.bench.at(after);
         let session = self.bench.stored(id).await;
@@ -162,11 +162,11 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
     assert_eq!(asked(EVERY - SECOND).await, 0, "not due");
     assert_eq!(asked(EVERY).await, 1);
     assert_eq!(asked(EVERY + SECOND).await, 0, "it was confirmed");
-    // Nobody uses it for a while, and nobody asks.
+    // Without use, no request is made.
     fixture.bench.at(3 * EVERY);
     fixture.work().await;
     assert!(fixture.provider.take_presented().is_empty());
-    // Its idle limit has passed: nothing is asked of what is over.
+    // The idle limit has passed, so no request is made.
     assert_eq!(asked(EVERY + 20 * MINUTE).await, 0);
 }
 
@@ -176,7 +176,7 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
     let started = fixture.bench.sign_in("default").await;
     fixture.used(started.id, EVERY).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
-    // Nor one of a client that is not configured any more.
+    // The same holds for a client that is not configured any more.
     let id = fixture.sign_in(all()).await;
     let other = Revalidation {
         providers: Arc::default(),
@@ -187,7 +187,7 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
     assert_eq!(other.queue.len(), 0);
 }
 
-/// The last activity and the limits are those of the person, not of the worker.
+/// A revalidation must not change the last activity or the limits of the person.
 #[tokio::test]
 async fn an_answer_is_no_activity_and_moves_no_start() {
     let fixture = Fixture::new().await;
@@ -247,7 +247,7 @@ async fn each_refresh_token_is_presented_once() {
 async fn of_two_replicas_one_asks() {
     let one = Fixture::new().await;
     let id = one.sign_in(all()).await;
-    // Of the same store and clock, with a queue of its own.
+    // A replica with the same store and clock, and its own queue.
     let bench = Bench {
         lifecycle: one.bench.lifecycle.clone(),
         clock: one.bench.clock.clone(),
@@ -259,7 +259,7 @@ async fn of_two_replicas_one_asks() {
     tokio::join!(one.used(id, EVERY), other.used(id, EVERY));
     assert_eq!(one.provider.take_presented(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
-    // The other one does not ask what was just answered.
+    // The other replica does not ask again so soon.
     other.used(id, EVERY + SECOND).await;
     assert!(one.provider.take_presented().is_empty());
 }
@@ -278,7 +278,7 @@ async fn a_provider_in_trouble_is_asked_again_and_ends_nothing() {
         told[0].contains("main") && told[0].contains("503"),
         "{told:?}"
     );
-    // The session stays this replica's for a while, and the provider is left alone.
+    // This replica still has the lease, and the provider is in backoff.
     fixture.used(id, EVERY + SECOND / 2).await;
     assert!(fixture.provider.take_presented().is_empty());
     fixture.provider.grant(json!({}));
@@ -288,7 +288,7 @@ async fn a_provider_in_trouble_is_asked_again_and_ends_nothing() {
     assert_eq!(fixture.bench.stored(id).await.state, State::Live);
 }
 
-/// The person signs out while the provider is asked.
+/// The person signs out while the request is in flight.
 #[tokio::test]
 async fn what_has_ended_meanwhile_stays_as_it_is() {
     for refused in [false, true] {
@@ -322,7 +322,7 @@ async fn what_has_ended_meanwhile_stays_as_it_is() {
     }
 }
 
-/// The one before is used up.
+/// The provider has revoked the previous refresh token.
 #[tokio::test]
 async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
     let fixture = Fixture::new().await;
@@ -342,7 +342,7 @@ async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
     assert!(fixture.counted("ok"));
 }
 
-/// A check is answered while the provider hangs, and both ways to answer it note that the session is due.
+/// A check returns while the provider hangs. With and without the cache, it queues the session.
 #[tokio::test]
 async fn a_check_notes_and_never_waits() {
     let fixture = Fixture::new().await;
@@ -355,7 +355,7 @@ async fn a_check_notes_and_never_waits() {
         fixture.provider.answer(Reply::Never);
         let id = fixture.sign_in(all()).await;
         let token = fixture.bench.lifecycle.key_ring.issue().unwrap();
-        // The same record, under a token that is known here.
+        // The same record, with a token that this test knows.
         let session = fixture.bench.stored(id).await;
         let id = token.session_id();
         fixture.bench.store.memory.put(id, session);

@@ -1,4 +1,4 @@
-//! Two sweepers, a request and an administrator meet at a session's idle deadline, in whatever order.
+//! Races at the idle deadline of a session: two sweepers, a request and an administrator.
 
 use proptest::prelude::*;
 
@@ -8,15 +8,15 @@ use crate::store::Touch;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
-/// The idle limit.
+/// The idle limit of the session.
 const IDLE: Duration = Duration::from_secs(900);
 
-/// What takes part.
+/// The participants of a race, besides the sweepers.
 #[derive(Clone, Copy, Debug)]
 struct Party {
-    /// A request that was let in just before the deadline, and is written down now.
+    /// A request that was allowed just before the deadline writes its touch now.
     request: bool,
-    /// Somebody ends the session on purpose.
+    /// An administrator revokes the session.
     revoked: bool,
 }
 
@@ -80,7 +80,7 @@ async fn race(party: Party, turns: Vec<u8>) {
             "it was timed out although it was used"
         ),
     }
-    // Later everything is over, and was told once.
+    // Later the session has ended, and its end was published once.
     for minutes in 16..40 {
         bench.at(minutes * MINUTE);
         sweep().await.unwrap();

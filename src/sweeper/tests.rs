@@ -7,7 +7,7 @@ use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name, session_of};
 
-/// A sweeper, and one session of `alice` that has just begun.
+/// A sweeper, and one new session of `alice`.
 struct Fixture {
     bench: Bench,
     sweeper: Sweeper,
@@ -24,7 +24,7 @@ impl Fixture {
         Self { bench, sweeper, id }
     }
 
-    /// Sweeps so long after the beginning; says how many sessions were due.
+    /// Sweeps `after` the start; returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
         self.bench.at(after);
         let due = self.sweeper.sweep().await.unwrap();
@@ -32,7 +32,7 @@ impl Fixture {
         due
     }
 
-    /// Lets what is done in the background be done.
+    /// Waits for background tasks.
     async fn settled(&self) {
         let tasks = &self.bench.lifecycle.tasks;
         tasks.close();
@@ -64,7 +64,7 @@ impl Fixture {
         }
     }
 
-    /// How many ends were told: for the first time, and again.
+    /// The number of published ends: first deliveries and redeliveries.
     fn told(&self) -> (u64, u64) {
         let text = self.bench.lifecycle.metrics.render().unwrap();
         let count = |again: &str| {
@@ -133,7 +133,7 @@ async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
     assert_eq!(fixture.told(), (1, 0));
 }
 
-/// The process that ended a session died before it told the end.
+/// The process that ended the session stopped before it published the end.
 #[tokio::test]
 async fn an_end_that_was_not_told_is_told_by_another_process_once() {
     let fixture = Fixture::new().await;
@@ -153,7 +153,7 @@ async fn an_end_that_was_not_told_is_told_by_another_process_once() {
     assert_eq!(fixture.told(), (0, 1));
 }
 
-/// A process died with a session that it had taken from the queue.
+/// A process stopped after it had claimed a session.
 #[tokio::test]
 async fn what_a_dead_process_had_taken_is_looked_at_by_another() {
     let fixture = Fixture::new().await;
@@ -245,7 +245,7 @@ async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
     deadlines_are_settled(&fixture).await;
 }
 
-/// What has been told is not due again, whatever the policies become.
+/// An acknowledged end is never due again, even if the policies change.
 async fn deadlines_are_settled(fixture: &Fixture) {
     let Lifecycle {
         deadlines,
