@@ -6,6 +6,8 @@
 //! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
 
 mod connect;
+mod connection;
+mod connection_manager;
 mod cut_off_log;
 mod ends;
 mod follow_cut_offs;
@@ -13,21 +15,20 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod generation;
-mod hasten;
-mod heal;
 mod history;
 mod index;
 mod info;
 mod keys;
-mod link;
 mod message;
 mod migrate;
 mod not_before;
 mod open;
 mod queue;
+mod rebuild;
 mod record;
 mod replication;
 mod request;
+mod reschedule;
 mod reseal;
 mod rule;
 mod scan;
@@ -38,7 +39,6 @@ mod settings;
 mod timekeeping;
 mod upkeep;
 mod walk;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,28 +64,28 @@ pub use reseal::SealCount;
 pub use script::ScriptTexts;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
+use connection::Connection;
+use connection_manager::{ConnectionManager, ConnectionSetup};
 use format::Upgrade;
 use generation::Generation;
 use keys::Keys;
-use link::{Link, Prepare};
 use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
-use wire::Wire;
 
 /// How often a change is tried again when the record changed in between.
-const ATTEMPTS: usize = 5;
-/// What the script answers that replaces a record, where it could tell nobody.
-const REPLACED_UNTOLD: u8 = 2;
-/// The most time for one operation that nobody waits for.
+const MAX_ATTEMPTS: usize = 5;
+/// What the script answers that replaces a record, where it could tell message.
+const REPLACED_NOT_PUBLISHED: u8 = 2;
+/// The most time for one operation that message waits for.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    link: Arc<Link>,
+    manager: Arc<ConnectionManager>,
     /// A connection for what waits on replicas, made when it is first needed: the others must not
     /// wait behind it.
-    waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
+    wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
     keys: Arc<Keys>,
     key_ring: Live<KeyRing>,
     upgrade: Arc<Upgrade>,
@@ -93,8 +93,8 @@ pub struct RedisStore {
     not_before: Arc<not_before::LocalCopy>,
     generation: Arc<Generation>,
     /// Whether the process answers checks; a command of the command line does not.
-    serves: bool,
-    /// The most time for one operation, waiting for a connection included.
+    answers_checks: bool,
+    /// The most time for one operation, wait_connection for a connection included.
     budget: Duration,
 }
 
@@ -124,13 +124,13 @@ impl RedisStore {
         let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys, scripts.swap);
         Self {
             generation: Arc::new(generation),
-            serves: true,
+            answers_checks: true,
             keys: Arc::new(keys),
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            link: Arc::new(Link::new(settings, timekeeping)),
-            waiting: Arc::default(),
+            manager: Arc::new(ConnectionManager::new(settings, timekeeping)),
+            wait_connection: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
             not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
         }
@@ -139,22 +139,22 @@ impl RedisStore {
     /// The same store, for a command that answers no checks: it does not judge whether data was lost.
     #[must_use]
     pub fn for_command(mut self) -> Self {
-        self.serves = false;
+        self.answers_checks = false;
         self
     }
 
-    /// The same store, for work in the background that nobody waits for.
+    /// The same store, for work in the background that message waits for.
     fn background(&self) -> Self {
         Self {
-            link: Arc::clone(&self.link),
-            waiting: Arc::clone(&self.waiting),
+            manager: Arc::clone(&self.manager),
+            wait_connection: Arc::clone(&self.wait_connection),
             keys: Arc::clone(&self.keys),
             key_ring: self.key_ring.clone(),
             upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
             not_before: Arc::clone(&self.not_before),
             generation: Arc::clone(&self.generation),
-            serves: self.serves,
+            answers_checks: self.answers_checks,
             budget: self.budget.max(BACKGROUND_TIMEOUT),
         }
     }
@@ -165,8 +165,8 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when the store could not keep it.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(BACKGROUND_TIMEOUT).await?;
-        let accepting = self.link.timekeeping().accept(&mut wire, accepted);
+        let mut connection = self.manager.connection(BACKGROUND_TIMEOUT).await?;
+        let accepting = self.manager.timekeeping().accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
@@ -176,7 +176,7 @@ impl RedisStore {
     /// The time that all replicas agree on.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
-        self.link.clock()
+        self.manager.clock()
     }
 
     /// Keeps the connection, until stopped.
@@ -185,17 +185,17 @@ impl RedisStore {
     /// [`ConnectError::NewerSchema`] when the records were written by a newer program. Everything
     /// else is tried again for ever.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
-        self.link.run(stop, self).await
+        self.manager.run(stop, self).await
     }
 
     /// Sends a request once, within the time for one operation.
     async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.link.once(self.budget, request).await
+        self.manager.once(self.budget, request).await
     }
 
     /// Sends a request that may be repeated, within the time for one operation.
     async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.link.repeat(self.budget, request).await
+        self.manager.repeat(self.budget, request).await
     }
 
     /// Reads a record with its expiry. The expiry is asked for first: if the session ends in
@@ -213,7 +213,7 @@ impl RedisStore {
             tracing::error!(
                 "Redis answered with another session's record: the connection is given up"
             );
-            self.link.distrust();
+            self.manager.invalidate_connection();
         }
         stored
     }
@@ -239,7 +239,7 @@ impl RedisStore {
             message: &changed.encode(),
         };
         let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
-        if replaced == REPLACED_UNTOLD {
+        if replaced == REPLACED_NOT_PUBLISHED {
             tracing::debug!("Redis does not allow to tell of an end: others hear of it late");
         }
         Ok(replaced != 0)
@@ -276,13 +276,13 @@ impl RedisStore {
     }
 }
 
-impl Prepare for RedisStore {
-    async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
-        self.check_schema(wire).await
+impl ConnectionSetup for RedisStore {
+    async fn before_join(&self, connection: Connection) -> Result<(), ConnectError> {
+        self.check_schema(connection).await
     }
 
-    async fn begin(&self, wire: Wire) -> Result<(), ConnectError> {
-        self.look_for_loss(wire).await
+    async fn after_join(&self, connection: Connection) -> Result<(), ConnectError> {
+        self.check_for_data_loss(connection).await
     }
 }
 
@@ -339,7 +339,7 @@ impl SessionStore for RedisStore {
         self.learn_cut_offs(session).await?;
         // First the index, so that no session exists that it does not know; a place in it for a
         // session that was not made after all is given up when somebody looks.
-        self.put_into_index(id, session).await?;
+        self.add_to_index(id, session).await?;
         let session = self.fitted(session);
         let mut keep = redis::cmd("SET");
         keep.arg(self.keys.session(id))
@@ -356,16 +356,16 @@ impl SessionStore for RedisStore {
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        let mut prolong = redis::cmd("PEXPIREAT");
-        prolong
+        let mut extend = redis::cmd("PEXPIREAT");
+        extend
             .arg(self.keys.session(id))
             .arg(touch.at.plus(touch.retention).as_millis())
             .arg("GT");
-        self.repeat(&prolong).await
+        self.repeat(&extend).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(EndOutcome::Unknown);
             };
@@ -396,12 +396,12 @@ impl SessionStore for RedisStore {
             return Ok(());
         }
         // Only forward, as an activity: it can neither create a key nor shorten what is kept.
-        let mut prolong = redis::cmd("PEXPIREAT");
-        prolong
+        let mut extend = redis::cmd("PEXPIREAT");
+        extend
             .arg(self.keys.session(id))
             .arg(self.clock().store_time_of(until).max(until).as_millis())
             .arg("GT");
-        self.repeat(&prolong).await
+        self.repeat(&extend).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
@@ -420,7 +420,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(ChangeOutcome::Unknown);
             };
@@ -437,7 +437,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(None);
             };
@@ -464,14 +464,14 @@ impl SessionStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        if self.link.is_cluster() {
+        if self.manager.is_cluster() {
             // While one server of many is away this process is still of use for the others.
-            let wire = self.link.wire(self.budget).await?;
-            return if self.link.anybody_answers(&wire).await {
+            let connection = self.manager.connection(self.budget).await?;
+            return if self.manager.any_node_reachable(&connection).await {
                 Ok(())
             } else {
-                let nobody = "no server of the cluster answers".to_owned();
-                Err(StoreError::Unavailable(nobody))
+                let message = "no server of the cluster answers".to_owned();
+                Err(StoreError::Unavailable(message))
             };
         }
         // Any key will do: this one is in every Redis that is in use.
@@ -481,11 +481,11 @@ impl SessionStore for RedisStore {
     }
 
     fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.link.incarnation())
+        Some(self.manager.incarnation())
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.leave_whole().await;
+        self.mark_planned_stop().await;
         Ok(())
     }
 }

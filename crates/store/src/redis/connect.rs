@@ -1,9 +1,9 @@
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::open::{self, ConnectError, Credentials, is_primary};
 use super::sentinel::Sentinels;
 use super::settings::{Address, RedisSettings, Topology};
-use super::wire::Wire;
 
 /// Makes connections to a Redis.
 pub(super) struct Connector {
@@ -13,7 +13,7 @@ pub(super) struct Connector {
 
 /// A connection, and the server at its other end where that is one.
 pub(super) struct Connected {
-    pub(super) wire: Wire,
+    pub(super) connection: Connection,
     pub(super) server: Option<Address>,
 }
 
@@ -42,8 +42,12 @@ impl Connector {
         let credentials = Credentials::read(settings)?;
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
-                let wire = open::cluster(settings, nodes, &credentials, answer_timeout).await?;
-                return Ok(Connected { wire, server: None });
+                let connection =
+                    open::cluster(settings, nodes, &credentials, answer_timeout).await?;
+                return Ok(Connected {
+                    connection,
+                    server: None,
+                });
             }
             Topology::Standalone(address) => address.clone(),
             Topology::Sentinel { .. } => self.primary().await?,
@@ -60,7 +64,7 @@ impl Connector {
             return Err(ConnectError::Server(message));
         }
         Ok(Connected {
-            wire: Wire::Single(connection),
+            connection: Connection::Single(connection),
             server: Some(server),
         })
     }

@@ -5,13 +5,13 @@ use crate::cut_offs::{CutOffs, Name};
 use crate::session::Timestamp;
 
 /// Scores from here on are rules, `migrations/0011_rule.lua` adds them.
-pub(super) const RULES: u64 = 1 << 51;
+pub(super) const RULE_SCORE_BASE: u64 = 1 << 51;
 /// Scores from here on are changes: this plus the number of the change.
-pub(super) const LOG: u64 = 1 << 52;
+pub(super) const LOG_SCORE_BASE: u64 = 1 << 52;
 /// The epoch of a set is this plus a random number below 2^32.
-pub(super) const EPOCH: u64 = 1 << 50;
+pub(super) const EPOCH_BASE: u64 = 1 << 50;
 /// The most entries of one answer, so that no command of Redis takes long.
-pub(super) const PAGE: usize = 1000;
+pub(super) const PAGE_ENTRIES: usize = 1000;
 
 /// A member of the set with its score.
 pub(super) type Member = (Vec<u8>, u64);
@@ -28,7 +28,7 @@ struct Change {
 impl Change {
     /// `None` for a member of another program.
     fn parse((member, score): &Member) -> Option<Self> {
-        let number = score.checked_sub(LOG)?;
+        let number = score.checked_sub(LOG_SCORE_BASE)?;
         let digits = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let cut_off = member.split_first_chunk::<16>().and_then(|(name, rest)| {
             let colon = memchr::memchr(b':', rest)?;
@@ -69,8 +69,8 @@ pub(super) struct Progress {
     number: Option<u64>,
     /// The next page of the whole set, while that is read.
     page: Option<PageRequest>,
-    /// Changes were missed since the reading of the whole set began: it begins again.
-    again: bool,
+    /// Changes were missed since the reading of the whole set began: it begins restart_read.
+    restart_read: bool,
     /// Whether the rules may have changed since this was last looked at.
     pub(super) rules_changed: bool,
     /// How often the whole set was read to its end.
@@ -86,13 +86,13 @@ pub(super) struct PageRequest {
 
 const FIRST_PAGE: PageRequest = PageRequest {
     from: 0,
-    size: PAGE,
+    size: PAGE_ENTRIES,
 };
 
 impl Progress {
     /// The score from which on the log is to be read.
     pub(super) fn log_from(&self) -> u64 {
-        LOG + self.number.map_or(0, |number| number + 1)
+        LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
     }
 
     /// The page of the whole set that is to be read.
@@ -105,11 +105,11 @@ impl Progress {
         self.number.filter(|_| self.page.is_none())
     }
 
-    /// The store may be another than before: the whole set is read again.
-    pub(super) fn distrust(&mut self) {
+    /// The store may be another than before: the whole set is read restart_read.
+    pub(super) fn reset(&mut self) {
         self.number = None;
         self.page = None;
-        self.again = false;
+        self.restart_read = false;
     }
 
     /// Takes the head of the set, and the log that was read after it; says whether all of the log was read.
@@ -138,7 +138,7 @@ impl Progress {
                 None => self.rules_changed = true,
             }
         }
-        let all = log.len() < PAGE;
+        let all = log.len() < PAGE_ENTRIES;
         // A replica of the version before counts its changes and does not log them.
         gap |= all && number < last;
         self.number = Some(match (lost, all) {
@@ -148,7 +148,7 @@ impl Progress {
         });
         if gap {
             match self.page {
-                Some(_) => self.again = true,
+                Some(_) => self.restart_read = true,
                 None => self.page = Some(FIRST_PAGE),
             }
         }
@@ -167,10 +167,10 @@ impl Progress {
             Some(last) if members.len() >= asked.size => Some(if last > asked.from {
                 PageRequest {
                     from: last,
-                    size: PAGE,
+                    size: PAGE_ENTRIES,
                 }
             } else {
-                // All of one millisecond: the same again, and more.
+                // All of one millisecond: the same restart_read, and more.
                 PageRequest {
                     from: last,
                     size: asked.size * 2,
@@ -179,7 +179,7 @@ impl Progress {
             _ => {
                 self.whole_reads += 1;
                 self.rules_changed = true;
-                std::mem::take(&mut self.again).then_some(FIRST_PAGE)
+                std::mem::take(&mut self.restart_read).then_some(FIRST_PAGE)
             }
         };
     }
@@ -198,13 +198,13 @@ mod tests {
     fn logged(number: u64, previous: u64, at: u64) -> Member {
         let text = format!("{at}:{previous}");
         let member = [&subject_name(&alice())[..], text.as_bytes()].concat();
-        (member, LOG + number)
+        (member, LOG_SCORE_BASE + number)
     }
 
     fn head(last: u64) -> Head {
         Head {
             last,
-            epoch: Some(EPOCH),
+            epoch: Some(EPOCH_BASE),
         }
     }
 
@@ -222,7 +222,7 @@ mod tests {
             (progress.page(), progress.complete_to()),
             (Some(FIRST_PAGE), None)
         );
-        assert_eq!(progress.log_from(), LOG + 13);
+        assert_eq!(progress.log_from(), LOG_SCORE_BASE + 13);
         // Another one while the whole set is read: it is read once more.
         progress.changes(head(20), &[logged(20, 15, 3)], &table);
         progress.take_page(FIRST_PAGE, &[], &table);
@@ -234,14 +234,14 @@ mod tests {
         progress.changes(head(19), &[], &table);
         assert_eq!(
             (progress.page(), progress.log_from()),
-            (Some(FIRST_PAGE), LOG + 20)
+            (Some(FIRST_PAGE), LOG_SCORE_BASE + 20)
         );
         assert_eq!(progress.whole_reads, 2);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.complete_to(), Some(19));
-        // The same number, of a set that was lost and begun again.
+        // The same number, of a set that was lost and begun restart_read.
         let other = Head {
-            epoch: Some(EPOCH + 1),
+            epoch: Some(EPOCH_BASE + 1),
             ..head(19)
         };
         progress.changes(other, &[], &table);
@@ -255,7 +255,7 @@ mod tests {
         assert!(!progress.rules_changed);
         progress.changes(
             head(1_800_000_000_001),
-            &[(b"rules:0".to_vec(), LOG + 1_800_000_000_001)],
+            &[(b"rules:0".to_vec(), LOG_SCORE_BASE + 1_800_000_000_001)],
             &table,
         );
         assert!(progress.rules_changed && progress.page().is_none());

@@ -1,10 +1,10 @@
 //! Ends are told to every process at once, on a channel of Redis.
 //!
 //! A message on a channel goes to whoever listens at that moment, and is lost on all others. So
-//! every process sends beats over the same way: by the connection that it writes with, to every
+//! every process sends heartbeats over the same way: by the connection that it writes with, to every
 //! primary, and from there back to itself. Messages of one server come in the order in which they
-//! were sent, so when a beat is heard, all that this server was told before the beat is heard, too.
-//! What is heard is whole up to the oldest of the latest beats of all primaries. Beats are counted:
+//! were sent, so when a heartbeat is heard, all that this server was told before the heartbeat is heard, too.
+//! What is heard is whole up to the oldest of the latest heartbeats of all primaries. Heartbeats are counted:
 //! where one is missing, a message of somebody else may be missing, too.
 
 use std::collections::VecDeque;
@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Beat, LISTENER};
+use super::connection::Connection;
+use super::message::{Heartbeat, SUBSCRIPTION_ID_BYTES};
 use super::not_before::LocalCopy;
 use super::open::{self, Credentials};
 use super::settings::Address;
-use super::wire::Wire;
 use super::{ConnectError, RedisStore};
 use crate::EndsListener;
 use crate::clock::Clock;
@@ -30,11 +30,11 @@ use crate::telemetry::{Advice, Replica, Replicas};
 
 pub(super) use super::message::Message;
 
-/// How often a beat is sent.
+/// How often a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
-/// With how many beats a process says once who it is.
-const BEATS_TO_INTRODUCTION: u64 = 10;
-/// How old the latest beat may be that was heard, before what is heard counts as broken.
+/// With how many heartbeats a process says once who it is.
+const HEARTBEATS_PER_INTRODUCTION: u64 = 10;
+/// How old the latest heartbeat may be that was heard, before what is heard counts as broken.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the channel is listened to again.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -43,10 +43,10 @@ const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// What the operator is told under.
 const SOURCE: &str = "near_cache";
 
-/// The beats of one listener.
+/// The heartbeats of one listener.
 #[derive(Debug)]
-struct Beats {
-    listener: [u8; LISTENER],
+struct Heartbeats {
+    subscription: [u8; SUBSCRIPTION_ID_BYTES],
     /// When each was sent that has not come back from all servers, the oldest first.
     sent: VecDeque<Timestamp>,
     /// The number of the first one of those.
@@ -55,41 +55,41 @@ struct Beats {
     heard: Vec<u64>,
 }
 
-impl Beats {
-    fn new(listener: [u8; LISTENER], servers: usize) -> Self {
+impl Heartbeats {
+    fn new(subscription: [u8; SUBSCRIPTION_ID_BYTES], servers: usize) -> Self {
         Self {
-            listener,
+            subscription,
             sent: VecDeque::new(),
             first: 0,
             heard: vec![0; servers],
         }
     }
 
-    /// The next beats, one for each server.
-    fn next(&mut self, now: Timestamp) -> Vec<Beat> {
+    /// The next heartbeats, one for each server.
+    fn next(&mut self, now: Timestamp) -> Vec<Heartbeat> {
         let number = self.first + self.sent.len() as u64;
         self.sent.push_back(now);
         let servers = (0..self.heard.len()).filter_map(|server| u16::try_from(server).ok());
-        let beats = servers.map(|server| Beat {
-            listener: self.listener,
+        let heartbeats = servers.map(|server| Heartbeat {
+            subscription: self.subscription,
             server,
             number,
         });
-        beats.collect()
+        heartbeats.collect()
     }
 
-    /// Hears a beat; answers when the latest one was sent that has come back from all servers, if
+    /// Hears a heartbeat; answers when the latest one was sent that has come back from all servers, if
     /// this one makes it that.
-    fn hear(&mut self, beat: &Beat) -> Result<Option<Timestamp>, Missing> {
-        if beat.listener != self.listener {
+    fn receive(&mut self, heartbeat: &Heartbeat) -> Result<Option<Timestamp>, MissingHeartbeat> {
+        if heartbeat.subscription != self.subscription {
             return Ok(None);
         }
         let heard = self
             .heard
-            .get_mut(usize::from(beat.server))
-            .ok_or(Missing)?;
-        if beat.number != *heard {
-            return Err(Missing);
+            .get_mut(usize::from(heartbeat.server))
+            .ok_or(MissingHeartbeat)?;
+        if heartbeat.number != *heard {
+            return Err(MissingHeartbeat);
         }
         *heard += 1;
         let all = self.heard.iter().copied().min().unwrap_or(0);
@@ -104,30 +104,30 @@ impl Beats {
 
 /// A message was lost.
 #[derive(Debug, PartialEq, Eq)]
-struct Missing;
+struct MissingHeartbeat;
 
 /// Why a listener has to begin anew.
-enum Interruption {
+enum SubscriptionError {
     /// It may go on after a moment.
-    Passing(String),
+    Transient(String),
     /// The server does not allow it.
-    Refused(String),
+    Denied(String),
 }
 
-impl From<ConnectError> for Interruption {
+impl From<ConnectError> for SubscriptionError {
     fn from(error: ConnectError) -> Self {
-        Self::Passing(error.to_string())
+        Self::Transient(error.to_string())
     }
 }
 
-impl From<redis::RedisError> for Interruption {
+impl From<redis::RedisError> for SubscriptionError {
     fn from(error: redis::RedisError) -> Self {
-        let refused = error.code() == Some("NOPERM");
+        let is_denied = error.code() == Some("NOPERM");
         let text = error.to_string();
-        if refused {
-            Self::Refused(text)
+        if is_denied {
+            Self::Denied(text)
         } else {
-            Self::Passing(text)
+            Self::Transient(text)
         }
     }
 }
@@ -147,22 +147,22 @@ impl RedisStore {
         let following = async {
             let mut attempt = 0;
             loop {
-                let interruption = self
+                let error = self
                     .listen(attempt, listener, clock, advice, replicas)
                     .await;
                 listener.missed();
                 replicas.missed();
                 attempt += 1;
-                let pause = match interruption {
-                    Interruption::Passing(why) => {
+                let pause = match error {
+                    SubscriptionError::Transient(why) => {
                         tracing::info!(%why, "ends are not heard; listening again");
                         RETRY_DELAY
                     }
-                    Interruption::Refused(why) => {
+                    SubscriptionError::Denied(why) => {
                         let line = format!(
                             "every check asks Redis, because ends can't be heard: allow the channel \
                              {}ends to the ACL user (&{0}ends +publish +subscribe): {why}",
-                            self.link.settings().prefix
+                            self.manager.settings().prefix
                         );
                         advice.set(SOURCE, vec![line]);
                         DENIED_RETRY_DELAY
@@ -182,48 +182,51 @@ impl RedisStore {
         clock: &dyn Clock,
         advice: &Advice,
         replicas: &Replicas,
-    ) -> Interruption {
-        let mut incarnation = self.link.incarnation();
+    ) -> SubscriptionError {
+        let mut incarnation = self.manager.incarnation();
         let listening = async {
-            let wire = self.link.wire(Duration::MAX).await;
-            let wire = wire.map_err(|error| Interruption::Passing(error.to_string()))?;
+            let connection = self.manager.connection(Duration::MAX).await;
+            let connection =
+                connection.map_err(|error| SubscriptionError::Transient(error.to_string()))?;
             incarnation.mark_unchanged();
-            let servers = self.link.servers();
-            let place = self.link.place_to_listen(attempt);
-            let place = place.ok_or_else(|| Interruption::Passing("no server".to_owned()))?;
-            let settings = self.link.settings();
+            let servers = self.manager.servers();
+            let target = self.manager.subscribe_target(attempt);
+            let target =
+                target.ok_or_else(|| SubscriptionError::Transient("no server".to_owned()))?;
+            let settings = self.manager.settings();
             let channel = self.keys.ends();
-            let heard =
-                open::listen(settings, &place, &Credentials::read(settings)?, &channel).await?;
+            let messages =
+                open::listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
-            let mut name = [0; LISTENER];
-            getrandom::fill(&mut name).map_err(|error| Interruption::Passing(error.to_string()))?;
-            let beats = Mutex::new(Beats::new(name, servers.len().max(1)));
-            let told = Following {
-                beats: &beats,
+            let mut name = [0; SUBSCRIPTION_ID_BYTES];
+            getrandom::fill(&mut name)
+                .map_err(|error| SubscriptionError::Transient(error.to_string()))?;
+            let heartbeats = Mutex::new(Heartbeats::new(name, servers.len().max(1)));
+            let subscription = Subscription {
+                heartbeats: &heartbeats,
                 listener,
                 clock,
                 advice,
                 replicas,
                 cut_offs: &self.not_before,
             };
-            let passing = |why: &str| Interruption::Passing(why.to_owned());
+            let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.link.lost() => Err(passing("the connection was given up")),
-                _ = incarnation.changed() => Err(passing("another primary, or a new connection")),
-                interruption = told.hear(heard) => Err(interruption),
-                interruption = told.send(wire, &servers, &channel) => Err(interruption),
+                () = self.manager.lost() => Err(transient("the connection was given up")),
+                _ = incarnation.changed() => Err(transient("another primary, or a new connection")),
+                error = subscription.receive(messages) => Err(error),
+                error = subscription.send(connection, &servers, &channel) => Err(error),
             }
         };
-        let Err(interruption): Result<std::convert::Infallible, _> = listening.await;
-        interruption
+        let Err(error): Result<std::convert::Infallible, _> = listening.await;
+        error
     }
 }
 
 /// A listener at work.
-struct Following<'a> {
-    beats: &'a Mutex<Beats>,
+struct Subscription<'a> {
+    heartbeats: &'a Mutex<Heartbeats>,
     listener: &'a dyn EndsListener,
     clock: &'a dyn Clock,
     advice: &'a Advice,
@@ -231,23 +234,30 @@ struct Following<'a> {
     cut_offs: &'a LocalCopy,
 }
 
-impl Following<'_> {
-    /// Sends beats to every server, until one can't be sent.
-    async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> Interruption {
+impl Subscription<'_> {
+    /// Sends heartbeats to every server, until one can't be sent.
+    async fn send(
+        &self,
+        connection: Connection,
+        servers: &[Address],
+        channel: &[u8],
+    ) -> SubscriptionError {
         let mut number = 0_u64;
         loop {
-            if number.is_multiple_of(BEATS_TO_INTRODUCTION)
-                && let Err(error) = self.introduce(&wire, servers, channel).await
+            if number.is_multiple_of(HEARTBEATS_PER_INTRODUCTION)
+                && let Err(error) = self.introduce(&connection, servers, channel).await
             {
                 return error.into();
             }
             number += 1;
-            let beats = self.beats.lock().next(self.clock.now());
-            let sending = beats.into_iter().map(async |beat| {
+            let heartbeats = self.heartbeats.lock().next(self.clock.now());
+            let sending = heartbeats.into_iter().map(async |heartbeat| {
                 let mut publish = redis::cmd("PUBLISH");
-                publish.arg(channel).arg(Message::Beat(beat).encode());
-                let server = servers.get(usize::from(beat.server));
-                wire.clone().ask(server, &publish).await
+                publish
+                    .arg(channel)
+                    .arg(Message::Heartbeat(heartbeat).encode());
+                let server = servers.get(usize::from(heartbeat.server));
+                connection.clone().ask(server, &publish).await
             });
             let sent = tokio::time::timeout(HEARTBEAT_TIMEOUT, try_join_all(sending)).await;
             match sent {
@@ -257,7 +267,7 @@ impl Following<'_> {
                         tokio::select! {
                             () = &mut pause => break,
                             () = self.cut_offs.confirm.notified() => {
-                                if let Err(error) = self.introduce(&wire, servers, channel).await {
+                                if let Err(error) = self.introduce(&connection, servers, channel).await {
                                     return error.into();
                                 }
                             }
@@ -265,7 +275,11 @@ impl Following<'_> {
                     }
                 }
                 Ok(Err(error)) => return error.into(),
-                Err(_) => return Interruption::Passing("a beat could not be sent".to_owned()),
+                Err(_) => {
+                    return SubscriptionError::Transient(
+                        "a heartbeat could not be sent".to_owned(),
+                    );
+                }
             }
         }
     }
@@ -273,7 +287,7 @@ impl Following<'_> {
     /// Tells the others that this replica is there, and how far it has read the cut-offs and rules.
     async fn introduce(
         &self,
-        wire: &Wire,
+        connection: &Connection,
         servers: &[Address],
         channel: &[u8],
     ) -> redis::RedisResult<()> {
@@ -284,39 +298,53 @@ impl Following<'_> {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(introduction.encode());
         // Whoever listens hears what is said on any server.
-        wire.clone().ask(servers.first(), &publish).await.map(drop)
+        connection
+            .clone()
+            .ask(servers.first(), &publish)
+            .await
+            .map(drop)
     }
 
     /// Hears what is said, until nothing is said for too long.
-    async fn hear(&self, mut messages: PubSubStream) -> Interruption {
+    async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
-            let silence = Interruption::Passing("no beat is heard".to_owned());
+            let timed_out = SubscriptionError::Transient("no heartbeat is heard".to_owned());
             // Others' messages are no sign that ours come back.
-            let whole =
-                tokio::time::timeout(HEARTBEAT_TIMEOUT, self.next_whole(&mut messages)).await;
+            let whole = tokio::time::timeout(
+                HEARTBEAT_TIMEOUT,
+                self.receive_until_complete(&mut messages),
+            )
+            .await;
             match whole {
                 Ok(Ok(since)) => {
                     self.listener.whole_until(since);
                     self.replicas.listening();
                     self.advice.set(SOURCE, Vec::new());
                 }
-                Ok(Err(interruption)) => return interruption,
-                Err(_) => return silence,
+                Ok(Err(error)) => return error,
+                Err(_) => return timed_out,
             }
         }
     }
 
     /// Hears until it is certain that all up to some time was heard.
-    async fn next_whole(&self, messages: &mut PubSubStream) -> Result<Timestamp, Interruption> {
+    async fn receive_until_complete(
+        &self,
+        messages: &mut PubSubStream,
+    ) -> Result<Timestamp, SubscriptionError> {
         loop {
             let Some(message) = messages.next().await else {
-                return Err(Interruption::Passing("the connection was lost".to_owned()));
+                return Err(SubscriptionError::Transient(
+                    "the connection was lost".to_owned(),
+                ));
             };
             match Message::decode(message.get_payload_bytes()) {
                 Some(Message::End(id, at)) => self.listener.heard(id, at),
-                Some(Message::Beat(beat)) => {
-                    let whole = self.beats.lock().hear(&beat);
-                    let missing = |Missing| Interruption::Passing("a beat was lost".to_owned());
+                Some(Message::Heartbeat(heartbeat)) => {
+                    let whole = self.heartbeats.lock().receive(&heartbeat);
+                    let missing = |MissingHeartbeat| {
+                        SubscriptionError::Transient("a heartbeat was lost".to_owned())
+                    };
                     if let Some(since) = whole.map_err(missing)? {
                         return Ok(since);
                     }
@@ -341,42 +369,46 @@ mod tests {
     #[test]
     fn a_beat_counts_when_all_servers_had_it() {
         let at = |seconds| START.plus(Duration::from_secs(seconds));
-        let mut beats = Beats::new(*b"listener", 2);
-        let (first, second) = (beats.next(at(0)), beats.next(at(1)));
-        assert_eq!(beats.hear(&first[0]), Ok(None));
-        assert_eq!(beats.hear(&second[0]), Ok(None));
-        let other = Beat {
-            listener: *b"somebody",
+        let mut heartbeats = Heartbeats::new(*b"listener", 2);
+        let (first, second) = (heartbeats.next(at(0)), heartbeats.next(at(1)));
+        assert_eq!(heartbeats.receive(&first[0]), Ok(None));
+        assert_eq!(heartbeats.receive(&second[0]), Ok(None));
+        let other = Heartbeat {
+            subscription: *b"somebody",
             ..first[1]
         };
-        assert_eq!(beats.hear(&other), Ok(None));
-        assert_eq!(beats.hear(&first[1]), Ok(Some(at(0))));
-        assert_eq!(beats.hear(&second[1]), Ok(Some(at(1))));
-        assert_eq!(beats.hear(&second[1]), Err(Missing), "twice");
+        assert_eq!(heartbeats.receive(&other), Ok(None));
+        assert_eq!(heartbeats.receive(&first[1]), Ok(Some(at(0))));
+        assert_eq!(heartbeats.receive(&second[1]), Ok(Some(at(1))));
+        assert_eq!(
+            heartbeats.receive(&second[1]),
+            Err(MissingHeartbeat),
+            "twice"
+        );
     }
 
     proptest! {
         /// However they come back: what is said to be whole is.
         #[test]
         fn nothing_is_whole_that_was_not_heard(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
-            let mut beats = Beats::new(*b"listener", 3);
+            let mut heartbeats = Heartbeats::new(*b"listener", 3);
             let mut queues = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
             for number in 0..20 {
-                for (queue, beat) in queues.iter_mut().zip(beats.next(START.plus(Duration::from_secs(number)))) {
-                    queue.push_back(beat);
+                for (queue, heartbeat) in queues.iter_mut().zip(heartbeats.next(START.plus(Duration::from_secs(number)))) {
+                    queue.push_back(heartbeat);
                 }
             }
             let mut taken = [0_u64; 3];
             for (step, server) in order.into_iter().enumerate() {
-                let Some(beat) = queues[server].pop_front() else { continue };
+                let Some(heartbeat) = queues[server].pop_front() else { continue };
                 taken[server] += 1;
                 if step == lost {
                     if let Some(next) = queues[server].pop_front() {
-                        prop_assert_eq!(beats.hear(&next), Err(Missing));
+                        prop_assert_eq!(heartbeats.receive(&next), Err(MissingHeartbeat));
                     }
                     return Ok(());
                 }
-                if let Some(since) = beats.hear(&beat).unwrap() {
+                if let Some(since) = heartbeats.receive(&heartbeat).unwrap() {
                     let all = taken.iter().min().unwrap();
                     prop_assert_eq!(since, START.plus(Duration::from_secs(all - 1)));
                 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
-use super::cut_off_log::{Head, LOG, Member, Progress, RULES};
+use super::connection::Connection;
+use super::cut_off_log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
 use super::not_before::{EPOCH_MEMBER, GENERAL, all_rules};
-use super::wire::Wire;
-use super::{RedisStore, link};
+use super::{RedisStore, connection_manager};
 use crate::StoreError;
 use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
@@ -26,11 +26,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after an error.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long one reading may take before it is reported.
-const READ_SECONDS: f64 = 5.0;
+const READ_TIMEOUT_SECONDS: f64 = 5.0;
 /// How often old cut-offs are forgotten, in seconds.
-const FORGET_SECONDS: f64 = 60.0;
+const FORGET_INTERVAL_SECONDS: f64 = 60.0;
 /// How many cut-offs Redis forgets in one command.
-const FORGET_BATCH: usize = 500;
+const FORGET_BATCH_SIZE: usize = 500;
 /// The share of all cut-offs from which on the operator is advised.
 const NEARLY_FULL_PERCENT: usize = 80;
 /// The source label of the advice.
@@ -40,7 +40,7 @@ const SOURCE: &str = "revocations";
 #[derive(Default)]
 pub(super) struct Reader {
     /// The connection, and the incarnation of the store that it was made in.
-    connection: Option<(Wire, u64)>,
+    connection: Option<(Connection, u64)>,
     progress: Progress,
 }
 
@@ -57,11 +57,11 @@ impl RedisStore {
             let mut forgotten: Option<Stopwatch> = None;
             loop {
                 let read = self.read_cut_offs().await;
-                let due = forgotten.is_none_or(|last| last.seconds() > FORGET_SECONDS);
+                let due = forgotten.is_none_or(|last| last.seconds() > FORGET_INTERVAL_SECONDS);
                 if read == Ok(true) && due {
                     let now = self.clock().now();
                     let until = now.minus(policies.current().longest());
-                    match self.tidy_up(until).await {
+                    match self.remove_old_and_seal(until).await {
                         Ok(()) => forgotten = Some(Stopwatch::start()),
                         Err(error) => tracing::debug!(%error, "could not tidy up the cut-offs"),
                     }
@@ -114,19 +114,19 @@ impl RedisStore {
 
     async fn read_with(&self, reader: &mut Reader) -> Result<bool, StoreError> {
         let reading = Stopwatch::start();
-        while reading.seconds() < READ_SECONDS {
-            let incarnation = *self.link.incarnation().borrow();
-            let mut wire = match reader.connection.take() {
-                Some((wire, made)) if made == incarnation => wire,
+        while reading.seconds() < READ_TIMEOUT_SECONDS {
+            let incarnation = *self.manager.incarnation().borrow();
+            let mut connection = match reader.connection.take() {
+                Some((connection, made)) if made == incarnation => connection,
                 _ => {
                     // Redis may have lost changes, and counted others with their numbers.
-                    reader.progress.distrust();
-                    self.separate_wire().await?
+                    reader.progress.reset();
+                    self.open_separate_connection().await?
                 }
             };
-            reader.connection = Some((wire.clone(), incarnation));
+            reader.connection = Some((connection.clone(), incarnation));
             let since = self.not_before.steady_now();
-            let all = within(self.read_once(&mut wire, &mut reader.progress));
+            let all = with_timeout(self.read_once(&mut connection, &mut reader.progress));
             let all = all.await?;
             if all && let Some(change) = reader.progress.complete_to() {
                 self.not_before.complete_at(since);
@@ -143,11 +143,11 @@ impl RedisStore {
         Ok(false)
     }
 
-    async fn separate_wire(&self) -> Result<Wire, StoreError> {
-        let settings = self.link.settings();
-        let connecting = link::separate(settings, ANSWER_TIMEOUT);
+    async fn open_separate_connection(&self) -> Result<Connection, StoreError> {
+        let settings = self.manager.settings();
+        let connecting = connection_manager::open_dedicated(settings, ANSWER_TIMEOUT);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(wire)) => Ok(wire),
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
             Err(_) => Err(StoreError::Unavailable("no connection in time".to_owned())),
         }
@@ -156,7 +156,7 @@ impl RedisStore {
     /// One question; says whether all of the log was read.
     async fn read_once(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         progress: &mut Progress,
     ) -> redis::RedisResult<bool> {
         let (key, table) = (self.keys.not_before(), &self.not_before.table);
@@ -168,13 +168,17 @@ impl RedisStore {
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
         let log = ask.cmd("ZRANGEBYSCORE").arg(&key);
         log.arg(progress.log_from()).arg("+inf").arg("WITHSCORES");
-        log.arg("LIMIT").arg(0).arg(super::cut_off_log::PAGE);
+        log.arg("LIMIT")
+            .arg(0)
+            .arg(super::cut_off_log::PAGE_ENTRIES);
         ask.add_command(all_rules(&key));
         let whole = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
-            Some(page) => whole.arg(page.from).arg(format!("({RULES}")),
+            Some(page) => whole.arg(page.from).arg(format!("({RULE_SCORE_BASE}")),
             // Nothing: there is no such score.
-            None => whole.arg(LOG - 1).arg(format!("({RULES}")),
+            None => whole
+                .arg(LOG_SCORE_BASE - 1)
+                .arg(format!("({RULE_SCORE_BASE}")),
         };
         whole.arg("WITHSCORES").arg("LIMIT").arg(0);
         whole.arg(page.map_or(1, |page| page.size));
@@ -186,7 +190,8 @@ impl RedisStore {
             Vec<Member>,
             Vec<Member>,
         );
-        let (last, epoch, general, log, rules, members): Answer = ask.query_async(wire).await?;
+        let (last, epoch, general, log, rules, members): Answer =
+            ask.query_async(connection).await?;
         let general = general.map(Timestamp::from_millis);
         if let Some(at) = general.filter(|at| Some(*at) > table.general()) {
             table.raise_general(at);
@@ -205,7 +210,7 @@ impl RedisStore {
     }
 
     /// Forgets the cut-offs of at most `until`, and encrypts rules that are not.
-    async fn tidy_up(&self, until: Timestamp) -> Result<(), StoreError> {
+    async fn remove_old_and_seal(&self, until: Timestamp) -> Result<(), StoreError> {
         self.forget_cut_offs(until).await?;
         self.seal_rules().await
     }
@@ -220,9 +225,9 @@ impl RedisStore {
         let key = self.keys.not_before();
         loop {
             let mut forget = self.scripts.forget_cut_offs.key(&key);
-            forget.arg(until.as_millis()).arg(FORGET_BATCH);
+            forget.arg(until.as_millis()).arg(FORGET_BATCH_SIZE);
             let count: usize = self.repeat(&forget).await?;
-            if count < FORGET_BATCH {
+            if count < FORGET_BATCH_SIZE {
                 return Ok(());
             }
             tokio::task::yield_now().await;
@@ -266,7 +271,9 @@ impl RedisStore {
     }
 }
 
-async fn within<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, StoreError> {
+async fn with_timeout<T>(
+    answer: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, StoreError> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Unavailable(format!(

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::format::Format;
-use super::rule::Parsed;
+use super::rule::RuleMember;
 use super::{cut_off_log, ends, info, record, rule, stored};
 use crate::credential::{KeyRing, SealContext, SigningKey};
 use crate::cut_offs::CutOffs;
@@ -99,14 +99,14 @@ pub fn reply(data: &[u8]) {
 fn one_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };
-    let Parsed::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
+    let RuleMember::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
         return;
     };
     for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
         let again = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
         assert_eq!(
             rule::parse(&(again, member.1), KEY, key_ring),
-            Parsed::Rule(rule.clone(), is_current)
+            RuleMember::Rule(rule.clone(), is_current)
         );
     }
 }

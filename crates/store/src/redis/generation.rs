@@ -20,30 +20,30 @@ use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
 use serde::{Deserialize, Serialize};
 
+use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{Found, SealedValue};
-use super::wire::Wire;
 use crate::History;
 use crate::clock::{Clock, Stopwatch, StoreClock};
 use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::Timestamp;
 
-use shards::{Looked, Shards};
+use shards::{ShardState, Shards};
 
 /// How often the marker is refreshed.
-const REFRESH: Duration = Duration::from_secs(2);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 /// By how much a marker may be older than this process has seen it: the lag of replication. The journal of ends
 /// (`store.end_journal`) answers for that time.
-const LAG: Duration = Duration::from_secs(5);
+const REPLICATION_LAG: Duration = Duration::from_secs(5);
 /// How long a process that starts takes a marker for fresh.
-const FRESH: Duration = Duration::from_secs(10);
+const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
 /// How long it then waits for a running replica that Redis was away from, in seconds.
-const DOUBT_SECONDS: f64 = 3.0;
+const STALE_WAIT_SECONDS: f64 = 3.0;
 /// The same, after the last replica was stopped or `curfew migrate` ran.
-const STOPPED: Duration = Duration::from_secs(3600);
+const STOPPED_FRESHNESS: Duration = Duration::from_secs(3600);
 /// How often a change is tried again that another replica made at the same time.
-const ATTEMPTS: usize = 10;
+const MAX_ATTEMPTS: usize = 10;
 
 /// The marker. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,9 +75,9 @@ pub(super) struct Generation {
     /// When the marker was last refreshed, as this process has seen it, in milliseconds.
     seen: Mutex<Option<u64>>,
     /// Since when this process takes the marker for stale, and waits whether another replica refreshes it.
-    doubted: Mutex<Option<Stopwatch>>,
+    stale_since: Mutex<Option<Stopwatch>>,
     /// Whether this process has told the next one that nothing is lost.
-    has_left: AtomicBool,
+    is_stopping: AtomicBool,
     losses: AtomicU64,
 }
 
@@ -94,8 +94,8 @@ impl Generation {
             marker: SealedValue::new(keys.generation(), "generation 1", key_ring, swap),
             shards: is_cluster.then(|| Shards::new(keys)),
             seen: Mutex::default(),
-            doubted: Mutex::default(),
-            has_left: AtomicBool::new(false),
+            stale_since: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
             losses: AtomicU64::new(0),
         }
     }
@@ -108,18 +108,18 @@ impl Generation {
     /// What the store can have forgotten of the session with this key. `always` is a key that matters for every session.
     pub(super) async fn history(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         absence: Absence,
         key: &[u8],
         always: &[u8],
     ) -> RedisResult<History> {
-        let marker = self.marker(wire, absence).await?;
+        let marker = self.marker(connection, absence).await?;
         let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks) else {
             return Ok(marker.history);
         };
         for key in [key, always] {
-            if shards.look_at(wire, &marker.secret, key).await? == Looked::Lost {
-                return Ok(self.lose_shard(wire).await?.history);
+            if shards.check_key(connection, &marker.secret, key).await? == ShardState::Lost {
+                return Ok(self.note_shard_loss(connection).await?.history);
             }
         }
         Ok(marker.history)
@@ -127,31 +127,37 @@ impl Generation {
 
     /// Looks whether something is lost, and refreshes the marker when it is time. `absence` counts for a marker that this
     /// process has not seen before.
-    pub(super) async fn keep(&self, wire: &mut Wire, absence: Absence) -> RedisResult<()> {
-        let marker = self.marker(wire, absence).await?;
-        if self.doubted.lock().is_some() || self.has_left.load(Ordering::Relaxed) {
+    pub(super) async fn check(
+        &self,
+        connection: &mut Connection,
+        absence: Absence,
+    ) -> RedisResult<()> {
+        let marker = self.marker(connection, absence).await?;
+        if self.stale_since.lock().is_some() || self.is_stopping.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = self.now().max(marker.refreshed);
         let is_due = marker.is_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
             // Before they are refreshed: that would hide marks of an older copy.
-            && shards.look_at_all(wire, &marker.secret, now, is_due).await? == Looked::Lost
+            && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
-            return self.lose_shard(wire).await.map(drop);
+            return self.note_shard_loss(connection).await.map(drop);
         }
         if is_due {
-            let refresh = |marker: &mut Marker| marker.refresh(now, FRESH);
-            let refreshed = self.change_once(wire, refresh).await?;
+            let refresh = |marker: &mut Marker| marker.refresh(now, RUNNING_FRESHNESS);
+            let refreshed = self.change_once(connection, refresh).await?;
             if let (Some(marker), Some(shards)) = (refreshed, &self.shards)
                 && marker.has_marks
             {
-                shards.refresh(wire, &marker.secret, marker.refreshed).await;
+                shards
+                    .refresh(connection, &marker.secret, marker.refreshed)
+                    .await;
             }
         }
         match &self.shards {
             Some(shards) if !marker.has_marks && shards.is_due(now) => {
-                self.mark_shards(wire).await.map(drop)
+                self.write_shard_marks(connection).await.map(drop)
             }
             _ => Ok(()),
         }
@@ -160,59 +166,63 @@ impl Generation {
     /// Changes the history, where `change` says that there is a change.
     pub(super) async fn change_history(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         change: impl Fn(&mut History) -> bool,
     ) -> RedisResult<()> {
-        let mut marker = self.marker(wire, Absence::Loss).await?;
+        let mut marker = self.marker(connection, Absence::Loss).await?;
         if !change(&mut marker.history) {
             return Ok(());
         }
         let change = |marker: &mut Marker| {
             let _ = change(&mut marker.history);
         };
-        self.change(wire, change).await.map(drop)
+        self.change(connection, change).await.map(drop)
     }
 
     /// Says that the store is left whole: a process that starts within the next hour may take it so.
-    pub(super) async fn leave(&self, wire: &mut Wire) -> RedisResult<()> {
-        self.has_left.store(true, Ordering::Relaxed);
-        self.marker(wire, Absence::Loss).await?;
-        if self.doubted.lock().is_some() {
+    pub(super) async fn mark_planned_stop(&self, connection: &mut Connection) -> RedisResult<()> {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.marker(connection, Absence::Loss).await?;
+        if self.stale_since.lock().is_some() {
             return Ok(());
         }
         let now = self.now();
-        let left = |marker: &mut Marker| marker.refresh(now, STOPPED);
-        self.change(wire, left).await.map(drop)
+        let prolong = |marker: &mut Marker| marker.refresh(now, STOPPED_FRESHNESS);
+        self.change(connection, prolong).await.map(drop)
     }
 
     /// The same for `curfew migrate`, where the marker is fresh. Where there is no marker, `absence` says whether one is made.
     /// Says whether there is a fresh one then.
-    pub(super) async fn hand_over(&self, wire: &mut Wire, absence: Absence) -> RedisResult<bool> {
-        let found: Found<Marker> = self.marker.read(wire).await?;
+    pub(super) async fn hand_over(
+        &self,
+        connection: &mut Connection,
+        absence: Absence,
+    ) -> RedisResult<bool> {
+        let found: Found<Marker> = self.marker.read(connection).await?;
         let now = self.now();
         let mut marker = match found.value.clone() {
             Some(marker) if now <= marker.fresh_until => marker,
             None if absence == Absence::NoLoss => Marker::new(now)?,
             _ => return Ok(false),
         };
-        marker.refresh(now, STOPPED);
+        marker.refresh(now, STOPPED_FRESHNESS);
         // Where another replica was faster, it runs.
-        self.marker.replace(wire, &found, &marker).await?;
+        self.marker.replace(connection, &found, &marker).await?;
         Ok(true)
     }
 
     /// The marker as it is in force: after a loss, with the time of the loss.
-    async fn marker(&self, wire: &mut Wire, absence: Absence) -> RedisResult<Marker> {
-        for _ in 0..ATTEMPTS {
-            let found: Found<Marker> = self.marker.read(wire).await?;
+    async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
+        for _ in 0..MAX_ATTEMPTS {
+            let found: Found<Marker> = self.marker.read(connection).await?;
             let (seen, now) = (*self.seen.lock(), self.now());
-            let Some(repair) = Repair::of(found.value.as_ref(), seen, absence, now) else {
+            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, absence, now) else {
                 let marker = found.value.ok_or_else(contended)?;
-                *self.doubted.lock() = None;
-                self.see(&marker);
+                *self.stale_since.lock() = None;
+                self.note_seen(&marker);
                 return Ok(marker);
             };
-            if repair == Repair::Stale && self.doubts() {
+            if reason == WriteReason::Stale && self.waits_for_refresh() {
                 // Nobody knows yet, so nothing counts that was before.
                 let mut marker = found.value.ok_or_else(contended)?;
                 marker.history.note_loss(Timestamp::from_millis(now));
@@ -222,13 +232,13 @@ impl Generation {
                 Some(marker) => marker,
                 None => Marker::new(now)?,
             };
-            if repair != Repair::First {
-                marker.lose(now.max(seen.unwrap_or(0)));
+            if reason != WriteReason::First {
+                marker.note_loss(now.max(seen.unwrap_or(0)));
             }
-            if self.marker.replace(wire, &found, &marker).await? {
-                *self.doubted.lock() = None;
-                self.see(&marker);
-                self.tell(repair);
+            if self.marker.replace(connection, &found, &marker).await? {
+                *self.stale_since.lock() = None;
+                self.note_seen(&marker);
+                self.report(reason);
                 return Ok(marker);
             }
         }
@@ -236,31 +246,33 @@ impl Generation {
     }
 
     /// Whether a stale marker may still be refreshed by a replica that could not reach Redis.
-    fn doubts(&self) -> bool {
-        let mut doubted = self.doubted.lock();
-        doubted.get_or_insert_with(Stopwatch::start).seconds() < DOUBT_SECONDS
+    fn waits_for_refresh(&self) -> bool {
+        let mut stale_since = self.stale_since.lock();
+        stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
     }
 
     /// A part of the cluster has lost data.
-    async fn lose_shard(&self, wire: &mut Wire) -> RedisResult<Marker> {
+    async fn note_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
         let now = self.now();
-        let lost = self.change(wire, |marker| marker.lose(now)).await?;
-        self.tell(Repair::Shard);
-        Ok(self.mark_shards(wire).await?.unwrap_or(lost))
+        let lost = self
+            .change(connection, |marker| marker.note_loss(now))
+            .await?;
+        self.report(WriteReason::Shard);
+        Ok(self.write_shard_marks(connection).await?.unwrap_or(lost))
     }
 
     /// Writes the marks of all shards anew.
-    async fn mark_shards(&self, wire: &mut Wire) -> RedisResult<Option<Marker>> {
-        let (Some(shards), Some(marker)) = (&self.shards, self.read(wire).await?) else {
+    async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
+        let (Some(shards), Some(marker)) = (&self.shards, self.read(connection).await?) else {
             return Ok(None);
         };
         let now = self.now().max(marker.refreshed);
-        if !shards.write(wire, &marker.secret, now).await {
+        if !shards.write(connection, &marker.secret, now).await {
             // A shard is away; it is tried again.
             return Ok(None);
         }
         let now = now.max(self.now());
-        let marked = self.change(wire, |marker| {
+        let marked = self.change(connection, |marker| {
             // What a shard lost while they were written was not noticed.
             if marker.history.lost_before().is_some() {
                 marker.history.note_loss(Timestamp::from_millis(now));
@@ -270,14 +282,18 @@ impl Generation {
         marked.await.map(Some)
     }
 
-    async fn read(&self, wire: &mut Wire) -> RedisResult<Option<Marker>> {
-        Ok(self.marker.read(wire).await?.value)
+    async fn read(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
+        Ok(self.marker.read(connection).await?.value)
     }
 
     /// Changes the marker, however many replicas do at the same time.
-    async fn change(&self, wire: &mut Wire, change: impl Fn(&mut Marker)) -> RedisResult<Marker> {
-        for _ in 0..ATTEMPTS {
-            if let Some(marker) = self.change_once(wire, &change).await? {
+    async fn change(
+        &self,
+        connection: &mut Connection,
+        change: impl Fn(&mut Marker),
+    ) -> RedisResult<Marker> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(marker) = self.change_once(connection, &change).await? {
                 return Ok(marker);
             }
         }
@@ -287,28 +303,30 @@ impl Generation {
     /// Changes the marker, unless it is gone or another replica does at the same time; the marker as it is then.
     async fn change_once(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         change: impl Fn(&mut Marker),
     ) -> RedisResult<Option<Marker>> {
-        let found: Found<Marker> = self.marker.read(wire).await?;
+        let found: Found<Marker> = self.marker.read(connection).await?;
         let Some(mut marker) = found.value.clone() else {
             return Ok(None);
         };
         change(&mut marker);
-        let written = self.marker.replace(wire, &found, &marker).await?;
-        Ok(written.then_some(marker).inspect(|marker| self.see(marker)))
+        let written = self.marker.replace(connection, &found, &marker).await?;
+        Ok(written
+            .then_some(marker)
+            .inspect(|marker| self.note_seen(marker)))
     }
 
-    fn see(&self, marker: &Marker) {
+    fn note_seen(&self, marker: &Marker) {
         let mut seen = self.seen.lock();
         *seen = (*seen).max(Some(marker.refreshed));
     }
 
-    fn tell(&self, repair: Repair) {
-        let what = repair.as_str();
-        match repair {
-            Repair::First => tracing::info!(what, "the generation marker is written"),
-            Repair::Empty => tracing::info!(
+    fn report(&self, reason: WriteReason) {
+        let what = reason.as_str();
+        match reason {
+            WriteReason::First => tracing::info!(what, "the generation marker is written"),
+            WriteReason::Empty => tracing::info!(
                 what,
                 "the generation marker is written: JSON Web Tokens and delegated sessions count from later sign-ins on \
                  (`curfew migrate --new-store` before the first start says that nothing is lost)"
@@ -342,7 +360,7 @@ impl Marker {
             has_marks: false,
             history: History::default(),
         };
-        marker.refresh(now, FRESH);
+        marker.refresh(now, RUNNING_FRESHNESS);
         Ok(marker)
     }
 
@@ -354,22 +372,23 @@ impl Marker {
 
     /// Whether a running replica is to refresh it: from time to time, and at once after a stop.
     fn is_due(&self, now: u64) -> bool {
-        let was_stopped = self.fresh_until > now.saturating_add(millis(FRESH + REFRESH));
-        was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH))
+        let was_stopped =
+            self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
+        was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
     }
 
     /// Notes that data was lost until now.
-    fn lose(&mut self, now: u64) {
+    fn note_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
         self.history.note_loss(Timestamp::from_millis(now));
         self.has_marks = false;
-        self.refresh(now, FRESH);
+        self.refresh(now, RUNNING_FRESHNESS);
     }
 }
 
 /// Why the marker is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repair {
+enum WriteReason {
     First,
     Empty,
     Missing,
@@ -378,7 +397,7 @@ enum Repair {
     Shard,
 }
 
-impl Repair {
+impl WriteReason {
     /// What is to be done about the marker that was `found` by a process that has `seen` it refreshed at a time.
     fn of(found: Option<&Marker>, seen: Option<u64>, absence: Absence, now: u64) -> Option<Self> {
         match (found, seen) {
@@ -386,7 +405,7 @@ impl Repair {
             (None, None) if absence == Absence::NoLoss => Some(Self::First),
             (None, None) => Some(Self::Empty),
             (Some(marker), Some(seen)) => {
-                let older = marker.refreshed.saturating_add(millis(LAG)) < seen;
+                let older = marker.refreshed.saturating_add(millis(REPLICATION_LAG)) < seen;
                 older.then_some(Self::Older)
             }
             (Some(marker), None) => (now > marker.fresh_until).then_some(Self::Stale),

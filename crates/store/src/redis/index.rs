@@ -18,12 +18,12 @@ use crate::{Cursor, Page, StoreError};
 /// made it has been told that it failed.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many places are read at a time.
-const PAGE: isize = 1000;
+/// How many entries are read at a time.
+const PAGE_ENTRIES: isize = 1000;
 
 impl RedisStore {
-    /// Gives a new session its place, and takes away those of sessions that are long forgotten.
-    pub(super) async fn put_into_index(
+    /// Gives a new session its entry, and takes away those of sessions that are long forgotten.
+    pub(super) async fn add_to_index(
         &self,
         id: SessionId,
         session: &Session,
@@ -34,29 +34,29 @@ impl RedisStore {
             .arg(self.keys.index(&session.subject))
             .arg("-inf")
             .arg(session.started.as_millis());
-        self.add_place(&mut indexing, id, session);
+        self.add_entry(&mut indexing, id, session);
         self.once(&indexing).await
     }
 
-    /// Gives a session its place, if it has none.
-    pub(super) async fn keep_in_index(
+    /// Gives a session its entry, if it has none.
+    pub(super) async fn ensure_indexed(
         &self,
         id: SessionId,
         session: &Session,
     ) -> Result<(), StoreError> {
         let mut indexing = redis::pipe();
-        self.add_place(&mut indexing, id, session);
+        self.add_entry(&mut indexing, id, session);
         self.once(&indexing).await
     }
 
-    /// A place does not change, so to add it again does no harm. The index is kept as long as its
+    /// A entry does not change, so to add it again does no harm. The index is kept as long as its
     /// longest session.
-    fn add_place(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
+    fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
         // By the clock of Redis, which may be ahead.
         let kept = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
-        let member = member(&session.subject, id);
+        let member = index_member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
         add.arg(forgotten).arg(member);
         for condition in ["NX", "GT"] {
@@ -73,30 +73,30 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
-        let mut places: Vec<Cursor> = Vec::new();
+        let mut entries: Vec<Cursor> = Vec::new();
         let mut offset = 0;
         // Sessions of the same millisecond share a score, so a page may begin among them.
         loop {
             let (part, is_last) = self.index_part(subject, from, offset).await?;
-            places.extend(
+            entries.extend(
                 part.into_iter()
-                    .filter(|place| after.is_none_or(|end| *place > end)),
+                    .filter(|entry| after.is_none_or(|end| *entry > end)),
             );
-            if is_last || places.len() > limit {
+            if is_last || entries.len() > limit {
                 break;
             }
-            offset += PAGE;
+            offset += PAGE_ENTRIES;
         }
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next = if more { places.last().copied() } else { None };
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = if more { entries.last().copied() } else { None };
         Ok(Page {
-            sessions: self.read_page(subject, &places).await?,
+            sessions: self.read_page(subject, &entries).await?,
             next,
         })
     }
 
-    /// The subject's places in the next part of its index, from a score on, and whether that is the
+    /// The subject's entries in the next part of its index, from a score on, and whether that is the
     /// last; `offset` skips members already seen.
     async fn index_part(
         &self,
@@ -105,49 +105,50 @@ impl RedisStore {
         offset: isize,
     ) -> Result<(Vec<Cursor>, bool), StoreError> {
         let (index, from) = (self.keys.index(subject), from.as_millis());
-        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE);
+        let command =
+            Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE_ENTRIES);
         let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        let is_last = part.len() < PAGE.unsigned_abs();
+        let is_last = part.len() < PAGE_ENTRIES.unsigned_abs();
         let own = subject_part(subject);
-        let places = part.into_iter().filter_map(|(member, score)| {
+        let entries = part.into_iter().filter_map(|(member, score)| {
             let id = member.strip_prefix(&own)?.try_into().ok()?;
             Some(Cursor {
                 expires: Timestamp::from_millis(score),
                 id: SessionId::from_bytes(id),
             })
         });
-        Ok((places.collect(), is_last))
+        Ok((entries.collect(), is_last))
     }
 
-    /// The records of `places`, without those that are gone or belong to someone else; their
-    /// places are given up in a while, unless they are filled by then.
+    /// The records of `entries`, without those that are gone or belong to someone else; their
+    /// entries are given up in a while, unless they are filled by then.
     async fn read_page(
         &self,
         subject: &Subject,
-        places: &[Cursor],
+        entries: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
         // On one connection these are one pipeline.
-        let records = join_all(places.iter().map(|place| self.read(place.id))).await;
-        let (mut sessions, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
-        for (place, stored) in places.iter().zip(records) {
+        let records = join_all(entries.iter().map(|entry| self.read(entry.id))).await;
+        let (mut sessions, mut missing) = (Vec::with_capacity(entries.len()), Vec::new());
+        for (entry, stored) in entries.iter().zip(records) {
             match stored {
                 Ok(Some(stored)) if stored.session.subject == *subject => {
-                    sessions.push((place.id, stored.session));
+                    sessions.push((entry.id, stored.session));
                 }
-                Ok(_) => missing.push(place.id),
+                Ok(_) => missing.push(entry.id),
                 // It must not keep the subject's other sessions from being listed, and revoked.
                 Err(error @ StoreError::Unreadable(_)) => {
-                    tracing::error!(session = %place.id, %error, "a session is left out of a listing");
+                    tracing::error!(session = %entry.id, %error, "a session is left out of a listing");
                 }
                 Err(error) => return Err(error),
             }
         }
         if !missing.is_empty() {
             let (this, subject) = (self.background(), subject.clone());
-            let never_comes = CREATE_TIMEOUT.max(3 * self.budget);
+            let delay = CREATE_TIMEOUT.max(3 * self.budget);
             tokio::spawn(async move {
-                tokio::time::sleep(never_comes).await;
-                if let Err(error) = this.forget_missing(&subject, &missing).await {
+                tokio::time::sleep(delay).await;
+                if let Err(error) = this.remove_missing(&subject, &missing).await {
                     tracing::debug!(%error, "a subject's index was not tidied up");
                 }
             });
@@ -155,8 +156,8 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// Gives up the places of sessions in a subject's index that are still not there.
-    async fn forget_missing(
+    /// Gives up the entries of sessions in a subject's index that are still not there.
+    async fn remove_missing(
         &self,
         subject: &Subject,
         missing: &[SessionId],
@@ -168,7 +169,7 @@ impl RedisStore {
                 let mut forget = redis::cmd("ZREM");
                 forget
                     .arg(self.keys.index(subject))
-                    .arg(member(subject, *id));
+                    .arg(index_member(subject, *id));
                 self.repeat::<()>(&forget).await?;
             }
         }
@@ -177,7 +178,7 @@ impl RedisStore {
 }
 
 /// What stands for a session in its subject's index.
-fn member(subject: &Subject, id: SessionId) -> Vec<u8> {
+fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
     [&subject_part(subject)[..], id.as_bytes()].concat()
 }
 

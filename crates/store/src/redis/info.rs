@@ -1,7 +1,7 @@
 //! What `INFO` says of a server, and what in it could cost sessions.
 
-/// One fact out of the text that `INFO` answers.
-pub(super) fn fact<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// One field out of the text that `INFO` answers.
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim_end)
@@ -10,10 +10,10 @@ pub(super) fn fact<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// What is wrong with a server that may lose sessions, each with advice; `in_cluster` says whether
 /// it is used as a part of a cluster.
 pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
-    let fact = |name| fact(text, name);
+    let field = |name| field(text, name);
     let mut advice = Vec::new();
-    let version = fact("valkey_version")
-        .or(fact("redis_version"))
+    let version = field("valkey_version")
+        .or(field("redis_version"))
         .unwrap_or("");
     let major = version
         .split('.')
@@ -24,32 +24,33 @@ pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
             "version {version:?} is older than 7.0, which has no PEXPIRETIME: nothing works; upgrade it"
         ));
     }
-    match fact("maxmemory_policy") {
+    match field("maxmemory_policy") {
         None | Some("noeviction") => {}
         Some(policy) => advice.push(format!(
             "maxmemory-policy is {policy}: a session that is evicted has ended; set it to noeviction"
         )),
     }
-    if fact("aof_enabled") == Some("0") {
+    if field("aof_enabled") == Some("0") {
         advice.push(
             "appendonly is off: a restart loses what happened since the last snapshot, ends of \
              sessions included; set appendonly yes"
                 .to_owned(),
         );
     }
-    if fact("aof_last_write_status") == Some("err") || fact("rdb_last_bgsave_status") == Some("err")
+    if field("aof_last_write_status") == Some("err")
+        || field("rdb_last_bgsave_status") == Some("err")
     {
         advice.push("it can't write to its disk; look at its log".to_owned());
     }
-    if fact("cluster_enabled") == Some("1") && !in_cluster {
+    if field("cluster_enabled") == Some("1") && !in_cluster {
         advice.push(
             "it is a part of a cluster, which has other parts: use redis+cluster:// in store.url"
                 .to_owned(),
         );
     }
-    let replicas = fact("connected_slaves").and_then(|number| number.parse::<u32>().ok());
-    // The fact is there only where min-replicas-to-write is set.
-    if replicas.is_some_and(|replicas| replicas > 0) && fact("min_slaves_good_slaves").is_none() {
+    let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
+    // The field is there only where min-replicas-to-write is set.
+    if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
         advice.push(
             "it has replicas and no min-replicas-to-write: cut off from them it goes on taking \
              writes that a fail-over loses; set min-replicas-to-write 1"
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_good_server_needs_no_advice() {
-        assert_eq!(fact(GOOD, "run_id"), Some("abc"));
+        assert_eq!(field(GOOD, "run_id"), Some("abc"));
         assert_eq!(advice(GOOD, false), Vec::<String>::new());
     }
 

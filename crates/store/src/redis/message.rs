@@ -4,19 +4,19 @@ use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Replica;
 
 const END: u8 = b'e';
-const BEGIN_BEAT: u8 = b'b';
+const HEARTBEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
 const CUT_OFFS: u8 = b'c';
-/// Bytes of what stands for a process that listens, in its beats.
-pub(super) const LISTENER: usize = 8;
+/// Bytes of what stands for a process that listens, in its heartbeats.
+pub(super) const SUBSCRIPTION_ID_BYTES: usize = 8;
 
 /// What is said on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
     /// A session's record was changed, at a time by the store's clock.
     End(SessionId, Timestamp),
-    /// A beat.
-    Beat(Beat),
+    /// A heartbeat.
+    Heartbeat(Heartbeat),
     /// Who is there, in JSON.
     Introduction(Replica),
     /// The cut-offs have changed.
@@ -25,9 +25,9 @@ pub(super) enum Message {
 
 /// What a process says to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
+pub(super) struct Heartbeat {
     /// What stands for the process, for as long as it listens without interruption.
-    pub(super) listener: [u8; LISTENER],
+    pub(super) subscription: [u8; SUBSCRIPTION_ID_BYTES],
     /// Which of the primaries it was sent to.
     pub(super) server: u16,
     /// The how manieth it is.
@@ -45,11 +45,11 @@ impl Message {
             Self::End(id, at) => {
                 [&[END][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
             }
-            Self::Beat(beat) => [
-                &[BEGIN_BEAT][..],
-                &beat.listener,
-                &beat.server.to_be_bytes(),
-                &beat.number.to_be_bytes(),
+            Self::Heartbeat(heartbeat) => [
+                &[HEARTBEAT][..],
+                &heartbeat.subscription,
+                &heartbeat.server.to_be_bytes(),
+                &heartbeat.number.to_be_bytes(),
             ]
             .concat(),
         }
@@ -65,11 +65,11 @@ impl Message {
                 let at = Timestamp::from_millis(at);
                 Some(Self::End(SessionId::from_bytes(*id), at))
             }
-            BEGIN_BEAT => {
-                let (listener, rest) = rest.split_first_chunk()?;
+            HEARTBEAT => {
+                let (subscription, rest) = rest.split_first_chunk()?;
                 let (server, number) = rest.split_first_chunk()?;
-                Some(Self::Beat(Beat {
-                    listener: *listener,
+                Some(Self::Heartbeat(Heartbeat {
+                    subscription: *subscription,
                     server: u16::from_be_bytes(*server),
                     number: u64::from_be_bytes(number.try_into().ok()?),
                 }))
@@ -89,15 +89,15 @@ mod tests {
     #[test]
     fn messages_are_what_was_said() {
         let id = SessionId::from_bytes(*b"0123456789abcdef");
-        let beat = Beat {
-            listener: *b"listener",
+        let heartbeat = Heartbeat {
+            subscription: *b"listener",
             server: 258,
             number: 7,
         };
         let replica = Message::Introduction(Replica::this(START));
         for message in [
             Message::End(id, START),
-            Message::Beat(beat),
+            Message::Heartbeat(heartbeat),
             Message::CutOffs,
             replica,
         ] {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use redis::RedisResult;
 
+use super::connection::Connection;
 use super::scan::{self, Server, Walk};
-use super::wire::Wire;
 use super::{ConnectError, RedisStore, record};
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
@@ -67,15 +67,18 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`ConnectError::NewerSchema`] for one that is newer than this program.
-    pub(super) async fn check_schema(&self, mut wire: Wire) -> Result<(), ConnectError> {
+    pub(super) async fn check_schema(
+        &self,
+        mut connection: Connection,
+    ) -> Result<(), ConnectError> {
         let known = record::VERSION;
-        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
+        let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         if found.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.schema()).arg(known).arg("NX");
             // A server that takes no writes now, because it is full or lacks replicas, still
             // answers checks.
-            if let Err(error) = set.exec_async(&mut wire).await {
+            if let Err(error) = set.exec_async(&mut connection).await {
                 tracing::warn!(%error, "the schema could not be written");
             }
         }
@@ -88,9 +91,9 @@ impl RedisStore {
     }
 
     /// Looks whether another replica has begun or finished the upgrade.
-    pub(super) async fn look_at_schema(&self) -> Result<(), StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let reading = self.read_schema(&mut wire);
+    pub(super) async fn refresh_schema(&self) -> Result<(), StoreError> {
+        let mut connection = self.manager.connection(self.budget).await?;
+        let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
             Err(_) => return Err(StoreError::Unavailable("no answer".to_owned())),
@@ -110,13 +113,13 @@ impl RedisStore {
     }
 
     /// The schema, and whether an upgrade to ours is under way.
-    async fn read_schema(&self, wire: &mut Wire) -> RedisResult<(Option<u64>, bool)> {
+    async fn read_schema(&self, connection: &mut Connection) -> RedisResult<(Option<u64>, bool)> {
         // In this order: the progress is noted before the schema is raised, and deleted at the end. The other way round, an
         // upgrade that begins in between would look finished.
         let mut get = redis::cmd("GET");
-        let found = get.arg(self.keys.schema()).query_async(wire).await?;
+        let found = get.arg(self.keys.schema()).query_async(connection).await?;
         let mut ask = redis::cmd("EXISTS");
-        let is_unfinished: bool = ask.arg(self.progress()).query_async(wire).await?;
+        let is_unfinished: bool = ask.arg(self.progress()).query_async(connection).await?;
         Ok((found, is_unfinished))
     }
 
@@ -126,8 +129,8 @@ impl RedisStore {
     /// [`StoreError`] when Redis could not say.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         let known = record::VERSION;
-        let mut wire = self.link.wire(self.budget).await?;
-        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
+        let mut connection = self.manager.connection(self.budget).await?;
+        let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         let found = found.unwrap_or(u64::from(known));
         Ok(Schema {
             found,
@@ -183,12 +186,12 @@ impl RedisStore {
             this.begin().await?;
         }
         let (mut all, mut resumed) = (Progress::default(), true);
-        let mut wire = this.link.wire(this.budget).await?;
+        let mut connection = this.manager.connection(this.budget).await?;
         // Until a whole walk finds nothing: an older program may have written meanwhile, and a
         // part of a cluster's keys may have moved under the walk.
         loop {
             let mut found = 0;
-            for server in scan::servers(&mut wire).await? {
+            for server in scan::servers(&mut connection).await? {
                 let cursor = match (resumed, migration) {
                     (true, Migration::Upgrade) => this.resume(&server).await?,
                     _ => None,
@@ -196,7 +199,7 @@ impl RedisStore {
                 if cursor.as_deref() == Some(DONE) {
                     continue;
                 }
-                let mut walk = Walk::new(wire.clone(), &this.keys, &server, cursor);
+                let mut walk = Walk::new(connection.clone(), &this.keys, &server, cursor);
                 while let Some(batch) = walk.next().await? {
                     let steps = batch
                         .sessions
@@ -250,7 +253,7 @@ impl RedisStore {
         if stored.session.state == State::Live {
             self.enqueue(id, policies.deadline(&stored.session)).await?;
         }
-        self.keep_in_index(id, &stored.session).await?;
+        self.ensure_indexed(id, &stored.session).await?;
         let record = self.encode(id, &stored.session)?;
         // Where a check has changed it in between, the next walk finds it.
         self.swap(id, &stored.bytes, &record).await?;

@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::cut_off_log::{EPOCH, LOG, Member, RULES};
+use super::cut_off_log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use super::ends::Message;
 use super::follow_cut_offs::Reader;
 use super::format::Format;
-use super::rule::{self, Parsed};
+use super::rule::{self, RuleMember};
 use crate::clock::{Clock, SteadyClock};
 use crate::cut_offs::{CutOffs, subject_name};
 use crate::revocation::{RevocationConditions, RevocationRule};
@@ -125,9 +125,9 @@ impl RedisStore {
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
         for member in members {
             match rule::parse(member, &key, &key_ring) {
-                Parsed::Rule(rule, _) => rules.push(rule),
-                Parsed::Undecryptable => undecryptable += 1,
-                Parsed::Unknown => {}
+                RuleMember::Rule(rule, _) => rules.push(rule),
+                RuleMember::Undecryptable => undecryptable += 1,
+                RuleMember::Unknown => {}
             }
         }
         self.not_before.rules.add(rules);
@@ -154,7 +154,7 @@ impl RedisStore {
         let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
         let key_ring = self.key_ring.current();
         for member in &members {
-            let Parsed::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
+            let RuleMember::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
                 continue;
             };
             let (old, score) = member;
@@ -173,8 +173,8 @@ impl RedisStore {
 /// Asks for the rules in the set.
 pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     let mut ask = redis::cmd("ZRANGEBYSCORE");
-    ask.arg(key).arg(RULES);
-    ask.arg(format!("({LOG}")).arg("WITHSCORES");
+    ask.arg(key).arg(RULE_SCORE_BASE);
+    ask.arg(format!("({LOG_SCORE_BASE}")).arg("WITHSCORES");
     ask
 }
 
@@ -182,7 +182,7 @@ pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
 fn epoch() -> Result<u64, StoreError> {
     let random = getrandom::u32();
     let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(EPOCH + u64::from(random))
+    Ok(EPOCH_BASE + u64::from(random))
 }
 
 #[async_trait]
@@ -198,7 +198,7 @@ impl NotBefore for RedisStore {
         note.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget.as_millis())
-            .arg(self.link.clock().now().as_millis())
+            .arg(self.manager.clock().now().as_millis())
             .arg(self.not_before.max)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
@@ -240,7 +240,7 @@ impl NotBefore for RedisStore {
         add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
             .arg(forget.as_millis())
-            .arg(self.link.clock().now().as_millis())
+            .arg(self.manager.clock().now().as_millis())
             .arg(MAX_REVOCATION_RULES)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())

@@ -8,8 +8,8 @@ use redis::{
     IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 
+use super::connection::Connection;
 use super::settings::{Address, RedisSettings, Tls};
-use super::wire::Wire;
 use crate::secret::Secret;
 
 /// How long sent bytes may stay unacknowledged before a connection counts as broken.
@@ -143,7 +143,7 @@ pub(super) async fn cluster(
     nodes: &[Address],
     credentials: &Credentials,
     answer_timeout: Duration,
-) -> Result<Wire, ConnectError> {
+) -> Result<Connection, ConnectError> {
     let nodes = nodes
         .iter()
         .map(|node| connection_info(node, settings.tls.is_some(), credentials))
@@ -164,7 +164,7 @@ pub(super) async fn cluster(
     let client = builder.build()?;
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
-        Ok(connection) => Ok(Wire::Cluster(connection?)),
+        Ok(connection) => Ok(Connection::Cluster(connection?)),
         Err(_) => Err(ConnectError::Server(
             "the cluster does not answer".to_owned(),
         )),

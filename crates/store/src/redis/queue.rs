@@ -53,7 +53,7 @@ impl DeadlineQueue for RedisStore {
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        let length = self.link.settings().stream_length.unwrap_or(0);
+        let length = self.manager.settings().stream_length.unwrap_or(0);
         let (length, event) = match ended {
             Some(ended) if length > 0 => (length, event(ended)),
             _ => (0, Vec::new()),

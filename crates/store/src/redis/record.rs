@@ -78,14 +78,14 @@ pub(super) fn decode(
 
 /// Whether a record has to be sealed again: another key of the ring is the first one now.
 pub(super) fn is_outdated(bytes: &[u8], key_ring: &KeyRing) -> bool {
-    version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEAD, bytes)
+    version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEADER_BYTES, bytes)
 }
 
 /// The key that a record is sealed under, for people.
-pub(super) fn sealed_under(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
+pub(super) fn key_name(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
     let is_sealed = version(bytes) == Some(sealed::VERSION);
     is_sealed
-        .then(|| key_ring.sealed_under(sealed::HEAD, bytes))
+        .then(|| key_ring.sealed_under(sealed::HEADER_BYTES, bytes))
         .flatten()
 }
 

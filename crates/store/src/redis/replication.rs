@@ -5,20 +5,20 @@
 //! command that only reads does not count.
 
 use super::RedisStore;
-use super::link;
+use super::connection::Connection;
+use super::connection_manager;
 use super::request::Request;
-use super::wire::Wire;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
 /// What a write answers where there is nothing to write to: whoever took what was written before is
 /// not the primary any more, and no replica can have it.
-const NOT_THERE: redis::Value = redis::Value::Int(0);
+const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
 /// The connection that waits, and the incarnation of the store that it was made in: later it may
 /// lead to a former primary.
-pub(super) struct Waiting {
-    wire: Wire,
+pub(super) struct WaitConnection {
+    connection: Connection,
     incarnation: u64,
 }
 
@@ -33,7 +33,7 @@ impl RedisStore {
     /// Waits until replicas have `write`, which is about `key`, and all that was written to the same
     /// server before; at most as long as is configured, the wait for others that wait included.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
-        let settings = self.link.settings();
+        let settings = self.manager.settings();
         let wanted = settings.wait_replicas;
         if wanted == 0 {
             return Replication::default();
@@ -52,25 +52,26 @@ impl RedisStore {
     }
 
     async fn wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Result<u16, StoreError> {
-        let settings = self.link.settings();
+        let settings = self.manager.settings();
         let timeout = settings.wait_timeout;
-        let mut kept = self.waiting.lock().await;
-        let incarnation = *self.link.incarnation().borrow();
-        // Taken out, so that it is not kept where this is given up half-way.
-        let waiting = match kept.take() {
-            Some(waiting) if waiting.incarnation == incarnation => waiting,
+        let mut slot = self.wait_connection.lock().await;
+        let incarnation = *self.manager.incarnation().borrow();
+        // Taken out, so that it is not slot where this is given up half-way.
+        let wait_connection = match slot.take() {
+            Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {
                 let total = timeout + settings.command_timeout;
-                let wire = link::separate(settings, total).await;
-                Waiting {
-                    wire: wire.map_err(|error| StoreError::Unavailable(error.to_string()))?,
+                let connection = connection_manager::open_dedicated(settings, total).await;
+                WaitConnection {
+                    connection: connection
+                        .map_err(|error| StoreError::Unavailable(error.to_string()))?,
                     incarnation,
                 }
             }
         };
-        let mut wire = waiting.wire.clone();
-        if write.send(&mut wire).await? == NOT_THERE {
-            *kept = Some(waiting);
+        let mut connection = wait_connection.connection.clone();
+        if write.send(&mut connection).await? == MISSING_KEY {
+            *slot = Some(wait_connection);
             return Ok(0);
         }
         let mut wait = redis::pipe();
@@ -78,8 +79,8 @@ impl RedisStore {
         wait.cmd("EXISTS").arg(key).ignore();
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         wait.cmd("WAIT").arg(settings.wait_replicas).arg(millis);
-        let (confirmed,): (u16,) = wait.query_async(&mut wire).await?;
-        *kept = Some(waiting);
+        let (confirmed,): (u16,) = wait.query_async(&mut connection).await?;
+        *slot = Some(wait_connection);
         Ok(confirmed)
     }
 }

@@ -1,4 +1,4 @@
-//! After the first key of the ring has changed, records are sealed again, in the background.
+//! After the first key of the ring has changed, records are sealed repeat_soon, in the background.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,36 +26,36 @@ const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 const MAX_WALKS: u32 = 5;
 
 /// The last walk of this replica.
-struct Walked {
+struct LastWalk {
     /// The keys, by their names.
     names: String,
     /// How often it has walked with these keys.
-    times: u32,
+    walk_count: u32,
     /// Whether records were found under another key than the first.
-    again: bool,
-    ended: Stopwatch,
+    repeat_soon: bool,
+    finished: Stopwatch,
 }
 
-impl Walked {
+impl LastWalk {
     /// Whether there is no need to walk with the keys of these names.
     fn is_enough(&self, names: &str) -> bool {
-        let pause = if self.again {
+        let pause = if self.repeat_soon {
             RETRY_INTERVAL
         } else {
             RECOUNT_INTERVAL
         };
-        self.names == names && self.ended.seconds() < pause.as_secs_f64()
+        self.names == names && self.finished.seconds() < pause.as_secs_f64()
     }
 }
 
 /// What the replica that walked last has noted: when a walk with the same keys is due, the names of the keys, and what it found.
-struct Note<'a> {
+struct WalkNote<'a> {
     due: Timestamp,
     names: &'a str,
     found: &'a str,
 }
 
-impl<'a> Note<'a> {
+impl<'a> WalkNote<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (due, rest) = text.split_once(' ')?;
         let (names, found) = rest.split_once(' ')?;
@@ -89,30 +89,30 @@ impl SealCount {
 }
 
 impl RedisStore {
-    /// Seals records again whenever the keys change, for as long as it is polled. What it has found stands in
+    /// Seals records repeat_soon whenever the keys change, for as long as it is polled. What it has found stands in
     /// `/readyz?verbose`.
     pub(super) async fn keep_sealed(&self, advice: &Advice) {
         let mut walked = None;
         loop {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
-                tracing::debug!(%error, "sealing records again has to be tried again");
+                tracing::debug!(%error, "could not seal records again, retrying");
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
     /// Walks where this replica has not done so with these keys. While replicas with two rings run, each walks a few
-    /// times, and they do not seal one another's records again for ever.
+    /// walk_count, and they do not seal one another's records repeat_soon for ever.
     async fn reseal_where_due(
         &self,
-        walked: &mut Option<Walked>,
+        walked: &mut Option<LastWalk>,
         advice: &Advice,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
         let names = ring.names().collect::<Vec<_>>().join(",");
-        let (done, doing) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
-        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
-        let note = note.as_deref().and_then(Note::parse);
+        let (done_key, lease_key) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
+        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let note = note.as_deref().and_then(WalkNote::parse);
         let now = self.clock().store_now();
         if let Some(note) = &note {
             let found = note.found;
@@ -129,7 +129,7 @@ impl RedisStore {
         }
         let mut lease = redis::cmd("SET");
         lease
-            .arg(&doing)
+            .arg(&lease_key)
             .arg(1)
             .arg("NX")
             .arg("PX")
@@ -138,16 +138,16 @@ impl RedisStore {
             return Ok(());
         }
         let count = self.seal_all(true).await?;
-        let times = walked.take().filter(|walked| walked.names == names);
-        let times = times.map_or(0, |walked| walked.times) + 1;
-        let again = count.outdated > 0 && times < MAX_WALKS;
-        *walked = Some(Walked {
+        let walk_count = walked.take().filter(|walked| walked.names == names);
+        let walk_count = walk_count.map_or(0, |walked| walked.walk_count) + 1;
+        let repeat_soon = count.outdated > 0 && walk_count < MAX_WALKS;
+        *walked = Some(LastWalk {
             names: names.clone(),
-            times,
-            again,
-            ended: Stopwatch::start(),
+            walk_count,
+            repeat_soon,
+            finished: Stopwatch::start(),
         });
-        let due = now.plus(if again {
+        let due = now.plus(if repeat_soon {
             RETRY_INTERVAL
         } else {
             RECOUNT_INTERVAL
@@ -157,9 +157,9 @@ impl RedisStore {
             due.as_millis(),
             count.summary()
         );
-        self.repeat::<()>(redis::cmd("SET").arg(&done).arg(note))
+        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(note))
             .await?;
-        self.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         if count.outdated > 0 {
             tracing::info!(
                 sealed = count.outdated,
@@ -169,17 +169,17 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Walks over all records and counts them; seals those again that are under another key than the first one, where
+    /// Walks over all records and counts them; seals those repeat_soon that are under another key than the first one, where
     /// `change` says so.
     ///
     /// # Errors
     /// [`StoreError`] when Redis failed; what was done is done.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
-        let mut wire = this.link.wire(this.budget).await?;
+        let mut connection = this.manager.connection(this.budget).await?;
         let mut count = SealCount::default();
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
                 let steps = batch.sessions.into_iter();
                 for step in join_all(steps.map(|id| this.seal_one(id, change))).await {
@@ -204,7 +204,7 @@ impl RedisStore {
         let bytes: Option<Vec<u8>> = self.repeat(get.arg(self.keys.session(id))).await?;
         let Some(bytes) = bytes else { return Ok(None) };
         let ring = self.key_ring.current();
-        let key = record::sealed_under(&bytes, &ring);
+        let key = record::key_name(&bytes, &ring);
         let key = key.unwrap_or_else(|| "not encrypted".to_owned());
         if !record::is_outdated(&bytes, &ring) {
             return Ok(Some((key, false)));
@@ -219,7 +219,7 @@ impl RedisStore {
             };
             let record = self.encode(id, &stored.session)?;
             if self.swap(id, &stored.bytes, &record).await? {
-                let sealed = record::sealed_under(&record, &ring);
+                let sealed = record::key_name(&record, &ring);
                 return Ok(Some((sealed.unwrap_or(key), true)));
             }
         }

@@ -2,17 +2,17 @@ use std::time::Duration;
 
 use redis::{RedisError, RedisResult};
 
+use super::connection::Connection;
 use super::info;
 use super::keys::Keys;
 use super::settings::Address;
-use super::wire::Wire;
 use crate::clock::Stopwatch;
 use crate::session::SessionId;
 
 /// How many keys a server looks at in one step.
-const STEP: u32 = 500;
+const SCAN_COUNT: u32 = 500;
 /// The cursor with which a walk begins and ends.
-const EDGE: &str = "0";
+const START_CURSOR: &str = "0";
 
 /// A primary to walk over.
 pub(super) struct Server {
@@ -22,13 +22,13 @@ pub(super) struct Server {
 }
 
 /// All primaries, in no order.
-pub(super) async fn servers(wire: &mut Wire) -> RedisResult<Vec<Server>> {
+pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
     let mut servers = Vec::new();
-    for (address, answer) in wire.ask_every_primary(&command).await? {
+    for (address, answer) in connection.ask_every_primary(&command).await? {
         let text: String = redis::from_redis_value(answer)?;
-        let run_id = info::fact(&text, "run_id").unwrap_or_default().to_owned();
+        let run_id = info::field(&text, "run_id").unwrap_or_default().to_owned();
         servers.push(Server { address, run_id });
     }
     Ok(servers)
@@ -37,7 +37,7 @@ pub(super) async fn servers(wire: &mut Wire) -> RedisResult<Vec<Server>> {
 /// A walk over all sessions on one server, which takes half of the time at most that it could, so
 /// that checks don't suffer.
 pub(super) struct Walk<'a> {
-    wire: Wire,
+    connection: Connection,
     keys: &'a Keys,
     server: &'a Server,
     cursor: Option<String>,
@@ -54,16 +54,16 @@ pub(super) struct Batch {
 impl<'a> Walk<'a> {
     /// A walk from the beginning, or from the `cursor` of a batch of this server.
     pub(super) fn new(
-        wire: Wire,
+        connection: Connection,
         keys: &'a Keys,
         server: &'a Server,
         cursor: Option<String>,
     ) -> Self {
         Self {
-            wire,
+            connection,
             keys,
             server,
-            cursor: Some(cursor.unwrap_or_else(|| EDGE.to_owned())),
+            cursor: Some(cursor.unwrap_or_else(|| START_CURSOR.to_owned())),
             working: None,
         }
     }
@@ -82,11 +82,14 @@ impl<'a> Walk<'a> {
             .arg(&cursor)
             .arg("MATCH")
             .arg(self.keys.all_sessions());
-        command.arg("COUNT").arg(STEP);
-        let answer = self.wire.ask(self.server.address.as_ref(), &command).await;
+        command.arg("COUNT").arg(SCAN_COUNT);
+        let answer = self
+            .connection
+            .ask(self.server.address.as_ref(), &command)
+            .await;
         let (next, names): (String, Vec<Vec<u8>>) =
             redis::from_redis_value(answer?).map_err(RedisError::from)?;
-        self.cursor = (next != EDGE).then_some(next);
+        self.cursor = (next != START_CURSOR).then_some(next);
         let sessions = names.iter().filter_map(|name| self.keys.session_of(name));
         Ok(Some(Batch {
             sessions: sessions.collect(),

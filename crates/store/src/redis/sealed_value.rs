@@ -4,7 +4,7 @@ use redis::{RedisResult, Script};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::wire::Wire;
+use super::connection::Connection;
 use crate::credential::KeyRing;
 use crate::live::Live;
 
@@ -41,9 +41,12 @@ impl SealedValue {
     }
 
     /// Reads the value.
-    pub(super) async fn read<T: DeserializeOwned>(&self, wire: &mut Wire) -> RedisResult<Found<T>> {
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        connection: &mut Connection,
+    ) -> RedisResult<Found<T>> {
         let mut get = redis::cmd("GET");
-        let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(wire).await?;
+        let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(connection).await?;
         let value = bytes.as_ref().and_then(|bytes| self.decode(bytes));
         Ok(Found {
             bytes: bytes.unwrap_or_default(),
@@ -54,7 +57,7 @@ impl SealedValue {
     /// Replaces what was `found`; `false` where another replica was faster.
     pub(super) async fn replace<T: Serialize>(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         found: &Found<T>,
         value: &T,
     ) -> RedisResult<bool> {
@@ -62,7 +65,10 @@ impl SealedValue {
             return Ok(false);
         };
         let mut swap = self.swap.key(&self.key);
-        swap.arg(&found.bytes).arg(bytes).invoke_async(wire).await
+        swap.arg(&found.bytes)
+            .arg(bytes)
+            .invoke_async(connection)
+            .await
     }
 
     fn encode(&self, value: &impl Serialize) -> Option<Vec<u8>> {

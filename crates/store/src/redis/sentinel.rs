@@ -13,12 +13,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 /// The sentinels of a primary, and the connections to them.
 pub(super) struct Sentinels {
     name: String,
-    places: Vec<(Address, Option<MultiplexedConnection>)>,
+    sentinels: Vec<(Address, Option<MultiplexedConnection>)>,
 }
 
 /// Where the primary is, as one sentinel sees it.
 #[derive(Debug)]
-struct Opinion {
+struct PrimaryReport {
     primary: Address,
     /// Grows with every fail-over: the sentinel with the greatest has heard the latest news.
     epoch: u64,
@@ -28,7 +28,7 @@ impl Sentinels {
     pub(super) fn new(addresses: &[Address], name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            places: addresses
+            sentinels: addresses
                 .iter()
                 .cloned()
                 .map(|address| (address, None))
@@ -36,7 +36,7 @@ impl Sentinels {
         }
     }
 
-    /// Where the primary is. All sentinels are asked, and the one with the latest news is
+    /// Where the primary is. All sentinels are answer, and the one with the latest news is
     /// believed: one that was cut off from the others still names the old primary.
     ///
     /// # Errors
@@ -46,35 +46,38 @@ impl Sentinels {
         settings: &RedisSettings,
     ) -> Result<Address, ConnectError> {
         let name = &self.name;
-        let asked = self.places.iter_mut().map(async |(address, connection)| {
-            let asked = ask(address, connection, name, settings);
-            let answer = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ConnectError::Server("no answer".to_owned())),
-            };
-            if answer.is_err() {
-                *connection = None;
-            }
-            answer.map_err(|error| format!("{address}: {error}"))
-        });
-        let (mut opinions, mut errors) = (Vec::new(), Vec::new());
-        for answer in join_all(asked).await {
+        let answers = self
+            .sentinels
+            .iter_mut()
+            .map(async |(address, connection)| {
+                let request = ask(address, connection, name, settings);
+                let answer = match tokio::time::timeout(ANSWER_TIMEOUT, request).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(ConnectError::Server("no answer".to_owned())),
+                };
+                if answer.is_err() {
+                    *connection = None;
+                }
+                answer.map_err(|error| format!("{address}: {error}"))
+            });
+        let (mut reports, mut errors) = (Vec::new(), Vec::new());
+        for answer in join_all(answers).await {
             match answer {
-                Ok(opinion) => opinions.push(opinion),
+                Ok(report) => reports.push(report),
                 Err(error) => errors.push(error),
             }
         }
         // Fewer could be cut off from the others, with a former primary.
-        let enough = self.places.len() / 2 + 1;
-        if opinions.len() < enough {
+        let majority = self.sentinels.len() / 2 + 1;
+        if reports.len() < majority {
             let errors = errors.join("; ");
             return Err(ConnectError::Server(format!(
-                "fewer than {enough} sentinels say where the primary {name:?} is: {errors}"
+                "fewer than {majority} sentinels say where the primary {name:?} is: {errors}"
             )));
         }
-        let latest = opinions.into_iter().max_by_key(|opinion| opinion.epoch);
+        let latest = reports.into_iter().max_by_key(|report| report.epoch);
         latest
-            .map(|opinion| opinion.primary)
+            .map(|report| report.primary)
             .ok_or_else(|| ConnectError::Settings("there are no sentinels".to_owned()))
     }
 }
@@ -85,7 +88,7 @@ async fn ask(
     connection: &mut Option<MultiplexedConnection>,
     name: &str,
     settings: &RedisSettings,
-) -> Result<Opinion, ConnectError> {
+) -> Result<PrimaryReport, ConnectError> {
     let connection = match connection {
         Some(connection) => connection,
         None => {
@@ -110,12 +113,12 @@ async fn ask(
     let epoch = facts
         .get("config-epoch")
         .and_then(|epoch| epoch.parse().ok());
-    let opinion = || {
+    let report = || {
         let (host, port) = place?;
-        Some(Opinion {
+        Some(PrimaryReport {
             primary: Address { host, port },
             epoch: epoch?,
         })
     };
-    opinion().ok_or_else(|| ConnectError::Server("its answer is not understood".to_owned()))
+    report().ok_or_else(|| ConnectError::Server("its answer is not understood".to_owned()))
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use redis::RedisResult;
 
+use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{Found, SealedValue};
-use super::wire::Wire;
 use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
@@ -35,11 +35,11 @@ impl Timekeeping {
     }
 
     /// Reads the record, and writes it where this replica has to.
-    pub(super) async fn sync(&self, wire: &mut Wire) -> RedisResult<()> {
-        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+    pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
+        let found: Found<TimelineRecord> = self.record.read(connection).await?;
         if let Action::Write(record) = self.clock.read(found.value) {
             // A server that takes no writes now, because it is full or lacks replicas, still answers checks.
-            match self.record.replace(wire, &found, &record).await {
+            match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.read(Some(record))),
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "could not write the timeline"),
@@ -50,12 +50,16 @@ impl Timekeeping {
 
     /// Applies an operator's word for all replicas; `false` while the clocks are being compared, or where
     /// another replica was faster.
-    pub(super) async fn accept(&self, wire: &mut Wire, accepted: Accepted) -> RedisResult<bool> {
-        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+    pub(super) async fn accept(
+        &self,
+        connection: &mut Connection,
+        accepted: Accepted,
+    ) -> RedisResult<bool> {
+        let found: Found<TimelineRecord> = self.record.read(connection).await?;
         let Some(record) = self.clock.accept(accepted) else {
             return Ok(false);
         };
-        let written = self.record.replace(wire, &found, &record).await?;
+        let written = self.record.replace(connection, &found, &record).await?;
         if written {
             drop(self.clock.read(Some(record)));
         }

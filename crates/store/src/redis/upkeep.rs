@@ -11,14 +11,14 @@ use crate::policy::Policies;
 use crate::telemetry::{Advice, Metrics, Replicas};
 
 /// How often the clock is looked at.
-const QUICK: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the rest is looked at, and tried again.
-const SLOW: Duration = Duration::from_secs(10);
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
 /// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
-const WALL_TOLERANCE: u64 = 1_000;
+const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
 /// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
-const SECONDS_ALONE: f64 = 20.0;
+const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
 impl RedisStore {
     /// Does it until stopped.
@@ -30,47 +30,47 @@ impl RedisStore {
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
-        let patient = self.background();
+        let background = self.background();
         let mut counted = 0;
-        let quick = async {
+        let checks = async {
             loop {
-                self.look_at_clock(advice, metrics);
+                self.report_clock(advice, metrics);
                 // A process that has seen the upgrade finished has nothing to look for.
                 if self.upgrade.accepts_plain()
-                    && let Err(error) = patient.look_at_schema().await
+                    && let Err(error) = background.refresh_schema().await
                 {
                     tracing::debug!(%error, "could not read the schema");
                 }
-                if let Err(error) = patient.keep_generation().await {
+                if let Err(error) = background.check_generation().await {
                     tracing::debug!(%error, "could not look at the generation marker");
                 }
-                let noticed = patient.losses();
+                let noticed = background.losses();
                 metrics.store_losses.inc_by(noticed - counted);
                 counted = noticed;
-                tokio::time::sleep(QUICK).await;
+                tokio::time::sleep(CHECK_INTERVAL).await;
             }
         };
-        let slow = async {
-            let mut incarnation = self.link.incarnation();
+        let reconciliation = async {
+            let mut incarnation = self.manager.incarnation();
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let done = patient.set_to_rights(&current, advice, replicas);
-                if let Err(error) = done.await {
+                let reconciled = background.reconcile(&current, advice, replicas);
+                if let Err(error) = reconciled.await {
                     tracing::debug!(%error, "upkeep of Redis has to be tried again");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}
-                    () = tokio::time::sleep(SLOW) => {}
+                    () = tokio::time::sleep(RECONCILE_INTERVAL) => {}
                 }
             }
         };
-        let sealing = patient.keep_sealed(advice);
-        stop.run_until_cancelled(async { tokio::join!(quick, slow, sealing) })
+        let sealing = background.keep_sealed(advice);
+        stop.run_until_cancelled(async { tokio::join!(checks, reconciliation, sealing) })
             .await;
     }
 
-    async fn set_to_rights(
+    async fn reconcile(
         &self,
         policies: &Policies,
         advice: &Advice,
@@ -78,7 +78,7 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
         self.upgrade_records(policies, advice, replicas).await?;
-        self.heal(policies).await.map(drop)
+        self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
     /// Upgrades older records once no older program runs any more.
@@ -95,7 +95,7 @@ impl RedisStore {
         }
         let (older, alone_for) = (replicas.older(), replicas.alone_for());
         let begins = schema.found < u64::from(schema.known);
-        let line = if !self.link.settings().migrate || (begins && alone_for.is_none()) {
+        let line = if !self.manager.settings().migrate || (begins && alone_for.is_none()) {
             Some(format!(
                 "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
                 schema.found
@@ -105,7 +105,7 @@ impl RedisStore {
                 "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
                 older.join(", ")
             ))
-        } else if begins && alone_for < Some(SECONDS_ALONE) {
+        } else if begins && alone_for < Some(UPGRADE_DELAY_SECONDS) {
             None
         } else {
             tracing::info!(from = schema.found, to = schema.known, "upgrading records");
@@ -124,12 +124,12 @@ impl RedisStore {
     /// What each server's operator should change.
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
-        let mut wire = self.link.wire(self.budget).await?;
-        let answers = wire.ask_every_primary(&command).await?;
+        let mut connection = self.manager.connection(self.budget).await?;
+        let answers = connection.ask_every_primary(&command).await?;
         let mut lines = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for line in info::advice(&text, self.link.is_cluster()) {
+            for line in info::advice(&text, self.manager.is_cluster()) {
                 lines.push(match &server {
                     Some(server) => format!("{server}: {line}"),
                     None => line,
@@ -139,8 +139,8 @@ impl RedisStore {
         Ok(lines)
     }
 
-    fn look_at_clock(&self, advice: &Advice, metrics: &Metrics) {
-        let clock = self.link.clock();
+    fn report_clock(&self, advice: &Advice, metrics: &Metrics) {
+        let clock = self.manager.clock();
         let (offset, ahead) = (clock.offset(), clock.store_ahead());
         metrics.clock_offset.set(seconds(offset));
         metrics.clock_disagreement.set(seconds(ahead));
@@ -152,20 +152,20 @@ impl RedisStore {
             lines.push(format!(
                 "the clock of Redis is {} decision time, which goes on by the boot-time clock: set the clock of Redis \
                  by NTP, or say with `curfew clock --accept` which one is right",
-                side(ahead, "ahead of", "behind")
+                describe_offset(ahead, "ahead of", "behind")
             ));
         }
         if let Some(ahead) = disagreement.replicas_ahead {
             lines.push(format!(
                 "the time of this replica is {} that of the other replicas: restart it",
-                side(-ahead, "ahead of", "behind")
+                describe_offset(-ahead, "ahead of", "behind")
             ));
         }
         let wall = offset - ahead;
-        if wall.unsigned_abs() > WALL_TOLERANCE {
+        if wall.unsigned_abs() > WALL_TOLERANCE_MILLIS {
             lines.push(format!(
                 "this machine's clock is {} decision time; logs go by this machine: set it by NTP",
-                side(-wall, "ahead of", "behind")
+                describe_offset(-wall, "ahead of", "behind")
             ));
         }
         advice.set("clock", lines);
@@ -173,7 +173,7 @@ impl RedisStore {
 }
 
 /// `1.5 s ahead of`.
-fn side(millis: i64, ahead: &str, behind: &str) -> String {
+fn describe_offset(millis: i64, ahead: &str, behind: &str) -> String {
     let which = if millis > 0 { ahead } else { behind };
     format!("{:.1} s {which}", seconds(millis).abs())
 }

@@ -29,12 +29,12 @@ use crate::session::{
 const VERSION: u8 = 2;
 
 /// How many bytes of the session's name are in its record.
-const TAG: usize = 4;
+const ID_PREFIX_BYTES: usize = 4;
 
 const LIVE: u8 = 0;
 
 /// The state byte of a tombstone.
-const fn code(reason: EndReason) -> u8 {
+const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
@@ -44,7 +44,7 @@ const fn code(reason: EndReason) -> u8 {
 }
 
 /// The reason that a record of version 2 has: programs that write it do not know `signed_out`, and refuse such a record.
-const fn known_to_version_2(reason: EndReason) -> EndReason {
+const fn version_2_reason(reason: EndReason) -> EndReason {
     match reason {
         EndReason::SignedOut => EndReason::Revoked,
         other => other,
@@ -81,8 +81,8 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         State::Live => (LIVE, None),
         State::Ended(end) => {
             let last_seen = session.last_seen.as_millis();
-            let reason = known_to_version_2(end.reason);
-            (code(reason), Some((last_seen, end.at.as_millis())))
+            let reason = version_2_reason(end.reason);
+            (state_code(reason), Some((last_seen, end.at.as_millis())))
         }
     };
     let attributes = session.attributes.iter();
@@ -103,7 +103,7 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         network: network.map(|network| (network.address(), network.bits())),
         user_agent: session.binding.user_agent.map(|hash| *hash.as_bytes()),
     };
-    let head = [&[VERSION, state], tag(&id)].concat();
+    let head = [&[VERSION, state], id_prefix(&id)].concat();
     let record = postcard::to_extend(&body, head);
     let record = match extras == Extras::default() {
         true => record,
@@ -114,8 +114,8 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
 }
 
 /// The bytes of a name that stand in its record.
-fn tag(id: &SessionId) -> &[u8] {
-    &id.as_bytes()[..TAG]
+fn id_prefix(id: &SessionId) -> &[u8] {
+    &id.as_bytes()[..ID_PREFIX_BYTES]
 }
 
 /// Reads the record of a session, whose key expires at `expiry`.
@@ -133,8 +133,8 @@ pub(super) fn decode(
     };
     let body = match *version {
         1 => rest,
-        VERSION => match rest.split_first_chunk::<TAG>() {
-            Some((found, body)) if found == tag(&id) => body,
+        VERSION => match rest.split_first_chunk::<ID_PREFIX_BYTES>() {
+            Some((found, body)) if found == id_prefix(&id) => body,
             Some(_) => return Err(MISPLACED),
             None => return Err(StoreError::Unreadable("it is too short")),
         },
@@ -162,9 +162,9 @@ pub(super) fn decode(
     let (last_seen, state) = match body.last_seen_and_end {
         None if *state == LIVE => (expiry.minus(retention), State::Live),
         Some((last_seen, at)) => {
-            let reason = EndReason::ALL
-                .into_iter()
-                .find(|reason| code(*reason) == *state && known_to_version_2(*reason) == *reason);
+            let reason = EndReason::ALL.into_iter().find(|reason| {
+                state_code(*reason) == *state && version_2_reason(*reason) == *reason
+            });
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
             let end = End {
                 reason,
@@ -275,7 +275,7 @@ mod tests {
         let mut newer = good.clone();
         newer[0] = VERSION + 1;
         let mut ended_without_end = good.clone();
-        ended_without_end[1] = code(EndReason::Revoked);
+        ended_without_end[1] = state_code(EndReason::Revoked);
         for bad in [
             &b""[..],
             b"\x01",
@@ -298,12 +298,12 @@ mod tests {
         let mut ended = session(1_795_426_200_000, 0, &[]);
         ended.end(EndReason::SignedOut, ended.started);
         let record = encode(ID, &ended);
-        assert_eq!(record[1], code(EndReason::Revoked));
+        assert_eq!(record[1], state_code(EndReason::Revoked));
     }
 
     /// As version 1 wrote it.
     fn first_version(record: &[u8]) -> Vec<u8> {
-        [&[1, record[1]], &record[2 + TAG..]].concat()
+        [&[1, record[1]], &record[2 + ID_PREFIX_BYTES..]].concat()
     }
 
     #[test]

@@ -27,9 +27,9 @@ use crate::session::{
 pub(super) const VERSION: u8 = 3;
 
 /// Bytes of the session ID in front of the record.
-const TAG: usize = 2;
+const ID_PREFIX_BYTES: usize = 2;
 /// Bytes in front of the sealed part.
-pub(super) const HEAD: usize = 1 + TAG;
+pub(super) const HEADER_BYTES: usize = 1 + ID_PREFIX_BYTES;
 
 /// The state of a live session; a tombstone has that of its reason.
 const LIVE: u8 = 0;
@@ -73,7 +73,7 @@ mod field {
 }
 
 /// The state of a tombstone.
-const fn code(reason: EndReason) -> u8 {
+const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
@@ -82,7 +82,7 @@ const fn code(reason: EndReason) -> u8 {
     }
 }
 
-const fn sealed_for(id: &SessionId) -> SealContext<'_> {
+const fn seal_context(id: &SessionId) -> SealContext<'_> {
     SealContext {
         purpose: "record 3",
         name: id.as_bytes(),
@@ -102,7 +102,10 @@ pub(super) fn encode(
         State::Live => (LIVE, None),
         State::Ended(end) => {
             let last_seen = session.last_seen.as_millis();
-            (code(end.reason), Some((last_seen, end.at.as_millis())))
+            (
+                state_code(end.reason),
+                Some((last_seen, end.at.as_millis())),
+            )
         }
     };
     let margin = if session.margin == CLOCK_MARGIN {
@@ -131,10 +134,10 @@ pub(super) fn encode(
     };
     // Writing plain data into memory does not fail; an empty record would be refused on reading.
     let plain = postcard::to_stdvec(&body).unwrap_or_default();
-    let mut head = [VERSION; HEAD];
-    head[1..].copy_from_slice(&id.as_bytes()[..TAG]);
+    let mut head = [VERSION; HEADER_BYTES];
+    head[1..].copy_from_slice(&id.as_bytes()[..ID_PREFIX_BYTES]);
     key_ring
-        .encrypt(sealed_for(&id), &head, &plain)
+        .encrypt(seal_context(&id), &head, &plain)
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
@@ -149,13 +152,13 @@ pub(super) fn decode(
     expiry: Timestamp,
     key_ring: &KeyRing,
 ) -> Result<Session, StoreError> {
-    match bytes.get(1..HEAD) {
+    match bytes.get(1..HEADER_BYTES) {
         None => return Err(StoreError::Unreadable("it is too short")),
-        Some(tag) if tag != &id.as_bytes()[..TAG] => return Err(MISPLACED),
+        Some(tag) if tag != &id.as_bytes()[..ID_PREFIX_BYTES] => return Err(MISPLACED),
         Some(_) => {}
     }
     let plain = key_ring
-        .decrypt(sealed_for(&id), HEAD, bytes)
+        .decrypt(seal_context(&id), HEADER_BYTES, bytes)
         .map_err(|error| match error {
             UnsealError::UnknownKey => {
                 StoreError::Unreadable("it is sealed under a key that is not in token.keys")
@@ -171,7 +174,7 @@ pub(super) fn decode(
         (LIVE, None) => (expiry.minus(retention), State::Live),
         (state, Some((last_seen, at))) => {
             let mut reasons = EndReason::ALL.into_iter();
-            let reason = reasons.find(|reason| code(*reason) == state);
+            let reason = reasons.find(|reason| state_code(*reason) == state);
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
             let end = End {
                 reason,

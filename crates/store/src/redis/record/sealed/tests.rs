@@ -144,7 +144,11 @@ fn a_refresh_token_is_sealed_and_gone_after_the_end() {
         let record = encode(ID, session, &ring).unwrap();
         let contains = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"refresh-me");
         assert!(!contains(&record));
-        contains(&ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap())
+        contains(
+            &ring
+                .decrypt(seal_context(&ID), HEADER_BYTES, &record)
+                .unwrap(),
+        )
     };
     assert!(plain(&session));
     assert!(!format!("{session:?}").contains("refresh-me"));
@@ -163,7 +167,7 @@ fn a_record_of_another_session_is_refused() {
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
     // Somebody has moved it, and made it look like the other's.
     let mut moved = record;
-    moved[1..HEAD].copy_from_slice(&other.as_bytes()[..TAG]);
+    moved[1..HEADER_BYTES].copy_from_slice(&other.as_bytes()[..ID_PREFIX_BYTES]);
     let refused = decode(other, &moved, expiry, &ring(b'A')).unwrap_err();
     assert!(refused.to_string().contains("changed outside"), "{refused}");
 }
@@ -173,13 +177,15 @@ fn a_record_of_another_session_is_refused() {
 fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
     let ring = ring(b'A');
     let record = encode(ID, &session(), &ring).unwrap();
-    let plain = ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap();
+    let plain = ring
+        .decrypt(seal_context(&ID), HEADER_BYTES, &record)
+        .unwrap();
     let with = |number: u8| {
         let mut body: Body<'_> = postcard::from_bytes(&plain).unwrap();
         body.fields.push((number, b"?"));
         let plain = postcard::to_stdvec(&body).unwrap();
-        let head = &record[..HEAD];
-        let record = ring.encrypt(sealed_for(&ID), head, &plain).unwrap();
+        let head = &record[..HEADER_BYTES];
+        let record = ring.encrypt(seal_context(&ID), head, &plain).unwrap();
         decode(ID, &record, session().kept_until(), &ring)
     };
     assert_eq!(with(201).unwrap(), session());
@@ -217,7 +223,7 @@ proptest! {
     #[test]
     fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
         let _ = decode(ID, &bytes, Timestamp::from_millis(expiry), &ring(b'A'));
-        let head = [&[VERSION][..], &ID.as_bytes()[..TAG], &bytes].concat();
+        let head = [&[VERSION][..], &ID.as_bytes()[..ID_PREFIX_BYTES], &bytes].concat();
         prop_assert!(decode(ID, &head, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
     }
 }

@@ -15,20 +15,23 @@ const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
     /// Walks over all sessions, unless that was done under these very policies.
-    pub(super) async fn hasten_all(&self, policies: &Policies) -> Result<(), StoreError> {
+    pub(super) async fn tighten_all_deadlines(
+        &self,
+        policies: &Policies,
+    ) -> Result<(), StoreError> {
         let this = self.background();
-        let (done, doing) = (
+        let (done_key, lease_key) = (
             this.keys.progress("policies"),
             this.keys.progress("hastening"),
         );
-        let under: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done)).await?;
-        let now = fingerprint(policies);
-        if under.as_deref() == Some(&now) {
+        let last: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let current = fingerprint(policies);
+        if last.as_deref() == Some(&current) {
             return Ok(());
         }
         let mut lease = redis::cmd("SET");
         lease
-            .arg(&doing)
+            .arg(&lease_key)
             .arg(1)
             .arg("NX")
             .arg("PX")
@@ -37,12 +40,12 @@ impl RedisStore {
             let other = "another process is at it".to_owned();
             return Err(StoreError::Unavailable(other));
         }
-        let mut wire = this.link.wire(this.budget).await?;
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+        let mut connection = this.manager.connection(this.budget).await?;
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
                 let steps = batch.sessions.into_iter();
-                let steps = steps.map(|id| this.hasten_one(id, policies));
+                let steps = steps.map(|id| this.tighten_deadline(id, policies));
                 for outcome in join_all(steps).await {
                     match outcome {
                         // A record that can't be read keeps no other from being looked at.
@@ -52,25 +55,25 @@ impl RedisStore {
                 }
             }
         }
-        this.repeat::<()>(redis::cmd("SET").arg(&done).arg(&now))
+        this.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
             .await?;
-        this.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
+        this.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         tracing::info!("the deadline queue follows the policies");
         Ok(())
     }
 
-    async fn hasten_one(&self, id: SessionId, policies: &Policies) -> Result<(), StoreError> {
+    async fn tighten_deadline(&self, id: SessionId, policies: &Policies) -> Result<(), StoreError> {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(());
         };
         if session.state != State::Live {
             return Ok(());
         }
-        let mut hasten = redis::cmd("ZADD");
-        hasten.arg(self.keys.queue()).arg("XX").arg("LT");
-        hasten.arg(policies.deadline(&session).as_millis());
-        hasten.arg(id.as_bytes());
-        self.repeat(&hasten).await
+        let mut tighten = redis::cmd("ZADD");
+        tighten.arg(self.keys.queue()).arg("XX").arg("LT");
+        tighten.arg(policies.deadline(&session).as_millis());
+        tighten.arg(id.as_bytes());
+        self.repeat(&tighten).await
     }
 }
 

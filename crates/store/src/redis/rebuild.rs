@@ -18,16 +18,19 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreError`] when it has to be tried again.
-    pub(super) async fn heal(&self, policies: &Policies) -> Result<bool, StoreError> {
-        let (healed, healing) = (self.keys.progress("healed"), self.keys.progress("healing"));
-        let primaries = self.link.primaries().join(",");
-        let whole_on: Option<String> = self.repeat(redis::cmd("GET").arg(&healed)).await?;
-        if whole_on.as_deref() == Some(&primaries) {
+    pub(super) async fn rebuild_indexes_if_stale(
+        &self,
+        policies: &Policies,
+    ) -> Result<bool, StoreError> {
+        let (done_key, lease_key) = (self.keys.progress("healed"), self.keys.progress("healing"));
+        let primaries = self.manager.primaries().join(",");
+        let rebuilt_on: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        if rebuilt_on.as_deref() == Some(&primaries) {
             return Ok(true);
         }
         let mut lease = redis::cmd("SET");
         lease
-            .arg(&healing)
+            .arg(&lease_key)
             .arg(1)
             .arg("NX")
             .arg("PX")
@@ -35,26 +38,29 @@ impl RedisStore {
         if self.repeat::<Option<String>>(&lease).await?.is_none() {
             return Ok(false);
         }
-        let mended = self.walk_and_mend(policies).await?;
-        self.repeat::<()>(redis::cmd("SET").arg(&healed).arg(&primaries))
+        let added = self.rebuild_indexes(policies).await?;
+        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
             .await?;
-        self.repeat::<()>(redis::cmd("DEL").arg(&healing)).await?;
-        tracing::info!(mended, "subject indexes and the deadline queue are whole");
+        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        tracing::info!(added, "subject indexes and the deadline queue are whole");
         Ok(true)
     }
 
     /// Puts every session into the queue and its subject's index where it is missing there; says
     /// how many were missing in the queue.
-    async fn walk_and_mend(&self, policies: &Policies) -> Result<usize, StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let mut mended = 0;
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &self.keys, &server, None);
+    async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
+        let mut connection = self.manager.connection(self.budget).await?;
+        let mut added = 0;
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &self.keys, &server, None);
             while let Some(batch) = walk.next().await? {
-                let mending = batch.sessions.into_iter().map(|id| self.mend(id, policies));
-                for outcome in join_all(mending).await {
+                let additions = batch
+                    .sessions
+                    .into_iter()
+                    .map(|id| self.add_missing(id, policies));
+                for outcome in join_all(additions).await {
                     match outcome {
-                        Ok(missing) => mended += usize::from(missing),
+                        Ok(missing) => added += usize::from(missing),
                         // A record that can't be read keeps no other from being looked at.
                         Err(StoreError::Unreadable(_)) => {}
                         Err(error) => return Err(error),
@@ -62,15 +68,15 @@ impl RedisStore {
                 }
             }
         }
-        Ok(mended)
+        Ok(added)
     }
 
     /// Puts one session into the queue and the index; says whether the queue did not have it.
-    async fn mend(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
+    async fn add_missing(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(false);
         };
-        self.keep_in_index(id, &session).await?;
+        self.ensure_indexed(id, &session).await?;
         if session.state != State::Live {
             return Ok(false);
         }

@@ -9,7 +9,7 @@ use super::settings::Address;
 
 /// A connection that many operations use at the same time: to one server, or to all of a cluster.
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(super) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
@@ -17,7 +17,7 @@ pub(super) enum Wire {
 /// The most time for a question to single servers, which nobody waits for.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Wire {
+impl Connection {
     /// Asks every primary the same, and says who answered what. A single server has no address
     /// here.
     pub(super) async fn ask_every_primary(
@@ -26,13 +26,13 @@ impl Wire {
     ) -> RedisResult<Vec<(Option<Address>, Value)>> {
         let cluster = match self {
             Self::Single(connection) => {
-                let answer = in_time(command.query_async(connection)).await?;
+                let answer = with_timeout(command.query_async(connection)).await?;
                 return Ok(vec![(None, answer)]);
             }
             Self::Cluster(cluster) => cluster,
         };
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let answers = in_time(cluster.route_command(command.clone(), all)).await?;
+        let answers = with_timeout(cluster.route_command(command.clone(), all)).await?;
         let Value::Map(answers) = answers else {
             return Err(unexpected("a cluster did not answer server by server"));
         };
@@ -47,7 +47,7 @@ impl Wire {
             .collect()
     }
 
-    /// Asks one server, named as [`Wire::ask_every_primary`] did.
+    /// Asks one server, named as [`Connection::ask_every_primary`] did.
     pub(super) async fn ask(
         &mut self,
         server: Option<&Address>,
@@ -59,15 +59,15 @@ impl Wire {
                     host: address.host.clone(),
                     port: address.port,
                 });
-                in_time(cluster.route_command(command.clone(), routing)).await
+                with_timeout(cluster.route_command(command.clone(), routing)).await
             }
-            (wire, _) => in_time(command.query_async(wire)).await,
+            (connection, _) => with_timeout(command.query_async(connection)).await,
         }
     }
 }
 
 /// An answer within the time for it: a server that hangs would keep us waiting for ever.
-async fn in_time(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
+async fn with_timeout(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
@@ -87,7 +87,7 @@ fn unexpected(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
-impl ConnectionLike for Wire {
+impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command),
