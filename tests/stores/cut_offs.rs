@@ -30,7 +30,7 @@ fn name(number: u32) -> Vec<u8> {
 }
 
 /// Writes cut-offs in the form of the version before: without a log.
-fn write_as_before(server: &RedisServer, cut_offs: &[(u32, u64)]) {
+fn write_without_log(server: &RedisServer, cut_offs: &[(u32, u64)]) {
     let script = include_str!("../../migrations/0005_not_before.lua");
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -115,7 +115,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
 
 /// More entries of one millisecond than fit on a page.
 #[tokio::test]
-async fn pages_get_past_many_entries_of_one_millisecond() {
+async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     let server = RedisServer::start();
     fill(&server, 9000, 4500);
     let replica = Running::connected(settings(&server.url())).await;
@@ -125,17 +125,17 @@ async fn pages_get_past_many_entries_of_one_millisecond() {
 
 /// In a rolling update, replicas of both versions write: each reads what the other wrote.
 #[tokio::test]
-async fn replicas_of_the_version_before_read_it_and_are_read() {
+async fn replicas_of_two_versions_read_each_others_cut_offs() {
     let server = RedisServer::start();
     let new = Running::connected(settings(&server.url())).await;
     let at = |millis| Timestamp::from_millis(now().as_millis() / 1_000_000 * 1_000_000 + millis);
-    write_as_before(&server, &[(1, at(1).as_millis())]);
+    write_without_log(&server, &[(1, at(1).as_millis())]);
     read(&new).await;
     assert_eq!(new.known_not_before(&subject(1)), Some(at(1)));
     new.set_not_before(&subject(2), at(2), FORGET)
         .await
         .unwrap();
-    write_as_before(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
+    write_without_log(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
     read(&new).await;
     let known: Vec<_> = (1..=3)
         .map(|number| new.known_not_before(&subject(number)))
@@ -154,7 +154,7 @@ async fn replicas_of_the_version_before_read_it_and_are_read() {
 }
 
 #[tokio::test]
-async fn the_set_is_bounded_and_no_cut_off_is_lost() {
+async fn bounds_the_set_without_losing_a_cut_off() {
     const MAX: usize = 500;
     let server = RedisServer::start();
     let bounded = || RedisSettings {
@@ -197,15 +197,15 @@ async fn the_set_is_bounded_and_no_cut_off_is_lost() {
 }
 
 #[tokio::test]
-async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
+async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let server = RedisServer::start();
     let replica = Running::connected(settings(&server.url())).await;
     let policies = Live::new(super::migrations::policies());
     let longest = limits().absolute;
     let old = now().minus(longest + MINUTE).as_millis();
     let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
-    write_as_before(&server, &cut_offs);
-    write_as_before(&server, &[(7777, now().as_millis())]);
+    write_without_log(&server, &cut_offs);
+    write_without_log(&server, &[(7777, now().as_millis())]);
     let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
     let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let forgotten = async || {
@@ -223,7 +223,7 @@ async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
 }
 
 #[tokio::test]
-async fn what_a_fail_over_loses_stays_known() {
+async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     let mut group = SentinelGroup::start().await;
     let replica = Running::connected(settings(&group.url())).await;
     let at = now();
@@ -264,7 +264,7 @@ async fn what_a_fail_over_loses_stays_known() {
 }
 
 #[tokio::test]
-async fn in_a_cluster_replicas_follow_each_other() {
+async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     let cluster = Cluster::start().await;
     let one = Running::connected(settings(&cluster.url())).await;
     let two = Running::connected(settings(&cluster.url())).await;
@@ -286,7 +286,7 @@ async fn in_a_cluster_replicas_follow_each_other() {
 
 /// A rule that one replica adds, and that a fail-over loses, holds on all that knew it.
 #[tokio::test]
-async fn replicas_read_rules_and_keep_them() {
+async fn replicas_keep_rules_that_redis_lost() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
@@ -333,7 +333,7 @@ enum Step {
     SetAsBefore(u32, u64),
     /// A replica reads.
     Read(bool),
-    /// The store loses cut-offs: a few, or everything.
+    /// The store loses cut-offs: a few, or all of them.
     Lose(u32),
     LoseAll,
     /// The log has been trimmed.
@@ -362,7 +362,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// Random histories of two replicas, one of the version before, losses and lost connections: after each reading, a
 /// replica knows all that is in Redis, and all that it knew before; and nothing that was never set.
 #[test]
-fn two_replicas_follow_the_set_through_random_histories() {
+fn two_replicas_follow_the_set_in_random_histories() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -401,7 +401,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                 *entry = at.max(*entry);
             }
             Step::SetAsBefore(number, at) => {
-                write_as_before(server, &[(number, at)]);
+                write_without_log(server, &[(number, at)]);
                 ever.entry(number).or_default().push(at);
             }
             Step::Read(who) => {

@@ -85,7 +85,7 @@ impl Process {
     }
 
     /// So many ends were heard of, and not only timed out. Its own are heard of last.
-    async fn has_heard_of(&self, ends: u64) {
+    async fn has_received(&self, ends: u64) {
         let heard = || self.metrics.near_cache.end_delay.get_sample_count();
         eventually("ends are heard of", async || heard() >= ends).await;
         assert_eq!(heard(), ends);
@@ -123,7 +123,7 @@ fn id(number: u8) -> SessionId {
 }
 
 /// Each process in turn ends sessions that are at hand in all.
-async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u8>) {
+async fn all_receive_invalidations(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
         let (ender, id) = (
             &processes[usize::from(number) % processes.len()],
@@ -149,21 +149,21 @@ async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u
 }
 
 #[tokio::test]
-async fn all_replicas_hear_of_every_end() {
+async fn every_replica_receives_every_invalidation() {
     let server = RedisServer::start();
     let processes = processes(4, || settings(&server.url())).await;
-    ends_are_heard_by_all(&processes, 0..40).await;
+    all_receive_invalidations(&processes, 0..40).await;
     for process in &processes {
-        process.has_heard_of(40).await;
+        process.has_received(40).await;
     }
 }
 
 #[tokio::test]
-async fn in_a_cluster_too_and_after_a_fail_over() {
+async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     let mut cluster = Cluster::start().await;
     let processes = processes(2, || settings(&cluster.url())).await;
-    ends_are_heard_by_all(&processes, 0..20).await;
-    processes[0].has_heard_of(20).await;
+    all_receive_invalidations(&processes, 0..20).await;
+    processes[0].has_received(20).await;
     let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
     let before: Vec<u64> = processes.iter().map(flushes).collect();
     let primary = cluster.primaries()[0];
@@ -171,17 +171,17 @@ async fn in_a_cluster_too_and_after_a_fail_over() {
     cluster.failed_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
         let emptied = async || flushes(process) > before;
-        eventually("everything is forgotten", emptied).await;
+        eventually("the near cache is emptied", emptied).await;
         process.usable().await;
     }
-    ends_are_heard_by_all(&processes, 20..40).await;
+    all_receive_invalidations(&processes, 20..40).await;
 }
 
 #[tokio::test]
-async fn after_a_fail_over_by_sentinels_too() {
+async fn receives_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
     let processes = processes(2, || settings(&group.url())).await;
-    ends_are_heard_by_all(&processes, 0..5).await;
+    all_receive_invalidations(&processes, 0..5).await;
     let primary = group.primary();
     group.servers[primary].kill();
     group.failed_over(primary).await;
@@ -189,11 +189,11 @@ async fn after_a_fail_over_by_sentinels_too() {
         eventually("it goes on", async || process.redis.ready().await.is_ok()).await;
         process.usable().await;
     }
-    ends_are_heard_by_all(&processes, 5..10).await;
+    all_receive_invalidations(&processes, 5..10).await;
 }
 
 #[tokio::test]
-async fn nothing_is_recalled_once_the_way_is_broken() {
+async fn stops_using_the_near_cache_when_the_connection_breaks() {
     let server = RedisServer::start();
     let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
     let ender = Process::start(settings(&server.url())).await;
@@ -224,7 +224,7 @@ async fn nothing_is_recalled_once_the_way_is_broken() {
 
 /// As with rights that were granted before there was a channel.
 #[tokio::test]
-async fn who_may_not_listen_asks_every_time() {
+async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let server = RedisServer::start();
     let rights = documented_rights();
     let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];

@@ -14,13 +14,13 @@ use crate::support::sentinel::SentinelGroup;
 const GENERATION: &[u8] = b"test:generation";
 
 /// A replica that looks after the marker, as a running one does.
-struct Replicating {
+struct MaintainedStore {
     store: Running,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
-impl Replicating {
+impl MaintainedStore {
     async fn on(settings: RedisSettings) -> Self {
         let store = Running::connected(settings).await;
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
@@ -43,13 +43,13 @@ impl Replicating {
         lost_before(&self.store, id).await
     }
 
-    async fn stop_well(self) {
+    async fn stop_gracefully(self) {
         self.stop.cancel();
         self.store.flush().await.unwrap();
     }
 }
 
-impl Drop for Replicating {
+impl Drop for MaintainedStore {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -76,7 +76,7 @@ fn key(id: SessionId) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn it_passes_the_suite_and_keeps_the_limits() {
+async fn passes_the_history_suite_and_keeps_the_limits() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     conformance::run_history(&**store, now()).await;
@@ -91,7 +91,7 @@ async fn it_passes_the_suite_and_keeps_the_limits() {
 
 /// One that is new can't be told from one that was emptied.
 #[tokio::test]
-async fn an_empty_redis_counts_as_emptied_unless_an_operator_says_that_it_is_new() {
+async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
     let begun = now();
     let store = Running::connected(settings(&server.url())).await;
@@ -118,11 +118,11 @@ async fn command_on(server: &RedisServer) -> Running {
 }
 
 #[tokio::test]
-async fn every_replica_notices_that_everything_is_gone() {
+async fn every_replica_notices_the_loss_of_all_data() {
     let server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let one = Replicating::on(settings(&server.url())).await;
-    let other = Replicating::on(settings(&server.url())).await;
+    let one = MaintainedStore::on(settings(&server.url())).await;
+    let other = MaintainedStore::on(settings(&server.url())).await;
     let (first, second) = (one.lost_before(ID).await, other.lost_before(ID).await);
     assert_eq!((first, second), (None, None));
     let begun = one.store.clock().now();
@@ -133,12 +133,12 @@ async fn every_replica_notices_that_everything_is_gone() {
     assert_eq!(one.lost_before(ID).await, Some(lost));
     // So do those that start later.
     drop((one, other));
-    let later = Replicating::on(settings(&server.url())).await;
+    let later = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(later.lost_before(ID).await, Some(lost));
 }
 
 #[tokio::test]
-async fn the_loss_of_the_marker_alone_is_noticed_and_a_forged_one_is_none() {
+async fn a_missing_or_forged_marker_is_a_loss() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let mut before = lost_before(&store, ID).await.unwrap();
@@ -156,10 +156,10 @@ async fn the_loss_of_the_marker_alone_is_noticed_and_a_forged_one_is_none() {
 
 /// By a process that goes on, and by one that starts.
 #[tokio::test]
-async fn an_older_copy_that_was_restored_is_a_loss() {
+async fn a_restored_older_copy_is_a_loss() {
     let mut server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let running = Replicating::on(settings(&server.url())).await;
+    let running = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(running.lost_before(ID).await, None);
     server.command::<()>(&[b"SAVE"]);
     let copied = Stopwatch::start();
@@ -177,7 +177,7 @@ async fn an_older_copy_that_was_restored_is_a_loss() {
     server.start_again();
     let waited = Stopwatch::start();
     eventually("nobody refreshes it", async || waited.seconds() > 4.0).await;
-    let started = Replicating::on(settings(&server.url())).await;
+    let started = MaintainedStore::on(settings(&server.url())).await;
     assert!(started.lost_before(ID).await.is_some());
 }
 
@@ -186,12 +186,12 @@ async fn an_older_copy_that_was_restored_is_a_loss() {
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let running = Replicating::on(settings(&server.url())).await;
+    let running = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(running.lost_before(ID).await, None);
-    running.stop_well().await;
+    running.stop_gracefully().await;
     let waited = Stopwatch::start();
     eventually("a while", async || waited.seconds() > 11.0).await;
-    let again = Replicating::on(settings(&server.url())).await;
+    let again = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(again.lost_before(ID).await, None);
     // Without a word, but with a migration before the next start.
     drop(again);
@@ -203,7 +203,7 @@ async fn a_planned_stop_is_no_loss() {
         .unwrap();
     assert!(command.hand_over(false).await.unwrap());
     drop(command);
-    let later = Replicating::on(settings(&server.url())).await;
+    let later = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(later.lost_before(ID).await, None);
 }
 
@@ -237,7 +237,7 @@ async fn a_fail_over_is_no_loss() {
         .hand_over(true)
         .await
         .unwrap();
-    let store = Replicating::on(settings(&group.url())).await;
+    let store = MaintainedStore::on(settings(&group.url())).await;
     assert_eq!(store.lost_before(ID).await, None);
     group.servers[primary].kill();
     group.failed_over(primary).await;
@@ -247,7 +247,7 @@ async fn a_fail_over_is_no_loss() {
 
 /// Slots move to another shard with their marks; a shard that was emptied has lost its own.
 #[tokio::test]
-async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
+async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
     let holder = RedisStore::new(
         settings(&cluster.url()),
@@ -257,8 +257,8 @@ async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
     let command = Running::run(Arc::new(holder.for_command()));
     eventually("it is connected", async || command.ready().await.is_ok()).await;
     assert!(command.hand_over(true).await.unwrap());
-    let one = Replicating::on(settings(&cluster.url())).await;
-    let other = Replicating::on(settings(&cluster.url())).await;
+    let one = MaintainedStore::on(settings(&cluster.url())).await;
+    let other = MaintainedStore::on(settings(&cluster.url())).await;
     // One for each slot region, so that all are asked.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
     let nothing_is_lost = async |when: &str| {

@@ -19,7 +19,7 @@ use crate::support::redis::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How many names there are, so that histories meet ended and unknown sessions again.
-const NAMES: u8 = 3;
+const SESSIONS: u8 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -39,7 +39,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let name = 0..NAMES;
+    let name = 0..SESSIONS;
     let step = prop_oneof![
         2 => name.clone().prop_map(Step::Create),
         6 => name.clone().prop_map(Step::Use),
@@ -58,7 +58,7 @@ type Answer = &'static str;
 
 /// A session as the rules have it, in seconds since the beginning.
 #[derive(Clone, Debug)]
-struct Modelled {
+struct ModelSession {
     started: u64,
     /// The last activity that is in the store, and the one that is not written yet, with the time
     /// when it is due.
@@ -73,7 +73,7 @@ const ABSOLUTE: u64 = 200;
 const INTERVAL: u64 = 5;
 
 struct Model {
-    sessions: BTreeMap<u8, Modelled>,
+    sessions: BTreeMap<u8, ModelSession>,
     idle: u64,
     now: u64,
 }
@@ -115,7 +115,7 @@ impl Model {
     }
 }
 
-impl Modelled {
+impl ModelSession {
     fn write(&mut self) {
         if let Some((_, at)) = self.pending.take() {
             self.written = self.written.max(at);
@@ -228,7 +228,10 @@ impl Process {
 }
 
 /// Takes a history through the model and the stores, and compares every answer.
-async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), TestCaseError> {
+async fn compare_with_model(
+    steps: &[Step],
+    processes: &mut [Process],
+) -> Result<(), TestCaseError> {
     let mut model = Model {
         sessions: BTreeMap::new(),
         idle: 30,
@@ -239,7 +242,7 @@ async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), Tes
             Step::Create(name) => {
                 let taken = model.sessions.contains_key(&name);
                 if !taken {
-                    let session = Modelled {
+                    let session = ModelSession {
                         started: model.now,
                         written: model.now,
                         pending: None,
@@ -303,7 +306,7 @@ async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), Tes
 }
 
 #[test]
-fn memory_and_redis_go_through_random_histories_as_the_model_does() {
+fn memory_and_redis_match_the_model_in_random_histories() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = RedisServer::start();
     let redis = runtime.block_on(Running::connected(settings(&server.url())));
@@ -327,7 +330,7 @@ fn memory_and_redis_go_through_random_histories_as_the_model_does() {
             Arc::clone(&redis) as Arc<dyn SessionStore>,
         ];
         let mut processes = stores.map(|store| Process::new(store, start, number));
-        runtime.block_on(go_through(&steps, &mut processes))
+        runtime.block_on(compare_with_model(&steps, &mut processes))
     });
     outcome.unwrap();
 }

@@ -77,15 +77,15 @@ fn alone() -> Replicas {
 /// A store with its connection kept, until this is dropped.
 struct Running {
     store: Arc<RedisStore>,
-    keeping: JoinHandle<Result<(), ConnectError>>,
+    task: JoinHandle<Result<(), ConnectError>>,
 }
 
 impl Running {
     fn on(settings: RedisSettings) -> Self {
-        Self::by_clock(settings, StoreClock::new())
+        Self::with_clock(settings, StoreClock::new())
     }
 
-    fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
+    fn with_clock(settings: RedisSettings, clock: StoreClock) -> Self {
         Self::of(settings, clock, key_ring())
     }
 
@@ -99,8 +99,8 @@ impl Running {
 
     fn run(store: Arc<RedisStore>) -> Self {
         let kept = Arc::clone(&store);
-        let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
-        Self { store, keeping }
+        let task = tokio::spawn(async move { kept.run(Default::default()).await });
+        Self { store, task }
     }
 
     async fn connected(settings: RedisSettings) -> Self {
@@ -114,17 +114,17 @@ impl Running {
     }
 
     /// Why it has no connection.
-    async fn trouble(&self) -> String {
-        let mut trouble = String::new();
+    async fn connection_error(&self) -> String {
+        let mut connection_error = String::new();
         eventually("an error", async || {
-            trouble = self
+            connection_error = self
                 .ready()
                 .await
                 .map_or_else(|error| error.to_string(), |()| String::new());
-            !trouble.is_empty() && !trouble.contains("not connected yet")
+            !connection_error.is_empty() && !connection_error.contains("not connected yet")
         })
         .await;
-        trouble
+        connection_error
     }
 }
 
@@ -138,7 +138,7 @@ impl Deref for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.task.abort();
     }
 }
 
@@ -151,7 +151,7 @@ fn limits() -> Limits {
 }
 
 /// All that a store must do, as the conformance suite has it.
-async fn everything(store: &RedisStore) {
+async fn run_all_suites(store: &RedisStore) {
     conformance::run(store, now()).await;
     conformance::run_queue(store, now()).await;
     conformance::run_not_before(store, now()).await;

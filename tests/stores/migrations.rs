@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::RedisServer;
 
-const MANY: u64 = 100_000;
+const SESSIONS: u64 = 100_000;
 
 pub fn policies() -> Policies {
     let name = PolicyName::new("default").unwrap();
@@ -32,7 +32,7 @@ fn key(id: SessionId) -> Vec<u8> {
 }
 
 /// A store on which older programs may run.
-async fn before_the_upgrade(server: &RedisServer) -> Running {
+async fn store_before_upgrade(server: &RedisServer) -> Running {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     Running::connected(settings(&server.url())).await
 }
@@ -47,7 +47,7 @@ fn without_margin(session: Session) -> Session {
 }
 
 /// The record of a session as the first version wrote it: without the four bytes of its name.
-async fn first_version(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
+async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
     store.create(ID, session).await.unwrap();
     let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
     assert_eq!((record[0], &record[2..6]), (2, &ID.as_bytes()[..4]));
@@ -73,12 +73,12 @@ fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
+async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
-    fill(&server, &record, &session, MANY);
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
+    fill(&server, &record, &session, SESSIONS);
     let expected = Schema {
         found: 1,
         known: 3,
@@ -94,7 +94,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
     });
     // It waits first, until all replicas write the new version.
     let _ = tokio::time::timeout(Duration::from_millis(6_500), stopped).await;
-    assert!(seen > 0 && seen < MANY as usize, "{seen}");
+    assert!(seen > 0 && seen < SESSIONS as usize, "{seen}");
     let half_way = store.schema().await.unwrap();
     assert!(
         half_way.found == 3 && half_way.is_unfinished,
@@ -110,7 +110,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
         async move {
             let (mut number, mut checked, mut ended) = (0, 0, BTreeSet::new());
             while !done.is_cancelled() {
-                number = (number + 7919) % MANY;
+                number = (number + 7919) % SESSIONS;
                 let loaded = checks.load(id(number)).await.unwrap();
                 let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
                 let is_ended = matches!(loaded.state, State::Ended(_));
@@ -145,7 +145,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
     assert!(!store.schema().await.unwrap().is_outdated());
     assert!(checked > 100, "{checked}");
 
-    let numbers: Vec<u64> = (0..MANY).collect();
+    let numbers: Vec<u64> = (0..SESSIONS).collect();
     for part in numbers.chunks(500) {
         let loads = part.iter().map(|number| store.load(id(*number)));
         for (number, loaded) in part.iter().zip(join_all(loads).await) {
@@ -155,7 +155,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
             assert_eq!(is_ended, ended.contains(number), "session {number}");
         }
     }
-    let live = MANY as usize - ended.len();
+    let live = SESSIONS as usize - ended.len();
     let old = store
         .migrate(Migration::DryRun, &policies, |_| {})
         .await
@@ -169,11 +169,11 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
 }
 
 #[tokio::test]
-async fn a_dry_run_changes_nothing_and_what_can_not_be_read_is_left_alone() {
+async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
     fill(&server, &record, &session, 20);
     server.command::<()>(&[b"SET", &key(id(3)), b"garbage", b"KEEPTTL"]);
     let policies = policies();
@@ -204,11 +204,11 @@ async fn a_dry_run_changes_nothing_and_what_can_not_be_read_is_left_alone() {
 /// What a fail-over lost beside the records is put back, and older records are upgraded, without
 /// anybody asking for it.
 #[tokio::test]
-async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
+async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
     fill(&server, &record, &session, 50);
     let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());

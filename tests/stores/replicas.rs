@@ -21,7 +21,7 @@ impl Clock for WrongClock {
 }
 
 #[tokio::test]
-async fn processes_with_clocks_minutes_apart_decide_alike() {
+async fn replicas_with_different_wall_clocks_decide_alike() {
     let server = RedisServer::start();
     let right = Running::connected(settings(&server.url())).await;
     let session = session_at(now().minus(10 * MINUTE));
@@ -31,7 +31,7 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
         let wall = Arc::new(WrongClock(wrong));
         let clock = StoreClock::of(Arc::new(BootClock), wall, BootClock::id());
-        let store = Running::by_clock(settings(&server.url()), clock);
+        let store = Running::with_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());
         let differs = clock.now().as_millis().abs_diff(now().as_millis());
@@ -72,13 +72,13 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
 }
 
 #[tokio::test]
-async fn a_revocation_waits_for_replicas_and_says_when_they_do_not_confirm() {
+async fn a_revocation_waits_for_replicas_and_reports_missing_confirmations() {
     waits_for_replicas(Path::new("redis-server")).await;
 }
 
 /// There, as in Redis 7.2 and newer, only a write makes a connection wait for something.
 #[tokio::test]
-async fn with_valkey_it_waits_as_well() {
+async fn a_revocation_waits_for_replicas_of_valkey() {
     waits_for_replicas(&valkey_server()).await;
 }
 
@@ -143,19 +143,22 @@ async fn waits_for_replicas(program: &Path) {
 }
 
 #[tokio::test]
-async fn a_replica_is_no_primary() {
+async fn a_connection_to_a_replica_is_an_error() {
     let primary = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&replica.url())
     });
-    let trouble = store.trouble().await;
-    assert!(trouble.contains("is a replica"), "{trouble}");
+    let connection_error = store.connection_error().await;
+    assert!(
+        connection_error.contains("is a replica"),
+        "{connection_error}"
+    );
 }
 
 #[tokio::test]
-async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
+async fn all_replicas_learn_a_revocation_within_a_moment() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;

@@ -86,7 +86,7 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
 }
 
 #[tokio::test]
-async fn a_plain_rule_of_the_version_before_counts_and_is_encrypted() {
+async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     let server = RedisServer::start();
     // Older replicas may run: it writes as they read.
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
@@ -109,7 +109,7 @@ async fn a_plain_rule_of_the_version_before_counts_and_is_encrypted() {
 }
 
 #[tokio::test]
-async fn a_rule_that_does_not_open_is_reported_and_not_confirmed() {
+async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let added = one.add_rule(&rule(), FORGET).await.unwrap();

@@ -21,11 +21,11 @@ use crate::support::tls::Certificates;
 async fn redis_passes_the_conformance_suite() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
-    everything(&store).await;
+    run_all_suites(&store).await;
 }
 
 #[tokio::test]
-async fn a_wrapper_counts_what_redis_answers() {
+async fn a_wrapper_counts_answers_of_redis() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
     let redis = Running::on(settings(&server.url()));
@@ -52,7 +52,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         ..settings(&server.url())
     };
     let store = Running::connected(settings.clone()).await;
-    everything(&store).await;
+    run_all_suites(&store).await;
     let policies = Live::new(super::migrations::policies());
     let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
@@ -83,9 +83,15 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         password: Password::Given(Secret::new("not-the-password".to_owned())),
         ..settings
     });
-    let trouble = wrong.trouble().await;
-    assert!(trouble.contains("authentication failed"), "{trouble}");
-    assert!(!trouble.contains("not-the-password"), "{trouble}");
+    let connection_error = wrong.connection_error().await;
+    assert!(
+        connection_error.contains("authentication failed"),
+        "{connection_error}"
+    );
+    assert!(
+        !connection_error.contains("not-the-password"),
+        "{connection_error}"
+    );
 }
 
 /// A password that changes is read again: the connection is made anew with it, and where the
@@ -118,7 +124,7 @@ async fn a_password_file_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
+async fn redis_over_tls_requires_certificates_of_both_sides() {
     let certificates = Certificates::generate();
     let options = certificates.redis_options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -130,7 +136,7 @@ async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
         ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
     };
     let store = Running::connected(trusting.clone()).await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 
     let other = Certificates::generate();
     let other_ca = std::fs::read(other.path("ca.pem")).unwrap();
@@ -154,12 +160,12 @@ async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
             tls: Some(tls),
             ..trusting.clone()
         });
-        assert!(!refused.trouble().await.is_empty(), "{why}");
+        assert!(!refused.connection_error().await.is_empty(), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_check_is_plain_commands() {
+async fn a_check_sends_only_plain_commands() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
@@ -193,7 +199,7 @@ async fn a_check_is_plain_commands() {
 }
 
 #[tokio::test]
-async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
+async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
@@ -230,7 +236,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
 }
 
 #[tokio::test]
-async fn a_listing_leaves_out_what_is_gone() {
+async fn a_listing_leaves_out_deleted_sessions() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
@@ -245,7 +251,7 @@ async fn a_listing_leaves_out_what_is_gone() {
 }
 
 #[tokio::test]
-async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
+async fn an_unreadable_record_is_an_error_and_no_logout() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
@@ -261,7 +267,7 @@ async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again() {
+async fn reconnects_after_a_lost_connection() {
     let mut server = RedisServer::start();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(200),
@@ -283,7 +289,7 @@ async fn a_lost_connection_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_costs_no_more_than_the_budget() {
+async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
     let server = RedisServer::start();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(100),
@@ -299,7 +305,7 @@ async fn a_server_that_hangs_costs_no_more_than_the_budget() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error() {
+async fn an_absent_server_is_an_error() {
     let port = crate::support::free_port();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(500),
@@ -328,7 +334,7 @@ async fn a_newer_schema_is_refused() {
 
 /// A connection that is out of step is given up, and nobody gets another one's session.
 #[tokio::test]
-async fn a_record_of_another_session_is_an_error_and_costs_the_connection() {
+async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     store.create(ID, &session()).await.unwrap();
@@ -345,7 +351,7 @@ async fn a_record_of_another_session_is_an_error_and_costs_the_connection() {
 
 /// The place of a session that is gone is given up a while after somebody has looked.
 #[tokio::test]
-async fn an_index_forgets_what_is_gone() {
+async fn an_index_drops_deleted_sessions() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let session = session();
@@ -360,7 +366,7 @@ async fn an_index_forgets_what_is_gone() {
 }
 
 #[tokio::test]
-async fn a_full_server_takes_no_session_and_lets_the_others_end() {
+async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let session = session();
@@ -378,7 +384,7 @@ async fn a_full_server_takes_no_session_and_lets_the_others_end() {
 
 /// Writes are refused for want of memory or of replicas: checks go on, also on a new connection.
 #[tokio::test]
-async fn a_server_that_takes_no_writes_can_be_connected_to() {
+async fn connects_to_a_server_that_rejects_writes() {
     let server = RedisServer::start();
     let first = Running::connected(settings(&server.url())).await;
     first.create(ID, &session()).await.unwrap();
@@ -411,7 +417,7 @@ async fn a_server_that_takes_no_writes_can_be_connected_to() {
 /// Between the decision and its record another replica may have seen the session used: only the
 /// expiry shows that, and the script compares it.
 #[tokio::test]
-async fn a_time_out_and_a_touch_race_without_losing_the_touch() {
+async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     for round in 0_u8..50 {

@@ -19,7 +19,7 @@ use crate::support::sentinel::SentinelGroup;
 /// The suite on the bare store, under each wrapper alone, and under all of them as the service
 /// stacks them.
 async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
-    everything(store).await;
+    run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
     let clock = || Arc::new(SteadyClock::new());
     let bare = || Arc::clone(store);
@@ -61,7 +61,7 @@ async fn valkey() {
 }
 
 /// A user with the rights that the documentation names, and `more`, on each of these servers.
-fn restricted(servers: &[RedisServer], more: &str) {
+fn add_restricted_user(servers: &[RedisServer], more: &str) {
     let rights = format!("{} {more}", crate::documented_rights());
     for server in servers {
         let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
@@ -70,7 +70,7 @@ fn restricted(servers: &[RedisServer], more: &str) {
     }
 }
 
-fn nothing_was_denied(servers: &[RedisServer]) {
+fn assert_no_acl_denials(servers: &[RedisServer]) {
     for server in servers {
         let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
         assert!(denied.is_empty(), "{denied:?}");
@@ -80,7 +80,7 @@ fn nothing_was_denied(servers: &[RedisServer]) {
 #[tokio::test]
 async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
-    restricted(&group.servers, "");
+    add_restricted_user(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
     group.let_in("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
@@ -93,7 +93,7 @@ async fn sentinel_and_a_fail_over() {
     })
     .await;
     bare_and_under_each_wrapper(&store).await;
-    nothing_was_denied(&group.servers);
+    assert_no_acl_denials(&group.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
@@ -112,7 +112,7 @@ async fn sentinel_and_a_fail_over() {
         eventually("it goes on", async || store.load(ID).await.is_ok()).await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
-        restricted(&group.servers[primary..=primary], "");
+        add_restricted_user(&group.servers[primary..=primary], "");
         group.settled().await;
     }
     assert!(before.has_changed().unwrap());
@@ -123,7 +123,7 @@ async fn sentinel_and_a_fail_over() {
 #[tokio::test]
 async fn cluster_and_a_fail_over() {
     let mut cluster = Cluster::start().await;
-    restricted(&cluster.servers, "+cluster|slots +ping");
+    add_restricted_user(&cluster.servers, "+cluster|slots +ping");
     let store = Running::connected(RedisSettings {
         username: Some("curfew".to_owned()),
         password: Password::Given(Secret::new("s3cret".to_owned())),
@@ -133,7 +133,7 @@ async fn cluster_and_a_fail_over() {
     })
     .await;
     bare_and_under_each_wrapper(&store).await;
-    nothing_was_denied(&cluster.servers);
+    assert_no_acl_denials(&cluster.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
@@ -158,7 +158,7 @@ async fn cluster_and_a_fail_over() {
 
 /// A primary hangs, and the cluster takes its time to notice: the sessions of the others go on.
 #[tokio::test]
-async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
+async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let cluster = Cluster::start().await;
     for server in &cluster.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"cluster-node-timeout", b"60000"]);
@@ -233,7 +233,7 @@ async fn sentinel_over_tls() {
         ..settings(&group.url().replace("redis+", "rediss+"))
     })
     .await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 }
 
 #[tokio::test]
@@ -245,5 +245,5 @@ async fn cluster_over_tls() {
         ..settings(&cluster.url().replace("redis+", "rediss+"))
     })
     .await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 }

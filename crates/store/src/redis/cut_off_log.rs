@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_in_the_log_asks_for_the_whole_set_and_an_unbroken_log_does_not() {
+    fn reads_the_whole_set_after_a_gap_in_the_log() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
         assert!(progress.changes(Head::default(), &[], &table));
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));

@@ -367,7 +367,7 @@ mod tests {
     use crate::testing::START;
 
     #[test]
-    fn a_beat_counts_when_all_servers_had_it() {
+    fn a_heartbeat_counts_when_all_servers_returned_it() {
         let at = |seconds| START.plus(Duration::from_secs(seconds));
         let mut heartbeats = Heartbeats::new(*b"listener", 2);
         let (first, second) = (heartbeats.next(at(0)), heartbeats.next(at(1)));
@@ -390,7 +390,7 @@ mod tests {
     proptest! {
         /// However they come back: what is said to be whole is.
         #[test]
-        fn nothing_is_whole_that_was_not_heard(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
+        fn reports_completeness_only_after_all_heartbeats(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
             let mut heartbeats = Heartbeats::new(*b"listener", 3);
             let mut queues = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
             for number in 0..20 {

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn each_danger_has_its_advice() {
+    fn reports_each_dangerous_setting() {
         for (from, to, word) in [
             ("redis_version:7.0.15", "redis_version:6.2.14", "upgrade"),
             ("redis_version:7.0.15", "x:1", "upgrade"),

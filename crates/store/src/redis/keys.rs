@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_apart() {
+    fn keys_are_distinct() {
         let keys = Keys::new("curfew:");
         let id = SessionId::from_bytes(*b"0123456789abcdef");
         assert_eq!(keys.session(id), b"curfew:s:0123456789abcdef");

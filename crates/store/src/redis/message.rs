@@ -87,7 +87,7 @@ mod tests {
     use crate::testing::START;
 
     #[test]
-    fn messages_are_what_was_said() {
+    fn decodes_encoded_messages() {
         let id = SessionId::from_bytes(*b"0123456789abcdef");
         let heartbeat = Heartbeat {
             subscription: *b"listener",

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_what_was_written_in_either_form() {
+    fn decodes_encoded_rules_of_both_formats() {
         let (ring, rule) = (ring(&['A']), rule("staff"));
         let member = |format| encode(&rule.conditions, format, KEY, &ring).unwrap();
         for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_does_not_open_is_not_taken_for_none() {
+    fn a_rule_that_cannot_be_decrypted_is_reported() {
         let (ring, conditions) = (ring(&['A']), rule("staff").conditions);
         let sealed = encode(&conditions, Format::Sealed, KEY, &ring).unwrap();
         let parsed = |member: &[u8], key, keys: &[char]| {

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused() {
+    fn rejects_invalid_urls() {
         for bad in [
             "",
             "redis:",

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_those_of_the_specification() {
+    fn slots_match_the_redis_cluster_specification() {
         assert_eq!(slot(b"123456789"), 0x31c3);
         assert_eq!(slot(b"{user1000}.following"), slot(b"user1000"));
         assert_eq!(slot(b"foo{}{bar}"), slot_of_all(b"foo{}{bar}"));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_knows_the_secret_writes_marks() {
+    fn rejects_marks_made_without_the_secret() {
         let written = mark(b"secret", 3, 1_000);
         assert_eq!(time_of(b"secret", 3, &written), Some(1_000));
         assert_eq!(time_of(b"another", 3, &written), None);

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn strange_records_are_refused() {
+    fn rejects_malformed_records() {
         let expiry = Timestamp::from_millis(2_000_000_000_000);
         let good = encode(ID, &session(1_795_426_200_000, 0, &["admin"]));
         assert!(decode(ID, &good, expiry).is_ok());
@@ -302,7 +302,7 @@ mod tests {
     }
 
     /// As version 1 wrote it.
-    fn first_version(record: &[u8]) -> Vec<u8> {
+    fn to_version_1(record: &[u8]) -> Vec<u8> {
         [&[1, record[1]], &record[2 + ID_PREFIX_BYTES..]].concat()
     }
 
@@ -319,13 +319,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_version_is_read(session in any_session()) {
-            let record = first_version(&encode(ID, &session));
+        fn decodes_records_of_version_1(session in any_session()) {
+            let record = to_version_1(&encode(ID, &session));
             prop_assert_eq!(decode(ID, &record, session.expires()).unwrap(), session);
         }
 
         #[test]
-        fn what_is_written_is_read(session in any_session()) {
+        fn decodes_encoded_records(session in any_session()) {
             let read = decode(ID, &encode(ID, &session), session.expires()).unwrap();
             prop_assert_eq!(read, session);
         }
@@ -339,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
             let _ = decode(ID, &bytes, Timestamp::from_millis(expiry));
             let _ = decode(ID, &[&[1, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
             let _ = decode(ID, &[&[VERSION, LIVE][..], b"0123", &bytes].concat(), Timestamp::from_millis(expiry));

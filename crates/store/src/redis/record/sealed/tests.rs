@@ -116,7 +116,7 @@ fn a_record_without_attributes_is_small() {
 }
 
 #[test]
-fn nothing_of_a_session_can_be_read() {
+fn a_record_reveals_nothing_of_the_session() {
     let mut session = session();
     session.attributes =
         Attributes::sorted([("email", ["alice@example.com"]), ("groups", ["admins"])]).unwrap();
@@ -174,7 +174,7 @@ fn a_record_of_another_session_is_refused() {
 
 /// What a later version of this program may write.
 #[test]
-fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
+fn rejects_unknown_restricting_fields_and_ignores_others() {
     let ring = ring(b'A');
     let record = encode(ID, &session(), &ring).unwrap();
     let plain = ring
@@ -194,7 +194,7 @@ fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(session in any_session()) {
+    fn decodes_encoded_records(session in any_session()) {
         let record = encode(ID, &session, &ring(b'A')).unwrap();
         prop_assert!(record.len() > SEAL_BYTES);
         let read = decode(ID, &record, session.kept_until(), &ring(b'A'));
@@ -221,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
         let _ = decode(ID, &bytes, Timestamp::from_millis(expiry), &ring(b'A'));
         let head = [&[VERSION][..], &ID.as_bytes()[..ID_PREFIX_BYTES], &bytes].concat();
         prop_assert!(decode(ID, &head, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
