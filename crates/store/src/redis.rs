@@ -1,9 +1,8 @@
-//! Sessions in Redis 7.0 or newer, or Valkey.
+//! Sessions in Redis 7.0 or newer, or in Valkey.
 //!
-//! A check is plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` when
-//! a touch is written. The last activity lives in the key's own expiry
-//! (`last_seen = PEXPIRETIME - retention`), so a touch is monotonic, idempotent and can neither
-//! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
+//! A check sends plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` to write a touch.
+//! The expiry of the key holds the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic and
+//! idempotent, and it cannot create or revive a key. All rare changes use the scripts in `migrations/`.
 
 mod connect;
 mod connection;
@@ -73,18 +72,18 @@ use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
 
-/// How often a change is tried again when the record changed in between.
+/// How often a change is retried when the record changed in between.
 const MAX_ATTEMPTS: usize = 5;
-/// What the script answers that replaces a record, where it could tell message.
+/// The result of `0001_replace.lua` when it replaced the record but could not publish the invalidation.
 const REPLACED_NOT_PUBLISHED: u8 = 2;
-/// The most time for one operation that message waits for.
+/// Timeout for one background operation.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
     manager: Arc<ConnectionManager>,
-    /// A connection for what waits on replicas, made when it is first needed: the others must not
-    /// wait behind it.
+    /// The connection for `WAIT`, opened when it is first needed. `WAIT` blocks a connection, so no other operation
+    /// may share it.
     wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
     keys: Arc<Keys>,
     key_ring: Live<KeyRing>,
@@ -92,13 +91,13 @@ pub struct RedisStore {
     scripts: Arc<Scripts>,
     not_before: Arc<not_before::LocalCopy>,
     generation: Arc<Generation>,
-    /// Whether the process answers checks; a command of the command line does not.
+    /// Whether this process answers checks. A command of the command line does not.
     answers_checks: bool,
-    /// The most time for one operation, wait_connection for a connection included.
+    /// Timeout for one operation. It includes the wait for a connection.
     budget: Duration,
 }
 
-/// A record as it stands in Redis.
+/// A record as it is stored in Redis.
 struct Stored {
     session: Session,
     bytes: Vec<u8>,
@@ -106,8 +105,8 @@ struct Stored {
 }
 
 impl RedisStore {
-    /// A store on the servers that `settings` name. Nothing works until [`RedisStore::run`] runs;
-    /// it keeps `clock` at the time of all replicas. What is kept is encrypted with `key_ring`.
+    /// Creates a store for the servers in `settings`. Its operations fail until [`RedisStore::run`] connects. `run`
+    /// also sets `clock` to decision time. The store encrypts records with `key_ring`.
     #[must_use]
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
         let max_cut_offs = settings.max_cut_offs;
@@ -136,14 +135,14 @@ impl RedisStore {
         }
     }
 
-    /// The same store, for a command that answers no checks: it does not judge whether data was lost.
+    /// Returns the store for a command that answers no checks. It does not look for a loss of data.
     #[must_use]
     pub fn for_command(mut self) -> Self {
         self.answers_checks = false;
         self
     }
 
-    /// The same store, for work in the background that message waits for.
+    /// Returns the same store with the longer timeout for background work.
     fn background(&self) -> Self {
         Self {
             manager: Arc::clone(&self.manager),
@@ -159,11 +158,11 @@ impl RedisStore {
         }
     }
 
-    /// Applies an operator's word on the clocks, on all replicas; `false` while the clocks are being
-    /// compared, which takes a few seconds, or where another replica wrote at the same time.
+    /// Applies an operator's decision about the clocks to all replicas. Returns `false` while the replicas compare
+    /// their clocks, which takes a few seconds, or if another replica wrote at the same time.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not keep it.
+    /// [`StoreError`] when the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
         let mut connection = self.manager.connection(BACKGROUND_TIMEOUT).await?;
         let accepting = self.manager.timekeeping().accept(&mut connection, accepted);
@@ -173,33 +172,33 @@ impl RedisStore {
         }
     }
 
-    /// The time that all replicas agree on.
+    /// Decision time: the time that all replicas decide by.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
         self.manager.clock()
     }
 
-    /// Keeps the connection, until stopped.
+    /// Connects to Redis, and reconnects until `stop`.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`] when the records were written by a newer program. Everything
-    /// else is tried again for ever.
+    /// [`ConnectError::NewerSchema`] when a newer program wrote the records. All other errors are retried without
+    /// end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
         self.manager.run(stop, self).await
     }
 
-    /// Sends a request once, within the time for one operation.
+    /// Sends a request once, within the operation timeout.
     async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
         self.manager.once(self.budget, request).await
     }
 
-    /// Sends a request that may be repeated, within the time for one operation.
+    /// Sends an idempotent request, and resends it after a lost connection, within the operation timeout.
     async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
         self.manager.repeat(self.budget, request).await
     }
 
-    /// Reads a record with its expiry. The expiry is asked for first: if the session ends in
-    /// between, the record says so.
+    /// Reads a record and its expiry. The expiry is read first: if the session ends in between, the record shows the
+    /// end.
     async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
         let key = self.keys.session(id);
         let mut pipeline = redis::pipe();
@@ -218,7 +217,7 @@ impl RedisStore {
         stored
     }
 
-    /// Replaces a record that was read; says whether it was still the same.
+    /// Replaces a record, unless it has changed since `stored` was read. Returns `false` if it has changed.
     async fn replace(
         &self,
         id: SessionId,
@@ -247,14 +246,14 @@ impl RedisStore {
 }
 
 impl RedisStore {
-    /// The session as it can be written now.
+    /// Removes what the current record format cannot store.
     fn fitted(&self, session: &Session) -> Session {
         record::fitted(session, self.upgrade.format())
     }
 
-    /// The record of a session that is fitted.
+    /// Encodes a session that [`RedisStore::fitted`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade can go on between the two: a session without a margin can be sealed, too.
+        // The upgrade can proceed between `fitted` and `encode`. A session without a margin can be sealed too.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,
@@ -262,12 +261,12 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. The
-    /// expiry of a tombstone is converted to the clock of Redis, which deletes it.
+    /// The expiry of a record's key. For a live session it holds the last activity, so it is in decision time. For a
+    /// tombstone it is converted to the Redis clock, because Redis deletes the key.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.kept_until(),
-            // A wrong answer of Redis must not shorten that.
+            // A wrong clock of Redis must not shorten the tombstone.
             State::Ended(_) => self
                 .clock()
                 .store_time_of(session.expires())
@@ -289,7 +288,7 @@ impl ConnectionSetup for RedisStore {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // In the answers to a pipeline, too.
+        // Also searches the responses of a pipeline.
         let full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
@@ -301,17 +300,17 @@ impl From<RedisError> for StoreError {
     }
 }
 
-/// Puts together what `PEXPIRETIME` and `GET` answered.
+/// Combines the replies of `PEXPIRETIME` and `GET`.
 fn stored(
     expiry: i64,
     bytes: Option<Vec<u8>>,
     decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
 ) -> Result<Option<Stored>, StoreError> {
-    /// What `PEXPIRETIME` says of a key that does not exist.
+    /// The reply of `PEXPIRETIME` for a missing key.
     const MISSING: i64 = -2;
     let Some(bytes) = bytes else { return Ok(None) };
     if expiry == MISSING {
-        // Created between the two commands; it was not there when we asked.
+        // Another process created the key between the two commands.
         return Ok(None);
     }
     let expiry = u64::try_from(expiry)
@@ -337,8 +336,8 @@ impl SessionStore for RedisStore {
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
         self.learn_cut_offs(session).await?;
-        // First the index, so that no session exists that it does not know; a place in it for a
-        // session that was not made after all is given up when somebody looks.
+        // The index comes first, so that every existing session is in it. If the session is not created, a later
+        // listing removes the entry.
         self.add_to_index(id, session).await?;
         let session = self.fitted(session);
         let mut keep = redis::cmd("SET");
@@ -395,7 +394,7 @@ impl SessionStore for RedisStore {
         if stored.session.state == State::Live {
             return Ok(());
         }
-        // Only forward, as an activity: it can neither create a key nor shorten what is kept.
+        // Like a touch, this only moves the expiry forward. It cannot create a key or shorten the retention.
         let mut extend = redis::cmd("PEXPIREAT");
         extend
             .arg(self.keys.session(id))
@@ -428,7 +427,7 @@ impl SessionStore for RedisStore {
                 ChangeOutcome::Changed(changed) => self.fitted(&changed),
                 outcome => return Ok(outcome),
             };
-            // With the expiry as read: a touch in between must not be undone.
+            // The script compares the expiry too, so that it does not undo a touch in between.
             if self.replace(id, &stored, false, &changed).await? {
                 return Ok(ChangeOutcome::Changed(changed));
             }
@@ -465,7 +464,7 @@ impl SessionStore for RedisStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         if self.manager.is_cluster() {
-            // While one server of many is away this process is still of use for the others.
+            // While one server of a cluster is down, this process can still serve the sessions of the others.
             let connection = self.manager.connection(self.budget).await?;
             return if self.manager.any_node_reachable(&connection).await {
                 Ok(())
@@ -474,7 +473,7 @@ impl SessionStore for RedisStore {
                 Err(StoreError::Unavailable(message))
             };
         }
-        // Any key will do: this one is in every Redis that is in use.
+        // Any key works. This key exists in every Redis that Curfew uses.
         let mut ask = redis::cmd("GET");
         ask.arg(self.keys.schema());
         self.once(&ask).await
@@ -490,7 +489,7 @@ impl SessionStore for RedisStore {
     }
 }
 
-/// It keeps nothing in this process.
+/// This store caches nothing in the process.
 impl LocalStore for RedisStore {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

@@ -7,19 +7,18 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Valu
 
 use super::settings::Address;
 
-/// A connection that many operations use at the same time: to one server, or to all of a cluster.
+/// A multiplexed connection to one server or to all nodes of a cluster.
 #[derive(Clone)]
 pub(super) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// The most time for a question to single servers, which nobody waits for.
+/// Timeout for a background command to a single server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Connection {
-    /// Asks every primary the same, and says who answered what. A single server has no address
-    /// here.
+    /// Sends a command to every primary, and returns the reply of each. The address is `None` for a single server.
     pub(super) async fn ask_every_primary(
         &mut self,
         command: &Cmd,
@@ -47,7 +46,7 @@ impl Connection {
             .collect()
     }
 
-    /// Asks one server, named as [`Connection::ask_every_primary`] did.
+    /// Sends a command to one server. `server` is an address from [`Connection::ask_every_primary`].
     pub(super) async fn ask(
         &mut self,
         server: Option<&Address>,
@@ -66,7 +65,7 @@ impl Connection {
     }
 }
 
-/// An answer within the time for it: a server that hangs would keep us waiting for ever.
+/// Limits the wait for a reply: a hanging server never replies.
 async fn with_timeout(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,
@@ -74,7 +73,7 @@ async fn with_timeout(answer: impl Future<Output = RedisResult<Value>>) -> Redis
     }
 }
 
-/// `host:port`, where the host may be an IPv6 address with or without brackets.
+/// Parses `host:port`. The host may be an IPv6 address with or without brackets.
 fn parse_address(text: &str) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
     Some(Address {

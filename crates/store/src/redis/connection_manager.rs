@@ -19,61 +19,59 @@ use crate::clock::{Stopwatch, StoreClock};
 use crate::secret::Secret;
 use crate::session::Timestamp;
 
-/// How often a connection is looked after: whether the server answers, is the primary, and what
-/// time it has.
+/// Interval of health checks: does the server answer, is it the primary, and what is its time.
 const HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a heartbeat may take before the connection is given up. Well below the time after
-/// which a fail-over begins, so that a server that hung and was replaced meanwhile is asked
-/// nothing before the sentinels were.
+/// Timeout of a health check. It is well below the time after which a fail-over begins. So Curfew asks the sentinels
+/// before it uses a server that hung and was replaced.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long nobody in a cluster may answer before it is connected to anew.
+/// How long all nodes of a cluster may be unreachable before Curfew reconnects.
 const CLUSTER_TIMEOUT_SECONDS: f64 = 2.0;
-/// How often a replica that starts asks for the time until it has joined the timeline.
+/// How often a starting replica reads the time until it has joined the timeline.
 const JOIN_POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After how long it says that it can't.
+/// How long a starting replica tries to join the timeline before it reports an error.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
-/// Heartbeats between two looks at the password file.
+/// The password file is read at every this many health checks.
 const PASSWORD_CHECK_EVERY: u32 = 10;
-/// Pauses between attempts to connect: the first, and the longest.
+/// Delay between connection attempts: initial and maximum.
 const RECONNECT_DELAYS: (Duration, Duration) =
     (Duration::from_millis(20), Duration::from_millis(500));
 
-/// What is done with each new connection before it is used.
+/// Work on each new connection before others use it.
 pub(super) trait ConnectionSetup: Sync {
-    /// Does it.
+    /// Runs before the replica joins the timeline.
     fn before_join(
         &self,
         connection: Connection,
     ) -> impl Future<Output = Result<(), ConnectError>> + Send;
 
-    /// Does what needs the time, once that is known.
+    /// Runs after the replica has joined the timeline, when decision time is known.
     fn after_join(
         &self,
         connection: Connection,
     ) -> impl Future<Output = Result<(), ConnectError>> + Send;
 }
 
-/// The connection to Redis: made, looked after, and made again whenever it is lost or leads to a
-/// server that is not the primary any more.
+/// Manages the connection to Redis. It reconnects when the connection is lost, and when its server is no longer the
+/// primary.
 pub(super) struct ConnectionManager {
     settings: RedisSettings,
     timekeeping: Timekeeping,
     connection: watch::Sender<Option<Connection>>,
-    /// Set when an operation failed in a way that may be the connection's fault.
+    /// Notified when an operation failed with an error that the connection may have caused.
     check_requested: Notify,
-    /// Set when an answer belonged to another question.
+    /// Notified when a reply belonged to another request.
     invalidated: Notify,
-    /// Counts up whenever what was written last may be lost: another primary, or a restarted one.
+    /// Incremented whenever the last writes may be lost: after a change of primary, or a restart.
     incarnation: watch::Sender<u64>,
-    /// The run ids of all primaries.
+    /// The `run_id` of every primary.
     primaries: Mutex<Vec<String>>,
     /// The primaries of a cluster.
     servers: Mutex<Vec<Address>>,
-    /// The server at the other end of a connection to one.
+    /// The server of a connection to a single server.
     server: Mutex<Option<Address>>,
-    /// The one of them whose time counts.
+    /// The primary that supplies the time of the store.
     timekeeper: Mutex<Option<Address>>,
-    /// Why there is no connection.
+    /// The cause of the last failure to connect.
     last_failure: Mutex<String>,
 }
 
@@ -106,23 +104,23 @@ impl ConnectionManager {
         &self.timekeeping
     }
 
-    /// Counts up whenever what was written last may be lost.
+    /// Incremented whenever the last writes may be lost.
     pub(super) fn incarnation(&self) -> watch::Receiver<u64> {
         self.incarnation.subscribe()
     }
 
-    /// The run ids of all primaries, in order.
+    /// The `run_id` of every primary, sorted.
     pub(super) fn primaries(&self) -> Vec<String> {
         self.primaries.lock().clone()
     }
 
-    /// The primaries of a cluster; none where there is one server.
+    /// The primaries of a cluster; empty for a single server.
     pub(super) fn servers(&self) -> Vec<Address> {
         self.servers.lock().clone()
     }
 
-    /// A server where all that is last_error can be heard, another one at every `attempt` where there
-    /// are node.
+    /// A server to subscribe to. In a cluster every `attempt` selects another node, because each node delivers all
+    /// messages.
     pub(super) fn subscribe_target(&self, attempt: usize) -> Option<Address> {
         let servers = self.servers.lock();
         let node = servers.get(attempt % servers.len().max(1));
@@ -132,17 +130,17 @@ impl ConnectionManager {
     /// Waits until there is no connection.
     pub(super) async fn lost(&self) {
         let mut connections = self.connection.subscribe();
-        // Fails when this is manager_stopped, which waits for nobody.
+        // An error means that the manager was dropped. Then no task waits any more.
         let _ = connections.wait_for(Option::is_none).await;
     }
 
-    /// A connection, as soon as there is one within `budget`.
+    /// Returns a connection. Waits at most `budget` for it.
     pub(super) async fn connection(&self, budget: Duration) -> Result<Connection, StoreError> {
         self.within_budget(budget, connected(&mut self.connection.subscribe()))
             .await
     }
 
-    /// Sends a request, and is answered within `budget`, the wait for a connection included.
+    /// Sends a request once. `budget` limits the total time, including the wait for a connection.
     pub(super) async fn once<T: FromRedisValue>(
         &self,
         budget: Duration,
@@ -156,8 +154,8 @@ impl ConnectionManager {
         redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
     }
 
-    /// The same for a request that may be repeated: it is sent again after every connection that
-    /// is lost under it.
+    /// Like [`ConnectionManager::once`], but resends the request whenever the connection is lost. The request must be
+    /// idempotent.
     pub(super) async fn repeat<T: FromRedisValue>(
         &self,
         budget: Duration,
@@ -168,7 +166,7 @@ impl ConnectionManager {
             loop {
                 let mut connection = connected(&mut connections).await?;
                 match request.send(&mut connection).await {
-                    // A cluster's connection repeats it by itself.
+                    // A cluster connection retries by itself.
                     Err(error)
                         if error.is_io_error() && matches!(connection, Connection::Single(_)) =>
                     {
@@ -209,16 +207,16 @@ impl ConnectionManager {
         }
     }
 
-    /// Gives up the connection: an answer on it belonged to another question.
+    /// Drops the connection because a reply on it belonged to another request.
     pub(super) fn invalidate_connection(&self) {
         self.connection.send_replace(None);
         self.invalidated.notify_one();
     }
 
-    /// Keeps a connection until stopped; `prepare` is run on each before it is used.
+    /// Keeps a connection until `stop`. `setup` runs on each new connection before others use it.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`], which no later attempt could mend.
+    /// [`ConnectError::NewerSchema`], because a retry cannot succeed.
     pub(super) async fn run(
         &self,
         stop: CancellationToken,
@@ -260,7 +258,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Connects, and makes the connection fit for use: the time is known, and `prepare` is done.
+    /// Connects, runs `setup`, and joins the timeline.
     async fn connect(
         &self,
         connector: &mut Connector,
@@ -288,8 +286,8 @@ impl ConnectionManager {
         Ok(connected)
     }
 
-    /// Waits until the time is known that the other replicas go by. That takes a moment where the clocks
-    /// agree, and a few seconds where they have to be compared.
+    /// Waits until this replica knows decision time. That takes a moment if the clocks agree, and a few seconds if
+    /// the replicas must compare them.
     async fn join_timeline(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let joining = async {
             while !self.clock().has_joined() {
@@ -311,7 +309,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Looks after a connection until it must be given up; says why.
+    /// Checks the connection until it must be dropped. Returns the cause.
     async fn monitor_connection(
         &self,
         connector: &mut Connector,
@@ -336,8 +334,8 @@ impl ConnectionManager {
             ) {
                 (Ok(()), _) => unreachable = None,
                 (Err(why), Connection::Single(_)) => return why,
-                // One server that does not answer is no reason to leave the others, which go on,
-                // and it will be replaced. Only when all have moved away it does not mend itself.
+                // One node that does not answer is no reason to drop the others: a fail-over replaces it. If all
+                // nodes have moved, only a new connection helps.
                 (Err(why), Connection::Cluster(_))
                     if !self.any_node_reachable(&connected.connection).await =>
                 {
@@ -345,7 +343,7 @@ impl ConnectionManager {
                     if unreachable.seconds() > CLUSTER_TIMEOUT_SECONDS {
                         return why;
                     }
-                    // However many operations fail meanwhile and ask to look at once.
+                    // Limits the rate of checks while many operations fail.
                     tokio::time::sleep(RECONNECT_DELAYS.0).await;
                 }
                 (Err(_), Connection::Cluster(_)) => unreachable = None,
@@ -371,7 +369,7 @@ impl ConnectionManager {
         }
     }
 
-    /// Whether the password file holds something else than before.
+    /// Whether the password file has changed.
     fn has_new_password(&self, before: &mut Option<Option<Secret<String>>>) -> bool {
         if !matches!(self.settings.password, Password::File(_)) {
             return false;
@@ -384,7 +382,7 @@ impl ConnectionManager {
         changed
     }
 
-    /// Whether the connection is good; says why not.
+    /// Checks that the connection works. Returns the cause if it does not.
     async fn check_health(&self, connection: &mut Connection) -> Result<(), String> {
         let check = async {
             let time = self.sync_time(connection).await;
@@ -425,8 +423,8 @@ impl ConnectionManager {
         Ok(self.timekeeping.sync(connection).await?)
     }
 
-    /// Asks for the store's time. In a cluster one server keeps it, and no other is asked in its
-    /// place: another one's clock may be another.
+    /// Reads the time of the store. In a cluster only one server supplies it, because the clocks of servers can
+    /// differ.
     async fn ask_time(&self, connection: &mut Connection) -> Result<(), ConnectError> {
         let timekeeper = self.timekeeper.lock().clone();
         let sent = self.clock().boot();
@@ -442,8 +440,8 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Notes which processes the primaries are, and counts an incarnation where they are others
-    /// than before, or where the connection is `new`: a primary may have come back with less.
+    /// Records the primaries. Increments the incarnation if they have changed, or if the connection is `new`: a
+    /// primary may have restarted and lost data.
     async fn update_primaries(
         &self,
         connection: &mut Connection,
@@ -463,7 +461,7 @@ impl ConnectionManager {
             .as_ref()
             .is_some_and(|keeper| addresses.contains(keeper))
         {
-            // The same one in every process.
+            // Every process selects the same server.
             *timekeeper = addresses.iter().min().cloned();
         }
         drop(timekeeper);
@@ -478,7 +476,7 @@ impl ConnectionManager {
         Ok(())
     }
 
-    /// Whether sessions are spread over node servers.
+    /// Whether the store is a Redis Cluster.
     pub(super) const fn is_cluster(&self) -> bool {
         matches!(self.settings.topology, Topology::Cluster(_))
     }
@@ -507,7 +505,7 @@ fn manager_stopped() -> RedisError {
         .into()
 }
 
-/// Whether an error may mean that the connection leads nowhere, or to the wrong server.
+/// Whether the cause of an error may be a broken connection or a wrong server.
 fn may_be_connection_failure(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::Parse | ErrorKind::AuthenticationFailed => true,
@@ -519,7 +517,7 @@ fn may_be_connection_failure(error: &RedisError) -> bool {
     }
 }
 
-/// A connection of its own for what takes longer, so that no check waits behind it.
+/// Opens a separate connection for slow commands, so that no check waits behind them.
 pub(super) async fn open_dedicated(
     settings: &RedisSettings,
     timeout: Duration,

@@ -1,11 +1,10 @@
-//! Ends are told to every process at once, on a channel of Redis.
+//! Publishes invalidations to all processes on a Redis channel.
 //!
-//! A message on a channel goes to whoever listens at that moment, and is lost on all others. So
-//! every process sends heartbeats over the same way: by the connection that it writes with, to every
-//! primary, and from there back to itself. Messages of one server come in the order in which they
-//! were sent, so when a heartbeat is heard, all that this server was told before the heartbeat is heard, too.
-//! What is heard is whole up to the oldest of the latest heartbeats of all primaries. Heartbeats are counted:
-//! where one is missing, a message of somebody else may be missing, too.
+//! Redis delivers a message only to current subscribers. So every process sends heartbeats to itself: it publishes
+//! them on its write connection to every primary, and receives them on its subscription. Each server delivers
+//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. The invalidations
+//! are complete up to the oldest of the latest heartbeats from all primaries. Heartbeats are numbered. If one is
+//! missing, an invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -30,28 +29,29 @@ use crate::telemetry::{Advice, Replica, Replicas};
 
 pub(super) use super::message::Message;
 
-/// How often a heartbeat is sent.
+/// Interval between heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
-/// With how many heartbeats a process says once who it is.
+/// A process introduces itself once per this many heartbeats.
 const HEARTBEATS_PER_INTRODUCTION: u64 = 10;
-/// How old the latest heartbeat may be that was heard, before what is heard counts as broken.
+/// Maximum time without a returned heartbeat before the subscription counts as broken.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before the channel is listened to again.
+/// Delay before a new subscription.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// The pause where the server does not allow it.
+/// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// What the operator is told under.
+/// The source label of the advice.
 const SOURCE: &str = "near_cache";
 
-/// The heartbeats of one listener.
+/// The heartbeats of one subscription.
 #[derive(Debug)]
 struct Heartbeats {
     subscription: [u8; SUBSCRIPTION_ID_BYTES],
-    /// When each was sent that has not come back from all servers, the oldest first.
+    /// When the pending heartbeats were sent, oldest first. A heartbeat is pending until all servers have returned
+    /// it.
     sent: VecDeque<Timestamp>,
-    /// The number of the first one of those.
+    /// The number of the first pending heartbeat.
     first: u64,
-    /// How many have come back from each server.
+    /// How many heartbeats each server has returned.
     heard: Vec<u64>,
 }
 
@@ -65,7 +65,7 @@ impl Heartbeats {
         }
     }
 
-    /// The next heartbeats, one for each server.
+    /// Creates the next heartbeats, one for each server.
     fn next(&mut self, now: Timestamp) -> Vec<Heartbeat> {
         let number = self.first + self.sent.len() as u64;
         self.sent.push_back(now);
@@ -78,8 +78,8 @@ impl Heartbeats {
         heartbeats.collect()
     }
 
-    /// Hears a heartbeat; answers when the latest one was sent that has come back from all servers, if
-    /// this one makes it that.
+    /// Records a returned heartbeat. If it completes a round, returns the time at which the latest round that all
+    /// servers returned was sent.
     fn receive(&mut self, heartbeat: &Heartbeat) -> Result<Option<Timestamp>, MissingHeartbeat> {
         if heartbeat.subscription != self.subscription {
             return Ok(None);
@@ -102,15 +102,15 @@ impl Heartbeats {
     }
 }
 
-/// A message was lost.
+/// A heartbeat is missing, so other messages may be missing too.
 #[derive(Debug, PartialEq, Eq)]
 struct MissingHeartbeat;
 
-/// Why a listener has to begin anew.
+/// Why a subscription ended.
 enum SubscriptionError {
-    /// It may go on after a moment.
+    /// A new subscription may succeed after a moment.
     Transient(String),
-    /// The server does not allow it.
+    /// The ACL denies the subscription.
     Denied(String),
 }
 
@@ -133,9 +133,9 @@ impl From<redis::RedisError> for SubscriptionError {
 }
 
 impl RedisStore {
-    /// Tells `listener` what is ended, by whomever, until stopped; `clock` is the listener's. The
-    /// operator is advised where the server does not let us listen. On the same way the
-    /// processes introduce themselves to each other.
+    /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener.
+    /// Sets an advice for the operator if the ACL denies the subscription. The processes also introduce themselves to
+    /// each other on this channel.
     pub async fn follow_ends(
         &self,
         listener: &dyn EndsListener,
@@ -174,7 +174,7 @@ impl RedisStore {
         stop.run_until_cancelled(following).await;
     }
 
-    /// Listens until that is interrupted.
+    /// Subscribes, and runs until the subscription ends.
     async fn listen(
         &self,
         attempt: usize,
@@ -224,7 +224,7 @@ impl RedisStore {
     }
 }
 
-/// A listener at work.
+/// A running subscription.
 struct Subscription<'a> {
     heartbeats: &'a Mutex<Heartbeats>,
     listener: &'a dyn EndsListener,
@@ -235,7 +235,7 @@ struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Sends heartbeats to every server, until one can't be sent.
+    /// Publishes heartbeats on every server until an error occurs.
     async fn send(
         &self,
         connection: Connection,
@@ -284,7 +284,7 @@ impl Subscription<'_> {
         }
     }
 
-    /// Tells the others that this replica is there, and how far it has read the cut-offs and rules.
+    /// Publishes the presence of this replica, and the last cut-off and rule change that it has read.
     async fn introduce(
         &self,
         connection: &Connection,
@@ -297,7 +297,7 @@ impl Subscription<'_> {
         });
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(introduction.encode());
-        // Whoever listens hears what is said on any server.
+        // Redis delivers a message of any server to all subscribers.
         connection
             .clone()
             .ask(servers.first(), &publish)
@@ -305,11 +305,11 @@ impl Subscription<'_> {
             .map(drop)
     }
 
-    /// Hears what is said, until nothing is said for too long.
+    /// Processes messages until no heartbeat returns for too long.
     async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
             let timed_out = SubscriptionError::Transient("no heartbeat is heard".to_owned());
-            // Others' messages are no sign that ours come back.
+            // Messages of other processes do not show that our own messages arrive.
             let whole = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
                 self.receive_until_complete(&mut messages),
@@ -327,7 +327,7 @@ impl Subscription<'_> {
         }
     }
 
-    /// Hears until it is certain that all up to some time was heard.
+    /// Processes messages until all messages up to some time have arrived, and returns that time.
     async fn receive_until_complete(
         &self,
         messages: &mut PubSubStream,
@@ -388,7 +388,7 @@ mod tests {
     }
 
     proptest! {
-        /// However they come back: what is said to be whole is.
+        /// The heartbeats of the servers return in random order.
         #[test]
         fn reports_completeness_only_after_all_heartbeats(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
             let mut heartbeats = Heartbeats::new(*b"listener", 3);

@@ -1,4 +1,4 @@
-//! Reads the cut-offs that others set, on a connection of its own, so that no check waits behind it.
+//! Reads the cut-offs that other replicas set. It uses a separate connection, so that no check waits behind it.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,35 +17,35 @@ use crate::policy::Policies;
 use crate::session::Timestamp;
 use crate::telemetry::{Advice, Metrics};
 
-/// How often changes are read that nobody announces.
+/// Polling interval for changes without an announcement.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// The most time for one answer.
+/// Timeout for one reply.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// The most time for one operation to connect.
+/// Timeout for one connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after an error.
+/// Delay after an error.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// How long one reading may take before it is reported.
+/// A read that takes longer returns, so that the caller can report it.
 const READ_TIMEOUT_SECONDS: f64 = 5.0;
-/// How often old cut-offs are forgotten, in seconds.
+/// Interval at which old cut-offs are removed, in seconds.
 const FORGET_INTERVAL_SECONDS: f64 = 60.0;
-/// How many cut-offs Redis forgets in one command.
+/// Maximum cut-offs that one command removes.
 const FORGET_BATCH_SIZE: usize = 500;
-/// The share of all cut-offs from which on the operator is advised.
+/// The operator gets an advice when this share of the maximum is in use.
 const NEARLY_FULL_PERCENT: usize = 80;
 /// The source label of the advice.
 const SOURCE: &str = "revocations";
 
-/// How this replica reads.
+/// The state of the reader.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// The connection, and the incarnation of the store that it was made in.
+    /// The connection, and the incarnation of the store in which it was opened.
     connection: Option<(Connection, u64)>,
     progress: Progress,
 }
 
 impl RedisStore {
-    /// Keeps the copy of the cut-offs, until stopped.
+    /// Keeps the local copy of the cut-offs current, until `stop`.
     pub async fn follow_cut_offs(
         &self,
         policies: &Live<Policies>,
@@ -81,11 +81,11 @@ impl RedisStore {
         stop.run_until_cancelled(follow).await;
     }
 
-    /// Reads what has changed; the whole set at the start, and where changes were missed. Says whether the copy has all
-    /// that Redis has; if not, it reads for long already, and the next call goes on.
+    /// Reads the changes, or the whole set at the start and after a gap. Returns whether the copy is complete.
+    /// `false` means that the read takes long; the next call continues it.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis did not answer. The copy keeps what it has.
+    /// [`StoreError`] when Redis did not answer. The copy keeps its content.
     pub async fn read_cut_offs(&self) -> Result<bool, StoreError> {
         let mut reader = self.not_before.reader.lock().await;
         let read = self.read_with(&mut reader).await;
@@ -100,13 +100,13 @@ impl RedisStore {
         self.not_before.reader.lock().await.progress.whole_reads
     }
 
-    /// The last change that this replica has read, with all rules that it reads.
+    /// The number of the last change that this replica has read, with all rules decrypted.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
         self.not_before.read_to.load(Ordering::Acquire)
     }
 
-    /// Bytes of memory that the copy takes.
+    /// Memory of the local copy, in bytes.
     #[must_use]
     pub fn cut_off_bytes(&self) -> usize {
         self.not_before.table.bytes()
@@ -119,7 +119,7 @@ impl RedisStore {
             let mut connection = match reader.connection.take() {
                 Some((connection, made)) if made == incarnation => connection,
                 _ => {
-                    // Redis may have lost changes, and counted others with their numbers.
+                    // Redis may have lost changes, and may have reused their numbers.
                     reader.progress.reset();
                     self.open_separate_connection().await?
                 }
@@ -130,7 +130,7 @@ impl RedisStore {
             let all = all.await?;
             if all && let Some(change) = reader.progress.complete_to() {
                 self.not_before.complete_at(since);
-                // Others must not count on this replica for a rule that it does not know.
+                // Other replicas must not count on this replica for a rule that it cannot decrypt.
                 if self.not_before.undecryptable.load(Ordering::Relaxed) == 0 {
                     self.not_before.read_to.store(change, Ordering::Release);
                 }
@@ -153,7 +153,7 @@ impl RedisStore {
         }
     }
 
-    /// One question; says whether all of the log was read.
+    /// Sends one pipeline. Returns whether the log was read to its end.
     async fn read_once(
         &self,
         connection: &mut Connection,
@@ -162,7 +162,7 @@ impl RedisStore {
         let (key, table) = (self.keys.not_before(), &self.not_before.table);
         let page = progress.page();
         let mut ask = redis::pipe();
-        // First the number and the epoch: what is logged meanwhile has a greater one.
+        // Reads the number and the epoch first: changes that are logged meanwhile have greater numbers.
         ask.cmd("ZSCORE").arg(&key).arg("");
         ask.cmd("ZSCORE").arg(&key).arg(EPOCH_MEMBER);
         ask.cmd("ZSCORE").arg(&key).arg(GENERAL);
@@ -175,7 +175,7 @@ impl RedisStore {
         let whole = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
             Some(page) => whole.arg(page.from).arg(format!("({RULE_SCORE_BASE}")),
-            // Nothing: there is no such score.
+            // Reads nothing: no member has this score.
             None => whole
                 .arg(LOG_SCORE_BASE - 1)
                 .arg(format!("({RULE_SCORE_BASE}")),
@@ -209,13 +209,13 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// Forgets the cut-offs of at most `until`, and encrypts rules that are not.
+    /// Removes the cut-offs up to `until`, and encrypts plain rules.
     async fn remove_old_and_seal(&self, until: Timestamp) -> Result<(), StoreError> {
         self.forget_cut_offs(until).await?;
         self.seal_rules().await
     }
 
-    /// Forgets the cut-offs of at most `until`, in Redis and in the copy.
+    /// Removes the cut-offs up to `until` from Redis and from the local copy.
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
         let forgotten = self.not_before.table.forget(until);
         if forgotten > 0 {

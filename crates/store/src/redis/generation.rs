@@ -1,14 +1,15 @@
-//! The generation marker: shows that Redis has lost data.
+//! The generation marker shows that Redis has lost data.
 //!
-//! One of the replicas refreshes it every two seconds. Where it is missing, or is older than this process has seen it, ends that
-//! were written meanwhile are lost: after `FLUSHALL`, after a restart without persistence, and after somebody has restored an
-//! older copy. A process that starts has seen nothing yet; it takes a marker that nobody has refreshed for a loss, unless the
-//! last replica was stopped, or `curfew migrate` ran, less than an hour ago.
+//! One replica refreshes the marker every two seconds. If the marker is missing, or older than this process has seen
+//! it, session ends are lost. This happens after `FLUSHALL`, after a restart without persistence, and after somebody
+//! restored an older copy. A starting process has not seen the marker before. If no replica has refreshed it
+//! recently, the process assumes a loss. The exception is a marker that a planned stop of the last replica, or
+//! `curfew migrate`, extended less than an hour ago.
 //!
-//! A promoted replica has the marker as its primary had it, but for the lag of replication.
+//! A promoted replica of Redis has the marker of its primary, except for the replication lag.
 //!
-//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new shard or a resharded one is
-//! no loss.
+//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new or resharded
+//! shard is no loss.
 
 mod shards;
 
@@ -31,52 +32,53 @@ use crate::session::Timestamp;
 
 use shards::{ShardState, Shards};
 
-/// How often the marker is refreshed.
+/// Interval between refreshes of the marker.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
-/// By how much a marker may be older than this process has seen it: the lag of replication. The journal of ends
-/// (`store.end_journal`) answers for that time.
+/// The replication lag: a marker may be this much older than this process has seen it. The journal of ends
+/// (`store.end_journal`) covers that time.
 const REPLICATION_LAG: Duration = Duration::from_secs(5);
-/// How long a process that starts takes a marker for fresh.
+/// How long after a refresh a starting process trusts the marker.
 const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
-/// How long it then waits for a running replica that Redis was away from, in seconds.
+/// How long a starting process waits for a refresh of a stale marker, in seconds. A running replica may have been
+/// unable to reach Redis.
 const STALE_WAIT_SECONDS: f64 = 3.0;
-/// The same, after the last replica was stopped or `curfew migrate` ran.
+/// How long a starting process trusts the marker after a planned stop or `curfew migrate`.
 const STOPPED_FRESHNESS: Duration = Duration::from_secs(3600);
-/// How often a change is tried again that another replica made at the same time.
+/// How often a change is retried when another replica changed the marker at the same time.
 const MAX_ATTEMPTS: usize = 10;
 
 /// The marker. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
-    /// Authenticates the marks of shards.
+    /// The key that authenticates the marks of shards.
     secret: [u8; 32],
     refreshed: u64,
-    /// A process that starts until then takes the store for whole.
+    /// A process that starts before this time assumes that no data was lost.
     fresh_until: u64,
     /// Whether all marks of shards have been written.
     has_marks: bool,
     history: History,
 }
 
-/// What it means that there is no marker.
+/// What a missing marker means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absence {
-    /// The store is empty, or was emptied.
+    /// The store is new, or somebody emptied it.
     Loss,
-    /// The records are those of an older program, which writes none; or an operator says that the store is new.
+    /// An older program without a marker wrote the records, or an operator declared the store new.
     NoLoss,
 }
 
-/// Looks after the marker.
+/// Maintains the marker.
 pub(super) struct Generation {
     clock: Arc<StoreClock>,
     marker: SealedValue,
     shards: Option<Shards>,
-    /// When the marker was last refreshed, as this process has seen it, in milliseconds.
+    /// The latest refresh that this process has seen, in milliseconds.
     seen: Mutex<Option<u64>>,
-    /// Since when this process takes the marker for stale, and waits whether another replica refreshes it.
+    /// Since when the marker is stale. The process then waits for another replica to refresh it.
     stale_since: Mutex<Option<Stopwatch>>,
-    /// Whether this process has told the next one that nothing is lost.
+    /// Whether this process has extended the marker for a planned stop.
     is_stopping: AtomicBool,
     losses: AtomicU64,
 }
@@ -105,7 +107,8 @@ impl Generation {
         self.losses.load(Ordering::Relaxed)
     }
 
-    /// What the store can have forgotten of the session with this key. `always` is a key that matters for every session.
+    /// What the store may have lost about the session with this `key`. `always` is a key that every session depends
+    /// on.
     pub(super) async fn history(
         &self,
         connection: &mut Connection,
@@ -125,8 +128,8 @@ impl Generation {
         Ok(marker.history)
     }
 
-    /// Looks whether something is lost, and refreshes the marker when it is time. `absence` counts for a marker that this
-    /// process has not seen before.
+    /// Checks for a loss of data, and refreshes the marker when it is due. `absence` applies if this process has
+    /// never seen the marker.
     pub(super) async fn check(
         &self,
         connection: &mut Connection,
@@ -139,7 +142,7 @@ impl Generation {
         let now = self.now().max(marker.refreshed);
         let is_due = marker.is_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
-            // Before they are refreshed: that would hide marks of an older copy.
+            // The check comes before the refresh: a refresh would hide marks of an older copy.
             && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
             return self.note_shard_loss(connection).await.map(drop);
@@ -163,7 +166,7 @@ impl Generation {
         }
     }
 
-    /// Changes the history, where `change` says that there is a change.
+    /// Changes the history if `change` returns `true`.
     pub(super) async fn change_history(
         &self,
         connection: &mut Connection,
@@ -179,7 +182,7 @@ impl Generation {
         self.change(connection, change).await.map(drop)
     }
 
-    /// Says that the store is left whole: a process that starts within the next hour may take it so.
+    /// Extends the marker for a planned stop: a process that starts within the next hour assumes no loss.
     pub(super) async fn mark_planned_stop(&self, connection: &mut Connection) -> RedisResult<()> {
         self.is_stopping.store(true, Ordering::Relaxed);
         self.marker(connection, Absence::Loss).await?;
@@ -191,8 +194,8 @@ impl Generation {
         self.change(connection, prolong).await.map(drop)
     }
 
-    /// The same for `curfew migrate`, where the marker is fresh. Where there is no marker, `absence` says whether one is made.
-    /// Says whether there is a fresh one then.
+    /// Like [`Generation::mark_planned_stop`], but for `curfew migrate`, and only for a fresh marker. If there is no
+    /// marker, `absence` decides whether one is created. Returns whether there is a fresh marker.
     pub(super) async fn hand_over(
         &self,
         connection: &mut Connection,
@@ -206,12 +209,12 @@ impl Generation {
             _ => return Ok(false),
         };
         marker.refresh(now, STOPPED_FRESHNESS);
-        // Where another replica was faster, it runs.
+        // If another replica was faster, it is running and refreshes the marker.
         self.marker.replace(connection, &found, &marker).await?;
         Ok(true)
     }
 
-    /// The marker as it is in force: after a loss, with the time of the loss.
+    /// The current marker. After a loss it contains the time of the loss.
     async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
         for _ in 0..MAX_ATTEMPTS {
             let found: Found<Marker> = self.marker.read(connection).await?;
@@ -223,7 +226,7 @@ impl Generation {
                 return Ok(marker);
             };
             if reason == WriteReason::Stale && self.waits_for_refresh() {
-                // Nobody knows yet, so nothing counts that was before.
+                // A loss is not certain yet. Until it is, assume one.
                 let mut marker = found.value.ok_or_else(contended)?;
                 marker.history.note_loss(Timestamp::from_millis(now));
                 return Ok(marker);
@@ -245,13 +248,13 @@ impl Generation {
         Err(contended())
     }
 
-    /// Whether a stale marker may still be refreshed by a replica that could not reach Redis.
+    /// Whether a replica that could not reach Redis may still refresh the stale marker.
     fn waits_for_refresh(&self) -> bool {
         let mut stale_since = self.stale_since.lock();
         stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
     }
 
-    /// A part of the cluster has lost data.
+    /// Records that a shard of the cluster has lost data.
     async fn note_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
         let now = self.now();
         let lost = self
@@ -261,19 +264,19 @@ impl Generation {
         Ok(self.write_shard_marks(connection).await?.unwrap_or(lost))
     }
 
-    /// Writes the marks of all shards anew.
+    /// Writes new marks for all shards.
     async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
         let (Some(shards), Some(marker)) = (&self.shards, self.read(connection).await?) else {
             return Ok(None);
         };
         let now = self.now().max(marker.refreshed);
         if !shards.write(connection, &marker.secret, now).await {
-            // A shard is away; it is tried again.
+            // A shard is unreachable. The next check retries.
             return Ok(None);
         }
         let now = now.max(self.now());
         let marked = self.change(connection, |marker| {
-            // What a shard lost while they were written was not noticed.
+            // A loss in a shard while the marks were written stays unnoticed, so the time of the loss moves forward.
             if marker.history.lost_before().is_some() {
                 marker.history.note_loss(Timestamp::from_millis(now));
             }
@@ -286,7 +289,7 @@ impl Generation {
         Ok(self.marker.read(connection).await?.value)
     }
 
-    /// Changes the marker, however many replicas do at the same time.
+    /// Changes the marker, and retries if another replica changed it at the same time.
     async fn change(
         &self,
         connection: &mut Connection,
@@ -300,7 +303,7 @@ impl Generation {
         Err(contended())
     }
 
-    /// Changes the marker, unless it is gone or another replica does at the same time; the marker as it is then.
+    /// Changes the marker once. Returns `None` if it is missing or another replica changed it at the same time.
     async fn change_once(
         &self,
         connection: &mut Connection,
@@ -364,20 +367,21 @@ impl Marker {
         Ok(marker)
     }
 
-    /// The time of this process can be behind that of another, or be set back by an operator: the marker's goes forward only.
+    /// The marker's time only moves forward. The time of this process can be behind another process, or an operator
+    /// can set it back.
     fn refresh(&mut self, now: u64, fresh_for: Duration) {
         self.refreshed = self.refreshed.max(now);
         self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
-    /// Whether a running replica is to refresh it: from time to time, and at once after a stop.
+    /// Whether a running replica must refresh the marker: at every interval, and immediately after a planned stop.
     fn is_due(&self, now: u64) -> bool {
         let was_stopped =
             self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
         was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
     }
 
-    /// Notes that data was lost until now.
+    /// Records that data was lost before `now`.
     fn note_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
         self.history.note_loss(Timestamp::from_millis(now));
@@ -398,7 +402,8 @@ enum WriteReason {
 }
 
 impl WriteReason {
-    /// What is to be done about the marker that was `found` by a process that has `seen` it refreshed at a time.
+    /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, `seen` the latest refresh
+    /// that this process has seen.
     fn of(found: Option<&Marker>, seen: Option<u64>, absence: Absence, now: u64) -> Option<Self> {
         match (found, seen) {
             (None, Some(_)) => Some(Self::Missing),

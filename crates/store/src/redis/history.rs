@@ -1,4 +1,4 @@
-//! What Redis can have forgotten of ends, by the generation marker.
+//! What Redis may have lost about session ends, according to the generation marker.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsOfSources, StoreError};
 
-/// How long a process that stops waits for Redis to take the last word on the marker.
+/// How long a stopping process waits for Redis to write the marker.
 const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
@@ -43,7 +43,7 @@ impl HistoryStore for RedisStore {
 }
 
 impl RedisStore {
-    /// Looks, on a new connection, whether data was lost.
+    /// Checks for a loss of data on a new connection.
     pub(super) async fn check_for_data_loss(
         &self,
         mut connection: Connection,
@@ -55,7 +55,7 @@ impl RedisStore {
         match self.generation.check(&mut connection, absence).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_io_error() => Err(error.into()),
-            // A server that takes no writes now, because it is full or lacks replicas, still answers checks.
+            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             Err(error) => {
                 tracing::warn!(%error, "the generation marker could not be written");
                 Ok(())
@@ -63,7 +63,7 @@ impl RedisStore {
         }
     }
 
-    /// Looks whether data was lost, and refreshes the marker.
+    /// Checks for a loss of data, and refreshes the marker.
     pub(super) async fn check_generation(&self) -> Result<(), StoreError> {
         let mut connection = self.manager.connection(self.budget).await?;
         let checking = async {
@@ -73,7 +73,7 @@ impl RedisStore {
         self.within_budget(checking).await
     }
 
-    /// Tells a process that starts later that nothing was lost meanwhile.
+    /// Extends the marker so that the next start assumes no loss.
     pub(super) async fn mark_planned_stop(&self) {
         if !self.answers_checks {
             return;
@@ -91,11 +91,11 @@ impl RedisStore {
         }
     }
 
-    /// The same for an operator's command. `is_new`: the operator says that Redis is new, and that nothing is lost. Says
-    /// whether there is a marker then.
+    /// Extends the marker for an operator's command. `is_new` means that the operator declares Redis new, so that
+    /// nothing is lost. Returns whether there is a marker.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis did not take it.
+    /// [`StoreError`] when Redis could not write the marker.
     pub async fn hand_over(&self, is_new: bool) -> Result<bool, StoreError> {
         let mut connection = self.manager.connection(self.budget).await?;
         let extending = async {
@@ -113,7 +113,7 @@ impl RedisStore {
         self.generation.losses()
     }
 
-    /// What it means if there is no marker: a program of before the marker has written an older schema.
+    /// What a missing marker means. An older schema shows that a program without the marker wrote the records.
     async fn absence(&self, connection: &mut Connection) -> RedisResult<Absence> {
         let mut get = redis::cmd("GET");
         let schema: Option<u64> = get.arg(self.keys.schema()).query_async(connection).await?;

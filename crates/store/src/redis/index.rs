@@ -1,8 +1,8 @@
-//! Which sessions a subject has: sorted sets by the time from which each session is forgotten.
+//! The sessions of a subject: sorted sets whose scores are the times when the sessions can be removed.
 //!
-//! A set for each subject would take more memory than the session itself. So subjects share
-//! 65,536 of them, by two bytes of a hash; eight more of it stand before a session's name. While
-//! such a set is small Redis keeps it as one piece of memory, without a node for each member.
+//! A set for each subject would take more memory than the sessions. So subjects share 65,536 sets, selected by two
+//! bytes of a hash. Each member begins with eight more bytes of the hash, followed by the session ID. Redis stores a
+//! small set as one block of memory (listpack), without a node for each member.
 
 use std::time::Duration;
 
@@ -14,15 +14,14 @@ use crate::cut_offs::subject_name;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
 use crate::{Cursor, Page, StoreError};
 
-/// How long after it was put into an index a session that is not there never comes any more: who
-/// made it has been told that it failed.
+/// How long after its index entry a session can still appear. After that time its creation has failed with an error.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many entries are read at a time.
+/// How many entries one command reads.
 const PAGE_ENTRIES: isize = 1000;
 
 impl RedisStore {
-    /// Gives a new session its entry, and takes away those of sessions that are long forgotten.
+    /// Adds a new session to the index, and removes expired entries.
     pub(super) async fn add_to_index(
         &self,
         id: SessionId,
@@ -38,7 +37,7 @@ impl RedisStore {
         self.once(&indexing).await
     }
 
-    /// Gives a session its entry, if it has none.
+    /// Adds a session to the index if it is missing.
     pub(super) async fn ensure_indexed(
         &self,
         id: SessionId,
@@ -49,12 +48,11 @@ impl RedisStore {
         self.once(&indexing).await
     }
 
-    /// A entry does not change, so to add it again does no harm. The index is kept as long as its
-    /// longest session.
+    /// An entry never changes, so adding it twice is harmless. The index expires after its longest session.
     fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
-        // By the clock of Redis, which may be ahead.
+        // The Redis clock may be ahead, so the expiry includes a margin.
         let kept = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
         let member = index_member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
@@ -96,8 +94,8 @@ impl RedisStore {
         })
     }
 
-    /// The subject's entries in the next part of its index, from a score on, and whether that is the
-    /// last; `offset` skips members already seen.
+    /// Reads the next part of a subject's index, from the score `from`. Returns the entries of the subject, and
+    /// whether this part is the last. `offset` skips members that were already read.
     async fn index_part(
         &self,
         subject: &Subject,
@@ -120,14 +118,14 @@ impl RedisStore {
         Ok((entries.collect(), is_last))
     }
 
-    /// The records of `entries`, without those that are gone or belong to someone else; their
-    /// entries are given up in a while, unless they are filled by then.
+    /// Reads the records of `entries`, without missing records and those of other subjects. A later task removes
+    /// those entries, unless their sessions exist by then.
     async fn read_page(
         &self,
         subject: &Subject,
         entries: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        // On one connection these are one pipeline.
+        // On one connection, these commands form one pipeline.
         let records = join_all(entries.iter().map(|entry| self.read(entry.id))).await;
         let (mut sessions, mut missing) = (Vec::with_capacity(entries.len()), Vec::new());
         for (entry, stored) in entries.iter().zip(records) {
@@ -136,7 +134,7 @@ impl RedisStore {
                     sessions.push((entry.id, stored.session));
                 }
                 Ok(_) => missing.push(entry.id),
-                // It must not keep the subject's other sessions from being listed, and revoked.
+                // An unreadable record must not prevent the listing and revocation of the subject's other sessions.
                 Err(error @ StoreError::Unreadable(_)) => {
                     tracing::error!(session = %entry.id, %error, "a session is left out of a listing");
                 }
@@ -156,7 +154,7 @@ impl RedisStore {
         Ok(sessions)
     }
 
-    /// Gives up the entries of sessions in a subject's index that are still not there.
+    /// Removes the index entries of sessions that still do not exist.
     async fn remove_missing(
         &self,
         subject: &Subject,
@@ -177,12 +175,12 @@ impl RedisStore {
     }
 }
 
-/// What stands for a session in its subject's index.
+/// The member of a session in the index of its subject.
 fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
     [&subject_part(subject)[..], id.as_bytes()].concat()
 }
 
-/// What tells a subject from most of the others in its index; records tell it from all of them.
+/// A prefix that separates a subject from most others in its index. The records separate the rest.
 fn subject_part(subject: &Subject) -> [u8; 8] {
     let name = subject_name(subject);
     let mut part = [0; 8];

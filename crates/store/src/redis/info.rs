@@ -1,14 +1,14 @@
-//! What `INFO` says of a server, and what in it could cost sessions.
+//! Parses the reply of `INFO`, and reports settings that can lose sessions.
 
-/// One field out of the text that `INFO` answers.
+/// The value of a field in the reply of `INFO`.
 pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim_end)
 }
 
-/// What is wrong with a server that may lose sessions, each with advice; `in_cluster` says whether
-/// it is used as a part of a cluster.
+/// Problems of a server that can lose sessions, each with an advice. `in_cluster` means that Curfew uses the server
+/// as a part of a cluster.
 pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
     let field = |name| field(text, name);
     let mut advice = Vec::new();
@@ -49,7 +49,7 @@ pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
         );
     }
     let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
-    // The field is there only where min-replicas-to-write is set.
+    // The field exists only if min-replicas-to-write is set.
     if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
         advice.push(
             "it has replicas and no min-replicas-to-write: cut off from them it goes on taking \

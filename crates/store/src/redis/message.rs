@@ -1,4 +1,4 @@
-//! What is said on the channel on which ends are told.
+//! Messages on the channel for invalidations.
 
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Replica;
@@ -7,30 +7,29 @@ const END: u8 = b'e';
 const HEARTBEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
 const CUT_OFFS: u8 = b'c';
-/// Bytes of what stands for a process that listens, in its heartbeats.
+/// Bytes of the random ID that identifies a subscription in its heartbeats.
 pub(super) const SUBSCRIPTION_ID_BYTES: usize = 8;
 
-/// What is said on the channel.
+/// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// A session's record was changed, at a time by the store's clock.
+    /// A session's record changed at this time of the store clock.
     End(SessionId, Timestamp),
-    /// A heartbeat.
     Heartbeat(Heartbeat),
-    /// Who is there, in JSON.
+    /// The presence of a replica, in JSON.
     Introduction(Replica),
-    /// The cut-offs have changed.
+    /// The cut-offs or the rules have changed.
     CutOffs,
 }
 
-/// What a process says to itself.
+/// A message that a process sends to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heartbeat {
-    /// What stands for the process, for as long as it listens without interruption.
+    /// The subscription that sent it. A new subscription has another ID.
     pub(super) subscription: [u8; SUBSCRIPTION_ID_BYTES],
-    /// Which of the primaries it was sent to.
+    /// The index of the primary that received it.
     pub(super) server: u16,
-    /// The how manieth it is.
+    /// Sequence number.
     pub(super) number: u64,
 }
 
@@ -55,7 +54,7 @@ impl Message {
         }
     }
 
-    /// `None` for what this program does not know.
+    /// Returns `None` for an unknown message.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {

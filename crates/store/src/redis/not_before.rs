@@ -1,6 +1,6 @@
-//! The cut-offs of subjects: a sorted set, of which every replica has a copy. The replica follows the set on a
-//! connection of its own (`follow_cut_offs.rs`). While its copy is not fresh, it asks for the cut-offs of a session
-//! whenever it loads the session.
+//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica follows the set on a
+//! separate connection (`follow_cut_offs.rs`). While its copy is not fresh, it reads the cut-offs of each session
+//! that it loads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,39 +22,39 @@ use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
 use crate::{MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError};
 
-/// How long after a complete read the copy counts as complete: as long as a near cache may lag behind.
+/// How long after a complete read the copy counts as complete. The near cache has the same lease.
 const LEASE: Duration = crate::cached::LEASE;
 /// The member that holds the general cut-off.
 pub(super) const GENERAL: &str = "*";
 /// The member that holds the epoch.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
-/// What this replica knows of the cut-offs.
+/// The cut-offs and rules that this replica has read.
 pub(super) struct LocalCopy {
-    /// The most cut-offs in Redis.
+    /// Maximum number of cut-offs in Redis.
     pub(super) max: usize,
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
     /// How many rules in Redis could not be decrypted.
     pub(super) undecryptable: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
-    /// Set when a change is announced.
+    /// Notified when another replica announces a change.
     pub(super) changed: Notify,
-    /// Set when the other replicas should hear how far this one has read.
+    /// Notified when this replica must announce how far it has read.
     pub(super) confirm: Notify,
-    /// The last change that was read, without a gap before it.
+    /// The number of the last change that was read without an earlier gap.
     pub(super) read_to: AtomicU64,
     steady: SteadyClock,
-    /// Until when the copy counts as complete, in milliseconds of `steady`.
+    /// The time until which the copy counts as complete, in milliseconds of `steady`.
     fresh_until: AtomicU64,
 }
 
 impl LocalCopy {
-    /// A copy of at most `max` cut-offs.
+    /// Creates a copy of at most `max` cut-offs.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            // Room for those that Redis gave up a moment ago, or lost.
+            // Extra space for cut-offs that Redis has just removed or lost.
             table: CutOffs::new(max + max / 8),
             rules: RevocationRules::new(),
             undecryptable: AtomicUsize::new(0),
@@ -71,7 +71,7 @@ impl LocalCopy {
         self.steady.now()
     }
 
-    /// Notes that the copy had all that the store had at `since`.
+    /// Records that the copy is complete up to `since`.
     pub(super) fn complete_at(&self, since: Timestamp) {
         let until = since.plus(LEASE).as_millis();
         self.fresh_until.fetch_max(until, Ordering::Release);
@@ -83,7 +83,7 @@ impl LocalCopy {
 }
 
 impl RedisStore {
-    /// Asks for the cut-offs of a live session, where the copy may miss some.
+    /// Reads the cut-offs of a live session if the copy may be incomplete.
     pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
         if session.state != State::Live || self.not_before.is_fresh() {
             return Ok(());
@@ -99,7 +99,7 @@ impl RedisStore {
             ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
         }
         let rules = all_rules(&key);
-        // Two questions: their answers are of different types.
+        // Two requests, because their replies have different types.
         let (times, rules) = tokio::try_join!(
             self.repeat::<Vec<Option<u64>>>(&ask),
             self.repeat::<Vec<Member>>(&rules),
@@ -119,7 +119,7 @@ impl RedisStore {
 }
 
 impl RedisStore {
-    /// Takes over the rules in Redis.
+    /// Adds the rules from Redis to the copy.
     pub(super) fn learn_rules(&self, members: &[Member]) {
         let (key, key_ring) = (self.keys.not_before(), self.key_ring.current());
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
@@ -135,7 +135,7 @@ impl RedisStore {
         seen.store(undecryptable, Ordering::Relaxed);
     }
 
-    /// The member of a rule with these conditions, as all replicas can read it.
+    /// Encodes a rule with these conditions in a format that all replicas can read.
     pub(super) fn rule_member(
         &self,
         conditions: &RevocationConditions,
@@ -145,7 +145,7 @@ impl RedisStore {
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Encrypts the rules that are plain, or were encrypted under another key than the first.
+    /// Encrypts rules that are plain or encrypted with a key that is not the first.
     pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
@@ -160,7 +160,7 @@ impl RedisStore {
             let (old, score) = member;
             let mut seal = redis::pipe();
             seal.atomic();
-            // Another replica may have moved its time forward meanwhile.
+            // Another replica may have moved the time forward meanwhile.
             let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
             add.arg(self.rule_member(&rule.conditions)?);
             seal.cmd("ZREM").arg(&key).arg(old);
@@ -170,7 +170,7 @@ impl RedisStore {
     }
 }
 
-/// Asks for the rules in the set.
+/// A command that reads all rules of the set.
 pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     let mut ask = redis::cmd("ZRANGEBYSCORE");
     ask.arg(key).arg(RULE_SCORE_BASE);
@@ -178,7 +178,7 @@ pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     ask
 }
 
-/// An epoch for a set that has none.
+/// Creates a random epoch for a set without one.
 fn epoch() -> Result<u64, StoreError> {
     let random = getrandom::u32();
     let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
@@ -205,7 +205,7 @@ impl NotBefore for RedisStore {
             .arg(epoch()?);
         self.once::<u64>(&note).await?;
         self.not_before.table.raise(name, at);
-        // Noting it again makes the connection that waits one that has written.
+        // `WAIT` needs a write on its own connection, so this sends the script again.
         Ok(self.replication_after(&note, &key).await)
     }
 

@@ -1,4 +1,4 @@
-//! The deadline queue: a sorted set of sessions by the time at which to look at them.
+//! The deadline queue: a sorted set of sessions, scored by the time when each is due.
 
 use async_trait::async_trait;
 
@@ -65,7 +65,7 @@ impl DeadlineQueue for RedisStore {
     }
 }
 
-/// Names as they stand in the queue.
+/// Parses session IDs from the queue.
 fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     let ids = names.into_iter().map(|name| {
         let name = name.try_into();
@@ -75,7 +75,7 @@ fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     ids.collect()
 }
 
-/// The names and values of an event in the stream.
+/// The field names and values of a stream entry.
 fn event(ended: &SessionEnded) -> Vec<String> {
     let fields = [
         ("event", "session.ended"),

@@ -1,5 +1,4 @@
-//! What is kept beside the records (subject indexes, the deadline queue) made whole again: after a
-//! fail-over it may lack what was written last.
+//! Rebuilds the subject indexes and the deadline queue. After a fail-over they may lack the last writes.
 
 use futures_util::future::join_all;
 
@@ -9,15 +8,15 @@ use crate::policy::Policies;
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
-/// How long one process may be at it before another begins as well, in milliseconds.
+/// How long one process may rebuild before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
-    /// Makes the indexes whole, unless they were on these very primaries. Says whether they are
-    /// whole now; `false` while another process is at it.
+    /// Rebuilds the indexes unless that was done for the current primaries. Returns whether they are complete;
+    /// `false` while another process rebuilds them.
     ///
     /// # Errors
-    /// [`StoreError`] when it has to be tried again.
+    /// [`StoreError`] when the rebuild failed. The caller must retry.
     pub(super) async fn rebuild_indexes_if_stale(
         &self,
         policies: &Policies,
@@ -46,8 +45,8 @@ impl RedisStore {
         Ok(true)
     }
 
-    /// Puts every session into the queue and its subject's index where it is missing there; says
-    /// how many were missing in the queue.
+    /// Adds every session to the deadline queue and to the index of its subject where it is missing. Returns how many
+    /// were missing in the queue.
     async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
         let mut connection = self.manager.connection(self.budget).await?;
         let mut added = 0;
@@ -61,7 +60,7 @@ impl RedisStore {
                 for outcome in join_all(additions).await {
                     match outcome {
                         Ok(missing) => added += usize::from(missing),
-                        // A record that can't be read keeps no other from being looked at.
+                        // An unreadable record does not stop the rebuild.
                         Err(StoreError::Unreadable(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -71,7 +70,7 @@ impl RedisStore {
         Ok(added)
     }
 
-    /// Puts one session into the queue and the index; says whether the queue did not have it.
+    /// Adds one session to the queue and the index. Returns whether it was missing in the queue.
     async fn add_missing(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(false);

@@ -1,8 +1,7 @@
-//! Whether replicas have what was written.
+//! Waits until replicas of Redis have received a write.
 //!
-//! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has
-//! a connection to itself, and a write that changes nothing comes before it: since Redis 7.2 a
-//! command that only reads does not count.
+//! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has a separate
+//! connection. A write that changes nothing precedes it, because since Redis 7.2 a read-only command does not count.
 
 use super::RedisStore;
 use super::connection::Connection;
@@ -11,11 +10,11 @@ use super::request::Request;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
-/// What a write answers where there is nothing to write to: whoever took what was written before is
-/// not the primary any more, and no replica can have it.
+/// The reply of a write to a missing key. Then a server that is no longer the primary took the earlier write, and no
+/// replica can have it.
 const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
-/// The connection that waits, and the incarnation of the store that it was made in: later it may
+/// The connection for `WAIT`, and the incarnation of the store in which it was opened. In a later incarnation it may
 /// lead to a former primary.
 pub(super) struct WaitConnection {
     connection: Connection,
@@ -23,15 +22,15 @@ pub(super) struct WaitConnection {
 }
 
 impl RedisStore {
-    /// Waits until replicas have what was written about a session, where that is wanted.
+    /// Waits until replicas have all writes about a session, if that is configured.
     pub(super) async fn replication_of(&self, id: SessionId) -> Replication {
         let key = self.keys.session(id);
         let renew = self.scripts.renew.key(&key);
         self.replication_after(&renew, &key).await
     }
 
-    /// Waits until replicas have `write`, which is about `key`, and all that was written to the same
-    /// server before; at most as long as is configured, the wait for others that wait included.
+    /// Waits until replicas have `write`, which concerns `key`, and all earlier writes to that server. The configured
+    /// timeout includes the wait for other waiting operations.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
         let settings = self.manager.settings();
         let wanted = settings.wait_replicas;
@@ -56,7 +55,7 @@ impl RedisStore {
         let timeout = settings.wait_timeout;
         let mut slot = self.wait_connection.lock().await;
         let incarnation = *self.manager.incarnation().borrow();
-        // Taken out, so that it is not slot where this is given up half-way.
+        // Taken out of the slot, so that a cancelled wait drops the connection.
         let wait_connection = match slot.take() {
             Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {
@@ -75,7 +74,7 @@ impl RedisStore {
             return Ok(0);
         }
         let mut wait = redis::pipe();
-        // In a cluster this sends the other to the server that has the key.
+        // In a cluster, `EXISTS` routes `WAIT` to the server that has the key.
         wait.cmd("EXISTS").arg(key).ignore();
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         wait.cmd("WAIT").arg(settings.wait_replicas).arg(millis);

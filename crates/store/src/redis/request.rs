@@ -2,9 +2,9 @@ use redis::{Cmd, Pipeline, RedisResult, ScriptInvocation, Value};
 
 use super::connection::Connection;
 
-/// Something to send to Redis, and to be answered.
+/// A command, pipeline or script call for Redis.
 pub(super) trait Request: Sync {
-    /// Sends it, and waits for the answer.
+    /// Sends the request, and waits for the reply.
     fn send(&self, connection: &mut Connection) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 

@@ -1,5 +1,4 @@
-//! After a policy was made tighter, sessions that nobody asks for are due sooner than the deadline
-//! queue says.
+//! Brings deadlines forward after a policy became stricter: idle sessions are due sooner than the deadline queue says.
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -10,11 +9,11 @@ use crate::StoreError;
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
 
-/// How long one process may be at it before another begins as well, in milliseconds.
+/// How long one process may reschedule before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
-    /// Walks over all sessions, unless that was done under these very policies.
+    /// Walks over all sessions, unless that was done for the same policies.
     pub(super) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
@@ -48,7 +47,7 @@ impl RedisStore {
                 let steps = steps.map(|id| this.tighten_deadline(id, policies));
                 for outcome in join_all(steps).await {
                     match outcome {
-                        // A record that can't be read keeps no other from being looked at.
+                        // An unreadable record does not stop the walk.
                         Ok(()) | Err(StoreError::Unreadable(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -77,7 +76,7 @@ impl RedisStore {
     }
 }
 
-/// What stands for everything in policies that a deadline depends on.
+/// A hash of everything in the policies that affects a deadline.
 fn fingerprint(policies: &Policies) -> Vec<u8> {
     let mut hash = Sha256::new();
     for (name, policy) in policies.iter() {

@@ -1,4 +1,4 @@
-//! After the first key of the ring has changed, records are sealed repeat_soon, in the background.
+//! Seals records again in the background when the first key of the ring has changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,32 +12,32 @@ use crate::clock::Stopwatch;
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Advice;
 
-/// How often a replica looks whether the keys have changed.
+/// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long one process may be at it before another begins as well, in milliseconds.
+/// How long one process may seal before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
-/// While records were found under another key, the walk is repeated after so long: a replica with the old keys may go on
-/// writing.
+/// The walk is repeated after this time if it found records under another key: a replica with the old keys may still
+/// write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// How old a count becomes.
+/// Interval between counts of the records.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// How often a replica walks with the same keys while it finds records under others.
+/// Maximum walks with the same keys while they find records under other keys.
 const MAX_WALKS: u32 = 5;
 
 /// The last walk of this replica.
 struct LastWalk {
-    /// The keys, by their names.
+    /// The names of the keys, joined with commas.
     names: String,
-    /// How often it has walked with these keys.
+    /// How many walks this replica has made with these keys.
     walk_count: u32,
-    /// Whether records were found under another key than the first.
+    /// Whether the walk found records under another key than the first, and must be repeated soon.
     repeat_soon: bool,
     finished: Stopwatch,
 }
 
 impl LastWalk {
-    /// Whether there is no need to walk with the keys of these names.
+    /// Whether no walk is due with the keys of these names.
     fn is_enough(&self, names: &str) -> bool {
         let pause = if self.repeat_soon {
             RETRY_INTERVAL
@@ -48,7 +48,8 @@ impl LastWalk {
     }
 }
 
-/// What the replica that walked last has noted: when a walk with the same keys is due, the names of the keys, and what it found.
+/// What the last walk of any replica stored: when the next walk with the same keys is due, the names of the keys, and
+/// the counts.
 struct WalkNote<'a> {
     due: Timestamp,
     names: &'a str,
@@ -67,14 +68,14 @@ impl<'a> WalkNote<'a> {
 /// How many records are sealed under each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealCount {
-    /// By the name of the key; `not encrypted` for records of an older version.
+    /// Counts by key name. `not encrypted` counts records of an older version.
     pub by_key: BTreeMap<String, usize>,
-    /// Records that were under another key than the first one, or are.
+    /// Records that are or were under another key than the first one.
     pub outdated: usize,
 }
 
 impl SealCount {
-    /// `a1b2c3d4e5f6: 120, 001122334455: 3`; `no records` where there are none.
+    /// The counts as text, for example `a1b2c3d4e5f6: 120, 001122334455: 3`, or `no records`.
     #[must_use]
     pub fn summary(&self) -> String {
         if self.by_key.is_empty() {
@@ -89,7 +90,7 @@ impl SealCount {
 }
 
 impl RedisStore {
-    /// Seals records repeat_soon whenever the keys change, for as long as it is polled. What it has found stands in
+    /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
     /// `/readyz?verbose`.
     pub(super) async fn keep_sealed(&self, advice: &Advice) {
         let mut walked = None;
@@ -101,8 +102,8 @@ impl RedisStore {
         }
     }
 
-    /// Walks where this replica has not done so with these keys. While replicas with two rings run, each walks a few
-    /// walk_count, and they do not seal one another's records repeat_soon for ever.
+    /// Starts a walk if it is due. While replicas with two key rings run, each replica makes only a few walks, so
+    /// that they do not seal each other's records forever.
     async fn reseal_where_due(
         &self,
         walked: &mut Option<LastWalk>,
@@ -169,11 +170,11 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Walks over all records and counts them; seals those repeat_soon that are under another key than the first one, where
-    /// `change` says so.
+    /// Walks over all records and counts them. If `change` is set, seals records under another key than the first one
+    /// again.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis failed; what was done is done.
+    /// [`StoreError`] when Redis failed. Records that were already sealed stay so.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
         let mut connection = this.manager.connection(this.budget).await?;
@@ -194,7 +195,7 @@ impl RedisStore {
         Ok(count)
     }
 
-    /// The key that a record is under, and whether it was another one than the first.
+    /// Returns the key of a record, and whether it was another one than the first.
     async fn seal_one(
         &self,
         id: SessionId,
@@ -213,7 +214,7 @@ impl RedisStore {
             let stored = match self.read(id).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(None),
-                // Under a key that is gone, or changed by somebody: it is left as it is.
+                // The key is gone, or somebody changed the record: leave it as it is.
                 Err(StoreError::Unreadable(_)) => return Ok(Some((key, false))),
                 Err(error) => return Err(error),
             };

@@ -1,5 +1,5 @@
-//! A revocation rule as a member of the sorted set. The same conditions are the same member, so that a script can move
-//! its time, which is the score.
+//! A revocation rule as a member of the sorted set. Equal conditions produce the same member, so that a script can
+//! move its score, which is the time.
 
 use super::cut_off_log::{Member, RULE_SCORE_BASE};
 use super::format::Format;
@@ -7,25 +7,25 @@ use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
-/// What a member begins with that an older program reads: its conditions in JSON follow.
+/// The prefix of a plain member. The conditions follow as JSON. Older programs read it.
 const PLAIN_PREFIX: &[u8] = b"revocation rule ";
-/// What a sealed member begins with.
+/// The prefix of a sealed member.
 const SEALED_PREFIX: &[u8] = b"sealed revocation rule ";
-/// The conditions are padded to a multiple of this, so that the length says little about a name.
+/// The conditions are padded to a multiple of this, to hide the length of a name.
 const PADDING_BYTES: usize = 64;
 
-/// What a member is.
+/// A parsed member of the set.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RuleMember {
-    /// A rule, and whether it is sealed under the first key.
+    /// A rule, and whether it is sealed with the first key.
     Rule(RevocationRule, bool),
-    /// A sealed rule that no key of the ring opens.
+    /// A sealed rule that no key of the ring decrypts.
     Undecryptable,
-    /// A member of another program.
+    /// A member of unknown format.
     Unknown,
 }
 
-/// The member of a rule in the set under `key`.
+/// Encodes a rule as a member of the set at `key`.
 ///
 /// # Errors
 /// [`KeyError::Empty`] when there is no key.
@@ -39,12 +39,12 @@ pub(super) fn encode(
     if format == Format::Plain {
         return Ok([PLAIN_PREFIX, &json].concat());
     }
-    // White space after JSON means nothing.
+    // JSON ignores trailing white space.
     json.resize(json.len().next_multiple_of(PADDING_BYTES), b' ');
     key_ring.encrypt_deterministic(seal_context(key), SEALED_PREFIX, &json)
 }
 
-/// What a member of the set under `key` is.
+/// Parses a member of the set at `key`.
 pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) -> RuleMember {
     let Some(before) = score.checked_sub(RULE_SCORE_BASE) else {
         return RuleMember::Unknown;

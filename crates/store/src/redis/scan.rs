@@ -9,19 +9,19 @@ use super::settings::Address;
 use crate::clock::Stopwatch;
 use crate::session::SessionId;
 
-/// How many keys a server looks at in one step.
+/// The `COUNT` of `SCAN`: keys that the server examines in one command.
 const SCAN_COUNT: u32 = 500;
-/// The cursor with which a walk begins and ends.
+/// The cursor at the start and at the end of a `SCAN`.
 const START_CURSOR: &str = "0";
 
 /// A primary to walk over.
 pub(super) struct Server {
     address: Option<Address>,
-    /// What its process is called; a cursor means something to this one only.
+    /// The ID of its process. A `SCAN` cursor is valid only for this process.
     pub(super) run_id: String,
 }
 
-/// All primaries, in no order.
+/// All primaries, in any order.
 pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
@@ -34,8 +34,8 @@ pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Serv
     Ok(servers)
 }
 
-/// A walk over all sessions on one server, which takes half of the time at most that it could, so
-/// that checks don't suffer.
+/// A walk over all sessions of one server with `SCAN`. It pauses as long as it works, so that checks do not slow
+/// down.
 pub(super) struct Walk<'a> {
     connection: Connection,
     keys: &'a Keys,
@@ -44,15 +44,15 @@ pub(super) struct Walk<'a> {
     working: Option<Stopwatch>,
 }
 
-/// Some sessions, and where the walk goes on.
+/// Some sessions, and the cursor of the next batch.
 pub(super) struct Batch {
     pub(super) sessions: Vec<SessionId>,
-    /// `None` when these were the last.
+    /// `None` for the last batch.
     pub(super) cursor: Option<String>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from the beginning, or from the `cursor` of a batch of this server.
+    /// Starts a walk at the beginning, or at the `cursor` of a batch of the same server.
     pub(super) fn new(
         connection: Connection,
         keys: &'a Keys,
@@ -68,7 +68,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The next sessions; `None` at the end. A session may come twice.
+    /// Returns the next sessions, or `None` at the end. A session may be returned twice.
     pub(super) async fn next(&mut self) -> RedisResult<Option<Batch>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if it has read the latest one.
+//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if nobody has changed it in
+//! between.
 
 use redis::{RedisResult, Script};
 use serde::Serialize;
@@ -8,16 +9,16 @@ use super::connection::Connection;
 use crate::credential::KeyRing;
 use crate::live::Live;
 
-/// A key whose value is encrypted for one purpose.
+/// An encrypted value at one key.
 pub(super) struct SealedValue {
     key: Vec<u8>,
-    /// What the value is encrypted for, with its version.
+    /// The purpose and version that the encryption is bound to.
     purpose: &'static str,
     key_ring: Live<KeyRing>,
     swap: Script,
 }
 
-/// A value with its bytes in Redis; no bytes where there is none.
+/// A value and its encrypted bytes. The bytes are empty if there is no value.
 pub(super) struct Found<T> {
     bytes: Vec<u8>,
     /// Also `None` if no key of the ring decrypts it.
@@ -25,7 +26,7 @@ pub(super) struct Found<T> {
 }
 
 impl SealedValue {
-    /// `swap` is the script that replaces a value.
+    /// `swap` is the Lua script that replaces a value.
     pub(super) fn new(
         key: Vec<u8>,
         purpose: &'static str,
@@ -54,7 +55,7 @@ impl SealedValue {
         })
     }
 
-    /// Replaces what was `found`; `false` where another replica was faster.
+    /// Replaces the value that was `found`. Returns `false` if another replica was faster.
     pub(super) async fn replace<T: Serialize>(
         &self,
         connection: &mut Connection,

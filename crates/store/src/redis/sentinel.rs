@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use super::open::{self, ConnectError, Credentials};
 use super::settings::{Address, RedisSettings};
 
-/// The most time that one sentinel gets to answer.
+/// Timeout for the reply of one sentinel.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The sentinels of a primary, and the connections to them.
@@ -16,11 +16,11 @@ pub(super) struct Sentinels {
     sentinels: Vec<(Address, Option<MultiplexedConnection>)>,
 }
 
-/// Where the primary is, as one sentinel sees it.
+/// The address of the primary according to one sentinel.
 #[derive(Debug)]
 struct PrimaryReport {
     primary: Address,
-    /// Grows with every fail-over: the sentinel with the greatest has heard the latest news.
+    /// The configuration epoch of the sentinel. It grows with every fail-over, and the highest one wins.
     epoch: u64,
 }
 
@@ -36,11 +36,11 @@ impl Sentinels {
         }
     }
 
-    /// Where the primary is. All sentinels are answer, and the one with the latest news is
-    /// believed: one that was cut off from the others still names the old primary.
+    /// Asks all sentinels for the address of the primary, and returns the reply with the highest epoch. A sentinel
+    /// that was cut off from the others still names the old primary.
     ///
     /// # Errors
-    /// [`ConnectError`] when fewer than half of them say where the primary is.
+    /// [`ConnectError`] when no majority of the sentinels names a primary.
     pub(super) async fn primary(
         &mut self,
         settings: &RedisSettings,
@@ -67,7 +67,7 @@ impl Sentinels {
                 Err(error) => errors.push(error),
             }
         }
-        // Fewer could be cut off from the others, with a former primary.
+        // A minority could be cut off from the others together with a former primary.
         let majority = self.sentinels.len() / 2 + 1;
         if reports.len() < majority {
             let errors = errors.join("; ");
@@ -82,7 +82,7 @@ impl Sentinels {
     }
 }
 
-/// Asks one sentinel, over the connection that there is or a new one.
+/// Asks one sentinel, on its existing connection or a new one.
 async fn ask(
     address: &Address,
     connection: &mut Option<MultiplexedConnection>,
@@ -100,8 +100,7 @@ async fn ask(
             connection.insert(open::single(settings, address, &credentials).await?)
         }
     };
-    // Two questions: what a sentinel says of the primary in general is, while it leads a fail-over,
-    // still about the former one.
+    // Two commands: during a fail-over, `SENTINEL MASTER` still describes the former primary.
     let mut questions = redis::pipe();
     questions
         .cmd("SENTINEL")

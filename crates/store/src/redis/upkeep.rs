@@ -1,4 +1,4 @@
-//! What has to be done from time to time, and after every change of primary.
+//! Periodic maintenance, which also runs after every change of primary.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use crate::live::Live;
 use crate::policy::Policies;
 use crate::telemetry::{Advice, Metrics, Replicas};
 
-/// How often the clock is looked at.
+/// Interval of checks of the clock, the schema and the generation marker.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the rest is looked at, and tried again.
+/// Interval of the reconciliation, and delay before a retry.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
-/// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
+/// If the wall clock of this machine differs more from decision time, `/readyz?verbose` reports it, in milliseconds.
 const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
-/// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
+/// How long no older program may announce itself before the upgrade begins, in seconds. A program announces itself
+/// every 5 s.
 const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
 impl RedisStore {
-    /// Does it until stopped.
+    /// Runs the maintenance until `stop`.
     pub async fn upkeep(
         &self,
         policies: &Live<Policies>,
@@ -35,7 +36,7 @@ impl RedisStore {
         let checks = async {
             loop {
                 self.report_clock(advice, metrics);
-                // A process that has seen the upgrade finished has nothing to look for.
+                // After the end of the upgrade, the schema cannot change any more.
                 if self.upgrade.accepts_plain()
                     && let Err(error) = background.refresh_schema().await
                 {
@@ -81,7 +82,7 @@ impl RedisStore {
         self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Upgrades older records once no older program runs any more.
+    /// Upgrades older records when no older program runs any more.
     async fn upgrade_records(
         &self,
         policies: &Policies,
@@ -121,7 +122,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// What each server's operator should change.
+    /// Settings that the operator should change, for each server.
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
         let mut connection = self.manager.connection(self.budget).await?;
@@ -172,7 +173,7 @@ impl RedisStore {
     }
 }
 
-/// `1.5 s ahead of`.
+/// Formats an offset, for example `1.5 s ahead of`.
 fn describe_offset(millis: i64, ahead: &str, behind: &str) -> String {
     let which = if millis > 0 { ahead } else { behind };
     format!("{:.1} s {which}", seconds(millis).abs())

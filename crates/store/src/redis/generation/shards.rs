@@ -1,8 +1,8 @@
-//! The marks of a cluster: one for every 64 slots, which moves with its slot.
+//! The marks of a cluster: one in every 64th slot. A mark moves with its slot.
 //!
-//! A shard that has lost its data has lost its marks. A mark holds the time at which it was written, authenticated, so a mark
-//! from an older copy is recognised. A shard has a run of 64 slots and more; so of the two marks around a slot, one at
-//! least is on the slot's shard.
+//! A shard that lost its data has lost its marks. A mark contains the authenticated time of its last write. So a mark
+//! from an older copy is recognised. A shard has a range of at least 64 slots. So at least one of the two marks
+//! around a slot is on the shard of that slot.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,20 +16,19 @@ use super::{REPLICATION_LAG, millis};
 use crate::redis::connection::Connection;
 use crate::redis::keys::Keys;
 
-/// Slots of a cluster.
+/// Number of slots of a Redis Cluster.
 const SLOTS: u16 = 16_384;
 /// Slots for each mark.
 const SLOTS_PER_MARK: u16 = 64;
-/// Marks.
 const MARK_COUNT: usize = (SLOTS / SLOTS_PER_MARK) as usize;
-/// Bytes of the time in a mark, and of the code that authenticates it.
+/// Bytes of the time in a mark, and of its message authentication code.
 const TIME_BYTES: usize = 8;
 const MAC_BYTES: usize = 16;
 
-/// How often all marks are checked_at at, in milliseconds.
+/// Interval between checks of all marks, in milliseconds.
 const CHECK_INTERVAL_MILLIS: u64 = 5_000;
 
-/// What the marks say.
+/// The result of a check of marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ShardState {
     Intact,
@@ -39,9 +38,9 @@ pub(super) enum ShardState {
 /// The marks of all shards.
 pub(super) struct Shards {
     keys: Vec<Vec<u8>>,
-    /// The latest time that this process has seen in each mark.
+    /// The latest time that this process has read in each mark.
     seen: Vec<AtomicU64>,
-    /// When all of them were checked_at at last, in milliseconds.
+    /// The time of the last check of all marks, in milliseconds.
     checked_at: AtomicU64,
 }
 
@@ -54,7 +53,7 @@ impl Shards {
         }
     }
 
-    /// Looks at the marks around the slot of a key.
+    /// Checks the marks around the slot of a key.
     pub(super) async fn check_key(
         &self,
         connection: &Connection,
@@ -66,7 +65,7 @@ impl Shards {
             .await
     }
 
-    /// Whether the last look at all marks, or the last try to write them, was a while ago. Notes that it is now.
+    /// Whether a check of all marks, or a new try to write them, is due. If so, counts it as done now.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let checked_at = self.checked_at.load(Ordering::Relaxed);
         let is_due = now >= checked_at.saturating_add(CHECK_INTERVAL_MILLIS);
@@ -76,7 +75,7 @@ impl Shards {
         is_due
     }
 
-    /// Looks at all marks: in any case, or where the last look was a while ago.
+    /// Checks all marks if that is due, or if `force` is set.
     pub(super) async fn check_all(
         &self,
         connection: &Connection,
@@ -92,7 +91,7 @@ impl Shards {
     }
 
     /// # Errors
-    /// Where no shard answers at all.
+    /// The last error if no shard answered.
     async fn check(
         &self,
         connection: &Connection,
@@ -127,12 +126,12 @@ impl Shards {
         time.saturating_add(millis(REPLICATION_LAG)) >= seen
     }
 
-    /// Writes all marks; says whether all shards took theirs.
+    /// Writes all marks. Returns whether all shards accepted them.
     pub(super) async fn write(&self, connection: &Connection, secret: &[u8], now: u64) -> bool {
         self.set_all(connection, secret, now, false).await
     }
 
-    /// Writes the time into the marks that there are. One that is missing stays missing, so that it is noticed.
+    /// Writes the time into the existing marks. A missing mark stays missing, so that a check notices it.
     pub(super) async fn refresh(&self, connection: &Connection, secret: &[u8], now: u64) {
         self.set_all(connection, secret, now, true).await;
     }
@@ -164,7 +163,7 @@ fn mark(secret: &[u8], index: usize, time: u64) -> Vec<u8> {
     [&time.to_be_bytes()[..], &mac(secret, index, time)].concat()
 }
 
-/// The time in a mark; `None` if it was not made with the secret.
+/// The time in a mark. `None` if the mark was not made with `secret`.
 fn time_of(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
     let (time, written) = mark.split_at_checked(TIME_BYTES)?;
     let time = u64::from_be_bytes(time.try_into().ok()?);
@@ -172,7 +171,7 @@ fn time_of(secret: &[u8], index: usize, mark: &[u8]) -> Option<u64> {
 }
 
 fn mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
-    // A key of any length will do.
+    // HMAC accepts keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return [0; MAC_BYTES];
     };
@@ -185,7 +184,8 @@ fn mac(secret: &[u8], index: usize, time: u64) -> [u8; MAC_BYTES] {
     tag
 }
 
-/// The slot of a key, by the part in braces where there is one (Redis Cluster specification, "Hash tags").
+/// The slot of a key. If the key has a hash tag in braces, only the tag counts (Redis Cluster specification, "Hash
+/// tags").
 fn slot(key: &[u8]) -> u16 {
     let tag = key.iter().position(|byte| *byte == b'{').and_then(|open| {
         let rest = &key[open + 1..];
@@ -195,7 +195,8 @@ fn slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % SLOTS
 }
 
-/// A key for each mark, in the first of its slots. Where the prefix has braces, all keys are in one slot, and so are these.
+/// A key for each mark, in the first slot of the mark. If the prefix has a hash tag, all keys of Curfew are in one
+/// slot, and the marks too.
 fn mark_keys(keys: &Keys) -> Vec<Vec<u8>> {
     let mut found: Vec<Option<Vec<u8>>> = vec![None; MARK_COUNT];
     let mut missing = MARK_COUNT;

@@ -1,16 +1,13 @@
-//! Records of the versions 1 and 2, which were not encrypted: a version, a state, four bytes of the session ID, and
-//! the rest in postcard's compact encoding. They are read, and written for as long as a program runs that knows no
-//! other.
+//! Plain records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in the postcard
+//! encoding. This program reads them. It writes them while a program runs that supports no other version.
 //!
-//! The bytes of the name tie the record to its key. When a connection gets out of step (a known
-//! fault of pipelined clients: redis-py CVE-2023-28858), an answer meant for one question is taken
-//! for that of another; here that is an error, and never another person's session.
+//! The four bytes tie the record to its session. Pipelined clients had bugs that assigned a reply to the wrong
+//! request (redis-py CVE-2023-28858). Here such a reply is an error, and never the session of another person.
 //!
-//! What few sessions have stands behind that, and only where one has it: that it is remembered,
-//! and what it is bound to.
+//! Optional parts follow only if a session has them: whether it is remembered, and its binding.
 //!
-//! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
-//! tombstone does, because its expiry counts from its end.
+//! A live record does not contain `last_seen`: that is the expiry of the key minus the retention. A tombstone
+//! contains it, because its expiry counts from the end of the session.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,11 +21,11 @@ use crate::session::{
     Timestamp, UserAgentHash,
 };
 
-/// The version that is written. Version 1, which had no bytes of the name and
-/// whose sessions are not in the deadline queue, is read too.
+/// The version that is written. Version 1 is read too. It has no bytes of the session ID, and its sessions are not in
+/// the deadline queue.
 const VERSION: u8 = 2;
 
-/// How many bytes of the session's name are in its record.
+/// Bytes of the session ID in the record.
 const ID_PREFIX_BYTES: usize = 4;
 
 const LIVE: u8 = 0;
@@ -43,7 +40,7 @@ const fn state_code(reason: EndReason) -> u8 {
     }
 }
 
-/// The reason that a record of version 2 has: programs that write it do not know `signed_out`, and refuse such a record.
+/// The reason in a record of version 2. Older programs reject a record with the reason `signed_out`.
 const fn version_2_reason(reason: EndReason) -> EndReason {
     match reason {
         EndReason::SignedOut => EndReason::Revoked,
@@ -55,27 +52,27 @@ const fn version_2_reason(reason: EndReason) -> EndReason {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     started: u64,
-    /// From start to deadline.
+    /// From the start to the deadline.
     lifetime: u64,
     retention: u64,
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// In a tombstone: the last activity, and from there to the end.
+    /// Only in a tombstone: the last activity and the end.
     last_seen_and_end: Option<(u64, u64)>,
 }
 
-/// What few sessions have.
+/// Optional parts: remember-me and the binding.
 #[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Extras {
     remembered: bool,
-    /// An address, and how many of its bits count.
+    /// An address and its prefix length.
     network: Option<(IpAddr, u8)>,
     user_agent: Option<[u8; UserAgentHash::LEN]>,
 }
 
-/// The bytes to store.
+/// Encodes a session.
 pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
     let (state, last_seen_and_end) = match session.state {
         State::Live => (LIVE, None),
@@ -109,20 +106,20 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         true => record,
         false => record.and_then(|record| postcard::to_extend(&extras, record)),
     };
-    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    // Serialization into memory does not fail. A reader would reject an empty record.
     record.unwrap_or_default()
 }
 
-/// The bytes of a name that stand in its record.
+/// The bytes of the session ID that are in the record.
 fn id_prefix(id: &SessionId) -> &[u8] {
     &id.as_bytes()[..ID_PREFIX_BYTES]
 }
 
-/// Reads the record of a session, whose key expires at `expiry`.
+/// Decodes the record of a session. `expiry` is the expiry of its key.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
-/// what it writes for another session.
+/// [`StoreError::Unreadable`] for a record that [`encode`] does not write, and [`MISPLACED`] for the record of
+/// another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
@@ -292,7 +289,7 @@ mod tests {
         assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
     }
 
-    /// The program before this one reads the codes 1 to 3 alone.
+    /// The previous version reads only the codes 1 to 3.
     #[test]
     fn a_sign_out_is_written_as_a_revocation() {
         let mut ended = session(1_795_426_200_000, 0, &[]);
@@ -301,7 +298,7 @@ mod tests {
         assert_eq!(record[1], state_code(EndReason::Revoked));
     }
 
-    /// As version 1 wrote it.
+    /// Converts a record to the format of version 1.
     fn to_version_1(record: &[u8]) -> Vec<u8> {
         [&[1, record[1]], &record[2 + ID_PREFIX_BYTES..]].concat()
     }
@@ -330,7 +327,7 @@ mod tests {
             prop_assert_eq!(read, session);
         }
 
-        /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+        /// A late touch moves the expiry of a tombstone, but does not change its content.
         #[test]
         fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
             prop_assume!(session.state != State::Live);
