@@ -168,7 +168,7 @@ impl RedisStore {
         let accepting = self.manager.timekeeping().accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
-            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
         }
     }
 
@@ -209,9 +209,7 @@ impl RedisStore {
             record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
         });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
-            tracing::error!(
-                "Redis answered with another session's record: the connection is given up"
-            );
+            tracing::error!("Redis replied with the record of another session, reconnecting");
             self.manager.invalidate_connection();
         }
         stored
@@ -239,7 +237,7 @@ impl RedisStore {
         };
         let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
         if replaced == REPLACED_NOT_PUBLISHED {
-            tracing::debug!("Redis does not allow to tell of an end: others hear of it late");
+            tracing::debug!("the ACL denies PUBLISH on the invalidation channel");
         }
         Ok(replaced != 0)
     }
@@ -315,7 +313,7 @@ fn stored(
     }
     let expiry = u64::try_from(expiry)
         .map(Timestamp::from_millis)
-        .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
+        .map_err(|_| StoreError::Unreadable("the key has no expiry"))?;
     let session = decode(&bytes, expiry)?;
     Ok(Some(Stored {
         session,
@@ -469,7 +467,7 @@ impl SessionStore for RedisStore {
             return if self.manager.any_node_reachable(&connection).await {
                 Ok(())
             } else {
-                let message = "no server of the cluster answers".to_owned();
+                let message = "no node of the cluster is reachable".to_owned();
                 Err(StoreError::Unavailable(message))
             };
         }

@@ -60,7 +60,7 @@ impl Connector {
         // A fail-over may have promoted another server in the meantime. A former primary that was hanging still
         // reports the role of a primary.
         if self.sentinels.is_some() && self.primary().await? != server {
-            let message = format!("{server} was the primary until a moment ago");
+            let message = format!("{server} is no longer the primary");
             return Err(ConnectError::Server(message));
         }
         Ok(Connected {
@@ -84,7 +84,7 @@ impl Connector {
     async fn primary(&mut self) -> Result<Address, ConnectError> {
         match &mut self.sentinels {
             Some(sentinels) => sentinels.primary(&self.settings).await,
-            None => Err(ConnectError::Settings("there are no sentinels".to_owned())),
+            None => Err(ConnectError::Settings("no sentinels configured".to_owned())),
         }
     }
 }

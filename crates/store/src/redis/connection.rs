@@ -33,14 +33,14 @@ impl Connection {
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
         let answers = with_timeout(cluster.route_command(command.clone(), all)).await?;
         let Value::Map(answers) = answers else {
-            return Err(unexpected("a cluster did not answer server by server"));
+            return Err(unexpected("the cluster returned no reply per node"));
         };
         answers
             .into_iter()
             .map(|(address, answer)| {
                 let address: String = redis::from_redis_value(address)?;
                 let address = parse_address(&address)
-                    .ok_or_else(|| unexpected("a server of the cluster has a strange address"))?;
+                    .ok_or_else(|| unexpected("invalid address of a cluster node"))?;
                 Ok((Some(address), answer))
             })
             .collect()

@@ -238,7 +238,7 @@ impl ConnectionManager {
                     let lost = stop.run_until_cancelled(monitoring).await;
                     self.connection.send_replace(None);
                     let Some(why) = lost else { return Ok(()) };
-                    tracing::warn!(%why, "the connection to Redis was given up; connecting again");
+                    tracing::warn!(%why, "connection to Redis dropped, reconnecting");
                     *self.last_failure.lock() = why;
                 }
                 Some(Err(error @ ConnectError::NewerSchema { .. })) => return Err(error),
@@ -246,7 +246,7 @@ impl ConnectionManager {
                     let error = error.to_string();
                     *self.last_failure.lock() = error.clone();
                     if error != last_error {
-                        tracing::error!(%error, "Redis can't be used; trying again until it can");
+                        tracing::error!(%error, "could not connect to Redis, retrying");
                         last_error = error;
                     }
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
@@ -302,8 +302,7 @@ impl ConnectionManager {
         match tokio::time::timeout(JOIN_TIMEOUT, joining).await {
             Ok(joined) => joined,
             Err(_) => {
-                let why =
-                    "the clock of Redis jumps: its answers differ from one another".to_owned();
+                let why = "the clock of Redis jumps: its times are inconsistent".to_owned();
                 Err(ConnectError::Server(why))
             }
         }
@@ -324,7 +323,7 @@ impl ConnectionManager {
                 () = tokio::time::sleep(HEALTH_CHECK_INTERVAL) => {}
                 () = self.check_requested.notified() => {}
                 () = self.invalidated.notified() => {
-                    return "an answer belonged to another question".to_owned();
+                    return "a reply belonged to another request".to_owned();
                 }
             }
             checks = checks.wrapping_add(1);
@@ -351,18 +350,16 @@ impl ConnectionManager {
             if let Some(server) = &connected.server
                 && !connector.is_current(server).await
             {
-                return format!("{server} is not the primary any more");
+                return format!("{server} is no longer the primary");
             }
             if checks.is_multiple_of(PASSWORD_CHECK_EVERY) && self.has_new_password(&mut password) {
                 match self.connect(connector, setup).await {
                     Ok(with_new_password) => {
-                        tracing::info!(
-                            "the password file has changed: connected to Redis with the new one"
-                        );
+                        tracing::info!("password file changed, reconnected to Redis");
                         connected = with_new_password;
                     }
                     Err(error) => {
-                        tracing::error!(%error, "the password file has changed, and Redis does not take the new one; the connection made with the old one is kept");
+                        tracing::error!(%error, "could not connect to Redis with the changed password file, keeping the old connection");
                     }
                 }
             }
@@ -390,7 +387,7 @@ impl ConnectionManager {
                 Connection::Single(connection) => {
                     time?;
                     if !is_primary(connection, HEALTH_CHECK_TIMEOUT).await? {
-                        let demoted = "the server is not a primary any more".to_owned();
+                        let demoted = "the server is no longer a primary".to_owned();
                         return Err(ConnectError::Server(demoted));
                     }
                     Ok(())
@@ -494,15 +491,11 @@ async fn connected(
 }
 
 fn no_answer(within: Duration) -> String {
-    format!("no answer within {within:?}")
+    format!("no reply within {within:?}")
 }
 
 fn manager_stopped() -> RedisError {
-    (
-        ErrorKind::Client,
-        "the connection to Redis is not kept any more",
-    )
-        .into()
+    (ErrorKind::Client, "the connection manager has stopped").into()
 }
 
 /// Whether the cause of an error may be a broken connection or a wrong server.

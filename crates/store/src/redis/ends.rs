@@ -155,13 +155,13 @@ impl RedisStore {
                 attempt += 1;
                 let pause = match error {
                     SubscriptionError::Transient(why) => {
-                        tracing::info!(%why, "ends are not heard; listening again");
+                        tracing::info!(%why, "invalidation channel lost, resubscribing");
                         RETRY_DELAY
                     }
                     SubscriptionError::Denied(why) => {
                         let line = format!(
-                            "every check asks Redis, because ends can't be heard: allow the channel \
-                             {}ends to the ACL user (&{0}ends +publish +subscribe): {why}",
+                            "the ACL denies the invalidation channel, so each check asks Redis: grant the ACL user \
+                             &{}ends +publish +subscribe: {why}",
                             self.manager.settings().prefix
                         );
                         advice.set(SOURCE, vec![line]);
@@ -192,7 +192,7 @@ impl RedisStore {
             let servers = self.manager.servers();
             let target = self.manager.subscribe_target(attempt);
             let target =
-                target.ok_or_else(|| SubscriptionError::Transient("no server".to_owned()))?;
+                target.ok_or_else(|| SubscriptionError::Transient("no server known".to_owned()))?;
             let settings = self.manager.settings();
             let channel = self.keys.ends();
             let messages =
@@ -213,8 +213,8 @@ impl RedisStore {
             let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.manager.lost() => Err(transient("the connection was given up")),
-                _ = incarnation.changed() => Err(transient("another primary, or a new connection")),
+                () = self.manager.lost() => Err(transient("connection dropped")),
+                _ = incarnation.changed() => Err(transient("change of primary, or a new connection")),
                 error = subscription.receive(messages) => Err(error),
                 error = subscription.send(connection, &servers, &channel) => Err(error),
             }
@@ -277,7 +277,7 @@ impl Subscription<'_> {
                 Ok(Err(error)) => return error.into(),
                 Err(_) => {
                     return SubscriptionError::Transient(
-                        "a heartbeat could not be sent".to_owned(),
+                        "could not publish a heartbeat: timeout".to_owned(),
                     );
                 }
             }
@@ -308,7 +308,7 @@ impl Subscription<'_> {
     /// Processes messages until no heartbeat returns for too long.
     async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
-            let timed_out = SubscriptionError::Transient("no heartbeat is heard".to_owned());
+            let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
             // Messages of other processes do not show that our own messages arrive.
             let whole = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
@@ -334,16 +334,14 @@ impl Subscription<'_> {
     ) -> Result<Timestamp, SubscriptionError> {
         loop {
             let Some(message) = messages.next().await else {
-                return Err(SubscriptionError::Transient(
-                    "the connection was lost".to_owned(),
-                ));
+                return Err(SubscriptionError::Transient("connection lost".to_owned()));
             };
             match Message::decode(message.get_payload_bytes()) {
                 Some(Message::End(id, at)) => self.listener.heard(id, at),
                 Some(Message::Heartbeat(heartbeat)) => {
                     let whole = self.heartbeats.lock().receive(&heartbeat);
                     let missing = |MissingHeartbeat| {
-                        SubscriptionError::Transient("a heartbeat was lost".to_owned())
+                        SubscriptionError::Transient("missing heartbeat".to_owned())
                     };
                     if let Some(since) = whole.map_err(missing)? {
                         return Ok(since);

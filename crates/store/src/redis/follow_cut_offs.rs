@@ -63,7 +63,7 @@ impl RedisStore {
                     let until = now.minus(policies.current().longest());
                     match self.remove_old_and_seal(until).await {
                         Ok(()) => forgotten = Some(Stopwatch::start()),
-                        Err(error) => tracing::debug!(%error, "could not tidy up the cut-offs"),
+                        Err(error) => tracing::debug!(%error, "could not remove old cut-offs"),
                     }
                 }
                 self.report_cut_offs(read.as_ref().err(), advice, metrics);
@@ -149,7 +149,7 @@ impl RedisStore {
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
-            Err(_) => Err(StoreError::Unavailable("no connection in time".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("connection timeout".to_owned())),
         }
     }
 
@@ -219,7 +219,7 @@ impl RedisStore {
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
         let forgotten = self.not_before.table.forget(until);
         if forgotten > 0 {
-            tracing::debug!(forgotten, "old cut-offs forgotten");
+            tracing::debug!(forgotten, "old cut-offs removed");
         }
         self.not_before.rules.forget(until);
         let key = self.keys.not_before();
@@ -246,25 +246,25 @@ impl RedisStore {
         let mut lines = Vec::new();
         if let Some(error) = error {
             lines.push(format!(
-                "could not read the revocations of other replicas, so each check asks Redis: {error}"
+                "could not read the revocations of other replicas, each check asks Redis: {error}"
             ));
         }
         let undecryptable = self.not_before.undecryptable.load(Ordering::Relaxed);
         if undecryptable > 0 {
             lines.push(format!(
-                "{undecryptable} revocation rules in Redis could not be decrypted, and are not in force: put the key \
+                "{undecryptable} revocation rules in Redis could not be decrypted and are not in force: put the key \
                  back into token.keys that they were written with, or revoke again"
             ));
         }
         if entries > max / 100 * NEARLY_FULL_PERCENT {
             lines.push(format!(
-                "{entries} subjects are cut off, of at most {max}: beyond that, sessions older than the oldest \
+                "{entries} cut-offs of at most {max} are in use: beyond that, sessions older than the oldest \
                  cut-offs end"
             ));
         }
         if let Some(general) = table.general() {
             lines.push(format!(
-                "there were too many cut-offs: all sessions that started before {general} have ended"
+                "too many cut-offs: all sessions that started before {general} have ended"
             ));
         }
         advice.set(SOURCE, lines);
@@ -277,7 +277,7 @@ async fn with_timeout<T>(
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Unavailable(format!(
-            "no answer within {ANSWER_TIMEOUT:?}"
+            "no reply within {ANSWER_TIMEOUT:?}"
         ))),
     }
 }

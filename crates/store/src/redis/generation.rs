@@ -328,17 +328,17 @@ impl Generation {
     fn report(&self, reason: WriteReason) {
         let what = reason.as_str();
         match reason {
-            WriteReason::First => tracing::info!(what, "the generation marker is written"),
+            WriteReason::First => tracing::info!(what, "generation marker written"),
             WriteReason::Empty => tracing::info!(
                 what,
-                "the generation marker is written: JSON Web Tokens and delegated sessions count from later sign-ins on \
-                 (`curfew migrate --new-store` before the first start says that nothing is lost)"
+                "generation marker written: JSON Web Tokens and delegated sessions now start only for later sign-ins \
+                 (for a new Redis, run `curfew migrate --new-store` before the first start)"
             ),
             _ => {
                 self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     what,
-                    "Redis has lost data: JSON Web Tokens and delegated sessions count from later sign-ins on"
+                    "Redis has lost data: JSON Web Tokens and delegated sessions now start only for later sign-ins"
                 );
             }
         }
@@ -353,7 +353,7 @@ impl Marker {
     fn new(now: u64) -> RedisResult<Self> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| {
-            let what = "no random numbers";
+            let what = "could not generate random numbers";
             RedisError::from((ErrorKind::Client, what, error.to_string()))
         })?;
         let mut marker = Self {
@@ -419,15 +419,17 @@ impl WriteReason {
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::First => "the records are those of an older program, or the store is new",
-            Self::Empty => "Redis is empty: it is new, or was emptied",
-            Self::Missing => "the marker is gone",
-            Self::Older => "the marker is older than before: an older copy was restored",
+            Self::First => "the records are of an older version, or the store is new",
+            Self::Empty => "Redis is empty: new, or emptied",
+            Self::Missing => "the marker is missing",
+            Self::Older => {
+                "the marker is older than before: an older copy of the data was restored"
+            }
             Self::Stale => {
-                "nobody has refreshed the marker, and no replica was stopped in the last hour: an older copy may have \
+                "the marker is stale, and no replica was stopped in the last hour: an older copy of the data may have \
                  been restored"
             }
-            Self::Shard => "the mark of a shard is gone, or older than before",
+            Self::Shard => "the mark of a shard is missing, or older than before",
         }
     }
 }
@@ -437,6 +439,6 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn contended() -> RedisError {
-    let what = "the generation marker is missing, or changes too fast";
+    let what = "the generation marker is missing, or other replicas change it too often";
     (ErrorKind::Client, what).into()
 }

@@ -57,7 +57,7 @@ impl RedisStore {
             Err(error) if error.is_io_error() => Err(error.into()),
             // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             Err(error) => {
-                tracing::warn!(%error, "the generation marker could not be written");
+                tracing::warn!(%error, "could not write the generation marker");
                 Ok(())
             }
         }
@@ -87,7 +87,7 @@ impl RedisStore {
             tokio::time::timeout(PLANNED_STOP_TIMEOUT, marking).await,
             Ok(Ok(()))
         ) {
-            tracing::debug!("the generation marker was not left for the next start");
+            tracing::debug!("could not extend the generation marker for the next start");
         }
     }
 
@@ -130,7 +130,7 @@ impl RedisStore {
     ) -> Result<T, StoreError> {
         match tokio::time::timeout(self.budget, request).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
         }
     }
 }

@@ -136,7 +136,7 @@ impl RedisStore {
                 Ok(_) => missing.push(entry.id),
                 // An unreadable record must not prevent the listing and revocation of the subject's other sessions.
                 Err(error @ StoreError::Unreadable(_)) => {
-                    tracing::error!(session = %entry.id, %error, "a session is left out of a listing");
+                    tracing::error!(session = %entry.id, %error, "could not read a session for a listing");
                 }
                 Err(error) => return Err(error),
             }
@@ -147,7 +147,7 @@ impl RedisStore {
             tokio::spawn(async move {
                 tokio::time::sleep(delay).await;
                 if let Err(error) = this.remove_missing(&subject, &missing).await {
-                    tracing::debug!(%error, "a subject's index was not tidied up");
+                    tracing::debug!(%error, "could not clean up the index of a subject");
                 }
             });
         }

@@ -21,38 +21,37 @@ pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
         .and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
         advice.push(format!(
-            "version {version:?} is older than 7.0, which has no PEXPIRETIME: nothing works; upgrade it"
+            "version {version:?} is older than 7.0, which has no PEXPIRETIME: Curfew does not work with it; upgrade it"
         ));
     }
     match field("maxmemory_policy") {
         None | Some("noeviction") => {}
         Some(policy) => advice.push(format!(
-            "maxmemory-policy is {policy}: a session that is evicted has ended; set it to noeviction"
+            "maxmemory-policy is {policy}: the eviction of a key ends its session; set it to noeviction"
         )),
     }
     if field("aof_enabled") == Some("0") {
         advice.push(
-            "appendonly is off: a restart loses what happened since the last snapshot, ends of \
-             sessions included; set appendonly yes"
+            "appendonly is off: a restart loses all changes since the last snapshot, including session \
+             ends; set appendonly yes"
                 .to_owned(),
         );
     }
     if field("aof_last_write_status") == Some("err")
         || field("rdb_last_bgsave_status") == Some("err")
     {
-        advice.push("it can't write to its disk; look at its log".to_owned());
+        advice.push("the server can't write to its disk; see its log".to_owned());
     }
     if field("cluster_enabled") == Some("1") && !in_cluster {
         advice.push(
-            "it is a part of a cluster, which has other parts: use redis+cluster:// in store.url"
-                .to_owned(),
+            "the server is a node of a cluster: use redis+cluster:// in store.url".to_owned(),
         );
     }
     let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
     // The field exists only if min-replicas-to-write is set.
     if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
         advice.push(
-            "it has replicas and no min-replicas-to-write: cut off from them it goes on taking \
+            "the server has replicas and no min-replicas-to-write: when it is cut off from them, it still accepts \
              writes that a fail-over loses; set min-replicas-to-write 1"
                 .to_owned(),
         );

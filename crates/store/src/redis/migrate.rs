@@ -77,7 +77,7 @@ impl RedisStore {
             set.arg(self.keys.schema()).arg(known).arg("NX");
             // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             if let Err(error) = set.exec_async(&mut connection).await {
-                tracing::warn!(%error, "the schema could not be written");
+                tracing::warn!(%error, "could not write the schema version");
             }
         }
         let found = found.unwrap_or_else(|| u64::from(known));
@@ -94,7 +94,7 @@ impl RedisStore {
         let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
-            Err(_) => return Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => return Err(StoreError::Unavailable("no reply".to_owned())),
         };
         if let Some(found) = found {
             self.follow_schema(found, is_unfinished);
@@ -146,8 +146,8 @@ impl RedisStore {
         }
         if !self.upgrade.accepts_plain() {
             return Err(StoreError::Unavailable(
-                "records that are not encrypted are refused, and the schema in Redis says that there are some: unset \
-                 store.sealed_only to upgrade them, unless somebody has set the schema back"
+                "store.sealed_only rejects plain records, but the schema version in Redis says that there are some: unset \
+                 store.sealed_only to upgrade them, unless somebody has lowered the schema version"
                     .to_owned(),
             ));
         }

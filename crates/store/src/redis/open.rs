@@ -29,7 +29,7 @@ pub enum ConnectError {
     Replica(Address),
     /// A newer program wrote the records.
     #[error(
-        "the records in Redis follow schema {found}, and this program knows up to {known}: use a \
+        "the records in Redis follow schema {found}, and this program supports up to {known}: use a \
          newer curfew, or another store.prefix"
     )]
     NewerSchema {
@@ -72,7 +72,7 @@ pub(super) async fn is_primary(
     let role = redis::cmd("ROLE");
     let asked = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
     let answer: Vec<redis::Value> =
-        asked.map_err(|_| ConnectError::Server("no answer".to_owned()))??;
+        asked.map_err(|_| ConnectError::Server("no reply".to_owned()))??;
     let role: Option<String> = answer
         .first()
         .and_then(|role| redis::from_redis_value_ref(role).ok());
@@ -100,7 +100,7 @@ pub(super) async fn single(
         Ok(connection) => Ok(connection?),
         Err(_) => {
             let message = format!(
-                "{address} does not answer within {:?}",
+                "no reply of {address} within {:?}",
                 settings.connect_timeout
             );
             Err(ConnectError::Server(message))
@@ -165,9 +165,7 @@ pub(super) async fn cluster(
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(Connection::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server(
-            "the cluster does not answer".to_owned(),
-        )),
+        Err(_) => Err(ConnectError::Server("no reply of the cluster".to_owned())),
     }
 }
 

@@ -69,8 +69,9 @@ impl DeadlineQueue for RedisStore {
 fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     let ids = names.into_iter().map(|name| {
         let name = name.try_into();
-        name.map(SessionId::from_bytes)
-            .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
+        name.map(SessionId::from_bytes).map_err(|_| {
+            StoreError::Unreadable("the deadline queue contains an invalid session ID")
+        })
     });
     ids.collect()
 }

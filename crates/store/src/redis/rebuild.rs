@@ -41,7 +41,7 @@ impl RedisStore {
         self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
             .await?;
         self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
-        tracing::info!(added, "subject indexes and the deadline queue are whole");
+        tracing::info!(added, "index rebuild finished");
         Ok(true)
     }
 

@@ -15,7 +15,7 @@ use crate::session::{Session, SessionId, Timestamp};
 pub(super) const VERSION: u8 = sealed::VERSION;
 
 /// The error of [`decode`] for a record of another session.
-pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it is another session's");
+pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it belongs to another session");
 
 /// The version of a record, even of an unreadable one.
 pub(super) fn version(bytes: &[u8]) -> Option<u8> {
@@ -66,11 +66,11 @@ pub(super) fn decode(
     match version(bytes) {
         None => Err(StoreError::Unreadable("it is too short")),
         Some(sealed::VERSION) => sealed::decode(id, bytes, expiry, key_ring),
-        Some(version) if version > sealed::VERSION => Err(StoreError::Unreadable(
-            "it has a version this program does not know",
-        )),
+        Some(version) if version > sealed::VERSION => {
+            Err(StoreError::Unreadable("its version is not supported"))
+        }
         Some(_) if !accepts_plain => Err(StoreError::Unreadable(
-            "it is not encrypted, and all records are since the upgrade",
+            "it is not encrypted, although the upgrade is finished",
         )),
         Some(_) => plain::decode(id, bytes, expiry),
     }

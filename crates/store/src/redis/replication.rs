@@ -42,7 +42,7 @@ impl RedisStore {
         let confirmed = match waited {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "replicas could not be asked");
+                tracing::debug!(%error, "could not wait for replicas");
                 0
             }
             Err(_) => 0,

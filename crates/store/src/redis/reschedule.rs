@@ -36,7 +36,7 @@ impl RedisStore {
             .arg("PX")
             .arg(LEASE_MILLIS);
         if this.repeat::<Option<String>>(&lease).await?.is_none() {
-            let other = "another process is at it".to_owned();
+            let other = "lock held by another replica".to_owned();
             return Err(StoreError::Unavailable(other));
         }
         let mut connection = this.manager.connection(this.budget).await?;
@@ -57,7 +57,7 @@ impl RedisStore {
         this.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
             .await?;
         this.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
-        tracing::info!("the deadline queue follows the policies");
+        tracing::info!("deadlines rescheduled for the current policies");
         Ok(())
     }
 

@@ -162,10 +162,7 @@ impl RedisStore {
             .await?;
         self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         if count.outdated > 0 {
-            tracing::info!(
-                sealed = count.outdated,
-                "records are sealed under the first key"
-            );
+            tracing::info!(sealed = count.outdated, "records sealed with the first key");
         }
         Ok(())
     }

@@ -83,10 +83,7 @@ impl SealedValue {
         let text = std::str::from_utf8(bytes).ok()?;
         let Ok(plain) = self.key_ring.current().decrypt_text(self.purpose, text) else {
             let of = self.purpose;
-            tracing::warn!(
-                of,
-                "a value in Redis could not be decrypted, and is written anew"
-            );
+            tracing::warn!(of, "could not decrypt a value in Redis, replacing it");
             return None;
         };
         postcard::from_bytes(&plain).ok()

@@ -53,7 +53,7 @@ impl Sentinels {
                 let request = ask(address, connection, name, settings);
                 let answer = match tokio::time::timeout(ANSWER_TIMEOUT, request).await {
                     Ok(answer) => answer,
-                    Err(_) => Err(ConnectError::Server("no answer".to_owned())),
+                    Err(_) => Err(ConnectError::Server("no reply".to_owned())),
                 };
                 if answer.is_err() {
                     *connection = None;
@@ -72,13 +72,13 @@ impl Sentinels {
         if reports.len() < majority {
             let errors = errors.join("; ");
             return Err(ConnectError::Server(format!(
-                "fewer than {majority} sentinels say where the primary {name:?} is: {errors}"
+                "fewer than {majority} sentinels know the primary {name:?}: {errors}"
             )));
         }
         let latest = reports.into_iter().max_by_key(|report| report.epoch);
         latest
             .map(|report| report.primary)
-            .ok_or_else(|| ConnectError::Settings("there are no sentinels".to_owned()))
+            .ok_or_else(|| ConnectError::Settings("no sentinels configured".to_owned()))
     }
 }
 
@@ -119,5 +119,5 @@ async fn ask(
             epoch: epoch?,
         })
     };
-    report().ok_or_else(|| ConnectError::Server("its answer is not understood".to_owned()))
+    report().ok_or_else(|| ConnectError::Server("invalid reply".to_owned()))
 }

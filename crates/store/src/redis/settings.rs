@@ -133,7 +133,7 @@ impl Password {
                 }
                 Err(error) => {
                     let path = path.display();
-                    let message = format!("the password file {path} can't be read: {error}");
+                    let message = format!("could not read the password file {path}: {error}");
                     Err(ConnectError::Settings(message))
                 }
             },
@@ -189,7 +189,7 @@ impl Target {
         };
         if rest.contains(['?', '#']) {
             return Err(
-                "must have no `?` and no `#`: TLS is set by store.ca_file and the keys beside it",
+                "must contain no `?` and no `#`: set up TLS with store.ca_file and the keys beside it",
             );
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -200,7 +200,7 @@ impl Target {
             .split(',')
             .map(|host| address(host, port))
             .collect::<Option<Vec<_>>>()
-            .ok_or("has a host that is not one, such as redis.example.com:6379")?;
+            .ok_or("has an invalid host; a valid one is redis.example.com:6379")?;
         let mut path = path.split('/').filter(|text| !text.is_empty());
         let topology = match kind {
             "" => match <[Address; 1]>::try_from(addresses) {
@@ -211,7 +211,7 @@ impl Target {
                 sentinels: addresses,
                 name: path
                     .next()
-                    .ok_or("must name the primary as the sentinels do: redis+sentinel://host:26379/NAME")?
+                    .ok_or("must contain the primary's name at the sentinels: redis+sentinel://host:26379/NAME")?
                     .to_owned(),
             },
             "cluster" => Topology::Cluster(addresses),
@@ -223,9 +223,9 @@ impl Target {
             (None, _) => Some(0),
         };
         let database =
-            database.ok_or("has a database that is not a number, such as redis://host:6379/0")?;
+            database.ok_or("has an invalid database number; a valid URL is redis://host:6379/0")?;
         if database != 0 && matches!(topology, Topology::Cluster(_)) {
-            return Err("must have no database: a cluster has database 0 only");
+            return Err("must contain no database: a cluster has only database 0");
         }
         Ok(Self {
             topology,

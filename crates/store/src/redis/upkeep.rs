@@ -43,7 +43,7 @@ impl RedisStore {
                     tracing::debug!(%error, "could not read the schema");
                 }
                 if let Err(error) = background.check_generation().await {
-                    tracing::debug!(%error, "could not look at the generation marker");
+                    tracing::debug!(%error, "could not check the generation marker");
                 }
                 let noticed = background.losses();
                 metrics.store_losses.inc_by(noticed - counted);
@@ -58,7 +58,7 @@ impl RedisStore {
                 let current = policies.current();
                 let reconciled = background.reconcile(&current, advice, replicas);
                 if let Err(error) = reconciled.await {
-                    tracing::debug!(%error, "upkeep of Redis has to be tried again");
+                    tracing::debug!(%error, "could not maintain Redis, retrying");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}
@@ -98,12 +98,12 @@ impl RedisStore {
         let begins = schema.found < u64::from(schema.known);
         let line = if !self.manager.settings().migrate || (begins && alone_for.is_none()) {
             Some(format!(
-                "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
+                "the records have schema version {}: run `curfew migrate` when no older curfew is running",
                 schema.found
             ))
         } else if begins && !older.is_empty() {
             Some(format!(
-                "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
+                "the records are not encrypted: the upgrade begins when these older replicas are stopped: {}",
                 older.join(", ")
             ))
         } else if begins && alone_for < Some(UPGRADE_DELAY_SECONDS) {
@@ -114,7 +114,7 @@ impl RedisStore {
             tracing::info!(
                 upgraded = done.upgraded,
                 unreadable = done.unreadable,
-                "records are upgraded"
+                "upgrade of records finished"
             );
             None
         };
@@ -151,21 +151,21 @@ impl RedisStore {
             && !disagreement.is_accepted
         {
             lines.push(format!(
-                "the clock of Redis is {} decision time, which goes on by the boot-time clock: set the clock of Redis \
-                 by NTP, or say with `curfew clock --accept` which one is right",
+                "the clock of Redis is {} decision time, which follows the boot-time clock: set the clock of Redis \
+                 with NTP, or choose the right clock with `curfew clock --accept`",
                 describe_offset(ahead, "ahead of", "behind")
             ));
         }
         if let Some(ahead) = disagreement.replicas_ahead {
             lines.push(format!(
-                "the time of this replica is {} that of the other replicas: restart it",
+                "the decision time of this replica is {} that of the other replicas: restart it",
                 describe_offset(-ahead, "ahead of", "behind")
             ));
         }
         let wall = offset - ahead;
         if wall.unsigned_abs() > WALL_TOLERANCE_MILLIS {
             lines.push(format!(
-                "this machine's clock is {} decision time; logs go by this machine: set it by NTP",
+                "the clock of this machine is {} decision time, and log timestamps use it: set it with NTP",
                 describe_offset(-wall, "ahead of", "behind")
             ));
         }

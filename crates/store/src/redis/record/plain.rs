@@ -136,9 +136,7 @@ pub(super) fn decode(
             None => return Err(StoreError::Unreadable("it is too short")),
         },
         _ => {
-            return Err(StoreError::Unreadable(
-                "it has a version this program does not know",
-            ));
+            return Err(StoreError::Unreadable("its version is not supported"));
         }
     };
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
@@ -147,13 +145,13 @@ pub(super) fn decode(
         Extras::default()
     } else {
         let (extras, rest) = postcard::take_from_bytes::<Extras>(rest)
-            .map_err(|_| StoreError::Unreadable("it is followed by something else"))?;
+            .map_err(|_| StoreError::Unreadable("it has trailing bytes"))?;
         if !rest.is_empty() || extras == Extras::default() {
-            return Err(StoreError::Unreadable("it is followed by something else"));
+            return Err(StoreError::Unreadable("it has trailing bytes"));
         }
         extras
     };
-    let strange = || StoreError::Unreadable("a name in it is none");
+    let strange = || StoreError::Unreadable("a name in it is invalid");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match body.last_seen_and_end {
@@ -169,7 +167,7 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        None => return Err(StoreError::Unreadable("it has ended without an end")),
+        None => return Err(StoreError::Unreadable("it has no time of the end")),
     };
     Ok(Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,

@@ -161,13 +161,13 @@ pub(super) fn decode(
         .decrypt(seal_context(&id), HEADER_BYTES, bytes)
         .map_err(|error| match error {
             UnsealError::UnknownKey => {
-                StoreError::Unreadable("it is sealed under a key that is not in token.keys")
+                StoreError::Unreadable("it is sealed with a key that is not in token.keys")
             }
             UnsealError::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
         })?;
     let damaged = |_| StoreError::Unreadable("it is damaged");
     let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
-    let strange = || StoreError::Unreadable("a name in it is none");
+    let strange = || StoreError::Unreadable("a name in it is invalid");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match (body.state & !HAS_MARGIN, body.ended) {
@@ -182,7 +182,7 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        _ => return Err(StoreError::Unreadable("it has ended without an end")),
+        _ => return Err(StoreError::Unreadable("it has no time of the end")),
     };
     let mut session = Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,
@@ -293,7 +293,7 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
             }
             unknown if unknown.is_multiple_of(2) => {
                 return Err(StoreError::Unreadable(
-                    "it is restricted in a way that this program does not know",
+                    "it has an unknown restricting field",
                 ));
             }
             _ => {}
