@@ -1,4 +1,4 @@
-//! What one process ends, the near caches of all others hear of.
+//! The near caches of all processes receive the invalidations of each process.
 
 use curfew::clock::SteadyClock;
 use curfew::session::State;
@@ -13,7 +13,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// Runs something while `cached` hears of ends, once it does.
+/// Runs `run` while `cached` receives invalidations.
 pub async fn following<T>(
     store: &RedisStore,
     cached: &impl EndsListener,
@@ -27,11 +27,11 @@ pub async fn following<T>(
     let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
     let run = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
-        eventually("ends are heard", usable).await;
+        eventually("the near cache is usable", usable).await;
         run.await
     };
     tokio::select! {
-        () = follow => unreachable!("it is not told to stop"),
+        () = follow => unreachable!("it runs until it is stopped"),
         done = run => done,
     }
 }
@@ -81,19 +81,20 @@ impl Process {
     }
 
     async fn usable(&self) {
-        eventually("ends are heard", async || self.is_usable()).await;
+        eventually("the near cache is usable", async || self.is_usable()).await;
     }
 
-    /// So many ends were heard of, and not only timed out. Its own are heard of last.
+    /// Waits until the cache received this many invalidations, and not only timed out. A process receives its own
+    /// ones last.
     async fn has_received(&self, ends: u64) {
         let heard = || self.metrics.near_cache.end_delay.get_sample_count();
-        eventually("ends are heard of", async || heard() >= ends).await;
+        eventually("all invalidations are received", async || heard() >= ends).await;
         assert_eq!(heard(), ends);
     }
 
-    /// Loads a session until it is at hand.
+    /// Loads a session until the near cache has it.
     async fn warm(&self, id: SessionId) {
-        eventually("it is at hand", async || {
+        eventually("the session is in the near cache", async || {
             let _ = self.near.load(id).await;
             self.near.load_cached(id).is_some()
         })
@@ -122,7 +123,7 @@ fn id(number: u8) -> SessionId {
     SessionId::from_bytes([number.wrapping_mul(37); 16])
 }
 
-/// Each process in turn ends sessions that are at hand in all.
+/// Each process in turn ends sessions that the near caches of all processes have.
 async fn all_receive_invalidations(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
         let (ender, id) = (
@@ -186,7 +187,10 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
     group.servers[primary].kill();
     group.failed_over(primary).await;
     for process in &processes {
-        eventually("it goes on", async || process.redis.ready().await.is_ok()).await;
+        eventually("the store works again", async || {
+            process.redis.ready().await.is_ok()
+        })
+        .await;
         process.usable().await;
     }
     all_receive_invalidations(&processes, 5..10).await;
@@ -211,7 +215,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
         let forgotten = async || cut_off.near.load_cached(id).is_none();
-        eventually("it is not recalled any more", forgotten).await;
+        eventually("the session leaves the near cache", forgotten).await;
         let late = ended.seconds() - LEASE.as_secs_f64();
         assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
         way.set(Fault::None);
@@ -222,7 +226,7 @@ async fn stops_using_the_near_cache_when_the_connection_breaks() {
     }
 }
 
-/// As with rights that were granted before there was a channel.
+/// With the rights of an older version, which had no channel.
 #[tokio::test]
 async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let server = RedisServer::start();
@@ -241,7 +245,7 @@ async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
         let lines = process.advice.lines();
         lines.iter().any(|line| line.contains("&test:ends"))
     };
-    eventually("the operator is told", advised).await;
+    eventually("the operator gets an advice", advised).await;
     process.near.create(ID, &session()).await.unwrap();
     assert!(process.near.load(ID).await.unwrap().is_some());
     assert_eq!(process.near.load_cached(ID), None);

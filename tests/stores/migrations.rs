@@ -1,4 +1,4 @@
-//! Records of the first version are upgraded while checks go on.
+//! Upgrades records of version 1 while checks continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,13 +31,13 @@ fn key(id: SessionId) -> Vec<u8> {
     [&b"test:s:"[..], id.as_bytes()].concat()
 }
 
-/// A store on which older programs may run.
+/// A store that older programs may use too.
 async fn store_before_upgrade(server: &RedisServer) -> Running {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     Running::connected(settings(&server.url())).await
 }
 
-/// As records that are not encrypted hold it.
+/// The session as a plain record stores it.
 fn without_margin(session: Session) -> Session {
     Session {
         retention: session.tombstone_retention(),
@@ -46,7 +46,7 @@ fn without_margin(session: Session) -> Session {
     }
 }
 
-/// The record of a session as the first version wrote it: without the four bytes of its name.
+/// The record of a session in version 1: without the four bytes of the session ID.
 async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
     store.create(ID, session).await.unwrap();
     let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
@@ -55,7 +55,7 @@ async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Se
     [&[1, record[1]], &record[6..]].concat()
 }
 
-/// Writes `count` sessions as the first version did.
+/// Writes `count` sessions as version 1 did.
 fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -86,13 +86,13 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     };
     assert_eq!(store.schema().await.unwrap(), expected);
 
-    // A process that is stopped half-way.
+    // An interrupted migration.
     let policies = policies();
     let mut seen = 0;
     let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
         seen = progress.seen
     });
-    // It waits first, until all replicas write the new version.
+    // It first waits until all replicas write the new version.
     let _ = tokio::time::timeout(Duration::from_millis(6_500), stopped).await;
     assert!(seen > 0 && seen < SESSIONS as usize, "{seen}");
     let half_way = store.schema().await.unwrap();
@@ -101,7 +101,7 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
         "{half_way:?}"
     );
 
-    // Two more at once, while sessions are checked, used and ended.
+    // Two more migrations run at once, while sessions are checked, touched and ended.
     let other = Running::connected(settings(&server.url())).await;
     let checks = Running::connected(settings(&server.url())).await;
     let done = CancellationToken::new();
@@ -160,7 +160,7 @@ async fn upgrades_100_000_live_sessions_while_checks_go_on() {
         .migrate(Migration::DryRun, &policies, |_| {})
         .await
         .unwrap();
-    assert_eq!(old.upgraded, 0, "none is left");
+    assert_eq!(old.upgraded, 0, "no old record is left");
     let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
     assert!(
         queued >= live,
@@ -197,12 +197,11 @@ async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     assert_eq!(
         store.load(id(1)).await.unwrap(),
         session,
-        "with its last activity"
+        "the last activity is kept"
     );
 }
 
-/// What a fail-over lost beside the records is put back, and older records are upgraded, without
-/// anybody asking for it.
+/// The maintenance restores index entries that a fail-over lost, and upgrades older records automatically.
 #[tokio::test]
 async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let server = RedisServer::start();
@@ -228,19 +227,19 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         };
         eventually("upgraded, queued and indexed", whole).await;
         let upgraded = async || !store.schema().await.unwrap().is_outdated();
-        eventually("and it is noted", upgraded).await;
-        // Another primary, which lacks the indexes.
+        eventually("the schema version is written", upgraded).await;
+        // A new primary without the indexes.
         let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
         server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
         server.command::<()>(&[b"SET", b"test:progress:healed", b"another"]);
         server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
-        eventually("whole again", whole).await;
+        eventually("the indexes are rebuilt", whole).await;
         let due = session.idle_deadline(&limits());
         let claimed = store.claim(due, due.plus(MINUTE), 100).await.unwrap();
         assert_eq!(claimed.len(), 50, "each at its own deadline");
     };
     tokio::select! {
-        () = upkeep => unreachable!("it is not told to stop"),
+        () = upkeep => unreachable!("it runs until it is stopped"),
         () = look => {}
     }
     let told = advice.lines();

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::{RedisServer, fact};
 
-/// A machine whose clock is wrong by so many milliseconds.
+/// A wall clock with an error in milliseconds.
 struct WrongClock(i64);
 
 impl Clock for WrongClock {
@@ -39,7 +39,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
             differs < 100,
             "{differs} ms apart with a clock wrong by {wrong} ms"
         );
-        // 10 of 15 minutes are over, by every clock.
+        // 10 of 15 minutes have passed, by every clock.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);
@@ -59,13 +59,16 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
-            eventually("it is told", async || told() == (wrong != 0)).await;
+            eventually("the advice about the clock", async || {
+                told() == (wrong != 0)
+            })
+            .await;
             let offset = metrics.clock_offset.get();
             let error = offset + wrong as f64 / 1000.0;
             assert!(error.abs() < 0.1, "{offset} s");
         };
         tokio::select! {
-            () = upkeep => unreachable!("it is not told to stop"),
+            () = upkeep => unreachable!("it runs until it is stopped"),
             () = looking => {}
         }
     }
@@ -76,7 +79,7 @@ async fn a_revocation_waits_for_replicas_and_reports_missing_confirmations() {
     waits_for_replicas(Path::new("redis-server")).await;
 }
 
-/// There, as in Redis 7.2 and newer, only a write makes a connection wait for something.
+/// In Valkey and in Redis 7.2 and newer, `WAIT` counts only from a write.
 #[tokio::test]
 async fn a_revocation_waits_for_replicas_of_valkey() {
     waits_for_replicas(&valkey_server()).await;
@@ -86,7 +89,7 @@ async fn waits_for_replicas(program: &Path) {
     let primary = RedisServer::of(program, &[]);
     let port = primary.port.to_string();
     let replica = RedisServer::of(program, &["--replicaof", "127.0.0.1", &port]);
-    eventually("it follows", async || {
+    eventually("the replica is connected to the primary", async || {
         fact(&primary, "slave0").contains("state=online")
     })
     .await;
@@ -105,7 +108,7 @@ async fn waits_for_replicas(program: &Path) {
         confirmed,
     };
     assert_eq!(store.confirm(ID).await.unwrap(), confirmed(1));
-    // As after a fail-over that has lost it: all replicas agree, and have nothing.
+    // As if a fail-over had lost it: all replicas agree, and none has the key.
     let lost = store.confirm(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
@@ -122,15 +125,12 @@ async fn waits_for_replicas(program: &Path) {
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let waiting = store.confirm(other);
-    // Checks don't wait behind it.
+    // Checks do not wait behind it.
     let checking = async {
         for _ in 0..20 {
             let asked = tokio::time::timeout(Duration::from_millis(200), store.load(other));
             let state = asked.await.unwrap().unwrap().unwrap().state;
-            assert!(
-                matches!(state, State::Ended(_)),
-                "it has ended all the same"
-            );
+            assert!(matches!(state, State::Ended(_)), "the session has ended");
         }
     };
     let (unconfirmed, ()) = tokio::join!(waiting, checking);
@@ -175,14 +175,14 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
                 .unwrap();
             assert_eq!(two.not_before(&alice).await.unwrap(), Some(at));
             let known = async || two.known_not_before(&alice) == Some(at);
-            eventually("the other knows", known).await;
+            eventually("the other replica knows the cut-off", known).await;
         }
     };
     tokio::select! {
-        () = upkeep => unreachable!("it is not told to stop"),
+        () = upkeep => unreachable!("it runs until it is stopped"),
         () = looking => {}
     }
-    // A process that starts later knows it of each session that it loads, before it has read the rest.
+    // A process that starts later reads the cut-offs of each session that it loads, before it has read the whole set.
     let three = Running::connected(settings(&server.url())).await;
     one.create(ID, &session()).await.unwrap();
     assert!(!three.is_fresh());

@@ -1,4 +1,4 @@
-//! The conformance suite on every topology, bare and under each wrapper, and fail-overs.
+//! Runs the conformance suite on every topology, bare and under each wrapper, and tests fail-overs.
 
 use curfew::clock::SteadyClock;
 use curfew::secret::Secret;
@@ -16,8 +16,7 @@ use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// The suite on the bare store, under each wrapper alone, and under all of them as the service
-/// stacks them.
+/// Runs the suite on the bare store, under each wrapper alone, and under all wrappers as the service stacks them.
 async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
     run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
@@ -51,7 +50,7 @@ async fn standalone() {
     bare_and_under_each_wrapper(&store).await;
 }
 
-/// Installed by `scripts/test.sh`.
+/// `scripts/test.sh` installs Valkey.
 #[tokio::test]
 async fn valkey() {
     let server = RedisServer::of(&crate::valkey_server(), &[]);
@@ -60,7 +59,7 @@ async fn valkey() {
     bare_and_under_each_wrapper(&store).await;
 }
 
-/// A user with the rights that the documentation names, and `more`, on each of these servers.
+/// Adds a user with the documented rights and the rights `more` to each server.
 fn add_restricted_user(servers: &[RedisServer], more: &str) {
     let rights = format!("{} {more}", crate::documented_rights());
     for server in servers {
@@ -109,7 +108,10 @@ async fn sentinel_and_a_fail_over() {
         .await;
         group.servers[primary].kill();
         group.failed_over(primary).await;
-        eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+        eventually("the store works again", async || {
+            store.load(ID).await.is_ok()
+        })
+        .await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
         add_restricted_user(&group.servers[primary..=primary], "");
@@ -143,9 +145,12 @@ async fn cluster_and_a_fail_over() {
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
     cluster.failed_over(primary).await;
-    eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+    eventually("the store works again", async || {
+        store.load(ID).await.is_ok()
+    })
+    .await;
     assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
-    eventually("the change is noticed", async || {
+    eventually("the incarnation changes", async || {
         before.has_changed().unwrap()
     })
     .await;
@@ -156,7 +161,7 @@ async fn cluster_and_a_fail_over() {
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }
 
-/// A primary hangs, and the cluster takes its time to notice: the sessions of the others go on.
+/// A primary hangs, and the cluster notices late. The sessions of the other primaries stay available.
 #[tokio::test]
 async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let cluster = Cluster::start().await;
@@ -174,7 +179,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         .set_not_before(&alice, Timestamp::default(), Timestamp::default())
         .await
         .unwrap();
-    // The server with the cut-offs concerns all sessions.
+    // Every session depends on the server with the cut-offs.
     let cut_offs = cluster.server_of(b"test:not-before");
     let others = cluster
         .primaries()
@@ -204,12 +209,18 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     while hangs.seconds() < 6.0 {
         let (lost, found) = tokio::join!(store.load(there), store.load(elsewhere));
         assert!(lost.is_err());
-        assert!(store.ready().await.is_ok(), "it is of use for the others");
+        assert!(
+            store.ready().await.is_ok(),
+            "the store can serve the other sessions"
+        );
         assert!(found.unwrap().is_some());
     }
     cluster.servers[hanging].thaw();
-    eventually("it is back", async || store.load(there).await.is_ok()).await;
-    // While the cut-offs cannot be read, no session is admitted on a guess.
+    eventually("the server answers again", async || {
+        store.load(there).await.is_ok()
+    })
+    .await;
+    // While the cut-offs cannot be read, no session is allowed.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     let elsewhere = if cluster.server_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
     {
@@ -218,10 +229,13 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         there
     };
     cluster.servers[cut_offs].freeze();
-    eventually("the copy is too old", async || !store.is_fresh()).await;
+    eventually("the copy is no longer fresh", async || !store.is_fresh()).await;
     assert!(store.load(elsewhere).await.is_err());
     cluster.servers[cut_offs].thaw();
-    eventually("it is back", async || store.load(elsewhere).await.is_ok()).await;
+    eventually("the server answers again", async || {
+        store.load(elsewhere).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

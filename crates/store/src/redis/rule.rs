@@ -111,7 +111,10 @@ mod tests {
                 member,
                 encode(&rule.conditions, format, KEY, &ring).unwrap()
             );
-            assert!(member.len() > 16, "no older replica takes it for a name");
+            assert!(
+                member.len() > 16,
+                "an older replica must not read it as a subject"
+            );
             let parsed = parse(&(member, RULE_SCORE_BASE + 77), KEY, &ring);
             assert_eq!(parsed, RuleMember::Rule(rule.clone(), is_current));
         }
@@ -129,7 +132,7 @@ mod tests {
         assert_eq!(
             short.unwrap().len(),
             sealed.len(),
-            "the length says nothing"
+            "the length reveals nothing"
         );
     }
 
