@@ -14,7 +14,7 @@ use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
 /// Runs `run` while `cached` receives invalidations.
-pub async fn following<T>(
+pub async fn while_receiving_invalidations<T>(
     store: &RedisStore,
     cached: &impl EndsListener,
     steady: &SteadyClock,
@@ -59,12 +59,13 @@ impl Process {
             Arc::clone(&metrics),
         ));
         let advice = Arc::new(Advice::default());
-        let (store, listener, told) = (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
+        let (store, listener, advice_of_task) =
+            (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
         let following = tokio::spawn(async move {
             let stop = CancellationToken::new();
             let replicas = Replicas::new(Replica::this(now()));
             store
-                .follow_ends(&*listener, &*steady, &told, &replicas, stop)
+                .follow_ends(&*listener, &*steady, &advice_of_task, &replicas, stop)
                 .await;
         });
         Self {
@@ -80,20 +81,23 @@ impl Process {
         self.metrics.near_cache.usable.get() == 1
     }
 
-    async fn usable(&self) {
+    async fn wait_until_usable(&self) {
         eventually("the near cache is usable", async || self.is_usable()).await;
     }
 
     /// Waits until the cache received this many invalidations, and not only timed out. A process receives its own
     /// ones last.
-    async fn has_received(&self, ends: u64) {
-        let heard = || self.metrics.near_cache.end_delay.get_sample_count();
-        eventually("all invalidations are received", async || heard() >= ends).await;
-        assert_eq!(heard(), ends);
+    async fn wait_for_invalidations(&self, ends: u64) {
+        let received = || self.metrics.near_cache.end_delay.get_sample_count();
+        eventually("all invalidations are received", async || {
+            received() >= ends
+        })
+        .await;
+        assert_eq!(received(), ends);
     }
 
     /// Loads a session until the near cache has it.
-    async fn warm(&self, id: SessionId) {
+    async fn load_into_cache(&self, id: SessionId) {
         eventually("the session is in the near cache", async || {
             let _ = self.near.load(id).await;
             self.near.load_cached(id).is_some()
@@ -112,7 +116,7 @@ async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Pr
     let mut processes = Vec::new();
     for _ in 0..count {
         let process = Process::start(settings()).await;
-        process.usable().await;
+        process.wait_until_usable().await;
         processes.push(process);
     }
     processes
@@ -124,7 +128,7 @@ fn id(number: u8) -> SessionId {
 }
 
 /// Each process in turn ends sessions that the near caches of all processes have.
-async fn all_receive_invalidations(processes: &[Process], numbers: std::ops::Range<u8>) {
+async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
         let (ender, id) = (
             &processes[usize::from(number) % processes.len()],
@@ -132,7 +136,7 @@ async fn all_receive_invalidations(processes: &[Process], numbers: std::ops::Ran
         );
         ender.near.create(id, &session()).await.unwrap();
         for process in processes {
-            process.warm(id).await;
+            process.load_into_cache(id).await;
         }
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         assert_eq!(ender.near.load_cached(id), None);
@@ -153,9 +157,9 @@ async fn all_receive_invalidations(processes: &[Process], numbers: std::ops::Ran
 async fn every_replica_receives_every_invalidation() {
     let server = RedisServer::start();
     let processes = processes(4, || settings(&server.url())).await;
-    all_receive_invalidations(&processes, 0..40).await;
+    end_sessions_and_check_all_caches(&processes, 0..40).await;
     for process in &processes {
-        process.has_received(40).await;
+        process.wait_for_invalidations(40).await;
     }
 }
 
@@ -163,8 +167,8 @@ async fn every_replica_receives_every_invalidation() {
 async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     let mut cluster = Cluster::start().await;
     let processes = processes(2, || settings(&cluster.url())).await;
-    all_receive_invalidations(&processes, 0..20).await;
-    processes[0].has_received(20).await;
+    end_sessions_and_check_all_caches(&processes, 0..20).await;
+    processes[0].wait_for_invalidations(20).await;
     let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
     let before: Vec<u64> = processes.iter().map(flushes).collect();
     let primary = cluster.primaries()[0];
@@ -173,16 +177,16 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     for (process, before) in processes.iter().zip(before) {
         let emptied = async || flushes(process) > before;
         eventually("the near cache is emptied", emptied).await;
-        process.usable().await;
+        process.wait_until_usable().await;
     }
-    all_receive_invalidations(&processes, 20..40).await;
+    end_sessions_and_check_all_caches(&processes, 20..40).await;
 }
 
 #[tokio::test]
 async fn receives_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
     let processes = processes(2, || settings(&group.url())).await;
-    all_receive_invalidations(&processes, 0..5).await;
+    end_sessions_and_check_all_caches(&processes, 0..5).await;
     let primary = group.primary();
     group.servers[primary].kill();
     group.failed_over(primary).await;
@@ -191,35 +195,35 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
             process.redis.ready().await.is_ok()
         })
         .await;
-        process.usable().await;
+        process.wait_until_usable().await;
     }
-    all_receive_invalidations(&processes, 5..10).await;
+    end_sessions_and_check_all_caches(&processes, 5..10).await;
 }
 
 #[tokio::test]
 async fn stops_using_the_near_cache_when_the_connection_breaks() {
     let server = RedisServer::start();
-    let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let proxy = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
     let ender = Process::start(settings(&server.url())).await;
     let cut_off = Process::start(RedisSettings {
         connect_timeout: Duration::from_millis(500),
-        ..settings(&way.url())
+        ..settings(&proxy.url())
     })
     .await;
     for (number, fault) in [Fault::HalfOpen, Fault::Cut].into_iter().enumerate() {
         let id = id(number as u8);
         ender.near.create(id, &session()).await.unwrap();
-        cut_off.usable().await;
-        cut_off.warm(id).await;
-        way.set(fault);
+        cut_off.wait_until_usable().await;
+        cut_off.load_into_cache(id).await;
+        proxy.set(fault);
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
         let forgotten = async || cut_off.near.load_cached(id).is_none();
         eventually("the session leaves the near cache", forgotten).await;
         let late = ended.seconds() - LEASE.as_secs_f64();
         assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
-        way.set(Fault::None);
-        cut_off.usable().await;
+        proxy.set(Fault::None);
+        cut_off.wait_until_usable().await;
         assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");
         let state = cut_off.near.load(id).await.unwrap().unwrap().state;
         assert!(matches!(state, State::Ended(_)), "{fault:?}: {state:?}");

@@ -220,12 +220,12 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         CancellationToken::new(),
     );
     let look = async {
-        let whole = async || {
+        let is_complete = async || {
             let listed = store.list(&session.subject, None, 100).await.unwrap();
             let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
             listed.sessions.len() == 50 && queued == 50
         };
-        eventually("upgraded, queued and indexed", whole).await;
+        eventually("upgraded, queued and indexed", is_complete).await;
         let upgraded = async || !store.schema().await.unwrap().is_outdated();
         eventually("the schema version is written", upgraded).await;
         // A new primary without the indexes.
@@ -233,7 +233,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
         server.command::<()>(&[b"SET", b"test:progress:healed", b"another"]);
         server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
-        eventually("the indexes are rebuilt", whole).await;
+        eventually("the indexes are rebuilt", is_complete).await;
         let due = session.idle_deadline(&limits());
         let claimed = store.claim(due, due.plus(MINUTE), 100).await.unwrap();
         assert_eq!(claimed.len(), 50, "each at its own deadline");
@@ -242,9 +242,9 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
         () = upkeep => unreachable!("it runs until it is stopped"),
         () = look => {}
     }
-    let told = advice.lines();
+    let lines = advice.lines();
     assert!(
-        told.iter().any(|line| line.contains("appendonly")),
-        "{told:?}"
+        lines.iter().any(|line| line.contains("appendonly")),
+        "{lines:?}"
     );
 }

@@ -53,14 +53,14 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
             CancellationToken::new(),
         );
         let looking = async {
-            let told = || {
+            let has_advice = || {
                 advice
                     .lines()
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
             eventually("the advice about the clock", async || {
-                told() == (wrong != 0)
+                has_advice() == (wrong != 0)
             })
             .await;
             let offset = metrics.clock_offset.get();

@@ -56,7 +56,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let policies = Live::new(super::migrations::policies());
     let advice = Advice::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let whole = async || -> bool {
+    let is_rebuilt = async || -> bool {
         let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
         healed && metrics.cut_offs_fresh.get() == 1
     };
@@ -66,7 +66,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
             unreachable!("it runs until it is stopped")
         }
         () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
-        () = eventually("the indexes are rebuilt", whole) => {}
+        () = eventually("the indexes are rebuilt", is_rebuilt) => {}
     }
     store
         .migrate(Migration::Upgrade, &policies.current(), |_| {})
@@ -396,12 +396,12 @@ async fn connects_to_a_server_that_rejects_writes() {
         let store = Running::connected(settings(&server.url())).await;
         assert!(store.load(ID).await.unwrap().is_some(), "{setting}");
         set(taking);
-        let elsewhere = RedisSettings {
+        let other_prefix = RedisSettings {
             prefix: format!("{setting}:"),
             ..settings(&server.url())
         };
         set(refusing);
-        let store = Running::connected(elsewhere).await;
+        let store = Running::connected(other_prefix).await;
         assert_eq!(
             store.load(ID).await,
             Ok(None),

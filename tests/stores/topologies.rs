@@ -10,7 +10,7 @@ use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending, NotBefore};
 use curfew::telemetry::Metrics;
 
-use super::ends::following;
+use super::ends::while_receiving_invalidations;
 use super::*;
 use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
@@ -27,20 +27,32 @@ async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
     let journaled = JournaledStore::new(bare(), MINUTE, clock(), metrics());
     conformance::run(&journaled, now()).await;
     let steady = Arc::new(SteadyClock::new());
-    let told = metrics();
-    let cached = CachedStore::new(bare(), 1000, clock(), steady.clone(), Arc::clone(&told));
+    let cache_metrics = metrics();
+    let cached = CachedStore::new(
+        bare(),
+        1000,
+        clock(),
+        steady.clone(),
+        Arc::clone(&cache_metrics),
+    );
     conformance::run(&cached, now()).await;
     let suite = conformance::run(&cached, now());
-    following(store, &cached, &steady, &told, suite).await;
+    while_receiving_invalidations(store, &cached, &steady, &cache_metrics, suite).await;
     let coalescing = CoalescingStore::new(bare(), clock(), metrics());
     conformance::run(&coalescing, now()).await;
     let journaled = JournaledStore::new(measured, MINUTE, clock(), metrics());
-    let told = metrics();
-    let cached = CachedStore::new(journaled, 1000, clock(), steady.clone(), Arc::clone(&told));
+    let cache_metrics = metrics();
+    let cached = CachedStore::new(
+        journaled,
+        1000,
+        clock(),
+        steady.clone(),
+        Arc::clone(&cache_metrics),
+    );
     let cached = Arc::new(cached);
     let all = CoalescingStore::new(Arc::clone(&cached), clock(), metrics());
     let suite = conformance::run(&all, now());
-    following(store, &*cached, &steady, &told, suite).await;
+    while_receiving_invalidations(store, &*cached, &steady, &cache_metrics, suite).await;
 }
 
 #[tokio::test]
@@ -184,30 +196,32 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let others = cluster
         .primaries()
         .into_iter()
-        .filter(|place| *place != cut_offs);
+        .filter(|index| *index != cut_offs);
     let hanging = others
-        .min_by_key(|place| cluster.servers[*place].port)
+        .min_by_key(|index| cluster.servers[*index].port)
         .unwrap();
-    let (mut there, mut elsewhere) = (None, None);
+    let (mut on_hanging_server, mut on_other_server) = (None, None);
     for number in 0..100 {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
         store.create(id, &session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
-        let place = if cluster.server_of(&key) == hanging {
-            &mut there
+        let session_id = if cluster.server_of(&key) == hanging {
+            &mut on_hanging_server
         } else {
-            &mut elsewhere
+            &mut on_other_server
         };
-        *place = Some(id);
-        if there.is_some() && elsewhere.is_some() {
+        *session_id = Some(id);
+        if on_hanging_server.is_some() && on_other_server.is_some() {
             break;
         }
     }
-    let (there, elsewhere) = (there.unwrap(), elsewhere.unwrap());
+    let (on_hanging_server, on_other_server) =
+        (on_hanging_server.unwrap(), on_other_server.unwrap());
     cluster.servers[hanging].freeze();
     let hangs = Stopwatch::start();
     while hangs.seconds() < 6.0 {
-        let (lost, found) = tokio::join!(store.load(there), store.load(elsewhere));
+        let (lost, found) =
+            tokio::join!(store.load(on_hanging_server), store.load(on_other_server));
         assert!(lost.is_err());
         assert!(
             store.ready().await.is_ok(),
@@ -217,23 +231,24 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     }
     cluster.servers[hanging].thaw();
     eventually("the server answers again", async || {
-        store.load(there).await.is_ok()
+        store.load(on_hanging_server).await.is_ok()
     })
     .await;
     // While the cut-offs cannot be read, no session is allowed.
     assert_eq!(store.read_cut_offs().await, Ok(true));
-    let elsewhere = if cluster.server_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
-    {
-        elsewhere
-    } else {
-        there
-    };
+    let on_other_server =
+        if cluster.server_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat()) == cut_offs
+        {
+            on_other_server
+        } else {
+            on_hanging_server
+        };
     cluster.servers[cut_offs].freeze();
     eventually("the copy is no longer fresh", async || !store.is_fresh()).await;
-    assert!(store.load(elsewhere).await.is_err());
+    assert!(store.load(on_other_server).await.is_err());
     cluster.servers[cut_offs].thaw();
     eventually("the server answers again", async || {
-        store.load(elsewhere).await.is_ok()
+        store.load(on_other_server).await.is_ok()
     })
     .await;
 }

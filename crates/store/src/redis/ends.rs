@@ -52,7 +52,7 @@ struct Heartbeats {
     /// The number of the first pending heartbeat.
     first: u64,
     /// How many heartbeats each server has returned.
-    heard: Vec<u64>,
+    returned: Vec<u64>,
 }
 
 impl Heartbeats {
@@ -61,7 +61,7 @@ impl Heartbeats {
             subscription,
             sent: VecDeque::new(),
             first: 0,
-            heard: vec![0; servers],
+            returned: vec![0; servers],
         }
     }
 
@@ -69,7 +69,7 @@ impl Heartbeats {
     fn next(&mut self, now: Timestamp) -> Vec<Heartbeat> {
         let number = self.first + self.sent.len() as u64;
         self.sent.push_back(now);
-        let servers = (0..self.heard.len()).filter_map(|server| u16::try_from(server).ok());
+        let servers = (0..self.returned.len()).filter_map(|server| u16::try_from(server).ok());
         let heartbeats = servers.map(|server| Heartbeat {
             subscription: self.subscription,
             server,
@@ -84,15 +84,15 @@ impl Heartbeats {
         if heartbeat.subscription != self.subscription {
             return Ok(None);
         }
-        let heard = self
-            .heard
+        let returned = self
+            .returned
             .get_mut(usize::from(heartbeat.server))
             .ok_or(MissingHeartbeat)?;
-        if heartbeat.number != *heard {
+        if heartbeat.number != *returned {
             return Err(MissingHeartbeat);
         }
-        *heard += 1;
-        let all = self.heard.iter().copied().min().unwrap_or(0);
+        *returned += 1;
+        let all = self.returned.iter().copied().min().unwrap_or(0);
         let mut latest = None;
         while self.first < all {
             self.first += 1;
@@ -310,12 +310,12 @@ impl Subscription<'_> {
         loop {
             let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
             // Messages of other processes do not show that our own messages arrive.
-            let whole = tokio::time::timeout(
+            let complete = tokio::time::timeout(
                 HEARTBEAT_TIMEOUT,
                 self.receive_until_complete(&mut messages),
             )
             .await;
-            match whole {
+            match complete {
                 Ok(Ok(since)) => {
                     self.listener.whole_until(since);
                     self.replicas.listening();
@@ -339,11 +339,11 @@ impl Subscription<'_> {
             match Message::decode(message.get_payload_bytes()) {
                 Some(Message::End(id, at)) => self.listener.heard(id, at),
                 Some(Message::Heartbeat(heartbeat)) => {
-                    let whole = self.heartbeats.lock().receive(&heartbeat);
+                    let complete = self.heartbeats.lock().receive(&heartbeat);
                     let missing = |MissingHeartbeat| {
                         SubscriptionError::Transient("missing heartbeat".to_owned())
                     };
-                    if let Some(since) = whole.map_err(missing)? {
+                    if let Some(since) = complete.map_err(missing)? {
                         return Ok(since);
                     }
                 }

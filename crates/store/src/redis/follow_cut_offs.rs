@@ -172,16 +172,18 @@ impl RedisStore {
             .arg(0)
             .arg(super::cut_off_log::PAGE_ENTRIES);
         ask.add_command(all_rules(&key));
-        let whole = ask.cmd("ZRANGEBYSCORE").arg(&key);
+        let page_command = ask.cmd("ZRANGEBYSCORE").arg(&key);
         match page {
-            Some(page) => whole.arg(page.from).arg(format!("({RULE_SCORE_BASE}")),
+            Some(page) => page_command
+                .arg(page.from)
+                .arg(format!("({RULE_SCORE_BASE}")),
             // Reads nothing: no member has this score.
-            None => whole
+            None => page_command
                 .arg(LOG_SCORE_BASE - 1)
                 .arg(format!("({RULE_SCORE_BASE}")),
         };
-        whole.arg("WITHSCORES").arg("LIMIT").arg(0);
-        whole.arg(page.map_or(1, |page| page.size));
+        page_command.arg("WITHSCORES").arg("LIMIT").arg(0);
+        page_command.arg(page.map_or(1, |page| page.size));
         type Answer = (
             Option<u64>,
             Option<u64>,

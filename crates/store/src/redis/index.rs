@@ -53,13 +53,13 @@ impl RedisStore {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
         // The Redis clock may be ahead, so the expiry includes a margin.
-        let kept = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
+        let index_expiry = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
         let member = index_member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
         add.arg(forgotten).arg(member);
         for condition in ["NX", "GT"] {
             let expire = pipeline.cmd("PEXPIREAT").arg(&index);
-            expire.arg(kept).arg(condition);
+            expire.arg(index_expiry).arg(condition);
         }
     }
 

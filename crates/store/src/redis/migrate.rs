@@ -212,8 +212,8 @@ impl RedisStore {
                         }
                     }
                     if migration == Migration::Upgrade {
-                        let place = batch.cursor.as_deref().unwrap_or(DONE);
-                        this.note_progress(&server, place).await?;
+                        let cursor = batch.cursor.as_deref().unwrap_or(DONE);
+                        this.note_progress(&server, cursor).await?;
                     }
                     report(Progress {
                         upgraded: all.upgraded + found,
@@ -278,9 +278,9 @@ impl RedisStore {
         self.repeat(&ask).await
     }
 
-    async fn note_progress(&self, server: &Server, place: &str) -> Result<(), StoreError> {
+    async fn note_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
-        note.arg(self.progress()).arg(&server.run_id).arg(place);
+        note.arg(self.progress()).arg(&server.run_id).arg(cursor);
         self.repeat(&note).await
     }
 
