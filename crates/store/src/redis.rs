@@ -8,6 +8,7 @@ mod connect;
 mod connection;
 mod connection_manager;
 mod cut_off_log;
+mod cut_offs;
 mod ends;
 mod follow_cut_offs;
 mod format;
@@ -20,7 +21,6 @@ mod info;
 mod keys;
 mod message;
 mod migrate;
-mod not_before;
 mod open;
 mod queue;
 mod rebuild;
@@ -89,7 +89,7 @@ pub struct RedisStore {
     key_ring: Live<KeyRing>,
     upgrade: Arc<Upgrade>,
     scripts: Arc<Scripts>,
-    not_before: Arc<not_before::LocalCopy>,
+    cut_offs: Arc<cut_offs::LocalCopy>,
     generation: Arc<Generation>,
     /// Whether this process answers checks. A command of the command line does not.
     answers_checks: bool,
@@ -131,7 +131,7 @@ impl RedisStore {
             manager: Arc::new(ConnectionManager::new(settings, timekeeping)),
             wait_connection: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
-            not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
+            cut_offs: Arc::new(cut_offs::LocalCopy::new(max_cut_offs)),
         }
     }
 
@@ -151,7 +151,7 @@ impl RedisStore {
             key_ring: self.key_ring.clone(),
             upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
-            not_before: Arc::clone(&self.not_before),
+            cut_offs: Arc::clone(&self.cut_offs),
             generation: Arc::clone(&self.generation),
             answers_checks: self.answers_checks,
             budget: self.budget.max(BACKGROUND_TIMEOUT),

@@ -52,7 +52,7 @@ pub(super) trait ConnectionSetup: Sync {
 }
 
 /// Manages the connection to Redis. It reconnects when the connection is lost, and when its server is no longer the
-/// primary.
+/// primary. The `ConnectionManager` of the `redis` crate does not notice a replaced primary (ADR 5).
 pub(super) struct ConnectionManager {
     settings: RedisSettings,
     timekeeping: Timekeeping,

@@ -17,8 +17,8 @@ use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
+use super::cut_offs::LocalCopy;
 use super::message::{Heartbeat, SUBSCRIPTION_ID_BYTES};
-use super::not_before::LocalCopy;
 use super::open::{self, Credentials};
 use super::settings::Address;
 use super::{ConnectError, RedisStore};
@@ -208,7 +208,7 @@ impl RedisStore {
                 clock,
                 advice,
                 replicas,
-                cut_offs: &self.not_before,
+                cut_offs: &self.cut_offs,
             };
             let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {

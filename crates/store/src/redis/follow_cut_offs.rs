@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Connection;
 use super::cut_off_log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
-use super::not_before::{EPOCH_MEMBER, GENERAL, all_rules};
+use super::cut_offs::{EPOCH_MEMBER, GENERAL, all_rules};
 use super::{RedisStore, connection_manager};
 use crate::StoreError;
 use crate::clock::{Clock, Stopwatch};
@@ -73,7 +73,7 @@ impl RedisStore {
                     Err(_) => RETRY_DELAY,
                 };
                 tokio::select! {
-                    () = self.not_before.changed.notified() => {}
+                    () = self.cut_offs.changed.notified() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -87,7 +87,7 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis did not answer. The copy keeps its content.
     pub async fn read_cut_offs(&self) -> Result<bool, StoreError> {
-        let mut reader = self.not_before.reader.lock().await;
+        let mut reader = self.cut_offs.reader.lock().await;
         let read = self.read_with(&mut reader).await;
         if read.is_err() {
             reader.connection = None;
@@ -97,19 +97,19 @@ impl RedisStore {
 
     /// How often this replica has read the whole set.
     pub async fn whole_reads_of_cut_offs(&self) -> u64 {
-        self.not_before.reader.lock().await.progress.whole_reads
+        self.cut_offs.reader.lock().await.progress.whole_reads
     }
 
     /// The number of the last change that this replica has read, with all rules decrypted.
     #[must_use]
     pub fn confirmed_change(&self) -> u64 {
-        self.not_before.read_to.load(Ordering::Acquire)
+        self.cut_offs.read_to.load(Ordering::Acquire)
     }
 
     /// Memory of the local copy, in bytes.
     #[must_use]
     pub fn cut_off_bytes(&self) -> usize {
-        self.not_before.table.bytes()
+        self.cut_offs.table.bytes()
     }
 
     async fn read_with(&self, reader: &mut Reader) -> Result<bool, StoreError> {
@@ -125,17 +125,17 @@ impl RedisStore {
                 }
             };
             reader.connection = Some((connection.clone(), incarnation));
-            let since = self.not_before.steady_now();
+            let since = self.cut_offs.steady_now();
             let all = with_timeout(self.read_once(&mut connection, &mut reader.progress));
             let all = all.await?;
             if all && let Some(change) = reader.progress.complete_to() {
-                self.not_before.complete_at(since);
+                self.cut_offs.complete_at(since);
                 // Other replicas must not count on this replica for a rule that it cannot decrypt.
-                if self.not_before.undecryptable.load(Ordering::Relaxed) == 0 {
-                    self.not_before.read_to.store(change, Ordering::Release);
+                if self.cut_offs.undecryptable.load(Ordering::Relaxed) == 0 {
+                    self.cut_offs.read_to.store(change, Ordering::Release);
                 }
                 if std::mem::take(&mut reader.progress.rules_changed) {
-                    self.not_before.confirm.notify_one();
+                    self.cut_offs.confirm.notify_one();
                 }
                 return Ok(true);
             }
@@ -159,7 +159,7 @@ impl RedisStore {
         connection: &mut Connection,
         progress: &mut Progress,
     ) -> redis::RedisResult<bool> {
-        let (key, table) = (self.keys.not_before(), &self.not_before.table);
+        let (key, table) = (self.keys.cut_offs(), &self.cut_offs.table);
         let page = progress.page();
         let mut ask = redis::pipe();
         // Reads the number and the epoch first: changes that are logged meanwhile have greater numbers.
@@ -219,12 +219,12 @@ impl RedisStore {
 
     /// Removes the cut-offs up to `until` from Redis and from the local copy.
     async fn forget_cut_offs(&self, until: Timestamp) -> Result<(), StoreError> {
-        let forgotten = self.not_before.table.forget(until);
+        let forgotten = self.cut_offs.table.forget(until);
         if forgotten > 0 {
             tracing::debug!(forgotten, "old cut-offs removed");
         }
-        self.not_before.rules.forget(until);
-        let key = self.keys.not_before();
+        self.cut_offs.rules.forget(until);
+        let key = self.keys.cut_offs();
         loop {
             let mut forget = self.scripts.forget_cut_offs.key(&key);
             forget.arg(until.as_millis()).arg(FORGET_BATCH_SIZE);
@@ -237,21 +237,21 @@ impl RedisStore {
     }
 
     fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Advice, metrics: &Metrics) {
-        let table = &self.not_before.table;
-        let (entries, max) = (table.len(), self.not_before.max);
+        let table = &self.cut_offs.table;
+        let (entries, max) = (table.len(), self.cut_offs.max);
         metrics
             .cut_offs
             .set(i64::try_from(entries).unwrap_or(i64::MAX));
         metrics
             .cut_offs_fresh
-            .set(i64::from(self.not_before.is_fresh()));
+            .set(i64::from(self.cut_offs.is_fresh()));
         let mut lines = Vec::new();
         if let Some(error) = error {
             lines.push(format!(
                 "could not read the revocations of other replicas, each check asks Redis: {error}"
             ));
         }
-        let undecryptable = self.not_before.undecryptable.load(Ordering::Relaxed);
+        let undecryptable = self.cut_offs.undecryptable.load(Ordering::Relaxed);
         if undecryptable > 0 {
             lines.push(format!(
                 "{undecryptable} revocation rules in Redis could not be decrypted and are not in force: put the key \

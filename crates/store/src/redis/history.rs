@@ -19,7 +19,7 @@ const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 impl HistoryStore for RedisStore {
     async fn history(&self, id: SessionId) -> Result<History, StoreError> {
         let mut connection = self.manager.connection(self.budget).await?;
-        let (key, cut_offs) = (self.keys.session(id), self.keys.not_before());
+        let (key, cut_offs) = (self.keys.session(id), self.keys.cut_offs());
         let request = async {
             let absence = self.absence(&mut connection).await?;
             let generation = &self.generation;

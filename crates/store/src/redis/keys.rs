@@ -57,7 +57,7 @@ impl Keys {
     }
 
     /// The cut-offs of subjects, the log of their changes, and the rules.
-    pub(super) fn not_before(&self) -> Vec<u8> {
+    pub(super) fn cut_offs(&self) -> Vec<u8> {
         self.key(b"not-before", b"")
     }
 

@@ -85,10 +85,10 @@ impl LocalCopy {
 impl RedisStore {
     /// Reads the cut-offs of a live session if the copy may be incomplete.
     pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
-        if session.state != State::Live || self.not_before.is_fresh() {
+        if session.state != State::Live || self.cut_offs.is_fresh() {
             return Ok(());
         }
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let names: Vec<_> = std::iter::once(session.subject.clone())
             .chain(session.provider_names())
             .map(|subject| subject_name(&subject))
@@ -107,11 +107,11 @@ impl RedisStore {
         self.learn_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
         if let Some(at) = times.next().flatten() {
-            self.not_before.table.raise_general(at);
+            self.cut_offs.table.raise_general(at);
         }
         for (name, at) in names.into_iter().zip(times) {
             if let Some(at) = at {
-                self.not_before.table.raise(name, at);
+                self.cut_offs.table.raise(name, at);
             }
         }
         Ok(())
@@ -121,7 +121,7 @@ impl RedisStore {
 impl RedisStore {
     /// Adds the rules from Redis to the copy.
     pub(super) fn learn_rules(&self, members: &[Member]) {
-        let (key, key_ring) = (self.keys.not_before(), self.key_ring.current());
+        let (key, key_ring) = (self.keys.cut_offs(), self.key_ring.current());
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
         for member in members {
             match rule::parse(member, &key, &key_ring) {
@@ -130,8 +130,8 @@ impl RedisStore {
                 RuleMember::Unknown => {}
             }
         }
-        self.not_before.rules.add(rules);
-        let seen = &self.not_before.undecryptable;
+        self.cut_offs.rules.add(rules);
+        let seen = &self.cut_offs.undecryptable;
         seen.store(undecryptable, Ordering::Relaxed);
     }
 
@@ -140,7 +140,7 @@ impl RedisStore {
         &self,
         conditions: &RevocationConditions,
     ) -> Result<Vec<u8>, StoreError> {
-        let (key, format) = (self.keys.not_before(), self.upgrade.format());
+        let (key, format) = (self.keys.cut_offs(), self.upgrade.format());
         let member = rule::encode(conditions, format, &key, &self.key_ring.current());
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
@@ -150,7 +150,7 @@ impl RedisStore {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
         }
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
         let key_ring = self.key_ring.current();
         for member in &members {
@@ -193,24 +193,24 @@ impl NotBefore for RedisStore {
         at: Timestamp,
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        let (key, name) = (self.keys.not_before(), subject_name(subject));
+        let (key, name) = (self.keys.cut_offs(), subject_name(subject));
         let mut note = self.scripts.cut_off.key(&key);
         note.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget.as_millis())
             .arg(self.manager.clock().now().as_millis())
-            .arg(self.not_before.max)
+            .arg(self.cut_offs.max)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
             .arg(epoch()?);
         self.once::<u64>(&note).await?;
-        self.not_before.table.raise(name, at);
+        self.cut_offs.table.raise(name, at);
         // `WAIT` needs a write on its own connection, so this sends the script again.
         Ok(self.replication_after(&note, &key).await)
     }
 
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let mut ask = redis::pipe();
         ask.cmd("ZSCORE")
             .arg(&key)
@@ -223,11 +223,11 @@ impl NotBefore for RedisStore {
     }
 
     fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
-        self.not_before.table.of(subject)
+        self.cut_offs.table.of(subject)
     }
 
     fn is_fresh(&self) -> bool {
-        self.not_before.is_fresh()
+        self.cut_offs.is_fresh()
     }
 
     async fn add_rule(
@@ -235,7 +235,7 @@ impl NotBefore for RedisStore {
         rule: &RevocationRule,
         forget: Timestamp,
     ) -> Result<RuleAdded, StoreError> {
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let mut add = self.scripts.rule.key(&key);
         add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
@@ -250,8 +250,8 @@ impl NotBefore for RedisStore {
         if change == 0 {
             return Ok(RuleAdded::TooMany);
         }
-        self.not_before.rules.add([rule.clone()]);
-        self.not_before.confirm.notify_one();
+        self.cut_offs.rules.add([rule.clone()]);
+        self.cut_offs.confirm.notify_one();
         Ok(RuleAdded::Added {
             change: Some(change),
             replication: self.replication_after(&add, &key).await,
@@ -259,17 +259,17 @@ impl NotBefore for RedisStore {
     }
 
     fn rules(&self) -> Arc<Vec<RevocationRule>> {
-        self.not_before.rules.all()
+        self.cut_offs.rules.all()
     }
 
     fn is_ended_by_rule(&self, session: &Session) -> bool {
-        self.not_before.rules.ends(session)
+        self.cut_offs.rules.ends(session)
     }
 
     fn occupancy(&self) -> Occupancy {
         Occupancy {
-            entries: self.not_before.table.len(),
-            max: self.not_before.max,
+            entries: self.cut_offs.table.len(),
+            max: self.cut_offs.max,
         }
     }
 }
