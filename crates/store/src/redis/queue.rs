@@ -45,7 +45,7 @@ impl DeadlineQueue for RedisStore {
     }
 
     async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
-        self.hasten_all(policies).await
+        self.tighten_all_deadlines(policies).await
     }
 
     async fn settle(
