@@ -15,18 +15,18 @@ use curfew::clock::{Clock, SystemClock};
 use curfew::contract::CookieSettings;
 use curfew::contract::ext_authz_grpc::ExtAuthz;
 use curfew::contract::spoe::Agent;
-use curfew::contract::{Contracts, Front, SessionCookie};
+use curfew::contract::{CheckService, Contracts, SessionCookie};
 use curfew::credential::{CredentialExtractor, KeyRing, PresentedCredential, SigningKey};
 use curfew::identity::IdentityHeaders;
-use curfew::lifecycle::{KnownSessions, Lifecycle, SignIn};
-use curfew::listener::{Room, What};
+use curfew::lifecycle::{LastKnownSessions, Lifecycle, SignIn};
+use curfew::listener::{ConcurrencyLimit, LimitKind};
 use curfew::live::Live;
 use curfew::policy::{AddressHeader, BackgroundHeaders, Client, Policies, Policy, Rulebook, Rules};
 use curfew::session::{Attributes, Limits, PolicyName, Session, SessionId, Subject, decide};
 use curfew::sources::Sources;
 use curfew::store::cached::CachedStore;
 use curfew::store::memory::MemoryStore;
-use curfew::store::{EndsListener, LocalStore, SessionStore};
+use curfew::store::{InvalidationListener, LocalStore, SessionStore};
 use curfew::telemetry::Metrics;
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest};
@@ -56,9 +56,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn room(&self) -> Room {
+    fn limit(&self) -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().requests("check");
-        Room::new("check", What::Requests, 10, shown)
+        ConcurrencyLimit::new("check", LimitKind::Requests, 10, shown)
     }
 
     fn new() -> Self {
@@ -81,7 +81,7 @@ impl Bench {
             end_retention: Duration::from_secs(3600),
             metrics: Arc::new(Metrics::new().unwrap()),
             presented_ends: Arc::default(),
-            known: Arc::new(KnownSessions::default()),
+            known: Arc::new(LastKnownSessions::default()),
             recent: Arc::default(),
             webhook: None,
             tasks: TaskTracker::new(),
@@ -269,7 +269,7 @@ fn parts(criterion: &mut Criterion) {
         Arc::new(Metrics::new().unwrap()),
     );
     let far = now.plus(Duration::from_secs(3600));
-    near.whole_until(far);
+    near.caught_up_to(far);
     bench.runtime.block_on(async {
         near.create(*id, session).await.unwrap();
         near.load(*id).await.unwrap();
@@ -286,7 +286,7 @@ fn parts(criterion: &mut Criterion) {
 fn whole_checks(criterion: &mut Criterion) {
     let bench = Bench::new();
     let mut group = criterion.benchmark_group("check");
-    let front = Front::new(bench.contracts.clone(), bench.room());
+    let front = CheckService::new(bench.contracts.clone(), bench.limit());
     let url = (
         "x-original-url",
         "https://app.example.com/orders/2026/11?page=2",
@@ -319,7 +319,7 @@ fn whole_checks(criterion: &mut Criterion) {
         });
     }
     let (mut service, call) = (
-        ExtAuthz::new(bench.contracts.clone(), bench.room()),
+        ExtAuthz::new(bench.contracts.clone(), bench.limit()),
         bench.grpc(),
     );
     group.bench_function("ext-authz over gRPC", |bencher| {
@@ -337,7 +337,7 @@ fn whole_checks(criterion: &mut Criterion) {
         );
     });
     let (agent, message) = (
-        Agent::new(bench.contracts.clone(), Arc::default(), bench.room()),
+        Agent::new(bench.contracts.clone(), Arc::default(), bench.limit()),
         bench.spoe(),
     );
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The documentation as a site, in target/book/site, by mdBook; and every link in it is looked at. Installs mdBook, into target/.
+# Builds the documentation site with mdBook in target/book/site, and checks every link. Installs mdBook into target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ tool=target/tools/bin/mdbook
 [ "$("$tool" --version 2>/dev/null)" = "mdbook v$version" ] ||
   cargo install --quiet --debug --locked --no-default-features --features search --root target/tools "mdbook@$version"
 
-# The pages as they stand to each other, and the files that they lead to.
+# Keep the relative paths of the pages, and of the files that they link to.
 pages=target/book/pages
 rm -rf target/book
 mkdir -p "$pages"
@@ -16,7 +16,7 @@ cp docs/book/book.toml docs/book/SUMMARY.md "$pages"
 cp --parents -r ./*.md LICENSE Dockerfile docker-compose.yml deny.toml docs deploy scripts tests/migration/snippets "$pages"
 rm -r "$pages/docs/book"
 "$tool" build --dest-dir "$PWD/target/book/site" "$pages"
-# A page that is called README is the first of its folder, and links to it have its own name.
+# mdBook renders README.md as the index of its folder; links use the file name.
 find target/book/pages -name README.md -printf '%P\n' | while read -r page; do
   folder="target/book/site/$(dirname "$page")"
   [ ! -e "$folder/index.html" ] || cp "$folder/index.html" "$folder/README.html"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets for long, guided by coverage, each for so many seconds (60 if not said), and writes what was run
-# as a table: scripts/fuzz.sh [SECONDS [TARGET...]]
+# Runs the fuzz targets, guided by coverage, each for SECONDS (default: 60). Writes a table of the runs to
+# target/fuzz.md. Usage: scripts/fuzz.sh [SECONDS [TARGET...]]
 #
-# Installs cargo-fuzz where it is missing. No sanitizer: there is no unsafe code here, and so stable Rust will do;
-# debug assertions and overflow checks are on. A failure leaves its input in fuzz/artifacts.
+# Installs cargo-fuzz if it is missing. Without unsafe code no sanitizer is needed, so stable Rust is enough.
+# Debug assertions and overflow checks are on. The input of a failure is in fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Counts the instructions of a whole check, and fails where they are more than was recorded in
-# scripts/bench/instructions.json; `--record` records them. Installs valgrind by package name.
+# Counts the instructions of a whole check. Fails if there are more than recorded in
+# scripts/bench/instructions.json; `--record` records them. Installs valgrind (Debian, Ubuntu).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Looks whether each link between the pages of a site leads somewhere, to its part of the page, too."""
+"""Checks that the target of each link between the pages of a site exists, including its anchor."""
 
 import html.parser
 import pathlib
@@ -25,7 +25,7 @@ def main(site):
     pages = {path: Page(path.read_text()) for path in site.rglob("*.html")}
     broken = looked_at = 0
     for path, page in pages.items():
-        # They are there for other uses: not found at any address; all pages in one; where there is no JavaScript.
+        # Special pages: the 404 page, the print page, and the page without JavaScript.
         if path.name in ("404.html", "print.html", "toc.html"):
             continue
         for link in page.links:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Updates two replicas of an older version to this one, one after the other, under load, and counts wrong answers:
-# scripts/rolling-update.sh REVISION, a Git revision of the older version. Builds both programs. Needs redis-server and
+# Updates two replicas of an older version to this one, one after the other, under load. Counts wrong answers.
+# Usage: scripts/rolling-update.sh REVISION, with a Git revision of the older version. Builds both programs. Needs redis-server and
 # redis-cli, which scripts/test.sh installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

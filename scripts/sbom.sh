@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# A list of what is in the program (SBOM), by CycloneDX: target/curfew.cdx.json. Installs the tool that makes it, into target/.
+# Writes a CycloneDX SBOM of the program to target/curfew.cdx.json. Installs cargo-cyclonedx into target/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 tool=target/tools/bin/cargo-cyclonedx
 [ -x "$tool" ] || cargo install --quiet --locked --root target/tools cargo-cyclonedx@0.5.9
-# Beside Cargo.toml, where the tool writes it.
+# The tool writes the file beside Cargo.toml.
 "$tool" cyclonedx --format json --spec-version 1.5 --override-filename curfew.cdx
 mv curfew.cdx.json target/curfew.cdx.json
 python3 - <<'PYTHON'

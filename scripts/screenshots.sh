@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the pictures of docs/images anew, by the tests that show what is in them.
+# Updates the screenshots in docs/images. Tests take them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

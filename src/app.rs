@@ -23,13 +23,15 @@ use crate::clock::Clock;
 use crate::config::{Listen, Loaded, Source};
 use crate::contract::ext_authz_grpc::ExtAuthz;
 use crate::contract::spoe::Agent;
-use crate::contract::{Contracts, Front, UnwritableCookie};
+use crate::contract::{CheckService, Contracts, UnwritableCookie};
 use crate::credential::{KeyError, KeyRing, SigningKey};
 use crate::jwks::KeyCache;
-use crate::lifecycle::KnownSessions;
-use crate::listener::{GrpcServer, GrpcTlsError, Limited, Listener, Room, Service, What};
+use crate::lifecycle::LastKnownSessions;
+use crate::listener::{
+    ConcurrencyLimit, GrpcServer, GrpcTlsError, LimitKind, Limited, Listener, Service,
+};
 use crate::live::Live;
-use crate::logout::SeenNotices;
+use crate::logout::ReplayCache;
 use crate::ops::{self, Ops, grpc_health};
 use crate::policy::{Contract, OnStoreFailure, Policies};
 use crate::revalidation;
@@ -38,27 +40,27 @@ use crate::store::redis::ConnectError;
 use crate::store::{SessionStore, StoreError};
 use crate::sweeper;
 use crate::telemetry::audit::Door;
-use crate::telemetry::{Advice, Metrics, Replica, Replicas};
+use crate::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use crate::webhook::Webhook;
 use assembly::{Foundation, InForce};
 use background::Background;
-pub use reload::ReloadWishes;
+pub use reload::ReloadRequests;
 use reload::Reloader;
 use store::Shared;
 
 /// The least time to write what must not be lost when the process stops.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const MIN_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The most bytes of a question for the health over gRPC, which has a name in it.
 const MAX_QUESTION: usize = 4096;
 
 /// The most connections of the listener that few have to do with.
-const FEW: usize = 256;
+const OPS_LIMIT: usize = 256;
 
 /// The service, built and bound, ready to run.
 pub struct App {
     addresses: Addresses,
-    made_up: MadeUp,
+    made_up: EphemeralSecrets,
     listeners: Vec<Listener>,
     /// The `ops` listener, which stops last.
     ops: Listener,
@@ -94,7 +96,7 @@ pub struct Addresses {
 /// What the configuration left out and was made up for this process, which only the embedded
 /// store allows.
 #[derive(Clone, Debug, Default)]
-pub struct MadeUp {
+pub struct EphemeralSecrets {
     /// The admin token.
     pub admin_token: Option<Secret<String>>,
     /// Whether the key ring was made up.
@@ -176,9 +178,9 @@ impl App {
     ) -> Result<Self, StartError> {
         let config = &loaded.config;
         let metrics = Arc::new(Metrics::new()?);
-        let advice = Arc::new(Advice::default());
+        let advice = Arc::new(Diagnostics::default());
         let replicas = Arc::new(Replicas::new(Replica::this(clock.now())));
-        tell_known(&metrics, &config.book.policies);
+        init_metrics(&metrics, &config.book.policies);
         let policies = Live::new(Arc::clone(&config.book.policies));
         let key_ring = match &config.key_ring {
             Some(key_ring) => key_ring.clone(),
@@ -197,7 +199,7 @@ impl App {
         };
         let store = store::build(&config.store, clock, &shared, &mut background);
         let token = AdminToken::generate()?;
-        let made_up = MadeUp {
+        let made_up = EphemeralSecrets {
             key_ring: config.key_ring.is_none(),
             admin_token: (config.admin.tokens.is_empty() && config.admin.kubernetes.is_none())
                 .then_some(token.token),
@@ -227,7 +229,7 @@ impl App {
             clock: store.clock,
             metrics: Arc::clone(&metrics),
             presented_ends: Arc::default(),
-            known: Arc::new(KnownSessions::default()),
+            known: Arc::new(LastKnownSessions::default()),
             recent: Arc::default(),
             webhook,
             tasks: TaskTracker::new(),
@@ -235,7 +237,7 @@ impl App {
             store_key_ring: key_ring,
             made_up_token: token.hash,
             key_cache: KeyCache::default(),
-            seen_notices: Arc::new(SeenNotices::default()),
+            seen_notices: Arc::new(ReplayCache::default()),
             observers: Arc::default(),
             attempts: Arc::default(),
             revalidations: Arc::default(),
@@ -269,15 +271,15 @@ impl App {
         };
         let observers = Arc::clone(&in_force.observers);
         background.spawn(async move |stop| observers.denials.run(stop).await);
-        let room = listeners.room("check", What::Requests);
-        let check = Service::http(Front::new(contracts.clone(), room));
+        let limit = listeners.limit("check", LimitKind::Requests);
+        let check = Service::http(CheckService::new(contracts.clone(), limit));
         let check = listeners.bind("check", listen.check, check).await?;
         let mut grpc = None;
         if let Some(address) = listen.grpc {
             let (reporter, health) = tonic_health::server::health_reporter();
             let health = health.max_decoding_message_size(MAX_QUESTION);
-            let room = listeners.room("grpc", What::Requests);
-            let service = ExtAuthz::new(contracts.clone(), room);
+            let limit = listeners.limit("grpc", LimitKind::Requests);
+            let service = ExtAuthz::new(contracts.clone(), limit);
             let routes = tonic::service::Routes::new(health).add_service(service);
             let server = GrpcServer::new(routes, in_force.encryption.clone());
             let service = Service::Grpc(Box::new(server));
@@ -290,8 +292,8 @@ impl App {
         }
         let mut spoe = None;
         if let Some(address) = listen.spoe {
-            let room = listeners.room("spoe", What::Requests);
-            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), room);
+            let limit = listeners.limit("spoe", LimitKind::Requests);
+            let agent = Agent::new(contracts.clone(), Arc::clone(&draining), limit);
             let service = Service::Connections(Box::new(move |stream, peer, stop| {
                 Box::pin(agent.clone().serve(stream, peer, stop))
             }));
@@ -299,18 +301,18 @@ impl App {
         }
         let mut browser = None;
         if let Some(address) = listen.browser {
-            let room = listeners.room("browser", What::Requests);
-            let service = BrowserService::new(contracts, in_force.logouts.clone(), &room);
+            let limit = listeners.limit("browser", LimitKind::Requests);
+            let service = BrowserService::new(contracts, in_force.logouts.clone(), &limit);
             let service = Service::http(service);
             browser = Some(listeners.bind("browser", address, service).await?);
         }
-        let admin = Limited::new(admin, listeners.room("admin", What::Requests));
+        let admin = Limited::new(admin, listeners.limit("admin", LimitKind::Requests));
         let admin = listeners
             .bind("admin", listen.admin, Service::http(admin))
             .await?;
-        let room = listeners.room("ops", What::Requests);
+        let limit = listeners.limit("ops", LimitKind::Requests);
         // Or Kubernetes would restart what waits for Redis.
-        let ops = Limited::new(ops::router(ops), room).always("/livez");
+        let ops = Limited::new(ops::router(ops), limit).always("/livez");
         let ops = Service::http(ops);
         let ops = listeners.bind_one("ops", listen.ops, ops).await?;
         Ok(Self {
@@ -350,7 +352,7 @@ impl App {
 
     /// What the listeners serve, without them.
     #[cfg(any(test, feature = "fuzzing"))]
-    pub fn served(&self) -> (Front, BrowserService, ExtAuthz, Agent, axum::Router) {
+    pub fn served(&self) -> (CheckService, BrowserService, ExtAuthz, Agent, axum::Router) {
         let InForce {
             contracts,
             logouts,
@@ -358,12 +360,12 @@ impl App {
             ..
         } = &self.reloader.in_force;
         let shown = self.reloader.foundation.metrics.requests("check");
-        let room = Room::new("check", What::Requests, FEW, shown);
+        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, OPS_LIMIT, shown);
         (
-            Front::new(contracts.clone(), room.clone()),
-            BrowserService::new(contracts.clone(), logouts.clone(), &room),
-            ExtAuthz::new(contracts.clone(), room.clone()),
-            Agent::new(contracts.clone(), Arc::clone(&self.draining), room),
+            CheckService::new(contracts.clone(), limit.clone()),
+            BrowserService::new(contracts.clone(), logouts.clone(), &limit),
+            ExtAuthz::new(contracts.clone(), limit.clone()),
+            Agent::new(contracts.clone(), Arc::clone(&self.draining), limit),
             admin::router(admin.clone()),
         )
     }
@@ -376,7 +378,7 @@ impl App {
 
     /// What the configuration left out.
     #[must_use]
-    pub const fn made_up(&self) -> &MadeUp {
+    pub const fn made_up(&self) -> &EphemeralSecrets {
         &self.made_up
     }
 
@@ -390,7 +392,7 @@ impl App {
     /// [`RunError`] when a part of the service has ended by itself, or when activity was lost.
     pub async fn run(
         mut self,
-        reload: ReloadWishes,
+        reload: ReloadRequests,
         stop: CancellationToken,
     ) -> Result<(), RunError> {
         let reloading = self.reloader.run(reload, self.stop_background.clone());
@@ -405,7 +407,7 @@ impl App {
         }
         let stop_ops = CancellationToken::new();
         let mut serving_ops = JoinSet::new();
-        serving_ops.spawn(self.ops.serve(stop_ops.clone(), LAST_WORDS));
+        serving_ops.spawn(self.ops.serve(stop_ops.clone(), MIN_FLUSH_TIMEOUT));
         let until_told = async {
             stop.cancelled().await;
             self.draining.store(true, Ordering::Relaxed);
@@ -413,9 +415,9 @@ impl App {
         };
         let outcome = tokio::select! {
             () = until_told => Ok(()),
-            Some(ended) = self.background.join_next() => Err(death(ended)),
-            Some(ended) = serving.join_next() => Err(death(ended.map(Ok))),
-            Some(ended) = serving_ops.join_next() => Err(death(ended.map(Ok))),
+            Some(ended) = self.background.join_next() => Err(task_failed(ended)),
+            Some(ended) = serving.join_next() => Err(task_failed(ended.map(Ok))),
+            Some(ended) = serving_ops.join_next() => Err(task_failed(ended.map(Ok))),
         };
         self.draining.store(true, Ordering::Relaxed);
         stop_listeners.cancel();
@@ -426,7 +428,7 @@ impl App {
             self.tasks.wait().await;
             self.store.flush().await
         };
-        let patience = self.patience.max(LAST_WORDS);
+        let patience = self.patience.max(MIN_FLUSH_TIMEOUT);
         let flushed = tokio::time::timeout(patience, finishing).await;
         self.stop_background.cancel();
         let ending = async { while self.background.join_next().await.is_some() {} };
@@ -446,7 +448,7 @@ impl App {
 }
 
 /// Shows the counts of what seldom happens under these policies.
-fn tell_known(metrics: &Metrics, policies: &Policies) {
+fn init_metrics(metrics: &Metrics, policies: &Policies) {
     let known = policies
         .iter()
         .filter(|(_, policy)| policy.on_store_failure != OnStoreFailure::Deny);
@@ -456,7 +458,7 @@ fn tell_known(metrics: &Metrics, policies: &Policies) {
 }
 
 /// What it means that a part which must run for ever has ended.
-fn death(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
+fn task_failed(ended: Result<Result<(), RunError>, tokio::task::JoinError>) -> RunError {
     match ended {
         Ok(Err(error)) => error,
         Ok(Ok(())) => RunError::Died("without a reason".to_owned()),
@@ -478,8 +480,13 @@ impl Listeners {
         address: SocketAddr,
         service: Service,
     ) -> Result<Listener, StartError> {
-        let listener =
-            Listener::bind(name, address, service, self.room(name, What::Connections)).await;
+        let listener = Listener::bind(
+            name,
+            address,
+            service,
+            self.limit(name, LimitKind::Connections),
+        )
+        .await;
         listener.map_err(|error| StartError::Bind {
             name,
             address,
@@ -488,13 +495,17 @@ impl Listeners {
     }
 
     /// For how much there is room on a listener.
-    fn room(&self, name: &'static str, what: What) -> Room {
+    fn limit(&self, name: &'static str, what: LimitKind) -> ConcurrencyLimit {
         let (most, shown) = match what {
-            What::Connections => (self.listen.max_connections, self.metrics.connections(name)),
-            What::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
+            LimitKind::Connections => (self.listen.max_connections, self.metrics.connections(name)),
+            LimitKind::Requests => (self.listen.max_in_flight, self.metrics.requests(name)),
         };
-        let most = if name == "ops" { FEW.min(most) } else { most };
-        Room::new(name, what, most, shown)
+        let most = if name == "ops" {
+            OPS_LIMIT.min(most)
+        } else {
+            most
+        };
+        ConcurrencyLimit::new(name, what, most, shown)
     }
 
     /// Binds one more, and says where.

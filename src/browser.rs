@@ -5,16 +5,16 @@
 //! application: the session is that of the request's own credential. What changes something is a
 //! `POST` from a page of the same origin.
 
-mod asker;
+mod browser_request;
 mod callback;
 mod clear_cookies;
 mod cookies;
-mod farewell;
 mod framed;
 mod keep_alive;
 mod login;
 mod origin;
 mod page;
+mod rp_logout;
 mod service;
 mod sign_out;
 mod signed_out;

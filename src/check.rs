@@ -1,12 +1,12 @@
 //! The one use case: a proxy asks, and is answered. Identify, load, decide, touch.
 
 mod answer;
+mod applicable;
 mod delegated;
 mod detail;
 mod original;
 pub mod recording;
 mod request;
-mod ruling;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::lifecycle::Lifecycle;
 use crate::policy::{Activity, AddressHeader, Client, Contract, Rulebook};
 use crate::revalidation::Revalidation;
 use crate::session::{DenyReason, SessionId, Verdict};
-use crate::sources::{Identified, Presented, Sources, Unidentified};
+use crate::sources::{CredentialError, Presented, ResolvedCredential, Sources};
 use crate::telemetry::{DenialLog, NO_POLICY, Throttle, audit, traces};
 
 use answer::Asked;
+pub use applicable::{Decision, MatchError, RuleMatch};
 pub use detail::Detail;
 pub use original::{InvalidUrl, MalformedOriginal, OriginalUrl};
 use recording::Recorder;
 pub use request::{CheckRequest, ClientAddress, Original, Outcome};
-pub use ruling::{Judgement, Ruling, Undecidable};
 
 /// Answers checks.
 pub struct Checker {
@@ -82,7 +82,7 @@ impl Checker {
 
     /// Answers a check for which there is no time; counts the answer.
     #[must_use]
-    pub fn turn_away(&self, request: &CheckRequest<'_>) -> Outcome {
+    pub fn shed(&self, request: &CheckRequest<'_>) -> Outcome {
         let outcome = Outcome::deny(DenyReason::Overloaded);
         let contract = request.contract.as_str();
         let metrics = &self.lifecycle.metrics;
@@ -124,7 +124,11 @@ impl Checker {
 
     /// Looks at the session of a request that is for Curfew itself, whatever the rules call public or
     /// passive: `activity` says whether it counts. Not a check, and not counted as one.
-    pub async fn look(&self, request: &CheckRequest<'_>, activity: Activity) -> Outcome {
+    pub async fn evaluate_passively(
+        &self,
+        request: &CheckRequest<'_>,
+        activity: Activity,
+    ) -> Outcome {
         let (ruling, original) = match self.ruling(request) {
             Ok(found) => found,
             Err(detail) => return Outcome::malformed(detail),
@@ -149,7 +153,7 @@ impl Checker {
     fn tell(
         &self,
         request: &CheckRequest<'_>,
-        ruling: Option<Ruling<'_>>,
+        ruling: Option<RuleMatch<'_>>,
         id: Option<SessionId>,
         outcome: &Outcome,
         stopwatch: Stopwatch,
@@ -197,7 +201,7 @@ impl Checker {
     fn ruling<'a>(
         &'a self,
         request: &CheckRequest<'a>,
-    ) -> Result<(Ruling<'a>, Original<'a>), Detail> {
+    ) -> Result<(RuleMatch<'a>, Original<'a>), Detail> {
         let original = request.original?;
         let CheckRequest {
             contract,
@@ -205,7 +209,7 @@ impl Checker {
             headers,
             ..
         } = *request;
-        match Ruling::on(&self.book, contract, policy, &original, headers) {
+        match RuleMatch::on(&self.book, contract, policy, &original, headers) {
             Ok(ruling) => Ok((ruling, original)),
             Err(undecidable) => Err(undecidable.detail(contract, original.url.path)),
         }
@@ -226,14 +230,14 @@ impl Checker {
         &self,
         request: &CheckRequest<'_>,
         original: &Original<'_>,
-    ) -> Result<Identified<'_>, Box<Outcome>> {
+    ) -> Result<ResolvedCredential<'_>, Box<Outcome>> {
         let identified = match self.sources.present(request.headers) {
-            Ok(Presented::Ours(id)) => return Ok(Identified::ours(id)),
+            Ok(Presented::Ours(id)) => return Ok(ResolvedCredential::ours(id)),
             Ok(Presented::Jwt(text)) => {
                 let identifying = self.sources.identify_jwt(text, &*self.lifecycle.clock);
                 let identified = tokio::time::timeout(self.budget, identifying).await;
                 // An issuer's keys are on their way.
-                let late = Unidentified::Refused(DenyReason::SourceUnavailable);
+                let late = CredentialError::Refused(DenyReason::SourceUnavailable);
                 identified.unwrap_or(Err(late))
             }
             Err(unidentified) => Err(unidentified),
@@ -243,17 +247,17 @@ impl Checker {
             Err(unidentified) => unidentified,
         };
         let delegate = match unidentified {
-            Unidentified::Refused(_) | Unidentified::NoAuthTime => None,
-            Unidentified::Nothing | Unidentified::Foreign => {
+            CredentialError::Refused(_) | CredentialError::NoAuthTime => None,
+            CredentialError::Nothing | CredentialError::Foreign => {
                 Delegate::of(&self.sources.delegates, original.url.host)
             }
         };
         match (delegate, unidentified) {
             (Some(delegate), _) => self.ask(delegate, request, original).await,
-            (None, Unidentified::Refused(DenyReason::MalformedRequest)) => {
+            (None, CredentialError::Refused(DenyReason::MalformedRequest)) => {
                 Err(Box::new(self.two_credentials(request)))
             }
-            (None, Unidentified::NoAuthTime) => {
+            (None, CredentialError::NoAuthTime) => {
                 Err(Box::new(Outcome::malformed(Detail::NoAuthTime)))
             }
             (None, unidentified) => Err(Box::new(Outcome::deny(unidentified.into()))),

@@ -3,6 +3,7 @@
 //! Each is one thin file: the sub-request in, a [`CheckRequest`] out;
 //! an [`Outcome`] in, the reply out. Nothing else knows a proxy.
 
+mod assertion;
 mod auth_request;
 mod clear_cookies;
 mod cookie;
@@ -16,7 +17,6 @@ mod sign_in;
 pub mod spoe;
 mod sub_request;
 mod unknown_path;
-mod vouch;
 
 use std::sync::Arc;
 
@@ -24,16 +24,16 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::check::{CheckRequest, Checker, Outcome};
 use crate::identity::{AssertionSigner, IdentityHeaders};
-use crate::listener::Place;
+use crate::listener::Permit;
 use crate::login::Login;
 use crate::session::{DenyReason, Verdict};
 
+pub use assertion::keys;
 pub use clear_cookies::{CLEAR_COOKIES, Clearing};
 pub use cookie::{CookieSettings, SessionCookie, UnwritableCookie};
-pub use front::Front;
+pub use front::CheckService;
 pub use reply::{FRAMED, message};
 pub use sign_in::{ReturnHost, SignIn, SignInSettings, is_framed, is_navigation};
-pub use vouch::keys;
 
 /// What every contract needs to answer.
 pub struct Contracts {
@@ -57,10 +57,14 @@ pub struct Contracts {
 
 impl Contracts {
     /// Checks a request if it has a place, which it keeps until it is answered; turns it away otherwise.
-    async fn check_in(&self, place: Option<Place>, request: &CheckRequest<'_>) -> Outcome {
-        match place {
-            Some(_place) => self.checker.check(request).await,
-            None => self.checker.turn_away(request),
+    async fn check_with_permit(
+        &self,
+        permit: Option<Permit>,
+        request: &CheckRequest<'_>,
+    ) -> Outcome {
+        match permit {
+            Some(_permit) => self.checker.check(request).await,
+            None => self.checker.shed(request),
         }
     }
 

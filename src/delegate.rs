@@ -16,7 +16,7 @@ use crate::session::{DenyReason, PolicyName, Timestamp};
 use crate::telemetry::Metrics;
 
 /// The most bytes of a denial that is handed on.
-const MOST: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What of a denial is handed on besides its status and its body.
 const HANDED_ON: [HeaderName; 3] = [LOCATION, SET_COOKIE, WWW_AUTHENTICATE];
@@ -48,7 +48,7 @@ pub struct Delegate {
 
 /// What the service says.
 #[derive(Debug)]
-pub enum Advice {
+pub enum Diagnostics {
     /// The request may pass, on this session.
     Allow(Box<(Allowed, Relayed)>),
     /// It may not.
@@ -147,13 +147,13 @@ impl Delegate {
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Advice, DenyReason> {
+    ) -> Result<Diagnostics, DenyReason> {
         let stopwatch = Stopwatch::start();
         let advice = self.try_ask(question, cookie, now).await;
         let name = &*self.delegated().name;
         let word = match &advice {
-            Ok(Advice::Allow(_)) => "allow",
-            Ok(Advice::Deny(..)) => "deny",
+            Ok(Diagnostics::Allow(_)) => "allow",
+            Ok(Diagnostics::Deny(..)) => "deny",
             Err(_) => "error",
         };
         self.metrics.delegate_asked(name, word, stopwatch.seconds());
@@ -168,7 +168,7 @@ impl Delegate {
         question: &Question<'_>,
         cookie: Option<&[u8]>,
         now: Timestamp,
-    ) -> Result<Advice, Trouble> {
+    ) -> Result<Diagnostics, Trouble> {
         let headers = self.delegated().ask(question, cookie);
         let anonymous = match self.delegated().key {
             SessionKey::Cookie { .. } => cookie.is_none(),
@@ -195,11 +195,11 @@ impl Delegate {
                             headers: picked(headers, passed),
                             ..Relayed::default()
                         };
-                        Ok(Advice::Allow(Box::new((allowed, relayed))))
+                        Ok(Diagnostics::Allow(Box::new((allowed, relayed))))
                     }
                     // It lets somebody pass whom nobody knows.
                     Err(_) if anonymous => {
-                        Ok(Advice::Deny(DenyReason::NoCredential, Box::default()))
+                        Ok(Diagnostics::Deny(DenyReason::NoCredential, Box::default()))
                     }
                     Err(unusable) => Err(unusable.into()),
                 };
@@ -213,13 +213,13 @@ impl Delegate {
             body: None,
         };
         if !redirect && let Some(kind) = answer.headers().get(CONTENT_TYPE).cloned() {
-            let body = read_body(&mut answer, MOST).await?;
+            let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
             let text = body.and_then(|body| String::from_utf8(body).ok());
             relayed.body = text
                 .filter(|text| !text.is_empty())
                 .map(|text| (kind, text));
         }
-        Ok(Advice::Deny(reason, Box::new(relayed)))
+        Ok(Diagnostics::Deny(reason, Box::new(relayed)))
     }
 }
 

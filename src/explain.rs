@@ -1,5 +1,5 @@
 //! Explains the answer to a request: the matching rule, the policies, whether it is activity, and
-//! the origin of each limit. It uses the same [`Ruling`] as a check.
+//! the origin of each limit. It uses the same [`RuleMatch`] as a check.
 
 mod limits;
 mod lines;
@@ -8,7 +8,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::check::{Original, Ruling, Undecidable};
+use crate::check::{MatchError, Original, RuleMatch};
 use crate::policy::{Activity, Client, Contract, NormalPath, Policies, Rulebook};
 use crate::session::{Attributes, Binding, NewSession, Session, Subject, Timestamp, Verdict};
 
@@ -104,7 +104,7 @@ pub fn explain(
     } = *question;
     let path = NormalPath::new(original.url.path).ok();
     let path = path.map(|path| path.as_str().to_owned());
-    let ruling = match Ruling::on(book, contract, policy, &original, headers) {
+    let ruling = match RuleMatch::on(book, contract, policy, &original, headers) {
         Ok(ruling) => ruling,
         Err(undecidable) => return unexplained(path, undecidable),
     };
@@ -137,7 +137,7 @@ pub fn explain(
         passive_because,
         session_limits: limits::of_session(book, session),
         request_limits: limits::of_request(book, &ruling, session),
-        elsewhere: elsewhere.map(crate::policy::Elsewhere::as_str),
+        elsewhere: elsewhere.map(crate::policy::BindingMismatch::as_str),
     };
     Explanation {
         verdict: verdict.as_str(),
@@ -168,7 +168,7 @@ pub fn sample_session(
     Some(Session::start(new, &limits, limits.absolute, now))
 }
 
-fn unexplained(path: Option<String>, undecidable: Undecidable) -> Explanation {
+fn unexplained(path: Option<String>, undecidable: MatchError) -> Explanation {
     Explanation {
         verdict: undecidable.reason().as_str(),
         path,

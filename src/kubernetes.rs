@@ -20,11 +20,11 @@ use crate::http_client::{http_client, read_body};
 pub const GROUP: &str = "sessions.curfew.dev";
 
 /// The most bytes of an answer.
-const MOST: usize = 256 * 1024;
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// The most time for one question.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// How many answers of a kind are kept.
-const KEPT: usize = 1000;
+const MAX_CACHED_ANSWERS: usize = 1000;
 
 /// How Kubernetes is asked.
 #[derive(Clone, Debug)]
@@ -245,7 +245,9 @@ impl Kubernetes {
         if !answer.status().is_success() {
             return Err(KubernetesError::Status(answer.status().as_u16()));
         }
-        let body = read_body(&mut answer, MOST).await.map_err(unavailable)?;
+        let body = read_body(&mut answer, MAX_ANSWER_BYTES)
+            .await
+            .map_err(unavailable)?;
         let body =
             body.ok_or_else(|| KubernetesError::Unavailable("it goes on for ever".to_owned()))?;
         let reviewed: Reviewed<S> = serde_json::from_slice(&body).map_err(|error| {
@@ -275,12 +277,12 @@ impl<K: Eq + Hash, V: Clone> Kept<K, V> {
     }
 
     fn keep(&mut self, key: K, value: V) {
-        if self.entries.len() >= KEPT {
+        if self.entries.len() >= MAX_CACHED_ANSWERS {
             let keep = self.keep.as_secs_f64();
             self.entries.retain(|_, (_, since)| since.seconds() < keep);
         }
         // Whoever shows so many tokens has them all looked up.
-        if self.entries.len() < KEPT && !self.keep.is_zero() {
+        if self.entries.len() < MAX_CACHED_ANSWERS && !self.keep.is_zero() {
             self.entries.insert(key, (value, Stopwatch::start()));
         }
     }

@@ -35,7 +35,7 @@ use crate::webhook::Webhook;
 
 pub use adopt::{Adoption, NotAdopted};
 pub use emergency::{EmergencyRevocation, MatchCount};
-pub use known::KnownSessions;
+pub use known::LastKnownSessions;
 pub use presented_ends::PresentedEnds;
 pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::{SignIn, StartError, Started};
@@ -43,9 +43,9 @@ pub use subject::{RevokedAll, SubjectCount};
 
 /// How long whoever ended a session gets to tell it before another process does. The end is noted
 /// at a time from before the store was asked, so this includes what the store took.
-pub const TELLING: Duration = Duration::from_secs(10);
+pub const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 /// How often it is tried to note that an end was told, and the pause between.
-const SETTLING: (u32, Duration) = (5, Duration::from_millis(200));
+const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(200));
 
 /// Starts and ends sessions.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ pub struct Lifecycle {
     /// Ended sessions whose credentials were presented lately.
     pub presented_ends: Arc<PresentedEnds>,
     /// What may be served when the store can't be asked.
-    pub known: Arc<KnownSessions>,
+    pub known: Arc<LastKnownSessions>,
     /// What happened lately, for the console.
     pub recent: Arc<Recent>,
     /// Tells others of their ends.
@@ -94,25 +94,27 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<EndOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        to_the_end(async move {
+        run_detached(async move {
             // Whether or not the store takes it: nobody is served who is meant to be gone.
             this.known.forget(id);
             let outcome = this.store.end(id, ending).await;
             if let Ok(EndOutcome::Touched(_)) = &outcome {
-                this.known.remember_again(id);
+                this.known.clear_tombstone(id);
             }
             if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
-                this.announce(id, tombstone, &actor, false);
+                this.publish_end(id, tombstone, &actor, false);
             }
             // Nobody has to wait for this.
             let (tasks, ended) = (this.tasks.clone(), outcome.clone());
             tasks.spawn(async move {
                 match ended {
-                    Ok(EndOutcome::Ended(tombstone)) => this.settle(id, &tombstone, &actor).await,
+                    Ok(EndOutcome::Ended(tombstone)) => {
+                        this.acknowledge(id, &tombstone, &actor).await
+                    }
                     // It may have been ended by a call whose answer was lost, which told nothing:
                     // then it is told soon, and not when its deadline comes.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
-                        let soon = this.clock.now().plus(TELLING);
+                        let soon = this.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.deadlines.postpone(id, soon).await;
                     }
                     Ok(EndOutcome::Touched(_) | EndOutcome::Unknown) => {}
@@ -125,16 +127,16 @@ impl Lifecycle {
 
     /// Tells the end of a session that another process ended and may not have told. Its record does not say who revoked
     /// it: the actor is then Curfew.
-    pub async fn tell_again(&self, id: SessionId, tombstone: &Session) {
+    pub async fn redeliver(&self, id: SessionId, tombstone: &Session) {
         let State::Ended(end) = tombstone.state else {
             return;
         };
         let actor = Actor::of_end(end.reason, tombstone);
-        self.announce(id, tombstone, &actor, true);
-        self.settle(id, tombstone, &actor).await;
+        self.publish_end(id, tombstone, &actor, true);
+        self.acknowledge(id, tombstone, &actor).await;
     }
 
-    fn announce(&self, id: SessionId, tombstone: &Session, actor: &Actor, redelivered: bool) {
+    fn publish_end(&self, id: SessionId, tombstone: &Session, actor: &Actor, redelivered: bool) {
         let Some(ended) = SessionEnded::new(id, tombstone, actor, redelivered) else {
             return;
         };
@@ -149,15 +151,15 @@ impl Lifecycle {
     }
 
     /// Notes that an end was told. If this fails for good another process tells it again.
-    async fn settle(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
+    async fn acknowledge(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
         let ended = SessionEnded::new(id, tombstone, actor, false);
         let ended = ended.filter(|_| !tombstone.is_operator());
-        for _ in 0..SETTLING.0 {
-            match self.deadlines.settle(id, ended.as_ref()).await {
+        for _ in 0..ACK_RETRIES.0 {
+            match self.deadlines.acknowledge(id, ended.as_ref()).await {
                 Ok(_) => return,
                 Err(error) => {
                     tracing::debug!(%error, session = %id, "an end that was told is not noted yet");
-                    tokio::time::sleep(SETTLING.1).await;
+                    tokio::time::sleep(ACK_RETRIES.1).await;
                 }
             }
         }
@@ -242,7 +244,7 @@ impl Lifecycle {
 
     /// How many replicas of the store have a change; none, as far as is known, when it can't say.
     async fn confirmation(&self, id: SessionId) -> Replication {
-        self.store.confirm(id).await.unwrap_or(Replication {
+        self.store.wait_replicated(id).await.unwrap_or(Replication {
             wanted: 1,
             confirmed: 0,
         })
@@ -261,7 +263,7 @@ impl Lifecycle {
 }
 
 /// Runs a future to its end, even if the caller stops waiting for it.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work).await {
         Ok(done) => done,
         // Nobody aborts these tasks, so this is a panic; it goes where it would have gone.

@@ -3,13 +3,13 @@
 //! All of them stop alike: they accept nothing more, and let what is in flight finish for a bounded
 //! time.
 
+mod concurrency;
 mod connections;
 mod drain;
 mod grpc;
 mod http;
 mod limited;
 mod paced;
-mod room;
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+pub use concurrency::{ConcurrencyLimit, LimitKind, Permit};
 pub use connections::ConnectionHandler;
 pub use drain::drain;
 pub use grpc::{Encryption, GrpcServer, GrpcTlsError, GrpcTlsSettings, MAX_MESSAGE, encryption};
 pub use http::{HttpServer, HttpService};
 pub use limited::Limited;
-pub use room::{Place, Room, What};
 
 /// The pause after an accept that failed, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ impl Listener {
         name: &'static str,
         address: SocketAddr,
         service: Service,
-        room: Room,
+        room: ConcurrencyLimit,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let socket = Socket {
@@ -101,21 +101,21 @@ pub struct Socket {
     name: &'static str,
     listener: TcpListener,
     address: SocketAddr,
-    room: Room,
+    room: ConcurrencyLimit,
 }
 
 impl Socket {
     /// The next connection that there is room for; `None` once stopped.
-    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Place)> {
+    async fn accept(&self, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr, Permit)> {
         loop {
             match stop.run_until_cancelled(self.listener.accept()).await? {
                 Ok((stream, peer)) => {
-                    let Some(place) = self.room.take() else {
+                    let Some(permit) = self.room.take() else {
                         continue;
                     };
                     // An answer is one small packet; waiting to fill it would only delay it.
                     let _ = stream.set_nodelay(true);
-                    return Some((stream, peer, place));
+                    return Some((stream, peer, permit));
                 }
                 // One client's failure, or a shortage that may pass: never the end of the loop.
                 Err(error) => {

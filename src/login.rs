@@ -29,7 +29,7 @@ use crate::session::{Attributes, PolicyName, Timestamp};
 
 pub use answer::{Answer, Outcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
-pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, Redeemed, RefreshAnswer};
+pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, TokenResponse};
 
 /// Sign-in by identity providers.
 pub struct Login {
@@ -116,7 +116,7 @@ impl LoginError {
 impl Login {
     /// The one provider that a person can mean: the one that is named, or the only one there is.
     #[must_use]
-    pub fn meant(&self, name: Option<&str>) -> Option<&Provider> {
+    pub fn provider(&self, name: Option<&str>) -> Option<&Provider> {
         match name {
             Some(name) => self.providers.get(name),
             None => self
@@ -169,9 +169,9 @@ impl Login {
     ///
     /// # Errors
     /// [`LoginError::Invalid`] when the provider does not say when it was, though it was asked.
-    pub fn begun(
+    pub fn session_start(
         attempt: &Attempt,
-        redeemed: &Redeemed,
+        redeemed: &TokenResponse,
         max_age: Option<Duration>,
         leeway: Duration,
         now: Timestamp,

@@ -7,7 +7,7 @@ mod back_channel;
 mod events;
 mod front_channel;
 mod front_limit;
-mod seen;
+mod replay_cache;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -31,16 +31,16 @@ use crate::sources::{JwtSource, Unverified};
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-pub use seen::SeenNotices;
+pub use replay_cache::ReplayCache;
 
 /// The most bytes of a notice; more than any provider sends.
-const MOST: usize = 64 * 1024;
+const MAX_NOTICE_BYTES: usize = 64 * 1024;
 
 /// How times are written that are whole seconds: what began in the same one is meant.
 const ONE_SECOND: Duration = Duration::from_secs(1);
 
 /// Takes notices.
-pub struct Logouts {
+pub struct LogoutEndpoints {
     /// Ends sessions.
     pub lifecycle: Lifecycle,
     /// Those who may tell.
@@ -48,7 +48,7 @@ pub struct Logouts {
     /// Whether the front channel is open.
     pub front_channel: bool,
     /// The notices that were taken a moment ago.
-    pub seen: Arc<SeenNotices>,
+    pub seen: Arc<ReplayCache>,
     /// Finds the client's address.
     pub address: AddressHeader,
 }
@@ -90,17 +90,17 @@ impl Refusal {
 type Verify = fn(&Issuer, &str, &KeySet, Timestamp) -> Result<Notice, InvalidNotice>;
 
 /// The routes, for the `browser` listener.
-pub fn router(logouts: Live<Logouts>) -> Router {
+pub fn router(logouts: Live<LogoutEndpoints>) -> Router {
     Router::new()
         .route("/oidc/backchannel-logout", post(back_channel::logout))
         .route("/oidc/frontchannel-logout", get(front_channel::logout))
         .route("/ssf/events", post(events::receive))
-        .layer(DefaultBodyLimit::max(MOST))
+        .layer(DefaultBodyLimit::max(MAX_NOTICE_BYTES))
         .layer(map_response(crate::escape_json::json_response))
         .with_state(logouts)
 }
 
-impl Logouts {
+impl LogoutEndpoints {
     /// Where a notice comes from: by the header of the proxy in front, or by the connection.
     fn address(&self, headers: &HeaderMap, peer: Option<Extension<SocketAddr>>) -> Option<IpAddr> {
         let peer = peer.map(|Extension(peer)| peer.ip().to_canonical());

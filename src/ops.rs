@@ -15,7 +15,7 @@ use http::header::CONTENT_TYPE;
 
 use crate::escape;
 use crate::store::SessionStore;
-use crate::telemetry::{Advice, Metrics, Replicas};
+use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// How long the store gets to say that it is there.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub struct Ops {
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// What the operator should know all the same.
-    pub advice: Arc<Advice>,
+    pub advice: Arc<Diagnostics>,
     /// The processes that share the store.
     pub replicas: Arc<Replicas>,
     /// Set when the process has been told to stop.

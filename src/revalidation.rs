@@ -15,9 +15,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::lifecycle::Lifecycle;
-use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, Redeemed};
+use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Diagnostics, Metrics};
 
 use ask::Question;
 pub use notes::ProviderNotes;
@@ -85,7 +85,7 @@ impl Revalidation {
     pub fn grant(
         &self,
         provider: &Provider,
-        redeemed: &Redeemed,
+        redeemed: &TokenResponse,
         now: Timestamp,
     ) -> Option<RefreshGrant> {
         let token = redeemed.refresh_token.as_ref();
@@ -119,7 +119,7 @@ pub struct Work {
 
 /// Asks about sessions that are due, until stopped. Every question that was started is finished before the process
 /// stops. `work` tells the current configuration.
-pub async fn run(work: impl Fn() -> Work, advice: Arc<Advice>, stop: CancellationToken) {
+pub async fn run(work: impl Fn() -> Work, advice: Arc<Diagnostics>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let current = work();
         let revalidation = current.revalidation.as_ref();

@@ -43,11 +43,11 @@ pub struct JwtSource {
 
 /// What a credential says.
 #[derive(Clone, Debug)]
-pub struct Identified<'a> {
+pub struct ResolvedCredential<'a> {
     /// The session that it names.
     pub id: SessionId,
     /// For a credential that somebody else has issued: what it says besides.
-    pub adoptable: Option<Adoptable<'a>>,
+    pub adoptable: Option<ExternalIdentity<'a>>,
     /// For one that another service vouches for: what of its answer becomes a part of ours.
     pub relayed: Option<Box<Relayed>>,
     /// What makes the client drop the credential, where that is not the session cookie.
@@ -58,7 +58,7 @@ pub struct Identified<'a> {
 
 /// What a credential of somebody else says of a session that it may start.
 #[derive(Clone, Debug)]
-pub struct Adoptable<'a> {
+pub struct ExternalIdentity<'a> {
     /// Who issued the credential.
     pub party: Party<'a>,
     /// Whose session it is.
@@ -113,7 +113,7 @@ pub enum Presented<'a> {
 
 /// Why a request names no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unidentified {
+pub enum CredentialError {
     /// It has no credential.
     Nothing,
     /// It has one that may be meant for others.
@@ -124,17 +124,17 @@ pub enum Unidentified {
     NoAuthTime,
 }
 
-impl From<Unidentified> for DenyReason {
-    fn from(unidentified: Unidentified) -> Self {
+impl From<CredentialError> for DenyReason {
+    fn from(unidentified: CredentialError) -> Self {
         match unidentified {
-            Unidentified::Nothing => Self::NoCredential,
-            Unidentified::Foreign | Unidentified::NoAuthTime => Self::InvalidCredential,
-            Unidentified::Refused(reason) => reason,
+            CredentialError::Nothing => Self::NoCredential,
+            CredentialError::Foreign | CredentialError::NoAuthTime => Self::InvalidCredential,
+            CredentialError::Refused(reason) => reason,
         }
     }
 }
 
-impl Identified<'_> {
+impl ResolvedCredential<'_> {
     /// By a credential of our own.
     #[must_use]
     pub const fn ours(id: SessionId) -> Self {
@@ -168,21 +168,21 @@ impl Sources {
     /// What a request presents.
     ///
     /// # Errors
-    /// [`Unidentified`]: there is nothing, or it is ambiguous or no good.
-    pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, Unidentified> {
+    /// [`CredentialError`]: there is nothing, or it is ambiguous or no good.
+    pub fn present<'a>(&self, headers: &'a HeaderMap) -> Result<Presented<'a>, CredentialError> {
         match self.extractor.extract(headers) {
-            PresentedCredential::Nothing => Err(Unidentified::Nothing),
-            PresentedCredential::Foreign => Err(Unidentified::Foreign),
+            PresentedCredential::Nothing => Err(CredentialError::Nothing),
+            PresentedCredential::Foreign => Err(CredentialError::Foreign),
             PresentedCredential::Ambiguous => {
-                Err(Unidentified::Refused(DenyReason::MalformedRequest))
+                Err(CredentialError::Refused(DenyReason::MalformedRequest))
             }
             PresentedCredential::Token(text) => match self.key_ring.verify(text) {
                 Ok(id) => Ok(Presented::Ours(id)),
-                Err(_) => Err(Unidentified::Refused(DenyReason::InvalidCredential)),
+                Err(_) => Err(CredentialError::Refused(DenyReason::InvalidCredential)),
             },
             PresentedCredential::Jwt(text) => match std::str::from_utf8(text) {
                 Ok(text) => Ok(Presented::Jwt(text)),
-                Err(_) => Err(Unidentified::Foreign),
+                Err(_) => Err(CredentialError::Foreign),
             },
         }
     }
@@ -220,19 +220,19 @@ impl Sources {
     /// The session that an identity provider's token names.
     ///
     /// # Errors
-    /// [`Unidentified`]: it is no good, or it can't be verified now.
+    /// [`CredentialError`]: it is no good, or it can't be verified now.
     pub async fn identify_jwt(
         &self,
         text: &str,
         clock: &dyn Clock,
-    ) -> Result<Identified<'_>, Unidentified> {
-        let source = JwtSource::of(&self.jwt, text).ok_or(Unidentified::Foreign)?;
+    ) -> Result<ResolvedCredential<'_>, CredentialError> {
+        let source = JwtSource::of(&self.jwt, text).ok_or(CredentialError::Foreign)?;
         let unknown_key = |why: &InvalidJwt| *why == InvalidJwt::UnknownKey;
         let verified = source.verified(text, clock, Issuer::verify, unknown_key);
         match verified.await {
-            Ok(verified) => Ok(Identified {
+            Ok(verified) => Ok(ResolvedCredential {
                 is_foreign: true,
-                adoptable: Some(Adoptable {
+                adoptable: Some(ExternalIdentity {
                     party: Party::Issuer(&source.issuer.issuer),
                     subject: verified.subject,
                     attributes: verified.attributes,
@@ -241,19 +241,19 @@ impl Sources {
                     expires: verified.expires,
                     policy: source.policy.as_ref(),
                 }),
-                ..Identified::ours(verified.session)
+                ..ResolvedCredential::ours(verified.session)
             }),
-            Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(Unidentified::NoAuthTime),
+            Err(Unverified::Invalid(InvalidJwt::NoAuthTime)) => Err(CredentialError::NoAuthTime),
             Err(Unverified::Invalid(why)) => {
                 tracing::debug!(%why, "a JWT was refused");
-                Err(Unidentified::Refused(DenyReason::InvalidCredential))
+                Err(CredentialError::Refused(DenyReason::InvalidCredential))
             }
             Err(Unverified::NoKeys) => {
                 tracing::warn!(
                     issuer = source.issuer.issuer,
                     "a JWT can't be verified: there are no keys"
                 );
-                Err(Unidentified::Refused(DenyReason::SourceUnavailable))
+                Err(CredentialError::Refused(DenyReason::SourceUnavailable))
             }
         }
     }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::actor::Actor;
-use crate::lifecycle::{Lifecycle, TELLING};
+use crate::lifecycle::{DELIVERY_GRACE, Lifecycle};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
@@ -51,7 +51,7 @@ pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken
             let now = lifecycle.current();
             let known = followed.as_ref();
             if known.is_none_or(|known| !Arc::ptr_eq(known, &now.policies)) {
-                match now.deadlines.hasten(&now.policies).await {
+                match now.deadlines.tighten_deadlines(&now.policies).await {
                     Ok(()) => followed = Some(Arc::clone(&now.policies)),
                     Err(error) => {
                         tracing::debug!(%error, "the deadline queue is behind the policies")
@@ -91,15 +91,15 @@ impl Sweeper {
         let queue = &self.lifecycle.deadlines;
         let Some(session) = self.lifecycle.store.load(id).await? else {
             // Never made, or lost: there is nothing to tell.
-            return queue.settle(id, None).await.map(drop);
+            return queue.acknowledge(id, None).await.map(drop);
         };
         let now = self.lifecycle.clock.now();
         if let State::Ended(end) = session.state {
-            let telling = end.at.plus(TELLING);
+            let telling = end.at.plus(DELIVERY_GRACE);
             if now < telling {
                 return queue.postpone(id, telling).await;
             }
-            self.lifecycle.tell_again(id, &session).await;
+            self.lifecycle.redeliver(id, &session).await;
             return Ok(());
         }
         match self.overdue(&session, now) {

@@ -19,7 +19,7 @@ use crate::check::Checker;
 use crate::clock::ManualClock;
 use crate::contract::CookieSettings;
 use crate::credential::{CredentialExtractor, KeyRing, SigningKey};
-use crate::lifecycle::{KnownSessions, Lifecycle, SignIn, Started};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, SignIn, Started};
 use crate::policy::{
     ActivityKind, AddressHeader, BackgroundHeaders, Client, NamedHosts, OnStoreFailure, Policies,
     Policy, Rulebook, Rules,
@@ -83,7 +83,7 @@ impl Bench {
             end_retention: HOUR,
             metrics: Arc::new(Metrics::new().unwrap()),
             presented_ends: Arc::default(),
-            known: Arc::new(KnownSessions::default()),
+            known: Arc::new(LastKnownSessions::default()),
             recent: Arc::new(Recent::default()),
             webhook: None,
             tasks: TaskTracker::new(),

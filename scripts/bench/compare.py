@@ -1,7 +1,7 @@
-"""Curfew beside handlers that do nothing and beside Redis itself, in one run.
+"""Compares Curfew with empty handlers and with Redis itself in one run.
 
-Rounds are interleaved, so that whatever the machine does besides falls on all alike; medians of
-them are compared. Writes target/bench/results.json, .md and .svg.
+Rounds are interleaved, so that other load on the machine affects all servers alike. Compares the
+medians. Writes target/bench/results.json, .md and .svg.
 """
 
 import argparse
@@ -37,7 +37,7 @@ REQUEST = ROOT / "benches" / "load" / "request.txt"
 
 
 class Target:
-    """A server that is asked, and what was measured of it, round by round."""
+    """A server under test, with the measurements of each round."""
 
     def __init__(self, name, process, address, tokens, redis=None, path="/auth-request"):
         self.name, self.process, self.address = name, process, address
@@ -45,8 +45,8 @@ class Target:
         self.rounds = []
 
     def measure(self, ask):
-        """One round of `ask`, with the CPU seconds that it took of each process. What has to be
-        looked up once was looked up in a round before it."""
+        """One round of `ask`, with the CPU seconds of each process. A round before it filled the
+        caches."""
         ask(self)
         watched = {"cpu": self.process} | ({"redis_cpu": self.redis} if self.redis else {})
         before = {name: process.cpu() for name, process in watched.items()}
@@ -83,7 +83,7 @@ def wrk(target, seconds):
 
 
 def redis_benchmark(redis, label, rounds, requests, *words):
-    """Requests a second, and CPU seconds of Redis for a million of them."""
+    """Requests per second, and CPU seconds of Redis per million requests."""
     command = ["redis-benchmark", "-p", str(redis.port), "-c", str(CONNECTIONS), "-r", "100000"]
     command += ["-n", str(requests), "--csv", *words]
     results = []
@@ -95,7 +95,7 @@ def redis_benchmark(redis, label, rounds, requests, *words):
         rps = float(re.findall(r'"([0-9.]+)"', out.splitlines()[-1])[0])
         results.append((rps, (redis.cpu() - before) / requests * 1e6))
     rps, cpu = (statistics.median(values) for values in zip(*results, strict=True))
-    print(f"  {label}: {rps:,.0f}/s, {cpu:.1f} CPU s of Redis a million", flush=True)
+    print(f"  {label}: {rps:,.0f}/s, {cpu:.1f} CPU s of Redis per million", flush=True)
     return {"rps": rps, "redis_cpu_per_million": cpu}
 
 
@@ -119,7 +119,7 @@ def redis_alone(rounds):
 
 
 def bares(programs, kind):
-    """Those that do nothing: name, process and address."""
+    """The empty handlers: name, process and address."""
     found = []
     for name, program in (("bare", "bare"), ("bare, mimalloc", "load")):
         address = f"127.0.0.1:{free_port()}"
@@ -130,7 +130,7 @@ def bares(programs, kind):
 
 
 def other(text, tokens):
-    """Another service, as `NAME=URL=COMMAND`; the URL's path is asked for."""
+    """Another service, as `NAME=URL=COMMAND`. Requests use the path of the URL."""
     name, url, command = text.split("=", 2)
     address, _, path = url.removeprefix("http://").partition("/")
     process = Process(shlex.split(command), SERVER_CORE)
@@ -166,12 +166,12 @@ def run(options):
         ]
         return [*first, *ours]
 
-    print("HTTP, as fast as it goes", flush=True)
+    print("HTTP at the maximum rate", flush=True)
     peers = [other(text, tokens["memory"]) for text in options.other]
     closed = [*targets("check"), *peers]
     results["http"] = interleaved(closed, rounds, lambda target: wrk(target, seconds))
     show(results["http"])
-    print("HTTP, at half of that", flush=True)
+    print("HTTP at half of that rate", flush=True)
     rates = {name: found["rps"] / 2 for name, found in results["http"].items()}
     opened = targets("check")
     half = lambda target: asked(
@@ -183,7 +183,7 @@ def run(options):
     grpc = lambda target: asked(load, "grpc", target.address, target.tokens, seconds, *GRPC)
     results["grpc"] = interleaved(targets("grpc"), rounds, grpc)
     show(results["grpc"])
-    print("SPOE, by HAProxy", flush=True)
+    print("SPOE through HAProxy", flush=True)
     proxies = {"not asking": HaProxy(None)}
     proxies |= {name: HaProxy(service) for name, (service, _) in services.items()}
     asking = []
@@ -201,17 +201,17 @@ def run(options):
 def show(found):
     for name, one in found.items():
         cpu = one["cpu_per_million"]
-        print(f"  {name:12} {one['rps']:9,.0f}/s  {cpu:6.2f} CPU s a million  p99 {one['p99_us']} µs")
+        print(f"  {name:12} {one['rps']:9,.0f}/s  {cpu:6.2f} CPU s per million  p99 {one['p99_us']} µs")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=2, help="duration of each measurement")
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument(
         "--other", action="append", default=[], metavar="NAME=URL=COMMAND",
-        help="another authorization service, started by the command and asked at the URL",
+        help="another authorization service: the command starts it, the URL receives the requests",
     )
     results = run(parser.parse_args())
     (WORK / "results.json").write_text(json.dumps(results, indent=1) + "\n")

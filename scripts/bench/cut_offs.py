@@ -1,6 +1,6 @@
-"""What a million cut-offs cost: two Curfews side by side, one on a Redis with none, one on a Redis with many.
+"""Measures the cost of a million cut-offs: two replicas of Curfew, one on an empty Redis, one on a Redis with many cut-offs.
 
-Rounds are interleaved, each request at its time. In each round, the Redis with many gets new cut-offs all the time. Writes
+Rounds are interleaved, with requests at a fixed rate. In each round, the Redis with many also gets new cut-offs. Writes
 target/bench/cut_offs.json.
 """
 
@@ -20,14 +20,14 @@ BATCH = 10_000
 
 
 def command(*words):
-    """A command as Redis reads it."""
+    """A command in the Redis protocol."""
     parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
     lines = [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
     return b"".join(lines)
 
 
 def fill(redis, count):
-    """Writes so many cut-offs."""
+    """Writes `count` cut-offs."""
     begin = int(time.time() * 1000) - 3_600_000
     with socket.create_connection(("127.0.0.1", redis.port)) as connection:
         answers = connection.makefile("rb")
@@ -55,7 +55,7 @@ def wait_until_read(service, count):
 
 
 def revoke_now_and_then(service, stop, rate):
-    """Cuts subjects off over the admin API, until stopped."""
+    """Ends all sessions of subjects through the admin API, until stopped."""
     number = 0
     while not stop.wait(1 / rate):
         number += 1
@@ -65,7 +65,7 @@ def revoke_now_and_then(service, stop, rate):
 
 
 def side_by_side(options, programs, near):
-    """Latencies of both, a pair for each round; and what the cut-offs take."""
+    """The latencies of both, a pair for each round, and the memory of the cut-offs."""
     keys = Keys(programs["curfew"])
     redis = {"none": Redis(), "many": Redis()}
     empty = used_memory(redis["many"])
@@ -77,7 +77,7 @@ def side_by_side(options, programs, near):
             programs["curfew"], keys, STORE__URL=store.url, STORE__NEAR_CACHE_SESSIONS=near
         )
     found["seconds_to_read"] = wait_until_read(services["many"], options.entries)
-    # Both have the same sessions, and only the cut-offs make a difference.
+    # Both have the same sessions, so only the cut-offs differ.
     memory = {name: service.memory("VmRSS") for name, service in services.items()}
     found["replica_bytes_per_entry"] = (memory["many"] - memory["none"]) / options.entries
     for name, service in services.items():
@@ -87,7 +87,7 @@ def side_by_side(options, programs, near):
         order = list(services) if number % 2 else list(services)[::-1]
         for name in order:
             stop = threading.Event()
-            # The same work for both: each revokes as often as the other.
+            # The same work for both: each revokes at the same rate.
             revoking = threading.Thread(target=revoke_now_and_then, args=(services[name], stop, options.changes))
             revoking.start()
             load = ("http", services[name].address("check"), tokens[name], options.seconds, 32, options.rate)
@@ -111,8 +111,8 @@ def main():
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8)
-    parser.add_argument("--rate", type=int, default=8000, help="checks a second")
-    parser.add_argument("--changes", type=int, default=10, help="new cut-offs a second")
+    parser.add_argument("--rate", type=int, default=8000, help="checks per second")
+    parser.add_argument("--changes", type=int, default=10, help="new cut-offs per second")
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     programs = built()
@@ -130,7 +130,7 @@ def main():
         print(f"| {name} | {' | '.join(cells)} |")
     one = found["with the near cache"]
     print(
-        f"\nBytes an entry: {one['replica_bytes_per_entry']:.0f} in a replica, "
+        f"\nBytes per entry: {one['replica_bytes_per_entry']:.0f} in a replica, "
         f"{one['redis_bytes_per_entry']:.0f} in Redis. A replica read all of them in {one['seconds_to_read']:.1f} s."
     )
 

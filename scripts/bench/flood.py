@@ -1,6 +1,6 @@
-"""A flood of forged tokens, and those who are honest meanwhile: what it costs them, and what it costs Redis.
+"""A flood of forged tokens: its cost for honest clients and for Redis.
 
-The forged tokens are of the best kind: right in form, with the name of a key that there is. Honest requests come at a
+The forged tokens have the right form and the ID of an existing key. Honest requests come at a
 steady rate, in rounds with and without the flood, interleaved. Writes target/bench/flood.md.
 """
 
@@ -13,12 +13,12 @@ from compare import CONNECTIONS, REQUEST
 from processes import OTHER_CORES, WORK, Curfew, Keys, Redis, asked, built, seed
 
 BENCH = Path(__file__).parent
-# Requests a second.
+# Requests per second.
 HONEST = 2000
 
 
 def forged(tokens):
-    """Tokens of which one character in the middle is another."""
+    """The tokens, each with one changed character in the middle."""
     lines = Path(tokens).read_text().splitlines()
     file = WORK / "forged"
     swap = lambda line: line[:30] + ("A" if line[30] != "A" else "B") + line[31:]
@@ -27,14 +27,14 @@ def forged(tokens):
 
 
 def flood(address, tokens, seconds):
-    """`wrk`, as fast as it goes, behind all else that runs on its core."""
+    """`wrk` at the maximum rate, with the lowest priority on its core."""
     words = ["nice", "-n", "15", "taskset", "-c", OTHER_CORES, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
     words += ["-s", str(BENCH / "wrk.lua"), f"http://{address}/", "--", tokens, str(REQUEST), "/auth-request"]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
 def looked_up(redis):
-    """How often Redis was asked for a session, which is always asked for when it expires, too."""
+    """The number of session reads in Redis. Each read of a session also reads its expiry."""
     stats = redis.command("INFO", "commandstats").splitlines()
     lines = (line for line in stats if line.startswith("cmdstat_pexpiretime:"))
     return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines)
@@ -65,13 +65,13 @@ def run(options):
         honest = lambda: asked(programs["load"], "http", address, tokens, options.seconds, 64, HONEST)
         honest()
         memory = curfew.memory("VmRSS")
-        # The flood alone.
+        # Only the flood.
         before = looked_up(redis), refused(curfew)
         alone = flood(address, bad, options.seconds)
         alone.communicate()
         questions, count = looked_up(redis) - before[0], refused(curfew) - before[1]
         if questions or not count:
-            raise SystemExit(f"{count} forged tokens caused {questions} questions to Redis")
+            raise SystemExit(f"{count} forged tokens caused {questions} Redis queries")
         calm, stormy, rates = [], [], []
         for _ in range(options.rounds):
             calm.append(honest())
@@ -97,7 +97,7 @@ def run(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4, help="of each measurement")
+    parser.add_argument("--seconds", type=int, default=4, help="duration of each measurement")
     run(parser.parse_args())
 
 

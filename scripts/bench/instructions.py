@@ -1,6 +1,6 @@
-"""How many instructions a whole check takes, by callgrind: the same on every machine of a kind.
+"""Counts the instructions of a whole check with callgrind. The count is the same on all machines of a kind.
 
-A longer run less a shorter one, so that what is done once does not count. Compares with
+Subtracts a shorter run from a longer one, so that the start does not count. Compares with
 instructions.json; `--record` writes it.
 """
 
@@ -14,7 +14,7 @@ from processes import OTHER_CORES, SERVER_CORE, WORK, Curfew, Keys, Process, Red
 
 RECORDED = Path(__file__).with_name("instructions.json")
 SHORT, LONG = 1_000, 3_000
-# How much more than recorded is a regression.
+# A larger relative increase is a regression.
 TOLERANCE = 0.03
 
 
@@ -24,7 +24,7 @@ def total(file):
 
 
 class Measured:
-    """A program under callgrind, which starts anew for each of the two runs."""
+    """A program under callgrind. It starts again for each of the two runs."""
 
     def __init__(self, start):
         self.start = start
@@ -64,7 +64,7 @@ def measure():
         def start(words):
             service = Curfew(curfew, keys, wrapper=words, **settings)
             tokens = seed(load, service, 10)
-            # Once for each session, so that all are at hand.
+            # Once for each session, to fill the near cache.
             ask("http", service.address("check"), tokens, 50)
             return service, (service.address(listener), tokens)
 
@@ -92,7 +92,7 @@ def measure():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--record", action="store_true", help="take this for right from now on")
+    parser.add_argument("--record", action="store_true", help="record the counts as the new baseline")
     options = parser.parse_args()
     found = measure()
     if options.record:
@@ -103,7 +103,7 @@ def main():
     for name in worse:
         print(f"{name}: {recorded[name]:,} were recorded")
     if worse:
-        raise SystemExit("a check takes more instructions than before")
+        raise SystemExit("a check needs more instructions than recorded")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ HEADINGS = {
 
 
 def table(results):
-    """Markdown."""
+    """The results as Markdown."""
     lines = []
     for kind, heading in HEADINGS.items():
         found, first = results[kind], results[kind][FIRST[kind]]
@@ -66,7 +66,7 @@ def table(results):
 
 
 def svg(results):
-    """Bars, a group for each title."""
+    """A bar chart, with a group for each title."""
     width, bar, label = 720, 22, 110
     rows, height = [], 14
     for kind, title in TITLES.items():

@@ -1,4 +1,4 @@
-"""Processes under measurement: started, pinned, watched by the kernel's accounting, stopped."""
+"""Processes under test: starts them, pins them to cores, reads the kernel's accounting, stops them."""
 
 import atexit
 import json
@@ -13,13 +13,13 @@ WORK = ROOT / "target" / "bench"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 CORES = sorted(os.sched_getaffinity(0))
-# What is measured has a core of its own; what asks, and Redis, share the others.
+# The process under test has its own core. The load generator and Redis share the others.
 SERVER_CORE = str(CORES[0])
 OTHER_CORES = ",".join(str(core) for core in CORES[1:]) or SERVER_CORE
 
 
 def built():
-    """The programs, built alike: `curfew`, and those of benches/load and benches/bare."""
+    """Builds the programs with the same profile: `curfew`, benches/load and benches/bare."""
     command = ["cargo", "bench", "--locked", "--no-run", "--message-format=json"]
     command += ["--bench", "load", "--bench", "bare"]
     out = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -48,7 +48,7 @@ def wait_for(port):
 
 
 class Process:
-    """One process; `cpu` and `peak` are what the kernel says of it."""
+    """One process; `cpu` and `peak` come from the kernel."""
 
     def __init__(self, words, cores, **options):
         pinned = ["taskset", "-c", cores, *words]
@@ -56,13 +56,13 @@ class Process:
         atexit.register(self.stop)
 
     def cpu(self):
-        """Seconds of all cores, in user and in kernel mode."""
+        """CPU seconds on all cores, in user and kernel mode."""
         stat = Path(f"/proc/{self.popen.pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory(self, field="VmHWM"):
-        """Bytes; the most so far, or with `VmRSS` those of now."""
+        """Bytes: the peak, or with `VmRSS` the current value."""
         status = Path(f"/proc/{self.popen.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith(field + ":"))
         return int(line.split()[1]) * 1024
@@ -94,13 +94,13 @@ class Redis(Process):
 
 
 class Curfew(Process):
-    """Curfew, with `settings` as in `CURFEW__…`."""
+    """Curfew. `settings` are environment variables without the prefix `CURFEW__`."""
 
     def __init__(self, program, keys, wrapper=(), arguments=(), **settings):
         ports = {name: free_port() for name in ("check", "grpc", "spoe", "admin", "ops")}
         listen = {f"LISTEN__{name.upper()}": f"127.0.0.1:{port}" for name, port in ports.items()}
         common = {
-            # Nobody asks it, and two Curfews side by side would want one port.
+            # Unused, and two replicas would need the same port.
             "LISTEN__BROWSER": "off",
             "ADMIN__TOKEN_HASHES": keys.admin_hash,
             "TOKEN__KEYS": keys.token_key,
@@ -117,7 +117,7 @@ class Curfew(Process):
         return f"127.0.0.1:{self.ports[listener]}"
 
     def metrics(self):
-        """The samples that Curfew shows."""
+        """The samples of Curfew's metrics."""
         import urllib.request
 
         with urllib.request.urlopen(f"http://{self.address('ops')}/metrics") as response:
@@ -127,7 +127,7 @@ class Curfew(Process):
 
 
 class Keys:
-    """An admin token and a signing key, made by the program itself."""
+    """An admin token and a signing key, generated with the program."""
 
     def __init__(self, program):
         def keygen(*words):
@@ -141,7 +141,7 @@ class Keys:
 
 
 def seed(load, curfew, count):
-    """Starts sessions; the file with their tokens."""
+    """Starts sessions, and returns the file with their tokens."""
     file = WORK / f"tokens-{curfew.popen.pid}-{count}"
     words = [load, "seed", curfew.address("admin"), curfew.keys.admin_token, str(count), str(file)]
     subprocess.run(["taskset", "-c", OTHER_CORES, *words], check=True)
@@ -149,7 +149,7 @@ def seed(load, curfew, count):
 
 
 def asked(load, *words):
-    """What one of `load`'s own clients measured."""
+    """The measurements of one of the clients in `load`."""
     command = ["taskset", "-c", OTHER_CORES, load, *map(str, words)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out)

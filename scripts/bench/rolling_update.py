@@ -1,8 +1,8 @@
 """A rolling update under load: rolling_update.py OLD NEW, two programs.
 
 Two replicas of the old version run on one Redis, with sessions that they started and ended. Clients check all the time,
-as proxies do. One replica after the other is stopped, and one of the new version takes its place. Afterwards the new
-version upgrades the records. Every answer is compared with what the session rules say; exits with 1 if one is wrong.
+as proxies do. Each replica is stopped in turn, and a replica of the new version takes its place. Afterwards the new
+version upgrades the records. Every answer is compared with the session rules; the exit status is 1 if one is wrong.
 """
 
 import collections
@@ -19,7 +19,7 @@ from processes import WORK, Curfew, Keys, Redis
 CLIENTS = 4
 SESSIONS = 200
 SHORT_IDLE_SECONDS = 8
-# An answer this close to the idle limit may be either.
+# This close to the idle limit, both answers are right.
 MARGIN_SECONDS = 1.5
 UPGRADE_SECONDS = 120
 LIMITS = {
@@ -28,7 +28,7 @@ LIMITS = {
     "POLICIES__SHORT__IDLE": f"{SHORT_IDLE_SECONDS}s",
     "POLICIES__SHORT__ABSOLUTE": "1h",
     "POLICIES__SHORT__TOUCH_INTERVAL": "1s",
-    # On a busy machine an answer takes longer.
+    # A busy machine needs longer for an answer.
     "STORE__CHECK_TIMEOUT": "5s",
     "STORE__COMMAND_TIMEOUT": "2s",
 }
@@ -60,7 +60,7 @@ class Replica(Curfew):
 
 
 class Client(threading.Thread):
-    """Checks sessions at the replicas in service, and asks another one where a connection is refused."""
+    """Checks sessions at the replicas in service, and uses another one if a connection is refused."""
 
     def __init__(self, service, expected, seed):
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Client(threading.Thread):
         self.count, self.wrong, self.asked_again = 0, collections.Counter(), 0
 
     def check(self, replica, session):
-        """Status and reason, or nothing where the replica could not be reached."""
+        """Status and reason, or None if the replica is unreachable."""
         token = session["token"]
         headers = {
             "Cookie": f"__Host-session={token}",
@@ -85,7 +85,7 @@ class Client(threading.Thread):
                 response.read()
                 return response.status, response.getheader("x-session-reason")
             except (http.client.HTTPException, OSError):
-                # A kept connection may have been closed while it was idle: proxies try a new one.
+                # The server may have closed an idle connection: retry with a new one, like a proxy.
                 connection.close()
         return None
 
@@ -108,7 +108,7 @@ class Client(threading.Thread):
 
 
 class Service:
-    """The replicas that take requests."""
+    """The replicas in service."""
 
     def __init__(self, replicas):
         self.replicas = replicas
@@ -133,7 +133,7 @@ class Always:
 
 
 def expect(replicas):
-    """Sessions with the answer that each must get, and sessions that nobody uses."""
+    """Sessions with the expected answer to each, and unused sessions."""
     expected, unused = [], []
     for number in range(SESSIONS):
         replica = replicas[number % 2]
@@ -144,7 +144,7 @@ def expect(replicas):
         else:
             expected.append((session, Always(ALLOWED)))
     for number in range(20):
-        # In use all the time: its clients check it more often than its idle limit.
+        # In constant use: its clients check it more often than its idle limit.
         expected.append((replicas[number % 2].sign_in(f"busy-{number}", "short"), Always(ALLOWED)))
     for number in range(20):
         unused.append(replicas[number % 2].sign_in(f"idle-{number}", "short"))
@@ -184,7 +184,7 @@ def main():
     for place in range(2):
         leaving = service.replicas[0]
         joining = Replica(new, keys, **settings)
-        # As Kubernetes does: the new one is ready before the old one leaves.
+        # Like Kubernetes: the new replica is ready before the old one stops.
         service.replicas = [*service.replicas, joining]
         time.sleep(3)
         started = joining.sign_in(f"joined-{place}")
@@ -216,7 +216,7 @@ def main():
     unavailable = sum(count for (found, _), count in wrong.items() if found and found[0] == 503)
     print(f"{checks} checks, {sum(wrong.values())} wrong answers, {unavailable} of them 503; {refused} went to another replica")
     for (found, right), count in wrong.most_common():
-        print(f"  {count} × {found}, where {right} was right")
+        print(f"  {count} × {found}, expected {right}")
     if wrong or checks < 1000:
         sys.exit(1)
 

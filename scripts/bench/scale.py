@@ -1,4 +1,4 @@
-"""How the cost of a check grows: with sessions, rules, replicas, and servers of a Redis Cluster.
+"""Measures how the cost of a check grows with sessions, rules, replicas, and servers of a Redis Cluster.
 
 Writes target/bench/scale.json.
 """
@@ -15,7 +15,7 @@ from compare import Target, wrk
 from processes import WORK, Curfew, Keys, Redis, asked, built, free_port, seed
 
 NEAR = "100000"
-# What each of several replicas is asked, a second.
+# Requests per second to each of several replicas.
 RATE = 2000
 
 
@@ -29,7 +29,7 @@ class Lab:
         return Curfew(self.curfew, self.keys, **settings)
 
     def cost(self, service, tokens, redis=None):
-        """What a check costs, in CPU seconds per million."""
+        """The cost of a check, in CPU seconds per million."""
         target = Target("", service, service.address("check"), tokens, redis)
         for _ in range(self.options.rounds):
             target.measure(lambda it: wrk(it, self.options.seconds))
@@ -37,7 +37,7 @@ class Lab:
         return {name: found[name] for name in found if "cpu" in name or name == "rps"}
 
     def sessions(self):
-        """Memory and CPU, with more and more sessions."""
+        """Memory and CPU with a growing number of sessions."""
         found = {"memory": {}, "near cache": {}}
         redis = Redis()
         services = {
@@ -51,7 +51,7 @@ class Lab:
             idle, there = service.memory("VmRSS"), 0
             empty = int(redis.command("INFO", "memory").split("used_memory:")[1].split()[0]) if redis else 0
             for count in (1_000, 10_000, 100_000, 1_000_000):
-                if count > self.options.most:
+                if count > self.options.max_sessions:
                     break
                 tokens = seed(self.load, service, count - there)
                 there = count
@@ -69,7 +69,7 @@ class Lab:
         return found
 
     def rules(self):
-        """CPU, with more and more rules on the host that is asked for."""
+        """CPU with a growing number of rules for the requested host."""
         found = {}
         for count in (0, 1, 10, 100, 1_000):
             file = WORK / f"rules-{count}.yaml"
@@ -85,7 +85,7 @@ class Lab:
         return found
 
     def replicas(self):
-        """How late ends are heard of, and what a check costs each, with more and more replicas."""
+        """Invalidation delay and cost of a check with a growing number of replicas."""
         found = {}
         for count in (1, 2, 3, 4):
             redis = Redis()
@@ -119,7 +119,7 @@ class Lab:
         return found
 
     def end_some(self, service):
-        """Starts and ends 300 sessions, while the others are asked for theirs."""
+        """Starts and ends 300 sessions while the other replicas answer checks."""
         for number in range(300):
             started = self.api(service, "POST", "sessions", {"subject": f"ended-{number}"})
             self.api(service, "DELETE", f"sessions/{started['session']['id']}")
@@ -136,7 +136,7 @@ class Lab:
             return json.loads(response.read() or b"null")
 
     def cluster(self):
-        """CPU, with more and more servers of a cluster."""
+        """CPU with a growing number of cluster nodes."""
         found = {}
         for count in (3, 5):
             servers = [
@@ -162,7 +162,7 @@ class Lab:
 
 
 def end_delays(metrics):
-    """Mean and 99th percentile of how late ends were heard of, in seconds."""
+    """Mean and 99th percentile of the invalidation delay, in seconds."""
     name = "curfew_near_cache_end_delay_seconds"
     count = metrics[f"{name}_count"]
     bounds = [
@@ -182,8 +182,8 @@ def tell(what, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
-    parser.add_argument("--most", type=int, default=1_000_000, help="sessions")
+    parser.add_argument("--seconds", type=int, default=2, help="duration of each measurement")
+    parser.add_argument("--max-sessions", type=int, default=1_000_000, help="largest number of sessions")
     parser.add_argument("--only", choices=("sessions", "rules", "replicas", "cluster"))
     options = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""HAProxy, with and without asking Curfew by SPOE, in the words of deploy/haproxy."""
+"""HAProxy with and without SPOE checks, with the configuration of deploy/haproxy."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ DEPLOYED = ROOT / "deploy" / "haproxy"
 
 
 class HaProxy(Process):
-    """Answers 200 by itself to whatever it lets pass."""
+    """HAProxy that answers each admitted request with 200 itself."""
 
     def __init__(self, curfew):
         port = free_port()
@@ -34,5 +34,5 @@ class HaProxy(Process):
 
 
 def asks(line):
-    """Whether a line of the configuration is about Curfew."""
+    """Whether a line of the configuration concerns Curfew."""
     return any(word in line for word in ("spoe", "txn.curfew", "allowed", "denied"))

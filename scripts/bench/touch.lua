@@ -1,5 +1,5 @@
--- A check as one script would do it: read the session, compare its limits, move its expiry.
--- What Curfew's own round trip is compared with; Curfew does not use it.
+-- A check as a single script: reads the session, compares its limits, extends its expiry.
+-- A baseline for Curfew's own round trip; Curfew does not use it.
 local record = redis.call('GET', KEYS[1])
 if not record then
   return {0}

@@ -1,4 +1,4 @@
--- Asks with the tokens of a file, one after the other, and says what was measured as JSON.
+-- Sends requests with the tokens of a file in turn, and prints the measurements as JSON.
 local tokens, next = {}, 0
 local before, after
 
@@ -14,7 +14,7 @@ function init(arguments)
   end
   local place = text:find("{token}", 1, true)
   before, after = text:sub(1, place - 1), text:sub(place + 7)
-  -- So that threads don't use the same ones.
+  -- Start each thread at a different token.
   next = math.random(#tokens)
 end
 

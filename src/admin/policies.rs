@@ -60,7 +60,7 @@ pub(super) struct PolicyView {
     max_sessions: Option<usize>,
     /// `deny` or `end_oldest`: what becomes of a sign-in beyond that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    beyond_max_sessions: Option<&'static str>,
+    on_session_limit: Option<&'static str>,
     /// What sessions are bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     bind: Vec<&'static str>,
@@ -131,7 +131,7 @@ impl PolicyView {
             touch_interval: policy.touch_interval.as_secs_f64(),
             activity: policy.activity.as_str(),
             max_sessions: policy.max_sessions.map(|most| most.count),
-            beyond_max_sessions: policy.max_sessions.map(|most| most.beyond.as_str()),
+            on_session_limit: policy.max_sessions.map(|most| most.on_limit.as_str()),
             bind: bind
                 .into_iter()
                 .filter_map(|(word, bound)| bound.then_some(word))

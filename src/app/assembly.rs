@@ -15,11 +15,11 @@ use crate::delegate::Delegate;
 use crate::jwks::{HttpFetcher, IssuerKeys, KeyCache};
 use crate::jwks::{IssuerSettings, KeySource};
 use crate::kubernetes::Kubernetes;
-use crate::lifecycle::{KnownSessions, Lifecycle, PresentedEnds};
+use crate::lifecycle::{LastKnownSessions, Lifecycle, PresentedEnds};
 use crate::listener::{self, Encryption};
 use crate::live::Live;
 use crate::login::{Login, LoginSettings, Provider, ProviderSettings};
-use crate::logout::{Logouts, SeenNotices};
+use crate::logout::{LogoutEndpoints, ReplayCache};
 use crate::ops::Ops;
 use crate::policy::{AddressHeader, MaxAge, Policies};
 use crate::revalidation::{ProviderNotes, Revalidation, RevalidationQueue};
@@ -42,7 +42,7 @@ pub(super) struct Foundation {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) presented_ends: Arc<PresentedEnds>,
-    pub(super) known: Arc<KnownSessions>,
+    pub(super) known: Arc<LastKnownSessions>,
     pub(super) recent: Arc<Recent>,
     pub(super) webhook: Option<Webhook>,
     pub(super) tasks: TaskTracker,
@@ -53,7 +53,7 @@ pub(super) struct Foundation {
     /// The keys of identity providers.
     pub(super) key_cache: KeyCache,
     /// What identity providers told a moment ago.
-    pub(super) seen_notices: Arc<SeenNotices>,
+    pub(super) seen_notices: Arc<ReplayCache>,
     /// The audit log, the recorder and the warnings.
     pub(super) observers: Arc<Observers>,
     /// Wrong credentials of a moment ago, for the admin API and the console.
@@ -71,7 +71,7 @@ pub(super) struct Assembly {
     pub(super) lifecycle: Lifecycle,
     pub(super) contracts: Contracts,
     pub(super) admin: Admin,
-    pub(super) logouts: Logouts,
+    pub(super) logouts: LogoutEndpoints,
     /// Of the gRPC listener.
     pub(super) encryption: Encryption,
 }
@@ -83,7 +83,7 @@ pub(super) struct InForce {
     pub(super) lifecycle: Live<Lifecycle>,
     pub(super) contracts: Live<Contracts>,
     pub(super) admin: Live<Admin>,
-    pub(super) logouts: Live<Logouts>,
+    pub(super) logouts: Live<LogoutEndpoints>,
     pub(super) encryption: Live<Encryption>,
     pub(super) observers: Arc<Observers>,
 }
@@ -111,9 +111,9 @@ impl Foundation {
             tasks: self.tasks.clone(),
         };
         let sources = self.sources(config, Arc::clone(&lifecycle.key_ring))?;
-        let logouts = Logouts {
+        let logouts = LogoutEndpoints {
             lifecycle: lifecycle.clone(),
-            issuers: self.tellers(config, &sources.jwt)?,
+            issuers: self.logout_issuers(config, &sources.jwt)?,
             front_channel: config.front_channel_logout,
             address: config.address.clone(),
             seen: Arc::clone(&self.seen_notices),
@@ -290,21 +290,25 @@ impl Foundation {
 
     /// Those who may tell of logouts: whose tokens are credentials, and where people sign in. Whoever
     /// is both is one, who may tell of either.
-    fn tellers(&self, config: &Config, jwt: &[JwtSource]) -> Result<Vec<JwtSource>, StartError> {
-        let mut tellers = jwt.to_vec();
+    fn logout_issuers(
+        &self,
+        config: &Config,
+        jwt: &[JwtSource],
+    ) -> Result<Vec<JwtSource>, StartError> {
+        let mut logout_issuers = jwt.to_vec();
         let providers = config.login.iter().flat_map(|login| &login.providers);
         for ProviderSettings { issuer, .. } in providers {
-            let mut known = tellers.iter_mut();
+            let mut known = logout_issuers.iter_mut();
             let known = known.find(|known| known.issuer.issuer == issuer.issuer.issuer);
             match known {
                 Some(known) => {
                     let audiences = issuer.issuer.audiences.iter().cloned();
                     known.issuer.audiences.extend(audiences);
                 }
-                None => tellers.push(self.source(issuer).map_err(StartError::Provider)?),
+                None => logout_issuers.push(self.source(issuer).map_err(StartError::Provider)?),
             }
         }
-        Ok(tellers)
+        Ok(logout_issuers)
     }
 
     /// The other services that are asked.

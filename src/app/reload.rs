@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::assembly::{Foundation, InForce};
-use super::tell_known;
+use super::init_metrics;
 use crate::config::raw::RawConfig;
 use crate::config::{FileContents, Loaded, Source};
-use crate::telemetry::{Advice, logging};
+use crate::telemetry::{Diagnostics, logging};
 
 /// How often the file is looked at. What is found is read when it is the same at the next look, so
 /// that nothing is taken that is half written. Looking, unlike the notices of a file system, also
@@ -22,21 +22,21 @@ const PERIOD: Duration = Duration::from_millis(500);
 const ADVISER: &str = "configuration";
 
 /// Wishes that the configuration be read again; each is answered once that was done.
-pub type ReloadWishes = mpsc::Receiver<oneshot::Sender<()>>;
+pub type ReloadRequests = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Reads the configuration again.
 pub(super) struct Reloader {
     pub(super) source: Source,
     pub(super) foundation: Foundation,
     pub(super) in_force: InForce,
-    pub(super) advice: Arc<Advice>,
+    pub(super) advice: Arc<Diagnostics>,
     /// What the process was started with, which some of it goes by until it ends.
     pub(super) started_with: Loaded,
 }
 
 impl Reloader {
     /// Looks at the file until stopped; reads it at once whenever it is `asked` to.
-    pub(super) async fn run(self, mut asked: ReloadWishes, stop: CancellationToken) {
+    pub(super) async fn run(self, mut asked: ReloadRequests, stop: CancellationToken) {
         let mut files = self.source.files(&self.started_with);
         let mut watch = Watch::new(read(&files).await);
         loop {
@@ -89,7 +89,7 @@ impl Reloader {
         let loaded = self.source.load().map_err(|error| error.to_string())?;
         let assembly = self.foundation.assemble(&loaded.config);
         let assembly = assembly.map_err(|error| error.to_string())?;
-        tell_known(&self.foundation.metrics, &loaded.config.book.policies);
+        init_metrics(&self.foundation.metrics, &loaded.config.book.policies);
         logging::set_filter(&loaded.config.log.filter).map_err(|error| error.to_string())?;
         let key_ring = Arc::clone(&assembly.lifecycle.key_ring);
         self.foundation.store_key_ring.replace(key_ring);

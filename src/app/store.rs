@@ -17,9 +17,9 @@ use crate::store::memory::MemoryStore;
 use crate::store::redis::RedisStore;
 use crate::store::touch::CoalescingStore;
 use crate::store::{
-    DeadlineQueue, Deaf, EndsListener, HistoryStore, NotBefore, SessionStore, SessionWalk,
+    DeadlineQueue, Deaf, HistoryStore, InvalidationListener, NotBefore, SessionStore, SessionWalk,
 };
-use crate::telemetry::{Advice, Metrics, Replicas};
+use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// How often the embedded store forgets what may be forgotten.
 const RECLAIM_EVERY: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const RECLAIM_EVERY: Duration = Duration::from_secs(30);
 /// What the store works with.
 pub(super) struct Shared<'a> {
     pub(super) metrics: &'a Arc<Metrics>,
-    pub(super) advice: &'a Arc<Advice>,
+    pub(super) advice: &'a Arc<Diagnostics>,
     pub(super) replicas: &'a Arc<Replicas>,
     pub(super) policies: &'a Live<Policies>,
     pub(super) end_journal: Duration,
@@ -108,7 +108,7 @@ pub(super) fn build(
             background.spawn(async move |stop| replayed.run(stop).await);
             let steady = Arc::new(SteadyClock::new());
             // Without the near cache the channel still tells the replicas of each other.
-            let mut listener: Arc<dyn EndsListener> = Arc::new(Deaf);
+            let mut listener: Arc<dyn InvalidationListener> = Arc::new(Deaf);
             let mut near: Arc<dyn SessionStore> = journal.clone();
             if *near_cache_sessions > 0 {
                 let cached = Arc::new(CachedStore::new(
@@ -118,7 +118,7 @@ pub(super) fn build(
                     Arc::clone(&steady) as Arc<dyn Clock>,
                     metrics(),
                 ));
-                listener = Arc::clone(&cached) as Arc<dyn EndsListener>;
+                listener = Arc::clone(&cached) as Arc<dyn InvalidationListener>;
                 near = cached;
             }
             let followed = Arc::clone(&redis);

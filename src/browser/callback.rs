@@ -6,15 +6,15 @@ use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderValue, StatusCode};
 use url::Url;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::cookies::gone;
 use super::login::{self, failed, send};
-use super::{farewell, private};
+use super::{private, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
 use crate::lifecycle::{SignIn, StartError};
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, Redeemed};
+use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, TokenResponse};
 use crate::policy::{Activity, Passivity, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
@@ -25,17 +25,25 @@ pub(super) async fn finish(
     Current(contracts): Current<Contracts>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    let provider = login.meant(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
+    let provider = login.provider(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
     let answer = Answer::new(query.as_deref().unwrap_or(""));
     let lifecycle = &contracts.checker.lifecycle;
     let (clock, state) = (&*lifecycle.clock, answer.state());
-    let attempt = match Attempt::find(&asker.headers, state, login, clock.now()) {
+    let attempt = match Attempt::find(&browser_request.headers, state, login, clock.now()) {
         Ok(attempt) => attempt,
         Err(error) => {
-            return Ok(without_attempt(&contracts, login, provider, state, &error, &asker).await);
+            return Ok(without_attempt(
+                &contracts,
+                login,
+                provider,
+                state,
+                &error,
+                &browser_request,
+            )
+            .await);
         }
     };
     let max_age = |attributes: &Attributes| {
@@ -46,15 +54,27 @@ pub(super) async fn finish(
     let mut response = match outcome {
         Ok(Outcome::In(redeemed, begun)) => {
             enter(
-                &contracts, login, provider, &attempt, *redeemed, begun, &asker,
+                &contracts,
+                login,
+                provider,
+                &attempt,
+                *redeemed,
+                begun,
+                &browser_request,
             )
             .await
         }
         Ok(Outcome::Again) => {
-            let (target, headers) = (&attempt.target, &asker.headers);
+            let (target, headers) = (&attempt.target, &browser_request.headers);
             send(&contracts, login, provider, target, true, headers).await
         }
-        Err(error) => refuse(&contracts, provider, &error, Some(&attempt.target), &asker),
+        Err(error) => refuse(
+            &contracts,
+            provider,
+            &error,
+            Some(&attempt.target),
+            &browser_request,
+        ),
     };
     // It has served, however it ended.
     let name = Attempt::cookie_name(state, login.secure);
@@ -73,13 +93,16 @@ async fn without_attempt(
     provider: &Provider,
     state: &str,
     error: &LoginError,
-    asker: &Asker,
+    browser_request: &BrowserRequest,
 ) -> Response {
     let target = Attempt::target_of(state, login);
     // The configuration may have changed since.
     let target = target.and_then(|wanted| login::target(contracts, login, Some(&wanted)));
     if let Some(target) = &target
-        && login::denial(contracts, asker, Some(target)).await.verdict == Verdict::Allow
+        && login::denial(contracts, browser_request, Some(target))
+            .await
+            .verdict
+            == Verdict::Allow
         && let Ok(location) = HeaderValue::from_str(target)
     {
         let metrics = &contracts.checker.lifecycle.metrics;
@@ -88,7 +111,13 @@ async fn without_attempt(
         response.headers_mut().insert(LOCATION, location);
         return response;
     }
-    refuse(contracts, provider, error, target.as_deref(), asker)
+    refuse(
+        contracts,
+        provider,
+        error,
+        target.as_deref(),
+        browser_request,
+    )
 }
 
 /// Starts the session, instead of the one that the browser had.
@@ -97,13 +126,13 @@ async fn enter(
     login: &Login,
     provider: &Provider,
     attempt: &Attempt,
-    redeemed: Redeemed,
+    redeemed: TokenResponse,
     begun: Timestamp,
-    asker: &Asker,
+    browser_request: &BrowserRequest,
 ) -> Response {
     let (checker, lifecycle) = (&contracts.checker, &contracts.checker.lifecycle);
     let (Ok(request), Some((policy, _))) = (
-        asker.request(),
+        browser_request.request(),
         Login::policy(provider, &lifecycle.policies),
     ) else {
         return private(StatusCode::BAD_REQUEST);
@@ -111,14 +140,14 @@ async fn enter(
     let revalidation = checker.revalidation.as_ref();
     let now = lifecycle.clock.now();
     let refresh = revalidation.and_then(|it| it.grant(provider, &redeemed, now));
-    let Redeemed {
+    let TokenResponse {
         signed_in,
         id_token,
         ..
     } = redeemed;
     let actor = Actor::user(&signed_in.subject, checker.client_address(&request));
     let passive = Activity::Passive(Passivity::Rule);
-    if let Some((id, _)) = checker.look(&request, passive).await.session {
+    if let Some((id, _)) = checker.evaluate_passively(&request, passive).await.session {
         // Whether or not that works, the browser has another from now on.
         let _ = lifecycle
             .end(id, Ending::revoked(lifecycle.clock.now()), &actor)
@@ -131,7 +160,7 @@ async fn enter(
         remember: false,
         client: checker.client(&request),
         authenticated: Some(begun),
-        host: Some(host_of(&attempt.target, asker)),
+        host: Some(host_of(&attempt.target, browser_request)),
         refresh,
         actor,
     });
@@ -145,7 +174,7 @@ async fn enter(
                 provider,
                 &attempt.target,
                 true,
-                &asker.headers,
+                &browser_request.headers,
             )
             .await;
         }
@@ -171,7 +200,7 @@ async fn enter(
     let headers = response.headers_mut();
     let (cookie, now) = (&contracts.cookie, lifecycle.clock.now());
     let session = cookie.issue(&started.token, &started.session, now);
-    let hint = farewell::remember(login, provider, &id_token);
+    let hint = rp_logout::remember(login, provider, &id_token);
     let cookies = HeaderValue::try_from(session).ok().into_iter().chain(hint);
     for cookie in cookies {
         headers.append(SET_COOKIE, cookie);
@@ -183,10 +212,10 @@ async fn enter(
 }
 
 /// The host that a sign-in is for: that of the page that the person wanted, or the one that the browser asks.
-fn host_of(target: &str, asker: &Asker) -> Arc<str> {
+fn host_of(target: &str, browser_request: &BrowserRequest) -> Arc<str> {
     let url = Url::parse(target).ok();
     let host = url.as_ref().and_then(Url::host_str);
-    normalize_host(host.unwrap_or(&asker.host)).into()
+    normalize_host(host.unwrap_or(&browser_request.host)).into()
 }
 
 /// Tells the person, and the operator, that an answer was not taken.
@@ -195,10 +224,10 @@ fn refuse(
     provider: &Provider,
     error: &LoginError,
     target: Option<&str>,
-    asker: &Asker,
+    browser_request: &BrowserRequest,
 ) -> Response {
     let name = provider.name();
-    let request = asker.request().ok();
+    let request = browser_request.request().ok();
     let address = request.and_then(|request| contracts.checker.client_address(&request));
     audit::login_refused(name, error.as_str(), error, &Actor::anonymous(address));
     contracts

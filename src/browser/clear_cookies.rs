@@ -10,7 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::cookies::{cookie, gone};
 use super::page::page;
 use super::{framed, private, signed_out};
@@ -36,29 +36,34 @@ pub(super) struct Asked {
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     asked: Result<Query<Asked>, QueryRejection>,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    if is_framed(&asker.method, &asker.headers) {
+    if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
-    if !is_navigation(&asker.method, &asker.headers) {
+    if !is_navigation(&browser_request.method, &browser_request.headers) {
         return Err(StatusCode::BAD_REQUEST);
     }
     let Query(asked) = asked.unwrap_or_default();
     let next = signed_out::way_back(&asked.rd);
     let rd: String = byte_serialize(next.as_bytes()).collect();
     let again = format!("{CLEAR_COOKIES}?rd={rd}");
-    Ok(clear(&contracts, &asker, next, &again))
+    Ok(clear(&contracts, &browser_request, next, &again))
 }
 
 /// Clears ambiguous cookies and goes on to `next`; or says which can't be cleared, with the link `again`.
-pub(super) fn clear(contracts: &Contracts, asker: &Asker, next: &str, again: &str) -> Response {
+pub(super) fn clear(
+    contracts: &Contracts,
+    browser_request: &BrowserRequest,
+    next: &str,
+    again: &str,
+) -> Response {
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
-    let ambiguous = sources.ambiguous_cookies(&asker.headers);
+    let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
     // Another tab may have been here for another page, and cleared them.
     let page = page_mark(next);
-    let mut marks = cookie_values(&asker.headers, marker(secure)).peekable();
+    let mut marks = cookie_values(&browser_request.headers, marker(secure)).peekable();
     let was_here = marks.peek().is_some();
     if was_here && (!ambiguous.is_empty() || marks.any(|mark| mark == page.as_bytes())) {
         return stuck(&ambiguous, contracts.cookie.name(), again, secure);
@@ -66,7 +71,7 @@ pub(super) fn clear(contracts: &Contracts, asker: &Asker, next: &str, again: &st
     let mut clearing = Clearing::default();
     for name in &ambiguous {
         let paths = [contracts.cookie.path(), "/"];
-        clearing.everywhere(name, &asker.host, &paths, secure);
+        clearing.everywhere(name, &browser_request.host, &paths, secure);
         if let Some(cleared) = sources.cleared_by_service(name) {
             clearing.add(cleared.clone());
         }

@@ -1,7 +1,7 @@
 use axum::response::Response;
 use http::StatusCode;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::{origin, status};
 use crate::contract::Contracts;
 use crate::current::Current;
@@ -10,8 +10,8 @@ use crate::policy::Activity;
 /// `POST /.curfew/keep-alive`: a person is there. Answers as the status does.
 pub(super) async fn touch(
     Current(contracts): Current<Contracts>,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&asker)?;
-    status::look(&contracts, &asker, Activity::Touch).await
+    origin::same(&browser_request)?;
+    status::look(&contracts, &browser_request, Activity::Touch).await
 }

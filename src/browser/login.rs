@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use url::Url;
 use url::form_urlencoded::{Serializer, parse};
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::cookies::{gone, passing};
 use super::page::page;
 use super::{PREFIX, clear_cookies, framed, private, signed_out};
@@ -82,23 +82,23 @@ impl Asked {
 pub(super) async fn begin(
     Current(contracts): Current<Contracts>,
     RawQuery(query): RawQuery,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     // Providers let nobody frame their pages.
-    if is_framed(&asker.method, &asker.headers) {
+    if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
     let asked = Asked::new(query.as_deref().unwrap_or(""));
     let target = target(&contracts, login, asked.rd.as_deref());
-    let denial = denial(&contracts, &asker, target.as_deref()).await;
+    let denial = denial(&contracts, &browser_request, target.as_deref()).await;
     // A script can't follow to another host, and would only collect cookies. ingress-nginx redirects scripts, too.
-    let by_script = asker
+    let by_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
         .is_some_and(|mode| mode != "navigate");
     if by_script {
-        let request = asker.request()?;
+        let request = browser_request.request()?;
         let denial = Outcome {
             verdict: match denial.verdict {
                 // The check goes by a policy that is not known here.
@@ -113,36 +113,53 @@ pub(super) async fn begin(
     if !contracts
         .checker
         .sources
-        .ambiguous_cookies(&asker.headers)
+        .ambiguous_cookies(&browser_request.headers)
         .is_empty()
     {
         let again = asked.again();
-        return Ok(clear_cookies::clear(&contracts, &asker, &again, &again));
+        return Ok(clear_cookies::clear(
+            &contracts,
+            &browser_request,
+            &again,
+            &again,
+        ));
     }
     let Some(target) = target else {
         let text = "The address to go on to is not one of those that are allowed.";
         return Ok(failed(StatusCode::BAD_REQUEST, text, None));
     };
-    let Some(provider) = login.meant(asked.provider.as_deref()) else {
+    let Some(provider) = login.provider(asked.provider.as_deref()) else {
         return Ok(choice(login, &asked));
     };
     let reason = DenyReason::ReauthenticationRequired;
     let again =
         asked.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
-    Ok(send(&contracts, login, provider, &target, again, &asker.headers).await)
+    Ok(send(
+        &contracts,
+        login,
+        provider,
+        &target,
+        again,
+        &browser_request.headers,
+    )
+    .await)
 }
 
 /// Why the session that a browser presents does not open the page that it wants: as a check of that page would say,
 /// and where that is allowed, `reauthentication_required` if a policy of any name asks for a more recent sign-in.
 /// A proxy that does not hand on the reason of a denial (ingress-nginx) leaves it to be found here, and the policy that
 /// it names in the path of its checks is not known here.
-pub(super) async fn denial(contracts: &Contracts, asker: &Asker, target: Option<&str>) -> Outcome {
+pub(super) async fn denial(
+    contracts: &Contracts,
+    browser_request: &BrowserRequest,
+    target: Option<&str>,
+) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
     // A browser sends no fragment, so no check sees one.
     let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
-    let Ok(mut request) = asker.request() else {
+    let Ok(mut request) = browser_request.request() else {
         return Outcome::denied(DenyReason::MalformedRequest);
     };
     if let Some(url) = url {
@@ -151,7 +168,7 @@ pub(super) async fn denial(contracts: &Contracts, asker: &Asker, target: Option<
             url,
         });
     }
-    let outcome = checker.look(&request, passive).await;
+    let outcome = checker.evaluate_passively(&request, passive).await;
     let (Verdict::Allow, Some((_, session))) = (outcome.verdict, &outcome.session) else {
         return outcome;
     };

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use url::Url;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -15,11 +15,14 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 ///
 /// # Errors
 /// 403, unless the request is from a page of the same origin, or from no page.
-pub(super) fn same(asker: &Asker) -> Result<(), StatusCode> {
-    if is_same(&asker.headers, &asker.host) {
+pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
+    if is_same(&browser_request.headers, &browser_request.host) {
         Ok(())
     } else {
-        tracing::debug!(host = asker.host, "a request of another site was refused");
+        tracing::debug!(
+            host = browser_request.host,
+            "a request of another site was refused"
+        );
         Err(StatusCode::FORBIDDEN)
     }
 }

@@ -7,9 +7,9 @@ use hyper::body::Incoming;
 
 use super::router;
 use crate::contract::{Contracts, keys};
-use crate::listener::{HttpService, Limited, Room};
+use crate::listener::{ConcurrencyLimit, HttpService, Limited};
 use crate::live::Live;
-use crate::logout::{self, Logouts};
+use crate::logout::{self, LogoutEndpoints};
 
 /// One request with a body for so many without.
 const NOTICES_DIVISOR: usize = 16;
@@ -23,15 +23,19 @@ pub struct BrowserService {
 }
 
 impl BrowserService {
-    /// Answers as many requests at once as there is `room` for.
+    /// Answers as many requests at once as there is `limit` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, logouts: Live<Logouts>, room: &Room) -> Self {
+    pub fn new(
+        contracts: Live<Contracts>,
+        logouts: Live<LogoutEndpoints>,
+        limit: &ConcurrencyLimit,
+    ) -> Self {
         let assertion_keys = axum::Router::new()
             .route("/.well-known/jwks.json", get(keys))
             .with_state(contracts.clone());
         Self {
-            pages: Limited::new(router(contracts).merge(assertion_keys), room.clone()),
-            notices: Limited::new(logout::router(logouts), room.beside(NOTICES_DIVISOR)),
+            pages: Limited::new(router(contracts).merge(assertion_keys), limit.clone()),
+            notices: Limited::new(logout::router(logouts), limit.beside(NOTICES_DIVISOR)),
         }
     }
 

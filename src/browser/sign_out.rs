@@ -2,8 +2,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 
-use super::asker::Asker;
-use super::{PREFIX, farewell, origin, private};
+use super::browser_request::BrowserRequest;
+use super::{PREFIX, origin, private, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
@@ -22,12 +22,15 @@ pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 /// that they are still signed in.
 pub(super) async fn end(
     Current(contracts): Current<Contracts>,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&asker)?;
-    let request = asker.request()?;
+    origin::same(&browser_request)?;
+    let request = browser_request.request()?;
     let passive = Activity::Passive(Passivity::Rule);
-    let outcome = contracts.checker.look(&request, passive).await;
+    let outcome = contracts
+        .checker
+        .evaluate_passively(&request, passive)
+        .await;
     let unavailable =
         matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_unavailability());
     if unavailable {
@@ -46,8 +49,8 @@ pub(super) async fn end(
             return Ok(private(contracts.denial(&request, &failed)));
         }
     }
-    let way = farewell::way(&contracts, &asker).await;
-    let mut response = if contracts.wants_page(&asker.headers) {
+    let way = rp_logout::way(&contracts, &browser_request).await;
+    let mut response = if contracts.wants_page(&browser_request.headers) {
         let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
         let way = way.map_or_else(own, String::from);
         Redirect::to(&way).into_response()
@@ -60,7 +63,7 @@ pub(super) async fn end(
         response
     };
     let headers = response.headers_mut();
-    if let Some(gone) = farewell::forget(&contracts) {
+    if let Some(gone) = rp_logout::forget(&contracts) {
         headers.append(SET_COOKIE, gone);
     }
     let cleared = outcome

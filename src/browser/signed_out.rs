@@ -5,7 +5,7 @@ use http::HeaderValue;
 use http::header::SET_COOKIE;
 use serde::Deserialize;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::page;
 use crate::contract::{Contracts, is_navigation, message};
 use crate::current::Current;
@@ -29,7 +29,7 @@ pub(super) struct Asked {
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     asked: Result<Query<Asked>, QueryRejection>,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Response {
     let Query(asked) = asked.unwrap_or_default();
     let reason = if asked.reason.is_empty() {
@@ -40,7 +40,7 @@ pub(super) async fn show(
     let (title, text) = words(reason);
     let way = (way_back(&asked.rd).to_owned(), "Sign in again".to_owned());
     let mut response = page::page(title, text, &[way]);
-    if let Some(cleared) = ended_cookie(&contracts, &asker).await {
+    if let Some(cleared) = ended_cookie(&contracts, &browser_request).await {
         response.headers_mut().insert(SET_COOKIE, cleared);
     }
     response
@@ -48,13 +48,19 @@ pub(super) async fn show(
 
 /// The `Set-Cookie` that clears the cookie of a session that has ended. `None` for any other cookie: another tab may
 /// have signed in since. Checks clear none (ADR 16), so this page does.
-async fn ended_cookie(contracts: &Contracts, asker: &Asker) -> Option<HeaderValue> {
-    if !is_navigation(&asker.method, &asker.headers) {
+async fn ended_cookie(
+    contracts: &Contracts,
+    browser_request: &BrowserRequest,
+) -> Option<HeaderValue> {
+    if !is_navigation(&browser_request.method, &browser_request.headers) {
         return None;
     }
-    let request = asker.request().ok()?;
+    let request = browser_request.request().ok()?;
     let passive = Activity::Passive(Passivity::Rule);
-    let outcome = contracts.checker.look(&request, passive).await;
+    let outcome = contracts
+        .checker
+        .evaluate_passively(&request, passive)
+        .await;
     let ended = matches!(outcome.verdict, Verdict::Deny(reason) if reason.is_terminal());
     let own = || contracts.cookie.cleared();
     ended.then(|| outcome.cleared.unwrap_or_else(own))

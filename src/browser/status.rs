@@ -3,7 +3,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::private;
 use crate::check::Outcome;
 use crate::contract::Contracts;
@@ -26,19 +26,27 @@ struct Status<'a> {
 /// `GET /.curfew/session`. Asking is no activity.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
-    asker: Asker,
+    browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    look(&contracts, &asker, Activity::Passive(Passivity::Rule)).await
+    look(
+        &contracts,
+        &browser_request,
+        Activity::Passive(Passivity::Rule),
+    )
+    .await
 }
 
 /// Answers with the status of the asker's session, or denies as a check does.
 pub(super) async fn look(
     contracts: &Contracts,
-    asker: &Asker,
+    browser_request: &BrowserRequest,
     activity: Activity,
 ) -> Result<Response, StatusCode> {
-    let request = asker.request()?;
-    let outcome = contracts.checker.look(&request, activity).await;
+    let request = browser_request.request()?;
+    let outcome = contracts
+        .checker
+        .evaluate_passively(&request, activity)
+        .await;
     let now = contracts.checker.lifecycle.clock.now();
     Ok(private(match &outcome {
         Outcome {

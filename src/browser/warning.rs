@@ -12,7 +12,7 @@ use super::harden;
 const SCRIPT: &str = include_str!("warning.js");
 
 /// For how long a browser does not ask again.
-const KEPT: HeaderValue = HeaderValue::from_static("public, max-age=3600");
+const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
 /// Names the script as it is in this version.
 static TAG: LazyLock<String> = LazyLock::new(|| {
@@ -35,7 +35,7 @@ pub(super) async fn script(headers: HeaderMap) -> Response {
     let answer = response.headers_mut();
     let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
     answer.insert(CONTENT_TYPE, kind);
-    answer.insert(CACHE_CONTROL, KEPT);
+    answer.insert(CACHE_CONTROL, CACHING);
     if let Ok(tag) = HeaderValue::from_str(&TAG) {
         answer.insert(ETAG, tag);
     }

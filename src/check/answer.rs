@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::ruling::Judgement;
-use super::{CheckRequest, Checker, Detail, Original, Outcome, Ruling};
+use super::applicable::Decision;
+use super::{CheckRequest, Checker, Detail, Original, Outcome, RuleMatch};
 use crate::actor::Actor;
 use crate::lifecycle::{Adoption, NotAdopted};
 use crate::policy::{Activity, AppliedPolicy, OnStoreFailure};
 use crate::session::{DenyReason, PolicyName, Session, SessionId, State, Timestamp, Verdict};
-use crate::sources::{Adoptable, Identified};
+use crate::sources::{ExternalIdentity, ResolvedCredential};
 use crate::store::{EndOutcome, Ending, Touch};
 use crate::telemetry::audit;
 
@@ -24,8 +24,8 @@ pub(super) struct Asked<'a> {
     pub(super) activity: Option<Activity>,
     pub(super) request: &'a CheckRequest<'a>,
     pub(super) original: &'a Original<'a>,
-    pub(super) ruling: &'a Ruling<'a>,
-    pub(super) identified: Identified<'a>,
+    pub(super) ruling: &'a RuleMatch<'a>,
+    pub(super) identified: ResolvedCredential<'a>,
 }
 
 impl Asked<'_> {
@@ -210,7 +210,11 @@ impl Checker {
 
     /// The denial of a credential that must not start a session: the person authenticated too long ago, or nobody
     /// says when.
-    fn refuse_old(&self, credential: &Adoptable<'_>, policy: &PolicyName) -> Option<Outcome> {
+    fn refuse_old(
+        &self,
+        credential: &ExternalIdentity<'_>,
+        policy: &PolicyName,
+    ) -> Option<Outcome> {
         let freshness = credential.freshness?;
         let policies = &self.lifecycle.policies;
         let policy = policies.get(policy.as_str());
@@ -266,9 +270,9 @@ impl Checker {
         home: &AppliedPolicy<'_>,
         session: &Session,
         now: Timestamp,
-    ) -> Judgement {
+    ) -> Decision {
         if self.lifecycle.is_revoked(session) {
-            return Judgement {
+            return Decision {
                 verdict: Verdict::Deny(DenyReason::Revoked),
                 elsewhere: None,
             };
@@ -283,7 +287,7 @@ impl Checker {
         asked: &Asked<'_>,
         id: SessionId,
         session: &Session,
-        judgement: &Judgement,
+        judgement: &Decision,
     ) {
         if let Some(elsewhere) = judgement.elsewhere {
             let address = self.client(asked.request).address;

@@ -2,9 +2,9 @@
 
 use super::{CheckRequest, Checker, Original, Outcome};
 use crate::credential::delegated::Question;
-use crate::delegate::{Advice, Delegate};
+use crate::delegate::{Delegate, Diagnostics};
 use crate::session::{SessionId, State, Verdict};
-use crate::sources::{Adoptable, Freshness, Identified, Party};
+use crate::sources::{ExternalIdentity, Freshness, Party, ResolvedCredential};
 
 impl Checker {
     /// The session that the service allows the request on; or the answer where it allows none.
@@ -16,7 +16,7 @@ impl Checker {
         delegate: &'a Delegate,
         request: &CheckRequest<'_>,
         original: &Original<'_>,
-    ) -> Result<Identified<'a>, Box<Outcome>> {
+    ) -> Result<ResolvedCredential<'a>, Box<Outcome>> {
         let delegated = delegate.delegated();
         let Ok(cookie) = delegated.key.presented(request.headers) else {
             return Err(Box::new(self.two_credentials(request)));
@@ -25,10 +25,10 @@ impl Checker {
         if let Some(id) = cookie.map(|cookie| delegated.session_id_of_cookie(cookie))
             && self.has_ended(id).await
         {
-            return Ok(Identified {
+            return Ok(ResolvedCredential {
                 cleared,
                 is_foreign: true,
-                ..Identified::ours(id)
+                ..ResolvedCredential::ours(id)
             });
         }
         let target = original.url.target();
@@ -42,8 +42,8 @@ impl Checker {
         };
         let now = self.lifecycle.clock.now();
         let (allowed, relayed) = match delegate.ask(&question, cookie, now).await {
-            Ok(Advice::Allow(answer)) => *answer,
-            Ok(Advice::Deny(reason, relayed)) => {
+            Ok(Diagnostics::Allow(answer)) => *answer,
+            Ok(Diagnostics::Deny(reason, relayed)) => {
                 return Err(Box::new(Outcome {
                     relayed: Some(relayed),
                     ..Outcome::deny(reason)
@@ -51,9 +51,9 @@ impl Checker {
             }
             Err(reason) => return Err(Box::new(Outcome::deny(reason))),
         };
-        Ok(Identified {
+        Ok(ResolvedCredential {
             id: allowed.session,
-            adoptable: Some(Adoptable {
+            adoptable: Some(ExternalIdentity {
                 party: Party::Service(&delegated.name),
                 subject: allowed.subject,
                 attributes: allowed.attributes,
@@ -84,7 +84,7 @@ impl Checker {
     }
 }
 
-impl Identified<'_> {
+impl ResolvedCredential<'_> {
     /// Adds to an answer what the service has to say: all of it where the request may pass, and else
     /// nothing, least of all a cookie that prolongs what we have ended.
     ///

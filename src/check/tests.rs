@@ -5,7 +5,7 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::actor::Actor;
-use crate::policy::{Beyond, Contract, MaxSessions, Rules};
+use crate::policy::{Contract, MaxSessions, OnSessionLimit, Rules};
 use crate::session::End;
 use crate::session::{EndReason, State, Timestamp};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::output::stdout;
 use super::{ConfigArgs, service_manager};
-use crate::app::{Addresses, App, MadeUp};
+use crate::app::{Addresses, App, EphemeralSecrets};
 use crate::build;
 use crate::clock::{Clock, SystemClock};
 use crate::telemetry::traces::Traces;
@@ -95,7 +95,7 @@ pub fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Prints the listener addresses, and an example request if the admin token was generated.
-fn print_addresses(addresses: Addresses, made_up: &MadeUp) -> std::io::Result<()> {
+fn print_addresses(addresses: Addresses, made_up: &EphemeralSecrets) -> std::io::Result<()> {
     let mut out = stdout();
     writeln!(out, "curfew {} is listening", build::VERSION)?;
     for (name, address, what) in [

@@ -217,6 +217,16 @@ impl MergedConfig {
         } else {
             format!("{parent}.{field}")
         };
+        if let Some(new) = renamed(&key) {
+            // The two keys have the same redaction rule.
+            let new_key = format!("{}{new}", &key[..key.len() - field.len()]);
+            let value = self.find(&key).and_then(|value| displayed(&new_key, value));
+            let message = format!("is an old name of `{new_key}`: use that key");
+            return Problem {
+                value,
+                ..self.problem(key, message)
+            };
+        }
         let nearest = expected
             .iter()
             .map(|known| (strsim::osa_distance(known, field), known))
@@ -326,6 +336,33 @@ fn root_message(error: layers::ConfigError) -> String {
             expected.map_or_else(|| message.clone(), |at| message[at..].to_owned())
         }
     }
+}
+
+/// Keys with a new name: their pattern, in which `*` stands for one name, and the new last part.
+const RENAMED: [(&str, &str); 4] = [
+    ("admin.proxies", "trusted_proxies"),
+    ("client_address.proxies", "trusted_proxies"),
+    (
+        "delegated.services.*.session_cookie_until",
+        "session_cookie_delimiter",
+    ),
+    ("policies.*.beyond_max_sessions", "on_session_limit"),
+];
+
+/// The new name of the last part of an old key.
+fn renamed(key: &str) -> Option<&'static str> {
+    let matches = |pattern: &str| {
+        let (mut parts, mut pattern) = (key.split('.'), pattern.split('.'));
+        loop {
+            match (parts.next(), pattern.next()) {
+                (None, None) => return true,
+                (Some(part), Some(expected)) if expected == "*" || part == expected => {}
+                _ => return false,
+            }
+        }
+    };
+    let found = RENAMED.iter().find(|(pattern, _)| matches(pattern));
+    found.map(|(_, new)| *new)
 }
 
 /// Parses serde's message about an unknown field: the field, and the known fields.

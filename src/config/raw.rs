@@ -120,7 +120,7 @@ pub struct RawClientAddress {
     /// The header to which every proxy appends the address of its client.
     pub header: String,
     /// The number of trusted proxies that append to the header.
-    pub proxies: usize,
+    pub trusted_proxies: usize,
 }
 
 /// What counts as activity, for every policy.
@@ -436,7 +436,7 @@ impl Default for RawClientAddress {
     fn default() -> Self {
         Self {
             header: "x-forwarded-for".to_owned(),
-            proxies: 1,
+            trusted_proxies: 1,
         }
     }
 }

@@ -99,13 +99,34 @@ fn an_unknown_key_is_reported_with_the_nearest_known_key() {
         problems("policies:\n  default:\n    idel: 15m\n"),
         "curfew.yaml: policies.default.idel = \"15m\": unknown key; did you mean `idle`? \
          (known here: preset, deviation_reason, idle, absolute, max_auth_age, touch_interval, \
-         activity, max_sessions, beyond_max_sessions, bind, bind_ipv4_bits, bind_ipv6_bits, \
+         activity, max_sessions, on_session_limit, bind, bind_ipv4_bits, bind_ipv6_bits, \
          on_store_failure, store_failure_grace, remember, variants)"
     );
     assert!(
         problems("stroe: {}\n")
             .starts_with("curfew.yaml: stroe: unknown key; did you mean `store`?")
     );
+    for (old, new) in [
+        (
+            "admin: {proxies: 1}",
+            "admin.proxies = \"1\": is an old name of `admin.trusted_proxies`",
+        ),
+        (
+            "client_address: {proxies: 1}",
+            "is an old name of `client_address.trusted_proxies`",
+        ),
+        (
+            "delegated: {services: {sso: {session_cookie_until: '|'}}}",
+            "is an old name of `delegated.services.sso.session_cookie_delimiter`",
+        ),
+        (
+            "policies: {default: {beyond_max_sessions: deny}}",
+            "is an old name of `policies.default.on_session_limit`",
+        ),
+    ] {
+        let found = problems(old);
+        assert!(found.contains(new), "{old}: {found}");
+    }
     let told = problems("zzzzzzzzzzzz: 1\n");
     assert!(
         told.contains("unknown key (known here: default_policy"),

@@ -10,7 +10,7 @@ use crate::check::{CheckRequest, Detail};
 /// The path of the page, on the host of the request: it alone can clear the cookies of that host.
 pub const CLEAR_COOKIES: &str = "/.curfew/clear-cookies";
 
-/// Where a browser goes whose cookies are ambiguous, with the path to go on to, in at most `room` bytes. `None` for what is
+/// Where a browser goes whose cookies are ambiguous, with the path to go on to, in at most `limit` bytes. `None` for what is
 /// not a navigation of the whole window, and for a path of Curfew's own, which a proxy checks by mistake: the redirect
 /// would never end.
 ///
@@ -19,7 +19,7 @@ pub(super) fn location(
     request: &CheckRequest<'_>,
     detail: Option<Detail>,
     secure: bool,
-    room: usize,
+    limit: usize,
 ) -> Option<HeaderValue> {
     let original = request.original.ok()?;
     let wanted = detail == Some(Detail::TwoCookies)
@@ -35,7 +35,7 @@ pub(super) fn location(
     // A page that does not know where to go on is better than none.
     let location = [format!("{page}?rd={target}"), page]
         .into_iter()
-        .find(|location| location.len() <= room)?;
+        .find(|location| location.len() <= limit)?;
     HeaderValue::try_from(location).ok()
 }
 

@@ -29,7 +29,7 @@ use super::reply::{Form, reply};
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
-use crate::listener::{MAX_MESSAGE, Place, Room};
+use crate::listener::{ConcurrencyLimit, MAX_MESSAGE, Permit};
 use crate::live::Live;
 use crate::policy::Contract;
 use crate::session::{DenyReason, Verdict};
@@ -44,7 +44,7 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 #[derive(Clone)]
 pub struct ExtAuthz {
     contracts: Live<Contracts>,
-    room: Room,
+    limit: ConcurrencyLimit,
 }
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -74,9 +74,9 @@ where
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
         // Before the message has come: it may be on its way for long. That of who has no place is not read.
-        let place = self.room.take();
-        let turned_away = place.is_none();
-        let mut check = Check(self.clone(), place, false);
+        let permit = self.limit.take();
+        let turned_away = permit.is_none();
+        let mut check = Check(self.clone(), permit, false);
         Box::pin(async move {
             let codec = ProstCodec::default();
             let mut grpc = Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE);
@@ -111,35 +111,35 @@ fn compressed(headers: &HeaderMap) -> bool {
 }
 
 /// Its one method, the place of the call, and whether its message is compressed.
-struct Check(ExtAuthz, Option<Place>, bool);
+struct Check(ExtAuthz, Option<Permit>, bool);
 
 impl UnaryService<wire::CheckRequest> for &mut Check {
     type Response = wire::CheckResponse;
     type Future = Answering<Result<tonic::Response<wire::CheckResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<wire::CheckRequest>) -> Self::Future {
-        let (service, place, compressed) = (self.0.clone(), self.1.take(), self.2);
+        let (service, permit, compressed) = (self.0.clone(), self.1.take(), self.2);
         Box::pin(async move {
             let peer = request.remote_addr().map(|address| address.ip());
             let message = (!compressed).then(|| request.into_inner());
-            let answer = service.check(message, peer, place).await;
+            let answer = service.check(message, peer, permit).await;
             Ok(tonic::Response::new(answer))
         })
     }
 }
 
 impl ExtAuthz {
-    /// A service that answers by these, as many calls at once as there is `room` for.
+    /// A service that answers by these, as many calls at once as there is `limit` for.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>, room: Room) -> Self {
-        Self { contracts, room }
+    pub const fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
+        Self { contracts, limit }
     }
 
     async fn check(
         &self,
         request: Option<wire::CheckRequest>,
         peer: Option<IpAddr>,
-        place: Option<Place>,
+        permit: Option<Permit>,
     ) -> wire::CheckResponse {
         let compressed = request.is_none();
         let attributes = request.and_then(|request| request.attributes);
@@ -170,7 +170,7 @@ impl ExtAuthz {
             address: ClientAddress::InHeader,
             peer,
         };
-        let outcome = contracts.check_in(place, &request).await;
+        let outcome = contracts.check_with_permit(permit, &request).await;
         let reply = reply(&contracts, &request, &outcome, Form::Whole);
         answer(&outcome, reply)
     }
@@ -291,10 +291,10 @@ fn header_options(
     let names = headers.keys().filter(|name| wanted(name));
     let lines = names.flat_map(|name| {
         let values = headers.get_all(name).iter().enumerate();
-        values.map(move |(place, value)| (name, place, value))
+        values.map(move |(permit, value)| (name, permit, value))
     });
     lines
-        .map(|(name, place, value)| {
+        .map(|(name, permit, value)| {
             let option = wire::HeaderValueOption {
                 header: Some(wire::HeaderValue {
                     key: Bytes::copy_from_slice(name.as_str().as_bytes()),
@@ -304,7 +304,11 @@ fn header_options(
                 append_action: wire::OVERWRITE_IF_EXISTS_OR_ADD,
                 keep_empty_value: true,
             };
-            if place == 0 { option } else { appended(option) }
+            if permit == 0 {
+                option
+            } else {
+                appended(option)
+            }
         })
         .collect()
 }

@@ -7,10 +7,10 @@ use axum::response::Response;
 use http::Request;
 
 use super::spoe::Agent;
-use super::{Contracts, Front, SessionCookie, SignIn};
+use super::{CheckService, Contracts, SessionCookie, SignIn};
 use crate::contract::{ReturnHost, SignInSettings};
 use crate::identity::IdentityHeaders;
-use crate::listener::{Room, What};
+use crate::listener::{ConcurrencyLimit, LimitKind};
 use crate::live::Live;
 use crate::policy::Rules;
 use crate::session::{Session, SessionId};
@@ -23,8 +23,8 @@ pub(crate) const CLEARED: &str =
 pub(crate) struct Fixture {
     pub(crate) bench: Bench,
     pub(crate) contracts: Live<Contracts>,
-    pub(crate) room: Room,
-    front: Front,
+    pub(crate) limit: ConcurrencyLimit,
+    front: CheckService,
     token: String,
     id: SessionId,
 }
@@ -62,11 +62,11 @@ impl Fixture {
         change(&mut contracts);
         let contracts = Live::new(contracts);
         let shown = bench.lifecycle.metrics.requests("check");
-        let room = Room::new("check", What::Requests, 2, shown);
+        let limit = ConcurrencyLimit::new("check", LimitKind::Requests, 2, shown);
         Self {
             bench,
-            front: Front::new(contracts.clone(), room.clone()),
-            room,
+            front: CheckService::new(contracts.clone(), limit.clone()),
+            limit,
             contracts,
             token: started.token.expose(),
             id: started.id,
@@ -75,7 +75,7 @@ impl Fixture {
 
     /// An agent of HAProxy's.
     pub(crate) fn agent(&self) -> Agent {
-        Agent::new(self.contracts.clone(), Arc::default(), self.room.clone())
+        Agent::new(self.contracts.clone(), Arc::default(), self.limit.clone())
     }
 
     /// The record as the store has it.

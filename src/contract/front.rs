@@ -11,35 +11,35 @@ use super::forward_auth::FORWARD_AUTH;
 use super::sub_request::HeaderContract;
 use super::unknown_path::UnknownPaths;
 use super::{Contracts, ext_authz};
-use crate::listener::{HttpService, Room, drain};
+use crate::listener::{ConcurrencyLimit, HttpService, drain};
 use crate::live::Live;
 
 /// What is served on the `check` listener: contracts, by any method: the
 /// proxy may pass on the original one, which says nothing about the check itself. All else is 404.
 #[derive(Clone)]
-pub struct Front {
+pub struct CheckService {
     contracts: Live<Contracts>,
     unknown: UnknownPaths,
-    room: Room,
+    limit: ConcurrencyLimit,
 }
 
 /// The contract of a path.
 #[derive(Clone, Copy)]
-enum Way<'a> {
+enum Route<'a> {
     Headers(&'static HeaderContract, Option<&'a str>),
     ExtAuthz(Option<&'a str>, &'a str),
 }
 
-impl Front {
-    /// Answers checks by these contracts, as many at once as there is `room` for.
+impl CheckService {
+    /// Answers checks by these contracts, as many at once as there is `limit` for.
     #[must_use]
-    pub fn new(contracts: Live<Contracts>, room: Room) -> Self {
+    pub fn new(contracts: Live<Contracts>, limit: ConcurrencyLimit) -> Self {
         let unknown = UnknownPaths::default();
         unknown.begin(&contracts.current().checker.lifecycle.metrics);
         Self {
             contracts,
             unknown,
-            room,
+            limit,
         }
     }
 
@@ -51,7 +51,7 @@ impl Front {
         B::Error: Into<axum::BoxError>,
     {
         let (head, body) = request.into_parts();
-        let mut response = match Way::of(&head.uri) {
+        let mut response = match Route::of(&head.uri) {
             Some(way) => self.check(way, &head, peer).await,
             None => self.not_found(&head),
         };
@@ -67,23 +67,23 @@ impl Front {
 
     async fn check(
         &self,
-        way: Way<'_>,
+        way: Route<'_>,
         head: &http::request::Parts,
         peer: Option<SocketAddr>,
     ) -> Response<String> {
-        let place = self.room.take();
+        let permit = self.limit.take();
         let contracts = self.contracts.current();
         let secure = contracts.cookie.is_secure();
         match way {
-            Way::Headers(contract, policy) => {
+            Route::Headers(contract, policy) => {
                 let policy = policy.map(|name| percent_decode_str(name).decode_utf8_lossy());
                 let sub_request = contract.read(policy.as_deref(), peer, &head.headers, secure);
-                sub_request.answer(&contracts, place).await
+                sub_request.answer(&contracts, permit).await
             }
-            Way::ExtAuthz(policy, target) => {
+            Route::ExtAuthz(policy, target) => {
                 let defaults = (contracts.literal_headers, secure);
                 let sub_request = ext_authz::read(policy, target, head, peer, defaults);
-                sub_request.answer(&contracts, place).await
+                sub_request.answer(&contracts, permit).await
             }
         }
     }
@@ -99,7 +99,7 @@ impl Front {
     }
 }
 
-impl HttpService for Front {
+impl HttpService for CheckService {
     /// A proxy has few connections and many checks, and the answers are small.
     const MAX_STREAMS: u32 = 1024;
 
@@ -108,7 +108,7 @@ impl HttpService for Front {
     }
 }
 
-impl<'a> Way<'a> {
+impl<'a> Route<'a> {
     fn of(uri: &'a http::Uri) -> Option<Self> {
         let path = uri.path();
         let named = path
@@ -139,11 +139,11 @@ mod tests {
 
     fn way(uri: &str) -> Option<(String, Option<String>)> {
         let uri = uri.parse().unwrap();
-        Way::of(&uri).map(|way| match way {
-            Way::Headers(contract, policy) => {
+        Route::of(&uri).map(|way| match way {
+            Route::Headers(contract, policy) => {
                 (contract.contract.to_string(), policy.map(str::to_owned))
             }
-            Way::ExtAuthz(policy, target) => (target.to_owned(), policy.map(str::to_owned)),
+            Route::ExtAuthz(policy, target) => (target.to_owned(), policy.map(str::to_owned)),
         })
     }
 

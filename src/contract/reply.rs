@@ -67,14 +67,14 @@ pub(super) fn reply(
         (Verdict::Allow, Some((id, session))) => {
             let identity = Identity::of(*id, session);
             contracts.identity.write(headers, &identity);
-            contracts.vouch(headers, request, Some((&identity, session)));
+            contracts.add_identity(headers, request, Some((&identity, session)));
             if let Some(relayed) = &outcome.relayed {
                 relay(headers, &relayed.headers);
             }
         }
         (Verdict::Allow, None) if outcome.public => {
             contracts.identity.write(headers, &Identity::default());
-            contracts.vouch(headers, request, None);
+            contracts.add_identity(headers, request, None);
         }
         // There is no other allowing without a session: fail closed.
         (Verdict::Allow, None) => deny(
@@ -113,8 +113,8 @@ fn deny(
         _ => None,
     };
     let location = location.or_else(|| {
-        let (secure, room) = (contracts.cookie.is_secure(), form.room_for_location());
-        clear_cookies::location(request, outcome.detail, secure, room)
+        let (secure, limit) = (contracts.cookie.is_secure(), form.room_for_location());
+        clear_cookies::location(request, outcome.detail, secure, limit)
     });
     let redirect = location.is_some() && form == Form::Whole;
     *response.status_mut() = match reason {

@@ -76,13 +76,13 @@ impl SignIn {
     /// `None` where signing in would not help; where the request is not a browser's navigation of the whole
     /// window, which is the only kind that can be repeated after it; where the address is not of an
     /// allowed host (an open redirect, CWE-601, otherwise); where it is the sign-in page's own; or
-    /// where all of it would have more than `room` bytes.
+    /// where all of it would have more than `limit` bytes.
     pub(super) fn location(
         &self,
         original: &Original<'_>,
         headers: &HeaderMap,
         reason: DenyReason,
-        room: usize,
+        limit: usize,
     ) -> Option<HeaderValue> {
         let url = raised(&original.url, self.secure);
         let wanted = self.helps(reason)
@@ -103,7 +103,7 @@ impl SignIn {
         target.extend(byte_serialize(&url.to_bytes()));
         target.push_str("&reason=");
         target.push_str(reason.as_str());
-        if target.len() > room {
+        if target.len() > limit {
             return None;
         }
         HeaderValue::try_from(target).ok()

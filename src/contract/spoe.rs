@@ -16,13 +16,13 @@ use spop::frame::Message;
 use spop::{Action, TypedData, VarScope};
 
 use super::Contracts;
+use super::assertion::ASSERTION;
 use super::reply::{Form, SESSION_DETAIL, SESSION_REASON, reply};
-use super::vouch::ASSERTION;
 use crate::check::{
     CheckRequest, ClientAddress, InvalidUrl, MalformedOriginal, Original, OriginalUrl, Outcome,
 };
 use crate::identity::Identity;
-use crate::listener::Place;
+use crate::listener::Permit;
 use crate::policy::Contract;
 
 pub use agent::Agent;
@@ -35,7 +35,7 @@ async fn answer(
     contracts: &Contracts,
     message: &Message,
     peer: IpAddr,
-    place: Option<Place>,
+    permit: Option<Permit>,
 ) -> Vec<Action> {
     if message.name != MESSAGE {
         tracing::warn!(message = ?message.name, "HAProxy sends a message that is not known");
@@ -69,7 +69,7 @@ async fn answer(
         address: ClientAddress::Told(source(message)),
         peer: Some(peer),
     };
-    let outcome = contracts.check_in(place, &request).await;
+    let outcome = contracts.check_with_permit(permit, &request).await;
     let reply = reply(contracts, &request, &outcome, Form::Whole);
     variables(contracts, &outcome, &reply)
 }
@@ -172,10 +172,10 @@ pub(super) fn variables(
         }
     }
     let cookies = reply.headers().get_all(SET_COOKIE).into_iter().enumerate();
-    for (place, value) in cookies.take(MAX_COOKIES) {
-        let name = match place {
+    for (permit, value) in cookies.take(MAX_COOKIES) {
+        let name = match permit {
             0 => "set_cookie".to_owned(),
-            _ => format!("set_cookie_{}", place + 1),
+            _ => format!("set_cookie_{}", permit + 1),
         };
         set(&name, text(&String::from_utf8_lossy(value.as_bytes())));
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
 use super::Contracts;
 use super::reply::{Form, reply};
 use crate::check::{CheckRequest, ClientAddress, Detail, MalformedOriginal, Original, OriginalUrl};
-use crate::listener::Place;
+use crate::listener::Permit;
 use crate::policy::Contract;
 
 /// A header that is an input of a contract.
@@ -135,7 +135,7 @@ impl SubRequest<'_> {
     pub(super) async fn answer(
         self,
         contracts: &Contracts,
-        place: Option<Place>,
+        permit: Option<Permit>,
     ) -> Response<String> {
         // Of two wrong inputs the URL is named: it says more about the proxy.
         let original = match (&self.method, self.url) {
@@ -157,7 +157,7 @@ impl SubRequest<'_> {
                 .checker
                 .warn(self.contract, Some(Detail::HostOfClient));
         }
-        let outcome = contracts.check_in(place, &request).await;
+        let outcome = contracts.check_with_permit(permit, &request).await;
         reply(contracts, &request, &outcome, self.form)
     }
 }

@@ -212,7 +212,7 @@ async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
     let fixture = Fixture::new().await;
     let cookie = fixture.cookie();
     let own = ("cookie", &*cookie);
-    let places = [fixture.room.take().unwrap(), fixture.room.take().unwrap()];
+    let permits = [fixture.limit.take().unwrap(), fixture.limit.take().unwrap()];
     for response in [
         auth_request(&fixture, &[own]).await,
         forward_auth(&fixture, &[own]).await,
@@ -240,7 +240,7 @@ async fn what_there_is_no_room_for_is_turned_away_by_every_contract() {
         .lines()
         .filter(|line| line.starts_with("curfew_checks_total") && line.contains("\"overloaded\""));
     assert_eq!(counted.count(), 4);
-    drop(places);
+    drop(permits);
     assert_eq!(auth_request(&fixture, &[own]).await.status(), 200);
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::check::Ruling;
+use crate::check::RuleMatch;
 use crate::policy::{Policy, Rulebook};
 use crate::session::{Limits, Session};
 
@@ -47,7 +47,11 @@ pub(super) fn of_session(book: &Rulebook, session: &Session) -> LimitsInForce {
 }
 
 /// The limits that a session must meet for a request.
-pub(super) fn of_request(book: &Rulebook, ruling: &Ruling<'_>, session: &Session) -> LimitsInForce {
+pub(super) fn of_request(
+    book: &Rulebook,
+    ruling: &RuleMatch<'_>,
+    session: &Session,
+) -> LimitsInForce {
     let mut all = home(book, session);
     for (name, policy) in [ruling.by_proxy, ruling.by_rule].into_iter().flatten() {
         all.extend(sources(name.as_str(), policy, session));

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::browser::BrowserService;
 use crate::clock::ManualClock;
 use crate::config::Source;
-use crate::contract::Front;
+use crate::contract::CheckService;
 use crate::contract::ext_authz_grpc::{ExtAuthz, wire};
 use crate::contract::spoe::Agent;
 use crate::session::Timestamp;
@@ -29,7 +29,7 @@ const MAX_FRAME: u32 = 128 * 1024;
 struct Service {
     runtime: tokio::runtime::Runtime,
     app: App,
-    front: Front,
+    front: CheckService,
     browser: BrowserService,
     grpc: ExtAuthz,
     agent: Agent,

@@ -9,7 +9,7 @@ use crate::credential::jwt::{KeySet, KeySetError};
 use crate::http_client::{http_client, read_body};
 
 /// The most bytes of an answer.
-const MOST: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Where the keys of an issuer are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,7 @@ pub enum FetchError {
     #[error("{0}")]
     Http(String),
     /// The answer is too long.
-    #[error("the answer has more than {MOST} bytes")]
+    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes")]
     TooLarge,
     /// The metadata are not those of the issuer.
     #[error("the metadata are {0}")]
@@ -88,7 +88,7 @@ impl HttpFetcher {
 
     async fn get(&self, url: Url) -> Result<Vec<u8>, FetchError> {
         let mut answer = self.client.get(url).send().await?.error_for_status()?;
-        let body = read_body(&mut answer, MOST).await?;
+        let body = read_body(&mut answer, MAX_ANSWER_BYTES).await?;
         body.ok_or(FetchError::TooLarge)
     }
 

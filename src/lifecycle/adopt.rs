@@ -1,11 +1,11 @@
 //! How a session begins that somebody else has signed in: by the first credential of it.
 
 use super::start::StartError;
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
-use crate::store::{Creation, History, StoreError};
+use crate::store::{CreateOutcome, History, StoreError};
 
 /// A credential whose session may not be known yet.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Lifecycle {
     /// [`NotAdopted`].
     pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let this = self.clone();
-        to_the_end(async move { this.adopt_here(id, adoption).await }).await
+        run_detached(async move { this.adopt_here(id, adoption).await }).await
     }
 
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
@@ -83,18 +83,18 @@ impl Lifecycle {
         let policy = self.policies.get(session.policy.as_str());
         let most = policy.and_then(|(_, policy)| policy.max_sessions);
         if let Some(most) = most {
-            self.refuse_beyond(most, id, &session.subject).await?;
+            self.enforce_limit_early(most, id, &session.subject).await?;
         }
         let deadline = self.policies.deadline(&session);
         self.deadlines.enqueue(id, deadline).await?;
         match self.store.create(id, &session).await {
-            Ok(Creation::Created) => {
+            Ok(CreateOutcome::Created) => {
                 if let Some(most) = most
-                    && let Err(error) = self.make_room(most, id, &session).await
+                    && let Err(error) = self.evict_oldest(most, id, &session).await
                 {
                     // Trouble with the store ends nothing: the client has the credential of this session.
                     if matches!(error, StartError::TooMany(_)) {
-                        self.take_back(id, &session).await;
+                        self.rollback(id, &session).await;
                     }
                     return Err(error.into());
                 }
@@ -105,7 +105,7 @@ impl Lifecycle {
                 Ok(self.store.load(id).await?.unwrap_or(session))
             }
             // By another request, or by one whose answer was lost.
-            Ok(Creation::Exists) => {
+            Ok(CreateOutcome::Exists) => {
                 let known = self.store.load(id).await?;
                 known.ok_or_else(|| {
                     let gone = "a session was there and is gone".to_owned();
@@ -114,7 +114,7 @@ impl Lifecycle {
             }
             Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
                 // There is certainly nothing to look at.
-                let _ = self.deadlines.settle(id, None).await;
+                let _ = self.deadlines.acknowledge(id, None).await;
                 Err(error.into())
             }
             Err(error) => Err(error.into()),

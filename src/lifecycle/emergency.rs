@@ -105,7 +105,7 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<Option<EmergencyRevocation>, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        super::to_the_end(async move {
+        super::run_detached(async move {
             let now = this.clock.now();
             let rule = RevocationRule {
                 conditions,

@@ -13,7 +13,7 @@ const GENERATION: usize = 50_000;
 /// It is bounded: there are two generations of sessions, and when the younger is full the older
 /// is given up.
 #[derive(Debug, Default)]
-pub struct KnownSessions {
+pub struct LastKnownSessions {
     generations: Mutex<Generations>,
 }
 
@@ -34,7 +34,7 @@ enum Known {
     Gone,
 }
 
-impl KnownSessions {
+impl LastKnownSessions {
     /// Notes that the store had this session, alive, at `now`.
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
@@ -83,7 +83,7 @@ impl KnownSessions {
     }
 
     /// Lets a session be known again: it was to be ended, and was used meanwhile.
-    pub fn remember_again(&self, id: SessionId) {
+    pub fn clear_tombstone(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);
         generations.old.remove(&id);
@@ -116,7 +116,7 @@ mod tests {
     /// Groups that were taken away must not be served without the store either.
     #[test]
     fn a_known_session_has_the_attributes_of_the_store() {
-        let known = KnownSessions::default();
+        let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
         known.renewed(id(1), &session);
         assert_eq!(known.recall(id(1), MINUTE, START), None, "it is not known");
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_session_is_known_for_the_grace() {
-        let known = KnownSessions::default();
+        let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         known.verified(id(1), &session, START);
         let just_before = START.plus(MINUTE).minus(Duration::from_millis(1));
@@ -153,14 +153,14 @@ mod tests {
             None,
             "a check that was late"
         );
-        known.remember_again(id(1));
+        known.clear_tombstone(id(1));
         known.verified(id(1), &session, START);
         assert_eq!(known.recall(id(1), MINUTE, START), Some(session));
     }
 
     #[test]
     fn it_is_bounded_and_gives_up_the_oldest() {
-        let known = KnownSessions::default();
+        let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         for number in 0..3 * GENERATION {
             known.verified(id(number), &session, START);

@@ -1,7 +1,7 @@
 //! Sessions of operators in the console.
 
 use super::start::{StartError, after};
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::session::{
     Attributes, Binding, NewSession, PolicyName, Session, SessionId, Subject, Timestamp, Verdict,
@@ -26,7 +26,7 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<Session, StartError> {
         let (this, actor) = (self.clone(), actor.clone());
-        to_the_end(async move {
+        run_detached(async move {
             let subject = Subject::operators();
             let not_before = this.not_before.not_before(&subject).await?;
             let new = NewSession {

@@ -1,7 +1,7 @@
 //! What an identity provider ends.
 
 use super::subject::Pages;
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::session::{Session, State, Timestamp};
@@ -23,7 +23,7 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<usize, StoreError> {
         let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
-        to_the_end(async move {
+        run_detached(async move {
             let now = this.clock.now();
             // One in the future would also end what begins until then.
             let before = before.min(now);

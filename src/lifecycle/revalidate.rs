@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::secret::Secret;
 use crate::session::{
@@ -122,7 +122,7 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<Renewed, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
-        to_the_end(async move { this.renew_here(id, &leased, renewal, &actor).await }).await
+        run_detached(async move { this.renew_here(id, &leased, renewal, &actor).await }).await
     }
 
     async fn renew_here(

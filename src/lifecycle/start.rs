@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::subject::Pages;
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::credential::{KeyError, Token};
-use crate::policy::{Beyond, Client, MaxSessions, UnknownClient};
+use crate::policy::{Client, MaxSessions, OnSessionLimit, UnknownClient};
 use crate::session::{
     Attributes, Details, NewSession, PolicyName, RefreshGrant, Session, SessionId, State, Subject,
     Timestamp,
 };
-use crate::store::{Creation, Replication, StoreError};
+use crate::store::{CreateOutcome, Replication, StoreError};
 use crate::telemetry::audit;
 
 /// A sign-in that has happened elsewhere.
@@ -88,7 +88,7 @@ pub enum StartError {
 }
 
 /// How often a sign-in that others happen beside is looked at again, and the pause between.
-const SETTLING: (u32, Duration) = (5, Duration::from_millis(40));
+const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
     /// Starts a session under the policy it names.
@@ -97,7 +97,7 @@ impl Lifecycle {
     /// [`StartError`]; nothing has been started then, as far as the store could say.
     pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let this = self.clone();
-        to_the_end(async move { this.start_here(sign_in).await }).await
+        run_detached(async move { this.start_here(sign_in).await }).await
     }
 
     async fn start_here(&self, sign_in: SignIn) -> Result<Started, StartError> {
@@ -135,13 +135,13 @@ impl Lifecycle {
             return Err(StartError::TooOld);
         }
         if let Some(most) = policy.max_sessions {
-            self.refuse_beyond(most, id, &session.subject).await?;
+            self.enforce_limit_early(most, id, &session.subject).await?;
         }
         self.keep(id, &session).await?;
         if let Some(most) = policy.max_sessions
-            && let Err(error) = self.make_room(most, id, &session).await
+            && let Err(error) = self.evict_oldest(most, id, &session).await
         {
-            self.take_back(id, &session).await;
+            self.rollback(id, &session).await;
             return Err(error);
         }
         self.tell_created(id, &session, &sign_in.actor);
@@ -180,24 +180,24 @@ impl Lifecycle {
             Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
         ) {
             // There is certainly nothing to look at.
-            let _ = self.deadlines.settle(id, None).await;
+            let _ = self.deadlines.acknowledge(id, None).await;
         }
         match creation? {
-            Creation::Created => Ok(()),
+            CreateOutcome::Created => Ok(()),
             // A connection to a cluster repeats by itself what it had no answer to.
-            Creation::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
-            Creation::Exists => Err(StartError::Collision),
+            CreateOutcome::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
+            CreateOutcome::Exists => Err(StartError::Collision),
         }
     }
 
     /// Refuses a sign-in early where there is certainly no room for it.
-    pub(super) async fn refuse_beyond(
+    pub(super) async fn enforce_limit_early(
         &self,
         most: MaxSessions,
         id: SessionId,
         subject: &Subject,
     ) -> Result<(), StartError> {
-        if most.beyond != Beyond::Deny {
+        if most.on_limit != OnSessionLimit::Deny {
             return Ok(());
         }
         let living = self.living(subject).await?;
@@ -220,19 +220,19 @@ impl Lifecycle {
     /// Several sign-ins can happen at once, each of which has seen room for itself. So each looks
     /// again once its own session is written: whichever looks last sees all of them, and stays only
     /// if there are not too many.
-    pub(super) async fn make_room(
+    pub(super) async fn evict_oldest(
         &self,
         most: MaxSessions,
         id: SessionId,
         new: &Session,
     ) -> Result<(), StartError> {
-        for attempt in 0..SETTLING.0 {
+        for attempt in 0..ACK_RETRIES.0 {
             let living = self.living(&new.subject).await?;
             let beyond = living.len().saturating_sub(most.count);
             if beyond == 0 {
                 return Ok(());
             }
-            if most.beyond == Beyond::EndOldest {
+            if most.on_limit == OnSessionLimit::EndOldest {
                 let newest = living.last().map_or(id, |(_, newest)| *newest);
                 let actor = Actor::policy(&new.policy);
                 for (_, oldest) in &living[..beyond] {
@@ -242,11 +242,11 @@ impl Lifecycle {
                 return Ok(());
             }
             let first = living[..most.count].iter().any(|(_, known)| *known == id);
-            if !first || attempt + 1 == SETTLING.0 {
+            if !first || attempt + 1 == ACK_RETRIES.0 {
                 break;
             }
             // Whoever came after this one is about to give up.
-            tokio::time::sleep(SETTLING.1).await;
+            tokio::time::sleep(ACK_RETRIES.1).await;
         }
         Err(StartError::TooMany(most.count))
     }
@@ -270,12 +270,12 @@ impl Lifecycle {
 
     /// Removes a session that was just created, and publishes no end. If this fails it ends at its idle limit: no client
     /// has its token, unless the session was adopted.
-    pub(super) async fn take_back(&self, id: SessionId, session: &Session) {
+    pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.known.forget(id);
         if self.store.withdraw(id, session).await.is_ok() {
-            let _ = self.deadlines.settle(id, None).await;
+            let _ = self.deadlines.acknowledge(id, None).await;
             // Its credential may start it again, when there is room.
-            self.known.remember_again(id);
+            self.known.clear_tombstone(id);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What concerns all sessions of a subject.
 
-use super::{Lifecycle, to_the_end};
+use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::session::{Session, SessionId, State, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Ending, Replication, SessionStore, StoreError};
@@ -40,7 +40,7 @@ impl Lifecycle {
         actor: &Actor,
     ) -> Result<RevokedAll, StoreError> {
         let (this, subject, actor) = (self.clone(), subject.clone(), actor.clone());
-        to_the_end(async move {
+        run_detached(async move {
             let now = this.clock.now();
             let not_before = before.unwrap_or(now).min(now);
             // What started before that is over by its absolute limit.

@@ -29,11 +29,11 @@ pub(super) async fn serve(
 ) -> bool {
     let connections = TaskTracker::new();
     let abandon = CancellationToken::new();
-    while let Some((stream, peer, place)) = socket.accept(&stop).await {
+    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
         let connection = handler(stream, peer, stop.clone());
         let abandon = abandon.clone();
         connections.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             if let Some(Err(error)) = abandon.run_until_cancelled(connection).await {
                 tracing::debug!(%peer, %error, "a connection ended badly");
             }

@@ -23,7 +23,7 @@ const MAX_STREAMS: u32 = 1024;
 /// of no use in it.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// The most time for a call, which includes that its message arrives.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an idle connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -44,7 +44,7 @@ impl GrpcServer {
         let server = Server::builder()
             .http2_max_header_list_size(MAX_HEADERS)
             .max_concurrent_streams(MAX_STREAMS)
-            .timeout(PATIENCE)
+            .timeout(HANDSHAKE_TIMEOUT)
             .http2_keepalive_interval(Some(KEEP_ALIVE));
         Self {
             server,
@@ -97,10 +97,10 @@ async fn accept(
     speaking: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
-    while let Some((stream, peer, place)) = socket.accept(&stop).await {
+    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
         let (speaking, stop) = (speaking.clone(), stop.clone());
         let encryption = encryption.current();
-        let beginning = async move { Connection::begin(stream, place, &encryption).await };
+        let beginning = async move { Connection::begin(stream, permit, &encryption).await };
         tokio::spawn(async move {
             let beginning = tokio::time::timeout(SILENCE, beginning);
             match stop.run_until_cancelled(beginning).await {
@@ -122,7 +122,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{Listener, Room, Service, What};
+    use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
     /// It takes a place, and the server behind would wait for it for ever.
@@ -131,7 +131,7 @@ mod tests {
         let (_, health) = tonic_health::server::health_reporter();
         let server = GrpcServer::new(Routes::new(health), Live::new(None));
         let shown = Metrics::new().unwrap().connections("grpc");
-        let room = Room::new("grpc", What::Connections, 10, shown);
+        let room = ConcurrencyLimit::new("grpc", LimitKind::Connections, 10, shown);
         let address = "127.0.0.1:0".parse().unwrap();
         let listener = Listener::bind("grpc", address, Service::Grpc(Box::new(server)), room);
         let listener = listener.await.unwrap();

@@ -64,10 +64,10 @@ async fn serve(
     patience: Duration,
 ) -> bool {
     let graceful = GracefulShutdown::new();
-    while let Some((stream, peer, place)) = socket.accept(&stop).await {
+    while let Some((stream, peer, permit)) = socket.accept(&stop).await {
         let (watcher, service, stop) = (graceful.watcher(), service.clone(), stop.clone());
         tokio::spawn(async move {
-            let _place = place;
+            let _permit = permit;
             let serving = serve_connection(watcher, stream, peer, service, stop);
             if let Err(error) = serving.await {
                 tracing::debug!(%peer, %error, "a connection ended badly");
@@ -187,12 +187,12 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::listener::{Listener, Room, Service, What};
+    use crate::listener::{ConcurrencyLimit, LimitKind, Listener, Service};
     use crate::telemetry::Metrics;
 
-    fn room() -> Room {
+    fn room() -> ConcurrencyLimit {
         let shown = Metrics::new().unwrap().connections("check");
-        Room::new("check", What::Connections, 10, shown)
+        ConcurrencyLimit::new("check", LimitKind::Connections, 10, shown)
     }
 
     /// Answers after so long.
@@ -260,7 +260,7 @@ mod tests {
         let service = Slow(Duration::ZERO);
         let serving = serve_connection(graceful.watcher(), stream, peer, service, stop);
         let served = tokio::time::timeout(10 * SILENCE, serving).await;
-        assert!(served.is_ok(), "its place is free again");
+        assert!(served.is_ok(), "its permit is free again");
         sending.await.unwrap();
     }
 

@@ -12,24 +12,24 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use super::{HttpService, Place, Room};
+use super::{ConcurrencyLimit, HttpService, Permit};
 
 /// The most time until an answer begins, which includes that the request's body arrives: one that comes byte by byte
 /// does not hold a place for ever.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A router that answers so many requests at once; others are told to come back.
 #[derive(Clone)]
 pub struct Limited {
     router: Router,
-    room: Room,
+    room: ConcurrencyLimit,
     always: Option<&'static str>,
 }
 
 impl Limited {
     /// A router with as much `room`.
     #[must_use]
-    pub const fn new(router: Router, room: Room) -> Self {
+    pub const fn new(router: Router, room: ConcurrencyLimit) -> Self {
         Self {
             router,
             room,
@@ -49,15 +49,15 @@ impl Limited {
     /// Answers, unless there is too much to do or it takes too long. The place is kept until the answer has been read,
     /// which a client may put off.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let place = self.room.take();
-        if place.is_none() && self.always != Some(request.uri().path()) {
+        let permit = self.room.take();
+        if permit.is_none() && self.always != Some(request.uri().path()) {
             return busy();
         }
         let answer = answer_in_time(&self.router, request).await;
         answer.map(|body| {
             Body::new(Held {
                 body,
-                _place: place,
+                _permit: permit,
             })
         })
     }
@@ -66,7 +66,7 @@ impl Limited {
 /// A body, and the place that it takes.
 struct Held {
     body: Body,
-    _place: Option<Place>,
+    _permit: Option<Permit>,
 }
 
 impl http_body::Body for Held {
@@ -100,7 +100,7 @@ impl HttpService for Limited {
 /// Answers by a router, unless that takes too long.
 async fn answer_in_time(router: &Router, request: Request<Body>) -> Response<Body> {
     let answer = router.clone().oneshot(request);
-    match tokio::time::timeout(PATIENCE, answer).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(Ok(response)) => response,
         Err(_) => plain(
             StatusCode::REQUEST_TIMEOUT,
@@ -147,7 +147,7 @@ mod tests {
         let request = Request::post("/").body(Body::from_stream(bytes)).unwrap();
         let response = answer_in_time(&router, request).await;
         assert_eq!(response.status(), 408);
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert_eq!(begun.elapsed(), REQUEST_TIMEOUT);
         let request = Request::post("/").body(Body::from("whole")).unwrap();
         assert_eq!(answer_in_time(&router, request).await.status(), 200);
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use url::form_urlencoded::parse;
 
-use super::{Attempt, Login, LoginError, Provider, Redeemed};
+use super::{Attempt, Login, LoginError, Provider, TokenResponse};
 use crate::clock::Clock;
 use crate::session::{Attributes, Timestamp};
 
@@ -18,7 +18,7 @@ pub struct Answer {
 /// What comes of an answer.
 pub enum Outcome {
     /// The person is who the provider says, and proved it at this time.
-    In(Box<Redeemed>, Timestamp),
+    In(Box<TokenResponse>, Timestamp),
     /// They must prove again who they are.
     Again,
 }
@@ -84,7 +84,7 @@ impl Login {
         let redeemed = redeemed.await?;
         let max_age = max_age(&redeemed.signed_in.attributes);
         let leeway = provider.settings.issuer.issuer.leeway;
-        match Self::begun(attempt, &redeemed, max_age, leeway, clock.now())? {
+        match Self::session_start(attempt, &redeemed, max_age, leeway, clock.now())? {
             Some(begun) => Ok(Outcome::In(Box::new(redeemed), begun)),
             None if attempt.again => {
                 let deaf = "it was asked to sign the person in again (prompt=login) and did not";

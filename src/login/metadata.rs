@@ -23,7 +23,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// What a provider says of itself (OpenID Connect Discovery 1.0, section 3).
 pub type Metadata = ProviderMetadata<
-    Further,
+    LogoutMetadata,
     CoreAuthDisplay,
     CoreClientAuthMethod,
     CoreClaimName,
@@ -39,7 +39,7 @@ pub type Metadata = ProviderMetadata<
 
 /// What other standards add.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Further {
+pub struct LogoutMetadata {
     /// Where people log out (OpenID Connect RP-Initiated Logout 1.0).
     pub end_session_endpoint: Option<EndSessionUrl>,
     /// Whether every answer says who gives it (RFC 9207).
@@ -47,7 +47,7 @@ pub struct Further {
     pub authorization_response_iss_parameter_supported: bool,
 }
 
-impl AdditionalProviderMetadata for Further {}
+impl AdditionalProviderMetadata for LogoutMetadata {}
 
 /// What a provider said of itself last.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use openidconnect::{
     AdditionalClaims, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret,
     CsrfToken, EndpointMaybeSet, EndpointNotSet, EndpointSet, LogoutRequest, Nonce,
     OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, PostLogoutRedirectUrl, RedirectUrl,
-    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse,
+    RequestTokenError, Scope, SignatureVerificationError, SubjectIdentifier, TokenResponse as _,
     UserInfoClaims,
 };
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub struct Provider {
 
 /// What a code was redeemed for.
 #[derive(Clone, Debug)]
-pub struct Redeemed {
+pub struct TokenResponse {
     /// Who signed in.
     pub signed_in: SignedIn,
     /// The ID token itself, by which the provider knows whom to log out.
@@ -164,7 +164,7 @@ impl Provider {
         code: &str,
         says: Option<&str>,
         now: Timestamp,
-    ) -> Result<Redeemed, LoginError> {
+    ) -> Result<TokenResponse, LoginError> {
         let metadata = self.metadata(now, false).await?;
         self.is_its_own(&metadata, says)?;
         let asking = |request| send(self.client.clone(), request);
@@ -192,7 +192,7 @@ impl Provider {
         };
         let signed_in = issuer.signed_in(&text, more, now);
         let refresh_token = tokens.refresh_token();
-        Ok(Redeemed {
+        Ok(TokenResponse {
             signed_in: signed_in.map_err(|error| invalid(&error.to_string()))?,
             id_token: text,
             refresh_token: refresh_token.map(|token| Secret::new(token.secret().clone())),

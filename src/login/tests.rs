@@ -42,8 +42,8 @@ fn headers(attempts: &[&Attempt]) -> http::HeaderMap {
     lines(&cookies.collect::<Vec<_>>())
 }
 
-fn redeemed(authenticated: Option<u64>) -> Redeemed {
-    Redeemed {
+fn redeemed(authenticated: Option<u64>) -> TokenResponse {
+    TokenResponse {
         signed_in: SignedIn {
             subject: Subject::new("alice").unwrap(),
             attributes: Attributes::default(),
@@ -57,11 +57,15 @@ fn redeemed(authenticated: Option<u64>) -> Redeemed {
 }
 
 /// When the session begins, at 110 s, of an attempt that began at 100 s.
-fn begun(again: bool, authenticated: Option<u64>, max_age: Option<u64>) -> Option<Option<u64>> {
+fn session_start(
+    again: bool,
+    authenticated: Option<u64>,
+    max_age: Option<u64>,
+) -> Option<Option<u64>> {
     let age = max_age.map(Duration::from_secs);
     let leeway = Duration::from_secs(5);
     let told = redeemed(authenticated);
-    let begun = Login::begun(&attempt(again), &told, age, leeway, at(110));
+    let begun = Login::session_start(&attempt(again), &told, age, leeway, at(110));
     let seconds = |time: Timestamp| time.since(at(0)).as_secs();
     begun.ok().map(|begun| begun.map(seconds))
 }
@@ -96,7 +100,7 @@ fn a_proof_is_good_for_a_while() {
         (true, None, None, None),
         (false, None, None, Some(Some(109))),
     ] {
-        let told = begun(again, authenticated, max_age);
+        let told = session_start(again, authenticated, max_age);
         assert_eq!(told, expected, "{again} {authenticated:?} {max_age:?}");
     }
 }

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{Logouts, Refusal, tell, uncached};
+use super::{LogoutEndpoints, Refusal, tell, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
@@ -17,7 +17,7 @@ const BY: &str = "back-channel";
 /// 200 when the sessions have ended, 400 with the reason for a token that is not good. Where it is us,
 /// 503, although the standard has 400 for that, too: a provider that tries again then is right.
 pub(super) async fn logout(
-    Current(logouts): Current<Logouts>,
+    Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,

@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{InvalidJwt, InvalidNotice, Logouts, Refusal, tell, uncached};
+use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, tell, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
@@ -19,7 +19,7 @@ const BY: &str = "security-event";
 /// 202 when the event was taken, an earlier time included; 400 with the error's code (RFC 8935 2.4)
 /// for one that is not good; 503 where it is us.
 pub(super) async fn receive(
-    Current(logouts): Current<Logouts>,
+    Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
     body: Bytes,

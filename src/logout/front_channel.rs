@@ -14,8 +14,8 @@ use axum::response::Response;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::front_limit::Beyond;
-use super::{Logouts, Refusal, tell, uncached};
+use super::front_limit::FrontChannelLimit;
+use super::{LogoutEndpoints, Refusal, tell, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::current::Current;
@@ -26,7 +26,7 @@ const BY: &str = "front-channel";
 /// 200 when the session has ended, or was not known; 429 for an address that sends too many, 503 where all send too
 /// many.
 pub(super) async fn logout(
-    Current(logouts): Current<Logouts>,
+    Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
     asked: HeaderMap,
     RawQuery(query): RawQuery,
@@ -72,7 +72,7 @@ pub(super) async fn logout(
     uncached(status, (headers, "<!doctype html>\n<title>Logout</title>"))
 }
 
-impl Logouts {
+impl LogoutEndpoints {
     async fn front_channel(&self, query: &str, address: Option<IpAddr>) -> Result<(), Refusal> {
         let (mut iss, mut sid) = (None, None);
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
@@ -102,8 +102,8 @@ impl Logouts {
             .front
             .take(address, now)
             .map_err(|beyond| match beyond {
-                Beyond::Address => Refusal::TooManyFromOneAddress,
-                Beyond::All => Refusal::TooMany,
+                FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
+                FrontChannelLimit::All => Refusal::TooMany,
             })?;
         if !self
             .lifecycle

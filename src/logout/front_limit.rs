@@ -39,7 +39,7 @@ struct Window {
 
 /// Why a front-channel logout is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beyond {
+pub(super) enum FrontChannelLimit {
     /// The address has sent too many.
     Address,
     /// All addresses together have sent too many.
@@ -48,7 +48,11 @@ pub(super) enum Beyond {
 
 impl FrontLimit {
     /// Counts one from `address`, where that is known.
-    pub(super) fn take(&self, address: Option<IpAddr>, now: Timestamp) -> Result<(), Beyond> {
+    pub(super) fn take(
+        &self,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(), FrontChannelLimit> {
         let mut window = self.window.lock();
         if now >= window.begun.plus(MINUTE) {
             *window = Window {
@@ -57,12 +61,12 @@ impl FrontLimit {
             };
         }
         if window.taken >= MAX_IN_ALL {
-            return Err(Beyond::All);
+            return Err(FrontChannelLimit::All);
         }
         if let Some(address) = address {
             let count = window.by_address.entry(network(address)).or_default();
             if *count >= MAX_PER_ADDRESS {
-                return Err(Beyond::Address);
+                return Err(FrontChannelLimit::Address);
             }
             *count += 1;
         }
@@ -99,12 +103,12 @@ mod tests {
             assert_eq!(limit.take(own, START), Ok(()));
         }
         let own = address("2001:db8::ffff:1");
-        assert_eq!(limit.take(own, START), Err(Beyond::Address));
+        assert_eq!(limit.take(own, START), Err(FrontChannelLimit::Address));
         assert_eq!(limit.take(address("2001:db8:0:1::1"), START), Ok(()));
         let mut taken = MAX_PER_ADDRESS + 1;
         for host in 0.. {
             let other = address(&format!("203.0.{}.{}", host / 250, host % 250));
-            if limit.take(other, START) == Err(Beyond::All) {
+            if limit.take(other, START) == Err(FrontChannelLimit::All) {
                 break;
             }
             taken += 1;

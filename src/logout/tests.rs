@@ -30,7 +30,7 @@ impl Fixture {
         Self::by(|_| {})
     }
 
-    fn by(change: impl FnOnce(&mut Logouts)) -> Self {
+    fn by(change: impl FnOnce(&mut LogoutEndpoints)) -> Self {
         let (bench, key) = (Bench::new(), SigningKey::ed25519("a"));
         let mut checker = bench.checker(Rules::default(), "session");
         checker.sources.extractor.jwt = Some(JwtLocations {
@@ -38,7 +38,7 @@ impl Fixture {
             bearer: true,
         });
         checker.sources.jwt.push(source(&[&key], None));
-        let mut logouts = Logouts {
+        let mut logouts = LogoutEndpoints {
             lifecycle: bench.lifecycle.clone(),
             issuers: checker.sources.jwt.clone(),
             front_channel: true,
@@ -201,7 +201,7 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
     // The same notice once more, by another process that has not seen it, ends nothing new.
     let again = Request::post("/oidc/backchannel-logout");
     let again = again.body(Body::from(format!("logout_token={token}")));
-    let other_process = Logouts {
+    let other_process = LogoutEndpoints {
         lifecycle: service.bench.lifecycle.clone(),
         issuers: service.checker.sources.jwt.clone(),
         front_channel: false,
@@ -268,7 +268,7 @@ async fn what_is_no_logout_token_ends_nothing() {
         assert_eq!(answer["error"], "invalid_request");
         assert!(!answer.to_string().contains("eyJ"), "{answer}");
     }
-    let huge = format!("logout_token={}", "x".repeat(MOST));
+    let huge = format!("logout_token={}", "x".repeat(MAX_NOTICE_BYTES));
     let response = service.router.clone().oneshot(form(&huge)).await.unwrap();
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let verdict = service.use_session("alice", "s-1", Duration::ZERO).await;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Revalidation;
-use super::queue::Place;
+use super::queue::Slot;
 use crate::actor::Actor;
 use crate::lifecycle::{LeasedSession, Lifecycle, Renewal, Renewed};
 use crate::login::{Learned, Login, LoginError, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer};
@@ -25,7 +25,7 @@ pub(super) struct Question {
 
 impl Question {
     /// Asks about a session, and does what follows from the answer.
-    pub(super) async fn ask(&self, place: &Place) {
+    pub(super) async fn ask(&self, place: &Slot) {
         let mut providers = self.login.providers.values();
         let asked = providers.find(|it| it.registration() == place.registration);
         // The configuration has changed.

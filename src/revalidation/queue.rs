@@ -44,7 +44,7 @@ struct Waiting {
 
 /// A session that is being asked about. Dropping it makes room for the next.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
     pub(super) id: SessionId,
     pub(super) registration: Registration,
@@ -79,7 +79,7 @@ impl RevalidationQueue {
     }
 
     /// Takes as many sessions as their providers may be asked about now.
-    pub(super) fn take(self: &Arc<Self>, now: Timestamp) -> Vec<Place> {
+    pub(super) fn take(self: &Arc<Self>, now: Timestamp) -> Vec<Slot> {
         let mut taken = Vec::new();
         let mut state = self.state.lock();
         for (registration, provider) in &mut state.providers {
@@ -88,7 +88,7 @@ impl RevalidationQueue {
                 && let Some(id) = provider.sessions.pop_front()
             {
                 provider.questions += 1;
-                taken.push(Place {
+                taken.push(Slot {
                     queue: Arc::clone(self),
                     id,
                     registration: *registration,
@@ -119,7 +119,7 @@ impl RevalidationQueue {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.queue.state.lock();
         state.sessions.remove(&self.id);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::actor::Actor;
 use crate::store::Touch;
-use crate::testing::remote::{RandomDelays, Remote};
+use crate::testing::remote::{DelayedStore, RandomDelays};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
 /// The idle limit.
@@ -23,7 +23,7 @@ struct Party {
 async fn race(party: Party, turns: Vec<u8>) {
     let bench = Bench::new();
     let id = bench.sign_in("default").await.id;
-    let remote = Arc::new(Remote {
+    let remote = Arc::new(DelayedStore {
         memory: Arc::clone(&bench.store.memory),
         way: RandomDelays::new(turns),
     });

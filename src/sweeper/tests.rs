@@ -147,7 +147,7 @@ async fn an_end_that_was_not_told_is_told_by_another_process_once() {
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
     assert_eq!(fixture.told(), (0, 0), "it may be about to be told");
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
-    assert_eq!(fixture.sweep(15 * MINUTE + TELLING).await, 1);
+    assert_eq!(fixture.sweep(15 * MINUTE + DELIVERY_GRACE).await, 1);
     assert_eq!(fixture.told(), (0, 1));
     assert_eq!(fixture.sweep(17 * MINUTE).await, 0);
     assert_eq!(fixture.told(), (0, 1));
@@ -239,7 +239,7 @@ async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
         policies,
         ..
     } = &fixture.bench.lifecycle;
-    deadlines.hasten(policies).await.unwrap();
+    deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(6 * MINUTE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
     deadlines_are_settled(&fixture).await;
@@ -252,6 +252,6 @@ async fn deadlines_are_settled(fixture: &Fixture) {
         policies,
         ..
     } = &fixture.bench.lifecycle;
-    deadlines.hasten(policies).await.unwrap();
+    deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(HOUR).await, 0);
 }

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use crate::record::Record;
 
 /// The timeout of a request.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The addresses of a replica. They stay the same when the replica is restarted.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct Addresses {
     pub check: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -23,7 +23,7 @@ pub struct Place {
 pub struct Client {
     http: reqwest::Client,
     admin_token: String,
-    places: [Place; 2],
+    addresses: [Addresses; 2],
     record: Arc<Record>,
 }
 
@@ -47,35 +47,35 @@ impl Exchange {
 }
 
 /// One of the two replicas, at random.
-pub fn either() -> usize {
-    below(2).try_into().unwrap()
+pub fn random_replica() -> usize {
+    random_below(2).try_into().unwrap()
 }
 
 /// A random number below `end`.
-pub fn below(end: u32) -> u32 {
+pub fn random_below(end: u32) -> u32 {
     getrandom::u32().unwrap() % end
 }
 
 impl Client {
-    pub fn new(admin_token: &str, places: [Place; 2], record: Arc<Record>) -> Self {
+    pub fn new(admin_token: &str, addresses: [Addresses; 2], record: Arc<Record>) -> Self {
         crate::support::tls::install();
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(ANSWER_TIMEOUT)
             .build()
             .unwrap();
         Self {
             http,
             admin_token: admin_token.to_owned(),
-            places,
+            addresses,
             record,
         }
     }
 
     /// Sends a check like NGINX.
     pub async fn check(&self, replica: usize, cookie: &str) -> Exchange {
-        let url = format!("http://{}/auth-request", self.places[replica].check);
+        let url = format!("http://{}/auth-request", self.addresses[replica].check);
         let request = self
             .http
             .get(url)
@@ -86,14 +86,17 @@ impl Client {
     }
 
     pub async fn sign_in(&self, replica: usize, subject: &str, policy: &str) -> Exchange {
-        let url = format!("http://{}/api/v1/sessions", self.places[replica].admin);
+        let url = format!("http://{}/api/v1/sessions", self.addresses[replica].admin);
         let body = json!({ "subject": subject, "policy": policy });
         let request = self.http.post(url).bearer_auth(&self.admin_token);
         self.exchange(replica, request.json(&body)).await
     }
 
     pub async fn revoke(&self, replica: usize, id: &str) -> Exchange {
-        let url = format!("http://{}/api/v1/sessions/{id}", self.places[replica].admin);
+        let url = format!(
+            "http://{}/api/v1/sessions/{id}",
+            self.addresses[replica].admin
+        );
         let request = self.http.delete(url).bearer_auth(&self.admin_token);
         self.exchange(replica, request).await
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Client, either};
+use crate::client::{Client, random_replica};
 use crate::model::{DEFAULT, Model, Policy, SHORT};
 use crate::record::Record;
 use crate::session::Session;
 
 /// The number of sessions in permanent use.
-const STEADY: usize = 20;
+const STEADY_SESSIONS: usize = 20;
 
 pub struct Load {
     pub client: Client,
@@ -30,13 +30,20 @@ impl Load {
             stop: CancellationToken::new(),
             tasks: Mutex::default(),
         });
-        for _ in 0..STEADY {
-            let session = load.expect_sign_in("steady", DEFAULT, either()).await;
+        for _ in 0..STEADY_SESSIONS {
+            let session = load
+                .expect_sign_in("steady", DEFAULT, random_replica())
+                .await;
             load.spawn(session.steadily());
         }
-        load.spawn(Arc::clone(&load).again("short", SHORT, 300, Session::left_alone));
-        load.spawn(Arc::clone(&load).again("revoked", DEFAULT, 350, Session::revoked));
-        load.spawn(Arc::clone(&load).again("churn", DEFAULT, 450, Session::used_now_and_then));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly("short", SHORT, 300, Session::left_alone));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly("revoked", DEFAULT, 350, Session::revoked));
+        load.spawn(Arc::clone(&load).sign_in_repeatedly(
+            "churn",
+            DEFAULT,
+            450,
+            Session::used_now_and_then,
+        ));
         load
     }
 
@@ -98,7 +105,7 @@ impl Load {
     }
 
     /// Signs in at this interval in milliseconds, and passes each session to `use_it`.
-    async fn again<F>(
+    async fn sign_in_repeatedly<F>(
         self: Arc<Self>,
         kind: &'static str,
         policy: Policy,
@@ -110,7 +117,7 @@ impl Load {
         while self.pause(Duration::from_millis(every)).await {
             let load = Arc::clone(&self);
             self.spawn(async move {
-                if let Some(session) = load.sign_in(kind, policy, either()).await {
+                if let Some(session) = load.sign_in(kind, policy, random_replica()).await {
                     use_it(session).await;
                 }
             });

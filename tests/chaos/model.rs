@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::client::Exchange;
 
 /// The tolerance for a session that ends after its limit.
-const SLACK: Duration = Duration::from_millis(100);
+const END_TOLERANCE: Duration = Duration::from_millis(100);
 
 /// How much later the other replica must know of an end than the replica that ended the session.
 const LEASE: Duration = curfew::store::cached::LEASE;
@@ -55,7 +55,7 @@ pub enum Mistake {
 
 /// How serious a wrong answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub enum Severity {
     /// It breaks a promise.
     Certain,
     /// It contradicts an answer which said that too few replicas had confirmed the change. A fail-over may lose that
@@ -67,17 +67,17 @@ pub enum Weight {
 pub struct Model {
     policy: Policy,
     /// How serious the loss of the sign-in would be.
-    start: Weight,
+    start: Severity,
     /// When the sign-in was sent. The session started no earlier.
-    began: Instant,
+    sign_in_sent: Instant,
     /// When the last allowed request was sent. The last activity is no earlier.
-    used: Instant,
+    last_use_sent: Instant,
     /// When the last answer of any kind arrived. The last activity is no later.
-    quiet_since: Instant,
+    last_answer: Instant,
     /// A revocation was sent, so the session may have ended.
-    may_be_over: bool,
+    may_have_ended: bool,
     /// Set if the session has ended: how serious its return would be.
-    over: Option<Weight>,
+    ended: Option<Severity>,
     /// Since when each replica must know that the session has ended.
     known_since: [Option<Instant>; 2],
 }
@@ -87,44 +87,44 @@ impl Model {
     pub fn new(policy: Policy, sign_in: &Exchange) -> Self {
         Self {
             policy,
-            start: weight(sign_in),
-            began: sign_in.sent,
-            used: sign_in.sent,
-            quiet_since: sign_in.arrived,
-            may_be_over: false,
-            over: None,
+            start: severity(sign_in),
+            sign_in_sent: sign_in.sent,
+            last_use_sent: sign_in.sent,
+            last_answer: sign_in.arrived,
+            may_have_ended: false,
+            ended: None,
             known_since: [None; 2],
         }
     }
 
     /// Whether a request that is sent now is after the session's end.
-    pub fn is_over(&self) -> bool {
-        self.over.is_some() || self.too_late(Instant::now())
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_some() || self.too_late(Instant::now())
     }
 
     fn too_late(&self, sent: Instant) -> bool {
         // The absolute limit counts from the sign-in, which was answered before the first request.
-        sent - self.quiet_since >= self.policy.idle + SLACK
+        sent - self.last_answer >= self.policy.idle + END_TOLERANCE
     }
 
     /// Checks the answer to a check.
-    pub fn checked(&mut self, check: &Exchange) -> Option<(Mistake, Weight)> {
+    pub fn judge_check(&mut self, check: &Exchange) -> Option<(Mistake, Severity)> {
         // A session that has ended stays ended, whatever requests follow.
         if self.too_late(check.sent) {
-            self.over = Some(Weight::Certain);
+            self.ended = Some(Severity::Certain);
             self.known_since = [Some(check.sent); 2];
         }
-        self.quiet_since = check.arrived;
+        self.last_answer = check.arrived;
         if check.is_unavailable() {
             return None;
         }
         if check.status == Some(200) {
-            self.used = check.sent;
+            self.last_use_sent = check.sent;
             let known = self.known_since[check.replica].is_some_and(|since| check.sent >= since);
             return self
-                .over
+                .ended
                 .filter(|_| known)
-                .map(|weight| (Mistake::Admission, weight));
+                .map(|severity| (Mistake::Admission, severity));
         }
         // Only 401 is a denial. Every other answer is wrong.
         let right = check.status == Some(401) && !self.must_live(check);
@@ -132,11 +132,11 @@ impl Model {
     }
 
     /// Checks the answer to a revocation.
-    pub fn revoked(&mut self, revocation: &Exchange) -> Option<(Mistake, Weight)> {
+    pub fn judge_revocation(&mut self, revocation: &Exchange) -> Option<(Mistake, Severity)> {
         let lost = revocation.status == Some(404) && self.must_live(revocation);
-        self.may_be_over = true;
-        if matches!(revocation.status, Some(200 | 202)) && self.over != Some(Weight::Certain) {
-            self.over = Some(weight(revocation));
+        self.may_have_ended = true;
+        if matches!(revocation.status, Some(200 | 202)) && self.ended != Some(Severity::Certain) {
+            self.ended = Some(severity(revocation));
             self.known_since = [Some(revocation.arrived + LEASE); 2];
             self.known_since[revocation.replica] = Some(revocation.arrived);
         }
@@ -145,22 +145,22 @@ impl Model {
 
     /// Whether the session is within its limits, however long the answer took.
     fn must_live(&self, exchange: &Exchange) -> bool {
-        let idle = exchange.arrived - self.used;
-        let age = exchange.arrived - self.began;
-        !self.may_be_over
-            && self.over.is_none()
+        let idle = exchange.arrived - self.last_use_sent;
+        let age = exchange.arrived - self.sign_in_sent;
+        !self.may_have_ended
+            && self.ended.is_none()
             && idle + self.policy.early < self.policy.idle
             && age + self.policy.early < self.policy.absolute
     }
 }
 
 /// How serious the loss of an acknowledged change is: less if the answer says that replicas are missing.
-fn weight(exchange: &Exchange) -> Weight {
+fn severity(exchange: &Exchange) -> Severity {
     let replication = &exchange.body["replication"];
     let missing = replication["confirmed"].as_u64() < replication["wanted"].as_u64();
     if exchange.status == Some(202) || missing {
-        Weight::Unconfirmed
+        Severity::Unconfirmed
     } else {
-        Weight::Certain
+        Severity::Certain
     }
 }

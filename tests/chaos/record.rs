@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::Exchange;
-use crate::model::{Mistake, Weight};
+use crate::model::{Mistake, Severity};
 use crate::recovery::Recovery;
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ pub struct Facts {
 /// A wrong answer, and how often the same replica gave it for this session.
 pub struct Wrong {
     pub mistake: Mistake,
-    pub weight: Weight,
+    pub severity: Severity,
     pub kind: &'static str,
     pub session: String,
     pub replica: usize,
@@ -50,7 +50,7 @@ impl Record {
     }
 
     pub fn steady(&self, session: &str, check: &Exchange) {
-        self.facts().recovery.checked(session, check);
+        self.facts().recovery.judge_check(session, check);
     }
 
     /// Records an event on the servers, for the details of later wrong answers.
@@ -81,15 +81,15 @@ impl Record {
 
     pub fn wrong(
         &self,
-        (mistake, weight): (Mistake, Weight),
+        (mistake, severity): (Mistake, Severity),
         kind: &'static str,
         session: &str,
         exchange: &Exchange,
     ) {
         let mut facts = self.facts();
         let known = facts.wrong.iter_mut().find(|wrong| {
-            let same = (wrong.mistake, wrong.weight, wrong.replica);
-            wrong.session == session && same == (mistake, weight, exchange.replica)
+            let same = (wrong.mistake, wrong.severity, wrong.replica);
+            wrong.session == session && same == (mistake, severity, exchange.replica)
         });
         if let Some(known) = known {
             known.times += 1;
@@ -103,7 +103,7 @@ impl Record {
         let status = exchange.status.map_or(0, u64::from);
         let wrong = Wrong {
             mistake,
-            weight,
+            severity,
             kind,
             session: session.to_owned(),
             replica: exchange.replica,
@@ -121,8 +121,8 @@ impl Record {
 
 impl Facts {
     /// The number of wrong answers of a kind.
-    pub fn count(&self, mistake: Mistake, weight: Weight) -> u64 {
-        let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.weight == weight;
+    pub fn count(&self, mistake: Mistake, severity: Severity) -> u64 {
+        let of_sort = |wrong: &&Wrong| wrong.mistake == mistake && wrong.severity == severity;
         self.wrong
             .iter()
             .filter(of_sort)

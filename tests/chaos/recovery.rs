@@ -41,7 +41,7 @@ impl Recovery {
     }
 
     /// Takes the answer, or the missing answer, to a check of a steady session.
-    pub fn checked(&mut self, session: &str, check: &Exchange) {
+    pub fn judge_check(&mut self, session: &str, check: &Exchange) {
         let Some(since) = self.since.filter(|since| check.sent >= *since) else {
             return;
         };

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::model::{Mistake, Weight};
+use crate::model::{Mistake, Severity};
 use crate::record::{Facts, Wrong};
 use crate::runner::Result;
 
 /// The number of wrong answers that are described for each run.
-const DESCRIBED: usize = 20;
+const MAX_DESCRIBED: usize = 20;
 
 /// A table in Markdown.
 pub fn table(results: &[Result]) -> String {
@@ -48,14 +48,14 @@ pub fn details(results: &[Result]) -> String {
             let (certain, unconfirmed): (Vec<&Wrong>, Vec<&Wrong>) = facts
                 .wrong
                 .iter()
-                .partition(|wrong| wrong.weight == Weight::Certain);
-            for wrong in certain.iter().take(DESCRIBED) {
+                .partition(|wrong| wrong.severity == Severity::Certain);
+            for wrong in certain.iter().take(MAX_DESCRIBED) {
                 writeln!(text, "- {name}: {}", description(wrong)).unwrap();
             }
-            if certain.len() > DESCRIBED {
-                writeln!(text, "- {name}: {} more", certain.len() - DESCRIBED).unwrap();
+            if certain.len() > MAX_DESCRIBED {
+                writeln!(text, "- {name}: {} more", certain.len() - MAX_DESCRIBED).unwrap();
             }
-            for wrong in unconfirmed.iter().take(DESCRIBED) {
+            for wrong in unconfirmed.iter().take(MAX_DESCRIBED) {
                 writeln!(text, "- {name}: not counted, {}", description(wrong)).unwrap();
             }
             drop(facts);
@@ -68,11 +68,11 @@ pub fn details(results: &[Result]) -> String {
 }
 
 fn description(wrong: &Wrong) -> String {
-    let what = match (wrong.mistake, wrong.weight) {
-        (Mistake::Denial, Weight::Certain) => "wrong denial",
-        (Mistake::Admission, Weight::Certain) => "wrong admission",
-        (Mistake::Denial, Weight::Unconfirmed) => "denial of an unconfirmed sign-in",
-        (Mistake::Admission, Weight::Unconfirmed) => "admission after an unconfirmed revocation",
+    let what = match (wrong.mistake, wrong.severity) {
+        (Mistake::Denial, Severity::Certain) => "wrong denial",
+        (Mistake::Admission, Severity::Certain) => "wrong admission",
+        (Mistake::Denial, Severity::Unconfirmed) => "denial of an unconfirmed sign-in",
+        (Mistake::Admission, Severity::Unconfirmed) => "admission after an unconfirmed revocation",
     };
     let (sent, answered) = wrong.seconds;
     let mut text = format!(

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use curfew::clock::Stopwatch;
 use tokio::runtime::Builder;
 
-use crate::model::{Mistake, Weight};
+use crate::model::{Mistake, Severity};
 use crate::record::Record;
 use crate::scenarios::{SCENARIOS, Scenario};
 
 /// The longest acceptable recovery of a replica, in seconds.
-const LONGEST_RECOVERY: f64 = 15.0;
+const MAX_RECOVERY_SECONDS: f64 = 15.0;
 
 /// The number of runs, and the factor for their length.
 #[derive(Clone, Copy)]
@@ -52,13 +52,13 @@ impl Result {
         self.runs.iter().all(|run| run.panic.is_none())
             && self.count(Mistake::Denial) == 0
             && self.count(Mistake::Admission) == 0
-            && self.recovery() <= LONGEST_RECOVERY
+            && self.recovery() <= MAX_RECOVERY_SECONDS
     }
 
     /// The number of answers that broke a promise.
     pub fn count(&self, mistake: Mistake) -> u64 {
         let runs = self.runs.iter();
-        runs.map(|run| run.record.facts().count(mistake, Weight::Certain))
+        runs.map(|run| run.record.facts().count(mistake, Severity::Certain))
             .sum()
     }
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Exchange, below, either};
+use crate::client::{Exchange, random_below, random_replica};
 use crate::load::Load;
 use crate::model::Model;
 
 /// The longest pause between two checks of a session for the rest of the run, in milliseconds.
-const LONGEST_PAUSE: u32 = 2000;
+const MAX_PAUSE_MILLIS: u32 = 2000;
 
 /// A session with its own task.
 pub struct Session {
@@ -22,7 +22,7 @@ pub struct Session {
 impl Session {
     pub async fn check(&mut self, replica: usize) -> Exchange {
         let check = self.load.client.check(replica, &self.cookie).await;
-        if let Some(mistake) = self.model.checked(&check) {
+        if let Some(mistake) = self.model.judge_check(&check) {
             let record = &self.load.record;
             record.wrong(mistake, self.kind, &self.id, &check);
         }
@@ -31,7 +31,7 @@ impl Session {
 
     pub async fn revoke(&mut self, replica: usize) -> Exchange {
         let revocation = self.load.client.revoke(replica, &self.id).await;
-        if let Some(mistake) = self.model.revoked(&revocation) {
+        if let Some(mistake) = self.model.judge_revocation(&revocation) {
             let record = &self.load.record;
             record.wrong(mistake, self.kind, &self.id, &revocation);
         }
@@ -41,7 +41,7 @@ impl Session {
     /// Sends several checks a second, to a random replica.
     pub async fn steadily(mut self) {
         while self.pause(100, 150).await {
-            let check = self.check(either()).await;
+            let check = self.check(random_replica()).await;
             self.load.record.steady(&self.id, &check);
         }
         self.check_on_both().await;
@@ -58,10 +58,10 @@ impl Session {
     /// Uses the session for a moment, then stays idle for longer than its limit.
     pub async fn left_alone(mut self) {
         for _ in 0..3 {
-            self.check(either()).await;
+            self.check(random_replica()).await;
             self.pause(50, 100).await;
         }
-        while !self.model.is_over() {
+        while !self.model.has_ended() {
             if !self.pause(50, 100).await {
                 return;
             }
@@ -71,10 +71,10 @@ impl Session {
 
     /// Uses the session for a moment, then revokes it. Repeats the revocation if its result is unknown.
     pub async fn revoked(mut self) {
-        self.check(either()).await;
-        self.check(either()).await;
-        while self.revoke(either()).await.status != Some(200) {
-            self.check(either()).await;
+        self.check(random_replica()).await;
+        self.check(random_replica()).await;
+        while self.revoke(random_replica()).await.status != Some(200) {
+            self.check(random_replica()).await;
             if !self.pause(1000, 500).await {
                 break;
             }
@@ -84,7 +84,7 @@ impl Session {
 
     /// Uses the session like most people.
     pub async fn used_now_and_then(mut self) {
-        self.check(either()).await;
+        self.check(random_replica()).await;
         self.check_until_the_end().await;
     }
 
@@ -92,25 +92,25 @@ impl Session {
     async fn check_until_the_end(&mut self) {
         let mut pause = 300;
         loop {
-            self.check(either()).await;
+            self.check(random_replica()).await;
             if !self.pause(pause, pause).await {
                 break;
             }
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            pause = (pause * 3 / 2).min(MAX_PAUSE_MILLIS);
         }
         self.check_on_both().await;
     }
 
     async fn check_on_both(&mut self) {
         // Spread the last checks over half a second.
-        tokio::time::sleep(Duration::from_millis(below(500).into())).await;
+        tokio::time::sleep(Duration::from_millis(random_below(500).into())).await;
         self.check(0).await;
         self.check(1).await;
     }
 
     /// Waits `least` milliseconds and a random part of `more`. Returns whether the run continues.
     async fn pause(&self, least: u32, more: u32) -> bool {
-        let time = Duration::from_millis((least + below(more)).into());
+        let time = Duration::from_millis((least + random_below(more)).into());
         self.load.pause(time).await
     }
 }

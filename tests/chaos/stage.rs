@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::{Client, Place};
+use crate::client::{Addresses, Client};
 use crate::load::Load;
 use crate::model::{DEFAULT, MEDIUM, Policy, SHORT};
 use crate::record::Record;
@@ -12,7 +12,7 @@ use crate::support::curfew::{Curfew, Setup};
 use crate::support::{free_port, local};
 
 /// The time limit of the recovery, in seconds.
-const PATIENCE: f64 = 20.0;
+const RECOVERY_TIMEOUT_SECONDS: f64 = 20.0;
 
 pub struct Stage {
     setups: [Setup; 2],
@@ -37,11 +37,11 @@ impl Stage {
             .set("STORE__WAIT_REPLICAS", &wait_replicas.to_string())
             .set("STORE__WAIT_TIMEOUT", "1s")
             .set("LOG__FILTER", "warn,curfew::audit=info");
-        let places = [(); 2].map(|()| Place {
+        let addresses = [(); 2].map(|()| Addresses {
             check: local(free_port()),
             admin: local(free_port()),
         });
-        let setups = places.map(|place| {
+        let setups = addresses.map(|place| {
             let setup = common.clone();
             setup
                 .set("LISTEN__CHECK", &place.check.to_string())
@@ -49,7 +49,7 @@ impl Stage {
         });
         let replicas = [0, 1].map(|replica| Some(setups[replica].start()));
         record.note("the load has begun");
-        let client = Client::new(&common.admin_token, places, Arc::clone(record));
+        let client = Client::new(&common.admin_token, addresses, Arc::clone(record));
         let load = Load::start(client, Arc::clone(record)).await;
         let stage = Self {
             setups,
@@ -82,7 +82,9 @@ impl Stage {
     /// load.
     pub async fn finish(self) {
         let waited = tokio::time::Instant::now();
-        while !self.record.has_recovered() && waited.elapsed().as_secs_f64() < PATIENCE {
+        while !self.record.has_recovered()
+            && waited.elapsed().as_secs_f64() < RECOVERY_TIMEOUT_SECONDS
+        {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         self.pause(2.6).await;

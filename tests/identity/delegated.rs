@@ -41,7 +41,7 @@ impl Behind {
             .set("DELEGATED__SERVICES__APACHE__SESSION_COOKIE", COOKIE)
             .set("DELEGATED__SERVICES__APACHE__USER_HEADER", "x-user")
             .set("DELEGATED__SERVICES__APACHE__LIFETIME", "8h");
-        setup.say_that_redis_is_new();
+        setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200

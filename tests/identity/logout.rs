@@ -15,9 +15,9 @@ async fn who_logs_out_at_the_provider_is_out_at_once() {
     stack.provider.log_out(&mut alice).await;
     stack.refused(&here.id_token, "revoked").await;
     stack.admitted(&other.id_token, "alice").await;
-    let told = stack.curfew.audited("provider.logout");
+    let told = stack.curfew.audit_events("provider.logout");
     assert_eq!(told.len(), 1, "{told:?}");
-    let ended = stack.curfew.audited("session.ended");
+    let ended = stack.curfew.audit_events("session.ended");
     let reason = &ended[0]["event.reason"];
     assert_eq!((ended.len(), reason), (1, &"revoked".into()));
     let kind = &ended[0]["curfew.actor.kind"];

@@ -55,7 +55,7 @@ impl Stack {
             .set("JWT__ISSUERS__MAIN__AUDIENCE", "app")
             .set("JWT__FRONT_CHANNEL_LOGOUT", "true")
             .set("JWT__REFRESH", "1s");
-        setup.say_that_redis_is_new();
+        setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready and has the provider's keys", async || {
             let metrics = curfew.ops("/metrics").await.1;

@@ -54,7 +54,7 @@ impl Behind {
         if let Some(max_age) = max_age {
             setup = setup.set("DELEGATED__SERVICES__OAUTH2-PROXY__MAX_AGE", max_age);
         }
-        setup.say_that_redis_is_new();
+        setup.declare_redis_new();
         let curfew = setup.start();
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200

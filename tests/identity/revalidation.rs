@@ -98,12 +98,12 @@ impl SignedIn {
             assert!(waited.seconds() < 1.0 + SECONDS_TO_ASK, "{}", self.log());
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        let ended = self.stack.curfew.audited("session.ended");
+        let ended = self.stack.curfew.audit_events("session.ended");
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert_eq!(ended[0]["event.reason"], "revoked");
         assert_eq!(ended[0]["curfew.actor.kind"], "provider");
         assert_eq!(ended[0]["curfew.actor.name"], *self.stack.provider.issuer);
-        let refused = self.stack.curfew.audited("provider.refused");
+        let refused = self.stack.curfew.audit_events("provider.refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(refused[0]["event.reason"], "invalid_grant");
         self.has_told_no_refresh_token().await;
@@ -153,7 +153,7 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     alice.stack.provider.account("alice", "disabled").await;
     alice.ends_in_time().await;
     // On the other replica, too.
-    let answer = alice.other.check_at("127.0.0.1", &alice.cookie).await;
+    let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
@@ -185,7 +185,7 @@ async fn changed_groups_arrive_at_the_application() {
         groups().await.is_empty()
     })
     .await;
-    let changed = alice.stack.curfew.audited("session.changed");
+    let changed = alice.stack.curfew.audit_events("session.changed");
     assert_eq!(changed.len(), 2, "{changed:?}");
     assert_eq!(changed[0]["curfew.session.changed"], "groups");
     assert_eq!(changed[0]["curfew.actor.kind"], "provider");
@@ -198,7 +198,7 @@ async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
     let waited = Stopwatch::start();
     while waited.seconds() < 6.0 {
         let here = alice.get();
-        let there = alice.other.check_at("127.0.0.1", &alice.cookie);
+        let there = alice.other.check_host("127.0.0.1", &alice.cookie);
         let (here, there) = tokio::join!(here, there);
         assert_eq!((here.0, there.0), (200, 200), "{}", alice.log());
     }
@@ -233,7 +233,7 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     let before = alice.stack.provider.refreshes().await.0;
     alice.stack.provider.away(false).await;
     alice.is_confirmed(before + 1).await;
-    assert!(alice.stack.curfew.audited("session.ended").is_empty());
+    assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
     // And what it says then counts.
     alice.stack.provider.account("alice", "disabled").await;
     alice.ends_in_time().await;
@@ -250,7 +250,7 @@ async fn the_embedded_store_without_keys_will_do() {
     let curfew = setup(store, &nginx, &provider).start();
     ready(&curfew).await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
-    let check = async || curfew.check_at("127.0.0.1", &cookie).await;
+    let check = async || curfew.check_host("127.0.0.1", &cookie).await;
     eventually("the provider confirms the session", async || {
         assert_eq!(check().await.0, 200, "{}", curfew.log());
         provider.refreshes().await.0 >= 2
@@ -275,7 +275,7 @@ async fn the_embedded_store_without_keys_will_do() {
     provider.account("alice", "disabled").await;
     let waited = Stopwatch::start();
     while waited.seconds() < 3.0 {
-        assert_eq!(curfew.check_at("127.0.0.1", &cookie).await.0, 200);
+        assert_eq!(curfew.check_host("127.0.0.1", &cookie).await.0, 200);
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

@@ -244,22 +244,22 @@ async fn methods_that_no_listener_knows_are_answered() {
 async fn forged_tokens_do_not_fill_the_log() {
     let curfew = Setup::memory().set("LOG__FILTER", "info").start();
     for _ in 0..3_000 {
-        let (status, reason) = curfew.check_by("__Host-session=cfw1_forged").await;
+        let (status, reason) = curfew.check_with_cookie("__Host-session=cfw1_forged").await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }
     let counted = || {
-        let aggregated = curfew.audited("denials.aggregated");
+        let aggregated = curfew.audit_events("denials.aggregated");
         aggregated
             .iter()
             .map(|event| event["curfew.denials.count"].as_u64().unwrap())
             .sum::<u64>()
     };
-    let one_by_one = || curfew.audited("session.denied").len() as u64;
+    let one_by_one = || curfew.audit_events("session.denied").len() as u64;
     eventually("all are counted", async || {
         counted() + one_by_one() == 3_000
     })
     .await;
-    let (events, single) = (curfew.audited("denials.aggregated"), one_by_one());
+    let (events, single) = (curfew.audit_events("denials.aggregated"), one_by_one());
     // Ten a second at the most.
     assert!(
         single <= 10 * (events.len() as u64 + 2),

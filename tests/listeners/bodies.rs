@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, in_envoy};
+use crate::support::deployed::{Server, changed, deployed, envoy_address};
 use crate::support::{eventually, free_port, local, traefik};
 
 /// Uploads of this size, several at once; how many were not answered with 200.
@@ -63,15 +63,18 @@ async fn envoy_sends_bodies() {
     let text = changed(
         &deployed("envoy/http.yaml"),
         &[
-            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
-            ("address: curfew, port_value: 9180", in_envoy(curfew.check)),
+            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
+            (
+                "address: curfew, port_value: 9180",
+                envoy_address(curfew.check),
+            ),
             (
                 "address: curfew, port_value: 9183",
-                in_envoy(curfew.browser),
+                envoy_address(curfew.browser),
             ),
             (
                 "address: application, port_value: 3000",
-                in_envoy(backend.address),
+                envoy_address(backend.address),
             ),
             (
                 "                      failure_mode_allow: false\n",

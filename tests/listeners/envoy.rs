@@ -2,7 +2,7 @@
 
 use crate::support::backend::Backend;
 use crate::support::curfew::{Setup, client};
-use crate::support::deployed::{Server, changed, deployed, in_envoy};
+use crate::support::deployed::{Server, changed, deployed, envoy_address};
 use crate::support::redis::RedisServer;
 use crate::support::{eventually, free_port, local};
 
@@ -22,9 +22,9 @@ async fn metadata_is_there_for_logs_and_health_for_the_cluster() {
     let text = changed(
         &deployed("envoy/grpc.yaml"),
         &[
-            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
-            ("address: curfew, port_value: 9181", in_envoy(curfew.grpc.unwrap())),
-            ("address: application, port_value: 3000", in_envoy(backend.address)),
+            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
+            ("address: curfew, port_value: 9181", envoy_address(curfew.grpc.unwrap())),
+            ("address: application, port_value: 3000", envoy_address(backend.address)),
             (
                 "                stat_prefix: web\n",
                 format!(

@@ -39,7 +39,7 @@ async fn the_health_check_of_the_deployed_file_sees_curfew_go() {
         haproxy.read("log")
     );
     curfew.signal("KILL");
-    curfew.ended().await;
+    curfew.wait_for_exit().await;
     eventually("HAProxy sees it", async || {
         haproxy.read("log").contains("Server curfew/curfew is DOWN")
     })

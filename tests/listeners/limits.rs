@@ -157,7 +157,9 @@ async fn too_much_to_do_is_turned_away_at_once() {
     let mut held = Vec::new();
     for _ in 0..3 {
         let (curfew, cookie) = (std::sync::Arc::clone(&curfew), cookie.clone());
-        held.push(tokio::spawn(async move { curfew.check_by(&cookie).await }));
+        held.push(tokio::spawn(async move {
+            curfew.check_with_cookie(&cookie).await
+        }));
     }
     eventually("three checks wait", async || {
         metric(&curfew, "curfew_requests_in_flight", "check").await == 3
@@ -166,7 +168,7 @@ async fn too_much_to_do_is_turned_away_at_once() {
     let waited = Stopwatch::start();
     let turned_away = (503, "overloaded".to_owned());
     for cookie in [&*cookie, "session=forged", ""] {
-        assert_eq!(curfew.check_by(cookie).await, turned_away);
+        assert_eq!(curfew.check_with_cookie(cookie).await, turned_away);
     }
     // Browsers have a listener of their own.
     let url = format!("http://{}/.curfew/warning.js", curfew.browser);
@@ -345,7 +347,7 @@ async fn memory_stays_bounded() {
         assert_eq!(curfew.check(&session).await.0, 200);
     }
     for _ in 0..2000 {
-        assert_eq!(curfew.check_by(&large).await.1, "no_credential");
+        assert_eq!(curfew.check_with_cookie(&large).await.1, "no_credential");
     }
     let grown = resident().saturating_sub(before);
     assert!(grown < 96 << 10, "{grown} KiB more after large cookies");

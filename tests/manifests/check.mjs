@@ -4,7 +4,7 @@
 //                                    and exits with 1 if there is any
 //     node check.mjs --json FILE...  checks nothing; prints the documents: {"FILE": [document, ...]}
 //
-// The packages of package.json are looked for in target/proxies/node_modules.
+// The packages of package.json are in target/proxies/node_modules.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -15,7 +15,7 @@ const load = (file) => import(pathToFileURL(path.join(modules, file)).href);
 const { default: ts } = await load("typescript/lib/typescript.js");
 const { default: yaml } = await load("yaml/dist/index.js");
 
-// Where the schema of an API version is. A kind that is not there is a mistake.
+// The package with the schema of each API version. An unknown kind is a mistake.
 const SCHEMAS = {
   "v1": "kubernetes-models/v1",
   "networking.k8s.io/v1": "kubernetes-models/networking.k8s.io/v1",
@@ -29,7 +29,7 @@ const SCHEMAS = {
 };
 
 // Istio's mesh configuration has no published schema: these are the fields that its reference lists.
-// `!` marks what is required, `[]` a list, `{}` a map.
+// `!` marks a required field, `[]` a list, `{}` a map.
 const BODY = { maxRequestBytes: "number", allowPartialMessage: "boolean", packAsBytes: "boolean" };
 const GRPC = {
   service: "string!",
@@ -92,7 +92,7 @@ function checkMeshConfig(document, mistake) {
   });
 }
 
-// What the schema's own validator says: enumerations, patterns, required fields.
+// Errors of the schema's own validator: enumerations, patterns, required fields.
 async function validate(document, schema, mistake) {
   const model = (await load(`${schema}/${document.kind}.js`))[document.kind];
   try {
@@ -102,7 +102,7 @@ async function validate(document, schema, mistake) {
     for (const { instancePath, keyword, message } of error.errors) {
       const keys = instancePath.split("/").slice(1);
       const at = keys.reduce((at, key) => at + (/^\d+$/.test(key) ? `[${key}]` : `.${key}`), "").slice(1);
-      // The package does not know this one type of filter, which the experimental channel has.
+      // The package lacks this type of filter of the experimental channel.
       const value = keys.reduce((value, key) => value?.[key], document);
       const isFilter = /^spec\.rules\[\d+\]\.filters\[\d+\]\.type$/.test(at);
       if (isFilter && keyword === "enum" && value === "ExternalAuth") continue;
@@ -111,8 +111,8 @@ async function validate(document, schema, mistake) {
   }
 }
 
-// What the schema's types say: unknown fields, and fields of a wrong type. Each document becomes a
-// typed constant in a program that exists in memory only.
+// Errors of the schema's types: unknown fields, and fields of a wrong type. Each document becomes a
+// typed constant in a program in memory.
 function checkTypes(typed) {
   const sources = new Map();
   for (const [index, { document, schema }] of typed.entries()) {
@@ -149,7 +149,7 @@ export const document: T = ${JSON.stringify(document)};`;
   }
 }
 
-// The path in the document of a position in its source.
+// Converts a position in the source into a path in the document.
 function place(source, position) {
   let at = "";
   const visit = (node) => {
@@ -179,7 +179,7 @@ if (printOnly) {
   const typed = [];
   for (const [file, document] of Object.entries(parsed).flatMap(([file, all]) => all.map((one) => [file, one]))) {
     const name = document?.kind ? `${document.kind}/${document.metadata?.name}` : "meshConfig";
-    // The first of what is said of one place: types and validator often say the same.
+    // Keep only the first message for each path: types and validator often repeat each other.
     const mistake = (at, message) => {
       const place = `${file}: ${name}: ${at}`;
       if (!lines.has(place)) lines.set(place, message);

@@ -1,4 +1,4 @@
-//! The schema of Curfew's own configuration, as an editor uses it.
+//! The JSON schema of Curfew's configuration, as editors use it.
 
 use std::process::{Command, Output};
 
@@ -17,15 +17,15 @@ fn validate(file: &str) -> Output {
 }
 
 #[test]
-fn the_example_fits_the_schema() {
+fn the_example_configuration_matches_the_schema() {
     let output = validate("deploy/curfew/curfew.yaml");
     let mistakes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{mistakes}");
 }
 
-/// The schema and the program agree on what a configuration looks like.
+/// The schema and the program accept the same configurations.
 #[test]
-fn the_schema_says_what_the_program_says() {
+fn the_schema_and_the_program_accept_the_same_configurations() {
     let dir = tempfile::tempdir().unwrap();
     for (number, (text, good)) in [
         ("", true),
@@ -51,7 +51,7 @@ fn the_schema_says_what_the_program_says() {
         ("rules: [{path: /a, access: open}]", false),
         ("rules: [{path_ambiguous: perhaps}]", false),
         ("cors_preflight: maybe", false),
-        ("client_address: {proxies: -1}", false),
+        ("client_address: {trusted_proxies: -1}", false),
         ("store: {max_sessions: few}", false),
         ("log: {format: xml}", false),
     ]

@@ -1,4 +1,4 @@
-//! The Dockerfile, as far as it can be tried where no container runs: linted, and held against what it copies and runs.
+//! The Dockerfile, without a container runtime: the linter, the files that it copies, and the program that it runs.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ fn file(name: &str) -> String {
 }
 
 #[test]
-fn the_linter_finds_nothing() {
+fn the_linter_accepts_the_dockerfile() {
     let mut command = Command::new(installed("bin/hadolint"));
     let directory = env!("CARGO_MANIFEST_DIR");
     let output = command.arg("Dockerfile").current_dir(directory).output();
@@ -19,9 +19,9 @@ fn the_linter_finds_nothing() {
     assert!(output.status.success() && found.is_empty(), "{found}");
 }
 
-/// What is copied is there, and is let through by `.dockerignore`; nothing else is.
+/// Each copied file exists, and `.dockerignore` admits it and nothing else.
 #[test]
-fn what_is_copied_is_there() {
+fn copied_files_exist() {
     let ignore = file(".dockerignore");
     let mut lines = ignore.lines();
     assert_eq!(lines.next(), Some("*"));
@@ -45,9 +45,9 @@ fn what_is_copied_is_there() {
     assert_eq!(copied, allowed);
 }
 
-/// The base image has the C library and the compiler's, and nothing more.
+/// The base image has the C library and the compiler's runtime library, and no other.
 #[test]
-fn the_program_needs_no_library_that_the_image_has_not() {
+fn the_image_has_the_libraries_of_the_program() {
     let output = Command::new("ldd")
         .arg(env!("CARGO_BIN_EXE_curfew"))
         .output();
@@ -82,7 +82,7 @@ fn the_program_needs_no_library_that_the_image_has_not() {
 }
 
 #[test]
-fn it_says_what_the_program_is_and_how_it_is() {
+fn the_image_has_the_default_ports_and_a_health_check() {
     let text = file("Dockerfile");
     assert!(text.contains("USER 65532:65532"));
     assert!(text.contains(r#"CMD ["/usr/local/bin/curfew", "healthcheck"]"#));
@@ -96,7 +96,7 @@ fn it_says_what_the_program_is_and_how_it_is() {
     assert_eq!((default.check.port(), default.ops.port()), (9180, 9189));
     assert_eq!(default.grpc.unwrap().port(), 9181);
     assert!(default.admin.ip().is_loopback());
-    // The compiler that the image has is one that the crate can be built by.
+    // The crate supports the compiler version of the image.
     let needed = env!("CARGO_PKG_RUST_VERSION");
     let given = text.lines().find_map(|line| line.strip_prefix("ARG RUST="));
     let number = |version: &str| version.split('.').nth(1).unwrap().parse::<u32>().unwrap();

@@ -1,9 +1,9 @@
-//! What the documents claim to be shown by a test is a test.
+//! Each test that the documentation names exists.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Every function with an attribute `test` before it.
+/// All functions after an attribute `test`.
 fn tests(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -21,7 +21,7 @@ fn tests(folder: &Path, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_threat_model_names_tests_that_there_are() {
+fn the_threat_model_names_existing_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut known = BTreeSet::new();
     tests(&root.join("src"), &mut known);
@@ -52,16 +52,16 @@ fn the_threat_model_names_tests_that_there_are() {
         count += 1;
     }
     assert!(count > 25, "{count}");
-    // Elsewhere on the page, too: a name of so many words is a test's.
+    // Elsewhere on the page, a name of this many words is the name of a test.
     for name in page.split('`').skip(1).step_by(2) {
         let is_test = name.matches('_').count() > 3 && !name.contains(['{', '.', ' ']);
         assert!(!is_test || known.contains(name), "{name}");
     }
 }
 
-/// Whoever looks for a verdict finds it by the word that the metric has.
+/// The operations guide lists each verdict with the label of the metric.
 #[test]
-fn the_operations_guide_knows_the_verdicts() {
+fn the_operations_guide_lists_every_verdict() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let words = std::fs::read_to_string(root.join("crates/core/src/session/verdict.rs")).unwrap();
     let guide = std::fs::read_to_string(root.join("docs/operations.md")).unwrap();

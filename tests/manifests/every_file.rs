@@ -1,9 +1,9 @@
-//! Nothing lies in `deploy/` that no test loads, renders or validates.
+//! Each file in `deploy/` is loaded, rendered or validated by a test.
 
 use std::path::Path;
 
-/// The tests, and what of `deploy/` each loads.
-const TRIED: [(&str, &[&str]); 10] = [
+/// The tests, and the files of `deploy/` that each of them loads.
+const LOADED_FILES: [(&str, &[&str]); 10] = [
     (
         "tests/proxies runs them in the real proxies",
         &[
@@ -19,7 +19,7 @@ const TRIED: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/manifests holds them against the schemas of their kinds, and against the former",
+        "tests/manifests checks them against the schemas of their kinds, and compares them with the former",
         &[
             "gateway-api/envoy-gateway.yaml",
             "gateway-api/external-auth.yaml",
@@ -32,7 +32,7 @@ const TRIED: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/manifests/configuration.rs and the program read them",
+        "tests/manifests/configuration.rs and the program load them",
         &["curfew/curfew.schema.json", "curfew/curfew.yaml"],
     ),
     (
@@ -44,7 +44,7 @@ const TRIED: [(&str, &[&str]); 10] = [
         ],
     ),
     (
-        "tests/stack runs what docker-compose.yml mounts",
+        "tests/stack runs the files that docker-compose.yml mounts",
         &["compose/curfew.yaml", "prometheus/prometheus.yaml"],
     ),
     (
@@ -111,7 +111,7 @@ const TRIED: [(&str, &[&str]); 10] = [
 ];
 
 #[test]
-fn every_file_of_deploy_is_tried() {
+fn every_file_of_deploy_is_tested() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let mut found = Vec::new();
     let mut folders = vec![deploy.clone()];
@@ -126,7 +126,7 @@ fn every_file_of_deploy_is_tried() {
             }
         }
     }
-    let mut tried: Vec<&str> = TRIED
+    let mut tried: Vec<&str> = LOADED_FILES
         .iter()
         .flat_map(|(_, files)| *files)
         .copied()

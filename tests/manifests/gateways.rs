@@ -1,4 +1,4 @@
-//! Istio, Envoy Gateway and the Gateway API, compared with the files that Envoy runs.
+//! Istio, Envoy Gateway and the Gateway API, compared with the files that run in Envoy.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const POLICY: &str = "deploy/istio/authorization-policy.yaml";
 const ENVOY_GATEWAY: &str = "deploy/gateway-api/envoy-gateway.yaml";
 const EXTERNAL_AUTH: &str = "deploy/gateway-api/external-auth.yaml";
 
-/// The filters of an Envoy file, by name: what removes forged identities, and what asks.
+/// Two filters of an Envoy file: the one that removes forged identities, and the external authorization.
 fn filters(file: &str) -> (Value, Value) {
     let mut envoy = documents(file).remove(0);
     let mut manager =
@@ -17,8 +17,8 @@ fn filters(file: &str) -> (Value, Value) {
     (filters[0].clone(), filters[1]["typed_config"].clone())
 }
 
-/// What an Envoy that asks over HTTP lets Curfew see.
-pub fn seen() -> Vec<String> {
+/// The request headers that Envoy sends to Curfew over HTTP.
+pub fn checked_headers() -> Vec<String> {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     exact(&ext_authz["allowed_headers"]["patterns"])
 }
@@ -29,14 +29,14 @@ fn exact(patterns: &Value) -> Vec<String> {
     names(&json!(patterns))
 }
 
-/// The expression that finds forged identities in every spelling.
-fn forged() -> Value {
+/// The expression that matches identity headers in every spelling.
+fn identity_pattern() -> Value {
     let (mutation, _) = filters("deploy/envoy/http.yaml");
     let mutation = &mutation["typed_config"]["mutations"]["request_mutations"][0];
     mutation["remove_on_match"]["key_matcher"]["safe_regex"]["regex"].clone()
 }
 
-/// The rule for the way in needs no session, and no client says who it is there.
+/// The public sign-in path needs no session, and clients cannot set the identity there.
 fn assert_way_in(rule: &Value) {
     assert_eq!(
         rule["matches"][0]["path"],
@@ -63,7 +63,7 @@ fn the_two_envoy_files_agree() {
 }
 
 #[test]
-fn istio_asks_as_envoy_does() {
+fn istio_sends_the_same_checks_as_envoy() {
     let (mutation, ext_authz) = filters("deploy/envoy/http.yaml");
     let providers = documents(MESH).remove(0)["meshConfig"]["extensionProviders"].take();
     let http = &providers[0]["envoyExtAuthzHttp"];
@@ -72,7 +72,10 @@ fn istio_asks_as_envoy_does() {
         (&http["port"], &http["failOpen"]),
         (&json!(9180), &json!(false))
     );
-    assert_eq!(names(&http["includeRequestHeadersInCheck"]), seen());
+    assert_eq!(
+        names(&http["includeRequestHeadersInCheck"]),
+        checked_headers()
+    );
     assert_eq!(names(&http["headersToUpstreamOnAllow"]), identity());
     assert_eq!(names(&http["headersToDownstreamOnAllow"]), ["set-cookie"]);
     let on_deny = names(&http["headersToDownstreamOnDeny"]);
@@ -110,12 +113,12 @@ fn istio_asks_as_envoy_does() {
 }
 
 #[test]
-fn envoy_gateway_asks_as_envoy_does() {
+fn envoy_gateway_sends_the_same_checks_as_envoy() {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     let policy = document(ENVOY_GATEWAY, "SecurityPolicy", "curfew-http")["spec"].take();
     let asking = &policy["extAuth"];
     assert_eq!(asking["failOpen"], false);
-    assert_eq!(names(&asking["headersToExtAuth"]), seen());
+    assert_eq!(names(&asking["headersToExtAuth"]), checked_headers());
     assert_eq!(names(&asking["http"]["headersToBackend"]), identity());
     assert_eq!(
         asking["http"]["path"],
@@ -127,7 +130,7 @@ fn envoy_gateway_asks_as_envoy_does() {
     assert_eq!(asking["failOpen"], false);
     assert_eq!(asking["contextExtensions"][0]["name"], "policy");
     assert_eq!(asking["grpc"]["backendRefs"][0]["port"], 9181);
-    // Over gRPC everything is sent, unless something is named.
+    // Over gRPC, Envoy sends all headers unless the list names some.
     assert!(asking.get("headersToExtAuth").is_none());
     for (policy, route) in [
         ("curfew-http", "application"),
@@ -141,11 +144,11 @@ fn envoy_gateway_asks_as_envoy_does() {
     assert_way_in(&way_in["spec"]["rules"][0]);
     let traffic = document(ENVOY_GATEWAY, "ClientTrafficPolicy", "no-identity");
     let removed = &traffic["spec"]["headers"]["earlyRequestHeaders"]["removeOnMatch"][0];
-    assert_eq!(removed["value"], forged());
+    assert_eq!(removed["value"], identity_pattern());
 }
 
 #[test]
-fn the_filter_of_the_gateway_api_asks_as_envoy_does() {
+fn the_gateway_api_filter_sends_the_same_checks_as_envoy() {
     let (_, ext_authz) = filters("deploy/envoy/http.yaml");
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application")["spec"]["rules"].take();
     let filter = &rules[0]["filters"][0];
@@ -157,13 +160,13 @@ fn the_filter_of_the_gateway_api_asks_as_envoy_does() {
         asking["http"]["path"],
         ext_authz["http_service"]["path_prefix"]
     );
-    assert_eq!(names(&asking["http"]["allowedHeaders"]), seen());
+    assert_eq!(names(&asking["http"]["allowedHeaders"]), checked_headers());
     assert_eq!(names(&asking["http"]["allowedResponseHeaders"]), identity());
     assert_way_in(&rules[1]);
     let rules = document(EXTERNAL_AUTH, "HTTPRoute", "application-grpc")["spec"]["rules"].take();
     let asking = &rules[0]["filters"][0]["externalAuth"];
     assert_eq!(asking["protocol"], "GRPC");
     assert_eq!(asking["backendRef"]["port"], 9181);
-    assert_eq!(names(&asking["grpc"]["allowedHeaders"]), seen());
+    assert_eq!(names(&asking["grpc"]["allowedHeaders"]), checked_headers());
     assert_way_in(&rules[1]);
 }

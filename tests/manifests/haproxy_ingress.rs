@@ -1,5 +1,5 @@
-//! The annotations for haproxy-ingress, compared with the other files. The matrix of `tests/proxies` runs them with the
-//! controller's own script.
+//! The annotations for haproxy-ingress, compared with the other files. The matrix of `tests/proxies` runs them with
+//! the controller's own script.
 
 use support::deployed::deployed;
 
@@ -22,17 +22,17 @@ fn listed(annotation: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_header_lists_are_those_of_the_other_files() {
+fn haproxy_ingress_has_the_header_lists_of_the_other_files() {
     assert_eq!(listed(&annotation("auth-headers-succeed")), identity());
     let url = reqwest::Url::parse(&annotation("auth-url")).unwrap();
     assert_eq!((url.path(), url.port()), ("/forward-auth", Some(9180)));
-    // The request is named in headers; gRPC clients are known by the type of what they send.
-    let mut seen = super::gateways::seen();
-    seen.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
-    seen.push("content-type".to_owned());
+    // Headers name the router input; the content type identifies gRPC clients.
+    let mut headers = super::gateways::checked_headers();
+    headers.extend(["method", "host", "uri"].map(|name| format!("x-forwarded-{name}")));
+    headers.push("content-type".to_owned());
     assert_eq!(
         listed(&annotation("auth-headers-request")),
-        names(&json!(seen))
+        names(&json!(headers))
     );
     let on_deny = listed(&annotation("auth-headers-fail"));
     for header in [
@@ -43,7 +43,7 @@ fn the_header_lists_are_those_of_the_other_files() {
     ] {
         assert!(on_deny.contains(&header.to_owned()), "{header}");
     }
-    // The same expression as in the file that runs.
+    // The same expression as in the file that HAProxy runs.
     let early = annotation("config-backend-early");
     let mut own = early.lines().filter(|line| !line.contains("X-Forwarded-"));
     let plain = deployed("haproxy/haproxy.cfg");

@@ -1,5 +1,5 @@
-//! `deploy/kubernetes` and `deploy/helm`: rendered by the real kubectl and helm, held against the schemas of several
-//! versions of Kubernetes, and against what the program wants.
+//! `deploy/kubernetes` and `deploy/helm`, rendered by the real kubectl and helm. The result is checked against the
+//! schemas of several Kubernetes versions, and against the program's own requirements.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -10,19 +10,19 @@ use tempfile::TempDir;
 
 use crate::support::deployed::installed;
 
-/// The oldest that the chart is for, the newest, and some between.
-const VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
+/// The oldest supported version, the newest, and some between.
+const KUBERNETES_VERSIONS: [&str; 5] = ["1.29", "1.31", "1.33", "1.35", "1.37"];
 const OVERLAYS: [&str; 4] = ["memory", "redis", "sentinel", "cluster"];
 
-/// The values of a cluster in earnest.
-const EARNEST: [&str; 2] = [
+/// Values for production.
+const PRODUCTION_VALUES: [&str; 2] = [
     "redis.url=redis+sentinel://sentinel:26379/main",
     "secret.existing=curfew",
 ];
-/// All that can be turned on.
-const ALL: [&str; 15] = [
-    EARNEST[0],
-    EARNEST[1],
+/// Values that enable every feature.
+const ALL_FEATURES: [&str; 15] = [
+    PRODUCTION_VALUES[0],
+    PRODUCTION_VALUES[1],
     "redis.password=true",
     "service.spoe=true",
     "admin.service=true",
@@ -48,14 +48,14 @@ fn run(program: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn said(output: Output) -> String {
+fn stdout_of(output: Output) -> String {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn overlay(name: &str) -> String {
-    said(run(
+    stdout_of(run(
         "kubectl",
         &["kustomize", &format!("deploy/kubernetes/overlays/{name}")],
     ))
@@ -73,7 +73,7 @@ fn helm(values: &[&str]) -> Output {
     run("helm", &start.into_iter().chain(sets).collect::<Vec<_>>())
 }
 
-/// What is rendered, and where it stands for others to read.
+/// Rendered manifests, and the file that contains them.
 struct Rendered {
     directory: TempDir,
     documents: Vec<Value>,
@@ -115,7 +115,7 @@ impl Rendered {
         &self.named("Deployment", "curfew")["spec"]["template"]["spec"]
     }
 
-    /// What is Kubernetes' own.
+    /// Only the objects of Kubernetes itself.
     fn without_others(&self) -> Self {
         let own = |document: &&Value| document["apiVersion"] != "monitoring.coreos.com/v1";
         let own = self.documents.iter().filter(own).map(Value::to_string);
@@ -129,15 +129,15 @@ impl Rendered {
         assert!(output.status.success(), "{version}: {told}");
     }
 
-    /// The program takes the configuration, with the files of its Secret.
-    fn is_understood(&self) -> Value {
+    /// The program accepts the configuration, with the files of its Secret.
+    fn assert_valid_configuration(&self) -> Value {
         let text = self.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
         let secret = self.directory.path().join("secret");
         std::fs::create_dir(&secret).unwrap();
         let secret = secret.to_str().unwrap();
         let curfew = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
-            said(command.args(arguments).env_clear().output().unwrap())
+            stdout_of(command.args(arguments).env_clear().output().unwrap())
         };
         curfew(&["keygen", "--directory", secret]);
         std::fs::write(format!("{secret}/redis-password"), "guess").unwrap();
@@ -161,13 +161,13 @@ impl Rendered {
 }
 
 #[test]
-fn the_overlays_are_valid_and_understood() {
+fn the_overlays_are_valid() {
     for name in OVERLAYS {
         let rendered = Rendered::new(&overlay(name));
-        for version in VERSIONS {
+        for version in KUBERNETES_VERSIONS {
             rendered.is_valid(version);
         }
-        let effective = rendered.is_understood();
+        let effective = rendered.assert_valid_configuration();
         assert_eq!(effective["shutdown_delay"], "5s");
         let deployment = rendered.named("Deployment", "curfew");
         assert_eq!(
@@ -178,29 +178,29 @@ fn the_overlays_are_valid_and_understood() {
             rendered.of("PodDisruptionBudget").len(),
             usize::from(name != "memory")
         );
-        is_restricted(rendered.pod());
-        is_reachable(&rendered);
+        assert_restricted(rendered.pod());
+        assert_reachable(&rendered);
     }
 }
 
 #[test]
-fn the_chart_is_valid_and_understood() {
-    for values in [&["replicas=1"][..], &EARNEST, &ALL] {
+fn the_chart_is_valid() {
+    for values in [&["replicas=1"][..], &PRODUCTION_VALUES, &ALL_FEATURES] {
         let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", *value]).collect();
         let lint = [&["lint", "--strict", "deploy/helm/curfew"][..], &sets].concat();
-        said(run("helm", &lint));
-        let rendered = Rendered::new(&said(helm(values)));
+        stdout_of(run("helm", &lint));
+        let rendered = Rendered::new(&stdout_of(helm(values)));
         let own = rendered.without_others();
-        for version in VERSIONS {
+        for version in KUBERNETES_VERSIONS {
             own.is_valid(version);
         }
-        rendered.is_understood();
-        is_restricted(rendered.pod());
-        is_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
-        is_reachable(&rendered);
+        rendered.assert_valid_configuration();
+        assert_restricted(rendered.pod());
+        assert_restricted(&rendered.named("Pod", "curfew-ready")["spec"]);
+        assert_reachable(&rendered);
         let others = super::check(&[&rendered.path()]);
         let mistakes = String::from_utf8_lossy(&others.stderr).into_owned();
-        // Its schemas know those of the operator; the others were held against Kubernetes' own.
+        // The validator has no schema for the operator's kinds, so compare only Kubernetes' own.
         let mistakes = mistakes
             .lines()
             .filter(|line| !line.contains("no schema for"));
@@ -209,13 +209,13 @@ fn the_chart_is_valid_and_understood() {
 }
 
 #[test]
-fn all_that_can_be_turned_on_is_there() {
-    let rendered = Rendered::new(&said(helm(&ALL)));
-    // It needs the files that Kubernetes mounts.
+fn optional_features_are_rendered() {
+    let rendered = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
+    // The configuration needs the files that Kubernetes mounts.
     let config = rendered.named("ConfigMap", "curfew")["data"]["curfew.yaml"].as_str();
     assert!(config.unwrap().contains("kubernetes:\n    enabled: true"));
     assert_eq!(rendered.pod()["automountServiceAccountToken"], true);
-    let effective = rendered.is_understood();
+    let effective = rendered.assert_valid_configuration();
     assert_eq!(effective["listen"]["admin"], "0.0.0.0:9188");
     assert_eq!(effective["listen"]["spoe"], "0.0.0.0:9182");
     for (kind, count) in [
@@ -250,10 +250,10 @@ fn all_that_can_be_turned_on_is_there() {
     assert_eq!(container["volumeMounts"][2]["mountPath"], "/ca");
 }
 
-/// By default the admin API is on the loopback, and nobody but Curfew reaches it.
+/// By default, the admin API listens on the loopback address, and only Curfew reaches it.
 #[test]
-fn the_admin_api_is_closed_unless_it_is_opened() {
-    for rendered in [&said(helm(&EARNEST)), &overlay("redis")] {
+fn the_admin_api_is_closed_by_default() {
+    for rendered in [&stdout_of(helm(&PRODUCTION_VALUES)), &overlay("redis")] {
         let rendered = Rendered::new(rendered);
         assert!(
             !rendered
@@ -262,7 +262,7 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
                 .any(|it| it.to_string().contains("9188"))
         );
         assert_eq!(
-            rendered.is_understood()["listen"]["admin"],
+            rendered.assert_valid_configuration()["listen"]["admin"],
             "127.0.0.1:9188"
         );
     }
@@ -270,17 +270,17 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
     let text = format!(
         "resources: [{0}/overlays/redis]\ncomponents: [{0}/components/admin, {0}/components/identity]\n",
-        // kustomize takes no absolute paths.
+        // kustomize accepts no absolute paths.
         pathdiff(&deploy, directory.path())
     );
     std::fs::write(directory.path().join("kustomization.yaml"), text).unwrap();
     let path = directory.path().to_str().unwrap();
-    let opened = Rendered::new(&said(run("kubectl", &["kustomize", path])));
-    for version in VERSIONS {
+    let opened = Rendered::new(&stdout_of(run("kubectl", &["kustomize", path])));
+    for version in KUBERNETES_VERSIONS {
         opened.is_valid(version);
     }
     let peer = &opened.named("NetworkPolicy", "curfew-admin")["spec"]["ingress"][0]["from"][0];
-    let chart = Rendered::new(&said(helm(&ALL)));
+    let chart = Rendered::new(&stdout_of(helm(&ALL_FEATURES)));
     for role in ["curfew-session-viewer", "curfew-session-operator"] {
         let rules = |of: &Rendered| of.named("ClusterRole", role)["rules"].clone();
         assert_eq!(rules(&opened), rules(&chart));
@@ -293,7 +293,7 @@ fn the_admin_api_is_closed_unless_it_is_opened() {
     assert_eq!(peer["namespaceSelector"]["matchLabels"], client);
 }
 
-/// The way from one directory to another, over the root.
+/// The relative path from one directory to another, through the root.
 fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
     let up = "../".repeat(from.canonicalize().unwrap().components().count() - 1);
     let to = to.canonicalize().unwrap();
@@ -301,16 +301,16 @@ fn pathdiff(to: &std::path::Path, from: &std::path::Path) -> String {
 }
 
 #[test]
-fn wrong_values_are_refused_with_what_would_be_right() {
+fn invalid_values_are_rejected_with_a_hint() {
     for (values, told) in [
-        (&[][..], "redis.url: is needed for more than one replica"),
+        (&[][..], "redis.url: required for more than one replica"),
         (
             &["redis.url=redis://r"],
-            "secret.existing: is needed with redis.url",
+            "secret.existing: required with redis.url",
         ),
         (
             &["replicas=1", "autoscaling.enabled=true"],
-            "redis.url: is needed",
+            "redis.url: required",
         ),
         (&["replicas=two"], "replicas"),
         (&["replica=1"], "replica"),
@@ -325,7 +325,7 @@ fn wrong_values_are_refused_with_what_would_be_right() {
                 "admin.service=true",
                 "networkPolicy.enabled=false",
             ],
-            "admin.service: the admin API speaks plain HTTP",
+            "admin.service: the admin API uses plain HTTP",
         ),
     ] {
         let output = helm(values);
@@ -335,11 +335,11 @@ fn wrong_values_are_refused_with_what_would_be_right() {
     }
 }
 
-/// The chart and the manifests run the program alike.
+/// The chart and the manifests start the program with the same settings.
 #[test]
-fn the_chart_and_the_overlays_are_alike() {
+fn the_chart_and_the_overlays_agree() {
     let (chart, overlay) = (
-        Rendered::new(&said(helm(&EARNEST))),
+        Rendered::new(&stdout_of(helm(&PRODUCTION_VALUES))),
         Rendered::new(&overlay("sentinel")),
     );
     for key in [
@@ -372,8 +372,8 @@ fn the_chart_and_the_overlays_are_alike() {
     assert_eq!(one["image"], *image, "the versions are one");
 }
 
-/// What the Pod Security Standard `restricted` asks for, and more.
-fn is_restricted(pod: &Value) {
+/// The requirements of the Pod Security Standard `restricted`, and more.
+fn assert_restricted(pod: &Value) {
     let security = &pod["securityContext"];
     assert_eq!(security["runAsNonRoot"], true);
     assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
@@ -386,8 +386,8 @@ fn is_restricted(pod: &Value) {
     }
 }
 
-/// Probes, services and policies name ports that are there; and the service is where the proxies' manifests look for it.
-fn is_reachable(rendered: &Rendered) {
+/// Probes, services and policies name existing ports. The service has the name that the proxies' manifests use.
+fn assert_reachable(rendered: &Rendered) {
     let container = &rendered.pod()["containers"][0];
     let ports: BTreeMap<&str, u64> = container["ports"]
         .as_array()
@@ -424,9 +424,9 @@ fn is_reachable(rendered: &Rendered) {
     assert!(selector.iter().all(|(key, value)| labels[key] == *value));
 }
 
-/// What whoever installs the chart reads.
+/// The notes that helm prints after an installation.
 #[test]
-fn the_notes_say_where_it_is_and_what_is_missing() {
+fn the_notes_name_the_addresses_and_missing_settings() {
     let notes = |values: &[&str]| {
         let sets = values.iter().flat_map(|value| ["--set", *value]);
         let start = [
@@ -437,31 +437,31 @@ fn the_notes_say_where_it_is_and_what_is_missing() {
             "--namespace",
             "auth",
         ];
-        let said = said(run(
+        let printed = stdout_of(run(
             "helm",
             &start.into_iter().chain(sets).collect::<Vec<_>>(),
         ));
-        said.split_once("\nNOTES:\n").unwrap().1.to_owned()
+        printed.split_once("\nNOTES:\n").unwrap().1.to_owned()
     };
-    let trying = notes(&["replicas=1"]);
+    let trial = notes(&["replicas=1"]);
     assert!(
-        trying.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
-        "{trying}"
+        trial.contains("http://curfew.auth.svc.cluster.local:9180/forward-auth"),
+        "{trial}"
     );
     assert!(
-        trying.contains("http://curfew.auth.svc.cluster.local:9183"),
-        "{trying}"
+        trial.contains("http://curfew.auth.svc.cluster.local:9183"),
+        "{trial}"
     );
-    assert!(trying.contains("Sessions are in memory"), "{trying}");
+    assert!(trial.contains("Sessions are in memory"), "{trial}");
     assert!(
-        trying.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
-        "{trying}"
+        trial.contains("kubectl --namespace auth port-forward deployment/curfew 9188"),
+        "{trial}"
     );
-    let earnest = notes(&ALL);
-    assert!(!earnest.contains("in memory"), "{earnest}");
+    let production = notes(&ALL_FEATURES);
+    assert!(!production.contains("in memory"), "{production}");
     assert!(
-        earnest.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
-        "{earnest}"
+        production.contains("http://curfew-admin.auth.svc.cluster.local:9188"),
+        "{production}"
     );
-    assert!(earnest.contains(":9182"), "{earnest}");
+    assert!(production.contains(":9182"), "{production}");
 }

@@ -1,5 +1,5 @@
-//! Configurations that need a cluster or containers to run: checked against the published schemas of
-//! their kinds, and compared with the files that the other tests run.
+//! Configurations that need a cluster or containers to run. They are checked against the published schemas of their
+//! kinds, and compared with the files that other tests run.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ const MANIFESTS: [&str; 8] = [
     "deploy/haproxy/ingress.yaml",
 ];
 
-/// Runs `check.mjs`, which says what it does.
+/// Runs `check.mjs`; its first comment describes it.
 fn check(arguments: &[&str]) -> Output {
     Command::new(installed("bin/node"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -63,7 +63,7 @@ fn document(file: &str, kind: &str, name: &str) -> Value {
     document.unwrap_or_else(|| panic!("{kind}/{name} is not in {file}"))
 }
 
-/// A list of names, in lower case and sorted.
+/// The names of a list, in lower case and sorted.
 fn names(list: &Value) -> Vec<String> {
     let list = list
         .as_array()
@@ -76,7 +76,7 @@ fn names(list: &Value) -> Vec<String> {
     names
 }
 
-/// The headers that tell an application who is there.
+/// The identity headers for applications.
 fn identity() -> Vec<String> {
     names(&json!([
         "x-session-user",
@@ -88,14 +88,14 @@ fn identity() -> Vec<String> {
 }
 
 #[test]
-fn manifests_fit_their_schemas() {
+fn manifests_match_their_schemas() {
     let output = check(&MANIFESTS);
     let mistakes = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{mistakes}");
 }
 
 #[test]
-fn mistakes_are_found() {
+fn the_checker_finds_mistakes() {
     let output = check(&["tests/manifests/mistakes.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     let found = String::from_utf8(output.stderr).unwrap();

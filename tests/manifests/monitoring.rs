@@ -1,4 +1,4 @@
-//! Alerts and the dashboard: by Prometheus' own tool, and against the metrics that there are.
+//! Alerts and the dashboard, checked with Prometheus' own tool and against the metrics of the program.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
@@ -27,13 +27,13 @@ fn passes(output: &Output) {
 }
 
 #[test]
-fn prometheus_takes_the_alerts() {
+fn prometheus_accepts_the_alerts() {
     passes(&promtool(&["check", "rules", ALERTS]));
 }
 
-/// Each alert fires when it should, and is silent when it should be.
+/// Each alert fires when it should, and stays silent when it should not.
 #[test]
-fn the_alerts_fire_when_they_should() {
+fn alerts_fire_as_specified() {
     passes(&promtool(&["test", "rules", "tests/manifests/alerts.yaml"]));
     let tests = super::documents("tests/manifests/alerts.yaml")
         .remove(0)
@@ -41,7 +41,7 @@ fn the_alerts_fire_when_they_should() {
     for alert in alerts() {
         assert!(
             tests.contains(&format!("\"{alert}\"")),
-            "{alert} is not tested"
+            "no test for {alert}"
         );
     }
 }
@@ -55,9 +55,9 @@ fn alerts() -> Vec<String> {
     names.collect()
 }
 
-/// Whoever is woken finds what to do.
+/// The operations guide describes each alert.
 #[test]
-fn each_alert_has_its_place_in_the_operations_guide() {
+fn the_operations_guide_describes_each_alert() {
     let guide = include_str!("../../docs/operations.md");
     for alert in alerts() {
         assert!(guide.contains(&format!("### {alert}\n")), "{alert}");
@@ -65,7 +65,7 @@ fn each_alert_has_its_place_in_the_operations_guide() {
 }
 
 #[test]
-fn prometheus_takes_its_configuration() {
+fn prometheus_accepts_its_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("prometheus.yaml");
     std::fs::write(&path, deployed("prometheus/prometheus.yaml")).unwrap();
@@ -88,9 +88,9 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
-/// Every query is one, by Prometheus' own parser.
+/// Prometheus' own parser accepts every query.
 #[test]
-fn prometheus_understands_the_dashboard() {
+fn prometheus_accepts_the_queries_of_the_dashboard() {
     let rules: Vec<Value> = queries()
         .iter()
         .enumerate()
@@ -113,9 +113,9 @@ fn prometheus_understands_the_dashboard() {
     ]));
 }
 
-/// The documented metrics are those that are served; `tests/process/operation.rs` sees to that.
+/// Queries use documented metrics only. `tests/process/operation.rs` checks that each documented metric exists.
 #[test]
-fn only_metrics_that_there_are_are_asked_for() {
+fn queries_use_existing_metrics() {
     let page = include_str!("../../docs/configuration.md");
     let documented: BTreeSet<&str> = page
         .lines()
@@ -143,9 +143,9 @@ fn only_metrics_that_there_are_are_asked_for() {
     assert!(asked.len() > 20, "{asked:?}");
 }
 
-/// No two panels lie over each other, and each says what it shows.
+/// Panels do not overlap, and each has a description.
 #[test]
-fn the_dashboard_is_tidy() {
+fn dashboard_panels_do_not_overlap() {
     let dashboard = dashboard();
     let mut taken = BTreeSet::new();
     let mut ids = BTreeSet::new();
@@ -166,9 +166,9 @@ fn the_dashboard_is_tidy() {
     }
 }
 
-/// Grafana finds its data where Prometheus is, and the dashboard where docker-compose.yml mounts it.
+/// Grafana finds Prometheus at its address, and the dashboard where docker-compose.yml mounts it.
 #[test]
-fn grafana_is_told_where_everything_is() {
+fn grafana_finds_its_data_source_and_dashboard() {
     let compose = super::documents("docker-compose.yml").remove(0);
     let mounts = compose["services"]["grafana"]["volumes"].to_string();
     let source = &super::documents("deploy/grafana/datasource.yaml")[0]["datasources"][0];
@@ -181,7 +181,7 @@ fn grafana_is_told_where_everything_is() {
         mounts.contains(&format!("dashboard.json:{folder}/curfew.json:ro")),
         "{mounts}"
     );
-    // The dashboard's own choice of a data source is the one that there is.
+    // The dashboard's default data source is the configured one.
     let chosen = &dashboard()["templating"]["list"][0]["current"]["value"];
     assert_eq!(*chosen, source["uid"]);
     assert_eq!(dashboard()["uid"], "curfew");

@@ -3,7 +3,7 @@
 //     node schema.mjs SCHEMA FILE...  prints a line for each mistake, `file: place: message`, and exits
 //                                     with 1 if there is any
 //
-// The packages are looked for in target/proxies/node_modules.
+// The packages are in target/proxies/node_modules.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -16,7 +16,7 @@ const { default: yaml } = await load("yaml/dist/index.js");
 
 const [schema, ...files] = process.argv.slice(2);
 const Ajv = module.default ?? module;
-// `uint` and its kin say what `minimum` says, too.
+// `uint` and similar formats repeat what `minimum` says.
 const ajv = new Ajv({ allErrors: true, strict: true, validateFormats: false, strictTypes: false });
 const validate = ajv.compile(JSON.parse(fs.readFileSync(schema, "utf8")));
 let mistakes = 0;

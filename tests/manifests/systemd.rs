@@ -1,4 +1,4 @@
-//! The unit for systemd, by its own tools.
+//! The systemd unit, checked with systemd's own tools.
 
 use std::process::{Command, Output};
 
@@ -20,18 +20,18 @@ fn analyze(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn systemd_finds_no_mistake_in_the_unit() {
+fn systemd_accepts_the_unit() {
     let output = analyze(&["verify", "--man=no"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    // Of other units of this machine it tells, too.
+    // The tool reports on other units of this machine too.
     let ours = told.lines().filter(|line| line.contains("curfew.service"));
     assert_eq!(ours.collect::<Vec<_>>(), [""; 0]);
     assert!(output.status.success(), "{told}");
 }
 
-/// 0 is perfect, 100 is everything open.
+/// The exposure level: 0 is the most restricted unit, 100 the most open one.
 #[test]
-fn it_has_few_rights() {
+fn the_unit_is_restricted() {
     let output = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}");

@@ -1,4 +1,4 @@
-//! The forms of Traefik's configuration say the same as the file form, which runs.
+//! The other forms of Traefik's configuration are equivalent to the file form, which the tests run.
 
 use serde_json::Map;
 
@@ -12,20 +12,20 @@ fn file() -> Value {
     documents(FILE).remove(0)["http"].take()
 }
 
-/// Where an address leads, whatever the host.
+/// The path and port of an address, whatever its host.
 fn path_and_port(address: &Value) -> (String, u16) {
     let url = reqwest::Url::parse(address.as_str().unwrap()).unwrap();
     (url.path().to_owned(), url.port().unwrap())
 }
 
 #[test]
-fn the_labels_say_the_same_as_the_file() {
+fn the_labels_equal_the_file() {
     let compose = documents(COMPOSE).remove(0);
     let labels = ["application", "curfew"].into_iter().flat_map(|service| {
         let labels = compose["services"][service]["labels"].as_object();
         labels.unwrap().clone()
     });
-    // What Traefik makes of `traefik.http.a.b`: {a: {b: …}}.
+    // The structure that Traefik builds from `traefik.http.a.b`: {a: {b: …}}.
     let mut said = json!({});
     for (label, value) in labels {
         let Some(path) = label.strip_prefix("traefik.http.") else {
@@ -93,7 +93,7 @@ fn the_labels_say_the_same_as_the_file() {
 }
 
 #[test]
-fn the_custom_resources_say_the_same_as_the_file() {
+fn the_custom_resources_equal_the_file() {
     let file = file();
     let mut curfew = document(KUBERNETES, "Middleware", "curfew")["spec"].take();
     let mut expected = file["middlewares"]["curfew"].clone();
@@ -132,9 +132,9 @@ fn the_custom_resources_say_the_same_as_the_file() {
     assert_eq!(route["services"][0]["port"], 9183);
 }
 
-/// The annotations for Traefik's provider are those for ingress-nginx, but for what Traefik does not read.
+/// The annotations for Traefik's provider equal those for ingress-nginx, except for those that Traefik ignores.
 #[test]
-fn the_annotations_say_the_same_as_those_for_ingress_nginx() {
+fn the_annotations_equal_those_for_ingress_nginx() {
     let annotations = |file: &str| {
         let ingress = document(file, "Ingress", "application");
         ingress["metadata"]["annotations"].clone()
@@ -160,9 +160,9 @@ fn the_annotations_say_the_same_as_those_for_ingress_nginx() {
     }
 }
 
-/// Without it a tenant replaces the Middleware of another namespace.
+/// Without this setting, a tenant could replace a Middleware in another namespace.
 #[test]
-fn every_static_configuration_keeps_namespaces_apart() {
+fn static_configurations_separate_namespaces() {
     let kubernetes = std::fs::read_to_string(KUBERNETES).unwrap();
     assert!(kubernetes.contains("--providers.kubernetescrd.safenaming=true"));
     for file in ["deploy/traefik/traefik.yaml", COMPOSE] {

@@ -15,17 +15,17 @@ use crate::support::backend::{Backend, Seen};
 use crate::support::curfew::{Curfew, Setup, SignedIn, client};
 use crate::support::eventually;
 
-/// Where Curfew sends browsers to sign in.
+/// The sign-in page that Curfew redirects browsers to.
 pub const SIGN_IN: &str = "https://login.example.com/";
 
-/// A public host, a public path, and a path for a group that the session of the tests is not in.
+/// A public host, a public path, and a path for a group that the test session does not have.
 const RULES: &str = "rules:
   - { host: public.example.com, access: public }
   - { path_prefix: /public, access: public }
   - { path_prefix: /admin, groups: operators }
 ";
 
-/// Where a proxy finds the other servers.
+/// The addresses of the servers behind a proxy.
 #[derive(Clone, Copy)]
 pub struct Upstreams {
     pub check: SocketAddr,
@@ -45,7 +45,7 @@ pub struct Bench {
     _rules: TempDir,
 }
 
-/// The answer to a client.
+/// The answer that a client receives.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -54,7 +54,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The value of a header, which must not be there twice.
+    /// The value of a header. Panics if the header occurs twice.
     pub fn one(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).into_iter();
         let value = values.next().map(|value| value.to_str().unwrap());
@@ -62,7 +62,7 @@ impl Answer {
         value
     }
 
-    /// The value of a header, or nothing.
+    /// The value of a header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.one(name).unwrap_or_default()
     }
@@ -71,12 +71,12 @@ impl Answer {
 pub type Lines<'a> = [(&'a str, &'a str)];
 
 impl Bench {
-    /// With the rules above.
+    /// Starts the servers with the rules above.
     pub async fn start(snippet: &Snippet, text: &str) -> Self {
         Self::with(snippet, text, RULES).await
     }
 
-    /// Without rules, so that no decision depends on a path.
+    /// Starts the servers without rules, so that no decision depends on a path.
     pub async fn without_rules(snippet: &Snippet, text: &str) -> Self {
         Self::with(snippet, text, "rules: []\n").await
     }
@@ -117,7 +117,8 @@ impl Bench {
         }
     }
 
-    /// Waits until a request with this session gets an answer that fits, and so the proxy has read its configuration.
+    /// Waits until a request with this session gets an answer that satisfies `fits`: the proxy has then read its
+    /// configuration.
     pub async fn ready(&self, session: &SignedIn, fits: impl Fn(&Answer) -> bool) {
         eventually("the proxy is ready", async || {
             fits(&self.get(session, "/").await)
@@ -127,7 +128,7 @@ impl Bench {
         self.login.take();
     }
 
-    /// Sends a request for the host of the snippet, unless `lines` name another.
+    /// Sends a request. Its host is the host of the snippet, unless `lines` name another.
     pub async fn send(&self, method: &str, target: &str, lines: &Lines<'_>) -> Answer {
         self.send_body(method, target, lines, Bytes::new()).await
     }
@@ -164,20 +165,20 @@ impl Bench {
         self.send("GET", target, &[("cookie", &cookie)]).await
     }
 
-    /// Sends bytes as they are; the whole answer.
+    /// Sends raw bytes, and returns the whole answer.
     pub async fn raw(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let reading = stream.read_to_end(&mut bytes);
-        // A connection that is reset is an answer as well.
+        // A reset connection counts as an answer.
         let _ = tokio::time::timeout(Duration::from_secs(15), reading)
             .await
             .expect("the proxy answers and closes");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The client is let in: the application was reached once.
+    /// The client is admitted: the application received exactly one request.
     pub fn admitted(&self, answer: &Answer) -> Seen {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         self.application.take_one()

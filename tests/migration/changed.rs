@@ -1,4 +1,4 @@
-//! With the documented changes, sessions, denials, identity and browser endpoints work as behind the files of
+//! With the documented changes, sessions, denials, identity and browser endpoints work as they do with the files of
 //! `deploy/`.
 
 mod browser;
@@ -12,7 +12,7 @@ use crate::snippet::*;
 pub use browser::checks;
 pub use denial::{for_two_hosts, redirected, with_another_host};
 
-/// A page with characters that must come back unchanged, and the same page inside a query.
+/// A page with characters that must come back unchanged, and the same page in escaped form for a query.
 pub const TARGET: &str = "/p%20q?x=1&y=%2F";
 pub const ESCAPED: &str = "%2Fp%2520q%3Fx%3D1%26y%3D%252F";
 
@@ -69,6 +69,6 @@ async fn holds(snippet: &Snippet) {
     forgery::originals(&bench, &session).await;
     browser::endpoints(&bench, &session).await;
     browser::sign_in_service(&bench).await;
-    // The last, because Curfew does not come back.
+    // Last, because Curfew is stopped for good.
     sessions::without_curfew(&bench, &session).await;
 }

@@ -4,7 +4,7 @@ use crate::support::backend::Seen;
 
 /// The headers that name the subject to an application.
 #[derive(Clone, Copy)]
-pub struct Names {
+pub struct IdentityHeaders {
     /// `identity.presets` of Curfew.
     pub preset: &'static str,
     /// Headers that Curfew fills for the session of the tests, with their values.
@@ -14,7 +14,7 @@ pub struct Names {
 }
 
 /// The headers of Authelia.
-pub const AUTHELIA: Names = Names {
+pub const AUTHELIA: IdentityHeaders = IdentityHeaders {
     preset: "remote",
     known: &[
         ("remote-user", "alice"),
@@ -25,7 +25,7 @@ pub const AUTHELIA: Names = Names {
 };
 
 /// The headers of oauth2-proxy.
-pub const OAUTH2_PROXY: Names = Names {
+pub const OAUTH2_PROXY: IdentityHeaders = IdentityHeaders {
     preset: "x-auth-request",
     known: &[
         ("x-auth-request-user", "alice"),
@@ -36,13 +36,13 @@ pub const OAUTH2_PROXY: Names = Names {
 };
 
 /// The headers that oauth2-proxy's file for NGINX sends instead.
-pub const OAUTH2_PROXY_NGINX: Names = Names {
+pub const OAUTH2_PROXY_NGINX: IdentityHeaders = IdentityHeaders {
     preset: "x-auth-request",
     known: &[("x-user", "alice"), ("x-email", "alice@example.com")],
     unknown: "x-access-token",
 };
 
-impl Names {
+impl IdentityHeaders {
     fn all(&self) -> impl Iterator<Item = &'static str> {
         let known = self.known.iter().map(|(name, _)| *name);
         known.chain([self.unknown])
@@ -59,7 +59,7 @@ impl Names {
         spelled
     }
 
-    /// The application gets the identity of the session, and no other under any spelling.
+    /// The application receives the identity of the session, and no other under any spelling.
     pub fn assert_only_alice(&self, seen: &Seen) {
         for (name, value) in self.known {
             assert_eq!(seen.all(name), [*value], "{name}");
@@ -67,7 +67,7 @@ impl Names {
         assert_eq!(
             seen.all(self.unknown).concat(),
             "",
-            "nobody knows {}",
+            "{} is not empty",
             self.unknown
         );
         let names: Vec<String> = self.all().map(read).collect();
@@ -77,7 +77,7 @@ impl Names {
         }
     }
 
-    /// The application gets no identity.
+    /// The application receives no identity.
     pub fn assert_nobody(&self, seen: &Seen) {
         for name in self.all() {
             assert_eq!(seen.all(name).concat(), "", "{name}");
@@ -85,7 +85,7 @@ impl Names {
     }
 }
 
-/// A name as many applications read it: any character but a letter or a digit is an underscore.
+/// A name as many applications read it: every character except letters and digits becomes an underscore.
 fn read(name: &str) -> String {
     let underscore = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     name.chars().map(underscore).collect()

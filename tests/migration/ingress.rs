@@ -1,18 +1,19 @@
-//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. There is no cluster to run
-//! the controller itself.
+//! NGINX with the directives that ingress-nginx renders for the annotations of a snippet. No cluster is available to
+//! run the controller itself.
 
 use crate::bench::Upstreams;
 use crate::proxies::Proxy;
 use crate::snippet::replaced;
 use crate::support::nginx::Nginx;
 
-/// The controller's image has these built in; Debian has them as modules.
+/// The controller's image has these modules built in; Debian loads them.
 const MODULES: &str = "load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
 ";
 
-/// The template is for `deploy/nginx/ingress.yaml`; this is its redirect to `auth-signin`.
-const RETURN: &str = "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
+/// The redirect to `auth-signin` in the template for `deploy/nginx/ingress.yaml`.
+const SIGN_IN_REDIRECT: &str =
+    "SIGN_IN_URL?rd=$pass_access_scheme://$http_host$escaped_request_uri";
 
 pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let manifest = Manifest(text);
@@ -32,7 +33,7 @@ pub fn start(text: &str, upstreams: &Upstreams) -> Proxy {
             ("AUTH_URL", &format!("http://{}{path}", upstreams.check)),
             ("AUTH_PROXY_SET_HEADERS", &manifest.check_headers()),
             ("AUTH_RESPONSE_HEADERS", &names),
-            (RETURN, &manifest.sign_in()),
+            (SIGN_IN_REDIRECT, &manifest.sign_in()),
             (
                 "SIGN_IN",
                 "set_escape_uri $escaped_request_uri $request_uri;\nerror_page 401 = @sign-in;",
@@ -58,7 +59,7 @@ fn response_header((index, name): (usize, &str)) -> String {
     )
 }
 
-/// A manifest: the Ingress of the application, then the other objects.
+/// A manifest: first the Ingress of the application, then the other objects.
 struct Manifest<'a>(&'a str);
 
 impl<'a> Manifest<'a> {
@@ -75,14 +76,14 @@ impl<'a> Manifest<'a> {
         rest.lines().next().unwrap()
     }
 
-    /// The template with the locations of this manifest: none for `/sign-in`, and one for `/.curfew/` if it routes
-    /// that path.
+    /// The template with the locations of this manifest: none for `/sign-in`, and one for `/.curfew/` if the manifest
+    /// routes that path.
     fn locations(&self, template: &str) -> String {
         let mut text = without_location(template, "    location ~* \"^/sign-in$\" {");
         if !self.0.contains("path: /.curfew/") {
             text = without_location(&text, "    location ~* \"^/.curfew/\" {");
         }
-        // Patterns are for a host with the annotation `rewrite-target`.
+        // Regular expressions are only for hosts with the annotation `rewrite-target`.
         text = text
             .replace("location ~* \"^/.curfew/\"", "location /.curfew/")
             .replace("location ~* \"^/\"", "location /");
@@ -124,7 +125,7 @@ impl<'a> Manifest<'a> {
             .collect()
     }
 
-    /// As the controller completes `auth-signin`.
+    /// The URL of `auth-signin`, completed as the controller does it.
     fn sign_in(&self) -> String {
         let url = self.annotation("auth-signin").unwrap();
         if url.contains("rd=") {
@@ -135,7 +136,7 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// The template without the location that begins so.
+/// The template without the location whose first line starts with `head`.
 fn without_location(template: &str, head: &str) -> String {
     let (before, rest) = template.split_once(head).unwrap();
     let (_, after) = rest.split_once("\n    }\n").unwrap();

@@ -1,4 +1,4 @@
-//! The two pages name snippets that there are, and lines that the snippets have; their configuration is valid.
+//! The two pages link to existing snippets and quote lines of these snippets. Their configuration is valid.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,12 +36,12 @@ fn every_snippet_is_linked_and_every_link_leads_to_one() {
     }
 }
 
-/// One space where there is white space of any length.
+/// Replaces each sequence of white space with one space.
 fn normalized(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The cells of a row of a table.
+/// The cells of a table row.
 fn cells(row: &str) -> Vec<String> {
     let row = row.replace("\\|", "\u{1}");
     let cells = row.trim().trim_matches('|').split('|');
@@ -50,7 +50,7 @@ fn cells(row: &str) -> Vec<String> {
         .collect()
 }
 
-/// The code in a cell that is literal: `…` stands for something that is left out.
+/// The literal parts of the code in a cell; `…` marks an omission.
 fn literal(cell: &str) -> Vec<String> {
     let mark = if cell.contains("``") { "``" } else { "`" };
     let code = cell.split(mark).skip(1).step_by(2);
@@ -62,7 +62,7 @@ fn literal(cell: &str) -> Vec<String> {
 const HEAD: &str = "| line you have | line with Curfew | why |";
 
 #[test]
-fn the_lines_of_the_tables_are_in_the_snippets() {
+fn table_lines_are_in_the_snippets() {
     let mut rows = 0;
     for name in PAGES {
         let page = page(name);
@@ -77,7 +77,7 @@ fn the_lines_of_the_tables_are_in_the_snippets() {
                 .map(|file| (file.contains(".curfew."), normalized(&text(file))))
                 .partition(|(for_curfew, _)| *for_curfew);
             assert!(!for_curfew.is_empty(), "{name}, {title}: no snippets");
-            // Without the rest of the line with the head, and the line below it.
+            // Skip the rest of the heading line, and the line below it.
             let table = table.lines().skip(2);
             for row in table.take_while(|row| row.starts_with('|')) {
                 let cells = cells(row);
@@ -95,7 +95,7 @@ fn the_lines_of_the_tables_are_in_the_snippets() {
     assert!(rows > 60, "{rows} rows");
 }
 
-/// The first block of each page is a whole configuration.
+/// The first code block of each page is a complete configuration.
 #[test]
 fn the_configuration_is_valid() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The real proxies, each with the text of a snippet. Addresses are replaced, a host is filled in where the snippet has
-//! `...`, and TLS is removed.
+//! The real proxies, each with the text of a snippet. Addresses are replaced, `...` becomes a host, and TLS is
+//! removed.
 
 mod envoy;
 mod haproxy;
@@ -53,7 +53,7 @@ impl Proxy {
     }
 }
 
-/// The addresses of the snippets, each replaced with the address of the server that stands for it.
+/// Replaces each address of the snippets with the address of the server that plays its role.
 fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
     let Upstreams {
         check,
@@ -61,7 +61,7 @@ fn with_addresses(text: &str, upstreams: &Upstreams) -> String {
         application,
         login,
     } = upstreams;
-    // Addresses of 127.0.0.1 come first: a new address could contain one of them.
+    // Replace addresses of 127.0.0.1 first: a new address could contain one of them.
     let pairs = [
         ("127.0.0.1:4180", login),
         ("127.0.0.1:9180", check),

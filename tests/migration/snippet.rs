@@ -1,9 +1,9 @@
-//! The files in `snippets/`, and the behaviour that the tests expect of each.
+//! The files in `snippets/`, and the behaviour that the tests expect from each.
 
 use std::path::{Path, PathBuf};
 
 use crate::bench::Upstreams;
-use crate::identity::{AUTHELIA, Names, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
+use crate::identity::{AUTHELIA, IdentityHeaders, OAUTH2_PROXY, OAUTH2_PROXY_NGINX};
 use crate::ingress;
 use crate::proxies::{self, Proxy};
 
@@ -17,12 +17,12 @@ pub struct Snippet {
     /// Starts the proxy with the text of such a file.
     pub start: fn(&str, &Upstreams) -> Proxy,
     /// The identity headers that the application expects.
-    pub names: Names,
-    /// A host and a path that the changed file leaves with the sign-in service.
+    pub names: IdentityHeaders,
+    /// A host and a path that the changed file still routes to the sign-in service.
     pub login: Option<(&'static str, &'static str)>,
-    /// Where the proxy itself sends every client that is denied, up to the escaped target.
+    /// The URL that the proxy itself redirects every denied client to, up to the escaped target.
     pub sign_in: Option<&'static str>,
-    /// The status that clients see while Curfew is down.
+    /// The status that clients get while Curfew is down.
     pub down: u16,
 }
 
@@ -121,7 +121,7 @@ pub const OAUTH2_PROXY_INGRESS_NGINX: Snippet = Snippet {
 };
 
 impl Snippet {
-    /// The file as it is documented.
+    /// The file as documented.
     pub fn unchanged(&self) -> String {
         text(self.file)
     }
@@ -153,7 +153,7 @@ pub fn text(file: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text with each of these replaced, wherever it stands; it must be there.
+/// Replaces all occurrences of each text. Panics if one is missing.
 pub fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in pairs {

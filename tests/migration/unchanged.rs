@@ -14,22 +14,24 @@ use crate::snippet::Snippet;
 use crate::support::curfew::SignedIn;
 use crate::support::eventually;
 
-/// How Curfew's 404 begins.
-const SERVED: &str = "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
+/// The start of Curfew's 404 page.
+const NOT_FOUND_START: &str =
+    "This is the check listener of Curfew. It serves:\n\n  /auth-request ";
 
 /// The detail for an input of `/forward-auth` that arrives on `/auth-request`.
-fn foreign(header: &str) -> String {
+fn foreign_input_detail(header: &str) -> String {
     format!(
         "{header} is not an input of /auth-request: use /forward-auth, or clear the header in the proxy"
     )
 }
 
-/// The challenge with this detail.
+/// The `WWW-Authenticate` challenge with this detail.
 fn challenge(detail: &str) -> String {
     format!("Bearer error=\"invalid_request\", error_description=\"{detail}\"")
 }
 
-/// A proxy with this text, and a session. It is ready when a request with the session gets an answer that fits.
+/// Starts a proxy with this text, and a session. Waits until a request with the session gets an answer that satisfies
+/// `fits`.
 async fn start(snippet: &Snippet, text: &str, fits: impl Fn(&Answer) -> bool) -> (Bench, SignedIn) {
     let bench = Bench::start(snippet, text).await;
     let session = bench.curfew.sign_in("alice").await;
@@ -42,11 +44,11 @@ fn is_admitted(answer: &Answer) -> bool {
 }
 
 fn is_the_list(answer: &Answer) -> bool {
-    answer.body.starts_with(SERVED)
+    answer.body.starts_with(NOT_FOUND_START)
 }
 
-/// The answers to a client with a session, a navigation without one, and a script. The application is not reached.
-async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
+/// The answers to a client with a session, a navigation without one, and a script. None reaches the application.
+async fn all_clients(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     let answers = [
         bench.get(session, "/p").await,
         bench.send("GET", "/p", NAVIGATION).await,
@@ -56,9 +58,9 @@ async fn everybody(bench: &Bench, session: &SignedIn) -> [Answer; 3] {
     answers
 }
 
-/// Everybody gets Curfew's 404. It lists the paths and names the right one.
-async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
-    for answer in everybody(bench, session).await {
+/// Every client gets Curfew's 404. It lists the paths and names the right one.
+async fn all_get_the_list(bench: &Bench, session: &SignedIn, hint: &str) {
+    for answer in all_clients(bench, session).await {
         assert_eq!(answer.status, 404, "{answer:?}");
         assert!(is_the_list(&answer), "{answer:?}");
         assert!(answer.body.contains(hint), "{answer:?}");
@@ -66,9 +68,9 @@ async fn everybody_gets_the_list(bench: &Bench, session: &SignedIn, hint: &str) 
     }
 }
 
-/// Everybody gets NGINX's 500, and the logs of both say why.
-async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
-    for answer in everybody(bench, session).await {
+/// Every client gets NGINX's 500, and both logs name the cause.
+async fn all_get_500(bench: &Bench, session: &SignedIn) {
+    for answer in all_clients(bench, session).await {
         assert_eq!(answer.status, 500, "{answer:?}");
         assert!(!answer.body.contains("Curfew"), "{answer:?}");
     }
@@ -76,7 +78,7 @@ async fn everybody_gets_500(bench: &Bench, session: &SignedIn) {
     assert!(log.contains("auth request unexpected status: 404"), "{log}");
 }
 
-/// Waits until Curfew's log has the warning, with this class of paths and this hint.
+/// Waits until Curfew's log contains the warning with this class of paths and this hint.
 async fn warned(bench: &Bench, class: &str, hint: &str) {
     let class = format!("\"class\":\"{class}\"");
     let is_it = |line: &str| {
@@ -89,8 +91,8 @@ async fn warned(bench: &Bench, class: &str, hint: &str) {
     .await;
 }
 
-/// Sessions are live, page navigations are redirected, and people without the group are denied.
-async fn people_can_use_it(bench: &Bench, session: &SignedIn) {
+/// Live sessions are admitted, page navigations are redirected, and people without the group are denied.
+async fn assert_usable(bench: &Bench, session: &SignedIn) {
     let seen = bench.admitted(&bench.get(session, TARGET).await);
     assert_eq!(seen.uri.to_string(), TARGET);
     let answer = bench.send("GET", TARGET, NAVIGATION).await;
@@ -105,8 +107,8 @@ async fn browser_endpoints_are_the_applications(bench: &Bench, session: &SignedI
     assert_eq!(seen.uri.path(), "/.curfew/session");
 }
 
-/// A redirect that leads nowhere.
-fn is_sent_nowhere(answer: &Answer) {
+/// A redirect without a target.
+fn assert_redirect_without_target(answer: &Answer) {
     assert_eq!(answer.status, 302, "{answer:?}");
     assert_eq!(answer.one("location"), Some(""), "{answer:?}");
 }

@@ -1,9 +1,9 @@
-//! When Redis or Curfew is down or hangs.
+//! Redis or Curfew is down or hangs.
 
 use super::*;
 
 #[tokio::test]
-async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
+async fn without_redis_requests_are_denied_and_sessions_survive() {
     let mut stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let unknown = KeyRing::new(vec![SigningKey::parse(&stack.setup.key).unwrap()]).unwrap();
@@ -11,7 +11,7 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
     stack.admitted(&session).await;
     stack.redis.stop();
     let unavailable = (503, "store_unavailable".to_owned());
-    eventually("that is noticed", async || {
+    eventually("checks report the store failure", async || {
         stack.curfew.check(&session).await == unavailable
     })
     .await;
@@ -21,7 +21,7 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
         assert_eq!(
             response.status(),
             500,
-            "NGINX's word for an answer that is none"
+            "NGINX answers 500 if the check fails"
         );
         assert_eq!(reason_of(&response), "store_unavailable");
         assert!(
@@ -43,7 +43,7 @@ async fn without_redis_nobody_is_let_in_and_nobody_is_logged_out() {
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_is_not_waited_for() {
+async fn a_hanging_redis_does_not_delay_the_answer() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.redis.freeze();
@@ -53,7 +53,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
         (response.status().as_u16(), reason_of(&response)),
         (500, "store_unavailable")
     );
-    // The budget is 100 ms; NGINX itself would have waited for 2 s.
+    // The store timeout is 100 ms; NGINX itself would wait for 2 s.
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
     stack.redis.thaw();
     eventually("Curfew is ready again", async || {
@@ -65,7 +65,7 @@ async fn a_redis_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn without_curfew_nobody_is_let_in() {
+async fn without_curfew_every_request_is_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.admitted(&session).await;

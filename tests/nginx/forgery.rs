@@ -1,9 +1,9 @@
-//! Credentials, identities and requests that are not what they seem.
+//! Forged credentials, identities and requests.
 
 use super::*;
 
 #[tokio::test]
-async fn whoever_has_no_session_is_refused() {
+async fn requests_without_a_session_are_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let ring = |key: &str| KeyRing::new(vec![SigningKey::parse(key).unwrap()]).unwrap();
@@ -91,7 +91,7 @@ async fn whoever_has_no_session_is_refused() {
 }
 
 #[tokio::test]
-async fn no_client_asks_the_check_itself() {
+async fn clients_cannot_request_the_check_directly() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let response = stack
@@ -130,7 +130,7 @@ async fn a_forged_identity_does_not_reach_the_backend() {
         "under any name"
     );
 
-    // Nor where there is no session at all.
+    // Nor without a session.
     let response = stack.send("GET", "/sign-in", &forged).await;
     assert_eq!(response.status(), 200);
     let seen = format!("{:?}", stack.backend.take_one().headers);
@@ -141,9 +141,9 @@ async fn a_forged_identity_does_not_reach_the_backend() {
     );
 }
 
-/// An attribute that the session does not have can't be supplied by the client.
+/// A client cannot supply an attribute that the session lacks.
 #[tokio::test]
-async fn an_identity_that_is_not_known_is_empty() {
+async fn an_unknown_attribute_is_an_empty_header() {
     let stack = Stack::start().await;
     let (status, created) = stack
         .curfew
@@ -168,7 +168,7 @@ async fn an_identity_that_is_not_known_is_empty() {
 }
 
 #[tokio::test]
-async fn forged_originals_change_no_decision() {
+async fn forged_router_inputs_change_no_decision() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let forged = [
@@ -193,7 +193,7 @@ async fn forged_originals_change_no_decision() {
 }
 
 #[tokio::test]
-async fn methods_and_conditions_are_the_backends_business() {
+async fn methods_and_conditional_headers_reach_the_backend() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -213,7 +213,7 @@ async fn methods_and_conditions_are_the_backends_business() {
 }
 
 #[tokio::test]
-async fn a_web_socket_is_checked_when_it_is_opened() {
+async fn a_web_socket_is_checked_when_it_opens() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let upgrade = [
@@ -233,14 +233,14 @@ async fn a_web_socket_is_checked_when_it_is_opened() {
     assert_eq!(seen.all("connection"), ["upgrade"]);
 }
 
-/// What reqwest would not send.
+/// Requests that reqwest would not send.
 #[tokio::test]
-async fn strange_requests_are_refused() {
+async fn malformed_requests_are_denied() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\nConnection: close\r\n\r\n", session.cookie());
     for (head, status) in [
-        // The host is the name of the server, as for NGINX itself.
+        // The host is the server name, as in NGINX itself.
         ("GET / HTTP/1.0\r\n", "200"),
         ("GET / HTTP/1.1\r\nHost: a b\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: user@a\r\n", "401"),

@@ -1,9 +1,9 @@
-//! The Ingress of `deploy/nginx`, compared with what Curfew serves and what the plain file does.
+//! The Ingress of `deploy/nginx`, compared with Curfew's endpoints and with the plain NGINX file.
 
 use crate::support::curfew::Setup;
 
 const INGRESS: &str = include_str!("../../deploy/nginx/ingress.yaml");
-const PLAIN: &str = include_str!("../../deploy/nginx/curfew.conf");
+const NGINX_FILE: &str = include_str!("../../deploy/nginx/curfew.conf");
 
 fn annotation(name: &str) -> &'static str {
     let key = format!("nginx.ingress.kubernetes.io/{name}: ");
@@ -13,7 +13,7 @@ fn annotation(name: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn the_ingress_asks_a_check_and_hands_on_the_whole_identity() {
+async fn the_ingress_checks_requests_and_forwards_the_whole_identity() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     let url = reqwest::Url::parse(annotation("auth-url")).unwrap();
@@ -52,7 +52,7 @@ async fn the_ingress_asks_a_check_and_hands_on_the_whole_identity() {
     identity.sort();
     assert_eq!(handed_on, identity);
     for name in identity {
-        let set = PLAIN.lines().filter(|line| {
+        let set = NGINX_FILE.lines().filter(|line| {
             let mut words = line.split_whitespace();
             words.next() == Some("proxy_set_header")
                 && words

@@ -1,5 +1,5 @@
-//! Black box: a client, the real NGINX with the file of `deploy/nginx`, Curfew, a real Redis and a
-//! backend that remembers what reaches it.
+//! Black-box tests: a client, the real NGINX with the file of `deploy/nginx`, Curfew, a real Redis, and a backend
+//! that records its requests.
 
 #![expect(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ use support::nginx::Nginx;
 use support::redis::RedisServer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Everything between a client and its application.
+/// All servers between a client and its application.
 struct Stack {
     redis: RedisServer,
     setup: Setup,
@@ -80,7 +80,7 @@ impl Stack {
             .await
     }
 
-    /// The client is let in, and the backend reached once.
+    /// The client is admitted: the backend received exactly one request.
     async fn admitted(&self, session: &SignedIn) {
         let response = self.get(session).await;
         assert_eq!(
@@ -93,7 +93,7 @@ impl Stack {
         self.backend.take_one();
     }
 
-    /// The client is refused for `reason`, and the backend is not reached.
+    /// The client is denied for `reason`, and the backend received no request.
     async fn refused(&self, session: &SignedIn, reason: &str) -> Response {
         let response = self.get(session).await;
         assert_eq!(
@@ -104,7 +104,7 @@ impl Stack {
         response
     }
 
-    /// Sends bytes as they are, and reads the answer to its end.
+    /// Sends raw bytes, and reads the answer to its end.
     async fn raw(&self, text: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(self.nginx.address)
             .await

@@ -1,17 +1,17 @@
-//! The proxies' files of version 0.1 with this version: what is still judged, and what an operator sees.
+//! The proxy files of version 0.1 with this version of Curfew: what is still checked, and what operators see.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use super::*;
-use crate::support::deployed::{Server, changed, in_envoy, installed};
+use crate::support::deployed::{Server, changed, envoy_address, installed};
 use crate::support::{eventually, free_port, local};
 
-const TOLD: &str =
+const ROUTE_HINT: &str =
     "Route /.curfew/, /oidc/, /ssf/ and /.well-known/jwks.json to the browser listener";
 
 /// A proxy with its file of version 0.1.
-enum Old {
+enum OldProxy {
     Nginx(Nginx),
     Server(
         SocketAddr,
@@ -19,27 +19,30 @@ enum Old {
     ),
 }
 
-fn old(name: &str) -> String {
+fn old_file(name: &str) -> String {
     let path = format!("{}/tests/old/0.1/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-impl Old {
+impl OldProxy {
     fn start(name: &str, curfew: &Curfew, application: SocketAddr) -> Self {
         let address = local(free_port());
         let check = curfew.check.to_string();
         let app = ("application:3000", application.to_string());
         match name {
             "NGINX" => {
-                let file = changed(&old("nginx-curfew.conf"), &[("curfew:9180", check), app]);
+                let file = changed(
+                    &old_file("nginx-curfew.conf"),
+                    &[("curfew:9180", check), app],
+                );
                 Self::Nginx(Nginx::with(&file, ""))
             }
             "Traefik" => {
                 let own = changed(
-                    &old("traefik-traefik.yaml"),
+                    &old_file("traefik-traefik.yaml"),
                     &[("address: :8080", format!("address: {address}"))],
                 );
-                let dynamic = old("traefik-curfew.yaml").replace("curfew:9180", &check);
+                let dynamic = old_file("traefik-curfew.yaml").replace("curfew:9180", &check);
                 let dynamic = changed(&dynamic, &[app]);
                 let files = [("traefik.yaml", &*own), ("curfew.yaml", &*dynamic)];
                 let mut command = Command::new(installed("bin/traefik"));
@@ -47,7 +50,7 @@ impl Old {
                 Self::Server(address, Server::start(&mut command, &files, &[address]))
             }
             "Caddy" => {
-                let file = old("caddy-Caddyfile")
+                let file = old_file("caddy-Caddyfile")
                     .replace("curfew:9180", &check)
                     .replace(app.0, &app.1)
                     .replace("\tservers {", "\tadmin off\n\tservers {")
@@ -63,22 +66,28 @@ impl Old {
                 )
             }
             "Envoy" => {
-                let file = old("envoy-http.yaml")
-                    .replace("address: curfew, port_value: 9180", &in_envoy(curfew.check))
+                let file = old_file("envoy-http.yaml")
+                    .replace(
+                        "address: curfew, port_value: 9180",
+                        &envoy_address(curfew.check),
+                    )
                     .replace(
                         "address: application, port_value: 3000",
-                        &in_envoy(application),
+                        &envoy_address(application),
                     )
-                    .replace("address: 0.0.0.0, port_value: 8080", &in_envoy(address));
+                    .replace(
+                        "address: 0.0.0.0, port_value: 8080",
+                        &envoy_address(address),
+                    );
                 Self::Server(address, Server::envoy(&file, &[address]))
             }
             _ => {
-                let file = old("haproxy-haproxy.cfg")
+                let file = old_file("haproxy-haproxy.cfg")
                     .replace("curfew:9180", &check)
                     .replace("curfew:9182", &curfew.spoe.unwrap().to_string())
                     .replace(app.0, &app.1)
                     .replace("bind :8080", &format!("bind {address}"));
-                let spoe = old("haproxy-curfew-spoe.conf");
+                let spoe = old_file("haproxy-curfew-spoe.conf");
                 let files = [("haproxy.cfg", &*file), ("curfew-spoe.conf", &*spoe)];
                 let mut command = Command::new("haproxy");
                 command.args(["-db", "-f", "haproxy.cfg"]);
@@ -95,14 +104,14 @@ impl Old {
     }
 }
 
-/// Requests are judged as before, and the pages for browsers are gone until they are routed to their listener: the log says
-/// so, with the port.
+/// Checks work as before. The pages for browsers are missing until the proxy routes them to their listener: the log
+/// reports this with the port.
 #[tokio::test]
-async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
+async fn old_proxy_files_work_and_missing_routes_are_logged() {
     for name in ["NGINX", "Traefik", "Caddy", "Envoy", "HAProxy"] {
         let curfew = Setup::memory().set("LISTEN__SPOE", "127.0.0.1:0").start();
         let backend = Backend::start().await;
-        let proxy = Old::start(name, &curfew, backend.address);
+        let proxy = OldProxy::start(name, &curfew, backend.address);
         let session = curfew.sign_in("alice").await;
         let get = async |path: &str, cookie: &str| {
             let request = client().get(format!("http://{}{path}", proxy.address()));
@@ -120,11 +129,11 @@ async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
         assert_eq!(page.status(), 404, "{name}");
         let told = page.text().await.unwrap();
         assert!(
-            told.contains(TOLD) && told.contains("port 9183"),
+            told.contains(ROUTE_HINT) && told.contains("port 9183"),
             "{name}: {told}"
         );
         // The log arrives a moment after the answer.
-        eventually("it is logged", async || {
+        eventually("the log has the message", async || {
             curfew
                 .log()
                 .contains("a request for a path that is not served")
@@ -140,12 +149,12 @@ async fn what_an_operator_sees_after_an_upgrade_of_curfew_alone() {
     }
 }
 
-/// A client's own header is refused where the file does not clear it: nobody is let in, and the log says what to do.
+/// The old file does not clear a client's own header, so such requests are denied. The log names the fix.
 #[tokio::test]
-async fn the_old_file_of_nginx_hands_on_what_clients_forge() {
+async fn the_old_nginx_file_forwards_forged_headers_and_curfew_denies_them() {
     let curfew = Setup::memory().start();
     let backend = Backend::start().await;
-    let nginx = Old::start("NGINX", &curfew, backend.address);
+    let nginx = OldProxy::start("NGINX", &curfew, backend.address);
     let session = curfew.sign_in("alice").await;
     let request = client()
         .get(format!("http://{}/", nginx.address()))

@@ -1,4 +1,4 @@
-//! `curfew probe` sees whether sessions end: with the file of `deploy/`, and with what is wrong in others.
+//! `curfew probe` detects whether sessions end: with the file of `deploy/`, and with broken variants of it.
 
 use std::process::Output;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::support::Listeners;
 
 impl Stack {
-    /// The same, with something else in NGINX's file.
+    /// Starts the servers with replacements in NGINX's file.
     async fn with_nginx(replaced: &[(&str, String)]) -> Self {
         let mut stack = Self::start().await;
         stack.nginx = Nginx::changed(stack.curfew.listeners(), stack.backend.address, replaced);
@@ -24,7 +24,7 @@ impl Stack {
         run.await.unwrap()
     }
 
-    /// It fails, and this is among what it says.
+    /// The probe fails, and its output contains this line.
     async fn fails(&self, line: &str) {
         let output = self.probe(&["--subject", "probe", "--age"]).await;
         let said = String::from_utf8(output.stdout).unwrap();
@@ -36,7 +36,7 @@ impl Stack {
 const CHECK: &str = "proxy_pass http://curfew/auth-request;";
 
 #[tokio::test]
-async fn what_we_deliver_passes() {
+async fn the_probe_passes_with_the_delivered_file() {
     let stack = Stack::start().await;
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -62,7 +62,7 @@ async fn what_we_deliver_passes() {
         ),
         "{said}"
     );
-    // Nobody signs people in here.
+    // No sign-in page is available here.
     let partial = "sessions end on time here; steps marked ? were not checked\n";
     assert!(said.ends_with(partial), "{said}");
     assert!(
@@ -77,7 +77,7 @@ async fn what_we_deliver_passes() {
     let json = std::fs::read_to_string(json).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["checks"][0]["passed"], true);
-    // The redirect to a sign-in is a refusal, too; time passes by itself where nothing is aged.
+    // A redirect to sign in also counts as a denial. Without `--age`, the probe waits.
     let stack = Stack::with_limits("2s", "1h").await;
     let session = stack.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -88,7 +88,7 @@ async fn what_we_deliver_passes() {
 }
 
 #[tokio::test]
-async fn without_a_check_it_fails() {
+async fn the_probe_fails_without_a_check() {
     let open = ("auth_request /_curfew/check;", String::new());
     let stack = Stack::with_nginx(&[open]).await;
     stack
@@ -97,7 +97,7 @@ async fn without_a_check_it_fails() {
 }
 
 #[tokio::test]
-async fn with_kept_answers_it_fails() {
+async fn the_probe_fails_with_cached_answers() {
     let cache = format!(
         "proxy_cache answers;\n        proxy_cache_key $cookie___Host_session$http_cookie;\n        \
          proxy_ignore_headers Cache-Control Set-Cookie;\n        proxy_cache_valid 200 10m;\n        {CHECK}"
@@ -116,7 +116,7 @@ async fn with_kept_answers_it_fails() {
 }
 
 #[tokio::test]
-async fn where_errors_let_in_it_fails() {
+async fn the_probe_fails_if_errors_admit() {
     let open = (
         "error_page 401 = @refused;",
         "error_page 401 = @refused;\n        error_page 500 502 503 504 = @application;".to_owned(),
@@ -133,7 +133,7 @@ async fn where_errors_let_in_it_fails() {
 }
 
 #[tokio::test]
-async fn where_denials_are_pages_it_fails() {
+async fn the_probe_fails_if_denials_are_pages() {
     let page = (
         "error_page 401 = @refused;",
         "error_page 401 =200 @welcome;".to_owned(),
@@ -150,8 +150,8 @@ async fn where_denials_are_pages_it_fails() {
 }
 
 #[tokio::test]
-async fn where_clients_name_the_address_it_fails() {
-    // A client's word stands for the address; and a path is public.
+async fn the_probe_fails_if_clients_choose_their_address() {
+    // The proxy believes the address that the client sends, and one path is public.
     let stack = Stack::start().await;
     let believed = (
         "proxy_set_header X-Original-URL $scheme://$host$request_port$request_uri;",
@@ -176,9 +176,9 @@ async fn where_clients_name_the_address_it_fails() {
         .await;
 }
 
-/// What `curfew render` prints is loaded as it is, and holds streams to the idle limit.
+/// NGINX loads the output of `curfew render` unchanged, and streams end at the idle limit.
 #[tokio::test]
-async fn what_is_rendered_passes() {
+async fn the_probe_passes_with_the_rendered_file() {
     let mut stack = Stack::start().await;
     let Listeners { check, browser } = stack.curfew.listeners();
     let application = stack.backend.address;

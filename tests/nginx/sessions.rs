@@ -1,4 +1,4 @@
-//! Sessions that live, time out, are revoked.
+//! Sessions live, time out and are revoked.
 
 use super::*;
 
@@ -55,7 +55,7 @@ async fn a_post_keeps_its_type_and_body() {
     assert_eq!(seen.body, body.to_string());
 }
 
-/// Idle limit 4 s, so activity every second keeps the session for longer than that.
+/// The idle limit is 4 s. Activity every second keeps the session alive for longer than that.
 #[tokio::test]
 async fn activity_keeps_a_session_and_idleness_ends_it() {
     let stack = Stack::with_limits("4s", "1h").await;
@@ -70,7 +70,7 @@ async fn activity_keeps_a_session_and_idleness_ends_it() {
     stack.refused(&session, "idle_timeout").await;
     let again = stack.curfew.sign_in("alice").await;
     stack.admitted(&again).await;
-    let ended = stack.curfew.audited("session.ended");
+    let ended = stack.curfew.audit_events("session.ended");
     assert_eq!(ended.len(), 1, "one session has ended, once: {ended:?}");
     assert_eq!(ended[0]["event.reason"], "idle_timeout");
 }
@@ -99,9 +99,9 @@ async fn steady_activity_does_not_pass_the_absolute_limit() {
     stack.refused(&session, "absolute_timeout").await;
 }
 
-/// The same, without waiting, by ageing the session.
+/// The same with an aged session, without waiting.
 #[tokio::test]
-async fn limits_of_hours_are_kept_to_the_second() {
+async fn long_limits_are_exact_to_the_second() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "14m").await;
@@ -118,7 +118,7 @@ async fn limits_of_hours_are_kept_to_the_second() {
 }
 
 #[tokio::test]
-async fn a_background_request_does_not_keep_a_session() {
+async fn a_background_request_does_not_extend_a_session() {
     let stack = Stack::start().await;
     let session = stack.curfew.sign_in("alice").await;
     stack.curfew.age(&session, "10m").await;

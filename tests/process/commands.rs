@@ -1,10 +1,10 @@
-//! What the commands print, and what they refuse.
+//! The output of the commands, and the errors for invalid input.
 
 use super::*;
 
-/// With nothing configured but where to listen.
+/// Only the listeners are configured.
 #[tokio::test]
-async fn serving_needs_no_configuration_and_says_how_to_begin() {
+async fn serve_needs_no_configuration_and_prints_the_first_steps() {
     use std::io::Read;
     let setup = Setup::memory()
         .unset("TOKEN__KEYS")
@@ -18,7 +18,7 @@ async fn serving_needs_no_configuration_and_says_how_to_begin() {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The last thing printed is the curl line and an empty one.
+    // The last output is the curl line and an empty line.
     let mut out = process.stdout.take().unwrap();
     let mut banner = String::new();
     while !banner.ends_with("'{\"subject\":\"alice\"}'\n\n") {
@@ -67,7 +67,7 @@ async fn serving_needs_no_configuration_and_says_how_to_begin() {
 }
 
 #[tokio::test]
-async fn a_configuration_is_checked_and_shown_without_its_secrets() {
+async fn check_config_validates_and_prints_without_secrets() {
     let setup = Setup::redis("redis://someone:s3cret@127.0.0.1/").limits("20m", "8h");
     let output = run(&setup, &["check-config"]);
     let shown = text(&output.stdout);
@@ -86,7 +86,7 @@ async fn a_configuration_is_checked_and_shown_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn what_is_shown_is_a_configuration_again() {
+async fn the_output_of_check_config_is_a_valid_configuration() {
     let setup = Setup::memory().unset("TOKEN__KEYS");
     let shown = run(&setup, &["check-config"]).stdout;
     let directory = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ async fn what_is_shown_is_a_configuration_again() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_starts_nothing() {
+async fn an_invalid_configuration_prevents_the_start() {
     let redis = || Setup::redis("redis://127.0.0.1/");
     let sections = [
         "policies.default.idle",
@@ -150,7 +150,7 @@ async fn a_bad_configuration_starts_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
+async fn an_address_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = run(&Setup::memory().set("LISTEN__ADMIN", &address), &["serve"]);
@@ -163,7 +163,7 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn generated_keys_and_tokens_are_good() {
+async fn generated_keys_and_tokens_work() {
     let setup = Setup::memory();
     let key = text(&run(&setup, &["keygen"]).stdout);
     let pair = text(&run(&setup, &["keygen", "--admin"]).stdout);
@@ -185,9 +185,9 @@ async fn generated_keys_and_tokens_are_good() {
     assert_eq!(status(&hash).await, 401);
 }
 
-/// The files that a first start needs, once; and both kinds are read again when they change.
+/// `keygen` writes the files for a first start once. Curfew reads changed key and token files again.
 #[tokio::test]
-async fn generated_files_are_good_and_stay() {
+async fn generated_files_work_and_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     let place = directory.path().to_str().unwrap();
     let setup = Setup::memory();
@@ -220,11 +220,11 @@ async fn generated_files_are_good_and_stay() {
             .success()
     );
     let other = read("admin-token");
-    eventually("the other token opens", async || {
+    eventually("the new token is accepted", async || {
         status(other.trim()).await == 200
     })
     .await;
-    // Many wrong ones may have come before it.
+    // Many wrong tokens may have preceded it.
     let refused = status(token.trim()).await;
     assert!(matches!(refused, 401 | 429), "{refused}");
 }

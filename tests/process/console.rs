@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use super::*;
 use crate::support::curfew::Curfew;
 
-/// A form of the console's own page, with a cookie: the status and the first cookie of the answer.
+/// Posts a form from the console's own origin with a cookie. Returns the status and the first cookie of the answer.
 async fn post(curfew: &Curfew, path: &str, cookie: &str, form: &str) -> (StatusCode, String) {
     let url = format!("http://{}{path}", curfew.admin);
     let request = client().post(url);
@@ -23,21 +23,24 @@ async fn post(curfew: &Curfew, path: &str, cookie: &str, form: &str) -> (StatusC
     (response.status(), cookie)
 }
 
-/// The status of the first page: 200, or 303 for somebody who is to sign in.
+/// The status of the first page: 200, or 303 without a session.
 async fn page(curfew: &Curfew, cookie: &str) -> u16 {
     let url = format!("http://{}/console/", curfew.admin);
     let request = client().get(url).header("cookie", cookie);
     request.send().await.unwrap().status().as_u16()
 }
 
-/// The first audit event of a kind. The log arrives a moment after the answer.
+/// The first audit event of a kind. Waits for the log, which arrives a moment after the answer.
 async fn first_audited(curfew: &Curfew, event: &str) -> Value {
-    eventually("it is audited", async || !curfew.audited(event).is_empty()).await;
-    curfew.audited(event).remove(0)
+    eventually("the audit event is logged", async || {
+        !curfew.audit_events(event).is_empty()
+    })
+    .await;
+    curfew.audit_events(event).remove(0)
 }
 
 #[tokio::test]
-async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
+async fn a_console_sign_out_on_one_replica_holds_on_the_other() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).set("ADMIN__CONSOLE__IDLE", "2s");
     let (one, two) = (setup.start(), setup.start());
@@ -51,10 +54,10 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
         (page(&one, &cookie).await, page(&two, &cookie).await),
         (200, 200)
     );
-    // It is no credential of a check, whatever the cookie is called.
+    // The value is no credential for a check, in whichever cookie it is sent.
     let (_, value) = cookie.split_once('=').unwrap();
     for line in [format!("__Host-session={value}"), cookie.clone()] {
-        assert_eq!(one.check_by(&line).await.0, 401, "{line}");
+        assert_eq!(one.check_with_cookie(&line).await.0, 401, "{line}");
     }
     let (status, gone) = post(&one, "/console/sign-out", &cookie, "").await;
     assert_eq!((status, &*gone), (StatusCode::SEE_OTHER, "curfew-console="));
@@ -71,7 +74,7 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
         "a stolen cookie ends nothing"
     );
 
-    // The limits hold without a request, too: the idle one by either replica.
+    // The limits hold without a request. Either replica enforces the idle limit.
     let (_, cookie) = post(&two, "/console/sign-in", "", &form).await;
     let list = "/api/v1/sessions?subject=curfew-operator";
     eventually("the session is timed out", async || {
@@ -84,11 +87,11 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     .await;
     assert_eq!(page(&two, &cookie).await, 303);
     eventually("both ends are audited", async || {
-        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+        one.audit_events("session.ended").len() + two.audit_events("session.ended").len() == 2
     })
     .await;
-    let ended = one.audited("session.ended").into_iter();
-    let ended: Vec<Value> = ended.chain(two.audited("session.ended")).collect();
+    let ended = one.audit_events("session.ended").into_iter();
+    let ended: Vec<Value> = ended.chain(two.audit_events("session.ended")).collect();
     let of = |reason: &str| {
         ended
             .iter()
@@ -110,9 +113,9 @@ async fn a_sign_out_on_one_replica_ends_the_cookie_on_the_other() {
     }
 }
 
-/// A token that is taken out of the configuration ends what it has opened.
+/// Removing an admin token from the configuration ends the console sessions that it opened.
 #[tokio::test]
-async fn a_session_ends_when_its_token_is_taken_out() {
+async fn a_console_session_ends_when_its_token_is_removed() {
     let hashes = tempfile::NamedTempFile::new().unwrap();
     let [first, second] = [(); 2].map(|()| curfew::admin::AdminToken::generate().unwrap());
     let line = |token: &curfew::admin::AdminToken, name: &str| {
@@ -134,12 +137,12 @@ async fn a_session_ends_when_its_token_is_taken_out() {
     }
     std::fs::write(hashes.path(), line(&second, "second")).unwrap();
     curfew.signal("HUP");
-    eventually("it has ended", async || {
+    eventually("the session has ended", async || {
         page(&curfew, &cookies[0]).await == 303
     })
     .await;
     assert_eq!(page(&curfew, &cookies[1]).await, 200);
-    // The names and the right that is missing are in the answer, and in the audit log.
+    // The answer and the audit log contain the names and the missing right.
     let answer = client()
         .post(format!("http://{}/api/v1/sessions", curfew.admin))
         .bearer_auth(second.token.expose())

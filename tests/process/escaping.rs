@@ -1,5 +1,5 @@
-//! A name that turns text round, hides a part and holds what looks like a field of a log: nothing that a process shows has
-//! its characters raw, but for what programs compare.
+//! A name with a bidirectional override, invisible characters and text like a log field. No output of the process
+//! contains these characters unescaped, except values that programs compare.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,18 +8,19 @@ use super::*;
 use crate::support::backend::Backend;
 use crate::support::curfew::Curfew;
 
-const NAME: &str = "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
-const HIDDEN: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
+const MISLEADING_NAME: &str =
+    "eve\u{202e}\u{200b}\u{2028}\u{feff}\u{2066}\" user.id=\"root\" <b>x</b>";
+const HIDDEN_CHARACTERS: [char; 5] = ['\u{202e}', '\u{200b}', '\u{2028}', '\u{feff}', '\u{2066}'];
 
 fn assert_escaped(output: &str, text: &str) {
-    assert!(text.contains("eve"), "{output} does not show it:\n{text}");
-    assert!(!text.contains(HIDDEN), "{output}: {text:?}");
+    assert!(text.contains("eve"), "no name in {output}:\n{text}");
+    assert!(!text.contains(HIDDEN_CHARACTERS), "{output}: {text:?}");
 }
 
 fn shell(setup: &Setup, curfew: &Curfew) -> Setup {
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &format!("http://{}", curfew.admin))
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 async fn body(url: String, name: &str, value: &str) -> String {
@@ -54,10 +55,10 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
             &format!("whsec_{}", STANDARD.encode([7; 32])),
         );
     let curfew = setup.start();
-    let attributes = json!({ "groups": [NAME], "email": NAME });
-    let session = curfew.sign_in_with(NAME, attributes).await;
+    let attributes = json!({ "groups": [MISLEADING_NAME], "email": MISLEADING_NAME });
+    let session = curfew.sign_in_with(MISLEADING_NAME, attributes).await;
 
-    // The application compares it, so it is told the name as it is.
+    // The application compares the name, so it receives the name unchanged.
     let answer = client()
         .get(format!("http://{}/auth-request", curfew.check))
         .header("x-original-url", "https://app.example.com/")
@@ -68,7 +69,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
         .unwrap();
     assert_eq!(
         answer.headers()["x-session-user"].as_bytes(),
-        NAME.as_bytes()
+        MISLEADING_NAME.as_bytes()
     );
 
     let shell = shell(&setup, &curfew);
@@ -84,7 +85,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     }
     let json = text(&run(&shell, &["sessions", "show", &session.id, "--json"]).stdout);
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["subject"], NAME);
+    assert_eq!(json["subject"], MISLEADING_NAME);
 
     let bearer = format!("Bearer {}", setup.admin_token);
     let listed = body(
@@ -97,7 +98,7 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     let status = body(url, "cookie", &session.cookie()).await;
     assert_escaped("the status", &status);
     let status: Value = serde_json::from_str(&status).unwrap();
-    assert_eq!(status["subject"], NAME);
+    assert_eq!(status["subject"], MISLEADING_NAME);
 
     let cookie = console_cookie(&setup, &curfew).await;
     for path in [
@@ -122,10 +123,10 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     let message = text(&sent[0].body);
     assert_escaped("the webhook", &message);
     let message: Value = serde_json::from_str(&message).unwrap();
-    assert_eq!(message["data"]["subject"], NAME);
-    assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN));
+    assert_eq!(message["data"]["subject"], MISLEADING_NAME);
+    assert!(!curfew.ops("/metrics").await.1.contains(HIDDEN_CHARACTERS));
 
-    eventually("it is logged", async || {
+    eventually("the log has the message", async || {
         curfew.log().contains("request denied")
     })
     .await;
@@ -146,9 +147,9 @@ async fn a_name_with_hidden_characters_is_escaped_wherever_it_is_shown() {
     );
 }
 
-/// A file that is read, and an argument that is repeated.
+/// The content of a file, and an echoed argument.
 #[test]
-fn what_commands_print_of_files_and_arguments_is_escaped() {
+fn commands_escape_text_from_files_and_arguments() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("curfew.yaml");
     std::fs::write(&path, "eve\u{202e}\u{1b}[2J: 1\n").ok();
@@ -169,9 +170,9 @@ fn what_commands_print_of_files_and_arguments_is_escaped() {
     }
 }
 
-/// Who made a session older, and from where.
+/// The audit event of an aged session names the actor and the address.
 #[tokio::test]
-async fn ageing_is_audited_and_so_is_the_client_that_finds_a_session_past_its_limit() {
+async fn aging_a_session_and_the_client_of_its_last_check_are_audited() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     curfew.age(&session, "1h").await;
@@ -182,16 +183,16 @@ async fn ageing_is_audited_and_so_is_the_client_that_finds_a_session_past_its_li
         .header("x-forwarded-for", "203.0.113.9")
         .header("cookie", session.cookie());
     assert_eq!(request.send().await.unwrap().status(), 401);
-    eventually("it is audited", async || {
-        !curfew.audited("session.ended").is_empty()
+    eventually("the audit event is logged", async || {
+        !curfew.audit_events("session.ended").is_empty()
     })
     .await;
-    let aged = &curfew.audited("session.aged")[0];
+    let aged = &curfew.audit_events("session.aged")[0];
     assert_eq!(aged["user.id"], "alice");
     assert_eq!(aged["curfew.session.aged_by"], "1h");
     assert_eq!(aged["curfew.actor.kind"], "admin_token");
     assert_eq!(aged["source.ip"], "127.0.0.1");
-    let ended = &curfew.audited("session.ended")[0];
+    let ended = &curfew.audit_events("session.ended")[0];
     assert_eq!(ended["curfew.actor.kind"], "policy");
     assert_eq!(ended["source.ip"], "203.0.113.9");
 }

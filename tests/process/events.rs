@@ -1,5 +1,5 @@
-//! The end of a session is told although nobody asks for it: once over all replicas, in the audit
-//! log, in the stream, to the webhook.
+//! The end of a session is published without a request: exactly once for all replicas, in the audit log, the stream
+//! and the webhook.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use crate::support::backend::Backend;
 use crate::support::curfew::Curfew;
 use crate::support::{free_port, local};
 
-/// How many sessions end at about the same time.
-const MANY: usize = 400;
+/// The number of sessions that end at about the same time.
+const SESSION_COUNT: usize = 400;
 
-/// Starts sessions that will be over in two seconds; their names.
+/// Starts sessions with an idle limit of two seconds. Returns their IDs.
 async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
-    let starts = (0..MANY).map(async |number| {
+    let starts = (0..SESSION_COUNT).map(async |number| {
         let subject = format!("user {}", number % 50);
         curfew.sign_in_with(&subject, json!({})).await
     });
@@ -26,7 +26,7 @@ async fn many_sessions(curfew: &Curfew) -> BTreeSet<String> {
     started.into_iter().map(|session| session.id).collect()
 }
 
-/// The names in the stream, each as often as it is there.
+/// The session IDs in the stream, including repetitions.
 fn streamed(redis: &RedisServer) -> Vec<String> {
     let entries: Vec<(String, Vec<(String, String)>)> =
         redis.command(&[b"XRANGE", b"curfew:{q}events", b"-", b"+"]);
@@ -47,54 +47,63 @@ fn on(redis: &RedisServer) -> Setup {
     Setup::redis(&redis.url())
         .limits("2s", "1h")
         .set("EVENTS__STREAM", "true")
-        // All of them are started at once.
+        // All of them start at the same time.
         .set("STORE__COMMAND_TIMEOUT", "5s")
         .set("LOG__FILTER", "warn,curfew::audit=info")
 }
 
 #[tokio::test]
-async fn every_end_is_told_once_over_two_replicas() {
+async fn two_replicas_publish_every_end_once() {
     let redis = RedisServer::start();
     let setup = on(&redis);
     let replicas = [setup.start(), setup.start()];
     let sessions = many_sessions(&replicas[0]).await;
-    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
-    // Longer than it takes until an end that was not told would be told again.
+    eventually("all sessions have ended", async || {
+        streamed(&redis).len() >= SESSION_COUNT
+    })
+    .await;
+    // Longer than the delay until an unacknowledged end is published again.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let told = replicas
         .iter()
-        .flat_map(|replica| replica.audited("session.ended"));
+        .flat_map(|replica| replica.audit_events("session.ended"));
     let told: Vec<String> = told
         .map(|event| {
             assert_eq!(event["curfew.redelivered"], false, "{event}");
             event["curfew.session.id"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert_eq!(told.len(), MANY);
+    assert_eq!(told.len(), SESSION_COUNT);
     assert_eq!(told.into_iter().collect::<BTreeSet<_>>(), sessions);
     let streamed = streamed(&redis);
-    assert_eq!(streamed.len(), MANY);
+    assert_eq!(streamed.len(), SESSION_COUNT);
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
     let left: usize = redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]);
     assert_eq!(left, 0, "the deadline queue is empty");
 }
 
 #[tokio::test]
-async fn a_replica_that_dies_in_the_middle_costs_no_end() {
+async fn a_killed_replica_loses_no_end() {
     let redis = RedisServer::start();
     let setup = on(&redis);
     let (dying, surviving) = (setup.start(), setup.start());
     let sessions = many_sessions(&dying).await;
-    let told = |replica: &Curfew| replica.audited("session.ended");
-    eventually("it is at it", async || !told(&dying).is_empty()).await;
+    let told = |replica: &Curfew| replica.audit_events("session.ended");
+    eventually("the replica publishes ends", async || {
+        !told(&dying).is_empty()
+    })
+    .await;
     dying.signal("KILL");
-    eventually("all have ended", async || streamed(&redis).len() >= MANY).await;
+    eventually("all sessions have ended", async || {
+        streamed(&redis).len() >= SESSION_COUNT
+    })
+    .await;
     let queued = || -> usize { redis.command(&[b"ZCARD", b"curfew:{q}deadlines"]) };
-    eventually("all are told", async || queued() == 0).await;
+    eventually("all ends are published", async || queued() == 0).await;
     let streamed = streamed(&redis);
-    assert_eq!(streamed.len(), MANY, "each once in the stream");
+    assert_eq!(streamed.len(), SESSION_COUNT, "each once in the stream");
     assert_eq!(streamed.into_iter().collect::<BTreeSet<_>>(), sessions);
-    // In the logs each is there, and once, but for those that say that they may have been told.
+    // Each end is in the logs exactly once, except for events that are marked as possible repetitions.
     let (mut first, mut again) = (Vec::new(), Vec::new());
     for event in told(&dying).into_iter().chain(told(&surviving)) {
         let name = event["curfew.session.id"].as_str().unwrap().to_owned();
@@ -108,14 +117,14 @@ async fn a_replica_that_dies_in_the_middle_costs_no_end() {
     assert_eq!(
         once.len(),
         first.len(),
-        "none is told twice as if for the first time"
+        "no end is published twice without the mark"
     );
     let all: BTreeSet<String> = first.into_iter().chain(again).collect();
     assert_eq!(all, sessions);
 }
 
 #[tokio::test]
-async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
+async fn a_webhook_is_signed_and_retried_until_accepted() {
     let secret = [7; 32];
     let address = local(free_port());
     let curfew = Setup::memory()
@@ -130,13 +139,13 @@ async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
         )
         .start();
     let session = curfew.sign_in("alice").await;
-    eventually("an attempt that fails", async || {
+    eventually("a failed delivery is logged", async || {
         curfew.log().contains("an end could not be sent")
     })
     .await;
     let backend = Backend::at(address).await;
     let mut seen = Vec::new();
-    eventually("it is taken", async || {
+    eventually("the webhook accepts the event", async || {
         seen.extend(backend.take());
         !seen.is_empty()
     })
@@ -158,7 +167,7 @@ async fn a_webhook_is_signed_and_tried_until_it_is_taken() {
     mac.update(&request.body);
     let expected = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
     assert_eq!(header("webhook-signature"), expected);
-    eventually("it is counted", async || {
+    eventually("the delivery is counted", async || {
         let metrics = curfew.ops("/metrics").await.1;
         metrics.contains(r#"curfew_webhooks_total{result="sent"} 1"#)
     })

@@ -1,26 +1,26 @@
-//! What a fail-over of Redis must not undo.
+//! A fail-over of Redis does not undo ends.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::local;
 use crate::support::redis::fact;
 
-/// A partitioned replica is promoted that never heard of an end that was acknowledged.
+/// The new primary was partitioned, and never received an acknowledged end.
 #[tokio::test]
-async fn an_end_that_a_fail_over_lost_is_in_force_again() {
+async fn an_end_that_a_fail_over_lost_is_repeated() {
     let mut primary = RedisServer::start();
     let link = FaultProxy::to(local(primary.port)).await;
     let port = link.address.port().to_string();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &port]);
     let online = || fact(&primary, "slave0").contains("state=online");
-    eventually("it follows", async || online()).await;
-    // The address that moves with the primary.
+    eventually("the replica follows", async || online()).await;
+    // The address that follows the primary.
     let way = FaultProxy::to(local(primary.port)).await;
     let setup = Setup::redis(&way.url());
     let (one, two) = (setup.start(), setup.start());
     let revoked = one.sign_in("alice").await;
     let untouched = one.sign_in("alice").await;
-    eventually("the replica has them", async || {
+    eventually("the replica has the sessions", async || {
         let keys: Vec<Vec<u8>> = replica.command(&[b"KEYS", b"curfew:s:*"]);
         keys.len() == 2
     })
@@ -31,16 +31,16 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     assert_eq!(two.check(&revoked).await, denied("revoked"));
     primary.kill();
     replica.command::<()>(&[b"REPLICAOF", b"NO", b"ONE"]);
-    way.lead_to(local(replica.port)).await;
+    way.redirect_to(local(replica.port)).await;
 
     let moved = Stopwatch::start();
-    eventually("it goes on", async || {
-        // Whoever ended it never lets it in again, not even for a moment.
+    eventually("the replica continues", async || {
+        // The replica that ended the session never admits it again, not even for a moment.
         assert_ne!(one.check(&revoked).await.0, 200);
         two.check(&untouched).await == ALLOWED
     })
     .await;
-    eventually("the end is in force again", async || {
+    eventually("the end applies again", async || {
         two.check(&revoked).await == denied("revoked")
     })
     .await;
@@ -51,7 +51,7 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     assert!(moved.seconds() < 10.0);
     assert_eq!(one.check(&revoked).await, denied("revoked"));
     assert_eq!(one.check(&untouched).await, ALLOWED);
-    assert_eq!(one.audited("session.came_back").len(), 1);
+    assert_eq!(one.audit_events("session.came_back").len(), 1);
     let metrics = one.ops("/metrics").await.1;
     assert!(
         metrics.contains("curfew_ends_replayed_total 1"),
@@ -59,9 +59,9 @@ async fn an_end_that_a_fail_over_lost_is_in_force_again() {
     );
 }
 
-/// With `known`, a session that this process has seen goes on for the grace, and no other.
+/// With `on_store_error: known`, only sessions that this process has seen continue, for the grace period.
 #[tokio::test]
-async fn known_sessions_are_served_while_redis_is_away() {
+async fn known_sessions_are_admitted_while_redis_is_down() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url())
         .set("POLICIES__DEFAULT__ON_STORE_FAILURE", "known")
@@ -75,17 +75,17 @@ async fn known_sessions_are_served_while_redis_is_away() {
     assert_eq!(curfew.check(&known).await, ALLOWED);
     assert!(waited.seconds() < 1.0, "{} s", waited.seconds());
     assert_eq!(curfew.check(&unknown).await, unavailable);
-    eventually("the grace is over", async || {
+    eventually("the grace period is over", async || {
         curfew.check(&known).await == unavailable
     })
     .await;
-    let degraded = curfew.audited("session.degraded");
+    let degraded = curfew.audit_events("session.degraded");
     assert!(
         !degraded.is_empty() && degraded[0]["user.id"] == "alice",
         "{degraded:?}"
     );
     redis.thaw();
-    eventually("all is well", async || {
+    eventually("all sessions are admitted", async || {
         curfew.check(&unknown).await == ALLOWED
     })
     .await;
@@ -93,7 +93,7 @@ async fn known_sessions_are_served_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_sign_ins_and_nothing_else() {
+async fn a_full_redis_rejects_only_sign_ins() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     let (kept, revoked) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
@@ -114,30 +114,30 @@ async fn a_full_redis_refuses_sign_ins_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn readyz_tells_what_should_be_changed() {
+async fn readyz_lists_recommendations() {
     let redis = RedisServer::with(&["--maxmemory-policy", "allkeys-lru"]);
     let curfew = Setup::redis(&redis.url()).start();
-    eventually("it is told", async || {
+    eventually("readyz reports it", async || {
         let (status, text) = curfew.ops("/readyz?verbose").await;
         status == 200 && text.contains("advice: redis: maxmemory-policy is allkeys-lru")
     })
     .await;
     assert_eq!(curfew.ops("/readyz").await, (200, "ok\n".to_owned()));
-    eventually("and logged", async || {
+    eventually("the log has the recommendation", async || {
         curfew.log().contains("set it to noeviction")
     })
     .await;
 }
 
 #[tokio::test]
-async fn records_are_migrated_by_a_command_of_its_own() {
+async fn the_migrate_command_upgrades_records() {
     let redis = RedisServer::start();
-    // Programs run that know no encrypted records.
+    // Simulates running replicas of a version without encrypted records.
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
     let setup = Setup::redis(&redis.url()).set("STORE__MIGRATE", "false");
     let curfew = setup.start();
     let session = curfew.sign_in("alice").await;
-    // As the first version wrote it.
+    // In the format of the first version.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     let record: Vec<u8> = redis.command(&[b"GET", &keys[0]]);
     let first = [&[1, record[1]], &record[6..]].concat();

@@ -1,5 +1,5 @@
-//! The roles of a cluster say who may use the admin API: against a server that speaks the two APIs which are asked, over
-//! TLS. What it is asked is held against Kubernetes' own schemas.
+//! Cluster roles decide who may use the admin API. A fake API server offers the two review APIs over TLS. The
+//! requests that it receives are checked against Kubernetes' own schemas.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -21,16 +21,16 @@ use crate::support::deployed::installed;
 use crate::support::local;
 use crate::support::tls::Certificates;
 
-const REVIEWER: &str = "the token of Curfew's own service account";
+const REVIEWER_TOKEN: &str = "the token of Curfew's own service account";
 
-/// The API server, as far as it is asked.
+/// A fake API server with the two review APIs.
 #[derive(Clone, Default)]
 struct Cluster {
     asked: Arc<Mutex<Vec<Value>>>,
     down: Arc<std::sync::atomic::AtomicBool>,
 }
 
-/// Tokens that look like those of Kubernetes.
+/// Tokens in the format of Kubernetes.
 fn token(name: &str) -> String {
     format!("eyJhbGciOiJSUzI1NiJ9.{name}.c2lnbmF0dXJl")
 }
@@ -49,10 +49,13 @@ impl Cluster {
         let listener = tokio::net::TcpListener::bind(local(0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let routes = Router::new()
-            .route("/apis/authentication.k8s.io/v1/tokenreviews", post(whose))
+            .route(
+                "/apis/authentication.k8s.io/v1/tokenreviews",
+                post(review_token),
+            )
             .route(
                 "/apis/authorization.k8s.io/v1/subjectaccessreviews",
-                post(allowed),
+                post(review_access),
             )
             .with_state(self.clone());
         tokio::spawn(async move {
@@ -71,30 +74,30 @@ impl Cluster {
         address
     }
 
-    /// Only Curfew's own account may ask.
-    fn hears(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
+    /// Only Curfew's own service account may call the APIs.
+    fn authenticate(&self, headers: &HeaderMap, asked: &Value) -> Result<(), StatusCode> {
         if self.down.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
         }
         let presented = headers.get("authorization").and_then(|it| it.to_str().ok());
-        if presented != Some(&format!("Bearer {REVIEWER}")) {
+        if presented != Some(&format!("Bearer {REVIEWER_TOKEN}")) {
             return Err(StatusCode::UNAUTHORIZED);
         }
         self.asked.lock().unwrap().push(asked.clone());
         Ok(())
     }
 
-    fn taken(&self) -> Vec<Value> {
+    fn take_reviews(&self) -> Vec<Value> {
         std::mem::take(&mut *self.asked.lock().unwrap())
     }
 }
 
-async fn whose(
+async fn review_token(
     State(cluster): State<Cluster>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.hears(&headers, &review)?;
+    cluster.authenticate(&headers, &review)?;
     assert_eq!(review["spec"]["audiences"], json!(["curfew"]));
     let presented = review["spec"]["token"].as_str().unwrap();
     let name = presented.split('.').nth(1).unwrap();
@@ -120,12 +123,12 @@ async fn whose(
     Ok((StatusCode::CREATED, Json(review)))
 }
 
-async fn allowed(
+async fn review_access(
     State(cluster): State<Cluster>,
     headers: HeaderMap,
     Json(mut review): Json<Value>,
 ) -> Result<(StatusCode, Json<Value>), StatusCode> {
-    cluster.hears(&headers, &review)?;
+    cluster.authenticate(&headers, &review)?;
     let spec = &review["spec"];
     let wanted = &spec["resourceAttributes"];
     assert_eq!(wanted["group"], "sessions.curfew.dev");
@@ -136,7 +139,7 @@ async fn allowed(
     let allowed = match user {
         "operator" => true,
         "viewer" => matches!(verb, "get" | "list"),
-        // A role with resourceNames.
+        // A role with `resourceNames`.
         "shop" => name == Some("alice"),
         _ => false,
     };
@@ -144,14 +147,14 @@ async fn allowed(
     Ok((StatusCode::CREATED, Json(review)))
 }
 
-/// Somebody who uses the API.
-struct Person<'a>(&'a Curfew, &'a str);
+/// A user of the API.
+struct ApiUser<'a>(&'a Curfew, &'a str);
 
-impl Person<'_> {
-    async fn asks(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+impl ApiUser<'_> {
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
         let url = format!("http://{}/api/v1{path}", self.0.admin);
         let request = client().request(method.parse().unwrap(), url);
-        // Each has an address of its own: wrong tokens of others lock nobody out.
+        // Each user has an address, so wrong tokens of one lock out no other.
         let address = format!("192.0.2.{}", self.1.as_bytes()[0]);
         let request = request.header("x-forwarded-for", address);
         let request = request.bearer_auth(token(self.1));
@@ -167,8 +170,8 @@ impl Person<'_> {
         (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
-    async fn sees(&self, method: &str, path: &str) -> u16 {
-        self.asks(method, path, None).await.0
+    async fn status(&self, method: &str, path: &str) -> u16 {
+        self.call(method, path, None).await.0
     }
 }
 
@@ -176,25 +179,28 @@ async fn started(certificates: &Certificates, cluster: &Cluster) -> (Curfew, tem
     let address = cluster.start(certificates).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
-    std::fs::write(&file, format!("{REVIEWER}\n")).unwrap();
+    std::fs::write(&file, format!("{REVIEWER_TOKEN}\n")).unwrap();
     let setup = Setup::memory()
         .set("ADMIN__KUBERNETES__ENABLED", "true")
         .set("ADMIN__KUBERNETES__URL", &format!("https://{address}"))
         .set("ADMIN__KUBERNETES__TOKEN_FILE", file.to_str().unwrap())
         .set("ADMIN__KUBERNETES__CA_FILE", &certificates.text("ca.pem"))
         .set("ADMIN__KUBERNETES__CACHE", "1s")
-        .set("ADMIN__PROXIES", "1");
+        .set("ADMIN__TRUSTED_PROXIES", "1");
     (setup.start(), directory)
 }
 
 #[tokio::test]
-async fn roles_say_who_may_do_what() {
+async fn kubernetes_roles_grant_rights() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, _token) = started(&certificates, &cluster).await;
     let alice: SignedIn = curfew.sign_in("alice").await;
     let bob = curfew.sign_in("bob").await;
-    assert!(cluster.taken().is_empty(), "an admin token asks nobody");
+    assert!(
+        cluster.take_reviews().is_empty(),
+        "an admin token causes no review"
+    );
     let (alices, bobs) = (
         format!("/sessions/{}", alice.id),
         format!("/sessions/{}", bob.id),
@@ -215,55 +221,58 @@ async fn roles_say_who_may_do_what() {
         ("elsewhere", [401; 10]),
         ("forged", [401; 10]),
     ] {
-        let person = Person(&curfew, who);
+        let person = ApiUser(&curfew, who);
         let create = json!({ "subject": "alice" });
         let found = [
-            person.asks("POST", "/sessions", Some(create)).await.0,
-            person.sees("GET", "/sessions").await,
-            person.sees("GET", "/sessions?subject=alice").await,
-            person.sees("GET", "/sessions/count?subject=bob").await,
-            person.sees("GET", &alices).await,
-            person.sees("GET", &bobs).await,
-            person.sees("GET", &unknown).await,
+            person.call("POST", "/sessions", Some(create)).await.0,
+            person.status("GET", "/sessions").await,
+            person.status("GET", "/sessions?subject=alice").await,
+            person.status("GET", "/sessions/count?subject=bob").await,
+            person.status("GET", &alices).await,
+            person.status("GET", &bobs).await,
+            person.status("GET", &unknown).await,
             person
-                .asks("POST", &explain(&bobs), Some(question.clone()))
+                .call("POST", &explain(&bobs), Some(question.clone()))
                 .await
                 .0,
-            person.sees("GET", "/policies").await,
+            person.status("GET", "/policies").await,
             person
-                .asks("POST", &format!("{bobs}/age"), Some(age.clone()))
+                .call("POST", &format!("{bobs}/age"), Some(age.clone()))
                 .await
                 .0,
         ];
         assert_eq!(found, expected, "{who}");
     }
-    // Who may not is told so, and nothing has happened.
-    let (_, problem) = Person(&curfew, "viewer").asks("DELETE", &bobs, None).await;
+    // The answer explains the missing right, and nothing has changed.
+    let (_, problem) = ApiUser(&curfew, "viewer").call("DELETE", &bobs, None).await;
     assert_eq!(
         problem["detail"],
         "no role of the cluster allows system:serviceaccount:shop:viewer to delete sessions.sessions.curfew.dev named \"bob\""
     );
     assert_eq!(
-        Person(&curfew, "shop")
-            .sees("DELETE", "/sessions?subject=bob")
+        ApiUser(&curfew, "shop")
+            .status("DELETE", "/sessions?subject=bob")
             .await,
         403
     );
     assert_eq!(curfew.check(&bob).await, ALLOWED);
-    assert_eq!(Person(&curfew, "shop").sees("DELETE", &alices).await, 200);
+    assert_eq!(
+        ApiUser(&curfew, "shop").status("DELETE", &alices).await,
+        200
+    );
     assert_eq!(curfew.check(&alice).await, denied("revoked"));
     assert_eq!(
-        Person(&curfew, "operator")
-            .sees("DELETE", "/sessions?subject=bob")
+        ApiUser(&curfew, "operator")
+            .status("DELETE", "/sessions?subject=bob")
             .await,
         200
     );
     assert_eq!(curfew.check(&bob).await, denied("revoked"));
-    eventually("it is audited", async || {
-        curfew.audited("admin.refused").len() > 10
+    eventually("the audit event is logged", async || {
+        curfew.audit_events("admin.refused").len() > 10
     })
     .await;
-    let refused = &curfew.audited("admin.refused")[0];
+    let refused = &curfew.audit_events("admin.refused")[0];
     assert_eq!(refused["curfew.admin.verb"], "create");
     assert_eq!(refused["curfew.actor.kind"], "kubernetes_user");
     assert_eq!(refused["source.ip"].as_str().unwrap()[..8], *"192.0.2.");
@@ -271,32 +280,32 @@ async fn roles_say_who_may_do_what() {
         !curfew.log().contains(&token("operator")),
         "no token is logged"
     );
-    assert!(!curfew.log().contains(REVIEWER));
-    // What is no token of Kubernetes is not asked about.
-    cluster.taken();
+    assert!(!curfew.log().contains(REVIEWER_TOKEN));
+    // Curfew does not ask Kubernetes about a token in another format.
+    cluster.take_reviews();
     for strange in ["x", "a.b", "a.b.c.d", &"a.b.c".repeat(10_000)] {
         let url = format!("http://{}/api/v1/policies", curfew.admin);
         let answer = client().get(url).bearer_auth(strange).send().await;
         assert!(answer.map_or(true, |answer| answer.status().is_client_error()));
     }
-    assert!(cluster.taken().is_empty());
+    assert!(cluster.take_reviews().is_empty());
 }
 
-/// An answer is gone by for a moment; without one nobody is let in, and nobody is told that they may not.
+/// An answer is cached for a moment. Without an answer every request fails, but not with 403.
 #[tokio::test]
-async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
+async fn kubernetes_answers_are_cached_and_failures_deny() {
     let certificates = Certificates::generate();
     let cluster = Cluster::default();
     let (curfew, token_file) = started(&certificates, &cluster).await;
-    let operator = Person(&curfew, "operator");
+    let operator = ApiUser(&curfew, "operator");
     for _ in 0..20 {
-        assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
+        assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
     }
-    let asked = cluster.taken();
+    let asked = cluster.take_reviews();
     assert!((2..=6).contains(&asked.len()), "{}", asked.len());
     // As Kubernetes itself describes them.
     for mut review in asked {
-        // The tool wants a name; reviews have none.
+        // The validator requires a name; reviews have none.
         review["metadata"] = json!({ "name": "review" });
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(file.path(), review.to_string()).unwrap();
@@ -311,26 +320,26 @@ async fn kubernetes_is_not_asked_about_everything_and_may_be_away() {
     }
     let down = &cluster.down;
     down.store(true, std::sync::atomic::Ordering::Relaxed);
-    eventually("it is not gone by for long", async || {
-        operator.sees("GET", "/sessions?subject=alice").await == 503
+    eventually("the cached answer expires", async || {
+        operator.status("GET", "/sessions?subject=alice").await == 503
     })
     .await;
-    let (_, problem) = operator.asks("GET", "/sessions?subject=alice", None).await;
+    let (_, problem) = operator.call("GET", "/sessions?subject=alice", None).await;
     assert!(problem["detail"].as_str().unwrap().contains("is not known"));
-    // Admin tokens still open.
+    // Admin tokens still work.
     assert_eq!(curfew.call("GET", "/api/v1/policies", None).await.0, 200);
     down.store(false, std::sync::atomic::Ordering::Relaxed);
-    assert_eq!(operator.sees("GET", "/sessions?subject=alice").await, 200);
-    // Its own token is replaced from time to time; a wrong one is trouble, and no denial.
+    assert_eq!(operator.status("GET", "/sessions?subject=alice").await, 200);
+    // Kubernetes replaces Curfew's own token from time to time. A wrong one is an error, not a denial.
     std::fs::write(token_file.path().join("token"), "expired").unwrap();
-    let other = Person(&curfew, "viewer");
-    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 503);
-    std::fs::write(token_file.path().join("token"), REVIEWER).unwrap();
-    assert_eq!(other.sees("GET", "/sessions?subject=alice").await, 200);
+    let other = ApiUser(&curfew, "viewer");
+    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 503);
+    std::fs::write(token_file.path().join("token"), REVIEWER_TOKEN).unwrap();
+    assert_eq!(other.status("GET", "/sessions?subject=alice").await, 200);
 }
 
 #[test]
-fn what_kubernetes_needs_is_told() {
+fn missing_kubernetes_settings_are_reported() {
     for (key, value, told) in [
         (
             "URL",

@@ -1,10 +1,10 @@
-//! Redis loses data: no session of a JSON Web Token comes back that has ended.
+//! Redis loses data: no ended session of a JSON Web Token comes back.
 
 use super::*;
 use crate::support::issuer::Issuer;
 
-/// Signs in a second after a loss: `auth_time` is in whole seconds.
-async fn fresh(issuer: &Issuer, sid: &str) -> String {
+/// Signs in a second after a loss, because `auth_time` is in whole seconds.
+async fn signed_in_after_a_loss(issuer: &Issuer, sid: &str) -> String {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     issuer.cookie(sid, 0)
 }
@@ -24,80 +24,87 @@ async fn after_a_loss_only_later_sign_ins_start_sessions_on_every_replica_and_af
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    setup.say_that_redis_is_new();
+    setup.declare_redis_new();
     let (one, other) = (setup.start(), setup.start());
     let ended = issuer.cookie("s", 30);
-    assert_eq!(one.check_by(&ended).await, ALLOWED, "an earlier sign-in");
+    assert_eq!(
+        one.check_with_cookie(&ended).await,
+        ALLOWED,
+        "an earlier sign-in"
+    );
     end_of(&one).await;
-    assert_eq!(other.check_by(&ended).await, denied("revoked"));
+    assert_eq!(other.check_with_cookie(&ended).await, denied("revoked"));
     redis.command::<()>(&[b"FLUSHALL"]);
     let lost = denied("reauthentication_required");
-    // The replica that ended it knows its reason.
-    assert_eq!(one.check_by(&ended).await, denied("revoked"));
-    assert_eq!(other.check_by(&ended).await, lost);
+    // The replica that ended the session still knows the reason.
+    assert_eq!(one.check_with_cookie(&ended).await, denied("revoked"));
+    assert_eq!(other.check_with_cookie(&ended).await, lost);
     let unseen = issuer.cookie("t", 30);
-    assert_eq!(one.check_by(&unseen).await, lost);
+    assert_eq!(one.check_with_cookie(&unseen).await, lost);
     one.stop().await;
     other.stop().await;
     let again = setup.start();
-    assert_eq!(again.check_by(&ended).await, lost);
-    let fresh = fresh(&issuer, "s").await;
-    assert_eq!(again.check_by(&fresh).await, ALLOWED);
+    assert_eq!(again.check_with_cookie(&ended).await, lost);
+    let fresh = signed_in_after_a_loss(&issuer, "s").await;
+    assert_eq!(again.check_with_cookie(&fresh).await, ALLOWED);
     let (_, metrics) = again.ops("/metrics").await;
     assert!(
         metrics.contains("curfew_store_losses_total 0"),
-        "before it started"
+        "a sign-in before the start"
     );
 }
 
-/// A restart forgets everything.
+/// A restart loses all data.
 #[tokio::test]
-async fn with_the_embedded_store_the_start_is_a_loss() {
+async fn with_the_memory_store_each_start_is_a_loss_of_data() {
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::memory());
     let first = setup.start();
     let lost = denied("reauthentication_required");
-    assert_eq!(first.check_by(&issuer.cookie("s", 30)).await, lost);
-    let signed_in = fresh(&issuer, "s").await;
-    assert_eq!(first.check_by(&signed_in).await, ALLOWED);
+    assert_eq!(first.check_with_cookie(&issuer.cookie("s", 30)).await, lost);
+    let signed_in = signed_in_after_a_loss(&issuer, "s").await;
+    assert_eq!(first.check_with_cookie(&signed_in).await, ALLOWED);
     end_of(&first).await;
     first.stop().await;
     let again = setup.start();
-    assert_eq!(again.check_by(&signed_in).await, lost);
+    assert_eq!(again.check_with_cookie(&signed_in).await, lost);
 }
 
-/// The other one would have it again by its token.
+/// Without this rule, the other replica would start the session again from its token.
 #[tokio::test]
-async fn a_session_that_an_administrator_ended_is_not_back_by_an_earlier_authentication() {
+async fn a_revoked_session_does_not_return_with_an_earlier_authentication() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    setup.say_that_redis_is_new();
+    setup.declare_redis_new();
     let (one, other) = (setup.start(), setup.start());
     let [first, second] = ["a", "b"].map(|sid| issuer.cookie(sid, 30));
-    assert_eq!(one.check_by(&first).await, ALLOWED);
+    assert_eq!(one.check_with_cookie(&first).await, ALLOWED);
     end_of(&one).await;
-    assert_eq!(other.check_by(&second).await, denied("revoked"));
-    let fresh = fresh(&issuer, "b").await;
-    assert_eq!(other.check_by(&fresh).await, ALLOWED);
+    assert_eq!(other.check_with_cookie(&second).await, denied("revoked"));
+    let fresh = signed_in_after_a_loss(&issuer, "b").await;
+    assert_eq!(other.check_with_cookie(&fresh).await, ALLOWED);
 }
 
-/// Nobody presents the credential meanwhile, and the tombstone is gone.
+/// Nobody presents the credential in between, and the tombstone has expired.
 #[tokio::test]
-async fn a_longer_limit_brings_no_ended_session_back() {
+async fn a_longer_limit_does_not_restore_an_ended_session() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
     let setup = setup.limits("2s", "20s");
-    setup.say_that_redis_is_new();
+    setup.declare_redis_new();
     let first = setup.start();
     let signed_in = issuer.cookie("s", 0);
-    assert_eq!(first.check_by(&signed_in).await, ALLOWED);
+    assert_eq!(first.check_with_cookie(&signed_in).await, ALLOWED);
     let waited = Stopwatch::start();
-    eventually("it has ended", async || waited.seconds() > 2.5).await;
-    assert_eq!(first.check_by(&signed_in).await, denied("idle_timeout"));
+    eventually("the idle limit has passed", async || waited.seconds() > 2.5).await;
+    assert_eq!(
+        first.check_with_cookie(&signed_in).await,
+        denied("idle_timeout")
+    );
     first.stop().await;
-    // As the end of its retention does.
+    // Like the end of its retention.
     let keys: Vec<Vec<u8>> = redis.command(&[b"KEYS", b"curfew:s:*"]);
     assert_eq!(keys.len(), 1);
     redis.command::<()>(&[b"DEL", &keys[0]]);
@@ -108,35 +115,35 @@ async fn a_longer_limit_brings_no_ended_session_back() {
     })
     .await;
     let old = denied("absolute_timeout");
-    assert_eq!(longer.check_by(&signed_in).await, old);
+    assert_eq!(longer.check_with_cookie(&signed_in).await, old);
     let fresh = issuer.cookie("t", 0);
-    assert_eq!(longer.check_by(&fresh).await, ALLOWED);
+    assert_eq!(longer.check_with_cookie(&fresh).await, ALLOWED);
 }
 
-/// The tombstone is sealed anew, and outlives the key that it was sealed under.
+/// The tombstone is sealed again, and outlives the key that first sealed it.
 #[tokio::test]
 async fn an_ended_session_stays_ended_while_keys_are_rotated() {
     let redis = RedisServer::start();
     let issuer = Issuer::new();
     let setup = issuer.of(Setup::redis(&redis.url()));
-    setup.say_that_redis_is_new();
+    setup.declare_redis_new();
     let old_key = setup.key.clone();
     let first = setup.start();
     let ended = issuer.cookie("s", 30);
-    assert_eq!(first.check_by(&ended).await, ALLOWED);
+    assert_eq!(first.check_with_cookie(&ended).await, ALLOWED);
     end_of(&first).await;
-    // Later than the revocation, and earlier than the next start.
-    let unseen = fresh(&issuer, "t").await;
+    // After the revocation, and before the next start.
+    let unseen = signed_in_after_a_loss(&issuer, "t").await;
     first.stop().await;
     let new_key = text(&run(&setup, &["keygen"]).stdout).trim().to_owned();
     let under = |keys: &str| setup.clone().set("TOKEN__KEYS", keys);
-    // One replica after the other: the new key is known first, and used then.
+    // The replicas restart one after the other: first the new key is only known, then it is used.
     let known = under(&format!("{old_key},{new_key}")).start();
-    assert_eq!(known.check_by(&ended).await, denied("revoked"));
+    assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     let used = under(&format!("{new_key},{old_key}")).start();
-    assert_eq!(known.check_by(&ended).await, denied("revoked"));
+    assert_eq!(known.check_with_cookie(&ended).await, denied("revoked"));
     known.stop().await;
-    eventually("the tombstone is under the new key", async || {
+    eventually("the tombstone uses the new key", async || {
         let (_, state) = used.ops("/readyz?verbose").await;
         let line = state.lines().find(|line| line.contains("under each key"));
         let keys = line.and_then(|line| line.split("under each key: ").nth(1));
@@ -144,12 +151,12 @@ async fn an_ended_session_stays_ended_while_keys_are_rotated() {
         keys.is_some_and(|keys| !keys.contains(", "))
     })
     .await;
-    assert_eq!(used.check_by(&ended).await, denied("revoked"));
+    assert_eq!(used.check_with_cookie(&ended).await, denied("revoked"));
     used.stop().await;
     let alone = under(&new_key).start();
-    assert_eq!(alone.check_by(&ended).await, denied("revoked"));
-    // The generation marker was sealed anew, too: nothing looks lost.
-    assert_eq!(alone.check_by(&unseen).await, ALLOWED);
+    assert_eq!(alone.check_with_cookie(&ended).await, denied("revoked"));
+    // The generation marker was sealed again too, so Curfew detects no loss of data.
+    assert_eq!(alone.check_with_cookie(&unseen).await, ALLOWED);
     let (_, metrics) = alone.ops("/metrics").await;
     assert!(metrics.contains("curfew_store_losses_total 0"));
 }

@@ -1,5 +1,4 @@
-//! The program as a process: what it prints, when it refuses to start, how it stops, and what
-//! survives it.
+//! The program as a process: its output, its start conditions, how it stops, and what survives a restart.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What an operator sees of a running process, and how it stops.
+//! What an operator sees of a running process, and how the process stops.
 
 use curfew::credential::{KeyRing, SigningKey};
 use futures_util::future::join_all;
@@ -28,13 +28,17 @@ async fn metrics_and_probes() {
         assert!(metrics.contains(line), "{line}\nis not in\n{metrics}");
     }
     for path in ["/auth-request", "/api/v1/sessions"] {
-        assert_eq!(curfew.ops(path).await.0, 404, "{path} is served elsewhere");
+        assert_eq!(
+            curfew.ops(path).await.0,
+            404,
+            "{path} is not on this listener"
+        );
     }
 }
 
-/// They are refused by their signature alone.
+/// The signature alone is enough to reject them.
 #[tokio::test]
-async fn a_flood_of_forged_tokens_asks_redis_nothing() {
+async fn forged_tokens_cause_no_redis_queries() {
     let redis = RedisServer::start();
     let curfew = Setup::redis(&redis.url()).start();
     eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
@@ -49,20 +53,20 @@ async fn a_flood_of_forged_tokens_asks_redis_nothing() {
         count.parse::<u64>().unwrap()
     };
     let before = asked();
-    assert!(before > 0, "a check asks by this command");
+    assert!(before > 0, "a check sends this command");
     let key = SigningKey::parse(&SigningKey::generate().unwrap()).unwrap();
     let forger = KeyRing::new(vec![key]).unwrap();
     for _ in 0..500 {
         let cookie = format!("__Host-session={}", forger.issue().unwrap().expose());
-        let (status, reason) = curfew.check_by(&cookie).await;
+        let (status, reason) = curfew.check_with_cookie(&cookie).await;
         assert_eq!((status, &*reason), (401, "invalid_credential"));
     }
     assert_eq!(asked(), before);
 }
 
-/// It has no threads then to hand work to.
+/// With one core there are no other threads that could take the work.
 #[tokio::test]
-async fn on_a_single_core_it_is_the_same() {
+async fn forged_tokens_cause_no_redis_queries_on_one_core() {
     let redis = RedisServer::start();
     for setup in [Setup::memory(), Setup::redis(&redis.url())] {
         let curfew = setup.on_a_single_core().start();
@@ -80,7 +84,7 @@ async fn on_a_single_core_it_is_the_same() {
 const KEY_SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
-/// Every metric has its line in the documentation, and the other way round.
+/// Every metric is documented, and every documented metric exists.
 #[tokio::test]
 async fn every_metric_is_documented() {
     let keys = tempfile::NamedTempFile::new().unwrap();
@@ -104,8 +108,8 @@ async fn every_metric_is_documented() {
     let session = curfew.sign_in("alice").await;
     curfew.check(&session).await;
     curfew.revoke(&session).await;
-    // Of nobody we know, so the service is to be asked, which is not there.
-    let answer = curfew.check_by("a=b").await;
+    // The cookie is unknown, so Curfew asks the delegated service, which is not running.
+    let answer = curfew.check_with_cookie("a=b").await;
     assert_eq!(answer, (503, "source_unavailable".to_owned()));
     let (_, metrics) = curfew.ops("/metrics").await;
     let served: Vec<&str> = metrics
@@ -130,23 +134,23 @@ async fn every_metric_is_documented() {
 }
 
 #[tokio::test]
-async fn audit_events_tell_who_and_why() {
+async fn audit_events_name_the_actor_and_the_reason() {
     let curfew = Setup::memory().start();
     let session = curfew.sign_in("alice").await;
     curfew.revoke(&session).await;
     curfew.check(&session).await;
     curfew.age(&curfew.sign_in("bob").await, "1h").await;
     eventually("the log is written", async || {
-        !curfew.audited("session.denied").is_empty()
+        !curfew.audit_events("session.denied").is_empty()
     })
     .await;
-    let created = curfew.audited("session.created");
+    let created = curfew.audit_events("session.created");
     assert_eq!(created.len(), 2);
     assert_eq!(
         (&created[0]["user.id"], &created[0]["curfew.session.id"]),
         (&json!("alice"), &json!(session.id))
     );
-    let revoked = &curfew.audited("session.ended")[0];
+    let revoked = &curfew.audit_events("session.ended")[0];
     assert_eq!(
         (&revoked["user.id"], &revoked["event.reason"]),
         (&json!("alice"), &json!("revoked"))
@@ -160,7 +164,7 @@ async fn audit_events_tell_who_and_why() {
             "{event}"
         );
     }
-    let denied = &curfew.audited("session.denied")[0];
+    let denied = &curfew.audit_events("session.denied")[0];
     for (field, value) in [
         ("event.reason", "revoked"),
         ("user.id", "alice"),
@@ -195,7 +199,7 @@ async fn no_secret_is_written_anywhere() {
         written.push(format!("{} {}", key.escape_ascii(), dump.escape_ascii()));
     }
     curfew.signal("TERM");
-    // Parts of the token too: the random bytes are in the middle.
+    // Check parts of the token too: the random bytes are in its middle.
     let middle = &session.token[20..60];
     for text in &written {
         for secret in [
@@ -210,9 +214,9 @@ async fn no_secret_is_written_anywhere() {
     }
 }
 
-/// The request waits for a Redis that hangs; the process is told to stop; Redis goes on.
+/// A request waits for a Redis that hangs. The process receives SIGTERM, and then Redis continues.
 #[tokio::test]
-async fn what_is_in_flight_is_finished_when_the_process_stops() {
+async fn open_requests_finish_when_the_process_stops() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "20s")
@@ -224,7 +228,7 @@ async fn what_is_in_flight_is_finished_when_the_process_stops() {
     let stop = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         curfew.signal("TERM");
-        eventually("nothing more is accepted", async || {
+        eventually("no connection is accepted", async || {
             tokio::net::TcpStream::connect(curfew.check).await.is_err()
         })
         .await;
@@ -232,11 +236,11 @@ async fn what_is_in_flight_is_finished_when_the_process_stops() {
     };
     let (answer, ()) = tokio::join!(check, stop);
     assert_eq!(answer, ALLOWED);
-    assert!(curfew.ended().await.success(), "{}", curfew.log());
+    assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
 }
 
 #[tokio::test]
-async fn stopping_is_bounded() {
+async fn stopping_has_a_time_limit() {
     let redis = RedisServer::start();
     let mut curfew = Setup::redis(&redis.url())
         .set("STORE__COMMAND_TIMEOUT", "60s")
@@ -255,7 +259,7 @@ async fn stopping_is_bounded() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let waited = Stopwatch::start();
     curfew.signal("TERM");
-    assert!(curfew.ended().await.success(), "{}", curfew.log());
+    assert!(curfew.wait_for_exit().await.success(), "{}", curfew.log());
     assert!(waited.seconds() < 10.0, "{} s", waited.seconds());
     assert!(waiting.await.unwrap().is_err(), "the request was cut off");
     assert!(curfew.log().contains("did not finish in time"));

@@ -1,4 +1,4 @@
-//! `curfew probe` where a form signs in, and what it says to who uses it wrongly.
+//! `curfew probe` signs in through a form, and explains invalid options.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 #[test]
-fn it_signs_in_by_a_form() {
+fn the_probe_signs_in_through_a_form() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_curfew"))
         .args(["demo", "--port", "0", "--idle", "2s", "--before", "1"])
         .stdout(Stdio::piped())
@@ -21,7 +21,7 @@ fn it_signs_in_by_a_form() {
     let probe = |more: &[&str], form: Option<&str>| {
         let mut setup = Setup::memory();
         if let Some(form) = form {
-            setup = setup.set_plain("CURFEW_PROBE_FORM", form);
+            setup = setup.set_variable("CURFEW_PROBE_FORM", form);
         }
         run(
             &setup,

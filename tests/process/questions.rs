@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 
-/// On the example configuration.
+/// With the example configuration.
 fn example() -> Setup {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/curfew/curfew.yaml");
     Setup::memory().file(&file)
@@ -28,7 +28,7 @@ fn refused(command: &str, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn explain_answers_why() {
+fn explain_names_the_cause() {
     let url = "https://shop.example.com/payments/cards?page=2";
     let navigation = ["--header", "Sec-Fetch-Mode: navigate"];
     let groups = ["--groups", "staff,cluster-admins"];
@@ -106,7 +106,7 @@ fn explain_answers_in_json() {
 }
 
 #[test]
-fn explain_says_what_is_wrong_with_the_question() {
+fn explain_reports_invalid_arguments() {
     let url = ["--url", "https://a.example.com/"];
     for (arguments, expected) in [
         (&["--url", "/orders"][..], "--url: not an absolute address"),
@@ -133,7 +133,7 @@ fn explain_says_what_is_wrong_with_the_question() {
 }
 
 #[test]
-fn compliance_reports_and_insists() {
+fn compliance_reports_and_enforces() {
     let documented = include_str!("../../docs/compliance-example.md");
     assert_eq!(answered("compliance", &[]), documented);
     let json: Value = serde_json::from_str(&answered("compliance", &["--json"])).unwrap();
@@ -184,9 +184,9 @@ fn compliance_reports_and_insists() {
     assert!(met.status.success(), "{}", text(&met.stderr));
 }
 
-/// As in a pipeline, which has the configuration and none of its secrets.
+/// As in a CI pipeline, which has the configuration without its secrets.
 #[test]
-fn policies_and_rules_are_answered_for_without_the_secrets() {
+fn policies_and_rules_can_be_explained_without_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("curfew.yaml");
     let text = "store: {url: 'redis://redis/0', password_file: /nowhere/password}
@@ -233,7 +233,7 @@ fn check_config_names_the_source_of_each_preset() {
 }
 
 #[test]
-fn the_schema_is_the_one_in_the_repository() {
+fn the_schema_in_the_repository_is_current() {
     let kept = include_str!("../../deploy/curfew/curfew.schema.json");
     let output = run(&Setup::memory(), &["schema"]);
     assert_eq!(text(&output.stdout), kept);

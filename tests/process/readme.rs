@@ -1,4 +1,4 @@
-//! The README's one-minute try, command by command, with the output that it promises.
+//! The README's one-minute trial: each command, and the output that it promises.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::curfew::Setup;
 use crate::text;
 
-/// A command of the README, and what it prints; `…` stands for anything.
+/// A command of the README and its output; `…` matches any text.
 struct Step {
     command: String,
     output: String,
@@ -27,7 +27,7 @@ fn steps() -> Vec<Step> {
         .collect()
 }
 
-/// Without the white space that depends on how long an address is.
+/// Removes white space whose amount depends on the length of an address.
 fn squeezed(text: &str) -> String {
     let lines = text
         .trim_end()
@@ -57,7 +57,7 @@ fn matches(expected: &str, actual: &str) -> bool {
 }
 
 #[tokio::test]
-async fn the_readme_tells_the_truth() {
+async fn the_commands_of_the_readme_work() {
     let mut steps = steps().into_iter();
     let serve = steps.next().unwrap();
     let (setting, rest) = serve.command.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! What a proxy really sends, for an operator who sets one up.
+//! A recording shows an operator what the proxy really sends.
 
 use std::process::Command;
 
@@ -42,7 +42,7 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 200);
-    // A proxy that is not set up.
+    // A proxy with a wrong configuration.
     let answer = client()
         .get(format!("http://{}/auth-request", curfew.check))
         .send()
@@ -65,7 +65,7 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     assert!(headers.contains(&json!(["x-original-url", url])), "{text}");
     assert_eq!(checks[1]["detail"], "X-Original-URL is missing");
 
-    // The command line reads it.
+    // `curfew explain` reads the recording.
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_curfew"))
@@ -87,8 +87,8 @@ async fn a_recording_shows_what_a_proxy_sends_without_secrets() {
     let (status, _) = stop(&curfew).await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(stop(&curfew).await.0, StatusCode::NOT_FOUND);
-    assert_eq!(curfew.audited("recording.started").len(), 1);
-    let used = curfew.audited("recording.used");
+    assert_eq!(curfew.audit_events("recording.started").len(), 1);
+    let used = curfew.audit_events("recording.used");
     let what: Vec<_> = used
         .iter()
         .map(|event| event["curfew.recording.used"].as_str().unwrap())

@@ -1,4 +1,4 @@
-//! The configuration is read again while the process runs.
+//! A running process reloads its configuration.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ impl File {
         Self { dir, path }
     }
 
-    /// Replaces it as an editor does.
+    /// Replaces the file like an editor.
     fn replace(&self, text: &str) {
         let next = self.dir.path().join("next");
         fs::write(&next, text).unwrap();
@@ -38,8 +38,9 @@ impl File {
     }
 }
 
-const PLAIN: &str = "policies: {default: {idle: 15m}}\n";
-const OPEN: &str = "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
+const WITHOUT_RULES: &str = "policies: {default: {idle: 15m}}\n";
+const WITH_PUBLIC_RULE: &str =
+    "policies: {default: {idle: 15m}}\nrules: [{path: /open, access: public}]\n";
 
 /// Whether `/open` needs no session.
 async fn is_open(curfew: &Curfew) -> bool {
@@ -61,21 +62,21 @@ async fn reloads(curfew: &Curfew, result: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_change_of_the_file_is_in_force_soon() {
-    let file = File::new(PLAIN);
+async fn a_changed_file_applies_soon() {
+    let file = File::new(WITHOUT_RULES);
     let curfew = file.setup().start();
     assert!(!is_open(&curfew).await);
-    file.replace(OPEN);
-    eventually("the rule is in force", async || is_open(&curfew).await).await;
+    file.replace(WITH_PUBLIC_RULE);
+    eventually("the rule applies", async || is_open(&curfew).await).await;
     assert_eq!(reloads(&curfew, "ok").await, 1);
-    file.replace(PLAIN);
-    eventually("and gone again", async || !is_open(&curfew).await).await;
+    file.replace(WITHOUT_RULES);
+    eventually("the rule is removed", async || !is_open(&curfew).await).await;
 }
 
-/// As the kubelet updates a volume that a ConfigMap is mounted as: the file is a link into `..data`,
-/// which is a link to a folder, and that link is replaced.
+/// Like the kubelet when it updates a mounted ConfigMap: the file is a link into `..data`, `..data` is a link to a
+/// folder, and the kubelet replaces that link.
 #[tokio::test]
-async fn a_config_map_that_is_swapped_is_seen() {
+async fn a_replaced_config_map_is_detected() {
     let volume = tempfile::tempdir().unwrap();
     let publish = |version: &str, text: &str| {
         let folder = volume.path().join(version);
@@ -85,23 +86,23 @@ async fn a_config_map_that_is_swapped_is_seen() {
         symlink(version, &next).unwrap();
         fs::rename(next, volume.path().join("..data")).unwrap();
     };
-    publish("..2026_1", PLAIN);
+    publish("..2026_1", WITHOUT_RULES);
     let path = volume.path().join("curfew.yaml");
     symlink("..data/curfew.yaml", &path).unwrap();
     let curfew = Setup::memory().file(&path).start();
     assert!(!is_open(&curfew).await);
-    publish("..2026_2", OPEN);
+    publish("..2026_2", WITH_PUBLIC_RULE);
     fs::remove_dir_all(volume.path().join("..2026_1")).unwrap();
-    eventually("the rule is in force", async || is_open(&curfew).await).await;
+    eventually("the rule applies", async || is_open(&curfew).await).await;
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_refused_and_told() {
-    let file = File::new(OPEN);
+async fn an_invalid_configuration_is_rejected_and_reported() {
+    let file = File::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     let session = curfew.sign_in("alice").await;
     file.replace("policies: {default: {idle: 15 parsecs}}\n");
-    eventually("it is refused", async || {
+    eventually("the configuration is rejected", async || {
         reloads(&curfew, "refused").await == 1
     })
     .await;
@@ -109,7 +110,7 @@ async fn what_makes_no_sense_is_refused_and_told() {
     assert_eq!(curfew.check(&session).await, ALLOWED);
     let problem = "policies.default.idle = \"15 parsecs\": not a duration";
     let (status, told) = curfew.ops("/readyz?verbose").await;
-    assert_eq!(status, 200, "it is of use all the same");
+    assert_eq!(status, 200, "the process stays ready");
     assert!(
         told.contains("advice: configuration: refused, the one before stays in force: ")
             && told.contains(problem),
@@ -121,8 +122,11 @@ async fn what_makes_no_sense_is_refused_and_told() {
     let (_, metrics) = curfew.ops("/metrics").await;
     assert!(metrics.contains(&format!("{in_force} 0\n")));
 
-    file.replace(PLAIN);
-    eventually("the next one is taken", async || !is_open(&curfew).await).await;
+    file.replace(WITHOUT_RULES);
+    eventually("the next configuration applies", async || {
+        !is_open(&curfew).await
+    })
+    .await;
     assert_eq!(
         curfew.ops("/readyz?verbose").await,
         (200, "ok\n".to_owned())
@@ -132,34 +136,34 @@ async fn what_makes_no_sense_is_refused_and_told() {
 }
 
 #[tokio::test]
-async fn sighup_reads_it_at_once_even_if_it_is_gone() {
-    let file = File::new(OPEN);
+async fn sighup_reloads_at_once_even_without_a_file() {
+    let file = File::new(WITH_PUBLIC_RULE);
     let curfew = file.setup().start();
     curfew.signal("HUP");
-    eventually("it was read again", async || {
+    eventually("the configuration is reloaded", async || {
         reloads(&curfew, "ok").await == 1
     })
     .await;
     fs::remove_file(&file.path).unwrap();
     curfew.signal("HUP");
-    eventually("it is missed", async || {
+    eventually("the failed reload is counted", async || {
         reloads(&curfew, "refused").await >= 1
     })
     .await;
     assert!(is_open(&curfew).await, "and nothing else");
-    fs::write(&file.path, PLAIN).unwrap();
-    eventually("until it is back", async || !is_open(&curfew).await).await;
+    fs::write(&file.path, WITHOUT_RULES).unwrap();
+    eventually("the file is read again", async || !is_open(&curfew).await).await;
 }
 
 #[tokio::test]
-async fn what_needs_a_restart_is_told() {
-    let file = File::new(PLAIN);
+async fn keys_that_need_a_restart_are_reported() {
+    let file = File::new(WITHOUT_RULES);
     let curfew = file.setup().unset("LOG__FORMAT").start();
     file.replace(&format!(
-        "{OPEN}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
+        "{WITH_PUBLIC_RULE}log: {{format: json}}\nstore: {{max_sessions: 5}}\n"
     ));
-    eventually("the rest is in force", async || is_open(&curfew).await).await;
-    eventually("the operator is told", async || {
+    eventually("the other keys apply", async || is_open(&curfew).await).await;
+    eventually("readyz reports the restart", async || {
         let (_, told) = curfew.ops("/readyz?verbose").await;
         ["store", "log.format"].iter().all(|key| {
             let line = format!(
@@ -171,8 +175,8 @@ async fn what_needs_a_restart_is_told() {
     .await;
 }
 
-/// A shortened policy applies at once, a lengthened one never moves what was fixed at sign-in, and
-/// the keys may change under the sessions.
+/// A shortened policy applies at once. A lengthened one never changes what was fixed at sign-in. The keys may change
+/// while sessions live.
 #[tokio::test]
 async fn sessions_live_on_under_the_new_configuration() {
     let keys = tempfile::tempdir().unwrap();
@@ -182,7 +186,7 @@ async fn sessions_live_on_under_the_new_configuration() {
         SigningKey::generate().unwrap(),
     );
     fs::write(&keys, &old).unwrap();
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let setup = file.setup().unset("TOKEN__KEYS");
     let curfew = setup
         .set("TOKEN__KEYS_FILE", keys.to_str().unwrap())
@@ -191,7 +195,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     curfew.age(&first, "10m").await;
 
     fs::write(&keys, format!("{new}\n{old}\n")).unwrap();
-    eventually("the keys were read again", async || {
+    eventually("the keys are reloaded", async || {
         reloads(&curfew, "ok").await == 1
     })
     .await;
@@ -201,7 +205,7 @@ async fn sessions_live_on_under_the_new_configuration() {
     }
     curfew.age(&first, "10m").await;
     file.replace("policies: {default: {idle: 5m}}\n");
-    eventually("it was read again", async || {
+    eventually("the configuration is reloaded", async || {
         reloads(&curfew, "ok").await == 2
     })
     .await;
@@ -217,12 +221,12 @@ async fn sessions_live_on_under_the_new_configuration() {
     assert_eq!(curfew.check(&third).await, ALLOWED);
 }
 
-/// Sessions that nobody asks for end by the policy of today, too.
+/// A new policy also ends sessions without requests.
 #[tokio::test]
-async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
+async fn a_stricter_policy_ends_sessions_without_requests() {
     let redis = RedisServer::start();
     for store in ["memory:", &redis.url()] {
-        let file = File::new(PLAIN);
+        let file = File::new(WITHOUT_RULES);
         let curfew = file.setup().set("STORE__URL", store).start();
         eventually("Curfew is ready", async || {
             curfew.ops("/readyz").await.0 == 200
@@ -231,22 +235,22 @@ async fn a_tighter_policy_ends_sessions_that_nobody_asks_for() {
         let session = curfew.sign_in("alice").await;
         curfew.age(&session, "10m").await;
         file.replace("policies: {default: {idle: 5m}}\n");
-        eventually("it has ended", async || {
-            curfew.audited("session.ended").len() == 1
+        eventually("the session has ended", async || {
+            curfew.audit_events("session.ended").len() == 1
         })
         .await;
         assert_eq!(
-            curfew.audited("session.ended")[0]["event.reason"],
+            curfew.audit_events("session.ended")[0]["event.reason"],
             "idle_timeout"
         );
     }
 }
 
-/// Clients ask all the time while the configuration changes under them, by the file and by SIGHUP.
+/// Clients send requests while the configuration changes, through the file and SIGHUP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_loses_no_request_and_no_session() {
     let redis = RedisServer::start();
-    let file = File::new(PLAIN);
+    let file = File::new(WITHOUT_RULES);
     let curfew = Arc::new(
         file.setup()
             .set("STORE__URL", &redis.url())
@@ -277,14 +281,14 @@ async fn a_reload_loses_no_request_and_no_session() {
     for round in 0..6 {
         let before = reloads(&curfew, "ok").await + reloads(&curfew, "refused").await;
         match round % 3 {
-            0 => file.replace(OPEN),
+            0 => file.replace(WITH_PUBLIC_RULE),
             1 => file.replace("policies: 7\n"),
             _ => {
-                file.replace(PLAIN);
+                file.replace(WITHOUT_RULES);
                 curfew.signal("HUP");
             }
         }
-        eventually("it was read again", async || {
+        eventually("the configuration is reloaded", async || {
             reloads(&curfew, "ok").await + reloads(&curfew, "refused").await > before
         })
         .await;
@@ -301,27 +305,33 @@ async fn a_reload_loses_no_request_and_no_session() {
     println!("{asked} requests while the configuration was read again 6 times: none failed");
 }
 
-/// What is logged is changed while it runs; how it is written is not.
+/// The log level changes while the process runs; the log format does not.
 #[tokio::test]
-async fn the_log_is_made_finer_and_coarser_again() {
+async fn the_log_level_can_change_and_change_back() {
     let file = File::new("log: {filter: warn}\n");
     let curfew = file.setup().unset("LOG__FILTER").start();
     let finer = |curfew: &Curfew| curfew.log().contains(r#""level":"DEBUG""#);
-    curfew.check_by("").await;
+    curfew.check_with_cookie("").await;
     assert!(!finer(&curfew), "{}", curfew.log());
     file.replace("log: {filter: debug}\n");
-    eventually("it was read", async || reloads(&curfew, "ok").await == 1).await;
-    curfew.check_by("").await;
-    eventually("there are finer lines", async || finer(&curfew)).await;
+    eventually("the configuration is reloaded", async || {
+        reloads(&curfew, "ok").await == 1
+    })
+    .await;
+    curfew.check_with_cookie("").await;
+    eventually("debug lines are logged", async || finer(&curfew)).await;
     file.replace("log: {filter: loud}\n");
-    eventually("it was refused", async || {
+    eventually("the configuration is rejected", async || {
         reloads(&curfew, "refused").await == 1
     })
     .await;
     file.replace("log: {filter: error}\n");
-    eventually("it was read", async || reloads(&curfew, "ok").await == 2).await;
+    eventually("the configuration is reloaded", async || {
+        reloads(&curfew, "ok").await == 2
+    })
+    .await;
     let before = curfew.log();
-    curfew.check_by("").await;
+    curfew.check_with_cookie("").await;
     assert_eq!(curfew.log(), before);
     let (_, advice) = curfew.ops("/readyz?verbose").await;
     assert_eq!(advice, "ok\n", "no restart is needed");

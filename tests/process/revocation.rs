@@ -1,4 +1,4 @@
-//! Emergency revocation: two replicas, the command line, and a replica that cannot hear of it.
+//! Emergency revocation: two replicas, the command line, and a replica without a connection to Redis.
 
 use super::*;
 use crate::support::fault_proxy::{Fault, FaultProxy};
@@ -6,12 +6,15 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &admin)
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &admin)
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 async fn ready(curfew: &support::curfew::Curfew) {
-    eventually("it is ready", async || curfew.ops("/readyz").await.0 == 200).await;
+    eventually("Curfew is ready", async || {
+        curfew.ops("/readyz").await.0 == 200
+    })
+    .await;
 }
 
 async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u16, Value) {
@@ -25,7 +28,7 @@ async fn post(curfew: &support::curfew::Curfew, token: &str, body: Value) -> (u1
 }
 
 #[tokio::test]
-async fn it_is_in_force_on_every_replica_within_a_second() {
+async fn an_emergency_revocation_reaches_every_replica_within_a_second() {
     let server = RedisServer::start();
     let setup = Setup::redis(&server.url());
     let (one, two) = (setup.start(), setup.start());
@@ -33,14 +36,14 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
     ready(&two).await;
     let sessions = [one.sign_in("alice").await, two.sign_in("bob").await];
     for session in &sessions {
-        // Both have them in the near cache.
+        // Both have the sessions in the near cache.
         for replica in [&one, &two] {
             for _ in 0..3 {
                 assert_eq!(replica.check(session).await, ALLOWED);
             }
         }
     }
-    eventually("one knows all replicas", async || {
+    eventually("the first replica knows all replicas", async || {
         let (status, health) = post(
             &one,
             &setup.admin_token,
@@ -49,7 +52,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
         .await;
         let replicas = health["in_force"]["replicas"].as_array();
         let both = replicas.is_some_and(|all| all.len() == 2);
-        // Before that it can't say that the revocation is in force everywhere.
+        // Until then, `/health` does not report that the revocation is in force everywhere.
         assert_eq!(status == 200, health["in_force"]["everywhere"] == true);
         both && status == 200
     })
@@ -74,7 +77,7 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
     let begun = Stopwatch::start();
     let (status, revoked) = post(&one, &setup.admin_token, json!({ "policy": "default" })).await;
     assert_eq!(status, 200, "{revoked}");
-    // The service waits a second at most; a loaded machine takes longer.
+    // Curfew waits for a second at most; a busy machine takes longer.
     assert!(begun.seconds() < 5.0, "{} s", begun.seconds());
     assert_eq!(revoked["in_force"]["everywhere"], true);
     for session in &sessions {
@@ -82,28 +85,28 @@ async fn it_is_in_force_on_every_replica_within_a_second() {
             assert_eq!(replica.check(session).await, denied("revoked"));
         }
     }
-    // Each end is published once, by one of them; and a later sign-in is not affected.
+    // Each end is published once, by one of the replicas. A later sign-in is not affected.
     eventually("the ends are published", async || {
-        one.audited("session.ended").len() + two.audited("session.ended").len() == 2
+        one.audit_events("session.ended").len() + two.audit_events("session.ended").len() == 2
     })
     .await;
-    eventually("it is audited", async || {
-        !one.audited("revocation.finished").is_empty()
+    eventually("the audit event is logged", async || {
+        !one.audit_events("revocation.finished").is_empty()
     })
     .await;
-    let declared = one.audited("revocation.declared");
+    let declared = one.audit_events("revocation.declared");
     assert_eq!(
         declared.last().unwrap()["curfew.revocation.conditions"],
         "policy=default"
     );
-    let finished = one.audited("revocation.finished");
+    let finished = one.audit_events("revocation.finished");
     assert_eq!(finished.last().unwrap()["curfew.revocation.ended"], 2);
     let late = two.sign_in("carol").await;
     assert_eq!(one.check(&late).await, ALLOWED);
 }
 
 #[tokio::test]
-async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
+async fn a_replica_without_invalidations_stops_admitting_when_its_lease_ends() {
     let server = RedisServer::start();
     let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
     let setup = Setup::redis(&server.url());
@@ -115,7 +118,7 @@ async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
     for _ in 0..3 {
         assert_eq!(cut_off.check(&session).await, ALLOWED);
     }
-    eventually("they have heard of each other", async || {
+    eventually("the replicas know of each other", async || {
         let (_, found) = post(&one, &setup.admin_token, json!({ "policy": "none" })).await;
         found["in_force"]["replicas"]
             .as_array()
@@ -143,14 +146,14 @@ async fn a_replica_that_cannot_hear_of_it_stops_at_its_lease() {
     let (status, reason) = cut_off.check(&session).await;
     assert_eq!((status, &*reason), (503, "store_unavailable"));
     way.set(Fault::None);
-    eventually("it hears again", async || {
+    eventually("the replica receives invalidations again", async || {
         cut_off.check(&session).await == denied("revoked")
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_command_counts_asks_and_revokes() {
+async fn the_revoke_command_counts_confirms_and_revokes() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let shell = operator(&setup, &curfew);
@@ -175,7 +178,7 @@ async fn the_command_counts_asks_and_revokes() {
     let json = said(&revoke(&["--group", "nobody", "--dry-run", "--json"]));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["count"]["live"], 0);
-    // Without a terminal it asks nobody.
+    // Without a terminal, the command does not ask for confirmation.
     let refused = revoke(&["--everybody"]);
     assert!(!refused.status.success());
     assert!(

@@ -1,16 +1,16 @@
-//! `curfew sessions`, over the admin API of a running process; completions and manual pages.
+//! `curfew sessions` with the admin API of a running process; completions and manual pages.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::*;
 
-/// The command line of somebody who runs `curfew sessions` against this process.
+/// The settings of a shell that runs `curfew sessions` against this process.
 fn operator(setup: &Setup, curfew: &support::curfew::Curfew) -> Setup {
     let admin = format!("http://{}", curfew.admin);
     Setup::memory()
-        .set_plain("CURFEW_ADMIN_URL", &admin)
-        .set_plain("CURFEW_ADMIN_TOKEN", &setup.admin_token)
+        .set_variable("CURFEW_ADMIN_URL", &admin)
+        .set_variable("CURFEW_ADMIN_TOKEN", &setup.admin_token)
 }
 
 fn said(output: &Output) -> String {
@@ -30,7 +30,7 @@ async fn sessions_are_listed_shown_and_ended() {
     let shell = operator(&setup, &curfew);
     let sessions = |arguments: &[&str]| run(&shell, &[&["sessions"], arguments].concat());
     let (alice, bob) = (curfew.sign_in("alice").await, curfew.sign_in("bob").await);
-    // Nothing of a name moves the cursor: the API takes no control characters in the first place.
+    // No character of a name moves the cursor: the API accepts no control characters.
     let wide = curfew.sign_in("zoë 世界").await;
     let listed = said(&sessions(&["list"]));
     let lines: Vec<&str> = listed.lines().collect();
@@ -68,12 +68,12 @@ async fn sessions_are_listed_shown_and_ended() {
         let told = complained(&sessions(arguments));
         assert!(told.starts_with(complaint), "{told}");
     }
-    let stranger = shell.clone().set_plain("CURFEW_ADMIN_TOKEN", "guess");
+    let stranger = shell.clone().set_variable("CURFEW_ADMIN_TOKEN", "guess");
     let told = complained(&run(&stranger, &["sessions", "list"]));
     assert!(told.contains("does not accept this admin token"), "{told}");
     let nowhere = shell
         .clone()
-        .set_plain("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
+        .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
     let told = complained(&run(&nowhere, &["sessions", "list"]));
     assert!(
         told.contains("can't be reached at http://127.0.0.1:1/"),
@@ -85,7 +85,7 @@ async fn sessions_are_listed_shown_and_ended() {
 }
 
 #[tokio::test]
-async fn a_watcher_is_told_of_each_begin_and_end() {
+async fn watch_shows_each_start_and_end() {
     let setup = Setup::memory();
     let curfew = setup.start();
     let early = curfew.sign_in("alice").await;
@@ -120,7 +120,7 @@ async fn a_watcher_is_told_of_each_begin_and_end() {
 }
 
 #[test]
-fn shells_complete_and_manuals_are_read() {
+fn completions_and_manual_pages_work() {
     let setup = Setup::memory();
     for (shell, sign) in [
         ("bash", "complete -F _curfew"),
@@ -142,9 +142,9 @@ fn shells_complete_and_manuals_are_read() {
     }
 }
 
-/// What a new user reads first.
+/// The help that a new user reads first.
 #[test]
-fn the_help_says_what_there_is() {
+fn the_help_lists_the_commands() {
     let help = said(&run(&Setup::memory(), &["--help"]));
     assert_eq!(
         help,
@@ -180,9 +180,9 @@ Options:
     );
 }
 
-/// Every finding has its place and what to do; notices are no failure.
+/// Every finding has a location and a fix. Notices do not make the command fail.
 #[test]
-fn files_of_proxies_are_looked_through() {
+fn lint_reports_findings_in_proxy_files() {
     let setup = Setup::memory();
     let file = |name: &str| format!("{}/{name}", env!("CARGO_MANIFEST_DIR"));
     let (bad, good) = (
@@ -210,7 +210,7 @@ fn files_of_proxies_are_looked_through() {
         text(&output.stderr),
         "error: 3 settings bypass the limits of sessions\n"
     );
-    // The limits are those of the configuration.
+    // The limits come from the configuration.
     let patient = setup.clone().limits("15m", "168h");
     let output = run(&patient, &["lint", &bad]);
     assert!(!text(&output.stdout).contains("cookie-outlives-session"));
@@ -226,7 +226,7 @@ fn files_of_proxies_are_looked_through() {
 }
 
 #[test]
-fn configurations_are_written_once() {
+fn rendered_files_are_not_overwritten() {
     let setup = Setup::memory().limits("7m", "1h");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();
@@ -264,9 +264,9 @@ fn configurations_are_written_once() {
     assert!(told.contains("no policy of this name"), "{told}");
 }
 
-/// Colours are for people who look, unless they say that they want none.
+/// The output has colours only on a terminal, or when the user asks for them.
 #[test]
-fn colours_are_left_out_where_nobody_looks() {
+fn colours_are_only_for_terminals() {
     let bad = format!("{}/tests/lint/oauth2-proxy.cfg", env!("CARGO_MANIFEST_DIR"));
     let coloured = |setup: &Setup| {
         let output = run(setup, &["lint", &bad]);
@@ -274,7 +274,7 @@ fn colours_are_left_out_where_nobody_looks() {
     };
     let setup = Setup::memory();
     assert!(!coloured(&setup), "a pipe");
-    let forced = setup.set_plain("CLICOLOR_FORCE", "1");
+    let forced = setup.set_variable("CLICOLOR_FORCE", "1");
     assert!(coloured(&forced));
-    assert!(!coloured(&forced.clone().set_plain("NO_COLOR", "1")));
+    assert!(!coloured(&forced.clone().set_variable("NO_COLOR", "1")));
 }

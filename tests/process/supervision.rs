@@ -1,4 +1,4 @@
-//! What a container runtime, Kubernetes or systemd sees of the process, and how it hands over.
+//! How the process works with container runtimes, Kubernetes and systemd, and how it hands over its work.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -11,16 +11,16 @@ fn healthcheck(curfew: &Curfew, more: &[&str]) -> Output {
     run(&Setup::memory(), &arguments)
 }
 
-/// Not ready at once, and it goes on serving all the same, until whoever sends requests had the time to
-/// look elsewhere.
+/// After SIGTERM the process is not ready, but serves for a while. Load balancers have that time to stop sending
+/// requests.
 #[tokio::test]
-async fn it_stops_in_two_stages() {
+async fn the_process_stops_in_two_stages() {
     let setup = Setup::memory().set("SHUTDOWN_DELAY", "2s");
     let mut curfew = setup.start();
     let session = curfew.sign_in("alice").await;
     assert!(healthcheck(&curfew, &[]).status.success());
     curfew.signal("TERM");
-    eventually("it is not ready", async || {
+    eventually("the process is not ready", async || {
         curfew.ops("/readyz").await.0 == 503
     })
     .await;
@@ -32,19 +32,19 @@ async fn it_stops_in_two_stages() {
         "{told}"
     );
     assert!(healthcheck(&curfew, &["--live"]).status.success());
-    // By a new connection.
+    // With a new connection.
     let url = format!("http://{}/auth-request", curfew.check);
     let request = client().get(url).header("cookie", session.cookie());
     let request = request
         .header("x-original-url", "https://app.example.com/")
         .header("x-original-method", "GET");
     assert_eq!(request.send().await.unwrap().status(), 200);
-    assert!(curfew.ended().await.success());
+    assert!(curfew.wait_for_exit().await.success());
     let checked = healthcheck(&curfew, &["--live"]);
     assert!(text(&checked.stderr).contains("/livez does not answer"));
 }
 
-/// By the address of the configuration, as in a container.
+/// At the address of the configuration, as in a container.
 #[tokio::test]
 async fn the_health_check_finds_the_service_by_its_configuration() {
     let setup = Setup::memory();
@@ -56,7 +56,7 @@ async fn the_health_check_finds_the_service_by_its_configuration() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_what_happens() {
+async fn systemd_receives_status_messages() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -68,7 +68,7 @@ async fn systemd_is_told_what_happens() {
         let length = socket.recv(&mut bytes).unwrap();
         text(&bytes[..length])
     };
-    // What it says that is no sign of life.
+    // Skips the watchdog messages.
     let next = || loop {
         let line = said();
         if line.trim() != "WATCHDOG=1" {
@@ -76,8 +76,8 @@ async fn systemd_is_told_what_happens() {
         }
     };
     let curfew = Setup::memory()
-        .set_plain("NOTIFY_SOCKET", path.to_str().unwrap())
-        .set_plain("WATCHDOG_USEC", "300000")
+        .set_variable("NOTIFY_SOCKET", path.to_str().unwrap())
+        .set_variable("WATCHDOG_USEC", "300000")
         .start();
     assert_eq!(next(), "READY=1\n");
     for _ in 0..3 {
@@ -97,7 +97,7 @@ async fn systemd_is_told_what_happens() {
 }
 
 #[test]
-fn the_version_says_what_was_built() {
+fn the_version_names_the_revision() {
     let short = text(&run(&Setup::memory(), &["-V"]).stdout);
     assert_eq!(short, format!("curfew {}\n", env!("CARGO_PKG_VERSION")));
     let long = text(&run(&Setup::memory(), &["--version"]).stdout);

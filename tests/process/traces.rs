@@ -1,4 +1,4 @@
-//! Traces reach a collector by OpenTelemetry's own protocol, below the spans of the proxy.
+//! Traces reach a collector through OTLP, as children of the proxy's spans.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ use super::*;
 use crate::support::curfew::Curfew;
 use crate::support::local;
 
-/// A collector, which keeps what it gets.
+/// A collector that keeps all spans.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
 
@@ -63,8 +63,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const PARENT: &str = "00f067aa0ba902b7";
+const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT_SPAN_ID: &str = "00f067aa0ba902b7";
 
 async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> u16 {
     let request = client()
@@ -85,7 +85,7 @@ async fn check(curfew: &Curfew, path: &str, cookie: &str, traceparent: &str) -> 
 }
 
 #[tokio::test]
-async fn checks_are_traced_where_the_proxy_wants_it() {
+async fn checks_are_traced_if_the_proxy_samples_them() {
     let collector = Collector::default();
     let address = collector.start().await;
     let redis = RedisServer::start();
@@ -97,7 +97,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
     let curfew = setup.start();
     eventually("ready", async || curfew.ops("/readyz").await.0 == 200).await;
     let session = curfew.sign_in("alice").await;
-    let sampled = format!("00-{TRACE}-{PARENT}-01");
+    let sampled = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01");
     let not_sampled = "00-11111111111111111111111111111111-2222222222222222-00";
     assert_eq!(
         check(&curfew, "/auth-request", &session.cookie(), &sampled).await,
@@ -111,19 +111,19 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
         not_sampled,
         "nonsense",
         "00-0-0-01",
-        &format!("00-{TRACE}-{PARENT}-01-x"),
+        &format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01-x"),
     ] {
         assert_eq!(
             check(&curfew, "/auth-request", &session.cookie(), context).await,
             200
         );
     }
-    // What is left is sent when the process stops.
+    // The process sends the remaining spans when it stops.
     let log = curfew.log();
     curfew.stop().await;
     let spans = collector.spans();
     assert!(
-        spans.iter().all(|span| hex(&span.trace_id) == TRACE),
+        spans.iter().all(|span| hex(&span.trace_id) == TRACE_ID),
         "{spans:?}"
     );
     let checks: Vec<&Span> = spans.iter().filter(|span| span.name == "check").collect();
@@ -136,13 +136,13 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
             .iter()
             .find(|span| attribute(span, "curfew.contract").as_deref() == Some(contract));
         let found = found.unwrap();
-        assert_eq!(hex(&found.parent_span_id), PARENT);
+        assert_eq!(hex(&found.parent_span_id), PARENT_SPAN_ID);
         assert_eq!(found.kind, 2, "a server's");
         assert_eq!(attribute(found, "curfew.verdict").unwrap(), verdict);
         assert_eq!(attribute(found, "curfew.policy").unwrap(), policy);
         assert!(found.end_time_unix_nano >= found.start_time_unix_nano);
     }
-    // A forged token asks the store nothing.
+    // A forged token causes no store request.
     let load = spans.iter().find(|span| span.name == "load").unwrap();
     assert_eq!(load.parent_span_id, checks[0].span_id);
     assert_eq!(attribute(load, "curfew.result").unwrap(), "ok");
@@ -154,7 +154,7 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
         resource.contains("curfew") && resource.contains("service.instance.id"),
         "{resource}"
     );
-    // Neither has a secret, or where people go.
+    // Neither contains a secret or a requested URL.
     let sent = format!("{:?}", collector.0.lock().unwrap());
     for text in [&*session.token, "secret-path", "alice", "forged"] {
         assert!(!sent.contains(text), "{text}");
@@ -162,9 +162,9 @@ async fn checks_are_traced_where_the_proxy_wants_it() {
     assert!(!log.contains("\"spans\":"), "no log shows spans");
 }
 
-/// A collector that is not there costs nothing but the traces.
+/// Without a reachable collector, only the traces are lost.
 #[tokio::test]
-async fn without_a_collector_checks_go_on() {
+async fn checks_work_without_a_collector() {
     let setup = Setup::memory()
         .set("TRACES__OTLP_URL", "http://127.0.0.1:1")
         .set("TRACES__RATIO", "1");
@@ -177,7 +177,7 @@ async fn without_a_collector_checks_go_on() {
 }
 
 #[test]
-fn wrong_settings_are_told() {
+fn invalid_trace_settings_are_reported() {
     for (settings, told) in [
         (&[("OTLP_URL", "collector:4317")][..], "traces.otlp_url"),
         (&[("OTLP_URL", "https://collector:4317")], "traces.ca_file"),

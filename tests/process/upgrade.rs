@@ -1,11 +1,11 @@
-//! Replicas of two versions on one Redis.
+//! Replicas of two versions with one Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-/// What the version before this one says of itself on the channel, every five seconds.
-const OLD_REPLICA: &[u8] =
+/// The message that the previous version publishes every five seconds.
+const OLD_REPLICA_MESSAGE: &[u8] =
     br#"i{"name":"old[1]","version":"0.1.0","started":"2026-11-01T00:00:00Z"}"#;
 
 fn versions(redis: &RedisServer) -> Vec<u8> {
@@ -17,13 +17,13 @@ fn versions(redis: &RedisServer) -> Vec<u8> {
     records.collect()
 }
 
-/// While an older replica is heard of, the old version is written; afterwards all records are upgraded. No check
-/// fails meanwhile, and no answer is wrong.
+/// While an older replica runs, the old record version is written. Afterwards all records are upgraded. No check
+/// fails, and no answer is wrong.
 #[tokio::test]
-async fn a_rolling_update_under_load_answers_every_check_right() {
+async fn a_rolling_update_under_load_gives_no_wrong_answer() {
     let redis = RedisServer::start();
     redis.command::<()>(&[b"SET", b"curfew:schema", b"2"]);
-    // On a machine with other work to do an answer takes longer.
+    // A busy machine needs longer for an answer.
     let setup = Setup::redis(&redis.url())
         .set("STORE__CHECK_TIMEOUT", "5s")
         .set("STORE__COMMAND_TIMEOUT", "2s");
@@ -60,7 +60,7 @@ async fn a_rolling_update_under_load_answers_every_check_right() {
         let begun = Stopwatch::start();
         let mut waits_for_it = false;
         while begun.seconds() < 24.0 {
-            redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA]);
+            redis.command::<()>(&[b"PUBLISH", b"curfew:ends", OLD_REPLICA_MESSAGE]);
             tokio::time::sleep(Duration::from_secs(2)).await;
             assert_eq!(redis.command::<u64>(&[b"GET", b"curfew:schema"]), 2);
             let told = one.ops("/readyz?verbose").await.1;
@@ -73,7 +73,7 @@ async fn a_rolling_update_under_load_answers_every_check_right() {
             let unfinished: bool = redis.command(&[b"EXISTS", b"curfew:progress:record-3"]);
             schema == 3 && !unfinished
         };
-        eventually("upgraded", finished).await;
+        eventually("the records are upgraded", finished).await;
         assert!(versions(&redis).iter().all(|version| *version == 3));
         done.store(true, Ordering::Relaxed);
     };
@@ -82,9 +82,9 @@ async fn a_rolling_update_under_load_answers_every_check_right() {
     assert!(checked > 200, "{checked}");
 }
 
-/// With access to Redis, but without a key: nobody becomes somebody else.
+/// An attacker with access to Redis, but without a key, cannot change a session's subject.
 #[tokio::test]
-async fn a_writer_to_redis_can_not_become_another_user() {
+async fn an_attacker_in_redis_cannot_become_another_user() {
     let redis = RedisServer::start();
     let setup = Setup::redis(&redis.url()).set("STORE__NEAR_CACHE_SESSIONS", "0");
     let curfew = setup.start();
@@ -106,7 +106,7 @@ async fn a_writer_to_redis_can_not_become_another_user() {
     let unavailable = (503, "store_unavailable".to_owned());
     let mut moved = record.clone();
     moved[1..3].copy_from_slice(&bobs[bobs.len() - 16..][..2]);
-    // As version 2 wrote it: with the tag of bob's session, for root.
+    // In the format of version 2: the tag of bob's session, with the subject root.
     let tag = &bobs[bobs.len() - 16..][..4];
     let plain = [
         &[2, 0][..],
@@ -119,7 +119,10 @@ async fn a_writer_to_redis_can_not_become_another_user() {
         assert_eq!(curfew.check(&bob).await, unavailable);
     }
     redis.command::<()>(&[b"SET", &bobs, &live, b"KEEPTTL"]);
-    eventually("bob is bob", async || curfew.check(&bob).await == ALLOWED).await;
+    eventually("the record of bob is restored", async || {
+        curfew.check(&bob).await == ALLOWED
+    })
+    .await;
     assert_eq!(curfew.show(&bob).await["subject"], "bob");
     // A tombstone under another session's key.
     curfew.revoke(&root).await;
@@ -128,7 +131,7 @@ async fn a_writer_to_redis_can_not_become_another_user() {
     assert_ne!(curfew.check(&bob).await.0, 200);
 }
 
-/// A new first key: records are sealed again, and the old key can go.
+/// With a new first key, records are sealed again, and the old key can be removed.
 #[tokio::test]
 async fn keys_rotate_in_the_background() {
     let redis = RedisServer::start();
@@ -145,7 +148,7 @@ async fn keys_rotate_in_the_background() {
         .start();
     assert_eq!(both.check(&session).await, ALLOWED);
     let told = async || both.ops("/readyz?verbose").await.1;
-    eventually("all are under the new key", async || {
+    eventually("all records use the new key", async || {
         let told = told().await;
         let line = told
             .lines()

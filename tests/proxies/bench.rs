@@ -1,4 +1,4 @@
-//! Everything between a client and its application, behind one kind of proxy.
+//! All servers between a client and its application, behind one kind of proxy.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -13,20 +13,20 @@ use crate::fleet::{HOST, Kind, Proxy, Replaced, Upstreams};
 use crate::support::backend::{Backend, Seen};
 use crate::support::curfew::{Curfew, Setup, SignedIn};
 use crate::support::eventually;
+use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
-use crate::support::tap::Tap;
 use crate::support::{free_port, local};
 
-/// The limits of the policy `default`; `strict` wants a sign-in of the last ten minutes, and counts
-/// navigations only.
+/// The limits of the policy `default`. `strict` requires a sign-in within the last ten minutes, and counts only
+/// navigations as activity.
 pub const IDLE: &str = "15m";
 pub const ABSOLUTE: &str = "1h";
 
-/// The host that rules are for.
-pub const RULED: &str = "ruled.example.com";
+/// The host that has rules.
+pub const RULED_HOST: &str = "ruled.example.com";
 
-/// The host that another service is asked about.
-pub const DELEGATED: &str = "delegated.example.com";
+/// The host with a delegated service.
+pub const DELEGATED_HOST: &str = "delegated.example.com";
 
 /// The file with the rules.
 fn rules() -> PathBuf {
@@ -39,15 +39,15 @@ pub struct Bench {
     pub curfew: Curfew,
     pub backend: Backend,
     pub proxy: Proxy,
-    /// Between the proxy and the listener of Curfew that it asks.
-    pub tap: Tap,
-    /// The key that signs Curfew's tokens.
+    /// Records the bytes between the proxy and Curfew's listener.
+    pub tap: RecordingProxy,
+    /// The key for Curfew's tokens.
     pub key: String,
     client: reqwest::Client,
     client_http2: reqwest::Client,
 }
 
-/// What a client gets.
+/// The answer that a client receives.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -88,7 +88,7 @@ impl Bench {
             .set("POLICIES__BOUND__BIND_IPV4_BITS", "32")
             .set("DELEGATED__SERVICES__TICKET__URL", &service)
             .file(&rules())
-            // Many proxies share two processors here.
+            // Many proxies share two CPU cores here.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         let curfew = setup.start();
         let backend = Backend::start().await;
@@ -97,7 +97,7 @@ impl Bench {
             "spoe" => curfew.spoe.unwrap(),
             _ => curfew.check,
         };
-        let tap = Tap::to(asked).await;
+        let tap = RecordingProxy::to(asked).await;
         let proxy = (kind.start)(&Upstreams {
             check: tap.address,
             browser: curfew.browser,
@@ -132,7 +132,7 @@ impl Bench {
         bench
     }
 
-    /// Waits until the proxy has read all of its configuration, and reaches the others.
+    /// Waits until the proxy has read its whole configuration and reaches the other servers.
     pub async fn ready(&self) {
         let session = self.curfew.sign_in("nobody").await;
         eventually("the proxy is ready", async || {
@@ -142,7 +142,7 @@ impl Bench {
         self.backend.take();
     }
 
-    /// A proxy of the same kind that asks for `policy`.
+    /// Starts the proxy again, with checks for `policy`.
     pub async fn with_policy(&mut self, policy: &'static str) {
         self.proxy = (self.kind.start)(&Upstreams {
             policy: Some(policy),
@@ -151,13 +151,13 @@ impl Bench {
         self.ready().await;
     }
 
-    /// A proxy of the same kind with something broken in its file.
+    /// Starts the proxy again, with a mistake in its file.
     pub async fn with_broken(&mut self, broken: Replaced) {
         self.proxy = (self.kind.start)(&self.upstreams(broken));
         self.ready().await;
     }
 
-    /// The same, and Curfew is not there.
+    /// Like [`with_broken`](Self::with_broken), while Curfew is down.
     pub fn without_curfew(&mut self, broken: Replaced) {
         let nobody = local(free_port());
         self.proxy = (self.kind.start)(&Upstreams {
@@ -186,12 +186,12 @@ impl Bench {
         format!("http://{}{path}", self.proxy.address)
     }
 
-    /// Sends a request over HTTP/1.1, for the host [`HOST`] unless `lines` name another.
+    /// Sends a request over HTTP/1.1. Its host is [`HOST`], unless `lines` name another.
     pub async fn send(&self, method: &str, path: &str, lines: &Lines<'_>) -> Answer {
         self.send_body(method, path, lines, Bytes::new()).await
     }
 
-    /// Sends a GET from this address, which is one of this machine.
+    /// Sends a GET from this local address.
     pub async fn get_from(&self, address: &str, path: &str, lines: &Lines<'_>) -> Answer {
         let address: IpAddr = address.parse().unwrap();
         let client = client().local_address(address).build().unwrap();
@@ -232,20 +232,20 @@ impl Bench {
         answer(request.send().await.unwrap()).await
     }
 
-    /// Sends bytes as they are; the status of the answer, 0 when there is none.
+    /// Sends raw bytes. Returns the status of the answer, or 0 if there is none.
     pub async fn raw(&self, text: &str) -> u16 {
         let answer = self.raw_answer(text).await;
         let status = answer.get(9..12).unwrap_or("0");
         status.parse().unwrap_or(0)
     }
 
-    /// The same; all that comes back.
+    /// Sends raw bytes. Returns the whole answer.
     pub async fn raw_answer(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let reading = stream.read_to_end(&mut bytes);
-        // A reset connection is an answer as well.
+        // A reset connection counts as an answer.
         let _ = tokio::time::timeout(Duration::from_secs(10), reading)
             .await
             .expect("the proxy answers and closes");
@@ -256,7 +256,7 @@ impl Bench {
         TcpStream::connect(self.proxy.address).await.unwrap()
     }
 
-    /// The client is let in: the backend was reached once, and by whom.
+    /// The client is admitted: the backend received one request, with this subject.
     pub fn admitted(&self, answer: &Answer, subject: &str) -> Seen {
         assert_eq!(answer.status, 200, "{answer:?}\n{}", self.proxy.log());
         let seen = self.backend.take_one();
@@ -264,11 +264,11 @@ impl Bench {
         seen
     }
 
-    /// The client is refused for `reason`, which it can see, and the backend was not reached.
+    /// The client is denied for `reason`, which it can see. The backend received no request.
     pub fn refused(&self, answer: &Answer, reason: &str) {
         assert_eq!(answer.status, 401, "{answer:?}\n{}", self.proxy.log());
         self.unreached();
-        // ingress-nginx hands on the challenge, and no header of ours.
+        // ingress-nginx passes on the challenge, but no header of Curfew.
         let said = (self.kind.name != "ingress-nginx").then_some(reason);
         assert_eq!(answer.one("x-session-reason"), said);
         let challenge = answer.one("www-authenticate").unwrap();
@@ -287,7 +287,7 @@ impl Bench {
         assert!(seen.is_empty(), "the backend was reached: {seen:?}");
     }
 
-    /// How many checks Curfew has answered, by this proxy's contract.
+    /// The number of checks that Curfew has answered for this proxy's contract.
     pub async fn checks(&self) -> u64 {
         let (_, text) = self.curfew.ops("/metrics").await;
         let name = format!("curfew_checks_total{{contract=\"{}\"", self.kind.contract);
@@ -297,13 +297,14 @@ impl Bench {
     }
 }
 
-/// Another service: it allows everything, as `alice`, and refreshes its cookie; with a second one for `/cookies/500`.
+/// A delegated service. It allows every request as `alice` and refreshes its cookie; for `/cookies/500` it adds a
+/// second one.
 async fn service() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/auth", listener.local_addr().unwrap());
     let answer = async |headers: HeaderMap| {
         let second = headers["x-forwarded-uri"] == "/cookies/500";
-        let cookies = [REFRESHED, SECOND]
+        let cookies = [REFRESHED_COOKIE, SECOND_COOKIE]
             .into_iter()
             .take(1 + usize::from(second));
         let cookies = cookies.map(|cookie| ("set-cookie", cookie));
@@ -319,9 +320,9 @@ async fn service() -> String {
     url
 }
 
-/// The cookies of that service.
-pub const REFRESHED: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
-pub const SECOND: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
+/// The cookies of the delegated service.
+pub const REFRESHED_COOKIE: &str = "_oauth2_proxy=ticket|2; Path=/; HttpOnly";
+pub const SECOND_COOKIE: &str = "_oauth2_proxy_1=more; Path=/; HttpOnly";
 
 fn client() -> reqwest::ClientBuilder {
     crate::support::tls::install();

@@ -1,4 +1,4 @@
-//! What people get wrong in a proxy's file, and how `curfew probe` says so.
+//! Common mistakes in a proxy's file, and the finding of `curfew probe` for each.
 
 use crate::fleet::Replaced;
 
@@ -6,20 +6,20 @@ pub struct Broken {
     pub proxies: &'static [&'static str],
     pub what: &'static str,
     pub replaced: Replaced,
-    /// It shows while Curfew is down.
+    /// The mistake only shows while Curfew is down.
     pub down: bool,
-    /// Among what the command says.
+    /// A line that the output of the command contains.
     pub finding: &'static str,
 }
 
-const UNGUARDED: &str = "FAIL  without a session, the page is refused: served, 200";
-const STRIPPED: &str =
+const NO_CHECK_FINDING: &str = "FAIL  without a session, the page is refused: served, 200";
+const IDENTITY_REMOVED_FINDING: &str =
     "FAIL  stripping the identity with Connection has no effect: served, 200, without the identity";
-const KEPT: &str = "FAIL  after the idle limit, the page is refused: served, 200";
-const BELIEVED: &str = "FAIL  forged request headers give no access: served, 200";
-const PREFIX: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \
+const CACHED_ANSWER_FINDING: &str = "FAIL  after the idle limit, the page is refused: served, 200";
+const FORGED_HEADERS_FINDING: &str = "FAIL  forged request headers give no access: served, 200";
+const PATH_PREFIX_FINDING: &str = "FAIL  with a session, the page is served: refused, 401 (malformed_request: a rule depends on the path, \
                       and the path begins with two slashes: a path prefix of the proxy must not end in /)";
-const OPEN: &str = "FAIL  while Curfew is down, the page is refused: served, 200";
+const FAIL_OPEN_FINDING: &str = "FAIL  while Curfew is down, the page is refused: served, 200";
 
 const fn broken(
     proxies: &'static [&'static str],
@@ -42,7 +42,7 @@ const fn open(proxies: &'static [&'static str], what: &'static str, replaced: Re
         what,
         replaced,
         down: true,
-        finding: OPEN,
+        finding: FAIL_OPEN_FINDING,
     }
 }
 
@@ -51,11 +51,11 @@ pub static BROKEN: [Broken; 19] = [
         &["NGINX"],
         "no auth_request",
         &[("auth_request /_curfew/check;", "")],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     open(
         &["NGINX"],
-        "errors of the check let in",
+        "errors of the check admit requests",
         &[(
             "error_page 401 = @refused;",
             "error_page 401 = @refused;\n        error_page 500 = @open;\n    }\n    location @open {\n        \
@@ -66,11 +66,11 @@ pub static BROKEN: [Broken; 19] = [
         &["ingress-nginx"],
         "no auth-url",
         &[("auth_request /_external-auth;", "")],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["ingress-nginx"],
-        "kept answers: auth-cache-key, and a snippet that ignores what Curfew says of them",
+        "cached answers: auth-cache-key, and a snippet that ignores Curfew's Cache-Control",
         &[
             (
                 "set $tmp_cache_key '$host/_external-auth$cookie___Host_session';",
@@ -81,11 +81,11 @@ pub static BROKEN: [Broken; 19] = [
                 "proxy_cache_key \"$tmp_cache_key\";\n        proxy_ignore_headers Cache-Control Set-Cookie;",
             ),
         ],
-        KEPT,
+        CACHED_ANSWER_FINDING,
     ),
     broken(
         &["ingress-nginx"],
-        "custom-http-errors: 401, and a back end that answers them with 200",
+        "custom-http-errors: 401, and a backend that answers them with 200",
         &[(
             "location ~* \"^/\" {\n",
             "location @custom_upstream-default-backend_401 {\n        internal;\n        \
@@ -93,7 +93,7 @@ pub static BROKEN: [Broken; 19] = [
              proxy_pass http://upstream_balancer;\n    }\n\n    location ~* \"^/\" {\n        \
              proxy_intercept_errors on;\n        error_page 401 = @custom_upstream-default-backend_401;\n",
         )],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Traefik"],
@@ -102,11 +102,11 @@ pub static BROKEN: [Broken; 19] = [
             "middlewares: [no-identity, curfew]",
             "middlewares: [no-identity]",
         )],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Traefik"],
-        "trustForwardHeader, at an entry point that believes everybody",
+        "trustForwardHeader, at an entry point that trusts every client",
         &[
             ("trustForwardHeader: false", "trustForwardHeader: true"),
             (
@@ -114,7 +114,7 @@ pub static BROKEN: [Broken; 19] = [
                 "    forwardedHeaders:\n      insecure: true\n    http:\n      # Some",
             ),
         ],
-        BELIEVED,
+        FORGED_HEADERS_FINDING,
     ),
     broken(
         &["Traefik"],
@@ -125,12 +125,12 @@ pub static BROKEN: [Broken; 19] = [
                 "middlewares: [pages, no-identity, curfew]",
             ),
             (
-                "    # No client says who it is.\n",
+                "    # Remove the client's own identity headers.\n",
                 "    pages:\n      errors:\n        status: \"401\"\n        statusRewrites: { \"401\": 200 }\n        \
-                 service: application\n        query: /\n\n    # No client says who it is.\n",
+                 service: application\n        query: /\n\n    # Remove the client's own identity headers.\n",
             ),
         ],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Traefik ingress-nginx"],
@@ -139,7 +139,7 @@ pub static BROKEN: [Broken; 19] = [
             "auth-url: http://curfew.curfew.svc.cluster.local:9180/forward-auth",
             "auth-url: \"\"",
         )],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["haproxy-ingress"],
@@ -158,13 +158,13 @@ pub static BROKEN: [Broken; 19] = [
                 "# http-request deny if {",
             ),
         ],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Caddy"],
         "no forward_auth",
         &[("\t\t\timport curfew\n", "")],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Caddy"],
@@ -173,11 +173,11 @@ pub static BROKEN: [Broken; 19] = [
             ("\trequest_header @upgrade Connection Upgrade\n", ""),
             ("\trequest_header @no_upgrade -Connection\n", ""),
         ],
-        STRIPPED,
+        IDENTITY_REMOVED_FINDING,
     ),
     open(
         &["Caddy"],
-        "errors of the check let in",
+        "errors of the check admit requests",
         &[(
             ":8080 {\n",
             ":8080 {\n\thandle_errors 502 504 {\n\t\treverse_proxy application:3000 {\n\t\t\t\
@@ -194,13 +194,13 @@ pub static BROKEN: [Broken; 19] = [
              \"@type\": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute\n                              \
              disabled: true\n",
         )],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["Envoy HTTP"],
         "a prefix that ends in a slash",
         &[("path_prefix: /ext-authz\n", "path_prefix: /ext-authz/\n")],
-        PREFIX,
+        PATH_PREFIX_FINDING,
     ),
     open(
         &["Envoy HTTP", "Envoy gRPC"],
@@ -211,7 +211,7 @@ pub static BROKEN: [Broken; 19] = [
         &["HAProxy 2.6", "HAProxy 2.8"],
         "every path is public",
         &[("acl public path /sign-in", "acl public path_beg /")],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     broken(
         &["HAProxy 2.6", "HAProxy 2.8"],
@@ -220,11 +220,11 @@ pub static BROKEN: [Broken; 19] = [
             "http-request return status 401 content-type \"text/html; charset=utf-8\"",
             "http-request return status 200 content-type \"text/html; charset=utf-8\"",
         )],
-        UNGUARDED,
+        NO_CHECK_FINDING,
     ),
     open(
         &["HAProxy 2.6", "HAProxy 2.8"],
-        "only what was denied is refused",
+        "only explicit denials are enforced",
         &[("http-request return status 503 if !public !allowed", "")],
     ),
 ];

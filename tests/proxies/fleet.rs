@@ -1,4 +1,4 @@
-//! The proxies, each with the file of `deploy/` that is for it.
+//! The proxies, each with its file of `deploy/`.
 
 mod caddy;
 mod envoy;
@@ -17,7 +17,7 @@ use crate::support::deployed::{Server, changed};
 use crate::support::nginx::Nginx;
 use crate::support::tls::Certificates;
 
-/// The idle limit that the files are rendered for.
+/// The idle limit in the rendered files.
 const IDLE: Duration = Duration::from_secs(15 * 60);
 
 /// One column of the matrix.
@@ -25,23 +25,23 @@ const IDLE: Duration = Duration::from_secs(15 * 60);
 pub struct Kind {
     pub name: &'static str,
     pub start: fn(&Upstreams) -> Proxy,
-    /// The contract it speaks, as metrics call it.
+    /// The contract of the proxy, as a metric label.
     pub contract: &'static str,
-    /// What a client sees when Curfew is down.
+    /// The status that a client gets while Curfew is down.
     pub no_answer: u16,
-    /// What a client sees when Curfew is silent for too long.
+    /// The status that a client gets when Curfew does not answer in time.
     pub silence: u16,
-    /// What a client sees when Curfew says that its store is not there.
+    /// The status that a client gets when Curfew reports that its store is unavailable.
     pub store_unavailable: u16,
-    /// The longest that it waits for an answer, in seconds, and a bit.
-    pub patience: f64,
-    /// The host whose refused navigations are redirected.
+    /// The longest time that the proxy waits for an answer, in seconds, with a margin.
+    pub max_wait_seconds: f64,
+    /// The host whose denied navigations are redirected.
     pub redirecting_host: &'static str,
 }
 
 impl Kind {
-    /// With what an address to return to begins. Curfew says `https` while its cookie is for TLS only; ingress-nginx
-    /// makes redirects itself.
+    /// The scheme of the return address. Curfew writes `https` while its cookie is for TLS only; ingress-nginx makes
+    /// redirects itself.
     pub fn scheme_of_return(&self) -> &'static str {
         match self.name {
             "ingress-nginx" => "http",
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// Where a proxy finds the others.
+/// The addresses of the servers that a proxy needs.
 #[derive(Clone, Copy)]
 pub struct Upstreams {
     pub check: SocketAddr,
@@ -58,17 +58,17 @@ pub struct Upstreams {
     pub grpc: SocketAddr,
     pub spoe: SocketAddr,
     pub application: SocketAddr,
-    /// Another application, which has the host [`PUBLIC`](crate::router::PUBLIC); the file is made for two hosts then.
+    /// A second application, with the host [`PUBLIC_HOST`](crate::router::PUBLIC_HOST). The file then serves two hosts.
     pub public: Option<SocketAddr>,
-    /// With TLS, and so with HTTP/3: the certificate and its key. For the proxies that [`HTTP_3`] names.
+    /// With a certificate, the proxy serves TLS and HTTP/3. Only for the proxies in [`HTTP_3`].
     pub certificate: Option<&'static Certificates>,
-    /// The policy that is asked for, instead of none, by the comment in the file that says how.
+    /// The policy for the checks, set as the comment in the file describes.
     pub policy: Option<&'static str>,
-    /// What is changed in the file besides, to break it.
+    /// Replacements that break the file.
     pub broken: Replaced,
 }
 
-/// Pairs of what is in a file once and what stands there instead.
+/// Pairs of a text that occurs once in the file, and its replacement.
 pub type Replaced = &'static [(&'static str, &'static str)];
 
 impl Upstreams {
@@ -79,8 +79,8 @@ impl Upstreams {
         }
     }
 
-    /// Of two files that belong together.
-    fn break_either(&self, texts: [&str; 2]) -> [String; 2] {
+    /// Applies the replacements to two files that belong together.
+    fn with_mistake_in_either(&self, texts: [&str; 2]) -> [String; 2] {
         let [first, second] = texts;
         for (from, _) in self.broken {
             let found = first.matches(from).count() + second.matches(from).count();
@@ -92,7 +92,7 @@ impl Upstreams {
         })
     }
 
-    fn break_(&self, text: &str) -> String {
+    fn with_mistake(&self, text: &str) -> String {
         let replaced = self.broken.iter();
         let replaced: Vec<_> = replaced
             .map(|(from, to)| (*from, (*to).to_owned()))
@@ -104,7 +104,7 @@ impl Upstreams {
 /// A running proxy.
 pub struct Proxy {
     pub address: SocketAddr,
-    /// Where it takes HTTP/2 without TLS.
+    /// The address for HTTP/2 without TLS.
     pub http2: SocketAddr,
     server: Running,
 }
@@ -115,7 +115,7 @@ enum Running {
 }
 
 impl Proxy {
-    /// What it has logged.
+    /// The log of the proxy.
     pub fn log(&self) -> String {
         match &self.server {
             Running::Server(server) => server.read("log"),
@@ -129,15 +129,15 @@ pub use ingress_nginx::REDIRECTING_HOST;
 /// The host of the application in the tests.
 pub const HOST: &str = "app.example.com";
 
-/// What most of them have in common.
-const USUAL: Kind = Kind {
+/// The values that most proxies share.
+const DEFAULT_KIND: Kind = Kind {
     name: "",
     start: nginx::start,
     contract: "",
     no_answer: 503,
     silence: 503,
     store_unavailable: 503,
-    patience: 5.0,
+    max_wait_seconds: 5.0,
     redirecting_host: HOST,
 };
 
@@ -152,7 +152,7 @@ pub const FLEET: [Kind; 10] = [
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "ingress-nginx",
@@ -161,7 +161,7 @@ pub const FLEET: [Kind; 10] = [
         no_answer: 500,
         silence: 500,
         store_unavailable: 500,
-        patience: 65.0,
+        max_wait_seconds: 65.0,
         redirecting_host: ingress_nginx::REDIRECTING_HOST,
     },
     Kind {
@@ -170,8 +170,8 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
-        patience: 35.0,
-        ..USUAL
+        max_wait_seconds: 35.0,
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Traefik ingress-nginx",
@@ -179,8 +179,8 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 500,
         silence: 500,
-        patience: 35.0,
-        ..USUAL
+        max_wait_seconds: 35.0,
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Caddy",
@@ -188,38 +188,38 @@ pub const FLEET: [Kind; 10] = [
         contract: "forward-auth",
         no_answer: 502,
         silence: 504,
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Envoy HTTP",
         start: envoy::start_http,
         contract: "ext-authz",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "Envoy gRPC",
         start: envoy::start_grpc,
         contract: "ext-authz-grpc",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "HAProxy 2.6",
         start: haproxy::start_2_6,
         contract: "spoe",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "HAProxy 2.8",
         start: haproxy::start_2_8,
         contract: "spoe",
-        ..USUAL
+        ..DEFAULT_KIND
     },
     Kind {
         name: "haproxy-ingress",
         start: haproxy_ingress::start,
         contract: "forward-auth",
         silence: 500,
-        patience: 8.0,
-        ..USUAL
+        max_wait_seconds: 8.0,
+        ..DEFAULT_KIND
     },
 ];

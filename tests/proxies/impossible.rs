@@ -1,11 +1,11 @@
-//! What a proxy can't do, whatever it is told.
+//! What a proxy cannot do, in any configuration.
 
-/// A cell that can't hold. It is run all the same, and must fail with these words.
+/// A cell that is expected to fail. The case runs nevertheless, and must fail with this text.
 pub struct Impossible {
     case: &'static str,
     proxies: &'static [&'static str],
     pub fails_with: &'static str,
-    /// For the reader of the matrix.
+    /// The explanation for readers of the matrix.
     pub reason: &'static str,
 }
 
@@ -19,32 +19,32 @@ pub static IMPOSSIBLE: [Impossible; 8] = [
         case: "8c",
         proxies: &["NGINX", "ingress-nginx"],
         fails_with: "the body is not Curfew's",
-        reason: "NGINX drops the body of a denial, and shows a page of its own.",
+        reason: "NGINX drops the body of a denial, and shows its own page.",
     },
     Impossible {
         case: "8e",
         proxies: &["ingress-nginx"],
         fails_with: "no link for the whole window",
-        reason: "ingress-nginx shows a page of its own; with `auth-signin` a frame gets the page from `/.curfew/login`.",
+        reason: "ingress-nginx shows its own page; with `auth-signin` a frame gets the page from `/.curfew/login`.",
     },
     Impossible {
         case: "9b",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
-        reason: "Traefik's provider for these annotations hands on no cookie of an allowed answer; with Traefik's own \
-                 resources it does.",
+        reason: "Traefik's provider for these annotations returns no cookie from an allowed answer; Traefik's own \
+                 resources do.",
     },
     Impossible {
         case: "9c",
         proxies: &["NGINX", "ingress-nginx", "Caddy", "haproxy-ingress"],
         fails_with: "the cookie of the service is lost",
-        reason: "This proxy hands on one cookie of the answer of a check.",
+        reason: "This proxy returns only one cookie from the answer of a check.",
     },
     Impossible {
         case: "9c",
         proxies: &["Traefik ingress-nginx"],
         fails_with: "the cookie of the service is lost",
-        reason: "It hands on none.",
+        reason: "It returns none.",
     },
     Impossible {
         case: "14c",
@@ -57,14 +57,14 @@ pub static IMPOSSIBLE: [Impossible; 8] = [
         case: "17c",
         proxies: &["ingress-nginx"],
         fails_with: "upgraded to h2c",
-        reason: "ingress-nginx hands on every Upgrade, on every path: the application must not take \
+        reason: "ingress-nginx forwards every Upgrade on every path: the application must not accept \
                  one to h2c.",
     },
     Impossible {
         case: "20c",
         proxies: &["ingress-nginx"],
         fails_with: "while receiving response with status: 401",
-        reason: "ingress-nginx shows a page of its own, which a gRPC client may take for a broken message; \
-                 a client that goes by the HTTP status, 401, sees UNAUTHENTICATED.",
+        reason: "ingress-nginx shows its own page, which a gRPC client may read as a broken message; \
+                 a client that uses the HTTP status, 401, gets UNAUTHENTICATED.",
     },
 ];

@@ -1,8 +1,8 @@
-//! The same cases through every proxy: a client, the real proxy with its file of `deploy/`, Curfew,
-//! a real Redis, and a backend that remembers what reaches it.
+//! The same cases through every proxy: a client, the real proxy with its file of `deploy/`, Curfew, a real Redis, and
+//! a backend that records its requests.
 //!
-//! Prints the matrix case × proxy, and compares it with the one in the documentation. Words on the
-//! command line choose the cells whose `proxy/case` has one of them in it.
+//! Prints the matrix of cases and proxies, and compares it with the one in the documentation. Arguments on the
+//! command line select the cells whose `proxy/case` contains one of them.
 
 #![expect(
     clippy::unwrap_used,

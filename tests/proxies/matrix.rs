@@ -1,4 +1,4 @@
-//! The matrix case × proxy, as text.
+//! The matrix of cases and proxies, as text.
 
 use std::fmt::Write;
 
@@ -7,9 +7,9 @@ use crate::fleet::FLEET;
 use crate::impossible::IMPOSSIBLE;
 use crate::runner::{Cell, Outcome};
 
-const DOCUMENTED: &str = include_str!("../../docs/proxies/README.md");
+const DOCUMENTATION: &str = include_str!("../../docs/proxies/README.md");
 
-/// A table in Markdown, with the reasons of its footnotes below it.
+/// A Markdown table, followed by its footnotes.
 pub fn table(cells: &[Cell]) -> String {
     let mut text = String::from("| | case |");
     for kind in FLEET {
@@ -33,7 +33,10 @@ pub fn table(cells: &[Cell]) -> String {
                 Some(Outcome::NotPossible(known)) => {
                     let place = IMPOSSIBLE.iter().position(|one| std::ptr::eq(one, *known));
                     let letter = char::from(b'a' + u8::try_from(place.unwrap()).unwrap());
-                    let note = format!("({letter}) Not possible on this proxy: {}\n", known.reason);
+                    let note = format!(
+                        "({letter}) Not possible with this proxy: {}\n",
+                        known.reason
+                    );
                     if !notes.contains(&note) {
                         notes.push_str(&note);
                     }
@@ -51,10 +54,9 @@ pub fn table(cells: &[Cell]) -> String {
     text
 }
 
-/// What is wrong with the matrix of the documentation, if anything.
+/// The difference from the matrix in the documentation, if any.
 pub fn differs_from_the_documented(table: &str) -> Option<String> {
-    (!DOCUMENTED.contains(table)).then(|| {
-        "FAILED: docs/proxies/README.md does not have this very matrix in it; put it there"
-            .to_owned()
+    (!DOCUMENTATION.contains(table)).then(|| {
+        "FAILED: docs/proxies/README.md has another matrix; replace it with this one".to_owned()
     })
 }

@@ -1,6 +1,6 @@
-//! What a proxy routes to the protected application was judged as the protected application's: requests in every form that
-//! HTTP has for a host and a path, through every proxy, to two applications behind it. The one is public by a rule of
-//! Curfew that names its host, the other needs a session, and for a part of it a group.
+//! Each request that a proxy routes to the protected application was checked as a request for that application.
+//! Requests in every HTTP form for a host and a path go through every proxy to two applications. A rule of Curfew
+//! names the host of the first and makes it public. The second needs a session, and a group for a part of it.
 
 mod http_3;
 
@@ -19,8 +19,8 @@ use crate::support::eventually;
 use crate::support::shim::Shim;
 use crate::support::tls::Certificates;
 
-pub const PUBLIC: &str = "public.example.com";
-pub const PRIVATE: &str = "private.example.com";
+pub const PUBLIC_HOST: &str = "public.example.com";
+pub const PRIVATE_HOST: &str = "private.example.com";
 
 const RULES: &str = "
 hosts: [private.example.com]
@@ -29,7 +29,7 @@ rules:
   - { host: private.example.com, path_prefix: /admin, groups: operators }
 ";
 
-/// What came of the requests through one proxy.
+/// The results of the requests through one proxy.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub name: &'static str,
@@ -37,17 +37,18 @@ pub struct Counts {
     pub public: usize,
     pub private: usize,
     pub refused: usize,
-    /// Requests that the protected application served and should not have.
+    /// Requests that the protected application served without permission.
     pub wrong: Vec<String>,
 }
 
-/// Something that is put back as it was, for which the property must not hold.
+/// A known mistake that is put back, so that the test must fail.
 struct Mutant {
     what: &'static str,
     proxy: &'static str,
     broken: Replaced,
     setting: Option<(&'static str, &'static str)>,
-    /// Between the proxy and Curfew, so that `/auth-request` does not see who asks.
+    /// Puts a [`Shim`](crate::support::shim::Shim) between the proxy and Curfew, which hides the kind of proxy from
+    /// `/auth-request`.
     shim: bool,
 }
 
@@ -76,21 +77,21 @@ const MUTANTS: [Mutant; 5] = [
         shim: false,
     },
     Mutant {
-        what: "Traefik's provider for ingress-nginx asks /auth-request",
+        what: "Traefik's provider for ingress-nginx sends checks to /auth-request",
         proxy: "Traefik ingress-nginx",
         broken: &[],
         setting: None,
         shim: true,
     },
     Mutant {
-        what: "a rule for a host, and other hosts are judged",
+        what: "a rule for a host, and unknown hosts are checked",
         proxy: "Caddy",
         broken: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
         shim: false,
     },
     Mutant {
-        what: "a rule for a host, and other hosts are judged",
+        what: "a rule for a host, and unknown hosts are checked",
         proxy: "HAProxy 2.6",
         broken: &[],
         setting: Some(("UNKNOWN_HOSTS", "allow")),
@@ -98,14 +99,14 @@ const MUTANTS: [Mutant; 5] = [
     },
 ];
 
-/// Tries all proxies that `words` name, or all; prints the counts, and returns what went wrong.
+/// Tests the proxies that `words` name, or all of them. Prints the counts, and returns the failures.
 pub fn run(words: &[String]) -> Vec<String> {
     let wanted = |kind: &Kind| {
         let name = format!("{}/router", kind.name);
         words.is_empty() || words.iter().any(|word| name.contains(word))
     };
     let mut failures = Vec::new();
-    println!("| proxy | requests | reached the public one | reached the protected one | refused |");
+    println!("| proxy | requests | public application | protected application | denied |");
     println!("|---|--:|--:|--:|--:|");
     for kind in FLEET.into_iter().filter(wanted) {
         let counts = try_one(kind, None);
@@ -118,10 +119,10 @@ pub fn run(words: &[String]) -> Vec<String> {
             ..
         } = counts;
         println!("| {name} | {sent} | {public} | {private} | {refused} |");
-        // Nothing would be shown otherwise.
+        // Otherwise the test would prove nothing.
         if counts.public == 0 || counts.private == 0 || counts.refused == 0 {
             failures.push(format!(
-                "FAILED {name}/router: too little was tried: {counts:?}"
+                "FAILED {name}/router: too few requests were decided: {counts:?}"
             ));
         }
         for wrong in counts.wrong.iter().take(5) {
@@ -216,7 +217,7 @@ impl Stage {
             policy: None,
             broken: mutant.map_or(&[], |mutant| mutant.broken),
         };
-        // Proxies are started by blocking code.
+        // Starting a proxy blocks the thread.
         let proxy = tokio::task::block_in_place(|| (kind.start)(&upstreams));
         Self {
             curfew,
@@ -227,17 +228,17 @@ impl Stage {
         }
     }
 
-    /// Waits until both applications are reached; `anyhow`, any answer will do.
-    async fn ready(&self, anyhow: bool) {
+    /// Waits until both applications are reachable. With `any_answer`, every answer counts.
+    async fn ready(&self, any_answer: bool) {
         let session = self.curfew.sign_in("nobody").await;
         let cookie = format!("Cookie: {}\r\n", session.cookie());
         eventually("the proxy is ready", async || {
             let mut ready = true;
-            for host in [PUBLIC, PRIVATE] {
+            for host in [PUBLIC_HOST, PRIVATE_HOST] {
                 let request =
                     format!("GET / HTTP/1.1\r\nHost: {host}\r\n{cookie}Connection: close\r\n\r\n");
                 let answer = self.send(&request).await;
-                ready &= anyhow || answer.starts_with("HTTP/1.1 200");
+                ready &= any_answer || answer.starts_with("HTTP/1.1 200");
             }
             ready
         })
@@ -270,7 +271,7 @@ impl Stage {
         counts
     }
 
-    /// Who was reached, and whether that is right.
+    /// Counts which application a request reached, and whether that is allowed.
     fn count(&self, counts: &mut Counts, request: &str, session: Option<&SignedIn>) {
         let (public, private) = (self.public.take(), self.private.take());
         counts.sent += 1;
@@ -280,7 +281,7 @@ impl Stage {
         for seen in private {
             let path = seen.uri.path();
             let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-            // Alice is in no group.
+            // Alice has no group.
             let allowed = session.is_some() && !decoded.starts_with("/admin");
             if !allowed {
                 counts.wrong.push(format!("{path} was served: {request}"));
@@ -288,7 +289,7 @@ impl Stage {
         }
     }
 
-    /// Sends bytes as they are; the head of the answer, if there is one. Some proxies keep the connection for a second.
+    /// Sends raw bytes. Returns the head of the answer, if any. Some proxies keep the connection open for a second.
     async fn send(&self, text: &str) -> String {
         let mut stream = TcpStream::connect(self.proxy.address).await.unwrap();
         let mut head = Vec::new();
@@ -342,7 +343,7 @@ impl Stage {
     }
 }
 
-/// The paths: what is in the protected application, and tricks around it.
+/// Paths in the protected application, and variants that could confuse a proxy.
 const PATHS: [&str; 12] = [
     "/",
     "/secret",
@@ -358,7 +359,7 @@ const PATHS: [&str; 12] = [
     "/secret#@public.example.com",
 ];
 
-/// Requests over HTTP/1, with COOKIE where the cookie goes: every form of the target with every set of hosts.
+/// Requests over HTTP/1, with COOKIE in place of the cookie: every form of the target with every set of hosts.
 fn requests() -> Vec<String> {
     let targets = [
         "",
@@ -403,7 +404,7 @@ fn requests() -> Vec<String> {
     for target in targets {
         for hosts in hosts {
             for version in ["1.1", "1.0"] {
-                // Not every path with every host: that would be five thousand.
+                // Not every path with every host, because that would be five thousand requests.
                 for step in 0..2 {
                     number += 1;
                     let path = PATHS[(number * 5 + step * 7) % PATHS.len()];
@@ -427,7 +428,7 @@ fn http_2() -> Vec<(&'static str, Option<&'static str>, &'static str)> {
         "private.example.com.",
         "x",
     ];
-    let hosts = [None, Some(PUBLIC), Some(PRIVATE), Some("x")];
+    let hosts = [None, Some(PUBLIC_HOST), Some(PRIVATE_HOST), Some("x")];
     let mut all = Vec::new();
     for authority in authorities {
         for host in hosts {

@@ -1,4 +1,4 @@
-//! Runs the cells: proxies side by side, the cases of one after the other.
+//! Runs the cells: several proxies in parallel, and the cases of each proxy in sequence.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,8 @@ use crate::cases::{CASES, Case};
 use crate::fleet::{FLEET, Kind};
 use crate::impossible::{Impossible, impossible};
 
-/// How many proxies are tried at the same time.
-const SIDE_BY_SIDE: usize = 4;
+/// The number of proxies that are tested in parallel.
+const PARALLEL_PROXIES: usize = 4;
 
 /// One case on one proxy.
 pub struct Cell {
@@ -23,13 +23,13 @@ pub struct Cell {
 
 pub enum Outcome {
     Held,
-    /// It can't hold there, was tried all the same, and did not.
+    /// The case is not possible on this proxy, and failed as expected.
     NotPossible(&'static Impossible),
     Failed(String),
 }
 
 impl Cell {
-    /// What went wrong, in words.
+    /// The failure, as text.
     pub fn failure(&self) -> Option<String> {
         let Outcome::Failed(message) = &self.outcome else {
             return None;
@@ -46,7 +46,7 @@ thread_local! {
     static MESSAGE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs the cells that have one of `words` in their name; all without any.
+/// Runs the cells whose name contains one of `words`; all if there are none.
 pub fn run(words: &[String]) -> Vec<Cell> {
     std::panic::set_hook(Box::new(|panic| {
         MESSAGE.with_borrow_mut(|message| *message = panic.to_string());
@@ -54,7 +54,7 @@ pub fn run(words: &[String]) -> Vec<Cell> {
     let next = Mutex::new(FLEET.iter());
     let cells = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..PARALLEL_PROXIES {
             scope.spawn(|| {
                 loop {
                     let Some(kind) = next.lock().unwrap().next() else {
@@ -98,7 +98,7 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
         let outcome = match (held, impossible(case.number, kind.name)) {
             (Ok(()), None) => Outcome::Held,
             (Ok(()), Some(_)) => {
-                Outcome::Failed("holds, and is said to be not possible here".to_owned())
+                Outcome::Failed("passes, although it is listed as not possible".to_owned())
             }
             (Err(message), Some(known)) if message.contains(known.fails_with) => {
                 Outcome::NotPossible(known)
@@ -114,7 +114,7 @@ fn run_proxy(kind: Kind, words: &[String]) -> Vec<Cell> {
     cells.collect()
 }
 
-/// The message and the place of a panic, instead of the panic.
+/// Turns a panic into its message and location.
 fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| MESSAGE.take())
 }

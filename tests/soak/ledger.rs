@@ -1,11 +1,11 @@
-//! What the replicas count, beside what was counted by those who asked.
+//! Compares the replicas' metrics with the counts of the workers.
 
 use std::collections::BTreeMap;
 
-use crate::crowd::Crowd;
 use crate::support::curfew::Curfew;
+use crate::workload::Workload;
 
-/// A metric's samples: its labels as they are written, and the number.
+/// The samples of a metric: labels as written, and value.
 pub async fn samples(curfew: &Curfew, name: &str) -> Vec<(String, u64)> {
     let (_, text) = curfew.ops("/metrics").await;
     of(&text, name)
@@ -22,7 +22,7 @@ pub fn of(text: &str, name: &str) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// The sum over both replicas of those samples that have these labels.
+/// The sum over both replicas of the samples with these labels.
 async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     let mut sum = 0;
     for replica in replicas {
@@ -35,20 +35,20 @@ async fn sum(replicas: &[Curfew; 2], name: &str, labels: &[&str]) -> u64 {
     sum
 }
 
-/// Whether every session that came has gone, and nothing is left to write.
-pub async fn all_were_told(replicas: &[Curfew; 2], crowd: &Crowd) -> bool {
-    let created = crowd.counts.lock().unwrap().created;
+/// Whether every session has ended, and nothing is left to write.
+pub async fn all_have_ended(replicas: &[Curfew; 2], workload: &Workload) -> bool {
+    let created = workload.counts.lock().unwrap().created;
     let told = sum(replicas, "curfew_sessions_ended_total", &[]).await;
     told >= created && sum(replicas, "curfew_touches_pending", &[]).await == 0
 }
 
-/// Compares, once all is over.
-pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
-    let counts = crowd.counts.lock().unwrap().clone();
-    let mut complaints = Vec::new();
+/// Compares the counts after the end of the load.
+pub async fn compare(replicas: &[Curfew; 2], workload: &Workload) -> Vec<String> {
+    let counts = workload.counts.lock().unwrap().clone();
+    let mut problems = Vec::new();
     let mut expect = |right: bool, what: String| {
         if !right {
-            complaints.push(what);
+            problems.push(what);
         }
     };
     let mut counted = BTreeMap::new();
@@ -86,24 +86,24 @@ pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
         &["redelivered=\"true\""],
     )
     .await;
-    println!("{told} ends were told, {again} by somebody else than who made them");
-    let most = counts.created + counts.perhaps_created;
+    println!("{told} ends published, {again} redelivered");
+    let most = counts.created + counts.possibly_created;
     expect(
         told <= most,
-        format!("{told} ends were told for the first time, of {most} sessions"),
+        format!("{told} ends published for at most {most} sessions"),
     );
     expect(
         told + again >= counts.created,
-        format!("{} sessions came, {told} and {again} went", counts.created),
+        format!(
+            "{} sessions started, {told} and {again} ended",
+            counts.created
+        ),
     );
     let revoked = ["reason=\"revoked\""];
     let revoked = sum(replicas, "curfew_sessions_ended_total", &revoked).await;
     expect(
         revoked >= counts.revoked,
-        format!(
-            "{} were ended on purpose, counted {revoked}",
-            counts.revoked
-        ),
+        format!("{} revocations, metric: {revoked}", counts.revoked),
     );
     for left in ["curfew_touches_pending", "curfew_touches_dropped_total"] {
         let left_over = sum(replicas, left, &[]).await;
@@ -114,8 +114,8 @@ pub async fn compare(replicas: &[Curfew; 2], crowd: &Crowd) -> Vec<String> {
         let open = sum(replicas, "curfew_requests_in_flight", &[&label]).await;
         expect(
             open == 0,
-            format!("{open} requests of {listener} are in flight, and nobody asks"),
+            format!("{open} requests of {listener} are in flight without load"),
         );
     }
-    complaints
+    problems
 }

@@ -1,7 +1,8 @@
-//! A crowd of sessions that come and go for long, on two replicas whose Redis fails now and then: every answer is what
-//! it must be, what is counted agrees with what was asked, and neither memory nor descriptors grow.
+//! Many sessions start and end for a long time, on two replicas with a Redis that fails now and then. Every answer
+//! must be correct, the metrics must agree with the requests, and neither memory nor file descriptors may grow.
 //!
-//! Short by default. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws what was measured.
+//! The default run is short. `scripts/soak.sh` runs it long, with `CURFEW_SOAK=SESSIONS,SECONDS`, and draws the
+//! measurements.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,22 +12,22 @@
 
 use curfew_testkit as support;
 
-mod crowd;
+mod faults;
 mod ledger;
 mod measures;
 mod pace;
-mod weather;
+mod workload;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crowd::Crowd;
-use measures::Measures;
+use measures::Measurements;
 use pace::Pace;
 use support::curfew::Setup;
 use support::fault_proxy::{Fault, FaultProxy};
 use support::redis::RedisServer;
+use workload::Workload;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -43,37 +44,37 @@ async fn main() -> ExitCode {
     let way = Arc::new(FaultProxy::to(server).await);
     let setup = pace.configure(Setup::redis(&way.url()));
     let replicas = Arc::new([setup.start(), setup.start()]);
-    let crowd = Crowd::new(Arc::clone(&replicas), pace);
-    let measuring = Measures::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&crowd));
-    let weather = tokio::spawn(weather::run(Arc::clone(&way), pace));
-    let working = crowd.work();
+    let workload = Workload::new(Arc::clone(&replicas), pace);
+    let running = Measurements::begin(Arc::clone(&replicas), redis.url(), Arc::clone(&workload));
+    let faults = tokio::spawn(faults::run(Arc::clone(&way), pace));
+    let working = workload.work();
     tokio::time::sleep(pace.load).await;
-    weather.abort();
+    faults.abort();
     way.set(Fault::None);
-    // The last of the sessions are left alone, and end by themselves.
-    crowd.close(working).await;
-    let measures = measuring.end().await;
+    // The last sessions stay unused, and time out.
+    workload.close(working).await;
+    let measures = running.end().await;
     tokio::time::sleep(pace.idle).await;
-    // An end whose answer was lost is told by somebody else, after ten seconds or twenty.
-    let patience = Duration::from_secs(40);
+    // If the answer to an end is lost, another replica publishes it after ten or twenty seconds.
+    let timeout = Duration::from_secs(40);
     let told = async {
-        while !ledger::all_were_told(&replicas, &crowd).await {
+        while !ledger::all_have_ended(&replicas, &workload).await {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let _ = tokio::time::timeout(patience, told).await;
-    let mut complaints = crowd.wrong();
-    complaints.extend(ledger::compare(&replicas, &crowd).await);
-    complaints.extend(measures.complaints(pace));
-    println!("{}\n{}", crowd.summary(), measures.summary(pace));
+    let _ = tokio::time::timeout(timeout, told).await;
+    let mut problems = workload.wrong();
+    problems.extend(ledger::compare(&replicas, &workload).await);
+    problems.extend(measures.problems(pace));
+    println!("{}\n{}", workload.summary(), measures.summary(pace));
     if let Ok(path) = std::env::var("CURFEW_SOAK_CSV") {
         std::fs::write(path, measures.csv()).unwrap();
     }
-    for complaint in &complaints {
-        println!("WRONG: {complaint}");
+    for problem in &problems {
+        println!("WRONG: {problem}");
     }
-    if complaints.is_empty() {
-        println!("all was well");
+    if problems.is_empty() {
+        println!("passed");
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

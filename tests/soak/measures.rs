@@ -1,4 +1,4 @@
-//! What is measured every second, and whether it stays flat.
+//! Measurements for every second, and the check that they do not grow.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::crowd::Crowd;
 use crate::ledger::of;
 use crate::pace::Pace;
 use crate::support::curfew::Curfew;
 use crate::support::redis::command;
+use crate::workload::Workload;
 
-/// One moment.
+/// The measurements of one second.
 #[derive(Clone, Copy, Debug, Default)]
-struct Moment {
+struct Sample {
     seconds: f64,
     /// Resident memory of each replica, in KiB.
     resident: [u64; 2],
@@ -25,111 +25,115 @@ struct Moment {
     /// Memory of Redis, in KiB.
     redis: u64,
     /// Sessions in the near caches.
-    at_hand: u64,
+    near_cache: u64,
     /// Touches that are not written yet.
     pending: u64,
-    /// Answers so far, and those of them that say nothing.
+    /// The answers so far, and the unclear ones among them.
     answers: u64,
     unavailable: u64,
 }
 
-pub struct Measures(Vec<Moment>);
+pub struct Measurements(Vec<Sample>);
 
-pub struct Measuring {
+pub struct RunningMeasurement {
     stop: CancellationToken,
-    task: JoinHandle<Measures>,
+    task: JoinHandle<Measurements>,
 }
 
-impl Measures {
-    pub fn begin(replicas: Arc<[Curfew; 2]>, redis: String, crowd: Arc<Crowd>) -> Measuring {
+impl Measurements {
+    pub fn begin(
+        replicas: Arc<[Curfew; 2]>,
+        redis: String,
+        workload: Arc<Workload>,
+    ) -> RunningMeasurement {
         let stop = CancellationToken::new();
         let (stopped, begun) = (stop.clone(), Instant::now());
         let task = tokio::spawn(async move {
             let mut moments = Vec::new();
             let second = || tokio::time::sleep(Duration::from_secs(1));
             while stopped.run_until_cancelled(second()).await.is_some() {
-                let mut moment = Moment {
+                let mut sample = Sample {
                     seconds: begun.elapsed().as_secs_f64(),
                     redis: memory_of(&redis),
-                    ..Moment::default()
+                    ..Sample::default()
                 };
                 for (place, replica) in replicas.iter().enumerate() {
-                    moment.resident[place] = resident(replica.id());
-                    moment.files[place] = files(replica.id());
+                    sample.resident[place] = resident(replica.id());
+                    sample.files[place] = files(replica.id());
                     let (_, metrics) = replica.ops("/metrics").await;
                     let sum = |name| of(&metrics, name).iter().map(|it| it.1).sum::<u64>();
-                    moment.at_hand += sum("curfew_near_cache_entries");
-                    moment.pending += sum("curfew_touches_pending");
+                    sample.near_cache += sum("curfew_near_cache_entries");
+                    sample.pending += sum("curfew_touches_pending");
                 }
-                let counts = crowd.counts.lock().unwrap();
-                moment.answers = counts.answers.values().sum();
+                let counts = workload.counts.lock().unwrap();
+                sample.answers = counts.answers.values().sum();
                 let nothing = ["store_unavailable", "overloaded"];
                 let nothing = nothing
                     .iter()
                     .filter_map(|reason| counts.answers.get(*reason));
-                moment.unavailable = nothing.sum();
-                moments.push(moment);
+                sample.unavailable = nothing.sum();
+                moments.push(sample);
             }
             Self(moments)
         });
-        Measuring { stop, task }
+        RunningMeasurement { stop, task }
     }
 
-    /// Whether what was measured in the last third is more than in the one before: something grows.
-    pub fn complaints(&self, pace: Pace) -> Vec<String> {
-        let mut complaints = Vec::new();
+    /// The values that grew: the last third is higher than the one before.
+    pub fn problems(&self, pace: Pace) -> Vec<String> {
+        let mut problems = Vec::new();
         let [_, second, last] = self.thirds();
         for replica in 0..2 {
-            let of = |third: &[Moment]| median(third.iter().map(|moment| moment.resident[replica]));
+            let of = |third: &[Sample]| median(third.iter().map(|sample| sample.resident[replica]));
             let (before, after) = (of(second), of(last));
-            // A tenth, and what an allocator needs to round.
+            // A tenth, and a reserve for the rounding of an allocator.
             if after > before + before / 10 + (8 << 10) {
-                complaints.push(format!(
+                problems.push(format!(
                     "replica {replica} grew from {before} to {after} KiB"
                 ));
             }
-            let of = |third: &[Moment]| third.iter().map(|moment| moment.files[replica]).max();
+            let of = |third: &[Sample]| third.iter().map(|sample| sample.files[replica]).max();
             let (before, after) = (of(second).unwrap_or(0), of(last).unwrap_or(0));
             if after > before + 16 {
-                complaints.push(format!(
+                problems.push(format!(
                     "replica {replica} had {before} files open, and {after} later"
                 ));
             }
         }
-        let of = |third: &[Moment]| median(third.iter().map(|moment| moment.redis));
+        let of = |third: &[Sample]| median(third.iter().map(|sample| sample.redis));
         let (before, after) = (of(second), of(last));
-        // Those that ended are remembered for a minute; in the short form, all of them.
+        // Tombstones last for a minute, which in the short form includes all of them.
         let is_long = pace.load > Duration::from_secs(240);
         if is_long && after > before + before / 10 + (8 << 10) {
-            complaints.push(format!("Redis grew from {before} to {after} KiB"));
+            problems.push(format!("Redis grew from {before} to {after} KiB"));
         }
-        complaints
+        problems
     }
 
     pub fn summary(&self, pace: Pace) -> String {
         let [first, second, last] = self.thirds();
         let mut text = String::from("| | first third | second | last |\n|---|---|---|---|\n");
-        let mut row = |name: &str, of: &dyn Fn(&Moment) -> u64| {
+        let mut row = |name: &str, of: &dyn Fn(&Sample) -> u64| {
             let medians = [first, second, last].map(|third| median(third.iter().map(of)));
             let [a, b, c] = medians;
             let _ = writeln!(text, "| {name} | {a} | {b} | {c} |");
         };
-        row("memory of replica 1, MiB", &|moment| {
-            moment.resident[0] >> 10
+        row("memory of replica 1, MiB", &|sample| {
+            sample.resident[0] >> 10
         });
-        row("memory of replica 2, MiB", &|moment| {
-            moment.resident[1] >> 10
+        row("memory of replica 2, MiB", &|sample| {
+            sample.resident[1] >> 10
         });
-        row("open files of replica 1", &|moment| moment.files[0] as u64);
-        row("open files of replica 2", &|moment| moment.files[1] as u64);
-        row("memory of Redis, MiB", &|moment| moment.redis >> 10);
-        row("sessions at hand", &|moment| moment.at_hand);
-        row("touches not written yet", &|moment| moment.pending);
+        row("open files of replica 1", &|sample| sample.files[0] as u64);
+        row("open files of replica 2", &|sample| sample.files[1] as u64);
+        row("memory of Redis, MiB", &|sample| sample.redis >> 10);
+        row("near cache entries", &|sample| sample.near_cache);
+        row("touches not written yet", &|sample| sample.pending);
         let all = self.0.last().copied().unwrap_or_default();
         let a_second = all.answers / pace.load.as_secs();
         let _ = write!(
             text,
-            "\n{a_second} checks a second; {} of {} were answered with 503",
+            "\n{a_second} checks per second; {} of {} got 503",
             all.unavailable, all.answers
         );
         text
@@ -137,28 +141,28 @@ impl Measures {
 
     pub fn csv(&self) -> String {
         let mut text = String::from(
-            "seconds,resident_1,resident_2,files_1,files_2,redis,at_hand,pending,answers,unavailable\n",
+            "seconds,resident_1,resident_2,files_1,files_2,redis,near_cache,pending,answers,unavailable\n",
         );
-        for moment in &self.0 {
-            let Moment {
+        for sample in &self.0 {
+            let Sample {
                 seconds,
                 resident: [a, b],
                 files: [c, d],
                 redis,
-                at_hand,
+                near_cache,
                 pending,
                 answers,
                 unavailable,
-            } = moment;
+            } = sample;
             let _ = writeln!(
                 text,
-                "{seconds:.1},{a},{b},{c},{d},{redis},{at_hand},{pending},{answers},{unavailable}"
+                "{seconds:.1},{a},{b},{c},{d},{redis},{near_cache},{pending},{answers},{unavailable}"
             );
         }
         text
     }
 
-    fn thirds(&self) -> [&[Moment]; 3] {
+    fn thirds(&self) -> [&[Sample]; 3] {
         let third = self.0.len() / 3;
         [
             &self.0[..third],
@@ -168,8 +172,8 @@ impl Measures {
     }
 }
 
-impl Measuring {
-    pub async fn end(self) -> Measures {
+impl RunningMeasurement {
+    pub async fn end(self) -> Measurements {
         self.stop.cancel();
         self.task.await.unwrap()
     }

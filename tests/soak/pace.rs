@@ -1,4 +1,4 @@
-//! How many, how long, and by which limits.
+//! The size, the duration and the limits of a run.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,26 +7,26 @@ use crate::support::curfew::Setup;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Sessions at once.
+    /// The number of sessions at a time.
     pub sessions: usize,
-    /// How long the load goes on.
+    /// The duration of the load.
     pub load: Duration,
     pub idle: Duration,
     pub absolute: Duration,
     pub touch_interval: Duration,
-    /// By how much an answer may be early or late for what it is judged by here.
+    /// The tolerance for an answer that is earlier or later than expected.
     pub margin: Duration,
-    /// The time from one bad weather to the next, and how long one lasts.
-    pub weather: (Duration, Duration),
+    /// The time from one fault to the next, and the duration of a fault.
+    pub faults: (Duration, Duration),
     /// The pause of a worker between two requests.
     pub pause: Duration,
 }
 
-/// How many work at once.
+/// The number of workers.
 pub const WORKERS: usize = 32;
 
 impl Pace {
-    /// `CURFEW_SOAK=SESSIONS,SECONDS`, or a short form.
+    /// Reads `CURFEW_SOAK=SESSIONS,SECONDS`; without it, returns a short form.
     pub fn from_environment() -> Self {
         let seconds = Duration::from_secs;
         match std::env::var("CURFEW_SOAK") {
@@ -37,7 +37,7 @@ impl Pace {
                 absolute: seconds(16),
                 touch_interval: seconds(1),
                 margin: seconds(2),
-                weather: (Duration::from_millis(2500), Duration::from_millis(300)),
+                faults: (Duration::from_millis(2500), Duration::from_millis(300)),
                 pause: Duration::from_millis(15),
             },
             Ok(text) => {
@@ -49,17 +49,17 @@ impl Pace {
                     absolute: seconds(240),
                     touch_interval: seconds(5),
                     margin: seconds(10),
-                    weather: (seconds(20), Duration::from_millis(1500)),
+                    faults: (seconds(20), Duration::from_millis(1500)),
                     pause: Duration::from_millis(6),
                 }
             }
         }
     }
 
-    /// After how long all replicas surely know of a use: it is written after an interval, or a second after the
-    /// weather is good again.
+    /// The time until all replicas know of a use. It is written after the touch interval, or a second after a fault
+    /// ends.
     pub fn lag(&self) -> Duration {
-        self.touch_interval + self.weather.1 + Duration::from_secs(2)
+        self.touch_interval + self.faults.1 + Duration::from_secs(2)
     }
 
     pub fn configure(&self, setup: Setup) -> Setup {
@@ -71,7 +71,7 @@ impl Pace {
                 &text(self.touch_interval),
             )
             .set("END_RETENTION", "1m")
-            // So that what is remembered of ends is as much at the end as in the middle.
+            // So that the number of journal entries is the same in the middle and at the end.
             .set("STORE__END_JOURNAL", "30s")
             .set("LOG__FILTER", "error,curfew::audit=off")
     }
@@ -86,7 +86,7 @@ impl fmt::Display for Pace {
             self.load.as_secs(),
             self.idle.as_secs(),
             self.absolute.as_secs(),
-            self.weather.0.as_secs_f32(),
+            self.faults.0.as_secs_f32(),
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What `docker-compose.yml` says.
+//! The content of `docker-compose.yml`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::support::deployed::installed;
 
 const FILE: &str = "docker-compose.yml";
 
-/// The proxies, each with the port that it is published on.
+/// The proxies, each with its published port.
 pub const PROXIES: [(&str, u16); 5] = [
     ("nginx", 8081),
     ("traefik", 8082),
@@ -21,7 +21,7 @@ pub const PROXIES: [(&str, u16); 5] = [
 
 pub struct Compose(Value);
 
-/// A file or a volume, and where a container has it.
+/// A file or a volume, and its path in the container.
 pub struct Mount {
     pub source: String,
     pub target: String,
@@ -80,7 +80,7 @@ impl Compose {
             .collect()
     }
 
-    /// The files of this repository that a service gets: under which name, and what is in them.
+    /// The files of this repository that a service mounts: path in the container, and content.
     pub fn files(&self, service: &str) -> Vec<(String, String)> {
         let mounts = self.mounts(service).into_iter();
         let files = mounts.filter(|mount| mount.source.starts_with("./"));
@@ -99,7 +99,7 @@ fn repository() -> PathBuf {
 }
 
 #[test]
-fn docker_compose_takes_the_file() {
+fn docker_compose_accepts_the_file() {
     for more in [&[][..], &["--profile", "observability"]] {
         let output = Command::new("docker-compose")
             .current_dir(repository())
@@ -113,9 +113,9 @@ fn docker_compose_takes_the_file() {
     }
 }
 
-/// What is mounted is there, is a file of `deploy/`, and can't be changed from inside.
+/// Each mounted file exists, is part of `deploy/`, and is read-only in the container.
 #[test]
-fn what_is_mounted_is_of_deploy() {
+fn mounted_files_are_from_deploy() {
     let compose = Compose::read();
     let mut mounted = Vec::new();
     for (name, _) in compose.services() {
@@ -148,9 +148,9 @@ fn what_is_mounted_is_of_deploy() {
     }
 }
 
-/// Nothing is reached from elsewhere; each port is one service's; and browsers may be sent back to each.
+/// No port is reachable from other machines, no port is used twice, and browsers may return to each of them.
 #[test]
-fn ports_are_published_on_this_machine_alone() {
+fn ports_are_published_on_loopback_only() {
     let compose = Compose::read();
     let mut published = Vec::new();
     for (name, _) in compose.services() {
@@ -179,9 +179,9 @@ fn ports_are_published_on_this_machine_alone() {
     }
 }
 
-/// Nobody is started before what it needs, and each can say that it is well.
+/// No service starts before its dependencies, and each has a health check.
 #[test]
-fn services_wait_for_what_they_need_and_are_looked_after() {
+fn services_wait_for_dependencies_and_have_health_checks() {
     let compose = Compose::read();
     for (name, service) in compose.services() {
         let needs = service["depends_on"].as_object();
@@ -195,7 +195,8 @@ fn services_wait_for_what_they_need_and_are_looked_after() {
                 "{name} needs {need}"
             );
         }
-        // The application has no shell, and nothing that asks; those who need it wait for the rest of the stack, too.
+        // The application has no shell and sends no checks. The services that need it wait for the rest of the stack
+        // too.
         if !["keys", "application"].contains(&name.as_str()) {
             assert_eq!(service["healthcheck"]["test"][0], "CMD", "{name}");
         }

@@ -1,4 +1,4 @@
-//! A real Prometheus, which scrapes both replicas: its rules, and what the dashboard asks it.
+//! A real Prometheus that scrapes both replicas: its rules, and the queries of the dashboard.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::support::deployed::{Server, deployed};
 use crate::support::{eventually, free_port, local};
 
 #[tokio::test]
-async fn prometheus_has_what_the_dashboard_shows() {
+async fn prometheus_answers_the_queries_of_the_dashboard() {
     let stack = Stack::start().await;
     let address = local(free_port());
     let mut files = stack.compose.files("prometheus");
@@ -47,7 +47,7 @@ async fn prometheus_has_what_the_dashboard_shows() {
     let both_are_counted = async || {
         for (replica, session) in [(one, &alice), (two, &bob)] {
             let cookie = format!("session={}", session.token);
-            assert_eq!(replica.check_at("localhost:8081", &cookie).await.0, 200);
+            assert_eq!(replica.check_host("localhost:8081", &cookie).await.0, 200);
         }
         let query = [(
             "query",
@@ -69,14 +69,14 @@ async fn prometheus_has_what_the_dashboard_shows() {
                 .replace("$__rate_interval", "30s")
                 .replace("$__range", "1m")
                 .replace("$job", ".+");
-            // There is no provider, no webhook that fails, and no policy that goes on without the store.
+            // The stack has no identity provider, no failing webhook, and no policy that continues without the store.
             let quiet = [
                 "curfew_logins_total",
                 "curfew_webhooks_total",
                 "curfew_degraded_checks_total",
             ];
             let expected = !quiet.iter().any(|name| query.contains(name));
-            // A rate needs two scrapes of the very series it is of.
+            // A rate needs two scrapes of the same series.
             let has_an_answer = async || {
                 let answer = get("/api/v1/query", &[("query", &query)]).await;
                 assert_eq!(answer["status"], "success", "{query}: {answer}");

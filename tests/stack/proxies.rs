@@ -1,4 +1,4 @@
-//! The proxies, each with what `docker-compose.yml` mounts and its command.
+//! The proxies, each with its command and mounted files from `docker-compose.yml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::stack::Stack;
 use crate::support::curfew::Curfew;
-use crate::support::deployed::{Server, in_envoy, installed};
+use crate::support::deployed::{Server, envoy_address, installed};
 use crate::support::nginx::Nginx;
 use crate::support::{free_port, local};
 
@@ -22,7 +22,7 @@ enum Running {
 }
 
 impl Stack {
-    /// The proxy of this name, which asks this replica.
+    /// The proxy of this name, with checks by this replica.
     pub fn proxy(&self, name: &str, replica: &Curfew) -> Proxy {
         let address = local(free_port());
         let (spoe, grpc) = (replica.spoe.unwrap(), replica.grpc.unwrap());
@@ -31,15 +31,18 @@ impl Stack {
             ("curfew:9182", spoe.to_string()),
             ("curfew:9183", replica.browser.to_string()),
             ("application:3000", self.application.to_string()),
-            ("address: curfew, port_value: 9180", in_envoy(replica.check)),
+            (
+                "address: curfew, port_value: 9180",
+                envoy_address(replica.check),
+            ),
             (
                 "address: curfew, port_value: 9183",
-                in_envoy(replica.browser),
+                envoy_address(replica.browser),
             ),
-            ("address: curfew, port_value: 9181", in_envoy(grpc)),
+            ("address: curfew, port_value: 9181", envoy_address(grpc)),
             (
                 "address: application, port_value: 3000",
-                in_envoy(self.application),
+                envoy_address(self.application),
             ),
             ("address: :8080", format!("address: {address}")),
             ("bind :8080", format!("bind {address}")),
@@ -47,7 +50,7 @@ impl Stack {
                 "\n:8080 {\n",
                 format!("\n:{} {{\n\tbind 127.0.0.1\n", address.port()),
             ),
-            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
+            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
         ];
         let files = self.compose.files(name).into_iter().map(|(name, text)| {
             let localised = places
@@ -64,7 +67,7 @@ impl Stack {
             };
         }
         let mut command = Command::new(program(name));
-        // Containers have files in places of their own.
+        // In containers, the files have other paths.
         let words = self.compose.words(name, "command").into_iter();
         let words = words.filter(|word| word != name).map(|word| {
             files.iter().fold(word, |word, (file, _)| {

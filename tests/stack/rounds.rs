@@ -1,4 +1,4 @@
-//! What a person does who tries the stack.
+//! The steps of a person who tries the stack.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::stack::Stack;
 use crate::support::curfew::{Setup, client};
 use crate::support::eventually;
 
-/// A browser, which finds one of the proxies where it is published.
+/// A browser that uses one of the proxies at its published port.
 #[derive(Clone)]
 struct Browser {
     address: SocketAddr,
@@ -56,9 +56,9 @@ fn header<'a>(response: &'a Response, name: &http::HeaderName) -> &'a str {
 }
 
 #[tokio::test]
-async fn somebody_tries_the_stack() {
+async fn the_stack_signs_people_in_and_out() {
     let stack = Stack::start().await;
-    // Half of the proxies ask one replica, half the other.
+    // Half of the proxies use one replica, half the other.
     let proxies: Vec<_> = PROXIES
         .iter()
         .zip(stack.replicas.iter().cycle())
@@ -71,7 +71,7 @@ async fn somebody_tries_the_stack() {
     });
     let mut browsers: Vec<Browser> = browsers.collect();
     for browser in &browsers {
-        // Nobody is let in; browsers are led to the way in, and told where from.
+        // Requests are denied. Browsers are redirected to the sign-in page, with the return address.
         eventually("the proxy has read its configuration", async || {
             browser.get("/orders").await.status() == 302
         })
@@ -87,7 +87,7 @@ async fn somebody_tries_the_stack() {
         assert_eq!(page.status(), 200);
         assert!(page.text().await.unwrap().contains("<h1>Sign in</h1>"));
     }
-    // A form from elsewhere signs nobody in.
+    // A form from another site signs nobody in.
     let mut stranger = browsers[0].clone();
     stranger.host = "localhost:9999".to_owned();
     let form = "subject=alice&rd=http%3A%2F%2Flocalhost%3A8084%2Forders";
@@ -121,16 +121,16 @@ async fn somebody_tries_the_stack() {
         assert!(status.text().await.unwrap().contains("\"alice\""));
         assert_eq!(browser.get("/.curfew/warning.js").await.status(), 200);
     }
-    // Signed out at one, it is over at all of them.
+    // A sign-out at one proxy holds at all of them.
     let left = browsers[4].post("/.curfew/sign-out", "").await;
     assert!(left.status().is_redirection() || left.status().is_success());
     for browser in &browsers {
-        eventually("it is over everywhere", async || {
+        eventually("the session has ended everywhere", async || {
             browser.get("/orders").await.status() == 302
         })
         .await;
     }
-    // As the health check of the containers has it.
+    // Like the health check of the containers.
     for replica in &stack.replicas {
         let url = format!("http://{}", replica.ops);
         let mut check = Setup::memory().command(&["healthcheck", "--url", &url]);

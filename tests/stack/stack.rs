@@ -1,4 +1,4 @@
-//! Redis, two replicas and the application, as `docker-compose.yml` has them.
+//! Redis, two replicas and the application, as in `docker-compose.yml`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ impl Stack {
                 .unset("ADMIN__ALLOW_AGEING")
                 .set("LISTEN__SPOE", "127.0.0.1:0");
             for (variable, value) in compose.environment(name) {
-                setup = setup.set_plain(&variable, &value);
+                setup = setup.set_variable(&variable, &value);
             }
             setup = setup.file(&path);
             setup.admin_token = std::fs::read_to_string(keys.path().join("admin-token")).unwrap();
@@ -96,7 +96,7 @@ impl Stack {
     }
 }
 
-/// The sample application. `cargo test` builds it beside the tests, but not for one of them alone.
+/// The sample application. `cargo test` builds it with the tests, but not for a single one of them.
 fn example() -> PathBuf {
     let curfew = PathBuf::from(env!("CARGO_BIN_EXE_curfew"));
     let path = curfew.with_file_name("examples/application");

@@ -1,5 +1,5 @@
-//! Two replicas are replaced one after the other while they are used: nobody is denied who may pass, and nobody
-//! passes who may not.
+//! Two replicas are replaced one after the other under load. Nobody with a valid session is denied, and nobody
+//! without one is admitted.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::support::{free_port, local};
 
 const CLIENTS: usize = 16;
 
-/// What came of the requests.
+/// The results of the requests.
 #[derive(Default)]
 struct Counts {
     live: AtomicUsize,
@@ -28,13 +28,13 @@ struct Counts {
     stop: AtomicBool,
 }
 
-/// One of two places for a replica, which stays while replicas come and go.
-struct Place {
+/// One of two addresses for replicas. It stays the same while replicas change.
+struct Slot {
     setup: Setup,
     curfew: Option<Curfew>,
 }
 
-impl Place {
+impl Slot {
     fn new(redis: &RedisServer, key: &Setup) -> Self {
         let port = || local(free_port()).to_string();
         let mut setup = Setup::redis(&redis.url())
@@ -44,7 +44,7 @@ impl Place {
             .set("TOKEN__KEYS", &key.key)
             .set("POLICIES__DEFAULT__TOUCH_INTERVAL", "1s")
             .set("SHUTDOWN_DELAY", "1s")
-            // Many processes share two processors here.
+            // Many processes share two CPU cores here.
             .set("STORE__COMMAND_TIMEOUT", "500ms");
         setup.key.clone_from(&key.key);
         let curfew = Some(setup.start());
@@ -62,7 +62,7 @@ impl Place {
         .await;
     }
 
-    /// Stops the replica as an orchestrator does, and starts the next one in its place.
+    /// Stops the replica like an orchestrator, and starts the next one at the same address.
     async fn upgrade(&mut self) {
         let old = self.curfew.take().unwrap();
         old.stop().await;
@@ -95,7 +95,7 @@ async fn used(counts: Arc<Counts>, proxy: SocketAddr, cookie: String, expected: 
     }
 }
 
-/// A way in front of two replicas.
+/// A proxy in front of two replicas.
 enum Proxy {
     Nginx(Nginx),
     Haproxy {
@@ -107,11 +107,11 @@ enum Proxy {
 impl Proxy {
     const NAMES: [&str; 2] = ["NGINX", "HAProxy"];
 
-    fn start(name: &str, places: &[Place; 2], application: SocketAddr) -> Self {
-        let [one, two] = places.each_ref().map(Place::curfew);
+    fn start(name: &str, slots: &[Slot; 2], application: SocketAddr) -> Self {
+        let [one, two] = slots.each_ref().map(Slot::curfew);
         if name == "NGINX" {
             let second = (
-                // Not to be left out for longer than it is away (NGINX's own: 10 s).
+                // Exclude a replica for no longer than it is away (NGINX's default: 10 s).
                 ";\n    keepalive 32;\n}\n\n# Curfew's listener",
                 format!(
                     " fail_timeout=2s;\n    server {} fail_timeout=2s;\n    keepalive 32;\n}}\n\n# Curfew's listener",
@@ -162,21 +162,21 @@ impl Proxy {
 }
 
 #[tokio::test]
-async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
+async fn an_upgrade_of_two_replicas_gives_no_wrong_answer() {
     let mut table = BTreeMap::new();
     for name in Proxy::NAMES {
         let redis = RedisServer::start();
         let key = Setup::memory();
-        let mut places = [Place::new(&redis, &key), Place::new(&redis, &key)];
-        for place in &places {
-            place.ready().await;
+        let mut slots = [Slot::new(&redis, &key), Slot::new(&redis, &key)];
+        for slot in &slots {
+            slot.ready().await;
         }
         let backend = Backend::start().await;
-        let proxy = Proxy::start(name, &places, backend.address);
+        let proxy = Proxy::start(name, &slots, backend.address);
         let counts = Arc::new(Counts::default());
         let mut clients = JoinSet::new();
         for number in 0..CLIENTS {
-            let curfew = places[number % 2].curfew();
+            let curfew = slots[number % 2].curfew();
             let session: SignedIn = curfew.sign_in(&format!("user {number}")).await;
             let expected = if number % 4 == 0 {
                 curfew.revoke(&session).await;
@@ -194,8 +194,8 @@ async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
                     .unwrap()
                     .status()
             };
-            // Everybody has heard of the end.
-            eventually("what is right is right", async || {
+            // All replicas know the end.
+            eventually("every answer is right", async || {
                 get(client()).await == expected
             })
             .await;
@@ -204,16 +204,16 @@ async fn an_upgrade_of_two_replicas_denies_nobody_and_lets_nobody_in() {
             clients.spawn(used(Arc::clone(&counts), proxy.address(), cookie, expected));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = places.each_ref().map(|place| place.curfew().id());
-        for place in &mut places {
-            place.upgrade().await;
+        let before = slots.each_ref().map(|slot| slot.curfew().id());
+        for slot in &mut slots {
+            slot.upgrade().await;
             tokio::time::sleep(Duration::from_secs(3)).await;
         }
-        for (place, id) in places.iter().zip(before) {
-            assert_ne!(place.curfew().id(), id);
+        for (slot, id) in slots.iter().zip(before) {
+            assert_ne!(slot.curfew().id(), id);
         }
-        // It was alone for a while. HAProxy sees no reason to go to the other one then.
-        let (_, metrics) = places[0].curfew().ops("/metrics").await;
+        // One replica was alone for a while. HAProxy then has no reason to use the other one.
+        let (_, metrics) = slots[0].curfew().ops("/metrics").await;
         assert!(metrics.contains("verdict=\"allow\""), "the new one is used");
         counts.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = clients.join_next().await {

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::support::cluster::Cluster;
+use crate::support::recording_proxy::RecordingProxy;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
-use crate::support::tap::Tap;
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 
 const KEY: &[u8] = b"test:not-before";
 const FORGET: Timestamp = Timestamp::from_millis(1000);
@@ -74,7 +74,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     let server = RedisServer::start();
     fill(&server, MANY, 1);
     server.command::<()>(&[b"SLOWLOG", b"RESET"]);
-    let tap = Tap::to(([127, 0, 0, 1], server.port).into()).await;
+    let tap = RecordingProxy::to(([127, 0, 0, 1], server.port).into()).await;
     let reader = Running::connected(settings(&format!("redis://{}/", tap.address))).await;
     let writer = Running::connected(settings(&server.url())).await;
     writer
@@ -206,7 +206,7 @@ async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
     write_without_log(&server, &cut_offs);
     write_without_log(&server, &[(7777, now().as_millis())]);
-    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);
@@ -248,7 +248,7 @@ async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     })
     .await;
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     eventually("the store works again", async || {
         replica.ready().await.is_ok()
     })

@@ -3,8 +3,8 @@
 use curfew::clock::SteadyClock;
 use curfew::session::State;
 use curfew::store::cached::{CachedStore, LEASE};
-use curfew::store::{Ending, EndsListener, LocalStore};
-use curfew::telemetry::{Advice, Metrics, Replica, Replicas};
+use curfew::store::{Ending, InvalidationListener, LocalStore};
+use curfew::telemetry::{Diagnostics, Metrics, Replica, Replicas};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -16,12 +16,12 @@ use crate::support::sentinel::SentinelGroup;
 /// Runs `run` while `cached` receives invalidations.
 pub async fn while_receiving_invalidations<T>(
     store: &RedisStore,
-    cached: &impl EndsListener,
+    cached: &impl InvalidationListener,
     steady: &SteadyClock,
     metrics: &Metrics,
     run: impl Future<Output = T>,
 ) -> T {
-    let advice = Advice::default();
+    let advice = Diagnostics::default();
     let replicas = Replicas::new(Replica::this(now()));
     let stop = CancellationToken::new();
     let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
@@ -41,7 +41,7 @@ struct Process {
     redis: Running,
     near: Arc<CachedStore<Arc<RedisStore>>>,
     metrics: Arc<Metrics>,
-    advice: Arc<Advice>,
+    advice: Arc<Diagnostics>,
     following: JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Process {
             steady.clone(),
             Arc::clone(&metrics),
         ));
-        let advice = Arc::new(Advice::default());
+        let advice = Arc::new(Diagnostics::default());
         let (store, listener, advice_of_task) =
             (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
         let following = tokio::spawn(async move {
@@ -173,7 +173,7 @@ async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     let before: Vec<u64> = processes.iter().map(flushes).collect();
     let primary = cluster.primaries()[0];
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
         let emptied = async || flushes(process) > before;
         eventually("the near cache is emptied", emptied).await;
@@ -189,7 +189,7 @@ async fn receives_invalidations_after_a_sentinel_fail_over() {
     end_sessions_and_check_all_caches(&processes, 0..5).await;
     let primary = group.primary();
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     for process in &processes {
         eventually("the store works again", async || {
             process.redis.ready().await.is_ok()

@@ -2,8 +2,8 @@
 
 use curfew::clock::{Clock, Stopwatch};
 use curfew::store::redis::Migration;
-use curfew::store::{Creation, HistoryStore};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::store::{CreateOutcome, HistoryStore};
+use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -27,7 +27,7 @@ impl MaintainedStore {
         let (kept, counted, stopped) = (Arc::clone(&store), Arc::clone(&metrics), stop.clone());
         tokio::spawn(async move {
             let policies = Live::new(super::migrations::policies());
-            let (advice, replicas) = (Advice::default(), alone());
+            let (advice, replicas) = (Diagnostics::default(), alone());
             kept.upkeep(&policies, &advice, &counted, &replicas, stopped)
                 .await;
         });
@@ -252,7 +252,7 @@ async fn a_fail_over_is_no_loss() {
     let store = MaintainedStore::on(settings(&group.url())).await;
     assert_eq!(store.lost_before(ID).await, None);
     group.servers[primary].kill();
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     assert_eq!(store.lost_before(ID).await, None);
     assert_eq!(store.metrics.store_losses.get(), 0);
 }
@@ -290,14 +290,14 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     nothing_is_lost("after a move of slots to a new shard").await;
     let primary = cluster.primaries()[0];
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     nothing_is_lost("after a fail-over").await;
     let emptied = *cluster.primaries().last().unwrap();
     cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
     // A request for a session of the emptied shard notices the loss at once.
     let gone = ids
         .iter()
-        .find(|id| cluster.server_for(&key(**id)) == emptied);
+        .find(|id| cluster.owner_of(&key(**id)) == emptied);
     let gone = *gone.expect("one of them is there");
     let lost = other.lost_before(gone).await;
     assert!(lost.is_some(), "the loss of an emptied shard");
@@ -310,5 +310,5 @@ async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     })
     .await;
     let created = one.store.create(gone, &session()).await.unwrap();
-    assert_eq!(created, Creation::Created);
+    assert_eq!(created, CreateOutcome::Created);
 }

@@ -9,7 +9,7 @@ use curfew::clock::{Clock, ManualClock};
 use curfew::session::{EndReason, State, Verdict, decide};
 use curfew::store::memory::MemoryStore;
 use curfew::store::touch::CoalescingStore;
-use curfew::store::{Creation, EndOutcome, Ending};
+use curfew::store::{CreateOutcome, EndOutcome, Ending};
 use curfew::telemetry::Metrics;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -182,7 +182,7 @@ impl Process {
         };
         let limits = Self::limits(idle);
         let session = Session::start(new, &limits, 60 * MINUTE, self.clock.now());
-        self.store.create(self.id(name), &session).await.unwrap() == Creation::Created
+        self.store.create(self.id(name), &session).await.unwrap() == CreateOutcome::Created
     }
 
     /// Decides as a check does.

@@ -6,7 +6,7 @@ use curfew::policy::{Policies, Policy};
 use curfew::session::State;
 use curfew::store::redis::{Migration, Schema};
 use curfew::store::{DeadlineQueue, Ending};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
@@ -209,7 +209,7 @@ async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let store = store_before_upgrade(&server).await;
     let record = version_1_record(&server, &store, &session).await;
     fill(&server, &record, &session, 50);
-    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());
     let replicas = alone();
     let upkeep = store.upkeep(

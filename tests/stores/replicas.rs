@@ -5,7 +5,7 @@ use std::path::Path;
 use curfew::clock::{BootClock, Clock};
 use curfew::session::{DenyReason, State, Verdict, decide};
 use curfew::store::{EndOutcome, Ending, NotBefore, Replication};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -26,7 +26,7 @@ async fn replicas_with_different_wall_clocks_decide_alike() {
     let right = Running::connected(settings(&server.url())).await;
     let session = session_at(now().minus(10 * MINUTE));
     right.create(ID, &session).await.unwrap();
-    let (metrics, advice) = (Metrics::new().unwrap(), Advice::default());
+    let (metrics, advice) = (Metrics::new().unwrap(), Diagnostics::default());
     let policies = Live::new(super::migrations::policies());
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
         let wall = Arc::new(WrongClock(wrong));
@@ -107,9 +107,9 @@ async fn waits_for_replicas(program: &Path) {
         wanted: 1,
         confirmed,
     };
-    assert_eq!(store.confirm(ID).await.unwrap(), confirmed(1));
+    assert_eq!(store.wait_replicated(ID).await.unwrap(), confirmed(1));
     // As if a fail-over had lost it: all replicas agree, and none has the key.
-    let lost = store.confirm(SessionId::from_bytes([8; 16])).await;
+    let lost = store.wait_replicated(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
     let revoke_all = async || {
@@ -124,7 +124,7 @@ async fn waits_for_replicas(program: &Path) {
     assert_eq!(revoke_all().await, confirmed(0));
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
-    let waiting = store.confirm(other);
+    let waiting = store.wait_replicated(other);
     // Checks do not wait behind it.
     let checking = async {
         for _ in 0..20 {
@@ -137,7 +137,7 @@ async fn waits_for_replicas(program: &Path) {
     assert_eq!(unconfirmed.unwrap(), confirmed(0));
     replica.thaw();
     eventually("confirmed", async || {
-        store.confirm(other).await.unwrap().is_confirmed()
+        store.wait_replicated(other).await.unwrap().is_confirmed()
     })
     .await;
 }
@@ -163,7 +163,7 @@ async fn all_replicas_learn_a_revocation_within_a_moment() {
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
     let policies = Live::new(super::migrations::policies());
-    let advice = Advice::default();
+    let advice = Diagnostics::default();
     let metrics = Metrics::new().unwrap();
     let alice = session().subject;
     let upkeep = two.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());

@@ -3,7 +3,7 @@
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
 use curfew::store::{NotBefore, RuleAdded};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -55,8 +55,8 @@ async fn read(replica: &Running) {
 }
 
 /// Follows the set until `is_so` returns `true` for the advice.
-async fn follow(replica: &Running, what: &str, mut is_so: impl AsyncFnMut(&Advice) -> bool) {
-    let (advice, metrics) = (Advice::default(), Metrics::new().unwrap());
+async fn follow(replica: &Running, what: &str, mut is_so: impl AsyncFnMut(&Diagnostics) -> bool) {
+    let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(super::migrations::policies());
     let stop = CancellationToken::new();
     tokio::select! {
@@ -123,7 +123,7 @@ async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let other = KeyRing::new(vec![key]).unwrap();
     let two = Running::of(settings(&server.url()), StoreClock::new(), Live::new(other));
     eventually("connected", async || two.ready().await.is_ok()).await;
-    let is_advised = async |advice: &Advice| {
+    let is_advised = async |advice: &Diagnostics| {
         let lines = advice.lines();
         lines
             .iter()

@@ -10,7 +10,7 @@ use curfew::store::measured::MeasuredStore;
 use curfew::store::redis::Migration;
 use curfew::store::touch::CoalescingStore;
 use curfew::store::{DeadlineQueue, EndOutcome, Ending, StoreError};
-use curfew::telemetry::{Advice, Metrics};
+use curfew::telemetry::{Diagnostics, Metrics};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -54,7 +54,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
     let store = Running::connected(settings.clone()).await;
     run_all_suites(&store).await;
     let policies = Live::new(super::migrations::policies());
-    let advice = Advice::default();
+    let advice = Diagnostics::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
     let is_rebuilt = async || -> bool {
         let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
@@ -72,7 +72,7 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         .migrate(Migration::Upgrade, &policies.current(), |_| {})
         .await
         .unwrap();
-    store.hasten(&policies.current()).await.unwrap();
+    store.tighten_deadlines(&policies.current()).await.unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
     assert!(denied.is_empty(), "denied by the ACL: {denied:?}");
 
@@ -498,7 +498,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
     // One of these is due sooner, one was acknowledged, and one has ended.
     let soon = start.plus(MINUTE);
     store.postpone(ids[0], soon).await.unwrap();
-    store.settle(ids[1], None).await.unwrap();
+    store.acknowledge(ids[1], None).await.unwrap();
     store.end(ids[2], Ending::revoked(start)).await.unwrap();
     let policies = |idle: Duration| {
         let name = PolicyName::new("default").unwrap();
@@ -510,7 +510,10 @@ async fn the_deadline_queue_follows_tighter_policies() {
         let score: Option<f64> = server.command(&[b"ZSCORE", b"test:{q}deadlines", id.as_bytes()]);
         score.map(|score| Timestamp::from_millis(score as u64))
     };
-    store.hasten(&policies(5 * MINUTE)).await.unwrap();
+    store
+        .tighten_deadlines(&policies(5 * MINUTE))
+        .await
+        .unwrap();
     let sooner = start.plus(5 * MINUTE);
     let expected = [Some(soon), None, Some(late), Some(sooner), Some(sooner)];
     assert_eq!(
@@ -518,11 +521,20 @@ async fn the_deadline_queue_follows_tighter_policies() {
         expected
     );
     // Looser policies move no deadline. The same policies cause no second walk.
-    store.hasten(&policies(10 * MINUTE)).await.unwrap();
+    store
+        .tighten_deadlines(&policies(10 * MINUTE))
+        .await
+        .unwrap();
     assert_eq!(due(ids[3]), Some(sooner));
     store.postpone(ids[3], late).await.unwrap();
-    store.hasten(&policies(10 * MINUTE)).await.unwrap();
+    store
+        .tighten_deadlines(&policies(10 * MINUTE))
+        .await
+        .unwrap();
     assert_eq!(due(ids[3]), Some(late));
-    store.hasten(&policies(5 * MINUTE)).await.unwrap();
+    store
+        .tighten_deadlines(&policies(5 * MINUTE))
+        .await
+        .unwrap();
     assert_eq!(due(ids[3]), Some(sooner));
 }

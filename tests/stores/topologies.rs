@@ -93,7 +93,7 @@ async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
     add_restricted_user(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
-    group.let_in("curfew", "sentinel-pw", rights);
+    group.add_user("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
     let store = Running::connected(RedisSettings {
         username: Some("curfew".to_owned()),
@@ -119,7 +119,7 @@ async fn sentinel_and_a_fail_over() {
         })
         .await;
         group.servers[primary].kill();
-        group.failed_over(primary).await;
+        group.wait_for_fail_over(primary).await;
         eventually("the store works again", async || {
             store.load(ID).await.is_ok()
         })
@@ -127,7 +127,7 @@ async fn sentinel_and_a_fail_over() {
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
         add_restricted_user(&group.servers[primary..=primary], "");
-        group.settled().await;
+        group.wait_until_stable().await;
     }
     assert!(before.has_changed().unwrap());
     let ended = store.end(ID, Ending::revoked(now())).await.unwrap();
@@ -152,11 +152,11 @@ async fn cluster_and_a_fail_over() {
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
-    let primary = cluster.server_of(&key);
-    let confirmed = async || store.confirm(ID).await.unwrap().is_confirmed();
+    let primary = cluster.holder_of(&key);
+    let confirmed = async || store.wait_replicated(ID).await.unwrap().is_confirmed();
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
-    cluster.failed_over(primary).await;
+    cluster.wait_for_fail_over(primary).await;
     eventually("the store works again", async || {
         store.load(ID).await.is_ok()
     })
@@ -167,7 +167,7 @@ async fn cluster_and_a_fail_over() {
     })
     .await;
     cluster.servers[primary].start_again();
-    cluster.settled().await;
+    cluster.wait_until_stable().await;
     store.end(ID, Ending::revoked(now())).await.unwrap();
     let state = store.load(ID).await.unwrap().unwrap().state;
     assert!(matches!(state, State::Ended(_)), "{state:?}");
@@ -192,7 +192,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         .await
         .unwrap();
     // Every session depends on the server with the cut-offs.
-    let cut_offs = cluster.server_of(b"test:not-before");
+    let cut_offs = cluster.holder_of(b"test:not-before");
     let others = cluster
         .primaries()
         .into_iter()
@@ -205,7 +205,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
         store.create(id, &session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
-        let session_id = if cluster.server_of(&key) == hanging {
+        let session_id = if cluster.holder_of(&key) == hanging {
             &mut on_hanging_server
         } else {
             &mut on_other_server
@@ -237,7 +237,7 @@ async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     // While the cut-offs cannot be read, no session is allowed.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     let on_other_server =
-        if cluster.server_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat()) == cut_offs
+        if cluster.holder_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat()) == cut_offs
         {
             on_other_server
         } else {

@@ -115,7 +115,7 @@ fn is_settled(samples: &VecDeque<Sample>, settling: AcceptanceRule) -> bool {
 mod tests {
     use super::*;
 
-    const SETTLING: AcceptanceRule = AcceptanceRule {
+    const ACK_RETRIES: AcceptanceRule = AcceptanceRule {
         samples: 3,
         over: 2_000,
     };
@@ -131,7 +131,7 @@ mod tests {
     fn after(samples: &[(i64, i64)]) -> Samples {
         let mut all = Samples::default();
         for (at, ahead) in samples {
-            all.add(sample(*at, *ahead), SETTLING);
+            all.add(sample(*at, *ahead), ACK_RETRIES);
         }
         all
     }
@@ -149,17 +149,17 @@ mod tests {
         let mut all = after(&[(0, 7), (500, hour), (1_000, hour), (2_499, hour)]);
         assert_eq!(all.ahead(), Some((7, 1)), "less than two seconds");
         assert_eq!(all.latest(), Some(hour));
-        assert!(!all.is_settled(SETTLING));
-        all.add(sample(2_500, hour), SETTLING);
+        assert!(!all.is_settled(ACK_RETRIES));
+        all.add(sample(2_500, hour), ACK_RETRIES);
         assert_eq!(all.ahead(), Some((hour, 1)));
-        assert!(all.is_settled(SETTLING));
+        assert!(all.is_settled(ACK_RETRIES));
     }
 
     #[test]
     fn samples_that_disagree_with_each_other_are_not_accepted() {
         let mut all = after(&[(0, 7)]);
         for at in 1..40 {
-            all.add(sample(at * 500, at * 60_000), SETTLING);
+            all.add(sample(at * 500, at * 60_000), ACK_RETRIES);
         }
         assert_eq!(all.ahead(), Some((7, 1)));
     }
@@ -172,7 +172,7 @@ mod tests {
             ahead: 200,
             round_trip: 400,
         };
-        all.add(slow, SETTLING);
+        all.add(slow, ACK_RETRIES);
         assert_eq!(all.ahead(), Some((7, 1)));
         assert!(all.is_undisputed());
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::session::{Attributes, Limits, Session};
 
 pub use activity::{Activity, ActivityKind, BackgroundHeaders, Passivity, classify, is_preflight};
-pub use bind::{Bind, Client, Elsewhere, NetworkBits, UnknownClient};
+pub use bind::{Bind, BindingMismatch, Client, NetworkBits, UnknownClient};
 pub use client_address::AddressHeader;
 pub use contract::Contract;
 pub use host::{HostPattern, HostPatternError, normalize_host};
@@ -80,12 +80,12 @@ pub struct MaxSessions {
     /// The most live sessions at a time, counted over all policies.
     pub count: usize,
     /// The behaviour for a sign-in above the limit.
-    pub beyond: Beyond,
+    pub on_limit: OnSessionLimit,
 }
 
 /// The behaviour for a sign-in when the subject already has the maximum number of sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beyond {
+pub enum OnSessionLimit {
     /// The new sign-in is denied.
     Deny,
     /// The new sign-in ends the oldest session.
@@ -172,7 +172,7 @@ impl OnStoreFailure {
     }
 }
 
-impl Beyond {
+impl OnSessionLimit {
     /// The word for this in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -18,14 +18,15 @@ use futures_util::FutureExt;
 use futures_util::future::{Shared, WeakShared};
 
 use super::{
-    Change, ChangeOutcome, EndOutcome, Ending, EndsListener, SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, EndOutcome, Ending, InvalidationListener, SessionStore, StoreError,
+    Touch,
 };
 use crate::LocalStore;
 use crate::clock::Clock;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
-use near::Near;
+use near::RecordCache;
 
 /// How long after the last certain moment records are still recalled: the longest time for which a
 /// session that was ended elsewhere can still be used here.
@@ -39,15 +40,15 @@ pub struct CachedStore<S> {
     /// The time that the lease goes by, which nobody sets.
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    near: Near,
+    near: RecordCache,
     /// Until when records are recalled, in milliseconds; 0 for not at all.
     usable_until: AtomicU64,
     /// Questions to the store that are on their way, each shared by all who ask the same.
-    flights: Mutex<Flights>,
+    flights: Mutex<InFlightLoads>,
 }
 
 #[derive(Default)]
-struct Flights {
+struct InFlightLoads {
     of: SessionMap<Flight>,
     begun: u64,
 }
@@ -75,7 +76,7 @@ impl<S: SessionStore> CachedStore<S> {
             clock,
             steady,
             metrics,
-            near: Near::new(sessions),
+            near: RecordCache::new(sessions),
             usable_until: AtomicU64::new(0),
             flights: Mutex::default(),
         }
@@ -95,12 +96,12 @@ impl<S: SessionStore> CachedStore<S> {
     }
 
     /// Joins the question for a session, or begins one.
-    fn ask(&self, id: SessionId) -> Seat<'_> {
+    fn ask(&self, id: SessionId) -> InFlightGuard<'_> {
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.of.get(&id)
             && let Some(question) = flight.question.upgrade()
         {
-            return Seat {
+            return InFlightGuard {
                 flights: &self.flights,
                 id,
                 number: flight.number,
@@ -116,7 +117,7 @@ impl<S: SessionStore> CachedStore<S> {
             let question = weak;
             flights.of.insert(id, Flight { number, question });
         }
-        Seat {
+        InFlightGuard {
             flights: &self.flights,
             id,
             number,
@@ -146,14 +147,14 @@ impl<S: SessionStore> CachedStore<S> {
 }
 
 /// A part in a question. The last one who leaves before the answer takes the question along.
-struct Seat<'a> {
-    flights: &'a Mutex<Flights>,
+struct InFlightGuard<'a> {
+    flights: &'a Mutex<InFlightLoads>,
     id: SessionId,
     number: u64,
     question: Option<Shared<Question>>,
 }
 
-impl Drop for Seat<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         let mut flights = self.flights.lock();
         self.question = None;
@@ -166,8 +167,8 @@ impl Drop for Seat<'_> {
     }
 }
 
-impl<S: SessionStore> EndsListener for CachedStore<S> {
-    fn heard(&self, id: SessionId, at: Timestamp) {
+impl<S: SessionStore> InvalidationListener for CachedStore<S> {
+    fn invalidate(&self, id: SessionId, at: Timestamp) {
         self.forget(id);
         let delay = self.clock.now().since(at);
         self.metrics
@@ -176,7 +177,7 @@ impl<S: SessionStore> EndsListener for CachedStore<S> {
             .observe(delay.as_secs_f64());
     }
 
-    fn whole_until(&self, since: Timestamp) {
+    fn caught_up_to(&self, since: Timestamp) {
         let until = since.plus(LEASE).as_millis();
         self.usable_until.fetch_max(until, Ordering::Release);
         self.metrics.near_cache.usable.set(1);
@@ -253,7 +254,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
         outcome
     }
 
-    forward!(self => self.inner; create, keep_tombstone, list, confirm, ready, incarnation, flush);
+    forward!(self => self.inner; create, keep_tombstone, list, wait_replicated, ready, incarnation, flush);
 }
 
 impl<S: SessionStore> LocalStore for CachedStore<S> {

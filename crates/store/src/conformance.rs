@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Creation, Cursor, DeadlineQueue, EndOutcome, Ending, SessionStore, Touch};
+use super::{CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending, SessionStore, Touch};
 use crate::actor::Actor;
 use crate::events::SessionEnded;
 use crate::session::{
@@ -82,8 +82,8 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     queue.postpone(a, now).await.unwrap();
     assert_eq!(claim(now, lease, 9).await, [a], "it was moved");
     let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
-    assert!(queue.settle(a, Some(&session)).await.unwrap());
-    assert!(!queue.settle(a, Some(&session)).await.unwrap(), "once");
+    assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
+    assert!(!queue.acknowledge(a, Some(&session)).await.unwrap(), "once");
     queue.postpone(a, now).await.unwrap();
     assert_eq!(
         claim(now, lease, 9).await,
@@ -91,7 +91,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
         "what is settled does not come back"
     );
     for id in [b, c] {
-        assert!(queue.settle(id, None).await.unwrap());
+        assert!(queue.acknowledge(id, None).await.unwrap());
     }
     let ids: Vec<SessionId> = (0..100).map(|_| random_id()).collect();
     for id in &ids {
@@ -104,7 +104,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     expected.sort_unstable();
     assert_eq!(claimed, expected, "of rivals each takes others");
     for id in claimed {
-        queue.settle(id, None).await.unwrap();
+        queue.acknowledge(id, None).await.unwrap();
     }
 }
 
@@ -145,7 +145,10 @@ fn session_of(subject: &str, now: Timestamp) -> Session {
 async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
     let id = random_id();
     let session = session(id, now);
-    assert_eq!(store.create(id, &session).await.unwrap(), Creation::Created);
+    assert_eq!(
+        store.create(id, &session).await.unwrap(),
+        CreateOutcome::Created
+    );
     (id, session)
 }
 
@@ -188,12 +191,15 @@ async fn a_session_is_kept_whole(store: &dyn SessionStore, now: Timestamp) {
 async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timestamp) {
     let (id, first) = created(store, now).await;
     let second = session_of("someone else", now.plus(MINUTE));
-    assert_eq!(store.create(id, &second).await.unwrap(), Creation::Exists);
+    assert_eq!(
+        store.create(id, &second).await.unwrap(),
+        CreateOutcome::Exists
+    );
     assert_eq!(store.load(id).await.unwrap().as_ref(), Some(&first));
     store.end(id, Ending::revoked(now)).await.unwrap();
     assert_eq!(
         store.create(id, &second).await.unwrap(),
-        Creation::Exists,
+        CreateOutcome::Exists,
         "nor over a tombstone"
     );
     let state = store.load(id).await.unwrap().unwrap().state;
@@ -355,7 +361,7 @@ async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
     let creations = join_all((0..RIVALS).map(|_| store.create(id, &session))).await;
     let created = creations
         .iter()
-        .filter(|done| matches!(done, Ok(Creation::Created)));
+        .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
     assert_eq!(created.count(), 1, "one of many creates");
     let ends = join_all((0..RIVALS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends

@@ -48,7 +48,7 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] when it has to be tried again.
-    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError>;
+    async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError>;
 
     /// Takes a session out of the queue for good, and writes the end `ended` to where other
     /// programs read it, if that is configured; both or neither, and once. Says whether the session
@@ -56,6 +56,9 @@ pub trait DeadlineQueue: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] when the store could not do it; it may still have done so.
-    async fn settle(&self, id: SessionId, ended: Option<&SessionEnded>)
-    -> Result<bool, StoreError>;
+    async fn acknowledge(
+        &self,
+        id: SessionId,
+        ended: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError>;
 }

@@ -3,13 +3,13 @@ use crate::session::{SessionId, Timestamp};
 /// Is told of what others have ended.
 ///
 /// What was heard is whole up to a time: whoever keeps records goes by how long ago that is.
-pub trait EndsListener: Send + Sync + 'static {
+pub trait InvalidationListener: Send + Sync + 'static {
     /// The record of a session was changed by somebody, at `at` by the store's time: most likely it
     /// has ended.
-    fn heard(&self, id: SessionId, at: Timestamp);
+    fn invalidate(&self, id: SessionId, at: Timestamp);
 
     /// All that was told before `since`, by the listener's own clock, has been heard.
-    fn whole_until(&self, since: Timestamp);
+    fn caught_up_to(&self, since: Timestamp);
 
     /// Something may have been missed.
     fn missed(&self);
@@ -19,10 +19,10 @@ pub trait EndsListener: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deaf;
 
-impl EndsListener for Deaf {
-    fn heard(&self, _: SessionId, _: Timestamp) {}
+impl InvalidationListener for Deaf {
+    fn invalidate(&self, _: SessionId, _: Timestamp) {}
 
-    fn whole_until(&self, _: Timestamp) {}
+    fn caught_up_to(&self, _: Timestamp) {}
 
     fn missed(&self) {}
 }

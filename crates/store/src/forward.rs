@@ -10,7 +10,7 @@ macro_rules! forward {
         forward!(@@ $self, $inner, load, (id: $crate::session::SessionId), Result<Option<$crate::session::Session>, $crate::StoreError>);
     };
     (@ create, $self:ident, $inner:expr) => {
-        forward!(@& $self, $inner, create, (id: $crate::session::SessionId,), session: $crate::session::Session, (), Result<$crate::Creation, $crate::StoreError>);
+        forward!(@& $self, $inner, create, (id: $crate::session::SessionId,), session: $crate::session::Session, (), Result<$crate::CreateOutcome, $crate::StoreError>);
     };
     (@ touch, $self:ident, $inner:expr) => {
         forward!(@@ $self, $inner, touch, (id: $crate::session::SessionId, touch: $crate::Touch), Result<(), $crate::StoreError>);
@@ -33,8 +33,8 @@ macro_rules! forward {
     (@ list, $self:ident, $inner:expr) => {
         forward!(@& $self, $inner, list, (), subject: $crate::session::Subject, (, after: Option<$crate::Cursor>, limit: usize), Result<$crate::Page, $crate::StoreError>);
     };
-    (@ confirm, $self:ident, $inner:expr) => {
-        forward!(@@ $self, $inner, confirm, (id: $crate::session::SessionId), Result<$crate::Replication, $crate::StoreError>);
+    (@ wait_replicated, $self:ident, $inner:expr) => {
+        forward!(@@ $self, $inner, wait_replicated, (id: $crate::session::SessionId), Result<$crate::Replication, $crate::StoreError>);
     };
     (@ ready, $self:ident, $inner:expr) => {
         forward!(@@ $self, $inner, ready, (), Result<(), $crate::StoreError>);

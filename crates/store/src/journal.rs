@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, SessionStore, StoreError,
-    Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, SessionStore,
+    StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::Clock;
@@ -172,10 +172,10 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         })
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         // Only a session with a name of its own, such as that of a JSON Web Token, can have ended before it begins.
         if self.lost(id).is_some() {
-            return Ok(Creation::Exists);
+            return Ok(CreateOutcome::Exists);
         }
         self.inner.create(id, session).await
     }
@@ -226,7 +226,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         Ok(page)
     }
 
-    forward!(self => self.inner; touch, keep_tombstone, withdraw, confirm, ready, incarnation, flush);
+    forward!(self => self.inner; touch, keep_tombstone, withdraw, wait_replicated, ready, incarnation, flush);
 }
 
 impl<S: SessionStore> LocalStore for JournaledStore<S> {

@@ -45,7 +45,7 @@ pub use change::{Change, ChangeOutcome};
 pub use cursor::{Cursor, ParseCursorError};
 pub use cut_offs::MAX_CUT_OFFS;
 pub use deadline_queue::DeadlineQueue;
-pub use ends::{Deaf, EndsListener};
+pub use ends::{Deaf, InvalidationListener};
 pub use error::StoreError;
 pub use history::{History, HistoryStore, LimitsOfSources};
 pub use not_before::{NotBefore, Occupancy, RuleAdded};
@@ -70,7 +70,7 @@ pub trait SessionStore: LocalStore {
     ///
     /// # Errors
     /// [`StoreError`] when the store could not keep it; it may still have done so.
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError>;
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError>;
 
     /// Records activity: `last_seen = max(last_seen, touch.at)`. A missing or ended session stays
     /// as it is.
@@ -130,7 +130,7 @@ pub trait SessionStore: LocalStore {
     ///
     /// # Errors
     /// [`StoreError`] when the store could not say.
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError>;
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError>;
 
     /// Whether the store can be used right now.
     ///
@@ -163,7 +163,7 @@ pub trait LocalStore: Send + Sync + 'static {
 
 /// Whether a session was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Creation {
+pub enum CreateOutcome {
     /// It is kept now.
     Created,
     /// The name was taken, by a live session or by a tombstone, which stays as it is.
@@ -275,7 +275,7 @@ pub struct Page {
 /// A store that is shared is a store.
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    forward!(self => (**self); load, create, touch, end, keep_tombstone, withdraw, change, age, list, confirm, ready,
+    forward!(self => (**self); load, create, touch, end, keep_tombstone, withdraw, change, age, list, wait_replicated, ready,
         incarnation, flush);
 }
 

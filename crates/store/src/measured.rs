@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tracing::Instrument;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::Stopwatch;
@@ -52,7 +52,7 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
         self.measure("load", self.inner.load(id)).await
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.measure("create", self.inner.create(id, session)).await
     }
 
@@ -92,8 +92,9 @@ impl<S: SessionStore> SessionStore for MeasuredStore<S> {
             .await
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.measure("confirm", self.inner.confirm(id)).await
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.measure("confirm", self.inner.wait_replicated(id))
+            .await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

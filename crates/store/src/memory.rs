@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::cut_offs::{CutOffs, MAX_CUT_OFFS, subject_name};
 use super::revocation_rules::RevocationRules;
 use super::{
-    Batch, Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, History,
-    HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
+    Batch, Change, ChangeOutcome, CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending,
+    History, HistoryStore, LimitsOfSources, NotBefore, Occupancy, Page, Replication, RuleAdded,
     SessionStore, SessionWalk, StoreError, Touch,
 };
 use crate::LocalStore;
@@ -156,7 +156,7 @@ impl SessionStore for MemoryStore {
         Ok(self.load_cached(id))
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         if self.len() >= self.max_sessions && self.reclaim() == 0 {
             return Err(StoreError::Full(self.max_sessions));
         }
@@ -166,12 +166,12 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::Full(self.max_sessions));
         }
         if tables.sessions.contains_key(&id) {
-            return Ok(Creation::Exists);
+            return Ok(CreateOutcome::Exists);
         }
         tables.sessions.insert(id, session.clone());
         let place = (session.subject.clone(), Cursor::of(id, session));
         tables.subjects.insert(place);
-        Ok(Creation::Created)
+        Ok(CreateOutcome::Created)
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
@@ -267,7 +267,7 @@ impl SessionStore for MemoryStore {
         Ok(Page { sessions, next })
     }
 
-    async fn confirm(&self, _: SessionId) -> Result<Replication, StoreError> {
+    async fn wait_replicated(&self, _: SessionId) -> Result<Replication, StoreError> {
         Ok(Replication::default())
     }
 
@@ -335,7 +335,7 @@ impl DeadlineQueue for MemoryStore {
         Ok(())
     }
 
-    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+    async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
         let live = tables.sessions.iter().filter_map(|(id, session)| {
             let deadline = policies.deadline(session);
@@ -349,7 +349,11 @@ impl DeadlineQueue for MemoryStore {
         Ok(())
     }
 
-    async fn settle(&self, id: SessionId, _: Option<&SessionEnded>) -> Result<bool, StoreError> {
+    async fn acknowledge(
+        &self,
+        id: SessionId,
+        _: Option<&SessionEnded>,
+    ) -> Result<bool, StoreError> {
         Ok(self.tables.write().look(id, None))
     }
 }

@@ -6,7 +6,6 @@
 
 mod connect;
 mod connection;
-mod connection_manager;
 mod cut_off_log;
 mod cut_offs;
 mod ends;
@@ -19,6 +18,7 @@ mod history;
 mod index;
 mod info;
 mod keys;
+mod managed_connection;
 mod message;
 mod migrate;
 mod open;
@@ -27,7 +27,6 @@ mod rebuild;
 mod record;
 mod replication;
 mod request;
-mod reschedule;
 mod reseal;
 mod rule;
 mod scan;
@@ -35,6 +34,7 @@ mod script;
 mod sealed_value;
 mod sentinel;
 mod settings;
+mod tighten_deadlines;
 mod timekeeping;
 mod upkeep;
 mod walk;
@@ -48,8 +48,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 use crate::LocalStore;
 use crate::clock::{Accepted, Clock, StoreClock};
@@ -64,10 +64,10 @@ pub use script::ScriptTexts;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
 use connection::Connection;
-use connection_manager::{ConnectionManager, ConnectionSetup};
 use format::Upgrade;
 use generation::Generation;
 use keys::Keys;
+use managed_connection::{ConnectionSetup, ManagedConnection};
 use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
@@ -81,7 +81,7 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    manager: Arc<ConnectionManager>,
+    managed: Arc<ManagedConnection>,
     /// The connection for `WAIT`, opened when it is first needed. `WAIT` blocks a connection, so no other operation
     /// may share it.
     wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
@@ -128,7 +128,7 @@ impl RedisStore {
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            manager: Arc::new(ConnectionManager::new(settings, timekeeping)),
+            managed: Arc::new(ManagedConnection::new(settings, timekeeping)),
             wait_connection: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
             cut_offs: Arc::new(cut_offs::LocalCopy::new(max_cut_offs)),
@@ -145,7 +145,7 @@ impl RedisStore {
     /// Returns the same store with the longer timeout for background work.
     fn background(&self) -> Self {
         Self {
-            manager: Arc::clone(&self.manager),
+            managed: Arc::clone(&self.managed),
             wait_connection: Arc::clone(&self.wait_connection),
             keys: Arc::clone(&self.keys),
             key_ring: self.key_ring.clone(),
@@ -164,8 +164,8 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut connection = self.manager.connection(BACKGROUND_TIMEOUT).await?;
-        let accepting = self.manager.timekeeping().accept(&mut connection, accepted);
+        let mut connection = self.managed.connection(BACKGROUND_TIMEOUT).await?;
+        let accepting = self.managed.timekeeping().accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
             Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
@@ -175,7 +175,7 @@ impl RedisStore {
     /// Decision time: the time that all replicas decide by.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
-        self.manager.clock()
+        self.managed.clock()
     }
 
     /// Connects to Redis, and reconnects until `stop`.
@@ -184,17 +184,17 @@ impl RedisStore {
     /// [`ConnectError::NewerSchema`] when a newer program wrote the records. All other errors are retried without
     /// end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
-        self.manager.run(stop, self).await
+        self.managed.run(stop, self).await
     }
 
     /// Sends a request once, within the operation timeout.
     async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.manager.once(self.budget, request).await
+        self.managed.once(self.budget, request).await
     }
 
     /// Sends an idempotent request, and resends it after a lost connection, within the operation timeout.
     async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.manager.repeat(self.budget, request).await
+        self.managed.repeat(self.budget, request).await
     }
 
     /// Reads a record and its expiry. The expiry is read first: if the session ends in between, the record shows the
@@ -210,7 +210,7 @@ impl RedisStore {
         });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
             tracing::error!("Redis replied with the record of another session, reconnecting");
-            self.manager.invalidate_connection();
+            self.managed.invalidate_connection();
         }
         stored
     }
@@ -332,7 +332,7 @@ impl SessionStore for RedisStore {
         Ok(session)
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.learn_cut_offs(session).await?;
         // The index comes first, so that every existing session is in it. If the session is not created, a later
         // listing removes the entry.
@@ -346,9 +346,9 @@ impl SessionStore for RedisStore {
             .arg(self.expiry(&session).as_millis());
         let created: Option<String> = self.once(&keep).await?;
         Ok(if created.is_some() {
-            Creation::Created
+            CreateOutcome::Created
         } else {
-            Creation::Exists
+            CreateOutcome::Exists
         })
     }
 
@@ -456,15 +456,15 @@ impl SessionStore for RedisStore {
         self.page_of(subject, after, limit).await
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
         Ok(self.replication_of(id).await)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        if self.manager.is_cluster() {
+        if self.managed.is_cluster() {
             // While one server of a cluster is down, this process can still serve the sessions of the others.
-            let connection = self.manager.connection(self.budget).await?;
-            return if self.manager.any_node_reachable(&connection).await {
+            let connection = self.managed.connection(self.budget).await?;
+            return if self.managed.any_node_reachable(&connection).await {
                 Ok(())
             } else {
                 let message = "no node of the cluster is reachable".to_owned();
@@ -478,7 +478,7 @@ impl SessionStore for RedisStore {
     }
 
     fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.manager.incarnation())
+        Some(self.managed.incarnation())
     }
 
     async fn flush(&self) -> Result<(), StoreError> {

@@ -16,8 +16,8 @@ use crate::clock::ManualClock;
 use crate::memory::MemoryStore;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::{
-    Change, ChangeOutcome, Creation, Cursor, EndOutcome, Ending, Page, Replication, SessionStore,
-    StoreError, Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, EndOutcome, Ending, Page, Replication,
+    SessionStore, StoreError, Touch,
 };
 #[cfg(test)]
 pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, session_of};
@@ -87,7 +87,7 @@ impl SessionStore for ProbedStore {
         self.memory.load(id).await
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.fails(&self.all_fail)?;
         self.memory.create(id, session).await
     }
@@ -136,9 +136,9 @@ impl SessionStore for ProbedStore {
         self.memory.list(subject, after, limit).await
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
         self.fails(&self.all_fail)?;
-        self.memory.confirm(id).await
+        self.memory.wait_replicated(id).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -293,7 +293,7 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
         self.inner.flush().await.and(written)
     }
 
-    forward!(self => self.inner; create, keep_tombstone, withdraw, confirm, ready, incarnation);
+    forward!(self => self.inner; create, keep_tombstone, withdraw, wait_replicated, ready, incarnation);
 }
 
 impl<S: SessionStore> LocalStore for CoalescingStore<S> {

@@ -1,9 +1,9 @@
 //! What the service says of itself: metrics, logs and audit events. No credential is in any.
 
-mod advice;
 pub mod audit;
 pub mod build;
 mod denials;
+mod diagnostics;
 pub mod logging;
 mod metrics;
 mod near_cache;
@@ -18,8 +18,8 @@ pub mod traces;
 use curfew_clock as clock;
 use curfew_core::{actor, credential, escape, events, revocation, session};
 
-pub use advice::Advice;
 pub use denials::DenialLog;
+pub use diagnostics::Diagnostics;
 pub use metrics::{Metrics, NO_POLICY};
 pub use near_cache::NearCacheMetrics;
 pub use recent::{Event, Recent};

@@ -6,7 +6,7 @@ use crate::events::SessionEnded;
 use crate::session::{Session, SessionId, Timestamp};
 
 /// How many events are kept.
-const KEPT: usize = 100;
+const MAX_EVENTS: usize = 100;
 
 /// What happened to sessions lately in this process: for people who look, not for auditors.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ impl Recent {
 
     fn note(&self, event: Event) {
         let mut events = self.0.lock();
-        if events.len() == KEPT {
+        if events.len() == MAX_EVENTS {
             events.pop_front();
         }
         events.push_back(event);
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_latest_stay() {
         let recent = Recent::default();
-        for count in 0..KEPT + 5 {
+        for count in 0..MAX_EVENTS + 5 {
             recent.note(Event {
                 at: count.to_string(),
                 what: "created",
@@ -82,7 +82,7 @@ mod tests {
             });
         }
         let events = recent.events();
-        assert_eq!(events.len(), KEPT);
-        assert_eq!((&*events[0].at, &*events[KEPT - 1].at), ("104", "5"));
+        assert_eq!(events.len(), MAX_EVENTS);
+        assert_eq!((&*events[0].at, &*events[MAX_EVENTS - 1].at), ("104", "5"));
     }
 }

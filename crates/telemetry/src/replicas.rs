@@ -11,7 +11,7 @@ use crate::session::Timestamp;
 /// How long a replica is listed that says nothing any more.
 const SILENCE: Duration = Duration::from_secs(15);
 /// How many are listed.
-const KEPT: usize = 256;
+const MAX_REPLICAS: usize = 256;
 /// Bytes of a name or a version, at the most.
 const LENGTH: usize = 255;
 
@@ -132,7 +132,7 @@ impl Replicas {
         }
         let mut heard = self.heard.lock();
         heard.retain(|_, (_, at)| now.since(*at) <= SILENCE);
-        if heard.len() < KEPT {
+        if heard.len() < MAX_REPLICAS {
             heard.insert(replica.name.clone(), (replica, now));
         }
     }
@@ -191,6 +191,6 @@ mod tests {
         for number in 0..1000 {
             replicas.hear(replica(&number.to_string()), at(17));
         }
-        assert_eq!(names().len(), KEPT);
+        assert_eq!(names().len(), MAX_REPLICAS);
     }
 }

@@ -32,7 +32,7 @@ impl Cluster {
         arguments.extend(["--cluster-replicas", "1", "--cluster-yes"]);
         cluster_tool(&arguments);
         let cluster = Self { servers };
-        cluster.settled().await;
+        cluster.wait_until_stable().await;
         cluster
     }
 
@@ -60,7 +60,7 @@ impl Cluster {
     }
 
     /// The index of the primary that holds `key`.
-    pub fn server_of(&self, key: &[u8]) -> usize {
+    pub fn holder_of(&self, key: &[u8]) -> usize {
         let primaries = self.primaries();
         let has = |place: &&usize| {
             let url = self.servers[**place].url();
@@ -89,7 +89,7 @@ impl Cluster {
         ]);
         self.servers.push(added);
         let target = self.servers.len() - 1;
-        eventually("all know the new server", async || {
+        eventually("all servers know the new server", async || {
             self.servers.iter().all(|server| {
                 let nodes: redis::RedisResult<String> =
                     command(&server.url(), &[b"CLUSTER", b"NODES"]);
@@ -105,13 +105,13 @@ impl Cluster {
         let nodes: String = self.servers[0].command(&[b"CLUSTER", b"NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself"));
         let bus = own.and_then(|line| line.split_once('@')?.1.split([' ', ',']).next());
-        bus.expect("it has a bus").to_owned()
+        bus.expect("the server has a bus port").to_owned()
     }
 
     async fn reshard(&self, target: usize, count: usize) {
         let id: String = self.servers[target].command(&[b"CLUSTER", b"MYID"]);
         let place = format!("127.0.0.1:{}", self.servers[0].port);
-        self.agreed(&place).await;
+        self.wait_for_agreement(&place).await;
         let count = count.to_string();
         let mut arguments = vec![
             "reshard",
@@ -123,19 +123,19 @@ impl Cluster {
         ];
         arguments.extend(["--cluster-slots", &count, "--cluster-yes"]);
         cluster_tool(&arguments);
-        self.agreed(&place).await;
+        self.wait_for_agreement(&place).await;
     }
 
     /// Waits until all servers report the same owner of every slot.
-    async fn agreed(&self, place: &str) {
-        eventually("all servers agree", async || {
-            self.servers.iter().all(is_well) && ran_cluster_tool(&["check", place])
+    async fn wait_for_agreement(&self, place: &str) {
+        eventually("all servers agree on the slots", async || {
+            self.servers.iter().all(is_healthy) && try_cluster_tool(&["check", place])
         })
         .await;
     }
 
     /// The index of the primary that owns the slot of `key`.
-    pub fn server_for(&self, key: &[u8]) -> usize {
+    pub fn owner_of(&self, key: &[u8]) -> usize {
         let has = |place: &&usize| {
             let url = self.servers[**place].url();
             // Other servers answer with a redirection.
@@ -149,10 +149,10 @@ impl Cluster {
     }
 
     /// Waits until there are three primaries with one replica each, and every server reports a healthy cluster.
-    pub async fn settled(&self) {
-        eventually("the cluster is whole", async || {
+    pub async fn wait_until_stable(&self) {
+        eventually("the cluster is healthy", async || {
             let primaries = self.primaries();
-            self.servers.iter().all(is_well)
+            self.servers.iter().all(is_healthy)
                 && primaries.len() == 3
                 && primaries
                     .iter()
@@ -163,12 +163,12 @@ impl Cluster {
 
     /// Waits until another server has taken over from the server `before`, and all running servers know it. Before
     /// that, a server may report that the cluster is down.
-    pub async fn failed_over(&self, before: usize) {
+    pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
             let primaries = self.primaries().into_iter();
             let others: Vec<usize> = primaries.filter(|place| *place != before).collect();
             let mut servers = others.iter().map(|place| &self.servers[*place]);
-            others.len() >= 3 && servers.all(is_well)
+            others.len() >= 3 && servers.all(is_healthy)
         })
         .await;
     }
@@ -176,10 +176,10 @@ impl Cluster {
 
 /// Runs `redis-cli --cluster`.
 fn cluster_tool(arguments: &[&str]) {
-    assert!(ran_cluster_tool(arguments), "{arguments:?}");
+    assert!(try_cluster_tool(arguments), "{arguments:?}");
 }
 
-fn ran_cluster_tool(arguments: &[&str]) -> bool {
+fn try_cluster_tool(arguments: &[&str]) -> bool {
     let done = Command::new("redis-cli")
         .arg("--cluster")
         .args(arguments)
@@ -190,7 +190,7 @@ fn ran_cluster_tool(arguments: &[&str]) -> bool {
 }
 
 /// Whether a server reports `cluster_state:ok`.
-fn is_well(server: &RedisServer) -> bool {
+fn is_healthy(server: &RedisServer) -> bool {
     let info: redis::RedisResult<String> = command(&server.url(), &[b"CLUSTER", b"INFO"]);
     info.is_ok_and(|info| info.contains("cluster_state:ok"))
 }

@@ -59,7 +59,7 @@ impl Setup {
     }
 
     /// Sets an environment variable without a prefix.
-    pub fn set_plain(mut self, name: &str, value: &str) -> Self {
+    pub fn set_variable(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -109,7 +109,7 @@ impl Setup {
     }
 
     /// Declares that Redis is new, so that tokens of earlier sign-ins are accepted.
-    pub fn say_that_redis_is_new(&self) {
+    pub fn declare_redis_new(&self) {
         let done = self.command(&["migrate", "--new-store"]).output().unwrap();
         let told = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{told}");
@@ -130,10 +130,7 @@ impl Setup {
         while !banner.contains("\n  ops ") {
             if out.read_line(&mut banner).unwrap() == 0 {
                 let status = process.wait().unwrap();
-                panic!(
-                    "curfew has ended: {status}\n{banner}\n{}",
-                    log.lock().unwrap()
-                );
+                panic!("curfew exited: {status}\n{banner}\n{}", log.lock().unwrap());
             }
         }
         let address = |name: &str| {
@@ -237,12 +234,12 @@ impl Curfew {
     }
 
     pub async fn sign_in_with(&self, subject: &str, attributes: Value) -> SignedIn {
-        self.sign_in_by(json!({ "subject": subject, "attributes": attributes }))
+        self.sign_in_with_body(json!({ "subject": subject, "attributes": attributes }))
             .await
     }
 
     /// Starts a session. `body` is the whole body of the request.
-    pub async fn sign_in_by(&self, body: Value) -> SignedIn {
+    pub async fn sign_in_with_body(&self, body: Value) -> SignedIn {
         let (status, answer) = self.call("POST", "/api/v1/sessions", Some(body)).await;
         assert_eq!(status, StatusCode::CREATED, "{answer}");
         SignedIn {
@@ -274,16 +271,16 @@ impl Curfew {
 
     /// Sends a check like NGINX. Returns the status and the reason.
     pub async fn check(&self, session: &SignedIn) -> (u16, String) {
-        self.check_by(&session.cookie()).await
+        self.check_with_cookie(&session.cookie()).await
     }
 
     /// Like [`check`](Self::check), with this `Cookie` header.
-    pub async fn check_by(&self, cookie: &str) -> (u16, String) {
-        self.check_at("app.example.com", cookie).await
+    pub async fn check_with_cookie(&self, cookie: &str) -> (u16, String) {
+        self.check_host("app.example.com", cookie).await
     }
 
     /// Like [`check`](Self::check), with this host and `Cookie` header.
-    pub async fn check_at(&self, host: &str, cookie: &str) -> (u16, String) {
+    pub async fn check_host(&self, host: &str, cookie: &str) -> (u16, String) {
         let response = self
             .client
             .get(format!("http://{}/auth-request", self.check))
@@ -311,7 +308,7 @@ impl Curfew {
     }
 
     /// The audit events of one kind.
-    pub fn audited(&self, event: &str) -> Vec<Value> {
+    pub fn audit_events(&self, event: &str) -> Vec<Value> {
         let log = self.log();
         let lines = log
             .lines()
@@ -342,7 +339,7 @@ impl Curfew {
     }
 
     /// Waits until the process exits without a signal from the test.
-    pub async fn ended(&mut self) -> ExitStatus {
+    pub async fn wait_for_exit(&mut self) -> ExitStatus {
         let mut status = None;
         super::eventually("curfew ends", async || {
             status = self.process.try_wait().unwrap();
@@ -355,7 +352,7 @@ impl Curfew {
     /// Stops the process with SIGTERM, like Kubernetes.
     pub async fn stop(mut self) {
         self.signal("TERM");
-        assert!(self.ended().await.success(), "{}", self.log());
+        assert!(self.wait_for_exit().await.success(), "{}", self.log());
     }
 }
 

@@ -36,14 +36,18 @@ pub fn rendered(proxy: ::curfew::render::Proxy, name: &str, idle: Duration) -> S
 pub fn changed(text: &str, replaced: &[(&str, String)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in replaced {
-        assert_eq!(text.matches(from).count(), 1, "{from} is in the file once");
+        assert_eq!(
+            text.matches(from).count(),
+            1,
+            "{from} must be in the file exactly once"
+        );
         text = text.replace(from, to);
     }
     text
 }
 
 /// An address in the form of Envoy's configuration.
-pub fn in_envoy(address: SocketAddr) -> String {
+pub fn envoy_address(address: SocketAddr) -> String {
     format!("address: {}, port_value: {}", address.ip(), address.port())
 }
 
@@ -63,7 +67,7 @@ pub fn uncommented(text: &str, marker: &str) -> String {
         }
     });
     let changed: String = lines.collect();
-    assert_ne!(changed, text, "{marker} is followed by comments");
+    assert_ne!(changed, text, "no commented lines after {marker}");
     changed
 }
 

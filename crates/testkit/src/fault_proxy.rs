@@ -61,7 +61,7 @@ impl FaultProxy {
     }
 
     /// Sends new connections to another server, and closes the present ones.
-    pub async fn lead_to(&self, server: SocketAddr) {
+    pub async fn redirect_to(&self, server: SocketAddr) {
         *self.server.lock().unwrap() = server;
         self.set(Fault::Cut);
         // Wait until the connection tasks have read the new state.
@@ -108,16 +108,19 @@ async fn one_way(
     answers: bool,
 ) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::join!(take(from, sender, faults, answers), hand_over(receiver, to));
+    tokio::join!(
+        read_chunks(from, sender, faults, answers),
+        write_chunks(receiver, to)
+    );
 }
 
 /// Bytes, and the time when they arrive.
-type Parcel = (Instant, Vec<u8>);
+type Chunk = (Instant, Vec<u8>);
 
 /// Reads bytes from one side, and applies the fault to them.
-async fn take(
+async fn read_chunks(
     mut from: OwnedReadHalf,
-    to: mpsc::UnboundedSender<Parcel>,
+    to: mpsc::UnboundedSender<Chunk>,
     faults: watch::Receiver<Fault>,
     answers: bool,
 ) {
@@ -155,15 +158,15 @@ async fn take(
 
 /// Shifts the answer to `TIME`: an array of the seconds since the epoch and of microseconds.
 fn set_clock(bytes: &mut [u8], ahead: i64) {
-    const BEFORE: &[u8] = b"*2\r\n$10\r\n";
-    const SECONDS: usize = 10;
+    const ARRAY_HEADER: &[u8] = b"*2\r\n$10\r\n";
+    const SECONDS_DIGITS: usize = 10;
     let mut start = 0;
     while let Some(found) = bytes[start..]
-        .windows(BEFORE.len())
-        .position(|window| window == BEFORE)
+        .windows(ARRAY_HEADER.len())
+        .position(|window| window == ARRAY_HEADER)
     {
-        start += found + BEFORE.len();
-        let Some(digits) = bytes.get_mut(start..start + SECONDS) else {
+        start += found + ARRAY_HEADER.len();
+        let Some(digits) = bytes.get_mut(start..start + SECONDS_DIGITS) else {
             return;
         };
         let seconds = std::str::from_utf8(digits)
@@ -175,8 +178,8 @@ fn set_clock(bytes: &mut [u8], ahead: i64) {
     }
 }
 
-async fn hand_over(mut parcels: mpsc::UnboundedReceiver<Parcel>, mut to: OwnedWriteHalf) {
-    while let Some((due, bytes)) = parcels.recv().await {
+async fn write_chunks(mut chunks: mpsc::UnboundedReceiver<Chunk>, mut to: OwnedWriteHalf) {
+    while let Some((due, bytes)) = chunks.recv().await {
         tokio::time::sleep_until(due).await;
         if to.write_all(&bytes).await.is_err() {
             return;

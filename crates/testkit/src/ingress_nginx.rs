@@ -35,7 +35,7 @@ fn value(key: &str) -> String {
     let key = format!("{key}: ");
     let value = ingress.lines().find_map(|line| line.split_once(&*key));
     value
-        .unwrap_or_else(|| panic!("{key} is not there"))
+        .unwrap_or_else(|| panic!("no annotation {key}"))
         .1
         .to_owned()
 }

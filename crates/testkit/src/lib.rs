@@ -9,10 +9,10 @@ pub mod ingress_nginx;
 pub mod issuer;
 pub mod kube_api;
 pub mod nginx;
+pub mod recording_proxy;
 pub mod redis;
 pub mod sentinel;
 pub mod shim;
-pub mod tap;
 pub mod tls;
 pub mod traefik;
 pub mod traefik_ingress;
@@ -81,7 +81,7 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let waited = Stopwatch::start();
     while !condition().await {
         // A busy machine needs longer, and a long timeout costs nothing when the test passes.
-        assert!(waited.seconds() < 90.0, "in vain: {what}");
+        assert!(waited.seconds() < 90.0, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -91,7 +91,7 @@ pub fn wait_for_listener(process: &mut Child, address: SocketAddr, log: impl Fn(
     let waited = Stopwatch::start();
     while TcpStream::connect(address).is_err() {
         if let Some(status) = process.try_wait().unwrap() {
-            panic!("the server for {address} has ended: {status}\n{}", log());
+            panic!("the server for {address} exited: {status}\n{}", log());
         }
         assert!(waited.seconds() < 90.0, "nothing listens at {address}");
         std::thread::sleep(Duration::from_millis(10));

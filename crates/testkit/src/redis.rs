@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::{free_port, freeze, local, signal, thaw, wait_for_listener};
 
 /// The read and write timeout of commands that the tests send.
-const PATIENCE: Duration = Duration::from_secs(2);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server with its own port and directory.
 pub struct RedisServer {
@@ -129,8 +129,8 @@ pub fn command<T: redis::FromRedisValue>(url: &str, words: &[&[u8]]) -> redis::R
     let info = url.into_connection_info()?;
     let quiet = info.redis_settings().clone().set_skip_set_lib_name();
     let client = redis::Client::open(info.set_redis_settings(quiet))?;
-    let mut connection = client.get_connection_with_timeout(PATIENCE)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
+    let mut connection = client.get_connection_with_timeout(COMMAND_TIMEOUT)?;
+    connection.set_read_timeout(Some(COMMAND_TIMEOUT))?;
     let mut command = redis::Cmd::new();
     for word in words {
         command.arg(*word);

@@ -9,7 +9,7 @@ use super::tls::Certificates;
 use super::{eventually, free_port, local, wait_for_listener};
 
 /// The name of the primary in the sentinels' configuration.
-const NAME: &str = "main";
+const PRIMARY_NAME: &str = "main";
 
 pub struct SentinelGroup {
     pub servers: Vec<RedisServer>,
@@ -50,7 +50,7 @@ impl SentinelGroup {
         let follow = ["--replicaof", "127.0.0.1", &port];
         let servers = vec![primary, server(&follow), server(&follow)];
         // A sentinel that finds no replicas at its start looks again after ten seconds.
-        eventually("both follow", async || {
+        eventually("both replicas follow the primary", async || {
             let online = |replica: &str| fact(&servers[0], replica).contains("state=online");
             online("slave0") && online("slave1")
         })
@@ -59,7 +59,7 @@ impl SentinelGroup {
             .map(|_| Sentinel::start(&port, certificates))
             .collect();
         let group = Self { servers, sentinels };
-        group.settled().await;
+        group.wait_until_stable().await;
         group
     }
 
@@ -69,11 +69,11 @@ impl SentinelGroup {
             .iter()
             .map(|sentinel| format!("127.0.0.1:{}", sentinel.public_port))
             .collect();
-        format!("redis+sentinel://{}/{NAME}", places.join(","))
+        format!("redis+sentinel://{}/{PRIMARY_NAME}", places.join(","))
     }
 
     /// Adds a user to every sentinel, with these ACL rules.
-    pub fn let_in(&self, user: &str, password: &str, rights: &str) {
+    pub fn add_user(&self, user: &str, password: &str, rights: &str) {
         let password = format!(">{password}");
         for sentinel in &self.sentinels {
             let mut words = vec!["ACL", "SETUSER", user, "on", &password];
@@ -84,7 +84,7 @@ impl SentinelGroup {
     }
 
     /// The port of the primary, if all sentinels agree.
-    fn agreed(&self) -> Option<u16> {
+    fn agreed_primary(&self) -> Option<u16> {
         let ports: Vec<Option<u16>> = self
             .sentinels
             .iter()
@@ -96,11 +96,11 @@ impl SentinelGroup {
 
     /// The index of the current primary among the servers.
     pub fn primary(&self) -> usize {
-        let port = self.agreed().expect("the sentinels agree");
-        self.place(port)
+        let port = self.agreed_primary().expect("the sentinels agree");
+        self.index_of(port)
     }
 
-    fn place(&self, port: u16) -> usize {
+    fn index_of(&self, port: u16) -> usize {
         let mut places = self.servers.iter();
         places
             .position(|server| server.public_port() == port)
@@ -108,25 +108,25 @@ impl SentinelGroup {
     }
 
     /// Waits until one server is the primary, the two others replicate from it, and all sentinels know them.
-    pub async fn settled(&self) {
+    pub async fn wait_until_stable(&self) {
         eventually("all agree", async || {
-            let Some(port) = self.agreed() else {
+            let Some(port) = self.agreed_primary() else {
                 return false;
             };
-            let primary = &self.servers[self.place(port)];
+            let primary = &self.servers[self.index_of(port)];
             let online = |replica: &str| fact(primary, replica).contains("state=online");
             fact(primary, "role") == "master"
                 && online("slave0")
                 && online("slave1")
-                && self.sentinels.iter().all(Sentinel::sees_all)
+                && self.sentinels.iter().all(Sentinel::knows_all)
         })
         .await;
     }
 
     /// Waits until another server than `before` is the primary.
-    pub async fn failed_over(&self, before: usize) {
+    pub async fn wait_for_fail_over(&self, before: usize) {
         eventually("another primary", async || {
-            let now = self.agreed().map(|port| self.place(port));
+            let now = self.agreed_primary().map(|port| self.index_of(port));
             now.is_some_and(|now| now != before && fact(&self.servers[now], "role") == "master")
         })
         .await;
@@ -138,9 +138,9 @@ impl Sentinel {
         let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
         let file = directory.path().join("sentinel.conf");
         let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor {NAME} 127.0.0.1 {primary} 2\n\
-             sentinel down-after-milliseconds {NAME} 1000\n\
-             sentinel failover-timeout {NAME} 5000\nsentinel parallel-syncs {NAME} 2\n"
+            "port {port}\nbind 127.0.0.1\nsentinel monitor {PRIMARY_NAME} 127.0.0.1 {primary} 2\n\
+             sentinel down-after-milliseconds {PRIMARY_NAME} 1000\n\
+             sentinel failover-timeout {PRIMARY_NAME} 5000\nsentinel parallel-syncs {PRIMARY_NAME} 2\n"
         );
         std::fs::write(&file, text).unwrap();
         let mut public_port = port;
@@ -171,15 +171,15 @@ impl Sentinel {
     }
 
     fn primary(&self) -> Option<u16> {
-        let name = NAME.as_bytes();
+        let name = PRIMARY_NAME.as_bytes();
         let words: &[&[u8]] = &[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name];
         let address: (String, String) = self.ask(words)?;
         address.1.parse().ok()
     }
 
     /// Whether the sentinel knows both replicas and both other sentinels.
-    fn sees_all(&self) -> bool {
-        let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", NAME.as_bytes()];
+    fn knows_all(&self) -> bool {
+        let words: &[&[u8]] = &[b"SENTINEL", b"MASTER", PRIMARY_NAME.as_bytes()];
         let facts: Option<std::collections::HashMap<String, String>> = self.ask(words);
         facts.is_some_and(|facts| {
             facts["num-slaves"] == "2"

@@ -306,7 +306,7 @@ fn facts(policy: &Policy) -> Vec<String> {
         facts.push(format!("Reason for limits above the preset: {reason}"));
     }
     if let Some(most) = policy.max_sessions {
-        let beyond = most.beyond.as_str();
+        let beyond = most.on_limit.as_str();
         facts.push(format!(
             "A subject can have at most {} sessions at once. If that is exceeded: `{beyond}`.",
             most.count

@@ -150,7 +150,7 @@ fn set_time_limits(
             vec![(ANCHOR, format!("cookie_expire = \"{absolute}s\""))]
         }
         (Proxy::IngressNginx, _) => {
-            const ANCHOR: &str = "    # Hand on the cookie of a delegated service, also where the application answers with an error.\n";
+            const ANCHOR: &str = "    # Return the cookie of a delegated service to the client, even if the application answers with an error.\n";
             let replacement = format!(
                 "    # A stream is checked only once, so close it after the idle limit without data.\n    \
                  nginx.ingress.kubernetes.io/proxy-read-timeout: \"{stream}\"\n    \

@@ -173,7 +173,7 @@ async fn enter(
 
 fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
     let login = admin.login.as_ref()?;
-    Some((login, login.login.meant(Some(name))?))
+    Some((login, login.login.provider(Some(name))?))
 }
 
 fn nobody() -> Response {

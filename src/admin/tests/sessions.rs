@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::actor::Actor;
-use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
+use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::name;
 
@@ -118,7 +118,7 @@ async fn a_subject_that_can_have_no_more_sessions_is_told_so() {
     let fixture = with_policy(|policy| Policy {
         max_sessions: Some(MaxSessions {
             count: 1,
-            beyond: Beyond::Deny,
+            on_limit: OnSessionLimit::Deny,
         }),
         ..policy
     });

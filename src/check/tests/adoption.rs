@@ -14,7 +14,7 @@ use crate::session::{Attributes, Subject};
 use crate::store::{EndOutcome, Ending, HistoryStore};
 use crate::testing::jwt::{AUDIENCE, ISSUER};
 use crate::testing::name;
-use crate::testing::remote::{RandomDelays, Remote};
+use crate::testing::remote::{DelayedStore, RandomDelays};
 
 const IDLE: Verdict = deny(DenyReason::IdleTimeout);
 const OVER: Verdict = deny(DenyReason::AbsoluteTimeout);
@@ -245,8 +245,8 @@ proptest! {
     fn two_sessions_that_begin_at_once_end_neither(turns in proptest::collection::vec(0_u8..5, 60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut service = Adopting::on(limited(1, Beyond::Deny), "default");
-            let remote = Arc::new(Remote {
+            let mut service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
+            let remote = Arc::new(DelayedStore {
                 memory: Arc::clone(&service.bench.store.memory),
                 way: RandomDelays::new(turns),
             });

@@ -84,11 +84,14 @@ impl Adopting {
 }
 
 /// A service whose default policy lets a subject have `count` sessions.
-pub(super) fn limited(count: usize, beyond: Beyond) -> Bench {
+pub(super) fn limited(count: usize, beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut default = default.clone();
-    default.max_sessions = Some(MaxSessions { count, beyond });
+    default.max_sessions = Some(MaxSessions {
+        count,
+        on_limit: beyond,
+    });
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
     bench
 }
@@ -149,7 +152,7 @@ async fn after_a_timeout_the_credential_starts_nothing_and_a_fresh_sign_in_does(
 #[tokio::test]
 async fn no_subject_has_more_sessions_than_its_policy_allows() {
     let too_many = deny(DenyReason::TooManySessions);
-    for beyond in [Beyond::Deny, Beyond::EndOldest] {
+    for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
         let service = Adopting::on(limited(2, beyond), "default");
         let tokens = ["a", "b", "c"].map(|sid| {
             let minute = u32::from(sid.as_bytes()[0] - b'a');
@@ -163,7 +166,7 @@ async fn no_subject_has_more_sessions_than_its_policy_allows() {
         assert_eq!(service.verdict(&refreshed, MINUTE).await, Verdict::Allow);
         let third = service.present(&tokens[2], MINUTE).await;
         let first = service.verdict(&tokens[0], MINUTE).await;
-        if beyond == Beyond::Deny {
+        if beyond == OnSessionLimit::Deny {
             assert_eq!((third.verdict, first), (too_many, Verdict::Allow));
             // It is no end: once there is room, the same credential is good.
             let (id, _) = service.present(&tokens[0], MINUTE).await.session.unwrap();
@@ -261,7 +264,7 @@ async fn another_subjects_token_of_the_same_session_is_refused() {
 /// A page sends many requests at once with a new credential.
 #[tokio::test]
 async fn many_first_requests_count_as_one_session() {
-    let service = Adopting::on(limited(1, Beyond::Deny), "default");
+    let service = Adopting::on(limited(1, OnSessionLimit::Deny), "default");
     let token = service.token("s", Duration::ZERO, Duration::ZERO);
     let all = (0..8).map(|_| service.verdict(&token, MINUTE));
     for verdict in futures_util::future::join_all(all).await {
@@ -272,7 +275,7 @@ async fn many_first_requests_count_as_one_session() {
 /// A failure of the store is no end of a session.
 #[tokio::test]
 async fn a_store_that_fails_while_sessions_are_counted_ends_nothing() {
-    let service = Adopting::on(limited(1, Beyond::EndOldest), "default");
+    let service = Adopting::on(limited(1, OnSessionLimit::EndOldest), "default");
     let first = service.token("a", Duration::ZERO, Duration::ZERO);
     assert_eq!(service.verdict(&first, MINUTE).await, Verdict::Allow);
     let second = service.token("b", SECOND, SECOND);

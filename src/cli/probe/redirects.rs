@@ -90,7 +90,7 @@ enum End {
     /// The protected page.
     Page(Answer),
     /// Another page.
-    Elsewhere(Url, u16),
+    Outside(Url, u16),
     /// No useful result, with the cause.
     Nowhere(String),
 }
@@ -119,7 +119,7 @@ pub(super) async fn check(
     }
     match end {
         End::Page(answer) => report.expect_not_served(RETURN_STEP, &answer),
-        End::Elsewhere(url, code) if provider.is_some() => {
+        End::Outside(url, code) if provider.is_some() => {
             let seen = format!("the redirects end at another page, {code} {}", without_query(&url));
             report.expect_not_served(RETURN_STEP, &Answer::Refused(seen));
         }
@@ -130,7 +130,7 @@ pub(super) async fn check(
                 url.origin().ascii_serialization()
             ),
         ),
-        End::Elsewhere(url, code) => {
+        End::Outside(url, code) => {
             let seen = format!("not checked: the redirects end at another page, {code} {}", without_query(&url));
             report.add_unknown(RETURN_STEP, &seen);
         }
@@ -189,7 +189,7 @@ async fn follow(
                     "the denial ({code}) does not redirect to a sign-in page"
                 ));
             }
-            return End::Elsewhere(url, code);
+            return End::Outside(url, code);
         };
         if url.scheme() == "https" && next.scheme() != "https" {
             return End::Nowhere("a redirect leads from https to http".to_owned());

@@ -26,7 +26,7 @@ pub struct RawAdmin {
     pub console: RawConsole,
     /// The number of trusted proxies in front of the listener that append to `client_address.header`; with 0, the
     /// client address is the address of the connection.
-    pub proxies: usize,
+    pub trusted_proxies: usize,
     /// Groups whose members may use the console after sign-in with a provider of `login.providers`.
     #[schemars(with = "shape::StringList")]
     pub groups: TextList<String>,

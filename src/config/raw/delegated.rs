@@ -41,7 +41,7 @@ pub struct RawService {
     pub session_cookie: Option<String>,
     /// Delimiter: only the part of the cookie before it identifies the session.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_cookie_until: Option<char>,
+    pub session_cookie_delimiter: Option<char>,
     /// The `Domain` of the cookie, needed to delete it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_cookie_domain: Option<String>,

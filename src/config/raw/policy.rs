@@ -38,7 +38,7 @@ pub struct RawPolicy {
     /// `deny` or `end_oldest`: what happens at a sign-in above `max_sessions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = ["deny", "end_oldest"]))]
-    pub beyond_max_sessions: Option<String>,
+    pub on_session_limit: Option<String>,
     /// What a session is bound to: `address`, `user_agent`.
     #[serde(skip_serializing_if = "TextList::is_empty")]
     #[schemars(with = "shape::StringList")]

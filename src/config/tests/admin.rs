@@ -173,8 +173,8 @@ fn the_console_has_limits_of_its_own() {
             "admin.console.preset = \"none\": is not one of the presets",
         ),
         (
-            "admin: {proxies: 101}",
-            "admin.proxies = \"101\": must be at most 100",
+            "admin: {trusted_proxies: 101}",
+            "admin.trusted_proxies = \"101\": must be at most 100",
         ),
         (
             "{policies: {curfew-console: {}}, default_policy: curfew-console}",

@@ -38,7 +38,7 @@ fn a_preset_fills_unset_keys() {
     // The effective configuration shows the values of the preset.
     let shown = serde_json::to_value(&loaded.effective).unwrap();
     let shown = &shown["delegated"]["services"]["proxy"];
-    assert_eq!(shown["session_cookie_until"], "|");
+    assert_eq!(shown["session_cookie_delimiter"], "|");
     assert_eq!(shown["user_header"], "x-auth-request-user");
 }
 

@@ -1,7 +1,7 @@
 //! Policies: presets, "remember me", variants, the number of sessions and bindings.
 
 use super::*;
-use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits, Policy};
+use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -191,13 +191,18 @@ fn a_variant_only_tightens() {
 
 #[test]
 fn reads_the_number_of_sessions_and_the_binding() {
-    let most = |count, beyond| Some(MaxSessions { count, beyond });
+    let most = |count, beyond| {
+        Some(MaxSessions {
+            count,
+            on_limit: beyond,
+        })
+    };
     for (text, expected) in [
         ("{}", None),
-        ("{max_sessions: 3}", most(3, Beyond::Deny)),
+        ("{max_sessions: 3}", most(3, OnSessionLimit::Deny)),
         (
-            "{max_sessions: 1, beyond_max_sessions: end_oldest}",
-            most(1, Beyond::EndOldest),
+            "{max_sessions: 1, on_session_limit: end_oldest}",
+            most(1, OnSessionLimit::EndOldest),
         ),
     ] {
         assert_eq!(policy(text).max_sessions, expected, "{text}");
@@ -224,12 +229,12 @@ fn reads_the_number_of_sessions_and_the_binding() {
             ".max_sessions = \"0\": must be between 1 and 1000",
         ),
         (
-            "{beyond_max_sessions: deny}",
-            ".beyond_max_sessions = \"deny\": needs policies.default.max_sessions",
+            "{on_session_limit: deny}",
+            ".on_session_limit = \"deny\": needs policies.default.max_sessions",
         ),
         (
-            "{max_sessions: 1, beyond_max_sessions: ask}",
-            ".beyond_max_sessions = \"ask\": must be `deny` or `end_oldest`",
+            "{max_sessions: 1, on_session_limit: ask}",
+            ".on_session_limit = \"ask\": must be `deny` or `end_oldest`",
         ),
         (
             "{bind: cookie}",

@@ -198,8 +198,8 @@ fn mistakes_are_reported_with_their_key() {
             "client_address.header = \"a b\": must be the name of a header",
         ),
         (
-            "client_address: {proxies: 0}",
-            "client_address.proxies = \"0\": must be between 1 and 100",
+            "client_address: {trusted_proxies: 0}",
+            "client_address.trusted_proxies = \"0\": must be between 1 and 100",
         ),
         (
             "activity: {background_headers: {'x y': '1'}}",

@@ -153,9 +153,9 @@ pub(super) fn admin(
         }
     };
     let kubernetes = kubernetes(&raw.kubernetes, mistakes);
-    if raw.proxies > 100 {
+    if raw.trusted_proxies > 100 {
         mistakes.note(
-            "admin.proxies",
+            "admin.trusted_proxies",
             "must be at most 100: how many proxies of yours stand in front of the listener",
         );
     }
@@ -165,7 +165,7 @@ pub(super) fn admin(
         allow_ageing: raw.allow_ageing,
         url: url?,
         groups: raw.groups.0.clone(),
-        proxies: raw.proxies,
+        proxies: raw.trusted_proxies,
     })
 }
 

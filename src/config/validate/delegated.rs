@@ -64,7 +64,7 @@ fn fill(name: &str, service: &mut RawService, mistakes: &mut Mistakes) {
         Some("oauth2-proxy") => {
             if !key_given {
                 text(&mut service.session_cookie, "_oauth2_proxy");
-                service.session_cookie_until.get_or_insert('|');
+                service.session_cookie_delimiter.get_or_insert('|');
             }
             text(&mut service.user_header, "x-auth-request-user");
             text(&mut service.groups_header, "x-auth-request-groups");
@@ -168,8 +168,8 @@ fn parse_service(
 fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<SessionKey> {
     let key = |part: &str| format!("delegated.services.{name}.{part}");
     let ways = (&raw.session_cookie, &raw.session_header, &raw.session_claim);
-    if raw.session_cookie_until.is_some() && raw.session_cookie.is_none() {
-        mistakes.note(key("session_cookie_until"), "needs session_cookie");
+    if raw.session_cookie_delimiter.is_some() && raw.session_cookie.is_none() {
+        mistakes.note(key("session_cookie_delimiter"), "needs session_cookie");
     }
     match ways {
         (Some(cookie), None, None) => {
@@ -179,7 +179,7 @@ fn session_key(name: &str, raw: &RawService, mistakes: &mut Mistakes) -> Option<
                 .ok_or("not the name of a cookie");
             Some(SessionKey::Cookie {
                 name: mistakes.take(&key("session_cookie"), cookie)?,
-                until: raw.session_cookie_until,
+                until: raw.session_cookie_delimiter,
             })
         }
         (None, Some(text), None) => {

@@ -298,12 +298,15 @@ pub(super) fn client_address(
     let name = raw.header.parse::<HeaderName>();
     let name = name.map_err(|_| "must be the name of a header, such as x-forwarded-for");
     let name = mistakes.take("client_address.header", name);
-    if !(1..=100).contains(&raw.proxies) {
-        mistakes.note("client_address.proxies", "must be between 1 and 100");
+    if !(1..=100).contains(&raw.trusted_proxies) {
+        mistakes.note(
+            "client_address.trusted_proxies",
+            "must be between 1 and 100",
+        );
     }
     Some(AddressHeader {
         name: name?,
-        proxies: raw.proxies,
+        proxies: raw.trusted_proxies,
     })
 }
 

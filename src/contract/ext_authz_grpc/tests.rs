@@ -54,10 +54,10 @@ pub(in crate::contract) async fn ask(
 }
 
 async fn send(fixture: &Fixture, request: GrpcCheckRequest) -> CheckResponse {
-    let service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+    let service = ExtAuthz::new(fixture.contracts.clone(), fixture.limit.clone());
     let request = wire::CheckRequest::decode(&*request.encode_to_vec()).unwrap();
-    let place = fixture.room.take();
-    let answer = service.check(Some(request), None, place).await;
+    let permit = fixture.limit.take();
+    let answer = service.check(Some(request), None, permit).await;
     CheckResponse::decode(&*answer.encode_to_vec()).unwrap()
 }
 
@@ -254,7 +254,7 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
         .header("content-type", "application/grpc")
         .body(body)
         .unwrap();
-    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.room.clone());
+    let mut service = ExtAuthz::new(fixture.contracts.clone(), fixture.limit.clone());
     let answered = service.call(request).await.unwrap();
     let body = axum::body::Body::new(answered.into_body());
     let body = axum::body::to_bytes(body, 4096).await.unwrap();
@@ -265,7 +265,7 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
 #[tokio::test]
 async fn the_message_of_who_has_no_place_is_not_waited_for() {
     let fixture = Fixture::new().await;
-    let _places = [fixture.room.take(), fixture.room.take()];
+    let _places = [fixture.limit.take(), fixture.limit.take()];
     let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
     let answer = call(&fixture, axum::body::Body::from_stream(never)).await;
     let status = answer.status.unwrap();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use crate::contract::Contracts;
-use crate::listener::Room;
+use crate::listener::ConcurrencyLimit;
 use crate::live::Live;
 
 /// The largest frame, in bytes: 64 KiB of headers, and room for the rest.
@@ -35,21 +35,25 @@ const MAX_PENDING: usize = 256;
 pub struct Agent {
     contracts: Live<Contracts>,
     draining: Arc<AtomicBool>,
-    room: Room,
+    limit: ConcurrencyLimit,
 }
 
 type Socket = Framed<TcpStream, SpopCodec>;
 
 impl Agent {
-    /// An agent that answers by these, as many messages at once as there is `room` for. While it is `draining` it fails HAProxy's health checks, and ends
+    /// An agent that answers by these, as many messages at once as there is `limit` for. While it is `draining` it fails HAProxy's health checks, and ends
     /// each connection after an answer: a good-bye that meets a question on its way costs that client a 503, and right
     /// after an answer none is likely to be.
     #[must_use]
-    pub const fn new(contracts: Live<Contracts>, draining: Arc<AtomicBool>, room: Room) -> Self {
+    pub const fn new(
+        contracts: Live<Contracts>,
+        draining: Arc<AtomicBool>,
+        limit: ConcurrencyLimit,
+    ) -> Self {
         Self {
             contracts,
             draining,
-            room,
+            limit,
         }
     }
 
@@ -133,8 +137,8 @@ impl Agent {
 
     /// Answers a message with the variables to set; none for a message that is not ours.
     pub async fn check(&self, message: &Message, peer: IpAddr) -> Vec<Action> {
-        let place = self.room.take();
-        answer(&self.contracts.current(), message, peer, place).await
+        let permit = self.limit.take();
+        answer(&self.contracts.current(), message, peer, permit).await
     }
 
     /// Answers one NOTIFY frame, which may hold several messages.
@@ -268,7 +272,7 @@ mod tests {
         while client.write_all(&notify).await.is_ok() && !serving.is_finished() {}
         let served = serving.await.unwrap();
         assert!(served.is_err(), "it was ended well");
-        assert!(fixture.room.take().is_some());
+        assert!(fixture.limit.take().is_some());
     }
 
     /// HAProxy keeps connections for as long as it likes, and sends frames whole.

@@ -51,8 +51,8 @@ pub(in crate::contract) async fn ask(
     message: &Message,
 ) -> Vec<(String, TypedData)> {
     let actions = {
-        let place = fixture.room.take();
-        answer(&fixture.contracts.current(), message, PEER, place).await
+        let permit = fixture.limit.take();
+        answer(&fixture.contracts.current(), message, PEER, permit).await
     };
     let set = actions.into_iter().map(|action| match action {
         Action::SetVar {

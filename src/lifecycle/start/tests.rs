@@ -8,11 +8,14 @@ use crate::session::{Limits, State};
 use crate::testing::{Bench, HOUR, MINUTE, name};
 
 /// A service whose default policy lets a subject have two sessions.
-fn limited(beyond: Beyond) -> Bench {
+fn limited(beyond: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut default = default.clone();
-    default.max_sessions = Some(MaxSessions { count: 2, beyond });
+    default.max_sessions = Some(MaxSessions {
+        count: 2,
+        on_limit: beyond,
+    });
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
     bench
 }
@@ -33,7 +36,7 @@ fn sign_in() -> SignIn {
 
 #[tokio::test]
 async fn a_subject_has_no_more_sessions_than_it_can_have() {
-    let bench = limited(Beyond::Deny);
+    let bench = limited(OnSessionLimit::Deny);
     let lifecycle = &bench.lifecycle;
     let first = lifecycle.start(sign_in()).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
@@ -57,7 +60,7 @@ async fn a_subject_has_no_more_sessions_than_it_can_have() {
 
 #[tokio::test]
 async fn the_oldest_session_makes_room() {
-    let bench = limited(Beyond::EndOldest);
+    let bench = limited(OnSessionLimit::EndOldest);
     let mut started = Vec::new();
     for minute in 0..4 {
         bench.at(minute * MINUTE);
@@ -72,7 +75,7 @@ async fn the_oldest_session_makes_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sign_ins_at_once_are_not_too_many() {
-    for beyond in [Beyond::Deny, Beyond::EndOldest] {
+    for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
         for _ in 0..20 {
             let bench = limited(beyond);
             let all = (0..8).map(|_| {
@@ -83,11 +86,11 @@ async fn sign_ins_at_once_are_not_too_many() {
             let started = outcomes.filter(Result::is_ok).count();
             let living = bench.lifecycle.living(&sign_in().subject).await.unwrap();
             match beyond {
-                Beyond::Deny => {
+                OnSessionLimit::Deny => {
                     assert!(living.len() <= 2, "{living:?}");
                     assert_eq!(started, living.len(), "who was refused has no session");
                 }
-                Beyond::EndOldest => assert_eq!((started, living.len()), (8, 2)),
+                OnSessionLimit::EndOldest => assert_eq!((started, living.len()), (8, 2)),
             }
         }
     }

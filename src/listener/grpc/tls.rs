@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::listener::Place;
+use crate::listener::Permit;
 
 /// TLS on the gRPC listener, all in PEM.
 #[derive(Clone, Debug)]
@@ -93,14 +93,14 @@ pub(super) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
     /// What it began with, to be read again.
     beginning: Bytes,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl Connection {
     /// Agrees with the client on how to encrypt, and waits until it begins: the server itself would wait for ever.
     pub(super) async fn begin(
         stream: TcpStream,
-        place: Place,
+        permit: Permit,
         encryption: &Encryption,
     ) -> io::Result<Self> {
         let mut stream = match encryption {
@@ -115,7 +115,7 @@ impl Connection {
         Ok(Self {
             stream,
             beginning: Bytes::copy_from_slice(&beginning),
-            _place: place,
+            _permit: permit,
         })
     }
 }

@@ -14,12 +14,12 @@ pub async fn killed(record: &Arc<Record>, pace: Pace) {
     let primary = group.primary();
     group.servers[primary].kill();
     record.recovers("the primary is killed");
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     record.note("another server is the primary");
     stage.pause(2.0).await;
     group.servers[primary].start_again();
     record.recovers("the old primary is back");
-    group.settled().await;
+    group.wait_until_stable().await;
     stage.finish().await;
 }
 
@@ -32,11 +32,11 @@ pub async fn hangs(record: &Arc<Record>, pace: Pace) {
     let primary = group.primary();
     group.servers[primary].freeze();
     record.recovers("the primary hangs");
-    group.failed_over(primary).await;
+    group.wait_for_fail_over(primary).await;
     record.note("another server is the primary");
     stage.pause(2.0).await;
     group.servers[primary].thaw();
     record.recovers("the old primary goes on");
-    group.settled().await;
+    group.wait_until_stable().await;
     stage.finish().await;
 }

@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::bench::Bench;
 use crate::support::curfew::SignedIn;
 
-/// `/.curfew/` goes to the browser listener, and no check is asked.
+/// Requests for `/.curfew/` go to the browser listener without a check.
 pub async fn endpoints(bench: &Bench, session: &SignedIn) {
     let before = checks(bench).await;
     let answer = bench.get(session, "/.curfew/session").await;
@@ -16,7 +16,7 @@ pub async fn endpoints(bench: &Bench, session: &SignedIn) {
     bench.unreached();
 }
 
-/// How many checks Curfew has answered.
+/// The number of checks that Curfew has answered.
 pub async fn checks(bench: &Bench) -> u64 {
     let (_, text) = bench.curfew.ops("/metrics").await;
     let lines = text.lines();
@@ -26,7 +26,7 @@ pub async fn checks(bench: &Bench) -> u64 {
         .sum()
 }
 
-/// The sign-in service is reached without a check, but for the endpoints that only Curfew asks.
+/// The sign-in service is reachable without a check, except for the endpoints that only Curfew calls.
 pub async fn sign_in_service(bench: &Bench) {
     let Some((host, path)) = bench.snippet.login else {
         return;

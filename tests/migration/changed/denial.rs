@@ -2,7 +2,7 @@ use super::{ESCAPED, FRAME, NAVIGATION, SCRIPT, TARGET};
 use crate::bench::{Answer, Bench, SIGN_IN};
 use crate::support::curfew::SignedIn;
 
-/// 401 without a redirect, unless the proxy itself redirects every client that is denied.
+/// A denial with 401 and no redirect, unless the proxy itself redirects every denied client.
 pub fn denied(bench: &Bench, method: &str, answer: &Answer, escaped: &str) {
     bench.unreached();
     if let Some(page) = bench.snippet.sign_in {
@@ -17,7 +17,7 @@ pub fn denied(bench: &Bench, method: &str, answer: &Answer, escaped: &str) {
     assert_eq!(answer.header("www-authenticate"), "Bearer");
 }
 
-/// The browser is sent to sign in, and from there back to this very page.
+/// The browser is redirected to the sign-in page, with the requested page as the return address.
 pub fn redirected(bench: &Bench, answer: &Answer, escaped: &str, reason: &str) {
     bench.unreached();
     assert_eq!(answer.status, 302, "{answer:?}");
@@ -29,7 +29,7 @@ pub fn redirected(bench: &Bench, answer: &Answer, escaped: &str, reason: &str) {
     assert_eq!(answer.header("location"), location);
 }
 
-/// Scripts and frames get 401, people without the group 403, and a public path needs no session.
+/// Scripts and frames get 401, people without the group get 403, and a public path needs no session.
 pub async fn denials(bench: &Bench, session: &SignedIn) {
     let answer = bench.send("GET", TARGET, SCRIPT).await;
     denied(bench, "GET", &answer, ESCAPED);
@@ -48,7 +48,7 @@ pub async fn denials(bench: &Bench, session: &SignedIn) {
     bench.snippet.names.assert_nobody(&seen);
 }
 
-/// Curfew judges the host that the proxy routes by, whatever else the request names.
+/// Curfew decides by the host that the proxy routes by, whatever other hosts the request names.
 pub async fn hosts(bench: &Bench) {
     let host = bench.snippet.host;
     for request in [for_two_hosts(host), with_another_host(host)] {
@@ -57,12 +57,12 @@ pub async fn hosts(bench: &Bench) {
     }
 }
 
-/// A request that names a protected host and a public one.
+/// A request that names both a protected and a public host.
 pub fn for_two_hosts(host: &str) -> String {
     format!("GET /private HTTP/1.1\r\nHost: {host},public.example.com\r\nConnection: close\r\n\r\n")
 }
 
-/// A request in absolute form, whose `Host` names a public host.
+/// A request in absolute form, with a public host in `Host`.
 pub fn with_another_host(host: &str) -> String {
     format!(
         "GET http://{host}/private HTTP/1.1\r\nHost: public.example.com\r\nConnection: close\r\n\r\n"

@@ -3,8 +3,8 @@ use super::{ESCAPED, NAVIGATION, TARGET};
 use crate::bench::{Bench, Lines};
 use crate::support::curfew::SignedIn;
 
-/// Headers that name the public path, a public host, or a method that is no activity.
-const ORIGINALS: &Lines<'static> = &[
+/// Headers that name the public path, a public host, or a passive method.
+const FORGED_INPUTS: &Lines<'static> = &[
     ("x-forwarded-uri", "/public"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "public.example.com"),
@@ -19,7 +19,7 @@ const ORIGINALS: &Lines<'static> = &[
     ("x-auth-request-redirect", "/public"),
 ];
 
-/// A client's own identity headers are replaced, in every spelling; `Connection` removes none of Curfew's.
+/// The proxy replaces the client's own identity headers in every spelling. `Connection` removes none of Curfew's.
 pub async fn identity(bench: &Bench, session: &SignedIn) {
     let names = &bench.snippet.names;
     let cookie = session.cookie();
@@ -38,15 +38,15 @@ pub async fn identity(bench: &Bench, session: &SignedIn) {
     }
 }
 
-/// A client does not choose the request that Curfew judges.
+/// A client cannot choose the router input of the check.
 pub async fn originals(bench: &Bench, session: &SignedIn) {
-    let answer = bench.send("GET", "/private", ORIGINALS).await;
+    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     denied(bench, "GET", &answer, "%2Fprivate");
-    let lines = [NAVIGATION, ORIGINALS].concat();
+    let lines = [NAVIGATION, FORGED_INPUTS].concat();
     let answer = bench.send("GET", TARGET, &lines).await;
     redirected(bench, &answer, ESCAPED, "no_credential");
     let cookie = session.cookie();
-    let lines = [ORIGINALS, &[("cookie", &*cookie)][..]].concat();
+    let lines = [FORGED_INPUTS, &[("cookie", &*cookie)][..]].concat();
     let seen = bench.admitted(&bench.send("GET", "/private", &lines).await);
     bench.snippet.names.assert_only_alice(&seen);
     let answer = bench.send("GET", "/admin", &lines).await;

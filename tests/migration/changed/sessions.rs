@@ -6,7 +6,7 @@ use crate::bench::Bench;
 use crate::support::curfew::SignedIn;
 use crate::support::eventually;
 
-/// The application gets the request as it was written, and the identity of the session.
+/// The application receives the unchanged request and the identity of the session.
 pub async fn live(bench: &Bench, session: &SignedIn) {
     let answer = bench.get(session, TARGET).await;
     assert_eq!(answer.header("set-cookie"), "app=1; Path=/");
@@ -15,7 +15,7 @@ pub async fn live(bench: &Bench, session: &SignedIn) {
     bench.snippet.names.assert_only_alice(&seen);
 }
 
-/// Bodies reach the application whole, with a length and in chunks.
+/// Request bodies arrive complete, with a content length and in chunks.
 pub async fn bodies(bench: &Bench, session: &SignedIn) {
     let body = format!(r#"{{"long":"{}"}}"#, "x".repeat(200_000));
     let cookie = session.cookie();
@@ -41,7 +41,7 @@ pub async fn bodies(bench: &Bench, session: &SignedIn) {
     assert_eq!(bench.application.take_one().body, body);
 }
 
-/// The answer tells the reason, and leaves the cookie alone: it could arrive after a newer sign-in.
+/// The answer names the reason and does not clear the cookie: it could arrive after a newer sign-in.
 pub async fn ended(bench: &Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.revoke(&session).await;
@@ -52,10 +52,10 @@ pub async fn ended(bench: &Bench) {
     assert!(!answer.headers.contains_key("set-cookie"), "{answer:?}");
 }
 
-/// Nobody is let in while Curfew is down.
+/// Every request is denied while Curfew is down.
 pub async fn without_curfew(bench: &Bench, session: &SignedIn) {
     bench.curfew.signal("KILL");
-    eventually("Curfew is gone", async || {
+    eventually("Curfew is down", async || {
         tokio::net::TcpStream::connect(bench.curfew.check)
             .await
             .is_err()

@@ -7,17 +7,17 @@ use crate::snippet::replaced;
 use crate::support::deployed::installed;
 use crate::support::{free_port, local};
 
-/// Debian's.
+/// Debian's version.
 pub fn haproxy_2_6(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(Path::new("haproxy"), text, upstreams)
 }
 
-/// A newer one.
+/// A newer version.
 pub fn haproxy_2_8(text: &str, upstreams: &Upstreams) -> Proxy {
     haproxy(&installed("haproxy"), text, upstreams)
 }
 
-/// With haproxy-auth-request as haproxy-ingress ships it; its action `auth-intercept` is the same.
+/// With haproxy-auth-request in the version of haproxy-ingress; its action `auth-intercept` is the same.
 fn haproxy(program: &Path, text: &str, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let folder = installed("haproxy-ingress");

@@ -4,21 +4,21 @@ use super::*;
 use crate::changed::checks;
 use crate::snippet::{AUTHELIA_CADDY, AUTHELIA_NGINX, AUTHELIA_TRAEFIK, Snippet, replaced};
 
-/// Asks Curfew instead of Authelia, at another path.
-fn asks(snippet: &Snippet, path: &str, curfews: &str) -> String {
-    let pairs = [("authelia:9091", "curfew:9180"), (path, curfews)];
+/// Sends the checks to Curfew instead of Authelia, at another path.
+fn with_check(snippet: &Snippet, path: &str, curfew_path: &str) -> String {
+    let pairs = [("authelia:9091", "curfew:9180"), (path, curfew_path)];
     replaced(&snippet.unchanged(), &pairs)
 }
 
-fn nginx(curfews: &str) -> String {
-    asks(&AUTHELIA_NGINX, "/api/authz/auth-request", curfews)
+fn nginx(curfew_path: &str) -> String {
+    with_check(&AUTHELIA_NGINX, "/api/authz/auth-request", curfew_path)
 }
 
 #[tokio::test]
-async fn nginx_with_the_address_alone() {
+async fn nginx_with_only_the_address() {
     let text = nginx("/api/authz/auth-request");
     let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == 500).await;
-    everybody_gets_500(&bench, &session).await;
+    all_get_500(&bench, &session).await;
     let hint = "Use /auth-request for /api/authz/auth-request";
     warned(&bench, "authelia", hint).await;
 }
@@ -27,25 +27,25 @@ async fn nginx_with_the_address_alone() {
 async fn nginx_with_the_path() {
     let text = nginx("/auth-request");
     let (bench, session) = start(&AUTHELIA_NGINX, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_only_alice(&seen);
-    is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
+    assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
     bench.unreached();
-    // A client, or a load balancer, that sends this header is denied.
+    // A request with this header, from a client or a load balancer, is denied.
     let cookie = session.cookie();
     let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
     for lines in [&lines[..], &lines[1..]] {
         let answer = bench.send("GET", "/p", lines).await;
-        is_sent_nowhere(&answer);
-        let named = challenge(&foreign("X-Forwarded-Uri"));
+        assert_redirect_without_target(&answer);
+        let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
         bench.unreached();
     }
     browser_endpoints_are_the_applications(&bench, &session).await;
 }
 
-/// The snippet `authelia-location-basic.conf` sets two headers of another contract.
+/// The snippet `authelia-location-basic.conf` sets two headers that belong to another contract.
 #[tokio::test]
 async fn nginx_with_the_basic_snippet() {
     let method = "proxy_set_header X-Original-Method $request_method;";
@@ -58,10 +58,10 @@ async fn nginx_with_the_basic_snippet() {
     let plain = replaced(&text, &[(redirect, "")]);
     for (text, status) in [(text, 302), (plain, 401)] {
         let (bench, session) = start(&AUTHELIA_NGINX, &text, |it| it.status == status).await;
-        for answer in everybody(&bench, &session).await {
+        for answer in all_clients(&bench, &session).await {
             assert_eq!(answer.status, status, "{answer:?}");
             assert_eq!(answer.header("location"), "");
-            let named = challenge(&foreign("X-Forwarded-Method"));
+            let named = challenge(&foreign_input_detail("X-Forwarded-Method"));
             assert_eq!(answer.header("www-authenticate"), named);
         }
     }
@@ -69,27 +69,27 @@ async fn nginx_with_the_basic_snippet() {
 
 const FORWARD_AUTH: &str = "/api/authz/forward-auth";
 
-/// Traefik and Caddy behave alike: both pass on the whole answer.
+/// Traefik and Caddy behave alike: both return the whole answer to the client.
 async fn forward_auth(snippet: &Snippet) {
     let hint = "/forward-auth for /api/authz/forward-auth";
-    let text = asks(snippet, FORWARD_AUTH, FORWARD_AUTH);
+    let text = with_check(snippet, FORWARD_AUTH, FORWARD_AUTH);
     let (bench, session) = start(snippet, &text, is_the_list).await;
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "authelia", hint).await;
 
-    let text = asks(snippet, FORWARD_AUTH, "/auth-request");
+    let text = with_check(snippet, FORWARD_AUTH, "/auth-request");
     let (bench, session) = start(snippet, &text, |it| it.status == 401).await;
-    for answer in everybody(&bench, &session).await {
+    for answer in all_clients(&bench, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         assert_eq!(answer.header("x-session-reason"), "malformed_request");
-        let detail = foreign("X-Forwarded-Method");
+        let detail = foreign_input_detail("X-Forwarded-Method");
         assert_eq!(answer.header("x-session-detail"), detail);
         assert_eq!(answer.header("www-authenticate"), challenge(&detail));
     }
 
-    let text = asks(snippet, FORWARD_AUTH, "/forward-auth");
+    let text = with_check(snippet, FORWARD_AUTH, "/forward-auth");
     let (bench, session) = start(snippet, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let answer = scripts_get_401(&bench, SCRIPT).await;
     assert_eq!(answer.header("x-session-reason"), "no_credential");
     browser_endpoints_are_the_applications(&bench, &session).await;
@@ -105,14 +105,14 @@ async fn caddy() {
     forward_auth(&AUTHELIA_CADDY).await;
 }
 
-/// Caddy runs `forward_auth` before `handle`, unless both stand in a `route`.
+/// Caddy runs `forward_auth` before `handle`, unless both are in a `route`.
 #[tokio::test]
 async fn caddy_checks_the_browser_endpoints_without_route() {
     let application = "        reverse_proxy nextcloud:80";
     let handle = format!(
         "        handle /.curfew/* {{\n                reverse_proxy curfew:9183\n        }}\n{application}"
     );
-    let text = asks(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
+    let text = with_check(&AUTHELIA_CADDY, FORWARD_AUTH, "/forward-auth");
     let text = replaced(&text, &[(application, &handle)]);
     let (bench, session) = start(&AUTHELIA_CADDY, &text, is_admitted).await;
     let before = checks(&bench).await;

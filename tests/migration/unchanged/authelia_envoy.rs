@@ -7,7 +7,7 @@ use crate::proxies::PORT;
 use crate::snippet::{AUTHELIA_ENVOY, replaced};
 use crate::support::deployed::installed;
 
-/// The second list of headers, which current versions of Envoy refuse.
+/// The second list of headers. Current versions of Envoy reject it.
 const SECOND_LIST: &str = "                          allowed_headers:
                             patterns:
                               - exact: 'authorization'
@@ -17,8 +17,8 @@ const SECOND_LIST: &str = "                          allowed_headers:
                               - exact: 'location'
 ";
 
-/// Without the second list, and with `curfews` as the prefix of the path.
-fn asks(curfews: &str) -> String {
+/// Without the second list, and with `curfew_path` as the path prefix.
+fn with_check(curfew_path: &str) -> String {
     let cluster = |name: &str, port: u16| format!("address: '{name}'{PORT}{port}\n");
     replaced(
         &AUTHELIA_ENVOY.unchanged(),
@@ -28,7 +28,7 @@ fn asks(curfews: &str) -> String {
             (&cluster("authelia", 9091), &cluster("curfew", 9180)),
             (
                 "path_prefix: '/api/authz/ext-authz/'",
-                &format!("path_prefix: '{curfews}'"),
+                &format!("path_prefix: '{curfew_path}'"),
             ),
         ],
     )
@@ -59,18 +59,18 @@ fn the_documented_file_does_not_load() {
 }
 
 #[tokio::test]
-async fn with_the_address_alone() {
-    let text = asks("/api/authz/ext-authz/");
+async fn with_only_the_address() {
+    let text = with_check("/api/authz/ext-authz/");
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_the_list).await;
     let hint = "/ext-authz for /api/authz/ext-authz/.";
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "authelia", hint).await;
 }
 
-/// Without rules for paths, people can use it, and come back to `//path`.
+/// Without rules for paths, people are admitted, and the return address is `//path`.
 #[tokio::test]
 async fn with_a_slash_at_the_end_of_the_path() {
-    let text = asks("/ext-authz/");
+    let text = with_check("/ext-authz/");
     let bench = Bench::without_rules(&AUTHELIA_ENVOY, &text).await;
     let session = bench.curfew.sign_in("alice").await;
     bench.ready(&session, is_admitted).await;
@@ -79,7 +79,7 @@ async fn with_a_slash_at_the_end_of_the_path() {
     redirected(&bench, &answer, &format!("%2F{ESCAPED}"), "no_credential");
 
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, |it| it.status == 401).await;
-    for answer in everybody(&bench, &session).await {
+    for answer in all_clients(&bench, &session).await {
         assert_eq!(answer.status, 401, "{answer:?}");
         let detail = "a rule depends on the path, and the path begins with two slashes: a path prefix of the \
                       proxy must not end in /";
@@ -89,15 +89,15 @@ async fn with_a_slash_at_the_end_of_the_path() {
 
 #[tokio::test]
 async fn with_the_path() {
-    let text = asks("/ext-authz");
+    let text = with_check("/ext-authz");
     let (bench, session) = start(&AUTHELIA_ENVOY, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     browser_endpoints_are_the_applications(&bench, &session).await;
-    // `allowed_client_headers` withholds both of these from clients.
+    // `allowed_client_headers` removes both of these from the answer to clients.
     let answer = scripts_get_401(&bench, SCRIPT).await;
     assert_eq!(answer.header("content-type"), "text/plain");
     assert_eq!(answer.one("x-session-reason"), None);
-    // `allowed_headers` withholds this one from Curfew, so that polling counts as activity.
+    // `allowed_headers` removes this one from the check, so polling counts as activity.
     let cookie = session.cookie();
     let poll = [("cookie", &*cookie), ("x-session-passive", "1")];
     for _ in 0..3 {
@@ -106,9 +106,9 @@ async fn with_the_path() {
     }
 }
 
-/// Envoy takes the address from the cluster.
+/// Envoy takes the address from the cluster, not from the URI.
 #[tokio::test]
-async fn with_the_uri_and_not_the_cluster() {
+async fn with_the_uri_but_not_the_cluster() {
     let pairs = [
         (SECOND_LIST, ""),
         ("uri: 'authelia:9091'", "uri: 'curfew:9180'"),

@@ -8,24 +8,24 @@ use super::*;
 use crate::changed::for_two_hosts;
 use crate::snippet::{AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8, Snippet, replaced};
 
-/// Asks Curfew instead of Authelia, at this path.
-fn asks(curfews: &str) -> String {
+/// Sends the checks to Curfew instead of Authelia, at this path.
+fn with_check(curfew_path: &str) -> String {
     replaced(
         &AUTHELIA_HAPROXY_2_6.unchanged(),
         &[
             ("authelia:9091", "curfew:9180"),
-            ("/api/authz/forward-auth", curfews),
+            ("/api/authz/forward-auth", curfew_path),
         ],
     )
 }
 
 #[tokio::test]
-async fn with_the_address_alone() {
+async fn with_only_the_address() {
     for snippet in [AUTHELIA_HAPROXY_2_6, AUTHELIA_HAPROXY_2_8] {
-        let text = asks("/api/authz/forward-auth");
+        let text = with_check("/api/authz/forward-auth");
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
-        for answer in everybody(&bench, &session).await {
-            is_sent_nowhere(&answer);
+        for answer in all_clients(&bench, &session).await {
+            assert_redirect_without_target(&answer);
         }
         let hint = "/forward-auth for /api/authz/forward-auth";
         warned(&bench, "authelia", hint).await;
@@ -33,14 +33,14 @@ async fn with_the_address_alone() {
 }
 
 async fn with_the_path(snippet: &Snippet) -> Bench {
-    let (bench, session) = start(snippet, &asks("/forward-auth"), is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    let (bench, session) = start(snippet, &with_check("/forward-auth"), is_admitted).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_only_alice(&seen);
-    is_sent_nowhere(&bench.send("GET", "/p", SCRIPT).await);
+    assert_redirect_without_target(&bench.send("GET", "/p", SCRIPT).await);
     bench.unreached();
     browser_endpoints_are_the_applications(&bench, &session).await;
-    // The check gets `Transfer-Encoding`, and no chunks: Curfew waits 3 s for them.
+    // The check has `Transfer-Encoding` but no chunks, so Curfew waits for 3 s.
     let upload = format!(
         "POST /post HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nConnection: close\r\n\
          Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
@@ -56,7 +56,7 @@ async fn with_the_path(snippet: &Snippet) -> Bench {
     bench
 }
 
-/// HAProxy 2.6 routes by any host of a list, and `req.hdr` names the last one to Curfew.
+/// HAProxy 2.6 routes by any host of a list, and `req.hdr` sends the last one to Curfew.
 #[tokio::test]
 async fn haproxy_2_6_with_the_path() {
     let bench = with_the_path(&AUTHELIA_HAPROXY_2_6).await;

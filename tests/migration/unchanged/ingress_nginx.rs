@@ -1,4 +1,4 @@
-//! The annotations of both for ingress-nginx.
+//! The ingress-nginx annotations of Authelia and oauth2-proxy.
 
 use super::*;
 use crate::changed::with_another_host;
@@ -14,10 +14,10 @@ const BOTH: [(Snippet, &str, &str); 2] = [
 ];
 
 #[tokio::test]
-async fn with_the_address_alone() {
+async fn with_only_the_address() {
     for (snippet, _, class) in BOTH {
         let (bench, session) = start(&snippet, &snippet.unchanged(), |it| it.status == 500).await;
-        everybody_gets_500(&bench, &session).await;
+        all_get_500(&bench, &session).await;
         warned(&bench, class, "Use /auth-request").await;
     }
 }
@@ -27,16 +27,16 @@ async fn with_the_path_of_auth_request() {
     for (snippet, path, _) in BOTH {
         let text = replaced(&snippet.unchanged(), &[(path, "/auth-request")]);
         let (bench, session) = start(&snippet, &text, is_admitted).await;
-        people_can_use_it(&bench, &session).await;
+        assert_usable(&bench, &session).await;
         browser_endpoints_are_the_applications(&bench, &session).await;
-        // A client, or a load balancer, that sends this header is sent to sign in.
+        // A request with this header, from a client or a load balancer, is redirected to sign in.
         let cookie = session.cookie();
         let lines = [("cookie", &*cookie), ("x-forwarded-uri", "/public")];
         let answer = bench.send("GET", TARGET, &lines).await;
         redirected(&bench, &answer, ESCAPED, "malformed_request");
-        let named = challenge(&foreign("X-Forwarded-Uri"));
+        let named = challenge(&foreign_input_detail("X-Forwarded-Uri"));
         assert_eq!(answer.header("www-authenticate"), named);
-        // The check is for the host in `Host`, and NGINX routes by the other. The log says so.
+        // The check is for the host in `Host`, but NGINX routes by the other one. The log reports this.
         eventually("the log warns of the host", async || {
             let log = bench.curfew.log();
             log.contains("ingress-nginx names the host that the client wrote")
@@ -48,18 +48,18 @@ async fn with_the_path_of_auth_request() {
     }
 }
 
-/// `/forward-auth` needs the ConfigMap: without it nothing names the request.
+/// `/forward-auth` needs the ConfigMap: without it, no header names the request.
 #[tokio::test]
 async fn with_the_path_of_forward_auth_and_without_the_config_map() {
     for (snippet, path, _) in BOTH {
         let text = replaced(&snippet.unchanged(), &[(path, "/forward-auth")]);
         let (bench, session) = start(&snippet, &text, |it| it.status == 302).await;
-        for answer in everybody(&bench, &session).await {
+        for answer in all_clients(&bench, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
             let missing = challenge("X-Forwarded-Host is missing");
             assert_eq!(answer.header("www-authenticate"), missing);
         }
-        // Nor does a client, whatever it writes: the controller removes one header, and it must be there.
+        // Clients cannot supply them either: the controller removes one of the headers, and Curfew requires it.
         let cookie = session.cookie();
         for (host, uri, method) in [
             (snippet.host, TARGET, "GET"),

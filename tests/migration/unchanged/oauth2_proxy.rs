@@ -3,21 +3,21 @@
 use super::*;
 use crate::snippet::{OAUTH2_PROXY_CADDY, OAUTH2_PROXY_ON_NGINX, replaced};
 
-/// The check, and the address that it has.
+/// The location of the check, with the original address.
 const CHECK: &str = "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:4180;";
 
-/// The check with Curfew's address and path.
-const CURFEWS: &str =
+/// The location of the check, with Curfew's address and path.
+const CURFEW_CHECK: &str =
     "location = /oauth2/auth {\n    proxy_pass       http://127.0.0.1:9180/auth-request;";
 
 const FORWARDED_URI: &str = "proxy_set_header X-Forwarded-Uri  $request_uri;";
 
 #[tokio::test]
-async fn nginx_with_the_address_alone() {
+async fn nginx_with_only_the_address() {
     let addresses = [("127.0.0.1:4180", "127.0.0.1:9180")];
     let text = replaced(&OAUTH2_PROXY_ON_NGINX.unchanged(), &addresses);
     let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 500).await;
-    everybody_gets_500(&bench, &session).await;
+    all_get_500(&bench, &session).await;
     warned(&bench, "oauth2_proxy", "Use /auth-request with NGINX").await;
     let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
     assert_eq!(answer.status, 404);
@@ -26,7 +26,7 @@ async fn nginx_with_the_address_alone() {
     assert!(answer.body.contains(hint), "{answer:?}");
 }
 
-/// People sign in, come back, and are sent to sign in again.
+/// People sign in, return, and are asked to sign in again.
 #[tokio::test]
 async fn nginx_with_the_path_and_other_headers() {
     let unchanged = OAUTH2_PROXY_ON_NGINX.unchanged();
@@ -35,13 +35,16 @@ async fn nginx_with_the_path_and_other_headers() {
          proxy_set_header X-Original-Method $request_method;"
     );
     for (headers, detail) in [
-        (FORWARDED_URI, foreign("X-Forwarded-Uri")),
-        (&*with_originals, foreign("X-Forwarded-Uri")),
+        (FORWARDED_URI, foreign_input_detail("X-Forwarded-Uri")),
+        (&*with_originals, foreign_input_detail("X-Forwarded-Uri")),
         ("", "X-Original-URL is missing".to_owned()),
     ] {
-        let text = replaced(&unchanged, &[(CHECK, CURFEWS), (FORWARDED_URI, headers)]);
+        let text = replaced(
+            &unchanged,
+            &[(CHECK, CURFEW_CHECK), (FORWARDED_URI, headers)],
+        );
         let (bench, session) = start(&OAUTH2_PROXY_ON_NGINX, &text, |it| it.status == 302).await;
-        for answer in everybody(&bench, &session).await {
+        for answer in all_clients(&bench, &session).await {
             assert_eq!(answer.status, 302, "{answer:?}");
             let location = answer.header("location");
             let page = "/oauth2/sign_in?rd=http://app.example.com/p";
@@ -52,7 +55,7 @@ async fn nginx_with_the_path_and_other_headers() {
 }
 
 #[tokio::test]
-async fn caddy_with_the_address_alone() {
+async fn caddy_with_only_the_address() {
     let address = [(
         "forward_auth oauth2-proxy.internal:4180",
         "forward_auth curfew:9180",
@@ -60,11 +63,11 @@ async fn caddy_with_the_address_alone() {
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &address);
     let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_the_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "oauth2_proxy", hint).await;
 }
 
-/// `handle_response` takes the 401 of scripts, and no identity is copied.
+/// `handle_response` catches the 401 of scripts, and no identity is copied.
 #[tokio::test]
 async fn caddy_with_the_path() {
     let pairs = [
@@ -76,7 +79,7 @@ async fn caddy_with_the_path() {
     ];
     let text = replaced(&OAUTH2_PROXY_CADDY.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_CADDY, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_nobody(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;

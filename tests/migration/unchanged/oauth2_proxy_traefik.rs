@@ -7,27 +7,27 @@ use crate::support::backend::BODY;
 const ADDRESS: &str = "address: https://oauth.example.com/oauth2/auth";
 
 #[tokio::test]
-async fn errors_middleware_with_the_address_alone() {
+async fn errors_middleware_with_only_the_address() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/oauth2/auth")];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_the_list).await;
     let hint = "/forward-auth with Traefik and Caddy";
-    everybody_gets_the_list(&bench, &session, hint).await;
+    all_get_the_list(&bench, &session, hint).await;
     warned(&bench, "oauth2_proxy", hint).await;
-    // Traefik 3 takes one host each, and leaves the router of the sign-in page out.
+    // Traefik 3 accepts one host for each matcher, and drops the router of the sign-in page.
     let log = bench.proxy.log();
     assert!(log.contains("error while parsing rule Host("), "{log}");
     let answer = bench.send("GET", "/oauth2/sign_in", NAVIGATION).await;
     assert!(is_the_list(&answer), "{answer:?}");
 }
 
-/// The middleware `errors` takes every 401 and 403.
+/// The middleware `errors` catches every 401 and 403.
 #[tokio::test]
 async fn errors_middleware_with_the_path() {
     let pairs = [(ADDRESS, "address: http://curfew:9180/forward-auth")];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK, &text, is_admitted).await;
-    people_can_use_it(&bench, &session).await;
+    assert_usable(&bench, &session).await;
     let seen = bench.admitted(&bench.get(&session, "/p").await);
     bench.snippet.names.assert_nobody(&seen);
     browser_endpoints_are_the_applications(&bench, &session).await;
@@ -48,17 +48,17 @@ async fn errors_middleware_with_the_path() {
     }
 }
 
-/// This form asks for `/`, of which Curfew knows nothing.
+/// This form checks the path `/`, which Curfew does not serve.
 #[tokio::test]
-async fn static_upstreams_with_the_address_alone() {
+async fn static_upstreams_with_only_the_address() {
     let pairs = [
         ("https://oauth.example.com/", "http://curfew:9180/"),
-        // Traefik 3 takes one host each.
+        // Traefik 3 accepts one host for each matcher.
         (", `b-service.example.com`", ""),
     ];
     let text = replaced(&OAUTH2_PROXY_TRAEFIK_STATIC.unchanged(), &pairs);
     let (bench, session) = start(&OAUTH2_PROXY_TRAEFIK_STATIC, &text, is_the_list).await;
-    everybody_gets_the_list(&bench, &session, "/forward-auth       Traefik").await;
+    all_get_the_list(&bench, &session, "/forward-auth       Traefik").await;
     warned(&bench, "other", "/forward-auth").await;
 }
 

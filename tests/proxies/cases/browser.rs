@@ -1,4 +1,4 @@
-//! What a browser asks of Curfew itself, by the way that the file of `deploy/` makes for it.
+//! The browser's requests to Curfew itself, through the route in the file of `deploy/`.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ pub async fn endpoints(bench: &mut Bench) {
     let own = [("cookie", &*cookie)];
     let script = [("cookie", &*cookie), SAME_ORIGIN];
     bench.curfew.age(&session, "10m").await;
-    // Asking is no activity.
+    // A status request is no activity.
     for _ in 0..2 {
         let left = status(&bench.send("GET", "/.curfew/session", &own).await);
         assert_eq!(left["subject"], "alice");
@@ -48,7 +48,7 @@ pub async fn endpoints(bench: &mut Bench) {
     assert!(page.body.contains("was not used for a while"), "{page:?}");
     let nobody = bench.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(nobody.status, 401, "{nobody:?}");
-    // Nothing else of Curfew's can be reached by that way.
+    // This route reaches no other endpoint of Curfew.
     for path in [
         "/.curfew/../auth-request",
         "/.curfew/..%2fauth-request",
@@ -72,7 +72,7 @@ fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: app.example.com\r\nconnection: close\r\n\r\n")
 }
 
-/// However a browser writes an address, it gets nothing of a check: no identity, no assertion, no token.
+/// In whatever form a browser writes a path, it gets no answer of a check: no identity, no assertion, no token.
 pub async fn no_answer_of_a_check(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for target in [

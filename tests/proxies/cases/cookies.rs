@@ -1,8 +1,8 @@
-//! Cookies, on their way in and out.
+//! Cookies in requests and answers.
 
 use reqwest::Url;
 
-use crate::bench::{Answer, Bench, DELEGATED, Lines, REFRESHED, SECOND};
+use crate::bench::{Answer, Bench, DELEGATED_HOST, Lines, REFRESHED_COOKIE, SECOND_COOKIE};
 
 const NAVIGATION: &Lines<'static> = &[
     ("accept", "text/html"),
@@ -10,7 +10,7 @@ const NAVIGATION: &Lines<'static> = &[
     ("sec-fetch-dest", "document"),
 ];
 
-/// A late answer would remove the cookie of a newer sign-in.
+/// A late answer could remove the cookie of a newer sign-in.
 pub async fn kept(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.curfew.age(&session, "15m").await;
@@ -28,7 +28,7 @@ pub async fn kept(bench: &mut Bench) {
         assert_eq!(answer.one("set-cookie"), None, "{method} {lines:?}");
         bench.unreached();
     }
-    // Each denial tells the reason, until a page of Curfew's clears the cookie.
+    // Each denial names the reason, until one of Curfew's pages clears the cookie.
     bench.refused(&bench.get(&session, "/").await, "idle_timeout");
     let page = "/.curfew/signed-out?reason=idle_timeout";
     let answer = bench.send("GET", page, &navigation).await;
@@ -36,7 +36,7 @@ pub async fn kept(bench: &mut Bench) {
     assert_eq!(answer.all("set-cookie"), [cleared]);
 }
 
-/// Where a browser goes whose cookies are ambiguous; what it finds there.
+/// A browser with ambiguous cookies is redirected to a page that clears them.
 pub async fn way_out(bench: &mut Bench) {
     let (alice, bob) = (
         bench.curfew.sign_in("alice").await.cookie(),
@@ -62,7 +62,7 @@ pub async fn way_out(bench: &mut Bench) {
     let cookies = answer.all("set-cookie");
     let cleared = "__Host-session=; HttpOnly; Secure; Path=/; Max-Age=0";
     assert!(cookies.contains(&cleared), "{cookies:?}");
-    // A cookie that could not be cleared does not send the browser around for ever.
+    // A cookie that could not be cleared causes no redirect loop.
     let still = format!("{two}; __Host-curfew-cleared=1");
     let lines = [&[("host", host), ("cookie", &*still)], NAVIGATION].concat();
     let answer = bench.send("GET", &target, &lines).await;
@@ -77,23 +77,29 @@ fn assert_set(answer: &Answer, cookie: &str) {
     assert!(found, "the cookie of the service is lost: {cookies:?}");
 }
 
-/// Another service refreshes its cookie while it allows a request.
+/// A delegated service refreshes its cookie while it allows a request.
 pub async fn of_a_service(bench: &mut Bench) {
-    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let own = [
+        ("host", DELEGATED_HOST),
+        ("cookie", "_oauth2_proxy=ticket|1"),
+    ];
     let answer = bench.send("GET", "/cookies", &own).await;
     let seen = bench.admitted(&answer, "alice");
     assert!(!seen.headers.contains_key("set-cookie"), "{seen:?}");
-    assert_set(&answer, REFRESHED);
+    assert_set(&answer, REFRESHED_COOKIE);
 }
 
-/// A large cookie comes in several parts.
+/// A large cookie is split into several.
 pub async fn several_of_a_service(bench: &mut Bench) {
-    let own = [("host", DELEGATED), ("cookie", "_oauth2_proxy=ticket|1")];
+    let own = [
+        ("host", DELEGATED_HOST),
+        ("cookie", "_oauth2_proxy=ticket|1"),
+    ];
     let answer = bench.send("GET", "/cookies/500", &own).await;
     assert_eq!(answer.status, 500);
     bench.backend.take_one();
-    assert_set(&answer, REFRESHED);
-    assert_set(&answer, SECOND);
+    assert_set(&answer, REFRESHED_COOKIE);
+    assert_set(&answer, SECOND_COOKIE);
 }
 
 pub async fn own(bench: &mut Bench) {
@@ -129,7 +135,7 @@ pub async fn two(bench: &mut Bench) {
         assert_eq!(answer.status, 401, "{lines:?}");
         bench.unreached();
     }
-    // The same one twice, or beside others, is hers, if it is understood at all.
+    // Alice's cookie, twice or beside others, gives her session, if it is accepted at all.
     for lines in [
         vec![("cookie", &*alice), ("cookie", &*alice)],
         vec![("cookie", "a=1"), ("cookie", &*alice)],
@@ -147,7 +153,7 @@ pub async fn crumbs(bench: &mut Bench) {
     let lines = [("cookie", "a=1"), ("cookie", &*alice), ("cookie", "b=2")];
     let answer = bench.get_http2("/", &lines).await;
     let seen = bench.admitted(&answer, "alice");
-    // And to the application as well.
+    // The application receives it too.
     let whole = format!("a=1; {alice}; b=2");
     assert_eq!(seen.all("cookie").join("; "), whole);
 }

@@ -1,4 +1,4 @@
-//! What a client gets that is not let in.
+//! The answers to denied clients.
 
 use curfew::credential::{KeyRing, SigningKey};
 
@@ -48,7 +48,7 @@ pub async fn no_session(bench: &mut Bench) {
     bench.admitted(&answer, "alice");
 }
 
-/// The page to return to, and why, as the sign-in page reads them.
+/// The return address and the reason, as the sign-in page reads them.
 fn location(answer: &Answer) -> (String, String) {
     let location = reqwest::Url::parse(answer.one("location").unwrap()).unwrap();
     assert_eq!(location.host_str(), Some("login.example.com"));
@@ -82,9 +82,9 @@ pub async fn navigation(bench: &mut Bench) {
             let answer = bench.send("GET", target, &lines).await;
             assert_eq!(answer.status, 302, "{answer:?}");
             let (page, why) = location(&answer);
-            // What follows `#` stays in the browser.
+            // The fragment after `#` stays in the browser.
             let target = target.trim_end_matches('#');
-            // The session cookie is sent over TLS only, so nobody returns without.
+            // Browsers send the session cookie over TLS only, so the return address has https.
             let scheme = bench.kind.scheme_of_return();
             assert_eq!(page, format!("{scheme}://{host}{target}"));
             // ingress-nginx makes the redirect itself, and knows no reasons.
@@ -94,7 +94,7 @@ pub async fn navigation(bench: &mut Bench) {
     }
 }
 
-/// An address that does not fit is no reason for an error, for this client or another.
+/// An over-long address causes no error, for this client or another.
 pub async fn long_navigation(bench: &mut Bench) {
     let host = bench.kind.redirecting_host;
     for length in [500, 1_000, 3_000, 7_000, 15_000] {
@@ -163,7 +163,7 @@ pub async fn body(bench: &mut Bench) {
     assert!(html.body.contains("You are not signed in."), "{html:?}");
 }
 
-/// The configuration names hosts: no other is judged, with a session or without.
+/// The configuration names hosts, so every other host is denied, with a session or without.
 pub async fn unknown_host(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -190,7 +190,7 @@ pub async fn unknown_host(bench: &mut Bench) {
     assert!(metrics.contains("verdict=\"unknown_host\""), "{metrics}");
 }
 
-/// A frame is not sent to a page that nobody may frame.
+/// A frame is not redirected to a page that forbids framing.
 pub async fn frame(bench: &mut Bench) {
     for dest in ["iframe", "frame", "embed"] {
         let lines = [

@@ -1,4 +1,4 @@
-//! When Redis or Curfew is down or hangs.
+//! Redis or Curfew is down or hangs.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub async fn store_down(bench: &mut Bench) {
     }
 }
 
-/// Waits until nobody is let in by what is at hand any more.
+/// Waits until the near cache admits no more requests.
 async fn refused_soon(bench: &Bench, cookie: &str) {
     let taken_away = Stopwatch::start();
     while bench.send("GET", "/", &[("cookie", cookie)]).await.status == 200 {
@@ -58,25 +58,25 @@ pub async fn hanging(bench: &mut Bench) {
     let answer = bench.get(&session, "/").await;
     let waited = waited.seconds();
     bench.curfew.thaw();
-    assert!(waited < bench.kind.patience, "{waited} s");
+    assert!(waited < bench.kind.max_wait_seconds, "{waited} s");
     assert_eq!(answer.status, bench.kind.silence, "{answer:?}");
     bench.unreached();
     bench.ready().await;
     bench.admitted(&bench.get(&session, "/").await, "alice");
 }
 
-/// The last of all: Curfew does not come back.
+/// The last case, because Curfew is stopped for good.
 pub async fn down(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&session, "/").await, "alice");
     bench.curfew.signal("KILL");
-    bench.curfew.ended().await;
+    bench.curfew.wait_for_exit().await;
     bench.tap.close().await;
     for _ in 0..3 {
         let answer = bench.get(&session, "/").await;
         assert_eq!(answer.status, bench.kind.no_answer, "{answer:?}");
         bench.unreached();
     }
-    // What needs no session needs no Curfew.
+    // A public path does not need Curfew.
     assert_eq!(bench.send("GET", "/sign-in", &[]).await.status, 200);
 }

@@ -1,9 +1,9 @@
-//! Clients that say what only proxies may say.
+//! Clients that send headers which only proxies may send.
 
 use crate::bench::{Bench, Lines};
 
-/// Headers that name an address which needs no session, and a method that is no activity.
-const ORIGINALS: &Lines<'static> = &[
+/// Headers that name a public path, and a passive method.
+const FORGED_INPUTS: &Lines<'static> = &[
     ("x-forwarded-uri", "/sign-in"),
     ("x-forwarded-method", "OPTIONS"),
     ("x-forwarded-host", "evil.example"),
@@ -27,13 +27,13 @@ const ORIGINALS: &Lines<'static> = &[
 ];
 
 pub async fn originals(bench: &mut Bench) {
-    let answer = bench.send("GET", "/private", ORIGINALS).await;
+    let answer = bench.send("GET", "/private", FORGED_INPUTS).await;
     bench.refused(&answer, "no_credential");
-    // Whose word counts is seen by the address to return to.
+    // The return address shows which headers Curfew believed.
     let host = bench.kind.redirecting_host;
     let mut lines = vec![("host", host), ("sec-fetch-mode", "navigate")];
     let honest = bench.send("GET", "/private", &lines).await;
-    lines.extend(ORIGINALS);
+    lines.extend(FORGED_INPUTS);
     let forged = bench.send("GET", "/private", &lines).await;
     bench.unreached();
     assert_eq!((honest.status, forged.status), (302, 302));
@@ -42,12 +42,11 @@ pub async fn originals(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
     let mut lines = vec![("cookie", &*cookie)];
-    lines.extend(ORIGINALS);
+    lines.extend(FORGED_INPUTS);
     bench.admitted(&bench.send("GET", "/private", &lines).await, "alice");
 }
 
-/// The name of a header, spelled in every way that some application reads as that name: many read
-/// any character that is neither letter nor digit as an underscore.
+/// All spellings of a header name. Many applications read every character except letters and digits as an underscore.
 fn spelled(name: &str) -> Vec<String> {
     let others = "!#$%&'*+.^_`|~".chars();
     let mut spelled: Vec<String> = others
@@ -59,7 +58,7 @@ fn spelled(name: &str) -> Vec<String> {
     spelled
 }
 
-/// A forged identity, besides these lines.
+/// A forged identity, together with these headers.
 fn forged<'a>(names: &'a [String], lines: &Lines<'a>) -> Vec<(&'a str, &'a str)> {
     let names = names.iter().map(|name| (&**name, "root"));
     lines.iter().copied().chain(names).collect()
@@ -73,7 +72,7 @@ fn forged_names() -> Vec<String> {
         .collect()
 }
 
-/// No header in which an application could find the forged identity.
+/// No header contains the forged identity.
 fn assert_not_forged(headers: &http::HeaderMap) {
     for (name, value) in headers {
         let read: String = name
@@ -103,7 +102,7 @@ pub async fn identity(bench: &mut Bench) {
         assert_eq!(seen.all("x-session-groups"), ["staff,admin"]);
         assert_eq!(seen.all("x-session-id"), [&session.id]);
     }
-    // What is not known is not the client's to say either.
+    // A client cannot supply unknown attributes either.
     let nobody = bench
         .curfew
         .sign_in_with("bob", serde_json::json!({}))
@@ -147,7 +146,7 @@ pub async fn connection(bench: &mut Bench) {
             ("x-session-user", "root"),
         ];
         let answer = bench.send("GET", "/private", &lines).await;
-        // Whole, or not at all; Envoy takes some of these for a bad request.
+        // The identity arrives whole or not at all. Envoy rejects some of these as bad requests.
         match answer.status {
             400 | 401 => bench.unreached(),
             _ => {

@@ -1,10 +1,10 @@
-//! Paths that mean one thing to one and another to the next.
+//! Paths that two servers can read in different ways.
 
 use percent_encoding::percent_decode_str;
 
-use crate::bench::{Bench, RULED};
+use crate::bench::{Bench, RULED_HOST};
 
-/// Targets around a way in, which is `/sign-in` here.
+/// Targets around the public path `/sign-in`.
 const TRICKS: &[&str] = &[
     "/sign-in/../private",
     "/sign-in/..%2fprivate",
@@ -55,7 +55,7 @@ const TRICKS: &[&str] = &[
     "",
 ];
 
-/// Requests without a session: whatever reaches the application is the way in, and nothing else.
+/// Requests without a session: only the public path reaches the application.
 pub async fn tricks(bench: &mut Bench) {
     for target in TRICKS {
         for lines in ["", "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n"] {
@@ -72,7 +72,7 @@ pub async fn tricks(bench: &mut Bench) {
             }
         }
     }
-    // The way in itself is open, with any query.
+    // The public path itself is open, with any query.
     for target in ["/sign-in", "/sign-in?x=/private/..", "/sign-in?a&b#c"] {
         let answer = bench.send("GET", target, &[]).await;
         assert_eq!(answer.status, 200, "{target}");
@@ -86,15 +86,15 @@ fn request(target: &str, host: &str, lines: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{lines}Connection: close\r\n\r\n")
 }
 
-/// The same around what rules of Curfew open, a path and a prefix. What reaches the application
-/// has, as the application sees it, the very path that the rule is for.
+/// Like [`tricks`], around the path and the prefix that Curfew's rules open. Each request that reaches the
+/// application has exactly the path of the rule.
 pub async fn tricks_with_rules(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = format!("Cookie: {}\r\n", session.cookie());
     for way_in in ["/open", "/assets"] {
         for trick in TRICKS {
             let target = around(way_in, trick);
-            let status = bench.raw(&request(&target, RULED, "")).await;
+            let status = bench.raw(&request(&target, RULED_HOST, "")).await;
             let seen = bench.backend.take();
             for seen in &seen {
                 let path = percent_decode_str(seen.uri.path()).decode_utf8().unwrap();
@@ -111,23 +111,23 @@ pub async fn tricks_with_rules(bench: &mut Bench) {
             }
             let denied = status == 0 || (300..500).contains(&status);
             assert!(denied || !seen.is_empty(), "{target}: {status}");
-            // With a session it is served, or refused: what is public stays public.
-            bench.raw(&request(&target, RULED, &cookie)).await;
+            // With a session the request is served or denied. A public path stays public.
+            bench.raw(&request(&target, RULED_HOST, &cookie)).await;
             bench.backend.take();
         }
     }
     for target in ["/open?x=/private/..", "/assets", "/assets/a/b.css?v=1"] {
-        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(bench.backend.take_one().uri.to_string(), target);
     }
     for target in ["/openx", "/OPEN", "/assetsx", "/private"] {
-        let answer = bench.send("GET", target, &[("host", RULED)]).await;
+        let answer = bench.send("GET", target, &[("host", RULED_HOST)]).await;
         bench.refused(&answer, "no_credential");
     }
 }
 
-/// A trick around another way in.
+/// Applies a trick to another public path.
 fn around(way_in: &str, trick: &str) -> String {
     let name = way_in.trim_start_matches('/');
     let (first, rest) = name.split_at(1);

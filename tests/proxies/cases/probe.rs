@@ -1,8 +1,8 @@
-//! The command that operators try their own installation with.
+//! `curfew probe`, the command that operators use to test their installation.
 
 use std::process::{Command, Output};
 
-use crate::bench::{Bench, RULED};
+use crate::bench::{Bench, RULED_HOST};
 use crate::broken::BROKEN;
 
 pub async fn finds_no_fault(bench: &mut Bench) {
@@ -39,7 +39,7 @@ pub async fn finds_faults(bench: &mut Bench) {
 const SESSION: [&str; 5] = ["--subject", "probe", "--age", "--shows", "probe"];
 
 fn url(bench: &Bench) -> String {
-    format!("http://{RULED}:{}", bench.proxy.address.port())
+    format!("http://{RULED_HOST}:{}", bench.proxy.address.port())
 }
 
 async fn probe(bench: &Bench, more: &[&str]) -> Output {
@@ -57,7 +57,7 @@ async fn probe(bench: &Bench, more: &[&str]) -> Output {
 fn passes(output: &Output, last: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    // What is behind the sign-in may not have been looked at.
+    // The probe may not have tested the pages behind the sign-in.
     let end = said.lines().last().unwrap_or_default();
     assert!(end.starts_with(last), "{said}");
 }

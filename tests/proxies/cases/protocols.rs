@@ -1,4 +1,4 @@
-//! What is more than a request and an answer.
+//! Protocols with more than one request and one answer.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub async fn web_socket(bench: &mut Bench) {
     }
 }
 
-/// An upgrade to h2c would be a tunnel past every check, open to whoever reaches the way in.
+/// An upgrade to h2c would open a tunnel past every check, for every client that reaches a public path.
 pub async fn no_other_upgrade(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     for target in ["/private", "/sign-in"] {
@@ -71,7 +71,7 @@ pub async fn events(bench: &mut Bench) {
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = until(&mut stream, "data: 1\n\n").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    // The second is written when the first has been read.
+    // The backend writes the second event after the client has read the first.
     bench.backend.next_event();
     until(&mut stream, "data: 2\n\n").await;
     bench.backend.take_one();
@@ -81,7 +81,7 @@ pub async fn events(bench: &mut Bench) {
     bench.refused(&answer, "no_credential");
 }
 
-/// Reads on to `end`.
+/// Reads until `end`.
 async fn until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];

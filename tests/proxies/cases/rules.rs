@@ -1,14 +1,14 @@
-//! What rules say of a request.
+//! Rules for requests.
 
 use serde_json::json;
 
-use crate::bench::{Bench, Lines, RULED};
+use crate::bench::{Bench, Lines, RULED_HOST};
 
 pub async fn passive(bench: &mut Bench) {
     for (path, keeps) in [("/poll/news", false), ("/poll/a/b", false), ("/news", true)] {
         let session = bench.curfew.sign_in("alice").await;
         let cookie = session.cookie();
-        let lines = [("host", RULED), ("cookie", &*cookie)];
+        let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
         bench.curfew.age(&session, "8m").await;
         bench.admitted(&bench.send("GET", path, &lines).await, "alice");
         bench.curfew.age(&session, "8m").await;
@@ -23,7 +23,7 @@ pub async fn passive(bench: &mut Bench) {
 
 pub async fn preflight(bench: &mut Bench) {
     let cors = [
-        ("host", RULED),
+        ("host", RULED_HOST),
         ("origin", "https://other.example.com"),
         ("access-control-request-method", "PUT"),
         ("x-session-user", "root"),
@@ -58,7 +58,7 @@ pub async fn preflight(bench: &mut Bench) {
 pub async fn groups(bench: &mut Bench) {
     let staff = bench.curfew.sign_in("alice").await;
     let cookie = staff.cookie();
-    let lines = [("host", RULED), ("cookie", &*cookie)];
+    let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
     for path in ["/admin", "/admin/users"] {
         let answer = bench.send("GET", path, &lines).await;
         assert_eq!(answer.status, 403, "{answer:?}");
@@ -72,14 +72,14 @@ pub async fn groups(bench: &mut Bench) {
     let groups = json!({ "groups": ["operators"] });
     let operator = bench.curfew.sign_in_with("bob", groups).await;
     let cookie = operator.cookie();
-    let lines = [("host", RULED), ("cookie", &*cookie)];
+    let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
     bench.admitted(&bench.send("GET", "/admin/users", &lines).await, "bob");
 }
 
 pub async fn policy(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
-    let lines = [("host", RULED), ("cookie", &*cookie)];
+    let lines = [("host", RULED_HOST), ("cookie", &*cookie)];
     bench.admitted(&bench.send("POST", "/pay/now", &lines).await, "alice");
     bench.curfew.age(&session, "11m").await;
     let answer = bench.send("POST", "/pay/now", &lines).await;
@@ -88,7 +88,7 @@ pub async fn policy(bench: &mut Bench) {
 }
 
 pub async fn binding(bench: &mut Bench) {
-    // Envoy takes 127.0.0.1 for the machine's own address.
+    // Envoy treats 127.0.0.1 as the machine's own address.
     let (home, elsewhere) = ("127.0.0.2", "127.0.0.3");
     let browser = (
         "user-agent",
@@ -99,7 +99,7 @@ pub async fn binding(bench: &mut Bench) {
         "policy": "bound",
         "client": { "address": home, "user_agent": browser.1 },
     });
-    let session = bench.curfew.sign_in_by(body).await;
+    let session = bench.curfew.sign_in_with_body(body).await;
     let cookie = session.cookie();
     let cookie = ("cookie", &*cookie);
     let forged = [
@@ -131,7 +131,7 @@ pub async fn binding(bench: &mut Bench) {
         let answer = bench.get_from(home, "/", &[cookie, browser]).await;
         bench.admitted(&answer, "alice");
     }
-    let audited = bench.curfew.audited("session.elsewhere");
+    let audited = bench.curfew.audit_events("session.elsewhere");
     assert_eq!(audited.len(), 4, "{audited:?}");
     assert_eq!(audited[2]["event.reason"], "address");
     assert_eq!(audited[2]["source.ip"], elsewhere);

@@ -1,4 +1,4 @@
-//! How long sessions live, and what ends them.
+//! The life of sessions, and their ends.
 
 use crate::bench::Bench;
 use crate::support::backend::BODY;
@@ -27,7 +27,7 @@ pub async fn idle(bench: &mut Bench) {
     for _ in 0..2 {
         bench.refused(&bench.get(&session, "/").await, "idle_timeout");
     }
-    // The way out is a new sign-in.
+    // A new sign-in helps.
     let session = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&session, "/").await, "alice");
 }
@@ -97,7 +97,7 @@ pub async fn other_policy(bench: &mut Bench) {
     bench.refused(&bench.get(&session, "/").await, "reauthentication_required");
     let fresh = bench.curfew.sign_in("alice").await;
     bench.admitted(&bench.get(&fresh, "/").await, "alice");
-    // This policy counts navigations of the whole page only.
+    // This policy counts only navigations of the whole page.
     for (dest, counts) in [("iframe", false), ("document", true)] {
         let session = bench.curfew.sign_in("alice").await;
         bench.curfew.age(&session, "8m").await;

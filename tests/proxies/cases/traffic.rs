@@ -24,7 +24,7 @@ pub async fn every_request_is_checked(bench: &mut Bench) {
         }
         assert_eq!(bench.checks().await, before + number);
     }
-    // Nor is a refusal remembered.
+    // Denials are not cached either.
     for number in 1..=3 {
         bench.refused(&bench.send("GET", "/same", &[]).await, "no_credential");
         assert_eq!(bench.checks().await, before + 5 + number);
@@ -163,7 +163,7 @@ pub async fn no_smuggling(bench: &mut Bench) {
         let denied = format!("POST /private HTTP/1.1\r\nHost: app.example.com\r\n{framing}");
         let then = "GET /sign-in HTTP/1.1\r\nHost: app.example.com\r\nConnection: close\r\n\r\n";
         stream.write_all(denied.as_bytes()).await.unwrap();
-        // The connection may be closed by now.
+        // The server may have closed the connection already.
         let _ = stream.write_all(then.as_bytes()).await;
         let mut answers = Vec::new();
         let _ = stream.read_to_end(&mut answers).await;
@@ -175,7 +175,7 @@ pub async fn no_smuggling(bench: &mut Bench) {
     }
 }
 
-/// The check has no limit of its own for what the application takes.
+/// The check has no limit of its own for the size of uploads.
 pub async fn upload(bench: &mut Bench) {
     let session = bench.curfew.sign_in("alice").await;
     let cookie = session.cookie();
@@ -190,7 +190,7 @@ pub async fn upload(bench: &mut Bench) {
     }
 }
 
-/// Somebody in many groups.
+/// A person in many groups.
 pub async fn large_identity(bench: &mut Bench) {
     let groups: Vec<String> = (0..38).map(|number| format!("{number:0>100}")).collect();
     let subject = "a".repeat(200);

@@ -3,31 +3,31 @@ use std::process::Command;
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
-use crate::router::PUBLIC;
+use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, changed, installed, rendered};
 use crate::support::{free_port, local};
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
     let file = upstreams
-        .break_(&rendered(Rendered::Caddy, "Caddyfile", IDLE))
+        .with_mistake(&rendered(Rendered::Caddy, "Caddyfile", IDLE))
         .replace("application:3000", &upstreams.application.to_string());
     let file = match upstreams.public {
         None => file,
-        // The handle that stands first is the one that counts.
+        // Caddy uses the first handle that matches.
         Some(public) => changed(
             &file,
             &[(
                 "\t\thandle {\n\t\t\timport curfew\n",
                 format!(
-                    "\t\t@public host {PUBLIC}\n\t\thandle @public {{\n\t\t\timport curfew\n\t\t\t\
+                    "\t\t@public host {PUBLIC_HOST}\n\t\thandle @public {{\n\t\t\timport curfew\n\t\t\t\
                      reverse_proxy {public}\n\t\t}}\n\n\t\thandle {{\n\t\t\timport curfew\n"
                 ),
             )],
         ),
     };
     let mut replaced = vec![
-        // Several of them run at once, and speak HTTP/2 without TLS.
+        // Several proxies run at once, and serve HTTP/2 without TLS.
         (
             "\tservers {",
             match upstreams.certificate {

@@ -3,8 +3,8 @@ use std::net::SocketAddr;
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
-use crate::support::deployed::{Server, changed, in_envoy, rendered, uncommented};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
+use crate::support::deployed::{Server, changed, envoy_address, rendered, uncommented};
 use crate::support::tls::Certificates;
 use crate::support::{free_port, local};
 
@@ -16,11 +16,11 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
         ),
         (
             "address: curfew, port_value: 9180",
-            in_envoy(upstreams.check),
+            envoy_address(upstreams.check),
         ),
         (
             "address: curfew, port_value: 9183",
-            in_envoy(upstreams.browser),
+            envoy_address(upstreams.browser),
         ),
     ];
     if let Some(policy) = upstreams.policy {
@@ -29,12 +29,12 @@ pub fn start_http(upstreams: &Upstreams) -> Proxy {
             format!("path_prefix: /policy/{policy}/ext-authz"),
         ));
     }
-    let text = upstreams.break_(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
+    let text = upstreams.with_mistake(&rendered(Rendered::EnvoyHttp, "http.yaml", IDLE));
     start(&changed(&text, &replaced), upstreams)
 }
 
 pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
-    let mut text = upstreams.break_(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
+    let mut text = upstreams.with_mistake(&rendered(Rendered::EnvoyGrpc, "grpc.yaml", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("{ policy: payments }", &format!("{{ policy: {policy} }}"));
@@ -42,11 +42,11 @@ pub fn start_grpc(upstreams: &Upstreams) -> Proxy {
     let replaced = [
         (
             "address: curfew, port_value: 9181",
-            in_envoy(upstreams.grpc),
+            envoy_address(upstreams.grpc),
         ),
         (
             "address: curfew, port_value: 9183",
-            in_envoy(upstreams.browser),
+            envoy_address(upstreams.browser),
         ),
     ];
     start(&changed(&text, &replaced), upstreams)
@@ -65,10 +65,10 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     let text = changed(
         &text,
         &[
-            ("address: 0.0.0.0, port_value: 8080", in_envoy(address)),
+            ("address: 0.0.0.0, port_value: 8080", envoy_address(address)),
             (
                 "address: application, port_value: 3000",
-                in_envoy(upstreams.application),
+                envoy_address(upstreams.application),
             ),
         ],
     );
@@ -80,7 +80,7 @@ fn start(text: &str, upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// The same listener for HTTP/3 alone.
+/// The same listener, only for HTTP/3.
 fn over_http_3(text: &str, own: &Certificates) -> String {
     let filters = "      filter_chains:\n        - filters:\n";
     let quic = format!(
@@ -107,7 +107,7 @@ fn over_http_3(text: &str, own: &Certificates) -> String {
     changed(text, &[(filters, quic), (prefix, codec), (address, udp)])
 }
 
-/// A virtual host for each.
+/// One virtual host for each application.
 fn two_hosts(text: &str, public: SocketAddr) -> String {
     let start = text
         .find("                    - name: application\n")
@@ -123,7 +123,10 @@ fn two_hosts(text: &str, public: SocketAddr) -> String {
     let start_of_own = clusters.find("    - name: application\n").unwrap();
     let of_the_public = clusters[start_of_own..]
         .replace("name: application", "name: public")
-        .replace("address: application, port_value: 3000", &in_envoy(public));
-    let hosts = [of("application", PRIVATE), of("public", PUBLIC)].concat();
+        .replace(
+            "address: application, port_value: 3000",
+            &envoy_address(public),
+        );
+    let hosts = [of("application", PRIVATE_HOST), of("public", PUBLIC_HOST)].concat();
     format!("{}{hosts}{clusters}\n{of_the_public}", &text[..start])
 }

@@ -4,23 +4,23 @@ use std::process::Command;
 use curfew::render::Proxy as Rendered;
 
 use super::{HOST, IDLE, Proxy, Running, Upstreams};
-use crate::router::PUBLIC;
+use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, changed, deployed, installed, rendered, uncommented};
 use crate::support::{free_port, local};
 
-/// Debian's.
+/// Debian's version.
 pub fn start_2_6(upstreams: &Upstreams) -> Proxy {
     start(Path::new("haproxy"), upstreams)
 }
 
-/// A newer one.
+/// A newer version.
 pub fn start_2_8(upstreams: &Upstreams) -> Proxy {
     start(&installed("haproxy"), upstreams)
 }
 
 fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
     let address = local(free_port());
-    let mut text = upstreams.break_(&rendered(Rendered::Haproxy, "haproxy.cfg", IDLE));
+    let mut text = upstreams.with_mistake(&rendered(Rendered::Haproxy, "haproxy.cfg", IDLE));
     if let Some(policy) = upstreams.policy {
         text = uncommented(&text, "For another policy:")
             .replace("str(payments)", &format!("str({policy})"))
@@ -32,7 +32,7 @@ fn start(program: &Path, upstreams: &Upstreams) -> Proxy {
             &[(
                 "    default_backend application\n",
                 format!(
-                    "    use_backend public if {{ req.hdr(host),host_only -i {PUBLIC} }}\n    \
+                    "    use_backend public if {{ req.hdr(host),host_only -i {PUBLIC_HOST} }}\n    \
                      default_backend application\n\nbackend public\n    server public {public}\n"
                 ),
             )],

@@ -1,15 +1,15 @@
-//! HAProxy with the configuration that haproxy-ingress renders for `deploy/haproxy/ingress.yaml`, and with the
-//! controller's own Lua script, which asks Curfew; there is no cluster to run the controller itself.
+//! HAProxy with the configuration that haproxy-ingress renders for `deploy/haproxy/ingress.yaml`. The controller's
+//! own Lua script sends the checks. No cluster is available to run the controller itself.
 
 use std::net::SocketAddr;
 use std::process::Command;
 
 use super::{Proxy, Running, Upstreams};
-use crate::router::PUBLIC;
+use crate::router::PUBLIC_HOST;
 use crate::support::deployed::{Server, deployed, installed};
 use crate::support::{free_port, local};
 
-/// The controller's maps: of a path to its backend, and to what the backend calls it.
+/// The controller's maps: from a path to its backend, and from the backend to its name for the path.
 const MAPS: [(&str, &str); 4] = [
     (
         "_front_defaulthost__exact.map",
@@ -69,10 +69,10 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         .replace("HEADERS_REQUEST", list("auth-headers-request"))
         .replace("HEADERS_SUCCEED", list("auth-headers-succeed"))
         .replace("HEADERS_FAIL", list("auth-headers-fail"));
-    let text = upstreams.break_(&text);
+    let text = upstreams.with_mistake(&text);
     let mut files = vec![("haproxy.cfg", &*text)];
     files.extend(MAPS);
-    let of_the_public = format!("{PUBLIC}#/ default_public_80\n");
+    let of_the_public = format!("{PUBLIC_HOST}#/ default_public_80\n");
     files.push(("_front_http_host__prefix.map", &*of_the_public));
     let server = Server::start(
         Command::new(installed("haproxy")).args(["-db", "-f", "haproxy.cfg"]),
@@ -93,7 +93,7 @@ fn annotation<'a>(ingress: &'a str, name: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("{name} is not set"))
 }
 
-/// The lines of a block of YAML, as the controller puts them into a section.
+/// The lines of a YAML block, as the controller puts them into a section.
 fn block(ingress: &str, key: &str) -> String {
     let (before, rest) = ingress.split_once(key).unwrap();
     let line = before.rsplit('\n').next().unwrap_or_default();
@@ -107,7 +107,7 @@ fn block(ingress: &str, key: &str) -> String {
     lines.join("\n    ")
 }
 
-/// A backend for each host, which the controller finds by a map.
+/// One backend for each host. The controller finds it with a map.
 fn two_hosts(template: &str, public: SocketAddr) -> String {
     let (start, end) = (
         template.find("backend default_application_80").unwrap(),

@@ -1,7 +1,7 @@
 //! ingress-nginx: NGINX with the directives that the controller renders.
 
 use super::{Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::ingress_nginx::{Host, annotation, start as render};
 
 /// The host whose Ingress has the optional annotation `auth-signin`.
@@ -19,15 +19,15 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     ];
     if let Some(application) = upstreams.public {
         let of_the_public = Host {
-            name: PUBLIC,
+            name: PUBLIC_HOST,
             application,
             sign_in: None,
         };
-        hosts = vec![host(PRIVATE, None), of_the_public];
+        hosts = vec![host(PRIVATE_HOST, None), of_the_public];
     }
     let curfew = upstreams.listeners();
     let nginx = render(curfew, upstreams.policy, &hosts, |template| {
-        upstreams.break_(template)
+        upstreams.with_mistake(template)
     });
     Proxy {
         address: nginx.address,

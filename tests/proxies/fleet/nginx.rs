@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use curfew::render::Proxy as Rendered;
 
 use super::{IDLE, Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployed::rendered;
 use crate::support::nginx::Nginx;
 
@@ -15,7 +15,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         )
     });
     let policy: Vec<_> = policy.into_iter().collect();
-    let mut file = upstreams.break_(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
+    let mut file = upstreams.with_mistake(&rendered(Rendered::Nginx, "curfew.conf", IDLE));
     if let Some(public) = upstreams.public {
         file = two_hosts(&file, public);
     }
@@ -27,7 +27,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// The block `server` twice, each with a name and an application of its own.
+/// The block `server` twice, each with its own name and application.
 fn two_hosts(file: &str, public: SocketAddr) -> String {
     let (http, server) = file.split_once("\nserver {\n").unwrap();
     let server = |name: &str, application: &str| {
@@ -39,7 +39,7 @@ fn two_hosts(file: &str, public: SocketAddr) -> String {
     };
     format!(
         "{http}\nupstream application_public {{\n    server {public};\n}}\n\nserver {{\n{}\nserver {{\n{}",
-        server(PRIVATE, "application"),
-        server(PUBLIC, "application_public"),
+        server(PRIVATE_HOST, "application"),
+        server(PUBLIC_HOST, "application_public"),
     )
 }

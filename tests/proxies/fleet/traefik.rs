@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::{Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployed::{changed, deployed, uncommented};
 use crate::support::traefik;
 
@@ -15,10 +15,10 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
         &*deployed("traefik/traefik.yaml"),
         &deployed("traefik/curfew.yaml"),
     ];
-    let mut files = upstreams.break_either(files);
+    let mut files = upstreams.with_mistake_in_either(files);
     files[1] = uncommented(
         &files[1],
-        "With a delegated service: hand on its cookies, by their names.",
+        "With a delegated service: list the cookies to return to the client.",
     )
     .replace(
         "- _oauth2_proxy\n",
@@ -51,7 +51,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// A router for each host.
+/// One router for each host.
 fn two_hosts(file: &str, public: SocketAddr) -> String {
     let router = "    application:\n      rule: PathPrefix(`/`)\n      middlewares: [no-identity, curfew]\n      \
                   service: application\n";
@@ -63,7 +63,10 @@ fn two_hosts(file: &str, public: SocketAddr) -> String {
     changed(
         file,
         &[
-            (router, of("application", PRIVATE) + &of("public", PUBLIC)),
+            (
+                router,
+                of("application", PRIVATE_HOST) + &of("public", PUBLIC_HOST),
+            ),
             (
                 "  services:\n",
                 format!(

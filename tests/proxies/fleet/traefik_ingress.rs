@@ -1,15 +1,15 @@
-//! Traefik's provider for the annotations of ingress-nginx, with `deploy/traefik/ingress-nginx.yaml` in a stand-in for
-//! the API server.
+//! Traefik's provider for the annotations of ingress-nginx. A fake API server offers
+//! `deploy/traefik/ingress-nginx.yaml`.
 
 use super::{Proxy, Running, Upstreams};
-use crate::router::{PRIVATE, PUBLIC};
+use crate::router::{PRIVATE_HOST, PUBLIC_HOST};
 use crate::support::deployed::deployed;
 use crate::support::traefik_ingress;
 
 pub fn start(upstreams: &Upstreams) -> Proxy {
     // For every host.
     let manifest = deployed("traefik/ingress-nginx.yaml");
-    let manifest = upstreams.break_(&manifest);
+    let manifest = upstreams.with_mistake(&manifest);
     let for_every_host = manifest.replace("- host: app.example.com\n      http:", "- http:");
     let manifest = match upstreams.public {
         None => for_every_host,
@@ -30,7 +30,7 @@ pub fn start(upstreams: &Upstreams) -> Proxy {
     }
 }
 
-/// An Ingress for each host.
+/// One Ingress for each host.
 fn two_hosts(manifest: &str) -> String {
     let (first, rest) = manifest.split_once("\n---\n").unwrap();
     let of = |name: &str, host: &str| {
@@ -38,5 +38,10 @@ fn two_hosts(manifest: &str) -> String {
             .replace("name: application", &format!("name: {name}"))
             .replace("app.example.com", host)
     };
-    [&*of("application", PRIVATE), &of("public", PUBLIC), rest].join("\n---\n")
+    [
+        &*of("application", PRIVATE_HOST),
+        &of("public", PUBLIC_HOST),
+        rest,
+    ]
+    .join("\n---\n")
 }

@@ -1,4 +1,4 @@
-"""Sends requests over HTTP/3: a line of JSON with the headers in, a line with the status out (0 without an answer)."""
+"""Sends requests over HTTP/3. Reads a line of JSON with the headers, and prints the status (0 without an answer)."""
 
 import asyncio
 import json

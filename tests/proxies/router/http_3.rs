@@ -1,4 +1,4 @@
-//! The same over HTTP/3, where a proxy speaks it: there is no `Host` line, and the proxy needs TLS.
+//! The same over HTTP/3, for the proxies that support it. There is no `Host` header, and the proxy needs TLS.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use super::{Counts, PRIVATE, PUBLIC, Stage};
+use super::{Counts, PRIVATE_HOST, PUBLIC_HOST, Stage};
 use crate::fleet::Kind;
 use crate::support::deployed::installed;
 use crate::support::eventually;
@@ -19,14 +19,14 @@ pub fn try_one(kind: Kind) -> Counts {
         .build()
         .unwrap();
     runtime.block_on(async {
-        // For as long as the process runs.
+        // Leaked, because the proxies need them until the process ends.
         let certificates: &'static Certificates = Box::leak(Box::new(Certificates::generate()));
         let stage = Stage::start(kind, None, Some(certificates)).await;
         let mut client = Client::start(stage.proxy.address.port());
         let alice = stage.curfew.sign_in("alice").await;
         let cookie = alice.cookie();
         eventually("the proxy speaks HTTP/3", async || {
-            client.ask(PRIVATE, None, "/", Some(&cookie)) == 200
+            client.ask(PRIVATE_HOST, None, "/", Some(&cookie)) == 200
         })
         .await;
         stage.public.take();
@@ -42,7 +42,7 @@ pub fn try_one(kind: Kind) -> Counts {
                 stage.count(&mut counts, &request, session);
             }
         }
-        // What no library of HTTP/1 or 2 would send.
+        // Values that no HTTP/1 or HTTP/2 library would send.
         for authority in [
             "public.example.com@private.example.com",
             "",
@@ -51,7 +51,7 @@ pub fn try_one(kind: Kind) -> Counts {
             for session in [None, Some(&alice)] {
                 client.ask(
                     authority,
-                    Some(PUBLIC),
+                    Some(PUBLIC_HOST),
                     "/admin/x",
                     session.map(|_| &*cookie),
                 );
@@ -62,7 +62,7 @@ pub fn try_one(kind: Kind) -> Counts {
     })
 }
 
-/// `http_3.py`.
+/// The process that runs `http_3.py`.
 struct Client {
     process: Child,
     requests: ChildStdin,
@@ -88,7 +88,7 @@ impl Client {
         }
     }
 
-    /// The status of the answer; 0 when there is none.
+    /// Sends a request. Returns the status of the answer, or 0 if there is none.
     fn ask(
         &mut self,
         authority: &str,
@@ -106,7 +106,7 @@ impl Client {
         headers.extend(cookie.map(|cookie| ("cookie", cookie)));
         writeln!(self.requests, "{}", json!(headers)).unwrap();
         let mut line = String::new();
-        // The runtime has another thread, which answers meanwhile.
+        // Another thread of the runtime serves the requests meanwhile.
         tokio::task::block_in_place(|| self.answers.read_line(&mut line)).unwrap();
         line.trim().parse().unwrap()
     }

@@ -44,7 +44,7 @@ pub enum UnknownClient {
 
 /// The reason why a request does not match the session's binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
+pub enum BindingMismatch {
     /// The request comes from another network.
     Address,
     /// The request comes from another user agent.
@@ -53,7 +53,7 @@ pub enum Elsewhere {
     AddressUnknown,
 }
 
-impl Elsewhere {
+impl BindingMismatch {
     /// The word for this in audit events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -113,16 +113,16 @@ impl Client {
     ///
     /// # Errors
     /// The first property that does not match.
-    pub fn is_at(self, binding: &Binding) -> Result<(), Elsewhere> {
+    pub fn is_at(self, binding: &Binding) -> Result<(), BindingMismatch> {
         if let Some(network) = binding.network {
-            let address = self.address.ok_or(Elsewhere::AddressUnknown)?;
+            let address = self.address.ok_or(BindingMismatch::AddressUnknown)?;
             if !network.contains(address) {
-                return Err(Elsewhere::Address);
+                return Err(BindingMismatch::Address);
             }
         }
         // A client that stops sending its user agent does not match.
         if binding.user_agent.is_some() && binding.user_agent != self.user_agent {
-            return Err(Elsewhere::UserAgent);
+            return Err(BindingMismatch::UserAgent);
         }
         Ok(())
     }
@@ -161,11 +161,20 @@ mod tests {
             (alice, Ok(())),
             (client("203.0.113.99", "Firefox"), Ok(())),
             (client("::ffff:203.0.113.99", "Firefox"), Ok(())),
-            (client("203.0.114.7", "Firefox"), Err(Elsewhere::Address)),
-            (client("2001:db8::7", "Firefox"), Err(Elsewhere::Address)),
-            (client("203.0.113.7", "firefox"), Err(Elsewhere::UserAgent)),
-            (client("", "Firefox"), Err(Elsewhere::AddressUnknown)),
-            (Client::default(), Err(Elsewhere::AddressUnknown)),
+            (
+                client("203.0.114.7", "Firefox"),
+                Err(BindingMismatch::Address),
+            ),
+            (
+                client("2001:db8::7", "Firefox"),
+                Err(BindingMismatch::Address),
+            ),
+            (
+                client("203.0.113.7", "firefox"),
+                Err(BindingMismatch::UserAgent),
+            ),
+            (client("", "Firefox"), Err(BindingMismatch::AddressUnknown)),
+            (Client::default(), Err(BindingMismatch::AddressUnknown)),
         ] {
             assert_eq!(other.is_at(&bound), expected, "{other:?}");
         }

@@ -19,7 +19,7 @@ const BARE_BYTES: usize = 320;
 /// up. So the oldest go first, and a session in use is looked up in the store again from time to
 /// time.
 #[derive(Debug)]
-pub(super) struct Near {
+pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
     /// The most sessions in one generation of a shard.
     room: usize,
@@ -39,7 +39,7 @@ struct Generation {
     bytes: usize,
 }
 
-impl Near {
+impl RecordCache {
     /// Room for about `sessions`.
     pub(super) fn new(sessions: usize) -> Self {
         let shard = || {
@@ -164,7 +164,10 @@ mod tests {
     fn a_record_is_kept_for_one_generation_at_least_and_two_at_most() {
         let session = session_of("alice", START);
         let kept = |late: u64| {
-            let (near, put) = (Near::new(1000), START.plus(Duration::from_secs(late)));
+            let (near, put) = (
+                RecordCache::new(1000),
+                START.plus(Duration::from_secs(late)),
+            );
             // In the same shard.
             near.put(id(17), session.clone(), START);
             near.put(id(1), session.clone(), put);
@@ -177,7 +180,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_in_number_and_in_bytes() {
-        let near = Near::new(320);
+        let near = RecordCache::new(320);
         let small = session_of("alice", START);
         for number in 0..5000 {
             near.put(id(number), small.clone(), START);
@@ -185,7 +188,7 @@ mod tests {
         assert!((160..=320).contains(&near.len()), "{}", near.len());
         assert!(near.get(id(4999), START).is_some(), "the youngest stays");
         assert!(near.get(id(0), START).is_none());
-        let near = Near::new(320);
+        let near = RecordCache::new(320);
         let value = "x".repeat(1000);
         let large = Session {
             attributes: Attributes::sorted([("x", [&*value; 4])]).unwrap(),
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_removed_takes_no_room() {
-        let near = Near::new(32);
+        let near = RecordCache::new(32);
         let session = session_of("alice", START);
         near.put(id(0), session.clone(), START);
         near.put(id(0), session.clone(), START);

@@ -26,7 +26,7 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
         clock,
         metrics,
     );
-    cached.whole_until(START);
+    cached.caught_up_to(START);
     (Arc::new(cached), memory)
 }
 
@@ -84,7 +84,7 @@ fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
     ends_by(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
-        cached.heard(ID, START);
+        cached.invalidate(ID, START);
     });
 }
 
@@ -94,7 +94,7 @@ fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
         cached.missed();
-        cached.whole_until(START);
+        cached.caught_up_to(START);
     });
 }
 

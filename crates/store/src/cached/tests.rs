@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::near::GENERATION;
 use super::*;
-use crate::Creation;
+use crate::CreateOutcome;
 use crate::clock::ManualClock;
 use crate::conformance;
 use crate::memory::MemoryStore;
@@ -37,7 +37,7 @@ impl SessionStore for SharedStore {
         loaded
     }
 
-    forward!(self => self.memory; create, touch, end, keep_tombstone, withdraw, change, age, list, confirm, ready,
+    forward!(self => self.memory; create, touch, end, keep_tombstone, withdraw, change, age, list, wait_replicated, ready,
         incarnation, flush);
 }
 
@@ -68,7 +68,7 @@ impl Fixture {
             .create(ID, &session_of("alice", START))
             .await
             .unwrap();
-        fixture.near.whole_until(START);
+        fixture.near.caught_up_to(START);
         fixture
     }
 
@@ -122,7 +122,7 @@ impl Fixture {
 async fn it_passes_the_suite() {
     let fixture = Fixture::empty();
     conformance::run(&fixture.near, START).await;
-    fixture.near.whole_until(START);
+    fixture.near.caught_up_to(START);
     conformance::run(&fixture.near, START).await;
 }
 
@@ -177,7 +177,7 @@ async fn only_what_lives_is_kept() {
     let created = fixture.near.create(other, &session_of("bob", START)).await;
     assert_eq!(
         created,
-        Ok(Creation::Created),
+        Ok(CreateOutcome::Created),
         "nothing was taken for certain"
     );
     assert!(fixture.near.load(other).await.unwrap().is_some());
@@ -189,7 +189,7 @@ async fn an_end_is_known_at_once_wherever_it_was_made() {
     fixture.near.load(ID).await.unwrap();
     fixture.end_elsewhere().await;
     fixture.clock.advance(SECOND / 10);
-    fixture.near.heard(ID, START);
+    fixture.near.invalidate(ID, START);
     assert_eq!(fixture.near.load_cached(ID), None);
     let delay = &fixture.metrics.near_cache.end_delay;
     assert_eq!(delay.get_sample_count(), 1);
@@ -212,14 +212,14 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
         match end {
             0 => {
                 fixture.end_elsewhere().await;
-                fixture.near.heard(ID, START);
+                fixture.near.invalidate(ID, START);
             }
             1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
             _ => {
                 // Nobody has heard of it, and something may have been missed.
                 fixture.end_elsewhere().await;
                 fixture.near.missed();
-                fixture.near.whole_until(START);
+                fixture.near.caught_up_to(START);
             }
         }
         // Who asks now isn't answered by what was asked before.
@@ -244,11 +244,11 @@ async fn nothing_is_recalled_beyond_the_lease() {
     fixture.near.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
     // It was only late: nothing was missed.
-    fixture.near.whole_until(START.plus(SECOND));
+    fixture.near.caught_up_to(START.plus(SECOND));
     assert!(fixture.near.load_cached(ID).is_some());
     fixture.near.missed();
     assert_eq!(fixture.near.load_cached(ID), None);
-    fixture.near.whole_until(START.plus(SECOND));
+    fixture.near.caught_up_to(START.plus(SECOND));
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
@@ -264,7 +264,7 @@ async fn a_session_in_use_is_looked_up_again() {
     for second in 0..=60 {
         let now = START.plus(second * SECOND);
         fixture.clock.set(now);
-        fixture.near.whole_until(now);
+        fixture.near.caught_up_to(now);
         if fixture.near.load_cached(ID).is_none() {
             assert!(second * SECOND > GENERATION - SECOND);
             return;
@@ -394,14 +394,14 @@ proptest! {
                     }
                     Event::Deliver => {
                         if let Some((number, at)) = on_the_way.pop_front() {
-                            fixture.near.heard(id(number), at);
+                            fixture.near.invalidate(id(number), at);
                         }
                     }
                     Event::Beat => {
                         for (number, at) in on_the_way.drain(..) {
-                            fixture.near.heard(id(number), at);
+                            fixture.near.invalidate(id(number), at);
                         }
-                        fixture.near.whole_until(now);
+                        fixture.near.caught_up_to(now);
                     }
                     Event::Break => {
                         on_the_way.clear();

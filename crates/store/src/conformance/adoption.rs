@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{MINUTE, created, random_id, session, touch};
 use crate::session::Timestamp;
-use crate::{Creation, EndOutcome, Ending, HistoryStore, LimitsOfSources, SessionStore};
+use crate::{CreateOutcome, EndOutcome, Ending, HistoryStore, LimitsOfSources, SessionStore};
 
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_new_session_is_withdrawn_without_a_trace(store, now).await;
@@ -26,7 +26,11 @@ async fn a_new_session_is_withdrawn_without_a_trace(store: &dyn SessionStore, no
         assert_eq!(page.sessions, []);
         assert!(!store.withdraw(id, &session).await.unwrap(), "once");
         let again = store.create(id, &session).await.unwrap();
-        assert_eq!(again, Creation::Created, "its credential starts it again");
+        assert_eq!(
+            again,
+            CreateOutcome::Created,
+            "its credential starts it again"
+        );
     }
 }
 
@@ -44,7 +48,10 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
     for session in [&kept, &tombstone] {
         let withdrawn = store.withdraw(id, session).await.unwrap();
         assert!(!withdrawn, "an end is final");
-        assert_eq!(store.create(id, &kept).await.unwrap(), Creation::Exists);
+        assert_eq!(
+            store.create(id, &kept).await.unwrap(),
+            CreateOutcome::Exists
+        );
     }
 }
 

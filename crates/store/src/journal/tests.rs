@@ -109,7 +109,7 @@ async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
     assert_eq!(here.as_ref(), Some(&tombstone));
     let session = session_of("alice", START);
     let again = fixture.journal.create(ID, &session).await;
-    assert_eq!(again.unwrap(), Creation::Exists);
+    assert_eq!(again.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
     // For as long as the record would have been kept, and no longer than any end is remembered here.
     fixture.clock.advance(5 * MINUTE);

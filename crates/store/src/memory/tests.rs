@@ -60,7 +60,7 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
     clock.advance(retention);
     assert_eq!(
         store.create(id(3), &session(clock.now())).await.unwrap(),
-        Creation::Created
+        CreateOutcome::Created
     );
     assert!(store.load(id(1)).await.unwrap().is_some());
     assert!(store.load(id(2)).await.unwrap().is_none());

@@ -22,10 +22,10 @@ use super::message::{Heartbeat, SUBSCRIPTION_ID_BYTES};
 use super::open::{self, Credentials};
 use super::settings::Address;
 use super::{ConnectError, RedisStore};
-use crate::EndsListener;
+use crate::InvalidationListener;
 use crate::clock::Clock;
 use crate::session::Timestamp;
-use crate::telemetry::{Advice, Replica, Replicas};
+use crate::telemetry::{Diagnostics, Replica, Replicas};
 
 pub(super) use super::message::Message;
 
@@ -138,9 +138,9 @@ impl RedisStore {
     /// each other on this channel.
     pub async fn follow_ends(
         &self,
-        listener: &dyn EndsListener,
+        listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
@@ -162,7 +162,7 @@ impl RedisStore {
                         let line = format!(
                             "the ACL denies the invalidation channel, so each check asks Redis: grant the ACL user \
                              &{}ends +publish +subscribe: {why}",
-                            self.manager.settings().prefix
+                            self.managed.settings().prefix
                         );
                         advice.set(SOURCE, vec![line]);
                         DENIED_RETRY_DELAY
@@ -178,22 +178,22 @@ impl RedisStore {
     async fn listen(
         &self,
         attempt: usize,
-        listener: &dyn EndsListener,
+        listener: &dyn InvalidationListener,
         clock: &dyn Clock,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
     ) -> SubscriptionError {
-        let mut incarnation = self.manager.incarnation();
+        let mut incarnation = self.managed.incarnation();
         let listening = async {
-            let connection = self.manager.connection(Duration::MAX).await;
+            let connection = self.managed.connection(Duration::MAX).await;
             let connection =
                 connection.map_err(|error| SubscriptionError::Transient(error.to_string()))?;
             incarnation.mark_unchanged();
-            let servers = self.manager.servers();
-            let target = self.manager.subscribe_target(attempt);
+            let servers = self.managed.servers();
+            let target = self.managed.subscribe_target(attempt);
             let target =
                 target.ok_or_else(|| SubscriptionError::Transient("no server known".to_owned()))?;
-            let settings = self.manager.settings();
+            let settings = self.managed.settings();
             let channel = self.keys.ends();
             let messages =
                 open::listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
@@ -213,7 +213,7 @@ impl RedisStore {
             let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.manager.lost() => Err(transient("connection dropped")),
+                () = self.managed.lost() => Err(transient("connection dropped")),
                 _ = incarnation.changed() => Err(transient("change of primary, or a new connection")),
                 error = subscription.receive(messages) => Err(error),
                 error = subscription.send(connection, &servers, &channel) => Err(error),
@@ -227,9 +227,9 @@ impl RedisStore {
 /// A running subscription.
 struct Subscription<'a> {
     heartbeats: &'a Mutex<Heartbeats>,
-    listener: &'a dyn EndsListener,
+    listener: &'a dyn InvalidationListener,
     clock: &'a dyn Clock,
-    advice: &'a Advice,
+    advice: &'a Diagnostics,
     replicas: &'a Replicas,
     cut_offs: &'a LocalCopy,
 }
@@ -317,7 +317,7 @@ impl Subscription<'_> {
             .await;
             match complete {
                 Ok(Ok(since)) => {
-                    self.listener.whole_until(since);
+                    self.listener.caught_up_to(since);
                     self.replicas.listening();
                     self.advice.set(SOURCE, Vec::new());
                 }
@@ -337,7 +337,7 @@ impl Subscription<'_> {
                 return Err(SubscriptionError::Transient("connection lost".to_owned()));
             };
             match Message::decode(message.get_payload_bytes()) {
-                Some(Message::End(id, at)) => self.listener.heard(id, at),
+                Some(Message::End(id, at)) => self.listener.invalidate(id, at),
                 Some(Message::Heartbeat(heartbeat)) => {
                     let complete = self.heartbeats.lock().receive(&heartbeat);
                     let missing = |MissingHeartbeat| {

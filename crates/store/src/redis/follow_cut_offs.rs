@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::connection::Connection;
 use super::cut_off_log::{Head, LOG_SCORE_BASE, Member, Progress, RULE_SCORE_BASE};
 use super::cut_offs::{EPOCH_MEMBER, GENERAL, all_rules};
-use super::{RedisStore, connection_manager};
+use super::{RedisStore, managed_connection};
 use crate::StoreError;
 use crate::clock::{Clock, Stopwatch};
 use crate::live::Live;
 use crate::policy::Policies;
 use crate::session::Timestamp;
-use crate::telemetry::{Advice, Metrics};
+use crate::telemetry::{Diagnostics, Metrics};
 
 /// Polling interval for changes without an announcement.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -49,7 +49,7 @@ impl RedisStore {
     pub async fn follow_cut_offs(
         &self,
         policies: &Live<Policies>,
-        advice: &Advice,
+        advice: &Diagnostics,
         metrics: &Metrics,
         stop: CancellationToken,
     ) {
@@ -115,7 +115,7 @@ impl RedisStore {
     async fn read_with(&self, reader: &mut Reader) -> Result<bool, StoreError> {
         let reading = Stopwatch::start();
         while reading.seconds() < READ_TIMEOUT_SECONDS {
-            let incarnation = *self.manager.incarnation().borrow();
+            let incarnation = *self.managed.incarnation().borrow();
             let mut connection = match reader.connection.take() {
                 Some((connection, made)) if made == incarnation => connection,
                 _ => {
@@ -144,8 +144,8 @@ impl RedisStore {
     }
 
     async fn open_separate_connection(&self) -> Result<Connection, StoreError> {
-        let settings = self.manager.settings();
-        let connecting = connection_manager::open_dedicated(settings, ANSWER_TIMEOUT);
+        let settings = self.managed.settings();
+        let connecting = managed_connection::open_dedicated(settings, ANSWER_TIMEOUT);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
@@ -236,7 +236,7 @@ impl RedisStore {
         }
     }
 
-    fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Advice, metrics: &Metrics) {
+    fn report_cut_offs(&self, error: Option<&StoreError>, advice: &Diagnostics, metrics: &Metrics) {
         let table = &self.cut_offs.table;
         let (entries, max) = (table.len(), self.cut_offs.max);
         metrics

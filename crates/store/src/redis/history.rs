@@ -18,7 +18,7 @@ const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 #[async_trait]
 impl HistoryStore for RedisStore {
     async fn history(&self, id: SessionId) -> Result<History, StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let (key, cut_offs) = (self.keys.session(id), self.keys.cut_offs());
         let request = async {
             let absence = self.absence(&mut connection).await?;
@@ -35,7 +35,7 @@ impl HistoryStore for RedisStore {
         limits: &LimitsOfSources,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let note = |history: &mut History| history.note_limits(limits, now);
         let noting = self.generation.change_history(&mut connection, note);
         self.within_budget(noting).await
@@ -65,7 +65,7 @@ impl RedisStore {
 
     /// Checks for a loss of data, and refreshes the marker.
     pub(super) async fn check_generation(&self) -> Result<(), StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let checking = async {
             let absence = self.absence(&mut connection).await?;
             self.generation.check(&mut connection, absence).await
@@ -79,7 +79,7 @@ impl RedisStore {
             return;
         }
         let marking = async {
-            let mut connection = self.manager.connection(PLANNED_STOP_TIMEOUT).await?;
+            let mut connection = self.managed.connection(PLANNED_STOP_TIMEOUT).await?;
             self.within_budget(self.generation.mark_planned_stop(&mut connection))
                 .await
         };
@@ -97,7 +97,7 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError`] when Redis could not write the marker.
     pub async fn hand_over(&self, is_new: bool) -> Result<bool, StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let extending = async {
             let absence = match is_new {
                 true => Absence::NoLoss,

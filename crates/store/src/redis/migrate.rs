@@ -90,7 +90,7 @@ impl RedisStore {
 
     /// Reads whether another replica has begun or finished the upgrade.
     pub(super) async fn refresh_schema(&self) -> Result<(), StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
@@ -127,7 +127,7 @@ impl RedisStore {
     /// [`StoreError`] when Redis did not answer.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         let known = record::VERSION;
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         let found = found.unwrap_or(u64::from(known));
         Ok(Schema {
@@ -184,7 +184,7 @@ impl RedisStore {
             this.begin().await?;
         }
         let (mut all, mut resumed) = (Progress::default(), true);
-        let mut connection = this.manager.connection(this.budget).await?;
+        let mut connection = this.managed.connection(this.budget).await?;
         // Repeats until a complete walk finds nothing. An older program may have written records meanwhile, and a
         // cluster may have moved keys.
         loop {

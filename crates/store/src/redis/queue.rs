@@ -44,16 +44,16 @@ impl DeadlineQueue for RedisStore {
         self.once(&postpone).await
     }
 
-    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
+    async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
         self.tighten_all_deadlines(policies).await
     }
 
-    async fn settle(
+    async fn acknowledge(
         &self,
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        let length = self.manager.settings().stream_length.unwrap_or(0);
+        let length = self.managed.settings().stream_length.unwrap_or(0);
         let (length, event) = match ended {
             Some(ended) if length > 0 => (length, event(ended)),
             _ => (0, Vec::new()),

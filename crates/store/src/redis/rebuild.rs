@@ -22,7 +22,7 @@ impl RedisStore {
         policies: &Policies,
     ) -> Result<bool, StoreError> {
         let (done_key, lease_key) = (self.keys.progress("healed"), self.keys.progress("healing"));
-        let primaries = self.manager.primaries().join(",");
+        let primaries = self.managed.primaries().join(",");
         let rebuilt_on: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
         if rebuilt_on.as_deref() == Some(&primaries) {
             return Ok(true);
@@ -48,7 +48,7 @@ impl RedisStore {
     /// Adds every session to the deadline queue and to the index of its subject where it is missing. Returns how many
     /// were missing in the queue.
     async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let mut added = 0;
         for server in scan::servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &self.keys, &server, None);

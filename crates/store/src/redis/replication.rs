@@ -5,7 +5,7 @@
 
 use super::RedisStore;
 use super::connection::Connection;
-use super::connection_manager;
+use super::managed_connection;
 use super::request::Request;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
@@ -32,7 +32,7 @@ impl RedisStore {
     /// Waits until replicas have `write`, which concerns `key`, and all earlier writes to that server. The configured
     /// timeout includes the wait for other waiting operations.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
-        let settings = self.manager.settings();
+        let settings = self.managed.settings();
         let wanted = settings.wait_replicas;
         if wanted == 0 {
             return Replication::default();
@@ -51,16 +51,16 @@ impl RedisStore {
     }
 
     async fn wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Result<u16, StoreError> {
-        let settings = self.manager.settings();
+        let settings = self.managed.settings();
         let timeout = settings.wait_timeout;
         let mut slot = self.wait_connection.lock().await;
-        let incarnation = *self.manager.incarnation().borrow();
+        let incarnation = *self.managed.incarnation().borrow();
         // Taken out of the slot, so that a cancelled wait drops the connection.
         let wait_connection = match slot.take() {
             Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {
                 let total = timeout + settings.command_timeout;
-                let connection = connection_manager::open_dedicated(settings, total).await;
+                let connection = managed_connection::open_dedicated(settings, total).await;
                 WaitConnection {
                     connection: connection
                         .map_err(|error| StoreError::Unavailable(error.to_string()))?,

@@ -10,7 +10,7 @@ use super::{RedisStore, record};
 use crate::StoreError;
 use crate::clock::Stopwatch;
 use crate::session::{SessionId, Timestamp};
-use crate::telemetry::Advice;
+use crate::telemetry::Diagnostics;
 
 /// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ impl SealCount {
 impl RedisStore {
     /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
     /// `/readyz?verbose`.
-    pub(super) async fn keep_sealed(&self, advice: &Advice) {
+    pub(super) async fn keep_sealed(&self, advice: &Diagnostics) {
         let mut walked = None;
         loop {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
@@ -107,7 +107,7 @@ impl RedisStore {
     async fn reseal_where_due(
         &self,
         walked: &mut Option<LastWalk>,
-        advice: &Advice,
+        advice: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
         let names = ring.names().collect::<Vec<_>>().join(",");
@@ -174,7 +174,7 @@ impl RedisStore {
     /// [`StoreError`] when Redis failed. Records that were already sealed stay so.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
-        let mut connection = this.manager.connection(this.budget).await?;
+        let mut connection = this.managed.connection(this.budget).await?;
         let mut count = SealCount::default();
         for server in scan::servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);

@@ -8,7 +8,7 @@ use super::{Migration, RedisStore, info};
 use crate::StoreError;
 use crate::live::Live;
 use crate::policy::Policies;
-use crate::telemetry::{Advice, Metrics, Replicas};
+use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
 /// Interval of checks of the clock, the schema and the generation marker.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ impl RedisStore {
     pub async fn upkeep(
         &self,
         policies: &Live<Policies>,
-        advice: &Advice,
+        advice: &Diagnostics,
         metrics: &Metrics,
         replicas: &Replicas,
         stop: CancellationToken,
@@ -52,7 +52,7 @@ impl RedisStore {
             }
         };
         let reconciliation = async {
-            let mut incarnation = self.manager.incarnation();
+            let mut incarnation = self.managed.incarnation();
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
@@ -74,7 +74,7 @@ impl RedisStore {
     async fn reconcile(
         &self,
         policies: &Policies,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
@@ -86,7 +86,7 @@ impl RedisStore {
     async fn upgrade_records(
         &self,
         policies: &Policies,
-        advice: &Advice,
+        advice: &Diagnostics,
         replicas: &Replicas,
     ) -> Result<(), StoreError> {
         let schema = self.schema().await?;
@@ -96,7 +96,7 @@ impl RedisStore {
         }
         let (older, alone_for) = (replicas.older(), replicas.alone_for());
         let begins = schema.found < u64::from(schema.known);
-        let line = if !self.manager.settings().migrate || (begins && alone_for.is_none()) {
+        let line = if !self.managed.settings().migrate || (begins && alone_for.is_none()) {
             Some(format!(
                 "the records have schema version {}: run `curfew migrate` when no older curfew is running",
                 schema.found
@@ -125,12 +125,12 @@ impl RedisStore {
     /// Settings that the operator should change, for each server.
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
-        let mut connection = self.manager.connection(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let answers = connection.ask_every_primary(&command).await?;
         let mut lines = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for line in info::advice(&text, self.manager.is_cluster()) {
+            for line in info::advice(&text, self.managed.is_cluster()) {
                 lines.push(match &server {
                     Some(server) => format!("{server}: {line}"),
                     None => line,
@@ -140,8 +140,8 @@ impl RedisStore {
         Ok(lines)
     }
 
-    fn report_clock(&self, advice: &Advice, metrics: &Metrics) {
-        let clock = self.manager.clock();
+    fn report_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
+        let clock = self.managed.clock();
         let (offset, ahead) = (clock.offset(), clock.store_ahead());
         metrics.clock_offset.set(seconds(offset));
         metrics.clock_disagreement.set(seconds(ahead));

@@ -10,7 +10,7 @@ use crate::{Batch, SessionWalk, StoreError};
 impl SessionWalk for RedisStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
         let this = self.background();
-        let mut connection = this.manager.connection(this.budget).await?;
+        let mut connection = this.managed.connection(this.budget).await?;
         for server in scan::servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(found) = walk.next().await? {

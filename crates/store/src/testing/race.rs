@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::remote::{Remote, Way};
+use super::remote::{DelayedStore, NetworkDelay};
 use crate::memory::MemoryStore;
 
 /// The number of orders for each race and scheduler.
@@ -46,17 +46,17 @@ pub(crate) fn spawn(act: impl Future<Output = ()> + 'static) -> shuttle::future:
 /// A network delay during which the scheduler may run other tasks.
 pub(crate) struct Scheduled;
 
-impl Way for Scheduled {
+impl NetworkDelay for Scheduled {
     async fn pass(&self) {
         pause().await;
     }
 }
 
 /// A memory store behind a scheduled delay.
-pub(crate) type ScheduledStore = Remote<Scheduled>;
+pub(crate) type ScheduledStore = DelayedStore<Scheduled>;
 
 pub(crate) fn scheduled_store(memory: &Arc<MemoryStore>) -> ScheduledStore {
-    Remote {
+    DelayedStore {
         memory: Arc::clone(memory),
         way: Scheduled,
     }

@@ -13,25 +13,25 @@ use crate::memory::MemoryStore;
 use crate::policy::Policies;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::{
-    Change, ChangeOutcome, Creation, Cursor, DeadlineQueue, EndOutcome, Ending, Page, Replication,
-    SessionStore, StoreError, Touch,
+    Change, ChangeOutcome, CreateOutcome, Cursor, DeadlineQueue, EndOutcome, Ending, Page,
+    Replication, SessionStore, StoreError, Touch,
 };
 
 /// The delay of the simulated network.
-pub trait Way: Send + Sync + 'static {
+pub trait NetworkDelay: Send + Sync + 'static {
     /// Waits for one direction.
     fn pass(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// A memory store behind a simulated network.
-pub struct Remote<W> {
+pub struct DelayedStore<W> {
     /// The store behind the network.
     pub memory: Arc<MemoryStore>,
     /// The delay in each direction.
     pub way: W,
 }
 
-impl<W: Way> Remote<W> {
+impl<W: NetworkDelay> DelayedStore<W> {
     async fn with_delay<T>(&self, request: impl Future<Output = T>) -> T {
         self.way.pass().await;
         let answer = request.await;
@@ -51,7 +51,7 @@ impl RandomDelays {
     }
 }
 
-impl Way for RandomDelays {
+impl NetworkDelay for RandomDelays {
     async fn pass(&self) {
         let turns = self.0.lock().pop_front().unwrap_or_default();
         for _ in 0..turns {
@@ -61,12 +61,12 @@ impl Way for RandomDelays {
 }
 
 #[async_trait]
-impl<W: Way> SessionStore for Remote<W> {
+impl<W: NetworkDelay> SessionStore for DelayedStore<W> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.with_delay(self.memory.load(id)).await
     }
 
-    async fn create(&self, id: SessionId, session: &Session) -> Result<Creation, StoreError> {
+    async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.with_delay(self.memory.create(id, session)).await
     }
 
@@ -104,8 +104,8 @@ impl<W: Way> SessionStore for Remote<W> {
             .await
     }
 
-    async fn confirm(&self, id: SessionId) -> Result<Replication, StoreError> {
-        self.with_delay(self.memory.confirm(id)).await
+    async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError> {
+        self.with_delay(self.memory.wait_replicated(id)).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -122,7 +122,7 @@ impl<W: Way> SessionStore for Remote<W> {
 }
 
 /// It keeps nothing in this process.
-impl<W: Way> LocalStore for Remote<W> {
+impl<W: NetworkDelay> LocalStore for DelayedStore<W> {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None
     }
@@ -133,7 +133,7 @@ impl<W: Way> LocalStore for Remote<W> {
 }
 
 #[async_trait]
-impl<W: Way> DeadlineQueue for Remote<W> {
+impl<W: NetworkDelay> DeadlineQueue for DelayedStore<W> {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         self.with_delay(self.memory.enqueue(id, at)).await
     }
@@ -155,15 +155,16 @@ impl<W: Way> DeadlineQueue for Remote<W> {
         self.with_delay(self.memory.postpone(id, at)).await
     }
 
-    async fn hasten(&self, policies: &Policies) -> Result<(), StoreError> {
-        self.with_delay(self.memory.hasten(policies)).await
+    async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
+        self.with_delay(self.memory.tighten_deadlines(policies))
+            .await
     }
 
-    async fn settle(
+    async fn acknowledge(
         &self,
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        self.with_delay(self.memory.settle(id, ended)).await
+        self.with_delay(self.memory.acknowledge(id, ended)).await
     }
 }

@@ -58,12 +58,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* A mistake is told before anything is installed. */}}
 {{- define "curfew.check" -}}
 {{- if and .Values.redis.url (not .Values.secret.existing) -}}
-{{- fail "secret.existing: is needed with redis.url: sessions in Redis outlive the pods, and so must the key that signs their tokens. Make the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
+{{- fail "secret.existing: required with redis.url: sessions in Redis outlive the pods, so the key that signs their tokens must too. Create the files with `curfew keygen --directory .`, and the Secret with `kubectl create secret generic curfew --from-file=keys --from-file=admin-token-hashes`." -}}
 {{- end -}}
 {{- if and (not .Values.redis.url) (or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)) -}}
-{{- fail "redis.url: is needed for more than one replica: sessions in memory are each replica's own. For trying, set replicas to 1." -}}
+{{- fail "redis.url: required for more than one replica: replicas do not share sessions in memory. For a trial, set replicas to 1." -}}
 {{- end -}}
 {{- if and .Values.admin.service (not .Values.networkPolicy.enabled) (not .Values.admin.from) -}}
-{{- fail "admin.service: the admin API speaks plain HTTP: keep networkPolicy.enabled, and say in admin.from who may connect." -}}
+{{- fail "admin.service: the admin API uses plain HTTP: keep networkPolicy.enabled, and list the clients in admin.from." -}}
 {{- end -}}
 {{- end -}}

@@ -9,7 +9,7 @@ use crate::actor::{Actor, ActorKind};
 use crate::check::Detail;
 use crate::lifecycle::StartError;
 use crate::policy::{
-    Beyond, Bind, Conditions, MaxSessions, NetworkBits, PathPattern, Rules, Terms, Variant,
+    Bind, Conditions, MaxSessions, NetworkBits, OnSessionLimit, PathPattern, Rules, Terms, Variant,
 };
 use crate::revocation::RevocationConditions;
 use crate::session::{DenyReason, Verdict};
@@ -194,8 +194,11 @@ async fn rule(kind: Kind) -> &'static str {
 }
 
 /// Three sign-ins where there is room for two: whether the third and the first may pass.
-async fn three(kind: Kind, beyond: Beyond) -> (Verdict, Verdict) {
-    let most = MaxSessions { count: 2, beyond };
+async fn three(kind: Kind, beyond: OnSessionLimit) -> (Verdict, Verdict) {
+    let most = MaxSessions {
+        count: 2,
+        on_limit: beyond,
+    };
     let party = Party::by(
         kind,
         |policy| policy.max_sessions = Some(most),
@@ -217,11 +220,11 @@ async fn three(kind: Kind, beyond: Beyond) -> (Verdict, Verdict) {
 
 async fn limited(kind: Kind) -> &'static str {
     let too_many = denied(DenyReason::TooManySessions);
-    says(three(kind, Beyond::Deny).await == (too_many, ALLOW))
+    says(three(kind, OnSessionLimit::Deny).await == (too_many, ALLOW))
 }
 
 async fn displaced(kind: Kind) -> &'static str {
-    says(three(kind, Beyond::EndOldest).await == (ALLOW, REVOKED))
+    says(three(kind, OnSessionLimit::EndOldest).await == (ALLOW, REVOKED))
 }
 
 async fn bound(kind: Kind) -> &'static str {

@@ -1,6 +1,6 @@
 use crate::config::raw::RawPolicy;
 use crate::config::validate::Mistakes;
-use crate::policy::{Beyond, Bind, MaxSessions, NetworkBits};
+use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit};
 
 /// The maximum number of sessions per subject; `Some(None)` for no limit.
 pub(super) fn max_sessions(
@@ -8,10 +8,10 @@ pub(super) fn max_sessions(
     raw: &mut RawPolicy,
     mistakes: &mut Mistakes,
 ) -> Option<Option<MaxSessions>> {
-    let beyond_key = format!("{key}.beyond_max_sessions");
+    let on_limit_key = format!("{key}.on_session_limit");
     let Some(count) = raw.max_sessions else {
-        if raw.beyond_max_sessions.is_some() {
-            mistakes.note(beyond_key, format!("needs {key}.max_sessions"));
+        if raw.on_session_limit.is_some() {
+            mistakes.note(on_limit_key, format!("needs {key}.max_sessions"));
         }
         return Some(None);
     };
@@ -19,15 +19,15 @@ pub(super) fn max_sessions(
         mistakes.note(format!("{key}.max_sessions"), "must be between 1 and 1000");
     }
     let word = raw
-        .beyond_max_sessions
-        .get_or_insert_with(|| Beyond::Deny.as_str().to_owned());
-    let beyond = match word.as_str() {
-        "deny" => Ok(Beyond::Deny),
-        "end_oldest" => Ok(Beyond::EndOldest),
+        .on_session_limit
+        .get_or_insert_with(|| OnSessionLimit::Deny.as_str().to_owned());
+    let on_limit = match word.as_str() {
+        "deny" => Ok(OnSessionLimit::Deny),
+        "end_oldest" => Ok(OnSessionLimit::EndOldest),
         _ => Err("must be `deny` or `end_oldest`"),
     };
-    let beyond = mistakes.take(&beyond_key, beyond)?;
-    Some(Some(MaxSessions { count, beyond }))
+    let on_limit = mistakes.take(&on_limit_key, on_limit)?;
+    Some(Some(MaxSessions { count, on_limit }))
 }
 
 /// The default number of address bits to match. Internet providers rarely change these bits during

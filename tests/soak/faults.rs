@@ -1,4 +1,4 @@
-//! What happens on the way to Redis.
+//! The faults between the replicas and Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::pace::Pace;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 
-/// One kind after the other, until it is stopped.
+/// Injects one fault after the other, until it is stopped.
 pub async fn run(way: Arc<FaultProxy>, pace: Pace) {
-    let (calm, bad) = pace.weather;
+    let (calm, bad) = pace.faults;
     let kinds = [
         Fault::Slow(Duration::from_millis(30)),
         Fault::Cut,

@@ -10,14 +10,14 @@ use crate::session::Timestamp;
 /// How long a notice is remembered: longer than providers let one live, and than a leeway.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 /// How many are remembered at the most. Only issuers can make one, so more come from none that works.
-const MOST: usize = 100_000;
+const MAX_NOTICES: usize = 100_000;
 
 /// The notices that were taken a moment ago, so that none is taken twice.
 ///
 /// Each process has its own memory. A notice that comes to another once more ends nothing that it did
 /// not end before: what it names was over then.
 #[derive(Default)]
-pub struct SeenNotices {
+pub struct ReplayCache {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
     /// Bounds the notices of the front channel, which nobody signs.
     pub(super) front: FrontLimit,
@@ -25,12 +25,12 @@ pub struct SeenNotices {
 
 /// A notice that is being taken. It counts as one that never came, unless it is done.
 pub(super) struct Begun<'a> {
-    seen: &'a SeenNotices,
+    seen: &'a ReplayCache,
     name: [u8; 32],
     done: bool,
 }
 
-impl SeenNotices {
+impl ReplayCache {
     /// Begins to take a notice; `None` for one that came before.
     pub(super) fn begin(&self, issuer: &str, id: &str, now: Timestamp) -> Option<Begun<'_>> {
         let mut hash = Sha256::new();
@@ -39,14 +39,14 @@ impl SeenNotices {
         hash.update(id);
         let name = hash.finalize().into();
         let mut seen = self.notices.lock();
-        if seen.len() >= MOST {
+        if seen.len() >= MAX_NOTICES {
             seen.retain(|_, at| now < at.plus(REMEMBERED));
         }
         let before = seen.get(&name);
         if before.is_some_and(|at| now < at.plus(REMEMBERED)) {
             return None;
         }
-        if seen.len() < MOST {
+        if seen.len() < MAX_NOTICES {
             seen.insert(name, now);
         }
         Some(Begun {

@@ -1,5 +1,5 @@
-//! The sessions, and those who use them. Each worker takes a session at random, does with it what is its fate, and judges
-//! the answer by what it knows itself: when the session began, and when it was used.
+//! The sessions and the workers that use them. Each worker takes a random session and acts as its fate requires. It
+//! judges the answer by its own knowledge: when the session started, and when it was last used.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 use crate::pace::{Pace, WORKERS};
 use crate::support::curfew::Curfew;
 
-/// What becomes of a session.
+/// How a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    /// Nobody uses it again.
+    /// It stays unused.
     LeftAlone,
-    /// It is used until its time is over.
+    /// It is used until its absolute limit.
     Used,
-    /// It is ended on purpose.
+    /// It is revoked.
     Revoked,
 }
 
@@ -29,25 +29,25 @@ struct Session {
     id: String,
     cookie: String,
     started: Instant,
-    /// When it was used at the earliest and at the latest; they differ where an answer says nothing.
+    /// The earliest and the latest time of the last use. They differ if an answer was unclear.
     seen: (Instant, Instant),
-    /// Its last uses. What was written of one in bad weather, the other replica sees late.
+    /// The recent uses. The other replica sees a use during a fault late.
     uses: VecDeque<Instant>,
     revoked: Option<Instant>,
 }
 
-/// What was asked, and what was answered: the independent count.
+/// An independent count of requests and answers.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// Answers by their reasons, `allow` included.
+    /// The number of answers for each reason, including `allow`.
     pub answers: BTreeMap<String, u64>,
     pub created: u64,
-    /// Sign-ins that may have succeeded although the answer says nothing.
-    pub perhaps_created: u64,
+    /// Sign-ins that may have succeeded although the answer was unclear.
+    pub possibly_created: u64,
     pub revoked: u64,
 }
 
-pub struct Crowd {
+pub struct Workload {
     replicas: Arc<[Curfew; 2]>,
     pace: Pace,
     slots: Vec<tokio::sync::Mutex<Option<Session>>>,
@@ -56,7 +56,7 @@ pub struct Crowd {
     closing: AtomicBool,
 }
 
-impl Crowd {
+impl Workload {
     pub fn new(replicas: Arc<[Curfew; 2]>, pace: Pace) -> Arc<Self> {
         Arc::new(Self {
             replicas,
@@ -70,19 +70,19 @@ impl Crowd {
         })
     }
 
-    /// Begins: first everybody signs in, as fast as may be.
+    /// Starts the workers. First all sessions sign in, as fast as possible.
     pub fn work(self: &Arc<Self>) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
-            let crowd = Arc::clone(self);
+            let workload = Arc::clone(self);
             workers.spawn(async move {
-                for slot in crowd.slots.iter().skip(worker).step_by(WORKERS) {
+                for slot in workload.slots.iter().skip(worker).step_by(WORKERS) {
                     let mut slot = slot.lock().await;
-                    *slot = crowd.sign_in().await;
+                    *slot = workload.sign_in().await;
                 }
-                while !crowd.closing.load(Ordering::Relaxed) {
-                    if crowd.step().await {
-                        tokio::time::sleep(crowd.pace.pause).await;
+                while !workload.closing.load(Ordering::Relaxed) {
+                    if workload.step().await {
+                        tokio::time::sleep(workload.pace.pause).await;
                     }
                 }
             });
@@ -90,7 +90,7 @@ impl Crowd {
         workers
     }
 
-    /// Everybody goes.
+    /// Ends all sessions.
     pub async fn close(&self, mut workers: JoinSet<()>) {
         self.closing.store(true, Ordering::Relaxed);
         while let Some(ended) = workers.join_next().await {
@@ -105,17 +105,17 @@ impl Crowd {
     pub fn summary(&self) -> String {
         let counts = self.counts.lock().unwrap();
         format!(
-            "{} sessions came, {} were ended on purpose; answers: {:?}",
+            "{} sessions started, {} revoked; answers: {:?}",
             counts.created, counts.revoked, counts.answers
         )
     }
 
-    /// A replica, by chance.
+    /// A random replica.
     fn replica(&self) -> &Curfew {
         &self.replicas[random(2)]
     }
 
-    /// Takes one session and does something about it; says whether anything was asked.
+    /// Takes one session and sends a request for it. Returns whether it sent one.
     async fn step(&self) -> bool {
         if random(50) == 0 {
             let forged = format!("__Host-session=cfw1_{}", "A".repeat(72));
@@ -145,7 +145,7 @@ impl Crowd {
                 }
                 true
             }
-            // Replicas hear of it within two seconds.
+            // Replicas learn of a revocation within two seconds.
             Fate::Revoked
                 if session
                     .revoked
@@ -171,7 +171,7 @@ impl Crowd {
             .await;
         let mut counts = self.counts.lock().unwrap();
         if status != 201 {
-            counts.perhaps_created += 1;
+            counts.possibly_created += 1;
             return None;
         }
         counts.created += 1;
@@ -196,12 +196,12 @@ impl Crowd {
                 self.counts.lock().unwrap().revoked += 1;
             }
         } else {
-            // It may have been ended all the same.
+            // The session may have ended nevertheless.
             session.fate = Fate::Revoked;
         }
     }
 
-    /// Checks a session; says whether it is over.
+    /// Checks a session. Returns whether it has ended.
     async fn check_session(&self, session: &mut Session) -> bool {
         let asked = Instant::now();
         let Pace {
@@ -213,7 +213,7 @@ impl Crowd {
         let reason = self.check(&session.cookie).await;
         let answered = Instant::now();
         let age = (asked - session.started, answered - session.started);
-        // Since it was used at the latest, and at the earliest.
+        // The idle time since the latest and since the earliest possible use.
         let unused = (asked - session.seen.1, answered - session.seen.0);
         let lag = self.pace.lag();
         while session.uses.len() > 1 && asked - session.uses[1] > lag {
@@ -228,7 +228,7 @@ impl Crowd {
             "idle_timeout" => may_be_idle,
             "absolute_timeout" => may_be_old,
             "revoked" => session.fate == Fate::Revoked,
-            // What ended is remembered for a minute.
+            // Tombstones last for a minute.
             "unknown_session" => {
                 unused.1 > Duration::from_secs(50)
                     && (may_be_idle || may_be_old || session.revoked.is_some())
@@ -238,7 +238,7 @@ impl Crowd {
         };
         self.judge(right, || {
             format!(
-                "{:?}: {reason}, {:.1} s old, not used for {:.1} to {:.1} s, revoked: {}",
+                "{:?}: {reason}, {:.1} s old, idle for {:.1} to {:.1} s, revoked: {}",
                 session.fate,
                 age.0.as_secs_f32(),
                 unused.0.as_secs_f32(),
@@ -258,7 +258,7 @@ impl Crowd {
     }
 
     async fn check(&self, cookie: &str) -> String {
-        let (status, reason) = self.replica().check_by(cookie).await;
+        let (status, reason) = self.replica().check_with_cookie(cookie).await;
         let reason = if status == 200 {
             "allow".to_owned()
         } else {

@@ -6,12 +6,12 @@ use prometheus::{IntCounter, IntGauge};
 /// How many connections a listener has at once, or how many requests it answers at once, at the most. One more is turned
 /// away at once: that costs less than to keep it waiting, and the other listeners nothing.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Inner>);
+pub struct ConcurrencyLimit(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     listener: &'static str,
-    what: What,
+    what: LimitKind,
     most: usize,
     taken: AtomicUsize,
     /// Shows how many there are.
@@ -24,7 +24,7 @@ struct Inner {
 
 /// What there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum LimitKind {
     /// Connections.
     Connections,
     /// Requests that are being answered.
@@ -33,14 +33,14 @@ pub enum What {
 
 /// The place of one of them, for as long as it lasts.
 #[derive(Debug)]
-pub struct Place(Arc<Inner>);
+pub struct Permit(Arc<Inner>);
 
-impl Room {
+impl ConcurrencyLimit {
     /// On `listener` for so many; `open` shows how many there are, `refused` counts those that were too many.
     #[must_use]
     pub fn new(
         listener: &'static str,
-        what: What,
+        what: LimitKind,
         most: usize,
         (open, refused): (IntGauge, IntCounter),
     ) -> Self {
@@ -72,7 +72,7 @@ impl Room {
 
     /// A place, if there is one.
     #[must_use]
-    pub fn take(&self) -> Option<Place> {
+    pub fn take(&self) -> Option<Permit> {
         let Inner {
             listener,
             what,
@@ -89,13 +89,13 @@ impl Room {
             // Said once, however long it lasts.
             if !was_full.swap(true, Ordering::Relaxed) {
                 match what {
-                    What::Connections => {
+                    LimitKind::Connections => {
                         tracing::warn!(
                             listener,
                             "there are too many connections: more are closed at once"
                         );
                     }
-                    What::Requests => {
+                    LimitKind::Requests => {
                         tracing::warn!(
                             listener,
                             "there is too much to do: more is answered with 503 at once"
@@ -109,11 +109,11 @@ impl Room {
             was_full.store(false, Ordering::Relaxed);
         }
         open.inc();
-        Some(Place(Arc::clone(&self.0)))
+        Some(Permit(Arc::clone(&self.0)))
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
         self.0.open.dec();
@@ -129,9 +129,9 @@ mod tests {
     fn one_more_than_there_is_room_for_is_refused() {
         let metrics = Metrics::new().unwrap();
         let (open, refused) = metrics.connections("check");
-        let room = Room::new(
+        let room = ConcurrencyLimit::new(
             "check",
-            What::Connections,
+            LimitKind::Connections,
             2,
             (open.clone(), refused.clone()),
         );

@@ -10,14 +10,14 @@ use tokio::task::JoinSet;
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
-pub struct Tap {
+pub struct RecordingProxy {
     pub address: SocketAddr,
     asked: Bytes,
     answered: Bytes,
     connections: JoinSet<()>,
 }
 
-impl Tap {
+impl RecordingProxy {
     /// Starts a proxy to `server`.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,7 +6,7 @@
 use http::HeaderValue;
 use url::Url;
 
-use super::asker::Asker;
+use super::browser_request::BrowserRequest;
 use super::cookies::{cookie, gone};
 use super::sign_out::SIGNED_OUT;
 use crate::contract::Contracts;
@@ -48,12 +48,12 @@ fn hint(provider: &str, id_token: &str) -> String {
 
 /// Where the browser goes to sign out at its provider; `None` where nobody knows one, or where that can't
 /// be found out now.
-pub(super) async fn way(contracts: &Contracts, asker: &Asker) -> Option<Url> {
+pub(super) async fn way(contracts: &Contracts, browser_request: &BrowserRequest) -> Option<Url> {
     let login = contracts.login.as_deref()?;
-    let mut values = cookie_values(&asker.headers, name(login.secure));
+    let mut values = cookie_values(&browser_request.headers, name(login.secure));
     let value = std::str::from_utf8(values.next()?).ok()?;
     let (provider, id_token) = value.split_once(':')?;
-    let provider = login.meant(Some(provider))?;
+    let provider = login.provider(Some(provider))?;
     let id_token = Some(id_token).filter(|it| !it.is_empty());
     let after = login.url.join(".curfew/signed-out").ok()?;
     let now = contracts.checker.lifecycle.clock.now();

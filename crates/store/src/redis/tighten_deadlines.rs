@@ -9,7 +9,7 @@ use crate::StoreError;
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
 
-/// How long one process may reschedule before another one starts too, in milliseconds.
+/// How long one process may tighten_deadlines before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
@@ -39,7 +39,7 @@ impl RedisStore {
             let other = "lock held by another replica".to_owned();
             return Err(StoreError::Unavailable(other));
         }
-        let mut connection = this.manager.connection(this.budget).await?;
+        let mut connection = this.managed.connection(this.budget).await?;
         for server in scan::servers(&mut connection).await? {
             let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {

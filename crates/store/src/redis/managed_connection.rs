@@ -53,7 +53,7 @@ pub(super) trait ConnectionSetup: Sync {
 
 /// Manages the connection to Redis. It reconnects when the connection is lost, and when its server is no longer the
 /// primary. The `ConnectionManager` of the `redis` crate does not notice a replaced primary (ADR 5).
-pub(super) struct ConnectionManager {
+pub(super) struct ManagedConnection {
     settings: RedisSettings,
     timekeeping: Timekeeping,
     connection: watch::Sender<Option<Connection>>,
@@ -75,7 +75,7 @@ pub(super) struct ConnectionManager {
     last_failure: Mutex<String>,
 }
 
-impl ConnectionManager {
+impl ManagedConnection {
     pub(super) fn new(settings: RedisSettings, timekeeping: Timekeeping) -> Self {
         Self {
             settings,
@@ -130,7 +130,7 @@ impl ConnectionManager {
     /// Waits until there is no connection.
     pub(super) async fn lost(&self) {
         let mut connections = self.connection.subscribe();
-        // An error means that the manager was dropped. Then no task waits any more.
+        // An error means that the `ManagedConnection` was dropped. Then no task waits any more.
         let _ = connections.wait_for(Option::is_none).await;
     }
 
@@ -154,7 +154,7 @@ impl ConnectionManager {
         redis::from_redis_value(answer).map_err(|error| RedisError::from(error).into())
     }
 
-    /// Like [`ConnectionManager::once`], but resends the request whenever the connection is lost. The request must be
+    /// Like [`ManagedConnection::once`], but resends the request whenever the connection is lost. The request must be
     /// idempotent.
     pub(super) async fn repeat<T: FromRedisValue>(
         &self,
@@ -171,7 +171,7 @@ impl ConnectionManager {
                         if error.is_io_error() && matches!(connection, Connection::Single(_)) =>
                     {
                         self.check_requested.notify_one();
-                        connections.changed().await.map_err(|_| manager_stopped())?;
+                        connections.changed().await.map_err(|_| not_maintained())?;
                     }
                     outcome => return outcome,
                 }
@@ -486,16 +486,20 @@ async fn connected(
     let connection = connections
         .wait_for(Option::is_some)
         .await
-        .map_err(|_| manager_stopped())?;
-    connection.clone().ok_or_else(manager_stopped)
+        .map_err(|_| not_maintained())?;
+    connection.clone().ok_or_else(not_maintained)
 }
 
 fn no_answer(within: Duration) -> String {
     format!("no reply within {within:?}")
 }
 
-fn manager_stopped() -> RedisError {
-    (ErrorKind::Client, "the connection manager has stopped").into()
+fn not_maintained() -> RedisError {
+    (
+        ErrorKind::Client,
+        "the connection to Redis is no longer maintained",
+    )
+        .into()
 }
 
 /// Whether the cause of an error may be a broken connection or a wrong server.

@@ -5,12 +5,12 @@ use parking_lot::Mutex;
 /// What the operator should know although the service works: each source's latest lines, which
 /// `/readyz?verbose` shows. A line that is new is logged, too.
 #[derive(Debug, Default)]
-pub struct Advice {
+pub struct Diagnostics {
     lines: Mutex<BTreeMap<&'static str, Vec<String>>>,
     facts: Mutex<BTreeMap<&'static str, Vec<String>>>,
 }
 
-impl Advice {
+impl Diagnostics {
     /// Replaces the lines of a source; none where all is well.
     pub fn set(&self, source: &'static str, lines: Vec<String>) {
         let mut all = self.lines.lock();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_latest_lines_of_each_source_stand() {
-        let advice = Advice::default();
+        let advice = Diagnostics::default();
         advice.set(
             "redis",
             vec!["upgrade it".to_owned(), "and that".to_owned()],

@@ -13,11 +13,11 @@ use crate::session::Session;
 pub(super) const ASSERTION: HeaderName = HeaderName::from_static("x-curfew-assertion");
 
 /// How long applications may keep the keys.
-const KEPT: &str = "public, max-age=300";
+const CACHING: &str = "public, max-age=300";
 
 impl Contracts {
     /// Signs who is there, where that is wanted; where nobody is, the header is empty.
-    pub(super) fn vouch(
+    pub(super) fn add_identity(
         &self,
         headers: &mut HeaderMap,
         request: &CheckRequest<'_>,
@@ -39,7 +39,7 @@ impl Contracts {
 /// `GET /.well-known/jwks.json`: the keys to verify assertions with; 404 where none are signed.
 pub async fn keys(Current(contracts): Current<Contracts>) -> Response {
     match &contracts.assertion {
-        Some(signer) => ([(CACHE_CONTROL, KEPT)], Json(signer.published())).into_response(),
+        Some(signer) => ([(CACHE_CONTROL, CACHING)], Json(signer.published())).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

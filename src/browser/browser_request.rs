@@ -9,7 +9,7 @@ use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
 use crate::policy::Contract;
 
 /// A browser that asks, by what its request says.
-pub(super) struct Asker {
+pub(super) struct BrowserRequest {
     pub(super) headers: HeaderMap,
     /// The host, with its port where the request has one.
     pub(super) host: String,
@@ -19,7 +19,7 @@ pub(super) struct Asker {
     address: ClientAddress,
 }
 
-impl<S: Sync> FromRequestParts<S> for Asker {
+impl<S: Sync> FromRequestParts<S> for BrowserRequest {
     type Rejection = StatusCode;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
@@ -44,7 +44,7 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     }
 }
 
-impl Asker {
+impl BrowserRequest {
     /// The request as a check has it: the one that was sent.
     ///
     /// # Errors

@@ -2,15 +2,16 @@ use http::{HeaderMap, Method};
 
 use super::{Detail, Original};
 use crate::policy::{
-    Access, Activity, AmbiguousPath, AppliedPolicy, Client, Contract, Elsewhere, OnStoreFailure,
-    Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify, is_preflight,
+    Access, Activity, AmbiguousPath, AppliedPolicy, BindingMismatch, Client, Contract,
+    OnStoreFailure, Passivity, Policy, Rule, RuleActivity, Rulebook, Target, Terms, classify,
+    is_preflight,
 };
 use crate::session::{DenyReason, Limits, PolicyName, Session, Timestamp, Verdict, decide};
 
 /// What applies to a request, before its session is looked at. A check and its explanation go by
 /// the same.
 #[derive(Clone, Copy, Debug)]
-pub struct Ruling<'a> {
+pub struct RuleMatch<'a> {
     book: &'a Rulebook,
     /// The rule that matches, if any.
     pub rule: Option<&'a Rule>,
@@ -26,7 +27,7 @@ pub struct Ruling<'a> {
 
 /// Why nothing can be said of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undecidable {
+pub enum MatchError {
     /// The proxy asks for a policy that is not configured.
     #[error("the proxy asks for a policy that is not configured")]
     UnknownPolicy,
@@ -38,7 +39,7 @@ pub enum Undecidable {
     Path(#[from] AmbiguousPath),
 }
 
-impl Undecidable {
+impl MatchError {
     /// The reason of the denial.
     #[must_use]
     pub const fn reason(self) -> DenyReason {
@@ -66,31 +67,31 @@ impl Undecidable {
 
 /// What is said of a request on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judgement {
+pub struct Decision {
     /// The answer.
     pub verdict: Verdict,
     /// Why the request is not taken for the session's own, where that is the reason.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<BindingMismatch>,
 }
 
-impl<'a> Ruling<'a> {
+impl<'a> RuleMatch<'a> {
     /// What applies to a request, for which the proxy asks for a policy or for none.
     ///
     /// # Errors
-    /// [`Undecidable`] when that can't be said.
+    /// [`MatchError`] when that can't be said.
     pub fn on(
         book: &'a Rulebook,
         contract: Contract,
         policy: Option<&str>,
         original: &Original<'_>,
         headers: &HeaderMap,
-    ) -> Result<Self, Undecidable> {
+    ) -> Result<Self, MatchError> {
         if !book.hosts.admit(original.url.host) {
-            return Err(Undecidable::UnknownHost);
+            return Err(MatchError::UnknownHost);
         }
         let named = |name: &str| book.policies.get(name);
         let by_proxy = match policy {
-            Some(name) => Some(named(name).ok_or(Undecidable::UnknownPolicy)?),
+            Some(name) => Some(named(name).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
         let found = book.rules.find(&Target {
@@ -101,7 +102,7 @@ impl<'a> Ruling<'a> {
         })?;
         let terms = found.terms;
         let by_rule = match &terms.policy {
-            Some(name) => Some(named(name.as_str()).ok_or(Undecidable::UnknownPolicy)?),
+            Some(name) => Some(named(name.as_str()).ok_or(MatchError::UnknownPolicy)?),
             None => None,
         };
         let public = terms.access == Access::Public
@@ -154,14 +155,14 @@ impl<'a> Ruling<'a> {
         session: &Session,
         client: impl FnOnce() -> Client,
         now: Timestamp,
-    ) -> Judgement {
+    ) -> Decision {
         let verdict = decide(
             Some(session),
             &home.limits,
             &self.limits(home, session),
             now,
         );
-        let plain = |verdict| Judgement {
+        let plain = |verdict| Decision {
             verdict,
             elsewhere: None,
         };
@@ -177,10 +178,12 @@ impl<'a> Ruling<'a> {
         {
             let reason = match elsewhere {
                 // Another sign-in makes a session of its own there.
-                Elsewhere::Address | Elsewhere::UserAgent => DenyReason::ReauthenticationRequired,
-                Elsewhere::AddressUnknown => DenyReason::MalformedRequest,
+                BindingMismatch::Address | BindingMismatch::UserAgent => {
+                    DenyReason::ReauthenticationRequired
+                }
+                BindingMismatch::AddressUnknown => DenyReason::MalformedRequest,
             };
-            return Judgement {
+            return Decision {
                 verdict: Verdict::Deny(reason),
                 elsewhere: Some(elsewhere),
             };
