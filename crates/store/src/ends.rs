@@ -1,6 +1,6 @@
 use crate::session::{SessionId, Timestamp};
 
-/// Is told of what others have ended.
+/// Receives the session ends of other replicas.
 ///
 /// What was heard is whole up to a time: whoever keeps records goes by how long ago that is.
 pub trait InvalidationListener: Send + Sync + 'static {

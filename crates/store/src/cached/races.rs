@@ -30,12 +30,16 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Asks as checks do, by turns at hand and of the store; nothing is at hand once it is `over`.
+/// Reads as checks do, from the near cache and from the store in turn. The near cache has no record once the end is
+/// `over`.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
         let at_hand = cached.load_cached(ID);
-        assert!(!over || at_hand.is_none(), "it was ended, and is at hand");
+        assert!(
+            !over || at_hand.is_none(),
+            "the near cache has an ended session"
+        );
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
             !over || loaded.state != State::Live,
@@ -44,7 +48,7 @@ async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) 
     }
 }
 
-/// Several checks, and an end by somebody: once that is done, nothing is at hand.
+/// Several checks, and one end. After the end, the near cache has no record.
 fn ends_by<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
 where
     E: Future<Output = ()> + 'static,

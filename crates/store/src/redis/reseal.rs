@@ -167,7 +167,7 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Walks over all records and counts them. If `change` is set, seals records under another key than the first one
+    /// Reads all records and counts them. If `change` is set, seals records under another key than the first one
     /// again.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::session::{SessionId, State};
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
-    /// Walks over all sessions, unless that was done for the same policies.
+    /// Reads all sessions, unless that was done for the same policies.
     pub(super) async fn tighten_all_deadlines(
         &self,
         policies: &Policies,
