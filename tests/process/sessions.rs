@@ -58,7 +58,7 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(ended, "1 session of bob ended\n");
     assert_eq!(curfew.check(&bob).await.0, 401);
     for (arguments, complaint) in [
-        (&["show", "xyz"][..], "error: xyz: a session id is"),
+        (&["show", "xyz"][..], "error: xyz: a session ID is"),
         (
             &["show", &"0".repeat(32)],
             "error: there is no session of this name\n",

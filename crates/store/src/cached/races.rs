@@ -35,7 +35,10 @@ async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) 
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
         let at_hand = cached.load_cached(ID);
-        assert!(!over || at_hand.is_none(), "it was ended, and is at hand");
+        assert!(
+            !over || at_hand.is_none(),
+            "the near cache has an ended session"
+        );
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
             !over || loaded.state != State::Live,
