@@ -176,10 +176,10 @@ impl Lifecycle {
         let ending = Ending::revoked(self.clock.now());
         let outcome = self.end(id, ending, actor).await?;
         if let EndOutcome::Ended(tombstone) | EndOutcome::AlreadyEnded(tombstone) = &outcome {
-            self.require_new_sign_in(tombstone, ending.at, actor)
+            self.require_new_authentication(tombstone, ending.at, actor)
                 .await?;
         }
-        let replication = self.confirmation(id).await;
+        let replication = self.replication_of(id).await;
         self.count_unconfirmed(replication);
         Ok((outcome, replication))
     }
@@ -241,7 +241,7 @@ impl Lifecycle {
     }
 
     /// How many Redis replicas have the last write; none if the store failed.
-    async fn confirmation(&self, id: SessionId) -> Replication {
+    async fn replication_of(&self, id: SessionId) -> Replication {
         self.store.wait_replicated(id).await.unwrap_or(Replication {
             wanted: 1,
             confirmed: 0,

@@ -5,9 +5,9 @@
 //! lease in the session record, so that only one replica asks. Then it sends the refresh token of the sign-in to the
 //! provider. A refusal ends the session. A provider that fails ends nothing; the worker asks again later.
 
-mod ask;
 mod notes;
 mod queue;
+mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +20,14 @@ use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
 use crate::telemetry::{Diagnostics, Metrics};
 
-use ask::Question;
 pub use notes::ProviderNotes;
 pub use queue::RevalidationQueue;
+use task::RevalidationTask;
 
 /// How often the worker looks for providers whose backoff is over.
 const TICK: Duration = Duration::from_secs(1);
 /// The label of a provider's diagnostics.
-const SOURCE: &str = "login.revalidate";
+const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 
 /// The settings of revalidation, and its shared state.
 #[derive(Clone)]
@@ -87,13 +87,13 @@ impl Revalidation {
     pub fn grant(
         &self,
         provider: &Provider,
-        redeemed: &TokenResponse,
+        tokens: &TokenResponse,
         now: Timestamp,
     ) -> Option<RefreshGrant> {
-        let token = redeemed.refresh_token.as_ref();
+        let token = tokens.refresh_token.as_ref();
         let token = token.filter(|token| token.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
         let name = provider.name();
-        self.notes.gives_tokens(name, token.is_some());
+        self.notes.refresh_token_issued(name, token.is_some());
         if token.is_none() {
             self.metrics.revalidated(name, "no_refresh_token");
         }
@@ -103,7 +103,7 @@ impl Revalidation {
                 registration: provider.registration(),
                 confirmed: now,
                 leased_until: Timestamp::default(),
-                in_id_token: redeemed.in_id_token,
+                in_id_token: tokens.in_id_token,
             },
         })
     }
@@ -121,48 +121,51 @@ pub struct Work {
 
 /// Revalidates sessions that are due, until stopped. The process waits for every request that was started. `work`
 /// returns the current configuration.
-pub async fn run(work: impl Fn() -> Work, advice: Arc<Diagnostics>, stop: CancellationToken) {
+pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let current = work();
         let revalidation = current.revalidation.as_ref();
-        advice.set(SOURCE, revalidation.map_or_else(Vec::new, told));
+        diagnostics.set(
+            DIAGNOSTICS_SOURCE,
+            revalidation.map_or_else(Vec::new, diagnostics_of),
+        );
         if let (Some(revalidation), Some(login)) = (revalidation, &current.login) {
-            begin(&current.lifecycle, revalidation, login);
+            start_requests(&current.lifecycle, revalidation, login);
         }
-        let noted = async {
+        let changed = async {
             match revalidation {
-                Some(revalidation) => revalidation.queue.noted().await,
+                Some(revalidation) => revalidation.queue.changed().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = noted => {}
+            () = changed => {}
             () = tokio::time::sleep(TICK) => {}
         }
     }
 }
 
 /// Starts as many requests as the limits of the providers allow.
-fn begin(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
+fn start_requests(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
     // The process is stopping.
     if lifecycle.tasks.is_closed() {
         return;
     }
-    for place in revalidation.queue.take(lifecycle.clock.now()) {
-        let question = Question {
+    for slot in revalidation.queue.take(lifecycle.clock.now()) {
+        let task = RevalidationTask {
             lifecycle: lifecycle.clone(),
             revalidation: revalidation.clone(),
             login: Arc::clone(login),
         };
         lifecycle.tasks.spawn(async move {
-            question.ask(&place).await;
+            task.run(&slot).await;
         });
     }
 }
 
 /// The diagnostics of the configured providers.
-fn told(revalidation: &Revalidation) -> Vec<String> {
+fn diagnostics_of(revalidation: &Revalidation) -> Vec<String> {
     let names = revalidation.providers.values().map(String::as_str);
     revalidation.notes.lines(names)
 }

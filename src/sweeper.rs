@@ -15,9 +15,9 @@ use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, Ending, StoreError};
 
 /// The interval between two sweeps.
-const PERIOD: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a process owns a session that it has claimed from the queue.
-const LEASE: Duration = Duration::from_secs(10);
+const CLAIM_LEASE: Duration = Duration::from_secs(10);
 /// The number of sessions that are claimed and processed concurrently.
 const BATCH: usize = 128;
 
@@ -30,7 +30,7 @@ pub struct Sweeper {
 /// Sweeps the queue until stopped.
 pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
     while stop
-        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
         .await
         .is_some()
     {
@@ -58,7 +58,7 @@ pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken
                     }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(follow).await;
@@ -71,23 +71,23 @@ impl Sweeper {
     /// [`StoreError`] if the queue could not be read. A session that could not be processed is due again later, and
     /// does not delay the others.
     pub async fn sweep(&self) -> Result<usize, StoreError> {
-        let mut looked_at = 0;
+        let mut processed = 0;
         loop {
             let now = self.lifecycle.clock.now();
             let queue = &self.lifecycle.deadlines;
-            let due = queue.claim(now, now.plus(LEASE), BATCH).await?;
-            let looks = due.iter().map(|id| self.look_at(*id));
-            for failed in join_all(looks).await.into_iter().filter_map(Result::err) {
+            let due = queue.claim(now, now.plus(CLAIM_LEASE), BATCH).await?;
+            let results = due.iter().map(|id| self.process(*id));
+            for failed in join_all(results).await.into_iter().filter_map(Result::err) {
                 tracing::debug!(error = %failed, "could not process a due session");
             }
-            looked_at += due.len();
+            processed += due.len();
             if due.len() < BATCH {
-                return Ok(looked_at);
+                return Ok(processed);
             }
         }
     }
 
-    async fn look_at(&self, id: SessionId) -> Result<(), StoreError> {
+    async fn process(&self, id: SessionId) -> Result<(), StoreError> {
         let queue = &self.lifecycle.deadlines;
         let Some(session) = self.lifecycle.store.load(id).await? else {
             // The session was never created, or the store lost it. There is no end to publish.
@@ -95,9 +95,9 @@ impl Sweeper {
         };
         let now = self.lifecycle.clock.now();
         if let State::Ended(end) = session.state {
-            let telling = end.at.plus(DELIVERY_GRACE);
-            if now < telling {
-                return queue.postpone(id, telling).await;
+            let redeliver_at = end.at.plus(DELIVERY_GRACE);
+            if now < redeliver_at {
+                return queue.postpone(id, redeliver_at).await;
             }
             self.lifecycle.redeliver(id, &session).await;
             return Ok(());

@@ -23,9 +23,9 @@ use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
 /// The number of concurrent deliveries.
-const AT_ONCE: usize = 8;
+const MAX_CONCURRENT_DELIVERIES: usize = 8;
 /// The time after which a delivery is given up, in seconds since the first attempt.
-const GIVE_UP_AFTER: f64 = 600.0;
+const GIVE_UP_SECONDS: f64 = 600.0;
 
 /// The settings of the webhook.
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ pub struct Sender {
 
 /// The body of a request.
 #[derive(Serialize)]
-struct Message<'a> {
+struct Payload<'a> {
     r#type: &'static str,
     timestamp: &'a str,
     data: &'a SessionEnded,
@@ -107,10 +107,10 @@ impl Webhook {
 impl Sender {
     /// Delivers until stopped; then it tries the remaining ends once each.
     pub async fn run(mut self, stop: CancellationToken) {
-        let free = Arc::new(Semaphore::new(AT_ONCE));
-        let mut sending = JoinSet::new();
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
+        let mut deliveries = JoinSet::new();
         loop {
-            while sending.try_join_next().is_some() {}
+            while deliveries.try_join_next().is_some() {}
             let next = tokio::select! {
                 next = self.queue.recv() => next,
                 () = stop.cancelled() => self.queue.try_recv().ok(),
@@ -119,7 +119,7 @@ impl Sender {
                 // The queue is empty, and either closed or about to be.
                 break;
             };
-            let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 break;
             };
             let delivery = Delivery {
@@ -128,12 +128,12 @@ impl Sender {
                 clock: Arc::clone(&self.clock),
             };
             let (metrics, stop) = (Arc::clone(&self.metrics), stop.clone());
-            sending.spawn(async move {
+            deliveries.spawn(async move {
                 metrics.webhook(delivery.send(&ended, stop).await);
                 drop(permit);
             });
         }
-        while sending.join_next().await.is_some() {}
+        while deliveries.join_next().await.is_some() {}
         // The supervisor treats a task that returns early as failed, so wait for the stop.
         stop.cancelled().await;
     }
@@ -149,7 +149,7 @@ struct Delivery {
 impl Delivery {
     /// Tries until the receiver accepts the end, the time is over, or the process stops. Returns the metric label.
     async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
-        let (trying, mut pause) = (Stopwatch::start(), self.settings.first_pause);
+        let (stopwatch, mut pause) = (Stopwatch::start(), self.settings.first_pause);
         loop {
             match self.attempt(ended).await {
                 Ok(()) => return "sent",
@@ -157,7 +157,7 @@ impl Delivery {
                     tracing::warn!(session = %ended.session, %error, "could not deliver a session end to the webhook")
                 }
             }
-            if trying.seconds() > GIVE_UP_AFTER {
+            if stopwatch.seconds() > GIVE_UP_SECONDS {
                 return "given_up";
             }
             if stop
@@ -198,7 +198,7 @@ impl Delivery {
 
 /// The message in JSON.
 fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
-    let message = serde_json::to_string(&Message {
+    let message = serde_json::to_string(&Payload {
         r#type: "session.ended",
         timestamp: &ended.ended,
         data: ended,

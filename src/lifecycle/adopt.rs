@@ -77,21 +77,22 @@ impl Lifecycle {
         let address = adoption.client.address;
         // Read after the store found no record, so that a loss of data before that is in it.
         let history = self.history.history(id).await?;
-        let session = self.of(adoption, &history)?;
-        if self.is_revoked(&session) || self.must_sign_in_again(&session).await? {
+        let session = self.session_of(adoption, &history)?;
+        if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
             return Err(NotAdopted::Revoked);
         }
         let policy = self.policies.get(session.policy.as_str());
-        let most = policy.and_then(|(_, policy)| policy.max_sessions);
-        if let Some(most) = most {
-            self.enforce_limit_early(most, id, &session.subject).await?;
+        let limit = policy.and_then(|(_, policy)| policy.max_sessions);
+        if let Some(limit) = limit {
+            self.enforce_limit_early(limit, id, &session.subject)
+                .await?;
         }
         let deadline = self.policies.deadline(&session);
         self.deadlines.enqueue(id, deadline).await?;
         match self.store.create(id, &session).await {
             Ok(CreateOutcome::Created) => {
-                if let Some(most) = most
-                    && let Err(error) = self.evict_oldest(most, id, &session).await
+                if let Some(limit) = limit
+                    && let Err(error) = self.evict_oldest(limit, id, &session).await
                 {
                     // The client has the credential of this session, so only a reached limit removes the session.
                     if matches!(error, StartError::TooMany(_)) {
@@ -100,7 +101,7 @@ impl Lifecycle {
                     return Err(error.into());
                 }
                 let actor = Actor::user(&session.subject, address);
-                self.tell_created(id, &session, &actor);
+                self.record_start(id, &session, &actor);
                 // Reload the record: a store with an older record format may keep it for less time. `evict_oldest`
                 // can also have ended this session, because its sign-in can be older than the others.
                 Ok(self.store.load(id).await?.unwrap_or(session))
@@ -123,7 +124,7 @@ impl Lifecycle {
     }
 
     /// The session that this credential starts now.
-    fn of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
+    fn session_of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
         if adoption.subject.is_operators() {
             return Err(NotAdopted::ReservedSubject);
         }
@@ -144,7 +145,7 @@ impl Lifecycle {
         }
         // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept
         // until the sign-in itself is too old for any group of the subject.
-        let telling = self
+        let tombstone_ttl = self
             .end_retention
             .max(longest)
             .max(history.noted_limit(&adoption.source).unwrap_or_default())
@@ -156,7 +157,13 @@ impl Lifecycle {
             remembered: false,
             binding,
         };
-        Ok(Session::adopt(new, &limits, telling, adoption.started, now))
+        Ok(Session::adopt(
+            new,
+            &limits,
+            tombstone_ttl,
+            adoption.started,
+            now,
+        ))
     }
 
     /// Extends the retention of a tombstone while a client still presents the credential of the session.

@@ -16,10 +16,10 @@ use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError
 use crate::telemetry::audit;
 
 /// The number of sessions that are ended concurrently.
-const ENDS_AT_ONCE: usize = 64;
+const MAX_CONCURRENT_ENDS: usize = 64;
 /// The longest time between adding a rule and reading the sessions. Revocations by checks in this time belong to the
 /// rule.
-const RULE_TIME: Duration = Duration::from_secs(10);
+const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 
 /// A revocation rule that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,10 @@ impl Lifecycle {
                 count.unreadable += batch.unreadable;
                 for (_, session) in &batch.sessions {
                     let found = rule.conditions.of(session);
-                    if found != Match::No && session.started < rule.before && self.lives(session) {
+                    if found != Match::No
+                        && session.started < rule.before
+                        && self.is_usable(session)
+                    {
                         count.live += 1;
                         count.assumed += usize::from(found == Match::Assumed);
                     }
@@ -89,7 +92,7 @@ impl Lifecycle {
     }
 
     /// Whether checks could still admit a session.
-    fn lives(&self, session: &Session) -> bool {
+    fn is_usable(&self, session: &Session) -> bool {
         session.state == State::Live
             && self.clock.now() < self.policies.deadline(session)
             && !self.is_revoked(session)
@@ -127,7 +130,7 @@ impl Lifecycle {
             let (ender, ended) = (this.clone(), rule.clone());
             this.tasks
                 .spawn(async move { ender.end_matches(&ended, &actor).await });
-            let in_force_by = now.plus(LEASE).plus(this.longest_grace());
+            let in_force_by = now.plus(LEASE).plus(this.max_grace());
             Ok(Some(EmergencyRevocation {
                 rule,
                 change,
@@ -139,7 +142,7 @@ impl Lifecycle {
     }
 
     /// The longest time for which a replica serves known sessions without the store.
-    fn longest_grace(&self) -> Duration {
+    fn max_grace(&self) -> Duration {
         let graces = self
             .policies
             .iter()
@@ -152,7 +155,12 @@ impl Lifecycle {
 
     /// Requires a new authentication, because the conditions may not match the next sign-in. A rule for everybody
     /// implies that.
-    async fn require_proof(&self, rule: &RevocationRule, tombstone: &Session, actor: &Actor) {
+    async fn require_authentication_for_rule(
+        &self,
+        rule: &RevocationRule,
+        tombstone: &Session,
+        actor: &Actor,
+    ) {
         if rule.conditions.is_everybody() {
             return;
         }
@@ -162,7 +170,7 @@ impl Lifecycle {
             );
             return;
         }
-        let required = self.require_new_sign_in(tombstone, rule.before, actor);
+        let required = self.require_new_authentication(tombstone, rule.before, actor);
         if let Err(error) = required.await {
             tracing::warn!(%error, "could not require a new authentication after a revocation");
         }
@@ -171,7 +179,7 @@ impl Lifecycle {
     /// Ends the sessions of a rule. Checks deny them already.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        let begun = self.clock.now().minus(RULE_TIME);
+        let begun = self.clock.now().minus(RULE_WALK_MARGIN);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
@@ -183,22 +191,25 @@ impl Lifecycle {
                 for (_, tombstone) in &others {
                     // A check has ended this session already.
                     if is_revoked_since(tombstone, begun) {
-                        self.require_proof(rule, tombstone, actor).await;
+                        self.require_authentication_for_rule(rule, tombstone, actor)
+                            .await;
                     }
                 }
-                for part in meant.chunks(ENDS_AT_ONCE) {
+                for part in meant.chunks(MAX_CONCURRENT_ENDS) {
                     let ending = Ending::revoked(self.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
                         match outcome {
                             Ok(EndOutcome::Ended(tombstone)) => {
                                 ended += 1;
-                                self.require_proof(rule, &tombstone, actor).await;
+                                self.require_authentication_for_rule(rule, &tombstone, actor)
+                                    .await;
                             }
                             Ok(EndOutcome::AlreadyEnded(tombstone))
                                 if is_revoked_since(&tombstone, begun) =>
                             {
-                                self.require_proof(rule, &tombstone, actor).await;
+                                self.require_authentication_for_rule(rule, &tombstone, actor)
+                                    .await;
                             }
                             _ => {}
                         }
@@ -240,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dry_run_counts_and_ends_nothing_and_the_revocation_ends_as_many() {
+    async fn a_dry_run_counts_the_sessions_that_the_revocation_ends() {
         let bench = Bench::new();
         for name in ["default", "default", "strict"] {
             bench.sign_in(name).await;
@@ -346,7 +357,7 @@ mod tests {
         /// Sessions of another issuer, adopted before or after the revocation: earlier sign-ins are denied, and later
         /// ones are not affected.
         #[test]
-        fn no_sign_in_from_before_is_admitted(
+        fn no_earlier_sign_in_is_admitted(
             sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),
             at in 0_u64..20,
             kind in 0..4,

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
 /// The largest number of sessions in each of the two generations.
-const GENERATION: usize = 50_000;
+const MAX_GENERATION_SESSIONS: usize = 50_000;
 
 /// Sessions that this process has seen live in the store, with its own touches. Checks may use them for a while when
 /// the store is unavailable.
@@ -95,7 +95,7 @@ impl Generations {
     }
 
     fn put(&mut self, id: SessionId, known: Known) {
-        if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
+        if self.young.len() >= MAX_GENERATION_SESSIONS && !self.young.contains_key(&id) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(id, known);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_known_for_the_grace() {
+    fn a_session_is_known_for_the_grace_period() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         known.verified(id(1), &session, START);
@@ -158,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_gives_up_the_oldest() {
+    fn it_is_bounded_and_drops_the_oldest() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
-        for number in 0..3 * GENERATION {
+        for number in 0..3 * MAX_GENERATION_SESSIONS {
             known.verified(id(number), &session, START);
         }
         let generations = known.generations.lock();
-        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+        assert!(generations.young.len() + generations.old.len() <= 2 * MAX_GENERATION_SESSIONS);
         drop(generations);
         assert!(known.recall(id(0), MINUTE, START).is_none());
         assert!(
             known
-                .recall(id(3 * GENERATION - 1), MINUTE, START)
+                .recall(id(3 * MAX_GENERATION_SESSIONS - 1), MINUTE, START)
                 .is_some()
         );
     }

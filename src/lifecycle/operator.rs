@@ -1,6 +1,6 @@
 //! Sessions of operators in the console.
 
-use super::start::{StartError, after};
+use super::start::{StartError, start_time};
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::session::{
@@ -10,7 +10,7 @@ use crate::session::{
 use crate::store::{EndOutcome, Ending, StoreError, Touch};
 
 /// How often a session is loaded again if other replicas use it while it is timed out.
-const ATTEMPTS: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 impl Lifecycle {
     /// Starts the session `id` of an operator; `attributes` contain the operator's name. If an identity provider gave
@@ -37,16 +37,16 @@ impl Lifecycle {
                 binding: Binding::default(),
             };
             let limits = this.policies.console().limits;
-            let now = after(this.clock.now(), not_before);
+            let now = start_time(this.clock.now(), not_before);
             let started = authenticated.map_or(now, |at| at.min(now));
             let session = Session::adopt(new, &limits, this.end_retention, started, now);
             if authenticated.is_some()
-                && (now >= session.deadline || this.has_ended(&session, not_before).await?)
+                && (now >= session.deadline || this.is_ended_sign_in(&session, not_before).await?)
             {
                 return Err(StartError::TooOld);
             }
-            this.keep(id, &session).await?;
-            this.tell_created(id, &session, &actor);
+            this.store_new(id, &session).await?;
+            this.record_start(id, &session, &actor);
             Ok(session)
         })
         .await
@@ -58,7 +58,7 @@ impl Lifecycle {
     /// # Errors
     /// [`StoreError`] if the store failed.
     pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let session = self.store.load(id).await?;
             let Some(mut session) = session.filter(Session::is_operator) else {
                 return Ok(None);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_operators_are_signed_out_together_and_may_come_back() {
+    async fn all_operators_are_signed_out_together_and_can_sign_in_again() {
         let bench = Bench::new();
         let (one, two) = (
             SessionId::from_bytes([1; 16]),

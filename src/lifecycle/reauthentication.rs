@@ -17,7 +17,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// [`StoreError`] if the store failed; repeating the call is safe.
-    pub(super) async fn require_new_sign_in(
+    pub(super) async fn require_new_authentication(
         &self,
         revoked: &Session,
         before: Timestamp,
@@ -27,7 +27,7 @@ impl Lifecycle {
             return Ok(());
         }
         let forget = self.clock.now().minus(self.policies.longest());
-        for name in persons(revoked) {
+        for name in person_subjects(revoked) {
             let noted = self.not_before.set_not_before(&name, before, forget);
             self.count_unconfirmed(noted.await?);
         }
@@ -36,8 +36,8 @@ impl Lifecycle {
 
     /// Whether the authentication of a new session is older than such a revocation. It asks the store, so a
     /// revocation takes effect on every replica at once.
-    pub(super) async fn must_sign_in_again(&self, new: &Session) -> Result<bool, StoreError> {
-        for name in persons(new) {
+    pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
+        for name in person_subjects(new) {
             let not_before = self.not_before.not_before(&name).await?;
             if not_before.is_some_and(|at| new.started < at) {
                 return Ok(true);
@@ -48,7 +48,7 @@ impl Lifecycle {
 }
 
 /// The subjects of a person in the table of cut-offs: those at the provider and the subject here.
-fn persons(session: &Session) -> Vec<Subject> {
+fn person_subjects(session: &Session) -> Vec<Subject> {
     let names = session.provider_names();
     let names = names.chain([session.subject.clone()]);
     names.map(|name| reauthentication_subject(&name)).collect()

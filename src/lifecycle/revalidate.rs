@@ -155,7 +155,7 @@ impl Lifecycle {
             return Ok(Renewed::Late);
         };
         if has_rotated {
-            let replication = self.confirmation(id).await;
+            let replication = self.replication_of(id).await;
             self.count_unconfirmed(replication);
         }
         if change.attributes.is_none() {

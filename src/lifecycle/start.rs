@@ -87,7 +87,7 @@ pub enum StartError {
 }
 
 /// How often a sign-in counts the sessions again while others start concurrently, and the pause between.
-const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(40));
+const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
     /// Starts a session under the policy of the sign-in.
@@ -117,7 +117,7 @@ impl Lifecycle {
         let not_before = self.not_before.not_before(&sign_in.subject).await?;
         let rules = self.not_before.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
-        let now = after(self.clock.now(), not_before.max(latest_rule));
+        let now = start_time(self.clock.now(), not_before.max(latest_rule));
         let new = NewSession {
             subject: sign_in.subject,
             attributes: sign_in.attributes,
@@ -129,22 +129,23 @@ impl Lifecycle {
         let mut session = Session::adopt(new, &limits, self.end_retention, started, now);
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
-            && (now >= session.deadline || self.has_ended(&session, not_before).await?)
+            && (now >= session.deadline || self.is_ended_sign_in(&session, not_before).await?)
         {
             return Err(StartError::TooOld);
         }
-        if let Some(most) = policy.max_sessions {
-            self.enforce_limit_early(most, id, &session.subject).await?;
+        if let Some(limit) = policy.max_sessions {
+            self.enforce_limit_early(limit, id, &session.subject)
+                .await?;
         }
-        self.keep(id, &session).await?;
-        if let Some(most) = policy.max_sessions
-            && let Err(error) = self.evict_oldest(most, id, &session).await
+        self.store_new(id, &session).await?;
+        if let Some(limit) = policy.max_sessions
+            && let Err(error) = self.evict_oldest(limit, id, &session).await
         {
             self.rollback(id, &session).await;
             return Err(error);
         }
-        self.tell_created(id, &session, &sign_in.actor);
-        let replication = self.confirmation(id).await;
+        self.record_start(id, &session, &sign_in.actor);
+        let replication = self.replication_of(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {
             id,
@@ -155,7 +156,7 @@ impl Lifecycle {
     }
 
     /// Whether a cut-off or a rule, for the subject or for its name at the identity provider, ends this sign-in.
-    pub(super) async fn has_ended(
+    pub(super) async fn is_ended_sign_in(
         &self,
         session: &Session,
         not_before: Option<Timestamp>,
@@ -165,22 +166,26 @@ impl Lifecycle {
         for name in session.provider_names() {
             ended |= since(self.not_before.not_before(&name).await?);
         }
-        Ok(ended || self.must_sign_in_again(session).await?)
+        Ok(ended || self.needs_new_authentication(session).await?)
     }
 
     /// Stores a new session and its deadline.
-    pub(super) async fn keep(&self, id: SessionId, session: &Session) -> Result<(), StartError> {
+    pub(super) async fn store_new(
+        &self,
+        id: SessionId,
+        session: &Session,
+    ) -> Result<(), StartError> {
         let deadline = self.policies.deadline(session);
         self.deadlines.enqueue(id, deadline).await?;
-        let creation = self.store.create(id, session).await;
+        let created = self.store.create(id, session).await;
         if matches!(
-            creation,
+            created,
             Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
         ) {
             // The store rejected the session, so it is never due.
             let _ = self.deadlines.acknowledge(id, None).await;
         }
-        match creation? {
+        match created? {
             CreateOutcome::Created => Ok(()),
             // A Redis Cluster connection repeats a command that got no answer.
             CreateOutcome::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
@@ -191,23 +196,23 @@ impl Lifecycle {
     /// Denies a sign-in early if the session limit is certainly reached.
     pub(super) async fn enforce_limit_early(
         &self,
-        most: MaxSessions,
+        limit: MaxSessions,
         id: SessionId,
         subject: &Subject,
     ) -> Result<(), StartError> {
-        if most.on_limit != OnSessionLimit::Deny {
+        if limit.on_limit != OnSessionLimit::Deny {
             return Ok(());
         }
-        let living = self.living(subject).await?;
+        let live = self.live_sessions(subject).await?;
         // A concurrent request with the same credential can have started this session.
-        if living.len() >= most.count && living.iter().all(|(_, known)| *known != id) {
-            return Err(StartError::TooMany(most.count));
+        if live.len() >= limit.count && live.iter().all(|(_, known)| *known != id) {
+            return Err(StartError::TooMany(limit.count));
         }
         Ok(())
     }
 
     /// Counts and audits a new session, and adds it to the recent events.
-    pub(super) fn tell_created(&self, id: SessionId, session: &Session, actor: &Actor) {
+    pub(super) fn record_start(&self, id: SessionId, session: &Session, actor: &Actor) {
         self.metrics.session_created(session.policy.as_str());
         audit::session_created(id, session, actor);
         self.recent.created(id, session, self.clock.now());
@@ -219,38 +224,41 @@ impl Lifecycle {
     /// The last one sees all of them, and keeps its session only if the limit is not exceeded.
     pub(super) async fn evict_oldest(
         &self,
-        most: MaxSessions,
+        limit: MaxSessions,
         id: SessionId,
         new: &Session,
     ) -> Result<(), StartError> {
-        for attempt in 0..ACK_RETRIES.0 {
-            let living = self.living(&new.subject).await?;
-            let beyond = living.len().saturating_sub(most.count);
-            if beyond == 0 {
+        for attempt in 0..LIMIT_RECHECKS.0 {
+            let live = self.live_sessions(&new.subject).await?;
+            let excess = live.len().saturating_sub(limit.count);
+            if excess == 0 {
                 return Ok(());
             }
-            if most.on_limit == OnSessionLimit::EndOldest {
-                let newest = living.last().map_or(id, |(_, newest)| *newest);
+            if limit.on_limit == OnSessionLimit::EndOldest {
+                let newest = live.last().map_or(id, |(_, newest)| *newest);
                 let actor = Actor::policy(&new.policy);
-                for (_, oldest) in &living[..beyond] {
+                for (_, oldest) in &live[..excess] {
                     audit::session_displaced(*oldest, &new.subject, newest, &actor);
                     self.revoke(*oldest, &actor).await?;
                 }
                 return Ok(());
             }
-            let first = living[..most.count].iter().any(|(_, known)| *known == id);
-            if !first || attempt + 1 == ACK_RETRIES.0 {
+            let first = live[..limit.count].iter().any(|(_, known)| *known == id);
+            if !first || attempt + 1 == LIMIT_RECHECKS.0 {
                 break;
             }
             // A later sign-in is about to remove its session.
-            tokio::time::sleep(ACK_RETRIES.1).await;
+            tokio::time::sleep(LIMIT_RECHECKS.1).await;
         }
-        Err(StartError::TooMany(most.count))
+        Err(StartError::TooMany(limit.count))
     }
 
     /// The live sessions of a subject, the oldest first.
-    async fn living(&self, subject: &Subject) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
-        let mut living = Vec::new();
+    async fn live_sessions(
+        &self,
+        subject: &Subject,
+    ) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
+        let mut live = Vec::new();
         let mut pages = Pages::of(subject);
         while let Some(page) = pages.next(&*self.store).await? {
             let now = self.clock.now();
@@ -259,10 +267,10 @@ impl Lifecycle {
                     && now < self.policies.deadline(session)
                     && !self.is_revoked(session)
             });
-            living.extend(alive.map(|(id, session)| (session.started, id)));
+            live.extend(alive.map(|(id, session)| (session.started, id)));
         }
-        living.sort_unstable();
-        Ok(living)
+        live.sort_unstable();
+        Ok(live)
     }
 
     /// Removes a session that was just created, and publishes no end. If this fails, the session ends at its idle
@@ -279,11 +287,11 @@ impl Lifecycle {
 
 /// The start time of a sign-in: `now`, or the cut-off if that is later by no more than the clock skew between
 /// replicas.
-pub(super) fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
+pub(super) fn start_time(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
     /// The largest clock skew between replicas.
-    const DIFFERENCE: Duration = Duration::from_secs(1);
+    const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
     not_before.map_or(now, |not_before| {
-        not_before.clamp(now, now.plus(DIFFERENCE))
+        not_before.clamp(now, now.plus(MAX_CLOCK_SKEW))
     })
 }
 

@@ -72,7 +72,7 @@ impl Lifecycle {
                 if !replication.is_confirmed() {
                     break;
                 }
-                replication = this.confirmation(*id).await;
+                replication = this.replication_of(*id).await;
             }
             this.count_unconfirmed(replication);
             Ok(RevokedAll {

@@ -11,15 +11,15 @@ pub struct ProviderNotes {
 #[derive(Debug, Default)]
 struct Note {
     /// The last sign-in came without a refresh token.
-    lacks_tokens: bool,
+    lacks_refresh_token: bool,
     /// Why the last request got no answer.
     trouble: Option<String>,
 }
 
 impl ProviderNotes {
     /// Records whether a sign-in came with a refresh token.
-    pub fn gives_tokens(&self, provider: &str, gives: bool) {
-        self.note(provider, |note| note.lacks_tokens = !gives);
+    pub fn refresh_token_issued(&self, provider: &str, issued: bool) {
+        self.note(provider, |note| note.lacks_refresh_token = !issued);
     }
 
     /// Records why a request got no answer; `None` if it got one.
@@ -40,7 +40,7 @@ impl ProviderNotes {
         let notes = self.notes.lock();
         let mut lines = Vec::new();
         for (name, note) in names.filter_map(|name| Some((name, notes.get(name)?))) {
-            if note.lacks_tokens {
+            if note.lacks_refresh_token {
                 lines.push(format!(
                     "{name} issued no refresh token, or one that is too long, so its sessions are not revalidated: \
                      allow refresh tokens for the client, and add offline_access to \
@@ -65,14 +65,17 @@ mod tests {
     fn the_last_answer_of_each_provider_stands() {
         let notes = ProviderNotes::default();
         let lines = || notes.lines(["main", "other"].into_iter());
-        notes.gives_tokens("main", false);
+        notes.refresh_token_issued("main", false);
         notes.trouble("other", Some("status 503".to_owned()));
         notes.trouble("gone", Some("it was configured before".to_owned()));
-        let told = lines();
-        assert!(told[0].contains("login.providers.main.scopes"), "{told:?}");
-        assert!(told[1].ends_with("status 503"), "{told:?}");
-        assert_eq!(told.len(), 2);
-        notes.gives_tokens("main", true);
+        let shown = lines();
+        assert!(
+            shown[0].contains("login.providers.main.scopes"),
+            "{shown:?}"
+        );
+        assert!(shown[1].ends_with("status 503"), "{shown:?}");
+        assert_eq!(shown.len(), 2);
+        notes.refresh_token_issued("main", true);
         notes.trouble("other", None);
         assert!(lines().is_empty());
     }

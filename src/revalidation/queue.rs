@@ -12,31 +12,31 @@ use crate::session::{Registration, SessionId, Timestamp};
 /// The largest number of sessions that wait or are in progress. A further one is queued with a later check.
 const MAX_SESSIONS: usize = 10_000;
 /// The largest number of concurrent requests to one provider.
-pub(super) const MAX_QUESTIONS: usize = 8;
+pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;
 /// The first backoff after a failed request. It doubles with each failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest backoff.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// The sessions that are due.
 #[derive(Debug, Default)]
 pub struct RevalidationQueue {
     state: Mutex<State>,
-    noted: Notify,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// All sessions that wait or are in progress.
     sessions: HashSet<SessionId>,
-    providers: BTreeMap<Registration, Waiting>,
+    providers: BTreeMap<Registration, ProviderQueue>,
 }
 
 /// The sessions that wait for one provider.
 #[derive(Debug, Default)]
-struct Waiting {
+struct ProviderQueue {
     sessions: VecDeque<SessionId>,
-    questions: usize,
+    in_progress: usize,
     /// Consecutive failures. Concurrent failures count once.
     failures: u32,
     paused_until: Timestamp,
@@ -69,13 +69,13 @@ impl RevalidationQueue {
         sessions.insert(id);
         provider.sessions.push_back(id);
         drop(state);
-        self.noted.notify_one();
+        self.changed.notify_one();
         true
     }
 
     /// Waits until a session is added or a slot is free.
-    pub(super) async fn noted(&self) {
-        self.noted.notified().await;
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Takes as many sessions as the providers may be asked about now.
@@ -84,10 +84,10 @@ impl RevalidationQueue {
         let mut state = self.state.lock();
         for (registration, provider) in &mut state.providers {
             while now >= provider.paused_until
-                && provider.questions < MAX_QUESTIONS
+                && provider.in_progress < MAX_CONCURRENT_REQUESTS
                 && let Some(id) = provider.sessions.pop_front()
             {
-                provider.questions += 1;
+                provider.in_progress += 1;
                 taken.push(Slot {
                     queue: Arc::clone(self),
                     id,
@@ -99,16 +99,16 @@ impl RevalidationQueue {
     }
 
     /// Records whether a provider answered. A failure starts a backoff.
-    pub(super) fn answered(&self, registration: Registration, answered: bool, now: Timestamp) {
+    pub(super) fn record_result(&self, registration: Registration, answered: bool, now: Timestamp) {
         let mut state = self.state.lock();
         let provider = state.providers.entry(registration).or_default();
         if answered {
             provider.failures = 0;
             provider.paused_until = now.min(provider.paused_until);
         } else if now >= provider.paused_until {
-            let pause = FIRST_PAUSE.saturating_mul(1 << provider.failures.min(16));
+            let pause = MIN_BACKOFF.saturating_mul(1 << provider.failures.min(16));
             provider.failures += 1;
-            provider.paused_until = now.plus(pause.min(LONGEST_PAUSE));
+            provider.paused_until = now.plus(pause.min(MAX_BACKOFF));
         }
     }
 
@@ -124,10 +124,10 @@ impl Drop for Slot {
         let mut state = self.queue.state.lock();
         state.sessions.remove(&self.id);
         if let Some(provider) = state.providers.get_mut(&self.registration) {
-            provider.questions = provider.questions.saturating_sub(1);
+            provider.in_progress = provider.in_progress.saturating_sub(1);
         }
         drop(state);
-        self.queue.noted.notify_one();
+        self.queue.changed.notify_one();
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_there_once_and_a_provider_is_asked_a_few_things_at_once() {
+    fn a_session_is_queued_once_and_requests_to_a_provider_are_limited() {
         let queue = Arc::new(RevalidationQueue::default());
         for number in 0..20 {
             assert!(queue.add(id(number), MAIN, START));
@@ -155,7 +155,7 @@ mod tests {
         let mut taken = queue.take(START);
         assert_eq!(
             taken.len(),
-            MAX_QUESTIONS + 1,
+            MAX_CONCURRENT_REQUESTS + 1,
             "one provider keeps no other waiting"
         );
         assert!(queue.take(START).is_empty());
@@ -166,7 +166,7 @@ mod tests {
         drop(first);
         let next = queue.take(START);
         assert_eq!(next.len(), 1);
-        assert_eq!(next[0].id, id(MAX_QUESTIONS));
+        assert_eq!(next[0].id, id(MAX_CONCURRENT_REQUESTS));
         assert_eq!(queue.len(), 20);
     }
 
@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_in_trouble_is_left_alone_for_longer_and_longer() {
+    fn the_backoff_grows_with_each_failure() {
         let queue = Arc::new(RevalidationQueue::default());
         let (mut now, mut pauses) = (START, Vec::new());
         for _ in 0..8 {
-            queue.answered(MAIN, false, now);
+            queue.record_result(MAIN, false, now);
             // Failures of concurrent requests.
-            queue.answered(MAIN, false, now);
+            queue.record_result(MAIN, false, now);
             let begun = now;
             while {
                 assert!(queue.add(id(1), MAIN, now), "nothing is dropped");
@@ -207,8 +207,8 @@ mod tests {
             1,
             "another provider is not concerned"
         );
-        queue.answered(MAIN, false, now);
-        queue.answered(MAIN, true, now);
+        queue.record_result(MAIN, false, now);
+        queue.record_result(MAIN, true, now);
         assert!(queue.add(id(3), MAIN, now));
         assert_eq!(queue.take(now).len(), 1);
     }

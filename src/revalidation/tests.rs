@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::{HeaderMap, Method};
 use serde_json::json;
 
-use super::ask::Question;
+use super::task::RevalidationTask;
 use super::*;
 use crate::actor::Actor;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
@@ -21,7 +21,7 @@ use crate::store::{DeadlineQueue, SessionStore};
 use crate::testing::provider::{FakeProvider, Reply};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
 
-const EVERY: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(300);
 
 /// A replica with a provider. Other replicas may share its clock and store.
 struct Fixture {
@@ -44,7 +44,7 @@ impl Fixture {
             url: "https://app.example.com/".parse().unwrap(),
             purpose: "sign-in",
             max_age: MaxAge::Any,
-            revalidate: Some(EVERY),
+            revalidate: Some(INTERVAL),
             providers: BTreeMap::from([("main".to_owned(), client)]),
             key_ring: Arc::clone(&bench.lifecycle.key_ring),
             secure: true,
@@ -112,13 +112,13 @@ impl Fixture {
     }
 
     async fn work(&self) {
-        for place in self.revalidation.queue.take(self.now()) {
-            let question = Question {
+        for slot in self.revalidation.queue.take(self.now()) {
+            let task = RevalidationTask {
                 lifecycle: self.bench.lifecycle.clone(),
                 revalidation: self.revalidation.clone(),
                 login: Arc::clone(&self.login),
             };
-            question.ask(&place).await;
+            task.run(&slot).await;
         }
     }
 
@@ -159,22 +159,22 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
         fixture.used(id, after).await;
         fixture.provider.take_presented().len()
     };
-    assert_eq!(asked(EVERY - SECOND).await, 0, "not due");
-    assert_eq!(asked(EVERY).await, 1);
-    assert_eq!(asked(EVERY + SECOND).await, 0, "it was confirmed");
+    assert_eq!(asked(INTERVAL - SECOND).await, 0, "not due");
+    assert_eq!(asked(INTERVAL).await, 1);
+    assert_eq!(asked(INTERVAL + SECOND).await, 0, "it was confirmed");
     // Without use, no request is made.
-    fixture.bench.at(3 * EVERY);
+    fixture.bench.at(3 * INTERVAL);
     fixture.work().await;
     assert!(fixture.provider.take_presented().is_empty());
     // The idle limit has passed, so no request is made.
-    assert_eq!(asked(EVERY + 20 * MINUTE).await, 0);
+    assert_eq!(asked(INTERVAL + 20 * MINUTE).await, 0);
 }
 
 #[tokio::test]
 async fn a_session_without_a_refresh_token_is_not_asked_about() {
     let fixture = Fixture::new().await;
     let started = fixture.bench.sign_in("default").await;
-    fixture.used(started.id, EVERY).await;
+    fixture.used(started.id, INTERVAL).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
     // The same holds for a client that is not configured any more.
     let id = fixture.sign_in(all()).await;
@@ -182,23 +182,23 @@ async fn a_session_without_a_refresh_token_is_not_asked_about() {
         providers: Arc::default(),
         ..fixture.revalidation.clone()
     };
-    fixture.bench.at(2 * EVERY);
+    fixture.bench.at(2 * INTERVAL);
     other.note(id, &fixture.bench.stored(id).await, fixture.now());
     assert_eq!(other.queue.len(), 0);
 }
 
 /// A revalidation must not change the last activity or the limits of the person.
 #[tokio::test]
-async fn an_answer_is_no_activity_and_moves_no_start() {
+async fn a_revalidation_is_no_activity_and_moves_no_start() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     let before = fixture.bench.stored(id).await;
-    let later = START.plus(EVERY).as_millis() / 1000;
+    let later = START.plus(INTERVAL).as_millis() / 1000;
     let token = fixture
         .provider
         .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     let after = fixture.bench.stored(id).await;
     assert_eq!(
         (after.started, after.last_seen, after.deadline),
@@ -218,7 +218,7 @@ async fn each_refresh_token_is_presented_once() {
     let id = fixture.sign_in(all()).await;
     for (round, next) in [(1, "second"), (2, "third"), (3, "fourth")] {
         fixture.provider.grant(json!({ "refresh_token": next }));
-        fixture.bench.at(round * EVERY - SECOND);
+        fixture.bench.at(round * INTERVAL - SECOND);
         let session = fixture.bench.stored(id).await;
         let touch = crate::store::Touch {
             at: fixture.now(),
@@ -234,7 +234,7 @@ async fn each_refresh_token_is_presented_once() {
             .touch(id, touch)
             .await
             .unwrap();
-        fixture.used(id, round * EVERY).await;
+        fixture.used(id, round * INTERVAL).await;
     }
     assert_eq!(
         fixture.provider.take_presented(),
@@ -244,7 +244,7 @@ async fn each_refresh_token_is_presented_once() {
 }
 
 #[tokio::test]
-async fn of_two_replicas_one_asks() {
+async fn only_one_replica_asks_the_provider() {
     let one = Fixture::new().await;
     let id = one.sign_in(all()).await;
     // A replica with the same store and clock, and its own queue.
@@ -256,41 +256,41 @@ async fn of_two_replicas_one_asks() {
     let other = Fixture::of(bench, one.provider.clone());
     *one.provider.takes.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
-    tokio::join!(one.used(id, EVERY), other.used(id, EVERY));
+    tokio::join!(one.used(id, INTERVAL), other.used(id, INTERVAL));
     assert_eq!(one.provider.take_presented(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
     // The other replica does not ask again so soon.
-    other.used(id, EVERY + SECOND).await;
+    other.used(id, INTERVAL + SECOND).await;
     assert!(one.provider.take_presented().is_empty());
 }
 
 #[tokio::test]
-async fn a_provider_in_trouble_is_asked_again_and_ends_nothing() {
+async fn a_failing_provider_is_asked_again_and_ends_no_session() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     fixture
         .provider
         .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     assert_eq!(fixture.provider.take_presented().len(), 1);
-    let told = told(&fixture.revalidation);
+    let told = diagnostics_of(&fixture.revalidation);
     assert!(
         told[0].contains("main") && told[0].contains("503"),
         "{told:?}"
     );
     // This replica still has the lease, and the provider is in backoff.
-    fixture.used(id, EVERY + SECOND / 2).await;
+    fixture.used(id, INTERVAL + SECOND / 2).await;
     assert!(fixture.provider.take_presented().is_empty());
     fixture.provider.grant(json!({}));
-    fixture.used(id, EVERY + MINUTE).await;
+    fixture.used(id, INTERVAL + MINUTE).await;
     assert_eq!(fixture.provider.take_presented(), ["first"]);
-    assert!(super::told(&fixture.revalidation).is_empty());
+    assert!(diagnostics_of(&fixture.revalidation).is_empty());
     assert_eq!(fixture.bench.stored(id).await.state, State::Live);
 }
 
 /// The person signs out while the request is in flight.
 #[tokio::test]
-async fn what_has_ended_meanwhile_stays_as_it_is() {
+async fn an_end_during_a_request_stays_final() {
     for refused in [false, true] {
         let fixture = Fixture::new().await;
         let id = fixture.sign_in(all()).await;
@@ -306,11 +306,11 @@ async fn what_has_ended_meanwhile_stays_as_it_is() {
         let memory = Arc::clone(&fixture.bench.store.memory);
         *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
             let memory = Arc::clone(&memory);
-            let ending = crate::store::Ending::signed_out(START.plus(EVERY));
+            let ending = crate::store::Ending::signed_out(START.plus(INTERVAL));
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
             assert!(matches!(ended, Some(Ok(_))));
         }));
-        fixture.used(id, EVERY).await;
+        fixture.used(id, INTERVAL).await;
         assert_eq!(fixture.provider.take_presented().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
@@ -337,14 +337,14 @@ async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
             store.all_fail.store(false, Ordering::SeqCst);
         });
     }));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("second"));
     assert!(fixture.counted("ok"));
 }
 
 /// A check returns while the provider hangs. With and without the cache, it queues the session.
 #[tokio::test]
-async fn a_check_notes_and_never_waits() {
+async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;
     for at_hand in [false, true] {
         let mut bench = Bench::new();
@@ -378,10 +378,10 @@ async fn a_check_notes_and_never_waits() {
             };
             checker.check(&request).await.verdict
         };
-        fixture.bench.at(EVERY - SECOND);
+        fixture.bench.at(INTERVAL - SECOND);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(fixture.revalidation.queue.len(), 0, "not due");
-        fixture.bench.at(EVERY);
+        fixture.bench.at(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(fixture.revalidation.queue.len(), 1, "once");
@@ -410,7 +410,7 @@ async fn other_groups_have_other_limits_at_once() {
     let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
     let id = fixture.sign_in(all()).await;
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();

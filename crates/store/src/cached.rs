@@ -5,7 +5,7 @@
 //! heartbeat is older than the [`LEASE`], it returns nothing. If an invalidation may be lost, it drops all records.
 //! `docs/adr/0011-the-near-cache.md` has the reasons.
 
-mod near;
+mod record_cache;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
-use near::RecordCache;
+use record_cache::RecordCache;
 
 /// How long the cache stays usable after the last heartbeat. This is also the longest time for which this replica can
 /// still accept a session that another replica has ended.
@@ -39,26 +39,26 @@ pub struct CachedStore<S> {
     /// A monotonic clock for the lease.
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    near: RecordCache,
+    records: RecordCache,
     /// The end of the lease, in milliseconds; 0 while the cache is not usable.
     usable_until: AtomicU64,
     /// Loads that are in flight. Checks that need the same session share one load (singleflight).
-    flights: Mutex<InFlightLoads>,
+    in_flight: Mutex<InFlightLoads>,
 }
 
 #[derive(Default)]
 struct InFlightLoads {
-    of: SessionMap<Flight>,
-    begun: u64,
+    by_id: SessionMap<InFlightLoad>,
+    started: u64,
 }
 
-struct Flight {
+struct InFlightLoad {
     number: u64,
-    question: WeakShared<Question>,
+    future: WeakShared<LoadFuture>,
 }
 
 type Loaded = Result<Option<Session>, StoreError>;
-type Question = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+type LoadFuture = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 
 impl<S: SessionStore> CachedStore<S> {
     /// Caches about `sessions` records of `inner`. `clock` is decision time, and `steady` is monotonic. The cache
@@ -75,9 +75,9 @@ impl<S: SessionStore> CachedStore<S> {
             clock,
             steady,
             metrics,
-            near: RecordCache::new(sessions),
+            records: RecordCache::new(sessions),
             usable_until: AtomicU64::new(0),
-            flights: Mutex::default(),
+            in_flight: Mutex::default(),
         }
     }
 
@@ -89,79 +89,80 @@ impl<S: SessionStore> CachedStore<S> {
 
     /// Drops the cached record of a session, and makes sure that a load in flight is not cached.
     fn forget(&self, id: SessionId) {
-        let mut flights = self.flights.lock();
-        flights.of.remove(&id);
-        self.near.remove(id);
+        let mut in_flight = self.in_flight.lock();
+        in_flight.by_id.remove(&id);
+        self.records.remove(id);
     }
 
     /// Joins the load in flight for a session, or starts one.
-    fn ask(&self, id: SessionId) -> InFlightGuard<'_> {
-        let mut flights = self.flights.lock();
-        if let Some(flight) = flights.of.get(&id)
-            && let Some(question) = flight.question.upgrade()
+    fn join_or_start_load(&self, id: SessionId) -> InFlightGuard<'_> {
+        let mut in_flight = self.in_flight.lock();
+        if let Some(load) = in_flight.by_id.get(&id)
+            && let Some(future) = load.future.upgrade()
         {
             return InFlightGuard {
-                flights: &self.flights,
+                in_flight: &self.in_flight,
                 id,
-                number: flight.number,
-                question: Some(question),
+                number: load.number,
+                future: Some(future),
             };
         }
         let inner = Arc::clone(&self.inner);
-        let question: Question = Box::pin(async move { inner.load(id).await });
-        let question = question.shared();
-        flights.begun += 1;
-        let number = flights.begun;
-        if let Some(weak) = question.downgrade() {
-            let question = weak;
-            flights.of.insert(id, Flight { number, question });
+        let future: LoadFuture = Box::pin(async move { inner.load(id).await });
+        let future = future.shared();
+        in_flight.started += 1;
+        let number = in_flight.started;
+        if let Some(weak) = future.downgrade() {
+            let future = weak;
+            in_flight.by_id.insert(id, InFlightLoad { number, future });
         }
         InFlightGuard {
-            flights: &self.flights,
+            in_flight: &self.in_flight,
             id,
             number,
-            question: Some(question),
+            future: Some(future),
         }
     }
 
     /// Caches the result of a load, unless the session was invalidated in the meantime.
-    fn keep(&self, id: SessionId, number: u64, session: Option<&Session>) {
-        let mut flights = self.flights.lock();
-        if flights
-            .of
+    fn cache_result(&self, id: SessionId, number: u64, session: Option<&Session>) {
+        let mut in_flight = self.in_flight.lock();
+        if in_flight
+            .by_id
             .get(&id)
-            .is_none_or(|flight| flight.number != number)
+            .is_none_or(|load| load.number != number)
         {
             return;
         }
-        flights.of.remove(&id);
+        in_flight.by_id.remove(&id);
         if let (Some(session), Some(now)) = (session, self.usable())
             && session.state == State::Live
         {
             // A refresh token is large, and code that reads the cache never uses it.
             let session = session.clone().without_refresh_token();
-            self.near.put(id, session, now);
+            self.records.put(id, session, now);
         }
     }
 }
 
 /// A waiter for a load in flight. When the last waiter is dropped, the load is cancelled.
 struct InFlightGuard<'a> {
-    flights: &'a Mutex<InFlightLoads>,
+    in_flight: &'a Mutex<InFlightLoads>,
     id: SessionId,
     number: u64,
-    question: Option<Shared<Question>>,
+    future: Option<Shared<LoadFuture>>,
 }
 
 impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        self.question = None;
-        let abandoned = flights.of.get(&self.id).is_some_and(|flight| {
-            flight.number == self.number && flight.question.upgrade().is_none()
-        });
+        let mut in_flight = self.in_flight.lock();
+        self.future = None;
+        let abandoned = in_flight
+            .by_id
+            .get(&self.id)
+            .is_some_and(|load| load.number == self.number && load.future.upgrade().is_none());
         if abandoned {
-            flights.of.remove(&self.id);
+            in_flight.by_id.remove(&self.id);
         }
     }
 }
@@ -180,15 +181,15 @@ impl<S: SessionStore> InvalidationListener for CachedStore<S> {
         let until = since.plus(LEASE).as_millis();
         self.usable_until.fetch_max(until, Ordering::Release);
         self.metrics.near_cache.usable.set(1);
-        let entries = i64::try_from(self.near.len()).unwrap_or(i64::MAX);
+        let entries = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         self.metrics.near_cache.entries.set(entries);
     }
 
     fn missed(&self) {
-        let mut flights = self.flights.lock();
+        let mut in_flight = self.in_flight.lock();
         self.usable_until.store(0, Ordering::Release);
-        flights.of.clear();
-        self.near.clear();
+        in_flight.by_id.clear();
+        self.records.clear();
         self.metrics.near_cache.flushes.inc();
         self.metrics.near_cache.usable.set(0);
         self.metrics.near_cache.entries.set(0);
@@ -203,14 +204,14 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
             return self.inner.load(id).await;
         }
         self.metrics.near_cache.misses.inc();
-        let mut seat = self.ask(id);
-        let Some(question) = seat.question.as_mut() else {
+        let mut guard = self.join_or_start_load(id);
+        let Some(future) = guard.future.as_mut() else {
             return self.inner.load(id).await;
         };
-        let loaded = question.await;
-        self.keep(
+        let loaded = future.await;
+        self.cache_result(
             id,
-            seat.number,
+            guard.number,
             loaded.as_ref().ok().and_then(Option::as_ref),
         );
         loaded
@@ -219,7 +220,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
         // Otherwise every later check would see a touch as due.
-        self.near.touch(id, touch.at);
+        self.records.touch(id, touch.at);
         Ok(())
     }
 
@@ -260,7 +261,7 @@ impl<S: SessionStore> LocalStore for CachedStore<S> {
     /// A record may miss an end by another replica for at most the [`LEASE`]. It may also miss activity at other
     /// replicas since it was loaded.
     fn load_cached(&self, id: SessionId) -> Option<Session> {
-        let session = self.near.get(id, self.usable()?)?;
+        let session = self.records.get(id, self.usable()?)?;
         self.metrics.near_cache.hits.inc();
         Some(session)
     }

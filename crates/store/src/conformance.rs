@@ -29,7 +29,7 @@ pub use revocations::{run_not_before, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The number of concurrent attempts at an operation that may succeed only once.
-const RIVALS: usize = 16;
+const CONCURRENT_ATTEMPTS: usize = 16;
 
 /// Runs the whole suite. `now` must be close to the time of the store, because a store may delete expired records
 /// with its own clock.
@@ -38,15 +38,15 @@ const RIVALS: usize = 16;
 /// If the store fails a test.
 pub async fn run(store: &dyn SessionStore, now: Timestamp) {
     store.ready().await.expect("a store under test is ready");
-    what_is_not_there_stays_so(store, now).await;
-    a_session_is_kept_whole(store, now).await;
-    nothing_is_created_over_a_session(store, now).await;
+    operations_do_not_create_a_missing_session(store, now).await;
+    a_session_is_stored_unchanged(store, now).await;
+    create_replaces_no_record(store, now).await;
     touches_only_move_forward(store, now).await;
     the_first_end_stands(store, now).await;
     an_end_respects_a_touch(store, now).await;
     ageing_moves_every_time(store, now).await;
     listing_pages_through_a_subject(store, now).await;
-    of_rivals_one_wins(store, now).await;
+    one_concurrent_attempt_succeeds(store, now).await;
     adoption::run(store, now).await;
     changes::run(store, now).await;
 }
@@ -97,12 +97,12 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     for id in &ids {
         queue.enqueue(*id, now).await.unwrap();
     }
-    let claims = join_all((0..RIVALS).map(|_| queue.claim(now, lease, 10))).await;
+    let claims = join_all((0..CONCURRENT_ATTEMPTS).map(|_| queue.claim(now, lease, 10))).await;
     let mut claimed: Vec<SessionId> = claims.into_iter().flat_map(Result::unwrap).collect();
     claimed.sort_unstable();
     let mut expected = ids;
     expected.sort_unstable();
-    assert_eq!(claimed, expected, "of rivals each takes others");
+    assert_eq!(claimed, expected, "concurrent claims do not overlap");
     for id in claimed {
         queue.acknowledge(id, None).await.unwrap();
     }
@@ -164,7 +164,7 @@ fn touch(session: &Session, at: Timestamp) -> Touch {
     }
 }
 
-async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
+async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     assert_eq!(store.load(id).await.unwrap(), None);
     store
@@ -183,12 +183,12 @@ async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
     assert!(page.sessions.is_empty() && page.next.is_none());
 }
 
-async fn a_session_is_kept_whole(store: &dyn SessionStore, now: Timestamp) {
+async fn a_session_is_stored_unchanged(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = created(store, now).await;
     assert_eq!(store.load(id).await.unwrap(), Some(session));
 }
 
-async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timestamp) {
+async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     let (id, first) = created(store, now).await;
     let second = session_of("someone else", now.plus(MINUTE));
     assert_eq!(
@@ -355,15 +355,16 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
     }
 }
 
-async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
+async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     let session = session(id, now);
-    let creations = join_all((0..RIVALS).map(|_| store.create(id, &session))).await;
+    let creations = join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.create(id, &session))).await;
     let created = creations
         .iter()
         .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
     assert_eq!(created.count(), 1, "one of many creates");
-    let ends = join_all((0..RIVALS).map(|_| store.end(id, Ending::revoked(now)))).await;
+    let ends =
+        join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
@@ -371,5 +372,9 @@ async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
     let already = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
-    assert_eq!(already.count(), RIVALS - 1, "the others are told");
+    assert_eq!(
+        already.count(),
+        CONCURRENT_ATTEMPTS - 1,
+        "the others get AlreadyEnded"
+    );
 }

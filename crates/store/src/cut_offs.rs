@@ -21,10 +21,10 @@ const DISPLACED_DIVISOR: usize = 64;
 const GROWTH_DIVISOR: usize = 8;
 
 /// The key of a subject in the table: 16 bytes of a hash.
-pub(super) type Name = [u8; 16];
+pub(super) type SubjectKey = [u8; 16];
 
 /// The key of a subject in the store: 16 bytes of a hash, so that keys contain no personal data.
-pub(super) fn subject_name(subject: &Subject) -> Name {
+pub(super) fn subject_name(subject: &Subject) -> SubjectKey {
     let mut hash = Sha256::new();
     hash.update(b"curfew subject 1\0");
     hash.update(subject.as_str());
@@ -49,7 +49,7 @@ pub(super) struct CutOffs {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    name: Name,
+    name: SubjectKey,
     at: Timestamp,
 }
 
@@ -64,7 +64,7 @@ impl CutOffs {
         }
     }
 
-    fn shard(&self, name: &Name) -> &RwLock<Vec<Entry>> {
+    fn shard(&self, name: &SubjectKey) -> &RwLock<Vec<Entry>> {
         let (shard, _) = split(name);
         &self.shards[shard]
     }
@@ -77,7 +77,7 @@ impl CutOffs {
         own.max(self.general())
     }
 
-    fn get(&self, name: &Name) -> Option<Timestamp> {
+    fn get(&self, name: &SubjectKey) -> Option<Timestamp> {
         let shard = self.shard(name).read();
         position(&shard, name)
             .ok()
@@ -85,7 +85,7 @@ impl CutOffs {
     }
 
     /// Moves the cut-off of a key forward.
-    pub(super) fn raise(&self, name: Name, at: Timestamp) {
+    pub(super) fn raise(&self, name: SubjectKey, at: Timestamp) {
         if self.general() >= Some(at) {
             return;
         }
@@ -169,7 +169,7 @@ impl CutOffs {
 }
 
 /// The shard of a key, and the bits that order it within the shard.
-fn split(name: &Name) -> (usize, u64) {
+fn split(name: &SubjectKey) -> (usize, u64) {
     let [a, b, c, d, e, f, g, h, ..] = *name;
     let bits = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     ((bits >> (64 - SHARD_BITS)) as usize, bits << SHARD_BITS)
@@ -180,7 +180,7 @@ fn split(name: &Name) -> (usize, u64) {
 /// Keys are hashes, so their bits predict their position: a search in a large shard reads two or three cache lines,
 /// and a binary search reads eight. The steps double, so keys that an attacker chose cost at most twice the steps of
 /// a binary search.
-fn position(shard: &[Entry], name: &Name) -> Result<usize, usize> {
+fn position(shard: &[Entry], name: &SubjectKey) -> Result<usize, usize> {
     let (_, bits) = split(name);
     let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
     let (mut low, mut high) = (0, shard.len());
@@ -223,7 +223,7 @@ mod tests {
     }
 
     /// A key that is spread like a hash.
-    fn name(number: u32) -> Name {
+    fn name(number: u32) -> SubjectKey {
         let mut name = [0; 16];
         name[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
         name[12..].copy_from_slice(&number.to_be_bytes());
@@ -274,9 +274,9 @@ mod tests {
     proptest! {
         /// The interpolation search agrees with a binary search, for hashes and for chosen keys.
         #[test]
-        fn a_search_finds_what_a_binary_search_finds(
-            names in proptest::collection::btree_set(prop_oneof![any::<Name>(), chosen_name()], 0..200),
-            wanted in proptest::collection::vec(prop_oneof![any::<Name>(), chosen_name()], 0..50),
+        fn the_interpolation_search_equals_a_binary_search(
+            names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..200),
+            wanted in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..50),
         ) {
             let shard: Vec<_> = names.into_iter().map(|name| Entry { name, at: at(1) }).collect();
             for name in shard.iter().map(|entry| entry.name).chain(wanted) {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Keys that are close together, so that the predicted position is wrong.
-    fn chosen_name() -> impl Strategy<Value = Name> {
+    fn chosen_name() -> impl Strategy<Value = SubjectKey> {
         (any::<bool>(), any::<u8>()).prop_map(|(first, last)| {
             let mut name = [if first { 0 } else { 0xff }; 16];
             name[15] = last;

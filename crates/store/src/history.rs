@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_made_longer_counts_for_later_sign_ins() {
+    fn a_longer_limit_applies_to_later_sign_ins() {
         let mut history = History::default();
         assert!(history.note_limits(&limits(60), at(0)));
         assert!(!history.note_limits(&limits(60), at(10)));
@@ -204,7 +204,7 @@ mod tests {
         /// An ended session never starts again, however the limits change. Its tombstone is kept for exactly the
         /// limit at the time of the adoption.
         #[test]
-        fn no_ended_session_is_taken_for_a_new_one(steps in steps()) {
+        fn no_ended_session_starts_again(steps in steps()) {
             let (mut history, mut now, mut limit) = (History::default(), 100, 10);
             history.note_limits(&limits(limit), at(now));
             let mut sessions: Vec<Session> = Vec::new();

@@ -34,7 +34,7 @@ pub struct MemoryStore {
     cut_offs: CutOffs,
     rules: RevocationRules,
     /// Cut-offs and rules up to this time may be dropped, in milliseconds.
-    forget: AtomicU64,
+    expired_until: AtomicU64,
     history: Mutex<History>,
 }
 
@@ -42,20 +42,20 @@ pub struct MemoryStore {
 struct Tables {
     sessions: SessionMap<Session>,
     /// The extended retention of tombstones whose credentials are still presented.
-    kept: SessionMap<Timestamp>,
+    kept_until: SessionMap<Timestamp>,
     /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
     /// When each session is due, by session ID and in order of time.
-    looks: SessionMap<Timestamp>,
+    due_times: SessionMap<Timestamp>,
     due: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Tables {
     /// Sets, moves or removes the due time of a session; returns whether it had one.
-    fn look(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
+    fn set_due(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
-            Some(at) => self.looks.insert(id, at),
-            None => self.looks.remove(&id),
+            Some(at) => self.due_times.insert(id, at),
+            None => self.due_times.remove(&id),
         };
         if let Some(before) = before {
             self.due.remove(&(before, id));
@@ -77,7 +77,7 @@ impl MemoryStore {
             max_sessions,
             cut_offs: CutOffs::new(MAX_CUT_OFFS),
             rules: RevocationRules::new(),
-            forget: AtomicU64::new(0),
+            expired_until: AtomicU64::new(0),
             history: Mutex::default(),
         }
     }
@@ -122,7 +122,7 @@ impl MemoryStore {
 
     /// Ends a session like a process that stops before it publishes the end.
     #[cfg(any(test, feature = "testing"))]
-    pub async fn end_quietly(&self, id: SessionId, ending: Ending) {
+    pub async fn end_unpublished(&self, id: SessionId, ending: Ending) {
         let ended = self.end(id, ending).await;
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
@@ -131,7 +131,7 @@ impl MemoryStore {
     /// full store calls it, too.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
-        let forget = self.forget.load(Ordering::Relaxed);
+        let forget = self.expired_until.load(Ordering::Relaxed);
         self.cut_offs.forget(Timestamp::from_millis(forget));
         self.rules.forget(Timestamp::from_millis(forget));
         let mut tables = self.tables.write();
@@ -139,11 +139,11 @@ impl MemoryStore {
         let Tables {
             sessions,
             subjects,
-            kept,
+            kept_until,
             ..
         } = &mut *tables;
-        kept.retain(|_, until| now < *until);
-        sessions.retain(|id, session| now < session.expires() || kept.contains_key(id));
+        kept_until.retain(|_, until| now < *until);
+        sessions.retain(|id, session| now < session.expires() || kept_until.contains_key(id));
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
@@ -200,7 +200,7 @@ impl SessionStore for MemoryStore {
         let mut tables = self.tables.write();
         let ended = |session: &Session| session.state != State::Live;
         if tables.sessions.get(&id).is_some_and(ended) {
-            let kept = tables.kept.entry(id).or_insert(until);
+            let kept = tables.kept_until.entry(id).or_insert(until);
             *kept = until.max(*kept);
         }
         Ok(())
@@ -216,7 +216,7 @@ impl SessionStore for MemoryStore {
             tables.sessions.remove(&id);
             let place = (session.subject.clone(), Cursor::of(id, session));
             tables.subjects.remove(&place);
-            tables.look(id, None);
+            tables.set_due(id, None);
         }
         Ok(is_same)
     }
@@ -255,7 +255,7 @@ impl SessionStore for MemoryStore {
         let mut places = tables
             .subjects
             .range((start, Bound::Unbounded))
-            .take_while(|(whose, _)| whose == subject)
+            .take_while(|(owner, _)| owner == subject)
             .map(|(_, place)| *place);
         let page: Vec<Cursor> = places.by_ref().take(limit).collect();
         let next = places.next().and(page.last().copied());
@@ -300,8 +300,8 @@ impl LocalStore for MemoryStore {
 impl DeadlineQueue for MemoryStore {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        if !tables.looks.contains_key(&id) {
-            tables.look(id, Some(at));
+        if !tables.due_times.contains_key(&id) {
+            tables.set_due(id, Some(at));
         }
         Ok(())
     }
@@ -316,7 +316,7 @@ impl DeadlineQueue for MemoryStore {
         let due = tables.due.iter().take_while(|(at, _)| *at <= now);
         let claimed: Vec<SessionId> = due.take(limit).map(|(_, id)| *id).collect();
         for id in &claimed {
-            tables.look(*id, Some(until));
+            tables.set_due(*id, Some(until));
         }
         Ok(claimed)
     }
@@ -328,8 +328,8 @@ impl DeadlineQueue for MemoryStore {
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        if tables.looks.contains_key(&id) {
-            tables.look(id, Some(at));
+        if tables.due_times.contains_key(&id) {
+            tables.set_due(id, Some(at));
         }
         Ok(())
     }
@@ -338,12 +338,12 @@ impl DeadlineQueue for MemoryStore {
         let mut tables = self.tables.write();
         let live = tables.sessions.iter().filter_map(|(id, session)| {
             let deadline = policies.deadline(session);
-            let later = tables.looks.get(id).is_some_and(|at| *at > deadline);
+            let later = tables.due_times.get(id).is_some_and(|at| *at > deadline);
             (session.state == State::Live && later).then_some((*id, deadline))
         });
         let late: Vec<(SessionId, Timestamp)> = live.collect();
         for (id, deadline) in late {
-            tables.look(id, Some(deadline));
+            tables.set_due(id, Some(deadline));
         }
         Ok(())
     }
@@ -353,7 +353,7 @@ impl DeadlineQueue for MemoryStore {
         id: SessionId,
         _: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        Ok(self.tables.write().look(id, None))
+        Ok(self.tables.write().set_due(id, None))
     }
 }
 
@@ -366,7 +366,8 @@ impl NotBefore for MemoryStore {
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
         self.cut_offs.raise(subject_name(subject), at);
-        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        self.expired_until
+            .fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(Replication::default())
     }
 
@@ -388,7 +389,8 @@ impl NotBefore for MemoryStore {
             return Ok(RuleAdded::TooMany);
         }
         self.rules.add([rule.clone()]);
-        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        self.expired_until
+            .fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(RuleAdded::Added {
             change: None,
             replication: Replication::default(),

@@ -56,15 +56,15 @@ const fn ends(result: &'static str) -> Outcome {
 /// Revalidates once and compares.
 async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome, case: &str) {
     let id = fixture.sign_in(in_id_token).await;
-    fixture.used(id, EVERY).await;
-    let case = format!("{case}: {:?}", told(&fixture.revalidation));
+    fixture.used(id, INTERVAL).await;
+    let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));
     let session = fixture.bench.stored(id).await;
     let token = fixture.refresh_token(id).await;
     let due = session.details.as_ref().and_then(|it| it.revalidation);
     let groups = fixture.groups(id).await;
     assert_eq!(session.state == State::Live, expected.lives, "{case}");
     assert_eq!(token.as_deref(), expected.token, "{case}");
-    let confirmed = due.is_some_and(|it| it.confirmed == START.plus(EVERY));
+    let confirmed = due.is_some_and(|it| it.confirmed == START.plus(INTERVAL));
     assert_eq!(confirmed, expected.confirmed, "{case}");
     assert_eq!(groups, expected.groups, "{case}");
     assert!(
@@ -243,7 +243,7 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_ends_nothing() {
+async fn an_unreachable_provider_ends_no_session() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     // Nothing listens at this address.

@@ -69,21 +69,21 @@ where
         }
         assert!(cached.load_cached(ID).is_none());
         assert!(
-            cached.flights.lock().of.is_empty(),
+            cached.in_flight.lock().by_id.is_empty(),
             "a question is kept that nobody asks"
         );
     });
 }
 
 #[test]
-fn nothing_is_at_hand_of_a_session_that_was_ended_here() {
+fn the_cache_drops_a_session_that_ended_here() {
     ends_by(|cached, _| async move {
         cached.end(ID, Ending::revoked(START)).await.unwrap();
     });
 }
 
 #[test]
-fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
+fn the_cache_drops_a_session_after_its_invalidation() {
     ends_by(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
@@ -92,7 +92,7 @@ fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
 }
 
 #[test]
-fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
+fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     ends_by(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
@@ -103,13 +103,13 @@ fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
 
 /// A waiter that is dropped must not cancel the load for the others, and a later load must start again.
 #[test]
-fn a_question_is_answered_whoever_stops_waiting() {
+fn a_load_completes_when_another_waiter_is_dropped() {
     for patience in [&[true, false, true][..], &[false, false]] {
-        explore(move || asked_by(patience));
+        explore(move || load_concurrently(patience));
     }
 }
 
-async fn asked_by(patience: &[bool]) {
+async fn load_concurrently(patience: &[bool]) {
     let (cached, _) = cache().await;
     let mut acts = Vec::new();
     for patient in patience.iter().copied() {
@@ -126,6 +126,6 @@ async fn asked_by(patience: &[bool]) {
     for act in acts {
         act.await.unwrap();
     }
-    assert!(cached.flights.lock().of.is_empty());
+    assert!(cached.in_flight.lock().by_id.is_empty());
     assert!(cached.load(ID).await.unwrap().is_some());
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
-use super::near::GENERATION;
+use super::record_cache::MAX_GENERATION_AGE;
 use super::*;
 use crate::CreateOutcome;
 use crate::clock::ManualClock;
@@ -119,7 +119,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn it_passes_the_suite() {
+async fn passes_the_conformance_suite() {
     let fixture = Fixture::empty();
     conformance::run(&fixture.near, START).await;
     fixture.near.caught_up_to(START);
@@ -127,7 +127,7 @@ async fn it_passes_the_suite() {
 }
 
 #[tokio::test]
-async fn what_was_loaded_is_at_hand() {
+async fn a_loaded_session_is_cached() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.near.load_cached(ID), None, "nobody has asked yet");
     let session = fixture.near.load(ID).await.unwrap().unwrap();
@@ -142,7 +142,7 @@ async fn what_was_loaded_is_at_hand() {
 
 /// A change by this replica takes effect at once, and the near cache has no refresh token.
 #[tokio::test]
-async fn a_change_is_at_hand_without_the_refresh_token() {
+async fn a_changed_session_is_cached_without_its_refresh_token() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     let details = Arc::new(Details {
@@ -166,7 +166,7 @@ async fn a_change_is_at_hand_without_the_refresh_token() {
 }
 
 #[tokio::test]
-async fn only_what_lives_is_kept() {
+async fn only_live_sessions_are_cached() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; 16]);
     assert_eq!(fixture.near.load(other).await, Ok(None));
@@ -184,7 +184,7 @@ async fn only_what_lives_is_kept() {
 }
 
 #[tokio::test]
-async fn an_end_is_known_at_once_wherever_it_was_made() {
+async fn an_end_here_or_elsewhere_takes_effect_at_once() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture.end_elsewhere().await;
@@ -205,7 +205,7 @@ async fn an_end_is_known_at_once_wherever_it_was_made() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_end_is_not_kept() {
+async fn a_load_that_overlaps_an_end_is_not_cached() {
     for end in 0..3 {
         let fixture = Fixture::new().await;
         let (load, permit) = fixture.hold().await;
@@ -232,7 +232,7 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_recalled_beyond_the_lease() {
+async fn the_cache_returns_nothing_after_the_lease() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture
@@ -258,7 +258,7 @@ async fn nothing_is_recalled_beyond_the_lease() {
 }
 
 #[tokio::test]
-async fn a_session_in_use_is_looked_up_again() {
+async fn a_session_in_use_is_reloaded_from_time_to_time() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     for second in 0..=60 {
@@ -266,7 +266,7 @@ async fn a_session_in_use_is_looked_up_again() {
         fixture.clock.set(now);
         fixture.near.caught_up_to(now);
         if fixture.near.load_cached(ID).is_none() {
-            assert!(second * SECOND > GENERATION - SECOND);
+            assert!(second * SECOND > MAX_GENERATION_AGE - SECOND);
             return;
         }
     }
@@ -290,7 +290,7 @@ async fn a_written_touch_is_not_due_again() {
 }
 
 #[tokio::test]
-async fn many_who_ask_the_same_are_one_question() {
+async fn concurrent_loads_share_one_request() {
     let fixture = Fixture::new().await;
     let (first, permit) = fixture.hold().await;
     let others = (0..100).map(|_| fixture.near.load(ID));
@@ -302,23 +302,23 @@ async fn many_who_ask_the_same_are_one_question() {
     assert_eq!(fixture.loads(), 1);
     let answer = first.await.unwrap();
     assert!(others.into_iter().all(|other| other == answer));
-    assert!(fixture.near.flights.lock().of.is_empty());
+    assert!(fixture.near.in_flight.lock().by_id.is_empty());
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_waits_for_is_forgotten() {
+async fn a_load_without_waiters_is_cancelled() {
     let fixture = Fixture::new().await;
     let (first, _permit) = fixture.hold().await;
     let second = fixture.near.load(ID);
     assert!(tokio::time::timeout(Duration::ZERO, second).await.is_err());
     assert_eq!(
-        fixture.near.flights.lock().of.len(),
+        fixture.near.in_flight.lock().by_id.len(),
         1,
         "the first still waits"
     );
     first.abort();
     assert!(first.await.is_err());
-    assert!(fixture.near.flights.lock().of.is_empty());
+    assert!(fixture.near.in_flight.lock().by_id.is_empty());
     assert!(fixture.near.load(ID).await.unwrap().is_some());
     assert_eq!(fixture.loads(), 2);
 }

@@ -47,7 +47,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_the_replay() {
+async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_replay() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     let here = fixture.journal.load(ID).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_
 }
 
 #[tokio::test]
-async fn a_second_end_of_what_came_back_is_none() {
+async fn a_restored_session_keeps_its_first_end() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     let idle = Ending {
@@ -100,7 +100,7 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
 
 /// The store lost the record through `DEL`, `FLUSHALL`, or an older copy.
 #[tokio::test]
-async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
+async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     fixture.memory.remove(ID);
@@ -118,7 +118,7 @@ async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
 }
 
 #[tokio::test]
-async fn it_forgets_after_a_while() {
+async fn entries_expire() {
     let fixture = Fixture::new();
     fixture.come_back().await;
     fixture.clock.advance(5 * MINUTE);

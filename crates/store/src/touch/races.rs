@@ -104,7 +104,7 @@ fn no_activity_is_hidden_or_lost() {
 
 /// A timeout is decided on an earlier read; it takes effect only if there was no activity since then.
 #[test]
-fn nobody_is_timed_out_who_has_just_been_active() {
+fn an_active_session_does_not_time_out() {
     explore(|| async {
         let race = Race::new().await;
         let ender = Arc::clone(&race);

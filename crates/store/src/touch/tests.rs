@@ -73,7 +73,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn many_activities_are_one_write_an_interval() {
+async fn many_touches_are_one_write_per_interval() {
     let fixture = Fixture::new().await;
     for second in 1..=14 {
         fixture.request(second).await;
@@ -110,7 +110,7 @@ async fn after_a_pause_the_first_activity_is_written_at_once() {
 }
 
 #[tokio::test]
-async fn this_replica_sees_what_it_has_not_written() {
+async fn this_replica_sees_its_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     assert_eq!(fixture.stored().await, 0);
@@ -125,7 +125,7 @@ async fn this_replica_sees_what_it_has_not_written() {
 }
 
 #[tokio::test]
-async fn an_end_is_decided_on_what_this_replica_has_seen() {
+async fn an_end_includes_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     let ending = Ending {
@@ -159,7 +159,7 @@ async fn near_the_deadline_it_is_written_at_once() {
 }
 
 #[tokio::test]
-async fn one_session_that_can_not_be_written_keeps_no_other() {
+async fn a_failing_session_does_not_block_others() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; SessionId::LEN]);
     let session = fixture.store.load(ID).await.unwrap().unwrap();
@@ -203,7 +203,7 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
 }
 
 #[tokio::test]
-async fn an_activity_that_is_of_no_use_any_more_is_dropped_and_counted() {
+async fn an_expired_touch_is_dropped_and_counted() {
     let fixture = Fixture::new().await;
     fixture
         .store
@@ -225,7 +225,7 @@ async fn a_flush_at_the_end_writes_everything() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_abandoned_half_way_is_not_lost() {
+async fn a_cancelled_flush_loses_nothing() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     drop(fixture.store.flush());
@@ -238,7 +238,7 @@ async fn a_write_that_is_abandoned_half_way_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_flusher_writes_by_itself_and_stops_when_told() {
+async fn the_background_task_writes_touches_and_stops_on_request() {
     let fixture = Fixture::new().await;
     fixture.clock.set(START.plus(100 * SECOND));
     let session = fixture.store.load(ID).await.unwrap().unwrap();
@@ -270,7 +270,7 @@ async fn passes_the_conformance_suite() {
 
 /// A load that started before the activity was written returns an older record than this replica knows.
 #[tokio::test]
-async fn an_answer_that_is_overtaken_hides_no_activity() {
+async fn a_stale_load_hides_no_activity() {
     let fixture = Fixture::new().await;
     let old = fixture.store.load(ID).await.unwrap().unwrap();
     fixture.request(1).await;

@@ -12,47 +12,47 @@ use crate::telemetry::audit;
 
 /// The largest number of sequential requests: metadata, token, keys, UserInfo, and a wait for another task that
 /// fetches the metadata.
-const REQUESTS: u32 = 6;
+const MAX_REQUESTS: u32 = 6;
 /// The part of the lease that is reserved for storing the answer.
-const TIME_TO_KEEP: Duration = Duration::from_secs(10);
+const STORE_MARGIN: Duration = Duration::from_secs(10);
 
 /// One revalidation of a session.
-pub(super) struct Question {
+pub(super) struct RevalidationTask {
     pub(super) lifecycle: Lifecycle,
     pub(super) revalidation: Revalidation,
     pub(super) login: Arc<Login>,
 }
 
-impl Question {
+impl RevalidationTask {
     /// Asks the provider about a session, and applies the answer.
-    pub(super) async fn ask(&self, place: &Slot) {
+    pub(super) async fn run(&self, slot: &Slot) {
         let mut providers = self.login.providers.values();
-        let asked = providers.find(|it| it.registration() == place.registration);
+        let asked = providers.find(|it| it.registration() == slot.registration);
         // The configuration has changed.
         let Some(provider) = asked else { return };
-        let lease = provider.settings.timeout * REQUESTS + TIME_TO_KEEP;
+        let lease = provider.settings.timeout * MAX_REQUESTS + STORE_MARGIN;
         let interval = self.revalidation.interval;
-        let leased = self.lifecycle.lease_revalidation(place.id, interval, lease);
+        let leased = self.lifecycle.lease_revalidation(slot.id, interval, lease);
         let leased = match leased.await {
             Ok(Some(leased)) => leased,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, session = %place.id, "could not take the lease for a revalidation");
+                tracing::debug!(%error, session = %slot.id, "could not take the lease for a revalidation");
                 return;
             }
         };
         let now = self.lifecycle.clock.now();
         let (token, due) = (&leased.refresh_token, leased.revalidation);
         let answer = provider.refresh(token, &leased.session, due, now).await;
-        let trouble = self.follow(provider, place.id, leased, answer).await;
+        let trouble = self.apply(provider, slot.id, leased, answer).await;
         let now = self.lifecycle.clock.now();
         let queue = &self.revalidation.queue;
-        queue.answered(place.registration, trouble.is_none(), now);
+        queue.record_result(slot.registration, trouble.is_none(), now);
         self.revalidation.notes.trouble(provider.name(), trouble);
     }
 
     /// Applies and counts an answer. Returns the cause if the answer says nothing about the subject.
-    async fn follow(
+    async fn apply(
         &self,
         provider: &Provider,
         id: SessionId,
@@ -122,13 +122,13 @@ impl Question {
         self.lifecycle.metrics.revalidated(provider.name(), result);
         audit::provider_refused(id, &leased.session, provider.name(), reason, &actor);
         if let Err(error) = ended.map(drop) {
-            retried(id, &error);
+            log_retry(id, &error);
         }
     }
 }
 
 /// Logs a failed end. When the lease is over, a replica asks the provider again, with the same result.
-fn retried(id: SessionId, error: &StoreError) {
+fn log_retry(id: SessionId, error: &StoreError) {
     tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }
 

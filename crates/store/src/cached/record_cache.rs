@@ -4,13 +4,13 @@ use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
 /// How long a generation accepts records. A record is cached for at most twice as long.
-pub(super) const GENERATION: Duration = Duration::from_secs(30);
+pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
 /// The number of shards, so that threads seldom wait for the same lock.
 const SHARDS: usize = 16;
 /// The average number of bytes per record that the size limit assumes. With larger records, the cache holds fewer.
 const MEAN_BYTES: usize = 1024;
 /// The bytes of a record without its strings.
-const BARE_BYTES: usize = 320;
+const FIXED_BYTES: usize = 320;
 
 /// A bounded cache of records, without bookkeeping when a record is read.
 ///
@@ -21,7 +21,7 @@ const BARE_BYTES: usize = 320;
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
     /// The largest number of records in one generation of a shard.
-    room: usize,
+    max_sessions: usize,
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl RecordCache {
         };
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            room: sessions.div_ceil(2 * SHARDS),
+            max_sessions: sessions.div_ceil(2 * SHARDS),
         }
     }
 
@@ -61,7 +61,7 @@ impl RecordCache {
     /// The record, if it was added less than two generations ago.
     pub(super) fn get(&self, id: SessionId, now: Timestamp) -> Option<Session> {
         let mut shard = self.shard(id).lock();
-        shard.age(now);
+        shard.expire(now);
         let Shard { young, old, .. } = &*shard;
         young
             .sessions
@@ -72,12 +72,12 @@ impl RecordCache {
 
     pub(super) fn put(&self, id: SessionId, session: Session, now: Timestamp) {
         let mut shard = self.shard(id).lock();
-        shard.age(now);
+        shard.expire(now);
         shard.remove(id);
-        let full =
-            shard.young.sessions.len() >= self.room || shard.young.bytes >= self.room * MEAN_BYTES;
+        let full = shard.young.sessions.len() >= self.max_sessions
+            || shard.young.bytes >= self.max_sessions * MEAN_BYTES;
         if full {
-            shard.turn(now);
+            shard.rotate(now);
         }
         shard.young.bytes += bytes(&session);
         shard.young.sessions.insert(id, session);
@@ -116,17 +116,17 @@ impl RecordCache {
 
 impl Shard {
     /// Drops expired generations.
-    fn age(&mut self, now: Timestamp) {
-        if now < self.began.plus(GENERATION) {
+    fn expire(&mut self, now: Timestamp) {
+        if now < self.began.plus(MAX_GENERATION_AGE) {
             return;
         }
-        if now >= self.began.plus(2 * GENERATION) {
+        if now >= self.began.plus(2 * MAX_GENERATION_AGE) {
             self.young = Generation::default();
         }
-        self.turn(now);
+        self.rotate(now);
     }
 
-    fn turn(&mut self, now: Timestamp) {
+    fn rotate(&mut self, now: Timestamp) {
         self.old = std::mem::take(&mut self.young);
         self.began = now;
     }
@@ -142,8 +142,8 @@ impl Shard {
 
 /// The approximate size of a record. A touch does not change it.
 fn bytes(session: &Session) -> usize {
-    let texts = session.subject.as_str().len() + session.policy.as_str().len();
-    BARE_BYTES + texts + session.attributes.bytes()
+    let strings = session.subject.as_str().len() + session.policy.as_str().len();
+    FIXED_BYTES + strings + session.attributes.bytes()
 }
 
 #[cfg(test)]
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_takes_no_room() {
+    fn a_removed_record_frees_its_bytes() {
         let near = RecordCache::new(32);
         let session = session_of("alice", START);
         near.put(id(0), session.clone(), START);
