@@ -321,7 +321,7 @@ mod tests {
         };
         bench.lifecycle.tasks.close();
         bench.lifecycle.tasks.wait().await;
-        assert_eq!(live().await, 1, "that of the other policy");
+        assert_eq!(live().await, 1, "the session of the other policy lives");
     }
 
     /// Checks a JSON Web Token whose sign-in was `signed_in` seconds after the start.

@@ -118,7 +118,7 @@ mod tests {
         let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
         known.renewed(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "it is not known");
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "unknown session");
         known.verified(id(1), &session, START);
         session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
         known.renewed(id(1), &session);
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(recalled.attributes, session.attributes);
         known.forget(id(1));
         known.renewed(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "it has ended");
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "ended session");
     }
 
     #[test]
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(
             known.recall(id(1), MINUTE, START),
             None,
-            "a check that was late"
+            "a late check must not add an ended session"
         );
         known.clear_tombstone(id(1));
         known.verified(id(1), &session, START);

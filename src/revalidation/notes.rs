@@ -67,7 +67,7 @@ mod tests {
         let lines = || notes.lines(["main", "other"].into_iter());
         notes.refresh_token_issued("main", false);
         notes.trouble("other", Some("status 503".to_owned()));
-        notes.trouble("gone", Some("it was configured before".to_owned()));
+        notes.trouble("gone", Some("not configured any more".to_owned()));
         let shown = lines();
         assert!(
             shown[0].contains("login.providers.main.scopes"),

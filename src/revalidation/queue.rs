@@ -156,13 +156,13 @@ mod tests {
         assert_eq!(
             taken.len(),
             MAX_CONCURRENT_REQUESTS + 1,
-            "one provider keeps no other waiting"
+            "providers do not block each other"
         );
         assert!(queue.take(START).is_empty());
         let first = taken.remove(0);
         assert_eq!((first.id, first.registration), (id(0), MAIN), "in order");
         assert!(queue.add(id(0), MAIN, START));
-        assert_eq!(queue.len(), 21, "it is being asked about");
+        assert_eq!(queue.len(), 21, "a session in progress is not added again");
         drop(first);
         let next = queue.take(START);
         assert_eq!(next.len(), 1);
@@ -177,7 +177,7 @@ mod tests {
             assert!(queue.add(id(number), MAIN, START));
         }
         assert!(!queue.add(id(MAX_SESSIONS), OTHER, START));
-        assert!(queue.add(id(0), MAIN, START), "it is there");
+        assert!(queue.add(id(0), MAIN, START), "already queued");
         drop(queue.take(START));
         assert!(queue.add(id(MAX_SESSIONS), OTHER, START));
     }
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(
             queue.take(START).len(),
             1,
-            "another provider is not concerned"
+            "the backoff applies to one provider only"
         );
         queue.record_result(MAIN, false, now);
         queue.record_result(MAIN, true, now);

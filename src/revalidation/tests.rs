@@ -161,7 +161,7 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
     };
     assert_eq!(asked(INTERVAL - SECOND).await, 0, "not due");
     assert_eq!(asked(INTERVAL).await, 1);
-    assert_eq!(asked(INTERVAL + SECOND).await, 0, "it was confirmed");
+    assert_eq!(asked(INTERVAL + SECOND).await, 0, "just confirmed");
     // Without use, no request is made.
     fixture.bench.at(3 * INTERVAL);
     fixture.work().await;
@@ -208,7 +208,7 @@ async fn a_revalidation_is_no_activity_and_moves_no_start() {
     assert_eq!(
         after.provider_names().collect::<Vec<_>>(),
         before.provider_names().collect::<Vec<_>>(),
-        "a logout at the provider finds it"
+        "a logout at the provider still finds the session"
     );
 }
 
@@ -273,10 +273,10 @@ async fn a_failing_provider_is_asked_again_and_ends_no_session() {
         .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
     fixture.used(id, INTERVAL).await;
     assert_eq!(fixture.provider.take_presented().len(), 1);
-    let told = diagnostics_of(&fixture.revalidation);
+    let lines = diagnostics_of(&fixture.revalidation);
     assert!(
-        told[0].contains("main") && told[0].contains("503"),
-        "{told:?}"
+        lines[0].contains("main") && lines[0].contains("503"),
+        "{lines:?}"
     );
     // This replica still has the lease, and the provider is in backoff.
     fixture.used(id, INTERVAL + SECOND / 2).await;
@@ -314,7 +314,7 @@ async fn an_end_during_a_request_stays_final() {
         assert_eq!(fixture.provider.take_presented().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
-            panic!("it has come back");
+            panic!("the session is live again");
         };
         assert_eq!(end.reason, EndReason::SignedOut);
         assert_eq!(tombstone.attributes.get("groups"), ["staff"]);
@@ -414,5 +414,5 @@ async fn other_groups_have_other_limits_at_once() {
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();
-    assert_eq!(claimed, [id], "it is looked at when the shorter limit ends");
+    assert_eq!(claimed, [id], "the session is due at the shorter limit");
 }

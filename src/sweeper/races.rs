@@ -73,11 +73,11 @@ async fn race(participants: Participants, turns: Vec<u8>) {
     match after.state {
         State::Live => assert!(
             after.last_seen == START.plus(IDLE - SECOND) && !participants.revoked,
-            "nobody ended it"
+            "the session is live without activity, or in spite of the revocation"
         ),
         State::Ended(end) => assert!(
             end.at >= after.last_seen.plus(IDLE) || participants.revoked,
-            "it was timed out although it was used"
+            "the session timed out in spite of activity"
         ),
     }
     // Later the session has ended, and its end was published once.
@@ -100,7 +100,7 @@ async fn race(participants: Participants, turns: Vec<u8>) {
     let queue = &bench.lifecycle.deadlines;
     assert!(
         queue.upcoming(9).await.unwrap().is_empty(),
-        "it is looked at for ever"
+        "the session is still in the queue"
     );
 }
 

@@ -129,7 +129,11 @@ async fn an_acknowledged_end_is_not_published_again() {
         .await
         .unwrap();
     fixture.finish_tasks().await;
-    assert_eq!(fixture.sweep(20 * MINUTE).await, 0, "it is settled");
+    assert_eq!(
+        fixture.sweep(20 * MINUTE).await,
+        0,
+        "the end is acknowledged"
+    );
     assert_eq!(fixture.published(), (1, 0));
 }
 
@@ -145,7 +149,11 @@ async fn an_unpublished_end_is_redelivered_once() {
         .end_unpublished(fixture.id, ending)
         .await;
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
-    assert_eq!(fixture.published(), (0, 0), "it may be about to be told");
+    assert_eq!(
+        fixture.published(),
+        (0, 0),
+        "the process may still publish the end"
+    );
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE + DELIVERY_GRACE).await, 1);
     assert_eq!(fixture.published(), (0, 1));
@@ -236,7 +244,11 @@ async fn a_shorter_limit_takes_effect_without_requests() {
     let policies = BTreeMap::from([(name("default"), tighter)]);
     fixture.bench.set_policies(policies);
     fixture.sweeper.lifecycle = fixture.bench.lifecycle.clone();
-    assert_eq!(fixture.sweep(6 * MINUTE).await, 0, "it is due in 15");
+    assert_eq!(
+        fixture.sweep(6 * MINUTE).await,
+        0,
+        "the old deadline is after 15 minutes"
+    );
     let Lifecycle {
         deadlines,
         policies,

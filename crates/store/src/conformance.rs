@@ -4,7 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a suite of tests fails by panicking"
+    reason = "a test suite reports failures as panics"
 )]
 
 mod adoption;
@@ -37,7 +37,7 @@ const CONCURRENT_ATTEMPTS: usize = 16;
 /// # Panics
 /// If the store fails a test.
 pub async fn run(store: &dyn SessionStore, now: Timestamp) {
-    store.ready().await.expect("a store under test is ready");
+    store.ready().await.expect("the store is not ready");
     operations_do_not_create_a_missing_session(store, now).await;
     a_session_is_stored_unchanged(store, now).await;
     create_replaces_no_record(store, now).await;
@@ -59,28 +59,32 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     let (a, b, c) = (random_id(), random_id(), random_id());
     let (lease, later) = (now.plus(MINUTE), now.plus(2 * MINUTE));
     let claim = async |now, until, limit| queue.claim(now, until, limit).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [], "there is nothing");
+    assert_eq!(claim(now, lease, 9).await, [], "empty queue");
     queue.enqueue(b, now).await.unwrap();
     queue.enqueue(a, now.minus(MINUTE)).await.unwrap();
     queue.enqueue(c, later).await.unwrap();
     queue.enqueue(c, now).await.unwrap();
-    assert_eq!(queue.upcoming(2).await.unwrap(), [a, b], "nothing is taken");
+    assert_eq!(
+        queue.upcoming(2).await.unwrap(),
+        [a, b],
+        "upcoming claims nothing"
+    );
     assert_eq!(queue.upcoming(9).await.unwrap(), [a, b, c]);
     assert_eq!(queue.upcoming(0).await.unwrap(), []);
-    assert_eq!(claim(now, lease, 1).await, [a], "the oldest first");
     assert_eq!(
-        claim(now, lease, 9).await,
-        [b],
-        "c stays where it was first put"
+        claim(now, lease, 1).await,
+        [a],
+        "the earliest due time first"
     );
-    assert_eq!(claim(now, lease, 9).await, [], "all are taken");
+    assert_eq!(claim(now, lease, 9).await, [b], "enqueue does not move c");
+    assert_eq!(claim(now, lease, 9).await, [], "all are claimed");
     let mut again = claim(lease, later, 9).await;
     again.sort_unstable();
     let mut expected = [a, b];
     expected.sort_unstable();
-    assert_eq!(again, expected, "whoever took them has died");
+    assert_eq!(again, expected, "expired claims are due again");
     queue.postpone(a, now).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [a], "it was moved");
+    assert_eq!(claim(now, lease, 9).await, [a], "postpone moved it");
     let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
     assert!(!queue.acknowledge(a, Some(&session)).await.unwrap(), "once");
@@ -88,7 +92,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         claim(now, lease, 9).await,
         [],
-        "what is settled does not come back"
+        "an acknowledged session is not added again"
     );
     for id in [b, c] {
         assert!(queue.acknowledge(id, None).await.unwrap());
@@ -172,7 +176,11 @@ async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, no
         .await
         .unwrap();
     store.flush().await.unwrap();
-    assert_eq!(store.load(id).await.unwrap(), None, "a touch never creates");
+    assert_eq!(
+        store.load(id).await.unwrap(),
+        None,
+        "a touch creates no session"
+    );
     assert_eq!(
         store.end(id, Ending::revoked(now)).await.unwrap(),
         EndOutcome::Unknown
@@ -200,7 +208,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.create(id, &second).await.unwrap(),
         CreateOutcome::Exists,
-        "nor over a tombstone"
+        "create does not replace a tombstone"
     );
     let state = store.load(id).await.unwrap().unwrap().state;
     assert_eq!(
@@ -213,7 +221,7 @@ async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     let page = store.list(&second.subject, None, 100).await.unwrap();
     assert!(
         page.sessions.iter().all(|(other, _)| *other != id),
-        "it stays the first one's"
+        "the session keeps its subject"
     );
 }
 
@@ -312,7 +320,7 @@ async fn ageing_moves_every_time(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.load(id).await.unwrap(),
         Some(session),
-        "and the record outlives it"
+        "the record is still there"
     );
 }
 
@@ -362,13 +370,13 @@ async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestam
     let created = creations
         .iter()
         .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
-    assert_eq!(created.count(), 1, "one of many creates");
+    assert_eq!(created.count(), 1, "exactly one call creates it");
     let ends =
         join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
-    assert_eq!(ended.count(), 1, "one of many ends it");
+    assert_eq!(ended.count(), 1, "exactly one call ends it");
     let already = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));

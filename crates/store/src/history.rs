@@ -150,7 +150,7 @@ mod tests {
         assert!(!history.note_limits(&limits(60), at(10)));
         let long = Duration::from_secs(600);
         let effective = |history: &History, started| history.limit(SOURCE, at(started), long);
-        assert_eq!(effective(&history, 90).as_secs(), 60, "not noted yet");
+        assert_eq!(effective(&history, 90).as_secs(), 60, "not recorded yet");
         assert!(history.note_limits(&limits(600), at(100)));
         assert_eq!(effective(&history, 100).as_secs(), 60);
         assert_eq!(effective(&history, 101).as_secs(), 600);

@@ -111,7 +111,10 @@ mod tests {
         rules.add([rule(Some("strict"), 5)]);
         assert!(!rules.ends(&session));
         rules.add([rule(Some("default"), 0)]);
-        assert!(!rules.ends(&session), "it did not start before");
+        assert!(
+            !rules.ends(&session),
+            "the session started at the time of the rule"
+        );
         rules.add([rule(Some("default"), 1), rule(Some("default"), 0)]);
         assert!(rules.ends(&session));
         assert_eq!(
@@ -136,7 +139,10 @@ mod tests {
         assert!(rules.has_room_for(&rule(Some("policy-3"), 9)));
         rules.add([rule(Some("one-more"), 500)]);
         assert_eq!(rules.all().len(), MAX_REVOCATION_RULES);
-        assert!(rules.ends(&session_of("alice", START)), "of another policy");
+        assert!(
+            rules.ends(&session_of("alice", START)),
+            "the merged rule ends sessions of other policies"
+        );
         let later = START.plus(Duration::from_secs(50));
         assert!(!rules.ends(&session_of("alice", later)));
     }

@@ -42,7 +42,7 @@ async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) 
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
             !over || loaded.state != State::Live,
-            "it was ended, and is alive"
+            "the store returned an ended session as live"
         );
     }
 }
@@ -70,7 +70,7 @@ where
         assert!(cached.load_cached(ID).is_none());
         assert!(
             cached.in_flight.lock().by_id.is_empty(),
-            "a question is kept that nobody asks"
+            "a finished load is still in flight"
         );
     });
 }

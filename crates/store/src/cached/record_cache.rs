@@ -185,7 +185,10 @@ mod tests {
             near.put(id(number), small.clone(), START);
         }
         assert!((160..=320).contains(&near.len()), "{}", near.len());
-        assert!(near.get(id(4999), START).is_some(), "the youngest stays");
+        assert!(
+            near.get(id(4999), START).is_some(),
+            "the latest record stays"
+        );
         assert!(near.get(id(0), START).is_none());
         let near = RecordCache::new(320);
         let value = "x".repeat(1000);

@@ -129,7 +129,7 @@ async fn passes_the_conformance_suite() {
 #[tokio::test]
 async fn a_loaded_session_is_cached() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.near.load_cached(ID), None, "nobody has asked yet");
+    assert_eq!(fixture.near.load_cached(ID), None, "not loaded yet");
     let session = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(fixture.near.load_cached(ID), Some(session));
     assert_eq!(fixture.loads(), 1);
@@ -157,9 +157,17 @@ async fn a_changed_session_is_cached_without_its_refresh_token() {
     };
     let outcome = fixture.near.change(ID, &change).await.unwrap();
     assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
-    assert_eq!(fixture.near.load_cached(ID), None, "it is not what it was");
+    assert_eq!(
+        fixture.near.load_cached(ID),
+        None,
+        "the old record is dropped"
+    );
     let loaded = fixture.near.load(ID).await.unwrap().unwrap();
-    assert_eq!(loaded.details, Some(details), "the worker has it");
+    assert_eq!(
+        loaded.details,
+        Some(details),
+        "the worker needs the refresh token"
+    );
     let recalled = fixture.near.load_cached(ID).unwrap();
     let kept = Details::of_sign_in(Some("app.example.com".into()), None);
     assert_eq!(recalled.details, kept);
@@ -178,7 +186,7 @@ async fn only_live_sessions_are_cached() {
     assert_eq!(
         created,
         Ok(CreateOutcome::Created),
-        "nothing was taken for certain"
+        "the missing session was not cached"
     );
     assert!(fixture.near.load(other).await.unwrap().is_some());
 }
@@ -252,7 +260,7 @@ async fn the_cache_returns_nothing_after_the_lease() {
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
-        "it is forgotten for good"
+        "the records were dropped"
     );
     assert_eq!(fixture.metrics.near_cache.flushes.get(), 1);
 }
@@ -270,7 +278,7 @@ async fn a_session_in_use_is_reloaded_from_time_to_time() {
             return;
         }
     }
-    panic!("it was still recalled after a minute");
+    panic!("still cached after a minute");
 }
 
 #[tokio::test]
@@ -314,7 +322,7 @@ async fn a_load_without_waiters_is_cancelled() {
     assert_eq!(
         fixture.near.in_flight.lock().by_id.len(),
         1,
-        "the first still waits"
+        "the first waiter remains"
     );
     first.abort();
     assert!(first.await.is_err());

@@ -39,7 +39,7 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
     let other = session(id, now.plus(MINUTE));
     assert!(
         !store.withdraw(id, &other).await.unwrap(),
-        "of another sign-in"
+        "the record of another sign-in stays"
     );
     assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {

@@ -89,7 +89,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     store.touch(id, touch(&session, touched)).await.unwrap();
     let later = change(Some(details(now, 0)), details(now, 1));
     let ChangeOutcome::Changed(changed) = store.change(id, &later).await.unwrap() else {
-        unreachable!("the details are those of before");
+        unreachable!("the details have not changed");
     };
     assert_eq!(changed.last_seen, touched);
     store.flush().await.unwrap();
@@ -140,7 +140,11 @@ async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp
     let changed = outcomes
         .iter()
         .filter(|done| matches!(done, Ok(ChangeOutcome::Changed(_))));
-    assert_eq!(changed.count(), 1, "one of many changes it: {outcomes:?}");
+    assert_eq!(
+        changed.count(),
+        1,
+        "exactly one call changes it: {outcomes:?}"
+    );
 }
 
 async fn a_tombstone_has_no_refresh_token(store: &dyn SessionStore, now: Timestamp) {

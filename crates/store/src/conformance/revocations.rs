@@ -64,7 +64,10 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
         add(&rule(0, &policy)).await,
         RuleAdded::Added { .. }
     ));
-    assert!(!store.is_ended_by_rule(&meant), "it did not start before");
+    assert!(
+        !store.is_ended_by_rule(&meant),
+        "the session started at the time of the rule"
+    );
     assert!(matches!(
         add(&rule(1, &policy)).await,
         RuleAdded::Added { .. }
@@ -99,7 +102,11 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
         before: now.plus(4 * MINUTE),
     };
     assert!(matches!(add(&everybody).await, RuleAdded::Added { .. }));
-    assert_eq!(*store.rules(), [everybody], "it covers all others");
+    assert_eq!(
+        *store.rules(),
+        [everybody],
+        "a rule for everybody covers all others"
+    );
     assert!(store.is_ended_by_rule(&other));
 
     let mut ids = Vec::new();
@@ -116,5 +123,8 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
     };
     let (found, walked) = tokio::join!(receiving, store.walk(sender));
     walked.unwrap();
-    assert!(ids.iter().all(|id| found.contains(id)), "a walk finds all");
+    assert!(
+        ids.iter().all(|id| found.contains(id)),
+        "the walk misses a session"
+    );
 }

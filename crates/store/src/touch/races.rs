@@ -46,7 +46,7 @@ impl Race {
         let seen = session.last_seen.since(START).as_secs();
         assert!(
             seen >= known,
-            "an activity that was taken is hidden: {seen} < {known}"
+            "recorded activity is hidden: {seen} < {known}"
         );
         let now = START.plus(second * SECOND);
         self.clock.set(now.max(self.clock.now()));
@@ -129,6 +129,6 @@ fn an_active_session_does_not_time_out() {
         let stored = race.stored().await;
         let live = stored.state == State::Live;
         assert!(!live || stored.last_seen == START.plus(20 * SECOND));
-        assert_eq!(race.store.pending(), 0, "what can't be of use is kept");
+        assert_eq!(race.store.pending(), 0, "a useless touch is still pending");
     });
 }

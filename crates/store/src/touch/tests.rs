@@ -135,7 +135,11 @@ async fn an_end_includes_unwritten_activity() {
     };
     let outcome = fixture.store.end(ID, ending).await.unwrap();
     assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
-    assert_eq!(fixture.store.pending(), 0, "nothing is left to flush late");
+    assert_eq!(
+        fixture.store.pending(),
+        0,
+        "the touch was flushed before the end"
+    );
 }
 
 #[tokio::test]
@@ -151,11 +155,19 @@ async fn near_the_deadline_it_is_written_at_once() {
     };
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(2).await;
-    assert_eq!(fixture.stored().await, 0, "there is an interval left");
+    assert_eq!(
+        fixture.stored().await,
+        0,
+        "the deadline is more than one interval away"
+    );
     touch.at = START.plus(4 * SECOND);
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(4).await;
-    assert_eq!(fixture.stored().await, 4, "less than that is left");
+    assert_eq!(
+        fixture.stored().await,
+        4,
+        "the deadline is less than one interval away"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +187,7 @@ async fn a_failing_session_does_not_block_others() {
         };
         fixture.store.touch(id, touch).await.unwrap();
     }
-    assert!(fixture.store.flush().await.is_err(), "something was lost");
+    assert!(fixture.store.flush().await.is_err(), "one touch failed");
     let stored = fixture.store.inner.memory.load(other).await.unwrap();
     assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
     assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
@@ -284,6 +296,10 @@ async fn a_stale_load_hides_no_activity() {
         fixture.store.load(ID),
         fixture.store.flush_due(fixture.clock.now())
     );
-    assert_eq!(fixture.stored().await, 25, "it was written meanwhile");
+    assert_eq!(
+        fixture.stored().await,
+        25,
+        "the flush was faster than the load"
+    );
     assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
 }
