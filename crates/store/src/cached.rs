@@ -1,7 +1,7 @@
 //! The near cache: what the store has shown of sessions, kept in this process for a moment, so that
 //! most checks ask nobody.
 //!
-//! It holds live records only, and answers [`SessionStore::recall`] alone: whoever must know, or is
+//! It holds live records only, and answers [`LocalStore::load_cached`] alone: whoever must know, or is
 //! about to deny, loads from the store. It is used only while all that others end is heard at once:
 //! when that was last certain longer than the [`LEASE`] ago, nothing is recalled, and when anything
 //! may have been missed, everything is forgotten. `docs/adr/0011-the-near-cache.md` has the reasons.

@@ -1,7 +1,7 @@
 //! Where sessions live.
 //!
 //! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
-//! [`touch`], [`cached`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
+//! [`touch`], [`cached`], [`journal`] and [`measured`]. All of them pass the one suite in `conformance`. What a
 //! back end keeps beside the records has traits of its own: [`DeadlineQueue`], [`NotBefore`] and
 //! [`HistoryStore`].
 
@@ -35,7 +35,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use curfew_clock as clock;
-use curfew_core::{actor, credential, events, live, policy, revocation, secret, session};
+#[cfg(any(test, feature = "testing"))]
+use curfew_core::actor;
+use curfew_core::{credential, events, live, policy, revocation, secret, session};
 use curfew_telemetry as telemetry;
 use tokio::sync::watch;
 
