@@ -76,7 +76,7 @@ async fn sessions_are_listed_shown_and_ended() {
         .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
     let told = complained(&run(&nowhere, &["sessions", "list"]));
     assert!(
-        told.contains("can't be reached at http://127.0.0.1:1/"),
+        told.contains("could not reach the admin API at http://127.0.0.1:1/"),
         "{told}"
     );
     let told = complained(&run(&Setup::memory(), &["sessions", "list"]));

@@ -1,7 +1,7 @@
 //! Stores for sessions.
 //!
 //! The trait [`SessionStore`] has two back ends, [`memory`] and [`redis`], and the wrappers [`touch`], [`cached`],
-//! [`journal`] and [`measured`]. All of them pass the suite in [`conformance`]. Back ends implement further traits
+//! [`journal`] and [`measured`]. All of them pass the suite in `conformance`. Back ends implement further traits
 //! for other data: [`DeadlineQueue`], [`NotBefore`] and [`HistoryStore`].
 
 #[macro_use]
@@ -34,7 +34,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use curfew_clock as clock;
-use curfew_core::{actor, credential, events, live, policy, revocation, secret, session};
+#[cfg(any(test, feature = "testing"))]
+use curfew_core::actor;
+use curfew_core::{credential, events, live, policy, revocation, secret, session};
 use curfew_telemetry as telemetry;
 use tokio::sync::watch;
 
