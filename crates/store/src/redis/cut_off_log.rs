@@ -1,7 +1,7 @@
 //! How a replica follows the cut-offs in Redis. It reads the changes from the log. It reads the whole set in pages at
 //! its start, and after a gap in the log. This module does no I/O.
 
-use crate::cut_offs::{CutOffs, Name};
+use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
 /// The score of a rule is this plus its time. `migrations/0011_rule.lua` adds rules.
@@ -22,7 +22,7 @@ struct Change {
     /// The number of the previous change.
     previous: u64,
     /// `None` for a change of the rules. Every read fetches all rules.
-    cut_off: Option<(Name, Timestamp)>,
+    cut_off: Option<(SubjectKey, Timestamp)>,
 }
 
 impl Change {
@@ -158,7 +158,7 @@ impl Progress {
     /// Processes a page of the whole set.
     pub(super) fn take_page(&mut self, asked: PageRequest, members: &[Member], table: &CutOffs) {
         for (member, score) in members {
-            if let Ok(name) = Name::try_from(member.as_slice()) {
+            if let Ok(name) = SubjectKey::try_from(member.as_slice()) {
                 table.raise(name, Timestamp::from_millis(*score));
             }
         }
