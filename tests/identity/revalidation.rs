@@ -227,7 +227,7 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     eventually("the operator is told", async || {
         let ready = alice.stack.curfew.ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
-        ready.1.contains("login.revalidate: main does not say")
+        ready.1.contains("login.revalidate: main does not confirm sessions")
     })
     .await;
     let before = alice.stack.provider.refreshes().await.0;
