@@ -1,22 +1,22 @@
 #!lua flags=allow-oom
--- Replaces a session's record, if it still is the one that the caller has read.
+-- Replaces the record of a session if it is unchanged since the caller read it.
 --
--- Everything rare that changes a record (ending it, ageing it) goes through this one script:
--- read, compute in Curfew, replace; on a mismatch the caller reads again. It touches a single key,
--- so it runs on any shard, and it can neither create a key nor replace what it was not shown.
--- A full server must not keep sessions from being ended, so it runs beyond maxmemory, too.
+-- All rare changes of a record (end, age) use this script: Curfew reads the record, computes the
+-- new one, and replaces it. On a mismatch the caller reads again. The script uses a single key, so
+-- it runs on any shard. It cannot create a key or replace a record that the caller has not read.
+-- A full server must still end sessions, so the script may exceed maxmemory.
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
--- ARGV[2]  the key's expiry as read, in milliseconds since the epoch; '' to accept any, where an
---          activity in between (which only moves the expiry) makes no difference
+-- ARGV[2]  the key's expiry as read, in milliseconds since the epoch; '' accepts any expiry, for
+--          changes that a touch in between does not affect
 -- ARGV[3]  the new record
 -- ARGV[4]  its expiry, in milliseconds since the epoch
--- ARGV[5]  the channel on which others are told
--- ARGV[6]  what they are told
+-- ARGV[5]  the channel for invalidations
+-- ARGV[6]  the message for it
 --
--- Answers 1 when it was replaced, 0 when it is not the same any more, and 2 when it was replaced and
--- this user may not tell anybody.
+-- Returns 1 if the record was replaced, 0 if it has changed, and 2 if it was replaced but the ACL
+-- denies the user to publish.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
@@ -24,8 +24,8 @@ if ARGV[2] ~= '' and redis.call('PEXPIRETIME', KEYS[1]) ~= tonumber(ARGV[2]) the
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
-local told = redis.pcall('PUBLISH', ARGV[5], ARGV[6])
-if type(told) == 'table' and told.err then
+local published = redis.pcall('PUBLISH', ARGV[5], ARGV[6])
+if type(published) == 'table' and published.err then
   return 2
 end
 return 1

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- Notes that all sessions of a subject that started before a time have ended. The time only moves
--- forward. The member '' tells that something has changed, so that replicas need not read the rest
--- to know that nothing has: it only grows, and is as great as the time at least, so that after a
--- fail-over it does not come to a number again that it had before.
+-- Sets the cut-off of a subject: all its sessions that started before this time have ended. The time
+-- only moves forward. The member '' is a change counter: replicas read the rest only if it has
+-- changed. It only grows and is at least the current time, so that a fail-over does not repeat a
+-- number.
 --
--- KEYS[1]  the times, a sorted set
--- ARGV[1]  the subject's name
+-- KEYS[1]  the cut-offs, a sorted set
+-- ARGV[1]  the subject, 16 bytes of a hash
 -- ARGV[2]  the time, in milliseconds since the epoch
--- ARGV[3]  what is older than this is forgotten: no session that started before it can live
+-- ARGV[3]  cut-offs up to this time are removed: no session that started earlier can be alive
 -- ARGV[4]  now
 redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[1])
 local changes = tonumber(redis.call('ZSCORE', KEYS[1], '') or 0)

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Notes which schema all records follow. The number only grows, whoever is faster.
+-- Sets the schema version of all records. It only grows, even if several processes set it.
 --
--- KEYS[1]  the schema
--- ARGV[1]  its number
+-- KEYS[1]  the schema version
+-- ARGV[1]  the new version
 if tonumber(redis.call('GET', KEYS[1]) or 0) < tonumber(ARGV[1]) then
   redis.call('SET', KEYS[1], ARGV[1])
 end

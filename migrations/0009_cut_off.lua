@@ -1,30 +1,30 @@
 #!lua flags=allow-oom
--- Notes that all sessions of a subject that started before a time have ended, and logs the change, so that
--- replicas read what has changed and not the whole set. The time only moves forward.
+-- Sets the cut-off of a subject: all its sessions that started before this time have ended. Also logs the change,
+-- so that replicas read only changes and not the whole set. The time only moves forward.
 --
--- It writes the set that 0005 writes, so replicas of the version before read it, and it reads theirs. They do not
--- log, so a replica that finds a gap in the log reads the whole set once.
+-- The script writes the same set as 0005, so replicas of the previous version can read it, and this version reads
+-- theirs. The previous version does not log. A replica that finds a gap in the log reads the whole set once.
 --
--- The set has five kinds of members, apart by length and score:
---   16 bytes  a subject, with its time
---   ''        the number of the last change: it only grows, and is at least the time, so that after a fail-over
---             it does not come to a number again that it had before
---   '*'       the general cut-off, which holds for every subject
---   '#'       a random number from 2^50 on, the epoch: a set that was lost and begun again has another
---   longer    a rule (0011), from 2^51 on; a change in the log, from 2^52 on: the subject, its time, and the number of
---             the change before; the score is 2^52 plus the number of the change
+-- The set has five kinds of members, which differ in length and score:
+--   16 bytes  a subject, scored by its cut-off
+--   ''        the number of the last change: it only grows and is at least the current time, so that a fail-over
+--             does not repeat a number
+--   '*'       the general cut-off, which applies to every subject
+--   '#'       the epoch, a random number from 2^50 on: a set that was lost and created again has another epoch
+--   longer    a rule (0011), from 2^51 on; or a logged change, from 2^52 on. A logged change consists of the
+--             subject, its time, and the number of the previous change. Its score is 2^52 plus its number
 --
 -- KEYS[1]  the set
--- ARGV[1]  the subject's name, 16 bytes
+-- ARGV[1]  the subject, 16 bytes of a hash
 -- ARGV[2]  the time, in milliseconds since the epoch
--- ARGV[3]  times up to this are forgotten, some at each call: no session that started before can live
+-- ARGV[3]  each call removes some cut-offs up to this time: no session that started earlier can be alive
 -- ARGV[4]  now
--- ARGV[5]  how many subjects there can be
--- ARGV[6]  the channel on which replicas are told
--- ARGV[7]  what they are told
--- ARGV[8]  the epoch, if the set has none
+-- ARGV[5]  the maximum number of subjects
+-- ARGV[6]  the channel for announcements
+-- ARGV[7]  the message for it
+-- ARGV[8]  the epoch for a set without one
 --
--- Answers the number of the change.
+-- Returns the number of the change.
 local RULES, LOG, LOGGED_MILLIS, BATCH = 2251799813685248, 4503599627370496, 30000, 100
 local set = KEYS[1]
 local previous = tonumber(redis.call('ZSCORE', set, '') or 0)
@@ -39,19 +39,19 @@ local old = redis.call('ZRANGEBYSCORE', set, 1, forget, 'LIMIT', 0, BATCH)
 if #old > 0 then
   redis.call('ZREM', set, unpack(old))
 end
--- Beyond the bound, the general cut-off takes the place of the oldest.
-local beyond = redis.call('ZRANGE', set, ARGV[5], ARGV[5], 'WITHSCORES')
-if beyond[2] and tonumber(beyond[2]) < RULES then
-  local oldest, names, general = redis.call('ZRANGE', set, 0, BATCH - 1, 'WITHSCORES'), {}, 0
-  for place = 1, #oldest, 2 do
-    if #oldest[place] == 16 then
-      names[#names + 1] = oldest[place]
-      general = math.max(general, tonumber(oldest[place + 1]))
+-- Beyond the maximum, the general cut-off replaces the oldest ones.
+local excess = redis.call('ZRANGE', set, ARGV[5], ARGV[5], 'WITHSCORES')
+if excess[2] and tonumber(excess[2]) < RULES then
+  local oldest, subjects, general = redis.call('ZRANGE', set, 0, BATCH - 1, 'WITHSCORES'), {}, 0
+  for i = 1, #oldest, 2 do
+    if #oldest[i] == 16 then
+      subjects[#subjects + 1] = oldest[i]
+      general = math.max(general, tonumber(oldest[i + 1]))
     end
   end
-  if #names > 0 then
+  if #subjects > 0 then
     redis.call('ZADD', set, 'GT', general, '*')
-    redis.call('ZREM', set, unpack(names))
+    redis.call('ZREM', set, unpack(subjects))
   end
 end
 redis.pcall('PUBLISH', ARGV[6], ARGV[7])

@@ -1,19 +1,19 @@
 #!lua flags=allow-oom
--- Adds a revocation rule to the set of 0009, and logs that the rules have changed. A rule with the conditions of
--- another moves that one's time forward; one for everybody takes the place of all with an older time.
+-- Adds a revocation rule to the set of 0009, and logs that the rules have changed. If a rule with the same
+-- conditions exists, its time moves forward. A rule for everybody replaces all rules with an older time.
 --
 -- KEYS[1]  the set
 -- ARGV[1]  the rule's conditions
--- ARGV[2]  sessions that started before this have ended, in milliseconds since the epoch
--- ARGV[3]  rules with a time up to this are forgotten: no session that started before can live
+-- ARGV[2]  sessions that started before this time have ended, in milliseconds since the epoch
+-- ARGV[3]  rules with a time up to this are removed: no session that started earlier can be alive
 -- ARGV[4]  now
--- ARGV[5]  how many rules there can be
--- ARGV[6]  the channel on which replicas are told
--- ARGV[7]  what they are told
--- ARGV[8]  the epoch, if the set has none
--- ARGV[9]  1 where the rule is for everybody
+-- ARGV[5]  the maximum number of rules
+-- ARGV[6]  the channel for announcements
+-- ARGV[7]  the message for it
+-- ARGV[8]  the epoch for a set without one
+-- ARGV[9]  1 if the rule is for everybody
 --
--- Answers the number of the change; 0 when there are too many rules.
+-- Returns the number of the change; 0 if there are too many rules.
 local RULES, LOG, LOGGED_MILLIS = 2251799813685248, 4503599627370496, 30000
 local set, before = KEYS[1], tonumber(ARGV[2])
 redis.call('ZREMRANGEBYSCORE', set, RULES, RULES + tonumber(ARGV[3]))

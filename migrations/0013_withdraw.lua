@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Removes a session that was just created, if it still is the one that the caller has read.
+-- Deletes a session that was just created, if its record is unchanged since the caller read it.
 --
 -- KEYS[1]  the session
 -- ARGV[1]  the record as read
--- ARGV[2]  the channel for session ends
+-- ARGV[2]  the channel for invalidations
 -- ARGV[3]  the message for it
 --
--- Answers 1 when it was removed, 0 when it is not the same any more.
+-- Returns 1 if the session was deleted, 0 if its record has changed.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

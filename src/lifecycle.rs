@@ -1,7 +1,6 @@
-//! How sessions begin and end: the changes that are recorded, counted and audited.
+//! Starts and ends sessions, and records, counts and audits each change.
 //!
-//! Each change runs to its end even when the request that asked for it is dropped half-way, so
-//! that none is made without being told.
+//! A change completes even if its request is cancelled, so that no change goes unpublished.
 
 mod adopt;
 mod emergency;
@@ -41,52 +40,52 @@ pub use revalidate::{LeasedSession, Renewal, Renewed};
 pub use start::{SignIn, StartError, Started};
 pub use subject::{RevokedAll, SubjectCount};
 
-/// How long whoever ended a session gets to tell it before another process does. The end is noted
-/// at a time from before the store was asked, so this includes what the store took.
+/// The time that a process has to publish an end before another process publishes it again. It counts from before the
+/// request to the store, so it includes the latency of the store.
 pub const DELIVERY_GRACE: Duration = Duration::from_secs(10);
-/// How often it is tried to note that an end was told, and the pause between.
+/// The number of attempts to acknowledge a published end, and the pause between them.
 const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(200));
 
 /// Starts and ends sessions.
 #[derive(Clone)]
 pub struct Lifecycle {
-    /// Where they live.
+    /// Session records.
     pub store: Arc<dyn SessionStore>,
-    /// When to look at each.
+    /// When each session is due.
     pub deadlines: Arc<dyn DeadlineQueue>,
-    /// Before when all sessions of a subject have ended, and the revocation rules.
+    /// The cut-offs of subjects, and the revocation rules.
     pub not_before: Arc<dyn NotBefore>,
-    /// What the store can have forgotten of ends.
+    /// Which session ends the store can have lost.
     pub history: Arc<dyn HistoryStore>,
-    /// All sessions.
+    /// Access to all sessions, for emergency revocations.
     pub walk: Arc<dyn SessionWalk>,
-    /// The time.
+    /// Decision time.
     pub clock: Arc<dyn Clock>,
-    /// Signs their tokens.
+    /// Signs the tokens of new sessions.
     pub key_ring: Arc<KeyRing>,
-    /// What limits them.
+    /// The limits of sessions.
     pub policies: Arc<Policies>,
-    /// How long the reason of an end can be told.
+    /// How long a tombstone is kept at least.
     pub end_retention: Duration,
-    /// Counts them.
+    /// Counts starts and ends.
     pub metrics: Arc<Metrics>,
-    /// Ended sessions whose credentials were presented lately.
+    /// Limits how often the tombstone of a presented credential is written.
     pub presented_ends: Arc<PresentedEnds>,
-    /// What may be served when the store can't be asked.
+    /// Sessions that checks may use while the store is unavailable.
     pub known: Arc<LastKnownSessions>,
-    /// What happened lately, for the console.
+    /// The latest events, for the console.
     pub recent: Arc<Recent>,
-    /// Tells others of their ends.
+    /// Receives session ends; `None` if no webhook is configured.
     pub webhook: Option<Webhook>,
-    /// What still has to be noted when the process stops.
+    /// Background tasks that must finish before the process stops.
     pub tasks: TaskTracker,
 }
 
 impl Lifecycle {
-    /// Ends a session, because `actor` wants it.
+    /// Ends a session on behalf of `actor`.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not end it; it may still have done so.
+    /// [`StoreError`] if the store failed; the session may still have ended.
     pub async fn end(
         &self,
         id: SessionId,
@@ -95,7 +94,7 @@ impl Lifecycle {
     ) -> Result<EndOutcome, StoreError> {
         let (this, actor) = (self.clone(), actor.clone());
         run_detached(async move {
-            // Whether or not the store takes it: nobody is served who is meant to be gone.
+            // Even if the store fails, this replica must not serve the session any more.
             this.known.forget(id);
             let outcome = this.store.end(id, ending).await;
             if let Ok(EndOutcome::Touched(_)) = &outcome {
@@ -104,15 +103,15 @@ impl Lifecycle {
             if let Ok(EndOutcome::Ended(tombstone)) = &outcome {
                 this.publish_end(id, tombstone, &actor, false);
             }
-            // Nobody has to wait for this.
+            // The caller does not wait for the acknowledgement.
             let (tasks, ended) = (this.tasks.clone(), outcome.clone());
             tasks.spawn(async move {
                 match ended {
                     Ok(EndOutcome::Ended(tombstone)) => {
                         this.acknowledge(id, &tombstone, &actor).await
                     }
-                    // It may have been ended by a call whose answer was lost, which told nothing:
-                    // then it is told soon, and not when its deadline comes.
+                    // An earlier call whose answer was lost may have ended the session and published nothing. Then
+                    // the sweeper publishes it soon, and not only at the deadline.
                     Ok(EndOutcome::AlreadyEnded(_)) | Err(_) => {
                         let soon = this.clock.now().plus(DELIVERY_GRACE);
                         let _ = this.deadlines.postpone(id, soon).await;
@@ -125,8 +124,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Tells the end of a session that another process ended and may not have told. Its record does not say who revoked
-    /// it: the actor is then Curfew.
+    /// Publishes the end of a session again, because its acknowledgement is missing. The record does not say who
+    /// revoked the session, so the actor is Curfew.
     pub async fn redeliver(&self, id: SessionId, tombstone: &Session) {
         let State::Ended(end) = tombstone.state else {
             return;
@@ -144,13 +143,13 @@ impl Lifecycle {
             .session_ended(tombstone.policy.as_str(), ended.reason, redelivered);
         audit::session_ended(&ended, actor);
         self.recent.ended(&ended);
-        // Other programs hear of the sessions of users.
+        // Other programs receive only the session ends of users.
         if let Some(webhook) = self.webhook.as_ref().filter(|_| !tombstone.is_operator()) {
             webhook.send(ended);
         }
     }
 
-    /// Notes that an end was told. If this fails for good another process tells it again.
+    /// Acknowledges a published end. If all attempts fail, another process publishes the end again.
     async fn acknowledge(&self, id: SessionId, tombstone: &Session, actor: &Actor) {
         let ended = SessionEnded::new(id, tombstone, actor, false);
         let ended = ended.filter(|_| !tombstone.is_operator());
@@ -158,15 +157,14 @@ impl Lifecycle {
             match self.deadlines.acknowledge(id, ended.as_ref()).await {
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::debug!(%error, session = %id, "an end that was told is not noted yet");
+                    tracing::debug!(%error, session = %id, "could not acknowledge a published session end, retrying");
                     tokio::time::sleep(ACK_RETRIES.1).await;
                 }
             }
         }
     }
 
-    /// Ends a session on purpose, and waits until as many replicas of the store know as are
-    /// wanted.
+    /// Revokes a session, and waits for the configured number of Redis replicas.
     ///
     /// # Errors
     /// As for [`Lifecycle::end`].
@@ -178,18 +176,18 @@ impl Lifecycle {
         let ending = Ending::revoked(self.clock.now());
         let outcome = self.end(id, ending, actor).await?;
         if let EndOutcome::Ended(tombstone) | EndOutcome::AlreadyEnded(tombstone) = &outcome {
-            self.require_new_sign_in(tombstone, ending.at, actor)
+            self.require_new_authentication(tombstone, ending.at, actor)
                 .await?;
         }
-        let replication = self.confirmation(id).await;
+        let replication = self.replication_of(id).await;
         self.count_unconfirmed(replication);
         Ok((outcome, replication))
     }
 
-    /// Moves every time of a live session into the past, for tests of time-outs.
+    /// Moves every time of a live session into the past, for tests of timeouts.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not do it.
+    /// [`StoreError`] if the store failed.
     pub async fn age(
         &self,
         id: SessionId,
@@ -199,17 +197,17 @@ impl Lifecycle {
         let aged = self.store.age(id, by).await?;
         if let Some(session) = &aged {
             audit::session_aged(id, session, by, actor);
-            // Its deadline has moved, too.
+            // The deadline has moved, too.
             self.deadlines.postpone(id, self.clock.now()).await?;
         }
         Ok(aged)
     }
 
-    /// At most `limit` live sessions of any user, those that end first, as far as is known: activity moves a
-    /// session only when its deadline comes.
+    /// At most `limit` live sessions of users, the earliest deadline first. The order is approximate, because
+    /// activity moves a session in the queue only when its deadline comes.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     pub async fn ending_first(&self, limit: usize) -> Result<Page, StoreError> {
         let mut sessions = Vec::new();
         let upcoming = self.deadlines.upcoming(limit).await?;
@@ -229,7 +227,7 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a live session is one of those that its subject has lost all at once, or that a revocation rule ends.
+    /// Whether a cut-off or a revocation rule ends this live session.
     #[must_use]
     pub fn is_revoked(&self, session: &Session) -> bool {
         let ended_all = |subject: &Subject| {
@@ -242,8 +240,8 @@ impl Lifecycle {
                 || session.provider_names().any(|name| ended_all(&name)))
     }
 
-    /// How many replicas of the store have a change; none, as far as is known, when it can't say.
-    async fn confirmation(&self, id: SessionId) -> Replication {
+    /// How many Redis replicas have the last write; none if the store failed.
+    async fn replication_of(&self, id: SessionId) -> Replication {
         self.store.wait_replicated(id).await.unwrap_or(Replication {
             wanted: 1,
             confirmed: 0,
@@ -256,7 +254,7 @@ impl Lifecycle {
             tracing::warn!(
                 wanted = replication.wanted,
                 confirmed = replication.confirmed,
-                "replicas did not confirm a change in time"
+                "change not confirmed by enough Redis replicas in time"
             );
         }
     }
@@ -266,7 +264,7 @@ impl Lifecycle {
 async fn run_detached<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
     match tokio::spawn(work).await {
         Ok(done) => done,
-        // Nobody aborts these tasks, so this is a panic; it goes where it would have gone.
+        // No code aborts this task, so the error is a panic; it continues in the caller.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -71,7 +71,7 @@ pub struct ProviderSettings {
     pub issuer: IssuerSettings,
     /// What it calls Curfew.
     pub client_id: String,
-    /// By what it knows Curfew; `None` for a public client.
+    /// The client secret; `None` for a public client.
     pub client_secret: Option<Secret<String>>,
     /// What it is asked for besides `openid`.
     pub scopes: Vec<String>,
@@ -86,7 +86,7 @@ pub struct ProviderSettings {
 /// Why somebody could not be signed in.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The provider can't be reached, or makes no sense.
+    /// The provider cannot be reached, or its answer is invalid.
     #[error("the provider can't be asked: {0}")]
     Unavailable(String),
     /// The answer is not to a question of this browser's, or too late.

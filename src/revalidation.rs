@@ -1,12 +1,13 @@
-//! Asks identity providers whether the subjects of sessions in use may still be signed in (`login.revalidate`).
+//! Revalidation: asks identity providers whether the subjects of sessions in use may still be signed in
+//! (`login.revalidate`).
 //!
-//! A check only notes that a session is due ([`Revalidation::note`]) and never waits. The worker ([`run`]) takes the
-//! session for a while, in its record, so that one replica asks; then it asks the provider with the refresh token of the
-//! sign-in. A refusal ends the session. Trouble with the provider never does: it is asked again later.
+//! A check only queues a session that is due ([`Revalidation::note`]) and never waits. The worker ([`run`]) takes a
+//! lease in the session record, so that only one replica asks. Then it sends the refresh token of the sign-in to the
+//! provider. A refusal ends the session. A provider that fails ends nothing; the worker asks again later.
 
-mod ask;
 mod notes;
 mod queue;
+mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,32 +20,32 @@ use crate::login::{Login, MAX_REFRESH_TOKEN_BYTES, Provider, TokenResponse};
 use crate::session::{self, RefreshGrant, Registration, Session, SessionId, Timestamp};
 use crate::telemetry::{Diagnostics, Metrics};
 
-use ask::Question;
 pub use notes::ProviderNotes;
 pub use queue::RevalidationQueue;
+use task::RevalidationTask;
 
-/// How often the worker looks for providers whose pause is over.
+/// How often the worker looks for providers whose backoff is over.
 const TICK: Duration = Duration::from_secs(1);
 /// The label of a provider's diagnostics.
-const SOURCE: &str = "login.revalidate";
+const DIAGNOSTICS_SOURCE: &str = "login.revalidate";
 
-/// Which sessions are revalidated, how often, and what is known of their providers.
+/// The settings of revalidation, and its shared state.
 #[derive(Clone)]
 pub struct Revalidation {
-    /// How often a provider is asked of a session.
+    /// The time between two confirmations of a session.
     pub interval: Duration,
-    /// The names of the providers.
+    /// The configured providers: registration and name.
     pub providers: Arc<BTreeMap<Registration, String>>,
-    /// The sessions that are due. A change of the configuration keeps it.
+    /// The sessions that are due. It survives a reload.
     pub queue: Arc<RevalidationQueue>,
-    /// What the operator should know of providers. A change of the configuration keeps it.
+    /// The state of the providers, for the operator. It survives a reload.
     pub notes: Arc<ProviderNotes>,
-    /// Counts answers.
+    /// Counts the answers.
     pub metrics: Arc<Metrics>,
 }
 
 impl Revalidation {
-    /// The revalidation that `login` asks for; `None` where it is off.
+    /// Revalidation for `login`; `None` if it is off.
     #[must_use]
     pub fn of(
         login: &Login,
@@ -63,7 +64,7 @@ impl Revalidation {
         })
     }
 
-    /// Notes that a session is used, which its provider may have to be asked about. It never waits.
+    /// Queues a session in use if it is due. It never waits.
     pub fn note(&self, id: SessionId, session: &Session, now: Timestamp) {
         let details = session.details.as_deref();
         let Some(due) = details.and_then(|details| details.revalidation) else {
@@ -80,18 +81,19 @@ impl Revalidation {
         }
     }
 
-    /// What a session keeps of a sign-in; `None` if the provider issues no refresh token; Curfew logs that once.
+    /// The refresh token and state to store with a session. Returns `None` if the provider issued no usable refresh
+    /// token, and then records that for the operator.
     #[must_use]
     pub fn grant(
         &self,
         provider: &Provider,
-        redeemed: &TokenResponse,
+        tokens: &TokenResponse,
         now: Timestamp,
     ) -> Option<RefreshGrant> {
-        let token = redeemed.refresh_token.as_ref();
+        let token = tokens.refresh_token.as_ref();
         let token = token.filter(|token| token.expose().len() <= MAX_REFRESH_TOKEN_BYTES);
         let name = provider.name();
-        self.notes.gives_tokens(name, token.is_some());
+        self.notes.refresh_token_issued(name, token.is_some());
         if token.is_none() {
             self.metrics.revalidated(name, "no_refresh_token");
         }
@@ -101,66 +103,69 @@ impl Revalidation {
                 registration: provider.registration(),
                 confirmed: now,
                 leased_until: Timestamp::default(),
-                in_id_token: redeemed.in_id_token,
+                in_id_token: tokens.in_id_token,
             },
         })
     }
 }
 
-/// What the worker needs of the current configuration.
+/// The parts of the current configuration that the worker uses.
 pub struct Work {
     /// Ends and changes sessions.
     pub lifecycle: Lifecycle,
-    /// Asks the providers; `None` where Curfew does not sign people in.
+    /// The providers; `None` if Curfew does not sign people in.
     pub login: Option<Arc<Login>>,
-    /// Which sessions are due; `None` where revalidation is off.
+    /// The sessions that are due; `None` if revalidation is off.
     pub revalidation: Option<Revalidation>,
 }
 
-/// Asks about sessions that are due, until stopped. Every question that was started is finished before the process
-/// stops. `work` tells the current configuration.
-pub async fn run(work: impl Fn() -> Work, advice: Arc<Diagnostics>, stop: CancellationToken) {
+/// Revalidates sessions that are due, until stopped. The process waits for every request that was started. `work`
+/// returns the current configuration.
+pub async fn run(work: impl Fn() -> Work, diagnostics: Arc<Diagnostics>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let current = work();
         let revalidation = current.revalidation.as_ref();
-        advice.set(SOURCE, revalidation.map_or_else(Vec::new, told));
+        diagnostics.set(
+            DIAGNOSTICS_SOURCE,
+            revalidation.map_or_else(Vec::new, diagnostics_of),
+        );
         if let (Some(revalidation), Some(login)) = (revalidation, &current.login) {
-            begin(&current.lifecycle, revalidation, login);
+            start_requests(&current.lifecycle, revalidation, login);
         }
-        let noted = async {
+        let changed = async {
             match revalidation {
-                Some(revalidation) => revalidation.queue.noted().await,
+                Some(revalidation) => revalidation.queue.changed().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = noted => {}
+            () = changed => {}
             () = tokio::time::sleep(TICK) => {}
         }
     }
 }
 
-/// Begins as many questions as there may be at once.
-fn begin(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
-    // The process stops.
+/// Starts as many requests as the limits of the providers allow.
+fn start_requests(lifecycle: &Lifecycle, revalidation: &Revalidation, login: &Arc<Login>) {
+    // The process is stopping.
     if lifecycle.tasks.is_closed() {
         return;
     }
-    for place in revalidation.queue.take(lifecycle.clock.now()) {
-        let question = Question {
+    for slot in revalidation.queue.take(lifecycle.clock.now()) {
+        let task = RevalidationTask {
             lifecycle: lifecycle.clone(),
             revalidation: revalidation.clone(),
             login: Arc::clone(login),
         };
         lifecycle.tasks.spawn(async move {
-            question.ask(&place).await;
+            task.run(&slot).await;
         });
     }
 }
 
-/// What the operator should know of the configured providers.
-fn told(revalidation: &Revalidation) -> Vec<String> {
+/// The diagnostics of the configured providers.
+fn diagnostics_of(revalidation: &Revalidation) -> Vec<String> {
     let names = revalidation.providers.values().map(String::as_str);
     revalidation.notes.lines(names)
 }

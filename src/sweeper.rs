@@ -1,5 +1,5 @@
-//! Ends sessions whose time is over although nobody asks for them, and tells each end that the
-//! process which established it did not live to tell.
+//! The sweeper ends sessions that are over without a request, and publishes ends again whose acknowledgement is
+//! missing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::policy::Policies;
 use crate::session::{Session, SessionId, State, Timestamp, Verdict, decide};
 use crate::store::{EndOutcome, Ending, StoreError};
 
-/// How often the deadline queue is looked at.
-const PERIOD: Duration = Duration::from_secs(1);
-/// How long a session that was taken from the queue is one process's own.
-const LEASE: Duration = Duration::from_secs(10);
-/// How many sessions are taken, and looked at, at the same time.
+/// The interval between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a process owns a session that it has claimed from the queue.
+const CLAIM_LEASE: Duration = Duration::from_secs(10);
+/// The number of sessions that are claimed and processed concurrently.
 const BATCH: usize = 128;
 
-/// Looks after the deadline queue.
+/// Processes the deadline queue.
 pub struct Sweeper {
-    /// Ends sessions; holds the queue.
+    /// Ends sessions, and has the queue.
     pub lifecycle: Lifecycle,
 }
 
-/// Looks at the queue until stopped.
+/// Sweeps the queue until stopped.
 pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
     while stop
-        .run_until_cancelled(tokio::time::sleep(PERIOD))
+        .run_until_cancelled(tokio::time::sleep(SWEEP_INTERVAL))
         .await
         .is_some()
     {
@@ -38,12 +38,12 @@ pub async fn run(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
             lifecycle: (*lifecycle.current()).clone(),
         };
         if let Some(Err(error)) = stop.run_until_cancelled(sweeper.sweep()).await {
-            tracing::debug!(%error, "the deadline queue could not be looked at");
+            tracing::debug!(%error, "could not sweep the deadline queue");
         }
     }
 }
 
-/// Sees to it that sessions are due by the policies in force, until stopped.
+/// Adjusts the deadlines of sessions when the policies change, until stopped.
 pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken) {
     let mut followed: Option<Arc<Policies>> = None;
     let follow = async {
@@ -54,50 +54,50 @@ pub async fn follow_policies(lifecycle: Live<Lifecycle>, stop: CancellationToken
                 match now.deadlines.tighten_deadlines(&now.policies).await {
                     Ok(()) => followed = Some(Arc::clone(&now.policies)),
                     Err(error) => {
-                        tracing::debug!(%error, "the deadline queue is behind the policies")
+                        tracing::debug!(%error, "could not adjust the deadline queue to the policies, retrying")
                     }
                 }
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(SWEEP_INTERVAL).await;
         }
     };
     stop.run_until_cancelled(follow).await;
 }
 
 impl Sweeper {
-    /// Looks at every session that is due; says how many those were.
+    /// Processes every session that is due; returns their number.
     ///
     /// # Errors
-    /// [`StoreError`] when the queue could not be asked. A session that could not be looked at is
-    /// due again later, and keeps no other from being looked at.
+    /// [`StoreError`] if the queue could not be read. A session that could not be processed is due again later, and
+    /// does not delay the others.
     pub async fn sweep(&self) -> Result<usize, StoreError> {
-        let mut looked_at = 0;
+        let mut processed = 0;
         loop {
             let now = self.lifecycle.clock.now();
             let queue = &self.lifecycle.deadlines;
-            let due = queue.claim(now, now.plus(LEASE), BATCH).await?;
-            let looks = due.iter().map(|id| self.look_at(*id));
-            for failed in join_all(looks).await.into_iter().filter_map(Result::err) {
-                tracing::debug!(error = %failed, "a session could not be looked at");
+            let due = queue.claim(now, now.plus(CLAIM_LEASE), BATCH).await?;
+            let results = due.iter().map(|id| self.process(*id));
+            for failed in join_all(results).await.into_iter().filter_map(Result::err) {
+                tracing::debug!(error = %failed, "could not process a due session");
             }
-            looked_at += due.len();
+            processed += due.len();
             if due.len() < BATCH {
-                return Ok(looked_at);
+                return Ok(processed);
             }
         }
     }
 
-    async fn look_at(&self, id: SessionId) -> Result<(), StoreError> {
+    async fn process(&self, id: SessionId) -> Result<(), StoreError> {
         let queue = &self.lifecycle.deadlines;
         let Some(session) = self.lifecycle.store.load(id).await? else {
-            // Never made, or lost: there is nothing to tell.
+            // The session was never created, or the store lost it. There is no end to publish.
             return queue.acknowledge(id, None).await.map(drop);
         };
         let now = self.lifecycle.clock.now();
         if let State::Ended(end) = session.state {
-            let telling = end.at.plus(DELIVERY_GRACE);
-            if now < telling {
-                return queue.postpone(id, telling).await;
+            let redeliver_at = end.at.plus(DELIVERY_GRACE);
+            if now < redeliver_at {
+                return queue.postpone(id, redeliver_at).await;
             }
             self.lifecycle.redeliver(id, &session).await;
             return Ok(());
@@ -115,7 +115,7 @@ impl Sweeper {
                         let deadline = self.lifecycle.policies.deadline(&session);
                         queue.postpone(id, deadline).await
                     }
-                    // Told by whoever ended it: this process, or another one.
+                    // The process that ended the session publishes the end.
                     EndOutcome::Ended(_) | EndOutcome::AlreadyEnded(_) | EndOutcome::Unknown => {
                         Ok(())
                     }
@@ -124,7 +124,7 @@ impl Sweeper {
         }
     }
 
-    /// How a live session is to be ended, if its time is over.
+    /// How to end a live session, if it is over.
     fn overdue(&self, session: &Session, now: Timestamp) -> Option<Ending> {
         if self.lifecycle.is_revoked(session) {
             return Some(Ending::revoked(now));

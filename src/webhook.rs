@@ -1,4 +1,4 @@
-//! Ends of sessions sent to an address over HTTP, signed as [Standard Webhooks] has it.
+//! Sends session ends to a URL, signed according to [Standard Webhooks].
 //!
 //! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
@@ -22,35 +22,34 @@ use crate::http_client::http_client;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
-/// How many ends are being sent at the same time.
-const AT_ONCE: usize = 8;
-/// How long after the first attempt an end is given up.
-const GIVE_UP_AFTER: f64 = 600.0;
+/// The number of concurrent deliveries.
+const MAX_CONCURRENT_DELIVERIES: usize = 8;
+/// The time after which a delivery is given up, in seconds since the first attempt.
+const GIVE_UP_SECONDS: f64 = 600.0;
 
-/// Where ends are sent, and how.
+/// The settings of the webhook.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// The address.
+    /// The URL of the receiver. It may contain a secret.
     pub url: url::Url,
-    /// The key of the signatures.
+    /// The key for the signatures (HMAC-SHA256).
     pub secret: Secret<Vec<u8>>,
-    /// The most time for one attempt.
+    /// The timeout of one attempt.
     pub timeout: Duration,
-    /// How many ends wait at the most.
+    /// The largest number of ends that wait.
     pub queue: usize,
-    /// The pause after the first attempt that fails; each further one is twice as long, up to a
-    /// minute.
+    /// The backoff after the first failed attempt. It doubles with each failure, up to a minute.
     pub first_pause: Duration,
 }
 
-/// Takes ends, to be sent.
+/// The queue for session ends.
 #[derive(Clone, Debug)]
 pub struct Webhook {
     queue: mpsc::Sender<SessionEnded>,
     metrics: Arc<Metrics>,
 }
 
-/// Sends them.
+/// Delivers the queued session ends.
 pub struct Sender {
     settings: WebhookSettings,
     client: reqwest::Client,
@@ -59,25 +58,25 @@ pub struct Sender {
     queue: mpsc::Receiver<SessionEnded>,
 }
 
-/// What is sent.
+/// The body of a request.
 #[derive(Serialize)]
-struct Message<'a> {
+struct Payload<'a> {
     r#type: &'static str,
     timestamp: &'a str,
     data: &'a SessionEnded,
 }
 
 impl Webhook {
-    /// A queue, and what empties it.
+    /// A queue, and the task that delivers its ends.
     ///
     /// # Errors
-    /// [`reqwest::Error`] when no client can be made, as without TLS.
+    /// [`reqwest::Error`] if the HTTP client could not be created, for example without TLS.
     pub fn new(
         settings: WebhookSettings,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, Sender), reqwest::Error> {
-        // The client looks for the provider that `main.rs` chooses; there may be another `main`.
+        // The client needs a default crypto provider. `main.rs` installs one, but another program may not.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (sender, receiver) = mpsc::channel(settings.queue);
         let client = http_client(settings.timeout, None)?;
@@ -95,32 +94,32 @@ impl Webhook {
         Ok((webhook, sender))
     }
 
-    /// Takes an end. One that finds the queue full is dropped, and counted.
+    /// Queues a session end. If the queue is full, the end is dropped and counted.
     pub fn send(&self, ended: SessionEnded) {
         if let Err(refused) = self.queue.try_send(ended) {
             let ended = refused.into_inner();
-            tracing::warn!(session = %ended.session, "the webhook's queue is full: an end is not sent");
+            tracing::warn!(session = %ended.session, "webhook queue full: session end dropped");
             self.metrics.webhook("dropped");
         }
     }
 }
 
 impl Sender {
-    /// Sends until stopped, and then what still waits, each once.
+    /// Delivers until stopped; then it tries the remaining ends once each.
     pub async fn run(mut self, stop: CancellationToken) {
-        let free = Arc::new(Semaphore::new(AT_ONCE));
-        let mut sending = JoinSet::new();
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_DELIVERIES));
+        let mut deliveries = JoinSet::new();
         loop {
-            while sending.try_join_next().is_some() {}
+            while deliveries.try_join_next().is_some() {}
             let next = tokio::select! {
                 next = self.queue.recv() => next,
                 () = stop.cancelled() => self.queue.try_recv().ok(),
             };
             let Some(ended) = next else {
-                // The queue is empty: and nobody fills it, or nobody should.
+                // The queue is empty, and either closed or about to be.
                 break;
             };
-            let Ok(permit) = Arc::clone(&free).acquire_owned().await else {
+            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
                 break;
             };
             let delivery = Delivery {
@@ -129,18 +128,18 @@ impl Sender {
                 clock: Arc::clone(&self.clock),
             };
             let (metrics, stop) = (Arc::clone(&self.metrics), stop.clone());
-            sending.spawn(async move {
+            deliveries.spawn(async move {
                 metrics.webhook(delivery.send(&ended, stop).await);
                 drop(permit);
             });
         }
-        while sending.join_next().await.is_some() {}
-        // A part that ends is a part that died.
+        while deliveries.join_next().await.is_some() {}
+        // The supervisor treats a task that returns early as failed, so wait for the stop.
         stop.cancelled().await;
     }
 }
 
-/// One end on its way.
+/// The delivery of one session end.
 struct Delivery {
     settings: WebhookSettings,
     client: reqwest::Client,
@@ -148,17 +147,17 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// Sends an end until it is taken, it is too late, or the process stops; says which.
+    /// Tries until the receiver accepts the end, the time is over, or the process stops. Returns the metric label.
     async fn send(&self, ended: &SessionEnded, stop: CancellationToken) -> &'static str {
-        let (trying, mut pause) = (Stopwatch::start(), self.settings.first_pause);
+        let (stopwatch, mut pause) = (Stopwatch::start(), self.settings.first_pause);
         loop {
             match self.attempt(ended).await {
                 Ok(()) => return "sent",
                 Err(error) => {
-                    tracing::warn!(session = %ended.session, %error, "an end could not be sent")
+                    tracing::warn!(session = %ended.session, %error, "could not deliver a session end to the webhook")
                 }
             }
-            if trying.seconds() > GIVE_UP_AFTER {
+            if stopwatch.seconds() > GIVE_UP_SECONDS {
                 return "given_up";
             }
             if stop
@@ -184,7 +183,7 @@ impl Delivery {
             .header("webhook-timestamp", sent)
             .header("webhook-signature", format!("v1,{signature}"))
             .body(body);
-        // The address may hold something secret.
+        // The URL may contain a secret.
         let response = request
             .send()
             .await
@@ -192,15 +191,14 @@ impl Delivery {
         if response.status().is_success() {
             Ok(())
         } else {
-            Err(format!("it answered {}", response.status()))
+            Err(format!("unexpected status {}", response.status()))
         }
     }
 }
 
-/// HMAC-SHA256 of identifier, time (seconds since the epoch) and body, in base64.
-/// The message, in JSON.
+/// The message in JSON.
 fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
-    let message = serde_json::to_string(&Message {
+    let message = serde_json::to_string(&Payload {
         r#type: "session.ended",
         timestamp: &ended.ended,
         data: ended,
@@ -208,8 +206,9 @@ fn body(ended: &SessionEnded) -> serde_json::Result<Vec<u8>> {
     Ok(escape::json(&message).into_owned().into_bytes())
 }
 
+/// HMAC-SHA256 of the ID, the time (seconds since the epoch) and the body, in base64.
 fn sign(secret: &[u8], id: &str, sent: u64, body: &[u8]) -> String {
-    // A key of any length is taken.
+    // HMAC accepts a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
         return String::new();
     };
@@ -224,7 +223,7 @@ pub(crate) mod tests {
     use crate::actor::{Actor, ActorKind};
     use crate::testing::outputs::{Form, Output};
 
-    /// A text in the message of an end.
+    /// A text in the message of a session end.
     pub(crate) fn outputs(text: &str) -> Vec<Output> {
         let ended = SessionEnded {
             session: text.to_owned(),
@@ -241,7 +240,7 @@ pub(crate) mod tests {
         vec![("webhook", Form::Json, body)]
     }
 
-    /// The example of the Standard Webhooks specification's own libraries.
+    /// The example of the libraries of the Standard Webhooks specification.
     #[test]
     fn signs_as_the_standard_does() {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();

@@ -22,7 +22,7 @@ use crate::telemetry::audit::{self, Door};
 
 /// The tokens that open the admin API.
 ///
-/// A token is 256 random bits, so a plain SHA-256 is enough to keep it from whoever reads the
+/// A token is 256 random bits, so a plain SHA-256 hides it from readers of the
 /// configuration.
 #[derive(Clone, Debug)]
 pub struct AdminTokens(Vec<Arc<NamedToken>>);

@@ -175,7 +175,7 @@ pub(super) struct SessionView {
     pub(super) id: String,
     pub(super) subject: String,
     pub(super) policy: String,
-    /// By which source it began: `token` for the admin API, `jwt`, `delegated`, `login`, or `console` for an operator's.
+    /// The source that started it: `token` (admin API), `jwt`, `delegated`, `login`, or `console` for an operator.
     pub(super) source: String,
     pub(super) attributes: BTreeMap<String, Vec<String>>,
     /// Whether its limits are those of the policy's `remember`.

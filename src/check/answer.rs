@@ -1,4 +1,4 @@
-//! The answer to a request on a session: at once by what is at hand, by the store, or without it.
+//! Answers a check of a session: from the near cache, from the store, or without the store.
 
 use std::time::Duration;
 

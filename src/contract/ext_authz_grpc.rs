@@ -73,7 +73,7 @@ where
             let unknown = Status::unimplemented("the service has one method, Check");
             return Box::pin(async move { Ok(unknown.into_http()) });
         }
-        // Before the message has come: it may be on its way for long. That of who has no place is not read.
+        // The permit is taken before the message is read, so that slow uploads count. Without a permit, the message is not read.
         let permit = self.limit.take();
         let turned_away = permit.is_none();
         let mut check = Check(self.clone(), permit, false);

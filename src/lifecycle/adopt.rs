@@ -1,4 +1,4 @@
-//! How a session begins that somebody else has signed in: by the first credential of it.
+//! Adoption: starts the session of a credential that another issuer has issued.
 
 use super::start::StartError;
 use super::{Lifecycle, run_detached};
@@ -7,45 +7,46 @@ use crate::policy::{Client, UnknownClient};
 use crate::session::{Attributes, NewSession, PolicyName, Session, SessionId, Subject, Timestamp};
 use crate::store::{CreateOutcome, History, StoreError};
 
-/// A credential whose session may not be known yet.
+/// A credential of another issuer whose session may not exist yet.
 #[derive(Clone, Debug)]
 pub struct Adoption {
-    /// The name of who issued the credential, in the store's [history](crate::store::History).
+    /// The name of the source in the [history](crate::store::History).
     pub source: String,
-    /// Whose session it is.
+    /// The subject of the credential.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// The attributes of the subject.
     pub attributes: Attributes,
     /// The home policy.
     pub policy: PolicyName,
     /// When the subject signed in.
     pub started: Timestamp,
-    /// Until when the credential is good. The end of its session must be remembered for as long.
+    /// The expiry of the credential. The tombstone of its session is kept for at least as long.
     pub expires: Timestamp,
-    /// What is known of the client.
+    /// The client that presented the credential.
     pub client: Client,
 }
 
 /// Why a credential starts no session.
 #[derive(Debug, thiserror::Error)]
 pub enum NotAdopted {
-    /// The sign-in was longer ago than its policy's absolute limit, or than a shorter one that applied at the sign-in.
-    #[error("its sign-in was too long ago")]
+    /// The sign-in is older than the absolute limit of the policy, or than a shorter limit that applied at the
+    /// sign-in.
+    #[error("the sign-in is too old")]
     TooOld,
     /// The store has lost data since the sign-in, so the session may have ended.
-    #[error("the store has lost data since its sign-in")]
+    #[error("the store has lost data since the sign-in")]
     LostSince,
-    /// The policy binds sessions to something about the client that is not known.
-    #[error("the policy binds sessions to something about the client that the proxy does not tell")]
+    /// The policy binds sessions to a client property that is unknown.
+    #[error("the policy binds sessions to a client property that the proxy does not send")]
     UnknownClient(UnknownClient),
-    /// The subject is that of operators' sessions.
-    #[error("its subject is reserved for operators of the console")]
+    /// The subject is reserved for the sessions of operators.
+    #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
-    /// Sessions that began when this one did were revoked.
-    #[error("its sign-in was before a revocation")]
+    /// A revocation covers sessions from the time of this sign-in.
+    #[error("the sign-in is from before a revocation")]
     Revoked,
-    /// The subject has as many sessions as its policy allows.
-    #[error("the subject has {0} sessions, and can have no more")]
+    /// The subject has reached the session limit of its policy.
+    #[error("session limit reached: the subject has {0} sessions")]
     TooMany(usize),
     /// The store failed.
     #[error(transparent)]
@@ -63,10 +64,10 @@ impl From<StartError> for NotAdopted {
 }
 
 impl Lifecycle {
-    /// Starts the session of a credential, unless it is there, alive or ended; answers its record.
+    /// Starts the session of a credential, or returns its record if there is one, live or ended.
     ///
     /// # Errors
-    /// [`NotAdopted`].
+    /// [`NotAdopted`] if the session may not start, or the store failed.
     pub async fn adopt(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let this = self.clone();
         run_detached(async move { this.adopt_here(id, adoption).await }).await
@@ -74,46 +75,47 @@ impl Lifecycle {
 
     async fn adopt_here(&self, id: SessionId, adoption: Adoption) -> Result<Session, NotAdopted> {
         let address = adoption.client.address;
-        // Asked after the store has said that it does not have the session.
+        // Read after the store found no record, so that a loss of data before that is in it.
         let history = self.history.history(id).await?;
-        let session = self.of(adoption, &history)?;
-        if self.is_revoked(&session) || self.must_sign_in_again(&session).await? {
+        let session = self.session_of(adoption, &history)?;
+        if self.is_revoked(&session) || self.needs_new_authentication(&session).await? {
             return Err(NotAdopted::Revoked);
         }
         let policy = self.policies.get(session.policy.as_str());
-        let most = policy.and_then(|(_, policy)| policy.max_sessions);
-        if let Some(most) = most {
-            self.enforce_limit_early(most, id, &session.subject).await?;
+        let limit = policy.and_then(|(_, policy)| policy.max_sessions);
+        if let Some(limit) = limit {
+            self.enforce_limit_early(limit, id, &session.subject)
+                .await?;
         }
         let deadline = self.policies.deadline(&session);
         self.deadlines.enqueue(id, deadline).await?;
         match self.store.create(id, &session).await {
             Ok(CreateOutcome::Created) => {
-                if let Some(most) = most
-                    && let Err(error) = self.evict_oldest(most, id, &session).await
+                if let Some(limit) = limit
+                    && let Err(error) = self.evict_oldest(limit, id, &session).await
                 {
-                    // Trouble with the store ends nothing: the client has the credential of this session.
+                    // The client has the credential of this session, so only a reached limit removes the session.
                     if matches!(error, StartError::TooMany(_)) {
                         self.rollback(id, &session).await;
                     }
                     return Err(error.into());
                 }
                 let actor = Actor::user(&session.subject, address);
-                self.tell_created(id, &session, &actor);
-                // As the store keeps it: an older version of records keeps it for less long. It can also be the one that was
-                // ended, because its sign-in can be older than those of the others.
+                self.record_start(id, &session, &actor);
+                // Reload the record: a store with an older record format may keep it for less time. `evict_oldest`
+                // can also have ended this session, because its sign-in can be older than the others.
                 Ok(self.store.load(id).await?.unwrap_or(session))
             }
-            // By another request, or by one whose answer was lost.
+            // Another request created it, or an earlier attempt whose answer was lost.
             Ok(CreateOutcome::Exists) => {
                 let known = self.store.load(id).await?;
                 known.ok_or_else(|| {
-                    let gone = "a session was there and is gone".to_owned();
+                    let gone = "session record disappeared during adoption".to_owned();
                     StoreError::Unavailable(gone).into()
                 })
             }
             Err(error @ (StoreError::Full(_) | StoreError::OutOfMemory(_))) => {
-                // There is certainly nothing to look at.
+                // The store rejected the session, so it is never due.
                 let _ = self.deadlines.acknowledge(id, None).await;
                 Err(error.into())
             }
@@ -121,8 +123,8 @@ impl Lifecycle {
         }
     }
 
-    /// The session that a credential starts now.
-    fn of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
+    /// The session that this credential starts now.
+    fn session_of(&self, adoption: Adoption, history: &History) -> Result<Session, NotAdopted> {
         if adoption.subject.is_operators() {
             return Err(NotAdopted::ReservedSubject);
         }
@@ -141,9 +143,9 @@ impl Lifecycle {
         if now >= adoption.started.plus(limits.absolute) {
             return Err(NotAdopted::TooOld);
         }
-        // After its end the credential may be good for a while, and may be refreshed: until the
-        // sign-in itself is too long ago, whatever a later token says of the subject's groups.
-        let telling = self
+        // After the session end, the credential can still be valid and can be refreshed. So the tombstone is kept
+        // until the sign-in itself is too old for any group of the subject.
+        let tombstone_ttl = self
             .end_retention
             .max(longest)
             .max(history.noted_limit(&adoption.source).unwrap_or_default())
@@ -155,11 +157,16 @@ impl Lifecycle {
             remembered: false,
             binding,
         };
-        Ok(Session::adopt(new, &limits, telling, adoption.started, now))
+        Ok(Session::adopt(
+            new,
+            &limits,
+            tombstone_ttl,
+            adoption.started,
+            now,
+        ))
     }
 
-    /// Keeps the tombstone of a session whose credential is still presented, so that the end is remembered for as long as that
-    /// goes on.
+    /// Extends the retention of a tombstone while a client still presents the credential of the session.
     pub fn keep_end(&self, id: SessionId, tombstone: &Session) {
         if !self.presented_ends.admits(id, self.clock.now()) {
             return;
@@ -170,7 +177,7 @@ impl Lifecycle {
         );
         self.tasks.spawn(async move {
             if let Err(error) = this.store.keep_tombstone(id, until).await {
-                tracing::debug!(%error, session = %id, "a tombstone was not kept for longer");
+                tracing::debug!(%error, session = %id, "could not extend the retention of a tombstone");
             }
         });
     }

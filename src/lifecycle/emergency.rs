@@ -15,36 +15,39 @@ use crate::store::cached::LEASE;
 use crate::store::{Batch, EndOutcome, Ending, Replication, RuleAdded, StoreError};
 use crate::telemetry::audit;
 
-/// How many sessions are ended at the same time.
-const ENDS_AT_ONCE: usize = 64;
-/// The most time between a rule and the walk: what checks revoke meanwhile belongs to it.
-const RULE_TIME: Duration = Duration::from_secs(10);
+/// The number of sessions that are ended concurrently.
+const MAX_CONCURRENT_ENDS: usize = 64;
+/// The longest time between adding a rule and reading the sessions. Revocations by checks in this time belong to the
+/// rule.
+const RULE_WALK_MARGIN: Duration = Duration::from_secs(10);
 
-/// A rule that is in force.
+/// A revocation rule that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmergencyRevocation {
-    /// The rule, with the time that was set for it.
+    /// The rule with its effective time.
     pub rule: RevocationRule,
-    /// The number of the change: a replica that has read so far knows the rule. `None` where there is one replica.
+    /// The sequence number of the change. A replica that has read up to it has the rule. `None` if there is only one
+    /// replica.
     pub change: Option<u64>,
-    /// How many replicas of the store have the rule.
+    /// How many Redis replicas have the rule.
     pub replication: Replication,
-    /// When a replica that did not confirm the rule answers no check from what it knew before.
+    /// From this time on, no replica answers a check from data that is older than the rule, even a replica that did
+    /// not confirm it.
     pub in_force_by: Timestamp,
 }
 
-/// How many live sessions meet conditions.
+/// The number of live sessions that match the conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MatchCount {
     /// Live sessions that would end.
     pub live: usize,
-    /// Those of them that do not say one of the properties, and so count as sessions that have it.
+    /// Those of them whose records lack a property, and which therefore count as matches.
     pub assumed: usize,
-    /// Records that were looked at, tombstones included.
+    /// Records that were read, tombstones included.
     pub looked_at: usize,
     /// Records that could not be read. They admit nobody.
     pub unreadable: usize,
-    /// Whether the whole store was looked at in time.
+    /// Whether the whole store was read in time.
     pub complete: bool,
 }
 
@@ -52,14 +55,14 @@ impl Lifecycle {
     /// Counts the live sessions that a rule would end, for at most `time`.
     ///
     /// # Errors
-    /// [`StoreError`] when the store failed on the way.
+    /// [`StoreError`] if the store failed before the end.
     pub async fn count_matches(
         &self,
         rule: &RevocationRule,
         time: Duration,
     ) -> Result<MatchCount, StoreError> {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        // The walk ends when this stops receiving.
+        // The walk ends when the receiver is dropped.
         let counting = async move {
             let (mut count, watch) = (MatchCount::default(), Stopwatch::start());
             while let Some(batch) = batches.recv().await {
@@ -67,7 +70,10 @@ impl Lifecycle {
                 count.unreadable += batch.unreadable;
                 for (_, session) in &batch.sessions {
                     let found = rule.conditions.of(session);
-                    if found != Match::No && session.started < rule.before && self.lives(session) {
+                    if found != Match::No
+                        && session.started < rule.before
+                        && self.is_usable(session)
+                    {
                         count.live += 1;
                         count.assumed += usize::from(found == Match::Assumed);
                     }
@@ -85,19 +91,19 @@ impl Lifecycle {
         walked.map(|()| count)
     }
 
-    /// Whether a session could still be used.
-    fn lives(&self, session: &Session) -> bool {
+    /// Whether checks could still admit a session.
+    fn is_usable(&self, session: &Session) -> bool {
         session.state == State::Live
             && self.clock.now() < self.policies.deadline(session)
             && !self.is_revoked(session)
     }
 
-    /// Ends all sessions that meet `conditions` and started before `before` (now, when that is left out): at once for
-    /// every check, and then one by one in the background, so that each end is published. `None` when there are too many
-    /// rules.
+    /// Ends all sessions that meet `conditions` and started before `before` (default: now). Checks deny them at once.
+    /// A background task then ends them one by one, so that each end is published. Returns `None` if there are too
+    /// many rules.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not keep the rule; it may still have done so. Repeating it is safe.
+    /// [`StoreError`] if the store failed; the rule may still be stored. Repeating the call is safe.
     pub async fn revoke_matching(
         &self,
         conditions: RevocationConditions,
@@ -124,7 +130,7 @@ impl Lifecycle {
             let (ender, ended) = (this.clone(), rule.clone());
             this.tasks
                 .spawn(async move { ender.end_matches(&ended, &actor).await });
-            let in_force_by = now.plus(LEASE).plus(this.longest_grace());
+            let in_force_by = now.plus(LEASE).plus(this.max_grace());
             Ok(Some(EmergencyRevocation {
                 rule,
                 change,
@@ -135,8 +141,8 @@ impl Lifecycle {
         .await
     }
 
-    /// How long a replica without a store serves what it knows.
-    fn longest_grace(&self) -> Duration {
+    /// The longest time for which a replica serves known sessions without the store.
+    fn max_grace(&self) -> Duration {
         let graces = self
             .policies
             .iter()
@@ -147,27 +153,33 @@ impl Lifecycle {
         graces.max().unwrap_or_default()
     }
 
-    /// Asks for a new sign-in where the conditions of a rule may not hold for the next one. A rule for everybody says so itself.
-    async fn require_proof(&self, rule: &RevocationRule, tombstone: &Session, actor: &Actor) {
+    /// Requires a new authentication, because the conditions may not match the next sign-in. A rule for everybody
+    /// implies that.
+    async fn require_authentication_for_rule(
+        &self,
+        rule: &RevocationRule,
+        tombstone: &Session,
+        actor: &Actor,
+    ) {
         if rule.conditions.is_everybody() {
             return;
         }
         if !self.not_before.occupancy().has_room_for_anonymous() {
             tracing::warn!(
-                "half of the cut-offs are used: the person of a revoked session need not authenticate again"
+                "no new authentication required after a revocation: half of the cut-offs are in use"
             );
             return;
         }
-        let required = self.require_new_sign_in(tombstone, rule.before, actor);
+        let required = self.require_new_authentication(tombstone, rule.before, actor);
         if let Err(error) = required.await {
-            tracing::warn!(%error, "the person of a revoked session need not authenticate again");
+            tracing::warn!(%error, "could not require a new authentication after a revocation");
         }
     }
 
-    /// Ends the sessions of a rule, which no check admits any more.
+    /// Ends the sessions of a rule. Checks deny them already.
     async fn end_matches(&self, rule: &RevocationRule, actor: &Actor) {
         let (sender, mut batches) = mpsc::channel::<Batch>(1);
-        let begun = self.clock.now().minus(RULE_TIME);
+        let begun = self.clock.now().minus(RULE_WALK_MARGIN);
         let ending = async {
             let mut ended = 0;
             while let Some(batch) = batches.recv().await {
@@ -177,24 +189,27 @@ impl Lifecycle {
                     .filter(|(_, session)| rule.ends(session))
                     .partition(|(_, session)| session.state == State::Live);
                 for (_, tombstone) in &others {
-                    // A check was faster.
+                    // A check has ended this session already.
                     if is_revoked_since(tombstone, begun) {
-                        self.require_proof(rule, tombstone, actor).await;
+                        self.require_authentication_for_rule(rule, tombstone, actor)
+                            .await;
                     }
                 }
-                for part in meant.chunks(ENDS_AT_ONCE) {
+                for part in meant.chunks(MAX_CONCURRENT_ENDS) {
                     let ending = Ending::revoked(self.clock.now());
                     let ends = part.iter().map(|(id, _)| self.end(*id, ending, actor));
                     for outcome in join_all(ends).await {
                         match outcome {
                             Ok(EndOutcome::Ended(tombstone)) => {
                                 ended += 1;
-                                self.require_proof(rule, &tombstone, actor).await;
+                                self.require_authentication_for_rule(rule, &tombstone, actor)
+                                    .await;
                             }
                             Ok(EndOutcome::AlreadyEnded(tombstone))
                                 if is_revoked_since(&tombstone, begun) =>
                             {
-                                self.require_proof(rule, &tombstone, actor).await;
+                                self.require_authentication_for_rule(rule, &tombstone, actor)
+                                    .await;
                             }
                             _ => {}
                         }
@@ -205,13 +220,13 @@ impl Lifecycle {
         };
         let (ended, walked) = tokio::join!(ending, self.walk.walk(sender));
         if let Err(error) = &walked {
-            tracing::warn!(%error, "could not end all revoked sessions; no check admits them");
+            tracing::warn!(%error, "could not end all revoked sessions; checks deny them");
         }
         audit::revocation_finished(rule, ended, walked.is_ok(), actor);
     }
 }
 
-/// Whether a session was revoked since then.
+/// Whether a session was revoked at `since` or later.
 fn is_revoked_since(session: &Session, since: Timestamp) -> bool {
     matches!(session.state, State::Ended(end) if end.reason == EndReason::Revoked && end.at >= since)
 }
@@ -236,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dry_run_counts_and_ends_nothing_and_the_revocation_ends_as_many() {
+    async fn a_dry_run_counts_the_sessions_that_the_revocation_ends() {
         let bench = Bench::new();
         for name in ["default", "default", "strict"] {
             bench.sign_in(name).await;
@@ -290,7 +305,7 @@ mod tests {
             .await;
         let revoked = revoked.unwrap().unwrap();
         assert_eq!(revoked.rule, rule);
-        // The policy `lenient` serves for two minutes without the store.
+        // The policy `lenient` serves sessions for two minutes without the store.
         assert_eq!(revoked.in_force_by, START.plus(SECOND + LEASE + 2 * MINUTE));
         let live = async || {
             let (sender, mut batches) = mpsc::channel::<Batch>(1);
@@ -306,10 +321,10 @@ mod tests {
         };
         bench.lifecycle.tasks.close();
         bench.lifecycle.tasks.wait().await;
-        assert_eq!(live().await, 1, "that of the other policy");
+        assert_eq!(live().await, 1, "the session of the other policy lives");
     }
 
-    /// A check by a JSON Web Token of a sign-in so many seconds after the beginning.
+    /// Checks a JSON Web Token whose sign-in was `signed_in` seconds after the start.
     async fn check_jwt(
         checker: &crate::check::Checker,
         key: &SigningKey,
@@ -339,10 +354,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
-        /// Tokens of another issuer, used before or first used after: whoever signed in before the revocation is
-        /// denied, and everybody else is untouched.
+        /// Sessions of another issuer, adopted before or after the revocation: earlier sign-ins are denied, and later
+        /// ones are not affected.
         #[test]
-        fn no_sign_in_from_before_is_admitted(
+        fn no_earlier_sign_in_is_admitted(
             sign_ins in proptest::collection::vec((0_u64..20, any::<bool>()), 1..8),
             at in 0_u64..20,
             kind in 0..4,

@@ -4,14 +4,13 @@ use parking_lot::Mutex;
 
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// The most sessions in one of the two generations.
-const GENERATION: usize = 50_000;
+/// The largest number of sessions in each of the two generations.
+const MAX_GENERATION_SESSIONS: usize = 50_000;
 
-/// Sessions that this process has seen alive in the store, with the activity that it has seen
-/// itself: what may be served for a while when the store can't be asked.
+/// Sessions that this process has seen live in the store, with its own touches. Checks may use them for a while when
+/// the store is unavailable.
 ///
-/// It is bounded: there are two generations of sessions, and when the younger is full the older
-/// is given up.
+/// It is bounded: there are two generations, and when the young one is full, the old one is dropped.
 #[derive(Debug, Default)]
 pub struct LastKnownSessions {
     generations: Mutex<Generations>,
@@ -25,17 +24,17 @@ struct Generations {
 
 #[derive(Debug)]
 enum Known {
-    /// The store said at a time that it lives.
+    /// The store had the session, live, at `verified`.
     Alive {
         session: Session,
         verified: Timestamp,
     },
-    /// It was ended here, or was to be. A check that had read it before must not bring it back.
+    /// This process ended the session or tried to. A concurrent check with an older record must not add it again.
     Gone,
 }
 
 impl LastKnownSessions {
-    /// Notes that the store had this session, alive, at `now`.
+    /// Records that the store had this session, live, at `now`.
     pub fn verified(&self, id: SessionId, session: &Session, now: Timestamp) {
         let mut generations = self.generations.lock();
         if !matches!(generations.get(id), Some(Known::Gone)) {
@@ -45,7 +44,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// The session, if the store had it, alive, less than `grace` before `now`.
+    /// The session, if the store had it, live, less than `grace` before `now`.
     #[must_use]
     pub fn recall(&self, id: SessionId, grace: Duration, now: Timestamp) -> Option<Session> {
         match self.generations.lock().get(id) {
@@ -56,7 +55,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Notes activity that was allowed without the store.
+    /// Records activity that was allowed without the store.
     pub fn touched(&self, id: SessionId, now: Timestamp) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
@@ -66,7 +65,7 @@ impl LastKnownSessions {
         }
     }
 
-    /// Notes that the store has other attributes for a session that is known.
+    /// Updates the attributes of a session after the store has other ones.
     pub fn renewed(&self, id: SessionId, renewed: &Session) {
         let mut generations = self.generations.lock();
         let Generations { young, old } = &mut *generations;
@@ -77,12 +76,12 @@ impl LastKnownSessions {
         }
     }
 
-    /// Forgets a session, and does not take it for known again: it has ended, or is to.
+    /// Drops a session, and does not accept it again: it has ended or is about to end.
     pub fn forget(&self, id: SessionId) {
         self.generations.lock().put(id, Known::Gone);
     }
 
-    /// Lets a session be known again: it was to be ended, and was used meanwhile.
+    /// Accepts a session again: its end did not take place, because it was used in the meantime.
     pub fn clear_tombstone(&self, id: SessionId) {
         let mut generations = self.generations.lock();
         generations.young.remove(&id);
@@ -96,7 +95,7 @@ impl Generations {
     }
 
     fn put(&mut self, id: SessionId, known: Known) {
-        if self.young.len() >= GENERATION && !self.young.contains_key(&id) {
+        if self.young.len() >= MAX_GENERATION_SESSIONS && !self.young.contains_key(&id) {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(id, known);
@@ -113,13 +112,13 @@ mod tests {
         SessionId::from_bytes((number as u128).to_be_bytes())
     }
 
-    /// Groups that were taken away must not be served without the store either.
+    /// Without the store, too, a session must not keep groups that were removed.
     #[test]
     fn a_known_session_has_the_attributes_of_the_store() {
         let known = LastKnownSessions::default();
         let mut session = session_of("alice", START);
         known.renewed(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "it is not known");
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "unknown session");
         known.verified(id(1), &session, START);
         session.attributes = Attributes::sorted([("groups", ["former"])]).unwrap();
         known.renewed(id(1), &session);
@@ -127,11 +126,11 @@ mod tests {
         assert_eq!(recalled.attributes, session.attributes);
         known.forget(id(1));
         known.renewed(id(1), &session);
-        assert_eq!(known.recall(id(1), MINUTE, START), None, "it has ended");
+        assert_eq!(known.recall(id(1), MINUTE, START), None, "ended session");
     }
 
     #[test]
-    fn a_session_is_known_for_the_grace() {
+    fn a_session_is_known_for_the_grace_period() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
         known.verified(id(1), &session, START);
@@ -151,7 +150,7 @@ mod tests {
         assert_eq!(
             known.recall(id(1), MINUTE, START),
             None,
-            "a check that was late"
+            "a late check must not add an ended session"
         );
         known.clear_tombstone(id(1));
         known.verified(id(1), &session, START);
@@ -159,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded_and_gives_up_the_oldest() {
+    fn it_is_bounded_and_drops_the_oldest() {
         let known = LastKnownSessions::default();
         let session = session_of("alice", START);
-        for number in 0..3 * GENERATION {
+        for number in 0..3 * MAX_GENERATION_SESSIONS {
             known.verified(id(number), &session, START);
         }
         let generations = known.generations.lock();
-        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+        assert!(generations.young.len() + generations.old.len() <= 2 * MAX_GENERATION_SESSIONS);
         drop(generations);
         assert!(known.recall(id(0), MINUTE, START).is_none());
         assert!(
             known
-                .recall(id(3 * GENERATION - 1), MINUTE, START)
+                .recall(id(3 * MAX_GENERATION_SESSIONS - 1), MINUTE, START)
                 .is_some()
         );
     }

@@ -1,6 +1,6 @@
 //! Sessions of operators in the console.
 
-use super::start::{StartError, after};
+use super::start::{StartError, start_time};
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
 use crate::session::{
@@ -9,15 +9,15 @@ use crate::session::{
 };
 use crate::store::{EndOutcome, Ending, StoreError, Touch};
 
-/// How often a session is looked at again that is used elsewhere while it is timed out.
-const ATTEMPTS: usize = 3;
+/// How often a session is loaded again if other replicas use it while it is timed out.
+const MAX_ATTEMPTS: usize = 3;
 
 impl Lifecycle {
-    /// Starts the session `id` of an operator; `attributes` hold the operator's name. It begins when an identity provider
-    /// says that the operator signed in, where that is `authenticated`.
+    /// Starts the session `id` of an operator; `attributes` contain the operator's name. If an identity provider gave
+    /// the authentication time, `authenticated`, the session starts there.
     ///
     /// # Errors
-    /// [`StartError`]; nothing has been started then, as far as the store could say.
+    /// [`StartError`]; then no session was started, as far as the store reported.
     pub async fn start_operator(
         &self,
         id: SessionId,
@@ -37,33 +37,33 @@ impl Lifecycle {
                 binding: Binding::default(),
             };
             let limits = this.policies.console().limits;
-            let now = after(this.clock.now(), not_before);
+            let now = start_time(this.clock.now(), not_before);
             let started = authenticated.map_or(now, |at| at.min(now));
             let session = Session::adopt(new, &limits, this.end_retention, started, now);
             if authenticated.is_some()
-                && (now >= session.deadline || this.has_ended(&session, not_before).await?)
+                && (now >= session.deadline || this.is_ended_sign_in(&session, not_before).await?)
             {
                 return Err(StartError::TooOld);
             }
-            this.keep(id, &session).await?;
-            this.tell_created(id, &session, &actor);
+            this.store_new(id, &session).await?;
+            this.record_start(id, &session, &actor);
             Ok(session)
         })
         .await
     }
 
-    /// The session of an operator that lives, with this request recorded as activity; `None` where it has ended, or is
-    /// not an operator's. The store is asked, so that a session that ended on another replica has ended here.
+    /// Returns the live session of an operator, and records the request as activity. Returns `None` if the session
+    /// has ended or is not an operator's. It always asks the store, so that an end on another replica takes effect.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     pub async fn use_operator(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let session = self.store.load(id).await?;
             let Some(mut session) = session.filter(Session::is_operator) else {
                 return Ok(None);
             };
-            // The time is read after the record, so that no wait for the store is left out.
+            // Read the clock after the record, so that the latency of the store counts.
             let now = self.clock.now();
             let console = self.policies.console();
             let limits = &console.limits;
@@ -88,7 +88,7 @@ impl Lifecycle {
                     interval: console.touch_interval,
                     deadline: session.idle_deadline(limits),
                 };
-                // The session is alive whether or not this can be written; the store counts its failures.
+                // The session is live even if the touch fails; the store counts its failures.
                 let _ = self.store.touch(id, touch).await;
                 session.touch(now);
                 return Ok(Some(session));
@@ -111,7 +111,7 @@ mod tests {
     use crate::session::EndReason;
     use crate::testing::{Bench, MINUTE, name};
 
-    /// A user can't have a session among those of operators, by whatever source.
+    /// No source can start a session with the subject of operators.
     #[tokio::test]
     async fn no_user_has_the_subject_of_operators() {
         let bench = Bench::new();
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(live.state, crate::session::State::Live);
     }
 
-    /// The identity provider tells that the operator logged out.
+    /// The identity provider reports the logout of an operator.
     #[tokio::test]
     async fn a_logout_at_the_provider_ends_an_operators_session() {
         let bench = Bench::new();
@@ -190,12 +190,12 @@ mod tests {
         let now = lifecycle.clock.now();
         lifecycle.end_of_provider(&whom, now, &actor).await.unwrap();
         assert_eq!(lifecycle.use_operator(id).await.unwrap(), None);
-        // The sign-in from before opens nothing any more.
+        // The earlier sign-in starts no session any more.
         assert!(matches!(start(2).await, Err(StartError::TooOld)));
     }
 
     #[tokio::test]
-    async fn all_operators_are_signed_out_together_and_may_come_back() {
+    async fn all_operators_are_signed_out_together_and_can_sign_in_again() {
         let bench = Bench::new();
         let (one, two) = (
             SessionId::from_bytes([1; 16]),

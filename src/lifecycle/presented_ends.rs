@@ -4,29 +4,30 @@ use parking_lot::Mutex;
 
 use crate::session::{SessionId, SessionMap, Timestamp};
 
-/// How often at most the tombstone of one session is kept for longer.
-const INTERVAL: Duration = Duration::from_secs(60);
-/// The most sessions that are remembered; beyond that all are forgotten, and each is kept for longer once more.
+/// The shortest time between two extensions of one tombstone.
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
+/// The largest number of sessions in the table. Beyond it, the table is cleared, and each tombstone is extended once
+/// more.
 const MAX_SESSIONS: usize = 50_000;
 
-/// Ended sessions whose credentials were presented lately, so that Curfew writes each tombstone once a minute at most.
+/// When the tombstones of presented credentials were last extended, so that each is written at most once a minute.
 #[derive(Debug, Default)]
 pub struct PresentedEnds {
-    told: Mutex<SessionMap<Timestamp>>,
+    extended_at: Mutex<SessionMap<Timestamp>>,
 }
 
 impl PresentedEnds {
-    /// Whether the store is to be told now.
+    /// Whether to extend the tombstone now; records the time if so.
     pub(super) fn admits(&self, id: SessionId, now: Timestamp) -> bool {
-        let mut told = self.told.lock();
-        let recent = |at: &Timestamp| *at <= now && now.since(*at) < INTERVAL;
-        if told.get(&id).is_some_and(recent) {
+        let mut extended_at = self.extended_at.lock();
+        let recent = |at: &Timestamp| *at <= now && now.since(*at) < MIN_INTERVAL;
+        if extended_at.get(&id).is_some_and(recent) {
             return false;
         }
-        if told.len() >= MAX_SESSIONS {
-            told.clear();
+        if extended_at.len() >= MAX_SESSIONS {
+            extended_at.clear();
         }
-        told.insert(id, now);
+        extended_at.insert(id, now);
         true
     }
 }
@@ -41,11 +42,11 @@ mod tests {
         let ends = PresentedEnds::default();
         let id = |number: u128| SessionId::from_bytes(number.to_be_bytes());
         assert!(ends.admits(id(1), START) && ends.admits(id(2), START));
-        assert!(!ends.admits(id(1), START.plus(INTERVAL / 2)));
-        assert!(ends.admits(id(1), START.plus(INTERVAL)));
+        assert!(!ends.admits(id(1), START.plus(MIN_INTERVAL / 2)));
+        assert!(ends.admits(id(1), START.plus(MIN_INTERVAL)));
         for number in 0..3 * MAX_SESSIONS as u128 {
             ends.admits(id(number), START);
         }
-        assert!(ends.told.lock().len() <= MAX_SESSIONS);
+        assert!(ends.extended_at.lock().len() <= MAX_SESSIONS);
     }
 }

@@ -1,4 +1,4 @@
-//! What an identity provider ends.
+//! Session ends that an identity provider requests.
 
 use super::subject::Pages;
 use super::{Lifecycle, run_detached};
@@ -8,14 +8,14 @@ use crate::session::{Session, State, Timestamp};
 use crate::store::{EndOutcome, Ending, StoreError};
 
 impl Lifecycle {
-    /// Ends the sessions that a provider has ended and that started before `before`, and says how many
-    /// of them lived and were found. Those that can't be found, because nobody has presented their
-    /// credential yet or their subject has another name here, are over all the same: whoever
-    /// presents one is denied.
+    /// Ends the sessions that a provider has ended and that started before `before`; returns how many live ones it
+    /// found and ended.
+    ///
+    /// It cannot find a session whose credential nobody has presented yet, or whose subject has another name here.
+    /// The cut-off denies those as well.
     ///
     /// # Errors
-    /// [`StoreError`] when the store failed on the way: some may have been ended. Repeating it is
-    /// safe.
+    /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
     pub async fn end_of_provider(
         &self,
         whom: &Whom,
@@ -25,7 +25,7 @@ impl Lifecycle {
         let (this, whom, actor) = (self.clone(), whom.clone(), actor.clone());
         run_detached(async move {
             let now = this.clock.now();
-            // One in the future would also end what begins until then.
+            // A time in the future would also end sessions that start until then.
             let before = before.min(now);
             let forget = now.minus(this.policies.longest());
             let noted = this.not_before.set_not_before(&whom.name, before, forget);

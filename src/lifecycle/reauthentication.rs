@@ -1,8 +1,9 @@
-//! After a revocation by somebody else, only a later authentication starts a session.
+//! After a revocation, only a later authentication starts a session, unless the person or a policy caused it.
 //!
-//! The browser of a revoked session goes to its identity provider, which still knows the person, and would be back without a
-//! question. So a revocation notes a cut-off for the person at the provider: no authentication from before it starts a session,
-//! whatever the browser kept, and whichever source presents it. Sessions that live are not touched by it.
+//! The browser of a revoked session goes to its identity provider. The provider still has its own session, and would
+//! sign the person in without a question. So a revocation sets a cut-off for the person at the provider. An earlier
+//! authentication then starts no session, whatever the browser kept and whichever source presents it. Live sessions
+//! are not affected.
 
 use super::Lifecycle;
 use crate::actor::{Actor, ActorKind};
@@ -11,12 +12,12 @@ use crate::session::{Session, Subject, Timestamp};
 use crate::store::StoreError;
 
 impl Lifecycle {
-    /// Notes that the person of a session that `actor` has revoked must authenticate again. The person's own sign-out and a
-    /// policy that makes room ask for nothing.
+    /// Requires a new authentication from the person whose session `actor` has revoked. A sign-out by the person, or
+    /// a policy that evicts a session, requires none.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not note it; repeating it is safe.
-    pub(super) async fn require_new_sign_in(
+    /// [`StoreError`] if the store failed; repeating the call is safe.
+    pub(super) async fn require_new_authentication(
         &self,
         revoked: &Session,
         before: Timestamp,
@@ -26,17 +27,17 @@ impl Lifecycle {
             return Ok(());
         }
         let forget = self.clock.now().minus(self.policies.longest());
-        for name in persons(revoked) {
+        for name in person_subjects(revoked) {
             let noted = self.not_before.set_not_before(&name, before, forget);
             self.count_unconfirmed(noted.await?);
         }
         Ok(())
     }
 
-    /// Whether the authentication that a new session is of was before such a revocation. The store is asked, so it is in
-    /// force on every replica at once.
-    pub(super) async fn must_sign_in_again(&self, new: &Session) -> Result<bool, StoreError> {
-        for name in persons(new) {
+    /// Whether the authentication of a new session is older than such a revocation. It asks the store, so a
+    /// revocation takes effect on every replica at once.
+    pub(super) async fn needs_new_authentication(&self, new: &Session) -> Result<bool, StoreError> {
+        for name in person_subjects(new) {
             let not_before = self.not_before.not_before(&name).await?;
             if not_before.is_some_and(|at| new.started < at) {
                 return Ok(true);
@@ -46,8 +47,8 @@ impl Lifecycle {
     }
 }
 
-/// What stands for the person of a session, at the provider and here, among the cut-offs.
-fn persons(session: &Session) -> Vec<Subject> {
+/// The subjects of a person in the table of cut-offs: those at the provider and the subject here.
+fn person_subjects(session: &Session) -> Vec<Subject> {
     let names = session.provider_names();
     let names = names.chain([session.subject.clone()]);
     names.map(|name| reauthentication_subject(&name)).collect()

@@ -1,5 +1,4 @@
-//! What an identity provider says of a session while it lives: that its subject may be signed in, and with which
-//! attributes.
+//! Revalidation of live sessions: whether the identity provider still accepts the subject, and with which attributes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,49 +12,50 @@ use crate::session::{
 use crate::store::{Change, ChangeOutcome, StoreError};
 use crate::telemetry::audit;
 
-/// The pause before a change is written again that could not be written.
+/// The pause before a failed write is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// A session whose provider this replica alone may ask, for a while.
+/// A session that only this replica may revalidate until the lease ends.
 #[derive(Clone, Debug)]
 pub struct LeasedSession {
-    /// Its record.
+    /// The record with the lease.
     pub session: Session,
-    /// When the provider was asked, and until when no other replica asks.
+    /// The last confirmation, and the end of the lease.
     pub revalidation: Revalidation,
-    /// What the provider is asked with.
+    /// The refresh token for the request to the provider.
     pub refresh_token: Secret<String>,
     details: Arc<Details>,
 }
 
-/// What a provider has answered of a session that it did not refuse.
+/// A provider's answer that did not refuse the session.
 #[derive(Clone, Debug, Default)]
 pub struct Renewal {
-    /// The refresh token that replaces the one that was presented.
+    /// A new refresh token (rotation), which replaces the presented one.
     pub rotated: Option<Secret<String>>,
-    /// Whether the answer says that the subject may be signed in; otherwise the refresh token alone is kept.
+    /// Whether the answer confirms the subject. Otherwise only the refresh token is stored.
     pub confirmed: bool,
-    /// The attributes, where the answer has them.
+    /// The attributes, if the answer contains them.
     pub attributes: Option<Attributes>,
 }
 
-/// What became of a [`Renewal`].
+/// The result of [`Lifecycle::renew`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewed {
-    /// It is kept. The attributes are as they were.
+    /// Stored; the attributes did not change.
     Same,
-    /// It is kept, with other attributes.
+    /// Stored, with other attributes.
     Changed,
-    /// The session has ended meanwhile, or another replica has asked since.
+    /// Not stored: the session has ended, or another replica has taken the lease.
     Late,
 }
 
 impl Lifecycle {
-    /// Takes a session for `lease`, so that no other replica asks its provider: two refreshes with one refresh token make
-    /// many providers revoke both. `None` where the session is not due, was taken by another replica, or is over.
+    /// Takes the lease of a session, so that no other replica asks its provider. Many providers revoke both tokens if
+    /// one refresh token is used twice. Returns `None` if the session is not due, has ended, or another replica has
+    /// the lease.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say. The session may be taken all the same, until the lease ends.
+    /// [`StoreError`] if the store failed. The lease may still be taken, until it ends.
     pub async fn lease_revalidation(
         &self,
         id: SessionId,
@@ -65,7 +65,7 @@ impl Lifecycle {
         let Some(session) = self.store.load(id).await? else {
             return Ok(None);
         };
-        // The time is read after the record, so that no wait for the store is left out.
+        // Read the clock after the record, so that the latency of the store counts.
         let now = self.clock.now();
         let Some(details) = session.details.as_deref() else {
             return Ok(None);
@@ -101,7 +101,7 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a session lives by its record, its limits and all revocations.
+    /// Whether a session is live, within its limits and not revoked.
     fn is_in_force(&self, session: &Session, now: Timestamp) -> bool {
         let limits = &self.policies.home(session).limits;
         session.state == State::Live
@@ -109,11 +109,11 @@ impl Lifecycle {
             && decide(Some(session), limits, limits, now) == Verdict::Allow
     }
 
-    /// Keeps what a provider has answered. It is tried until the lease ends: a refresh token that was replaced can't be
-    /// had again.
+    /// Stores the answer of a provider. It retries until the lease ends, because a rotated refresh token cannot be
+    /// requested again.
     ///
     /// # Errors
-    /// [`StoreError`] when it could not be kept.
+    /// [`StoreError`] if the answer could not be stored.
     pub async fn renew(
         &self,
         id: SessionId,
@@ -155,7 +155,7 @@ impl Lifecycle {
             return Ok(Renewed::Late);
         };
         if has_rotated {
-            let replication = self.confirmation(id).await;
+            let replication = self.replication_of(id).await;
             self.count_unconfirmed(replication);
         }
         if change.attributes.is_none() {
@@ -171,8 +171,8 @@ impl Lifecycle {
         Ok(Renewed::Changed)
     }
 
-    /// Writes a change for as long as the lease is this replica's; the record then, or `None` where the session has ended
-    /// or is another replica's.
+    /// Writes a change while this replica has the lease. Returns the new record; `None` if the session has ended or
+    /// another replica has the lease.
     async fn write(
         &self,
         id: SessionId,
@@ -182,7 +182,7 @@ impl Lifecycle {
         loop {
             match self.store.change(id, change).await {
                 Ok(ChangeOutcome::Changed(session)) => return Ok(Some(session)),
-                // Written by a call whose answer was lost.
+                // An earlier attempt whose answer was lost has written it.
                 Ok(ChangeOutcome::Differs(session)) if session.details == change.details => {
                     return Ok(Some(session));
                 }
@@ -191,7 +191,7 @@ impl Lifecycle {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::debug!(%error, session = %id, "could not keep what a provider answered, retrying");
+                    tracing::debug!(%error, session = %id, "could not store the answer of an identity provider, retrying");
                     tokio::time::sleep(RETRY).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! How a session begins.
+//! Starts sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,39 +15,39 @@ use crate::session::{
 use crate::store::{CreateOutcome, Replication, StoreError};
 use crate::telemetry::audit;
 
-/// A sign-in that has happened elsewhere.
+/// A sign-in, through Curfew or an application.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    /// Who signed in.
+    /// The subject that signed in.
     pub subject: Subject,
-    /// What else is known of the subject.
+    /// The attributes of the subject.
     pub attributes: Attributes,
     /// The home policy of the session.
     pub policy: PolicyName,
-    /// Whether the subject asked to be remembered.
+    /// Whether the subject chose "remember me".
     pub remember: bool,
-    /// What is known of the client that signed in.
+    /// The client that signed in.
     pub client: Client,
-    /// When the subject proved who it is, where that was not just now.
+    /// When the subject authenticated; `None` means now.
     pub authenticated: Option<Timestamp>,
-    /// The host that the sign-in was for, in lower case without a port, where it is known.
+    /// The host of the sign-in, in lower case without a port, if it is known.
     pub host: Option<Arc<str>>,
-    /// With what the identity provider is asked about the session.
+    /// The refresh token for revalidation, if there is one.
     pub refresh: Option<RefreshGrant>,
-    /// Who starts the session: the subject, or an application with an admin token.
+    /// The actor: the subject, or an application with an admin token.
     pub actor: Actor,
 }
 
-/// A session that was just started.
+/// A new session.
 #[derive(Debug)]
 pub struct Started {
-    /// Its name.
+    /// The session ID.
     pub id: SessionId,
-    /// The credential to hand to the client; it can't be had again.
+    /// The credential for the client. It is not stored, so it cannot be read again.
     pub token: Token,
-    /// Its record.
+    /// The stored record.
     pub session: Session,
-    /// How many replicas of the store have it.
+    /// How many Redis replicas have the record.
     pub replication: Replication,
 }
 
@@ -55,46 +55,45 @@ pub struct Started {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The policy is not configured.
-    #[error("there is no policy of this name")]
+    #[error("unknown policy")]
     UnknownPolicy,
-    /// The policy has no limits for the remembered.
+    /// The policy has no limits for remembered sessions.
     #[error("the policy has no `remember`")]
     NotRemembering,
-    /// The policy binds sessions to something about the client that was not told.
-    #[error("the policy binds sessions to the client's {}, which was not told", match .0 {
+    /// The policy binds sessions to a client property that is missing.
+    #[error("the policy binds sessions to the client's {}, which is missing", match .0 {
         UnknownClient::Address => "address",
         UnknownClient::UserAgent => "user agent",
     })]
     UnknownClient(UnknownClient),
-    /// The subject is that of operators' sessions.
+    /// The subject is reserved for the sessions of operators.
     #[error("the subject is reserved for operators of the console")]
     ReservedSubject,
-    /// The subject proved who it is before the policy's absolute limit, or before its sessions were
-    /// all ended.
-    #[error("the subject proved who it is too long ago")]
+    /// The authentication is older than the absolute limit of the policy, or than a revocation.
+    #[error("the authentication is too old")]
     TooOld,
-    /// The subject has as many sessions as it can have.
-    #[error("the subject has {0} sessions, and can have no more")]
+    /// The subject has reached its session limit.
+    #[error("session limit reached: the subject has {0} sessions")]
     TooMany(usize),
-    /// No token could be made.
+    /// The token could not be created.
     #[error(transparent)]
     Token(#[from] KeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The operating system's random numbers repeat: two of 256 bits were the same.
-    #[error("a token was issued twice: the random number generator can't be trusted")]
+    /// Two random tokens of 256 bits were equal: the random number generator is defective.
+    #[error("duplicate token: the random number generator is defective")]
     Collision,
 }
 
-/// How often a sign-in that others happen beside is looked at again, and the pause between.
-const ACK_RETRIES: (u32, Duration) = (5, Duration::from_millis(40));
+/// How often a sign-in counts the sessions again while others start concurrently, and the pause between.
+const LIMIT_RECHECKS: (u32, Duration) = (5, Duration::from_millis(40));
 
 impl Lifecycle {
-    /// Starts a session under the policy it names.
+    /// Starts a session under the policy of the sign-in.
     ///
     /// # Errors
-    /// [`StartError`]; nothing has been started then, as far as the store could say.
+    /// [`StartError`]; then no session was started, as far as the store reported.
     pub async fn start(&self, sign_in: SignIn) -> Result<Started, StartError> {
         let this = self.clone();
         run_detached(async move { this.start_here(sign_in).await }).await
@@ -114,11 +113,11 @@ impl Lifecycle {
         let limits = policy.limits_of(sign_in.remember, &sign_in.attributes);
         let token = self.key_ring.issue()?;
         let id = token.session_id();
-        // The store is asked first: its answer is what sets the clock, on a new process.
+        // Ask the store before reading the clock: on a new process, its answer sets decision time.
         let not_before = self.not_before.not_before(&sign_in.subject).await?;
         let rules = self.not_before.rules();
         let latest_rule = rules.iter().map(|rule| rule.before).max();
-        let now = after(self.clock.now(), not_before.max(latest_rule));
+        let now = start_time(self.clock.now(), not_before.max(latest_rule));
         let new = NewSession {
             subject: sign_in.subject,
             attributes: sign_in.attributes,
@@ -130,22 +129,23 @@ impl Lifecycle {
         let mut session = Session::adopt(new, &limits, self.end_retention, started, now);
         session.details = Details::of_sign_in(sign_in.host, sign_in.refresh);
         if sign_in.authenticated.is_some()
-            && (now >= session.deadline || self.has_ended(&session, not_before).await?)
+            && (now >= session.deadline || self.is_ended_sign_in(&session, not_before).await?)
         {
             return Err(StartError::TooOld);
         }
-        if let Some(most) = policy.max_sessions {
-            self.enforce_limit_early(most, id, &session.subject).await?;
+        if let Some(limit) = policy.max_sessions {
+            self.enforce_limit_early(limit, id, &session.subject)
+                .await?;
         }
-        self.keep(id, &session).await?;
-        if let Some(most) = policy.max_sessions
-            && let Err(error) = self.evict_oldest(most, id, &session).await
+        self.store_new(id, &session).await?;
+        if let Some(limit) = policy.max_sessions
+            && let Err(error) = self.evict_oldest(limit, id, &session).await
         {
             self.rollback(id, &session).await;
             return Err(error);
         }
-        self.tell_created(id, &session, &sign_in.actor);
-        let replication = self.confirmation(id).await;
+        self.record_start(id, &session, &sign_in.actor);
+        let replication = self.replication_of(id).await;
         self.count_unconfirmed(replication);
         Ok(Started {
             id,
@@ -155,9 +155,8 @@ impl Lifecycle {
         })
     }
 
-    /// Whether a sign-in is one of those whose sessions have all been ended since, by whoever names
-    /// its subject here, or at its identity provider.
-    pub(super) async fn has_ended(
+    /// Whether a cut-off or a rule, for the subject or for its name at the identity provider, ends this sign-in.
+    pub(super) async fn is_ended_sign_in(
         &self,
         session: &Session,
         not_before: Option<Timestamp>,
@@ -167,93 +166,99 @@ impl Lifecycle {
         for name in session.provider_names() {
             ended |= since(self.not_before.not_before(&name).await?);
         }
-        Ok(ended || self.must_sign_in_again(session).await?)
+        Ok(ended || self.needs_new_authentication(session).await?)
     }
 
-    /// Writes a new session.
-    pub(super) async fn keep(&self, id: SessionId, session: &Session) -> Result<(), StartError> {
+    /// Stores a new session and its deadline.
+    pub(super) async fn store_new(
+        &self,
+        id: SessionId,
+        session: &Session,
+    ) -> Result<(), StartError> {
         let deadline = self.policies.deadline(session);
         self.deadlines.enqueue(id, deadline).await?;
-        let creation = self.store.create(id, session).await;
+        let created = self.store.create(id, session).await;
         if matches!(
-            creation,
+            created,
             Err(StoreError::Full(_) | StoreError::OutOfMemory(_))
         ) {
-            // There is certainly nothing to look at.
+            // The store rejected the session, so it is never due.
             let _ = self.deadlines.acknowledge(id, None).await;
         }
-        match creation? {
+        match created? {
             CreateOutcome::Created => Ok(()),
-            // A connection to a cluster repeats by itself what it had no answer to.
+            // A Redis Cluster connection repeats a command that got no answer.
             CreateOutcome::Exists if self.store.load(id).await?.as_ref() == Some(session) => Ok(()),
             CreateOutcome::Exists => Err(StartError::Collision),
         }
     }
 
-    /// Refuses a sign-in early where there is certainly no room for it.
+    /// Denies a sign-in early if the session limit is certainly reached.
     pub(super) async fn enforce_limit_early(
         &self,
-        most: MaxSessions,
+        limit: MaxSessions,
         id: SessionId,
         subject: &Subject,
     ) -> Result<(), StartError> {
-        if most.on_limit != OnSessionLimit::Deny {
+        if limit.on_limit != OnSessionLimit::Deny {
             return Ok(());
         }
-        let living = self.living(subject).await?;
-        // Of several first requests with one credential, another can have started the session.
-        if living.len() >= most.count && living.iter().all(|(_, known)| *known != id) {
-            return Err(StartError::TooMany(most.count));
+        let live = self.live_sessions(subject).await?;
+        // A concurrent request with the same credential can have started this session.
+        if live.len() >= limit.count && live.iter().all(|(_, known)| *known != id) {
+            return Err(StartError::TooMany(limit.count));
         }
         Ok(())
     }
 
-    /// Counts, audits and remembers a session that has started.
-    pub(super) fn tell_created(&self, id: SessionId, session: &Session, actor: &Actor) {
+    /// Counts and audits a new session, and adds it to the recent events.
+    pub(super) fn record_start(&self, id: SessionId, session: &Session, actor: &Actor) {
         self.metrics.session_created(session.policy.as_str());
         audit::session_created(id, session, actor);
         self.recent.created(id, session, self.clock.now());
     }
 
-    /// Sees to it that the subject has no more sessions than it can have, the new one included.
+    /// Enforces the session limit, the new session included.
     ///
-    /// Several sign-ins can happen at once, each of which has seen room for itself. So each looks
-    /// again once its own session is written: whichever looks last sees all of them, and stays only
-    /// if there are not too many.
+    /// Concurrent sign-ins can each have seen a free slot. So each counts again after it has stored its own session.
+    /// The last one sees all of them, and keeps its session only if the limit is not exceeded.
     pub(super) async fn evict_oldest(
         &self,
-        most: MaxSessions,
+        limit: MaxSessions,
         id: SessionId,
         new: &Session,
     ) -> Result<(), StartError> {
-        for attempt in 0..ACK_RETRIES.0 {
-            let living = self.living(&new.subject).await?;
-            let beyond = living.len().saturating_sub(most.count);
-            if beyond == 0 {
+        for attempt in 0..LIMIT_RECHECKS.0 {
+            let live = self.live_sessions(&new.subject).await?;
+            let excess = live.len().saturating_sub(limit.count);
+            if excess == 0 {
                 return Ok(());
             }
-            if most.on_limit == OnSessionLimit::EndOldest {
-                let newest = living.last().map_or(id, |(_, newest)| *newest);
+            if limit.on_limit == OnSessionLimit::EndOldest {
+                let newest = live.last().map_or(id, |(_, newest)| *newest);
                 let actor = Actor::policy(&new.policy);
-                for (_, oldest) in &living[..beyond] {
+                for (_, oldest) in &live[..excess] {
                     audit::session_displaced(*oldest, &new.subject, newest, &actor);
                     self.revoke(*oldest, &actor).await?;
                 }
                 return Ok(());
             }
-            let first = living[..most.count].iter().any(|(_, known)| *known == id);
-            if !first || attempt + 1 == ACK_RETRIES.0 {
+            let first = live[..limit.count].iter().any(|(_, known)| *known == id);
+            if !first || attempt + 1 == LIMIT_RECHECKS.0 {
                 break;
             }
-            // Whoever came after this one is about to give up.
-            tokio::time::sleep(ACK_RETRIES.1).await;
+            // A later sign-in is about to remove its session.
+            tokio::time::sleep(LIMIT_RECHECKS.1).await;
         }
-        Err(StartError::TooMany(most.count))
+        Err(StartError::TooMany(limit.count))
     }
 
-    /// The sessions of a subject that live, the oldest first.
-    async fn living(&self, subject: &Subject) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
-        let mut living = Vec::new();
+    /// The live sessions of a subject, the oldest first.
+    async fn live_sessions(
+        &self,
+        subject: &Subject,
+    ) -> Result<Vec<(Timestamp, SessionId)>, StoreError> {
+        let mut live = Vec::new();
         let mut pages = Pages::of(subject);
         while let Some(page) = pages.next(&*self.store).await? {
             let now = self.clock.now();
@@ -262,31 +267,31 @@ impl Lifecycle {
                     && now < self.policies.deadline(session)
                     && !self.is_revoked(session)
             });
-            living.extend(alive.map(|(id, session)| (session.started, id)));
+            live.extend(alive.map(|(id, session)| (session.started, id)));
         }
-        living.sort_unstable();
-        Ok(living)
+        live.sort_unstable();
+        Ok(live)
     }
 
-    /// Removes a session that was just created, and publishes no end. If this fails it ends at its idle limit: no client
-    /// has its token, unless the session was adopted.
+    /// Removes a session that was just created, and publishes no end. If this fails, the session ends at its idle
+    /// limit: no client has its token, unless the session was adopted.
     pub(super) async fn rollback(&self, id: SessionId, session: &Session) {
         self.known.forget(id);
         if self.store.withdraw(id, session).await.is_ok() {
             let _ = self.deadlines.acknowledge(id, None).await;
-            // Its credential may start it again, when there is room.
+            // The credential may start the session again when there is a free slot.
             self.known.clear_tombstone(id);
         }
     }
 }
 
-/// The time of a sign-in: `now`, or the moment that all sessions of the subject have ended before
-/// where that is later by no more than clocks differ.
-pub(super) fn after(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
-    /// The most by which clocks differ that are kept at the store's.
-    const DIFFERENCE: Duration = Duration::from_secs(1);
+/// The start time of a sign-in: `now`, or the cut-off if that is later by no more than the clock skew between
+/// replicas.
+pub(super) fn start_time(now: Timestamp, not_before: Option<Timestamp>) -> Timestamp {
+    /// The largest clock skew between replicas.
+    const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
     not_before.map_or(now, |not_before| {
-        not_before.clamp(now, now.plus(DIFFERENCE))
+        not_before.clamp(now, now.plus(MAX_CLOCK_SKEW))
     })
 }
 

@@ -1,4 +1,4 @@
-//! What concerns all sessions of a subject.
+//! Operations on all sessions of a subject.
 
 use super::{Lifecycle, run_detached};
 use crate::actor::Actor;
@@ -6,33 +6,32 @@ use crate::session::{Session, SessionId, State, Subject, Timestamp};
 use crate::store::{Cursor, EndOutcome, Ending, Replication, SessionStore, StoreError};
 use crate::telemetry::audit;
 
-/// What became of the sessions of a subject that was revoked.
+/// The result of revoking all sessions of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RevokedAll {
-    /// How many sessions lived until now.
+    /// The number of live sessions that were ended.
     pub revoked: usize,
-    /// All that started before this have ended.
+    /// The cut-off: sessions that started before it have ended.
     pub not_before: Timestamp,
-    /// How many replicas of the store have all of this.
+    /// How many Redis replicas have the cut-off and the ends.
     pub replication: Replication,
 }
 
-/// How many records a subject has.
+/// The number of records of a subject.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SubjectCount {
-    /// Sessions that live.
+    /// Live sessions.
     pub live: usize,
-    /// Tombstones that are still kept.
+    /// Tombstones, and sessions whose limits are over.
     pub ended: usize,
 }
 
 impl Lifecycle {
-    /// Ends every session of a subject on purpose that started before `before` (now, when that is
-    /// left out), and says how many lived until then. Sessions that start later live.
+    /// Ends every session of a subject that started before `before` (default: now). Sessions that start later are not
+    /// affected. Returns the number of live sessions that were ended.
     ///
     /// # Errors
-    /// [`StoreError`] when the store failed on the way: some may have been ended. Repeating it is
-    /// safe.
+    /// [`StoreError`] if the store failed before the end; some sessions may have ended. Repeating the call is safe.
     pub async fn revoke_all(
         &self,
         subject: &Subject,
@@ -43,7 +42,7 @@ impl Lifecycle {
         run_detached(async move {
             let now = this.clock.now();
             let not_before = before.unwrap_or(now).min(now);
-            // What started before that is over by its absolute limit.
+            // Sessions from before that time are over through their absolute limits.
             let forget = now.minus(this.policies.longest());
             let mut replication = this
                 .not_before
@@ -57,7 +56,7 @@ impl Lifecycle {
                 for (id, session) in page {
                     let meant = match before {
                         Some(before) => session.started < before,
-                        // Whoever signs in meanwhile is not meant.
+                        // A concurrent new sign-in is not affected.
                         None => session.started <= now,
                     };
                     if !meant {
@@ -65,7 +64,7 @@ impl Lifecycle {
                     }
                     let outcome = this.end(id, ending, &actor).await?;
                     revoked += usize::from(matches!(outcome, EndOutcome::Ended(_)));
-                    // Those that had ended, too: who asks again wants to know of them.
+                    // Include earlier ends, so that a repeated call confirms them, too.
                     ended.push(id);
                 }
             }
@@ -73,7 +72,7 @@ impl Lifecycle {
                 if !replication.is_confirmed() {
                     break;
                 }
-                replication = this.confirmation(*id).await;
+                replication = this.replication_of(*id).await;
             }
             this.count_unconfirmed(replication);
             Ok(RevokedAll {
@@ -85,10 +84,10 @@ impl Lifecycle {
         .await
     }
 
-    /// How many records a subject has.
+    /// Counts the records of a subject.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     pub async fn count(&self, subject: &Subject) -> Result<SubjectCount, StoreError> {
         let mut count = SubjectCount::default();
         let mut pages = Pages::of(subject);
@@ -110,7 +109,7 @@ impl Lifecycle {
 /// All records of a subject, page by page.
 pub(super) struct Pages<'a> {
     subject: &'a Subject,
-    /// The end of the page before.
+    /// The end of the previous page.
     after: Option<Cursor>,
     done: bool,
 }
@@ -128,7 +127,7 @@ impl<'a> Pages<'a> {
         &mut self,
         store: &dyn SessionStore,
     ) -> Result<Option<Vec<(SessionId, Session)>>, StoreError> {
-        /// How many are read at a time.
+        /// Records per page.
         const PAGE: usize = 100;
         if self.done {
             return Ok(None);

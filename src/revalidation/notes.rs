@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
-/// What the operator should know of identity providers, by their names.
+/// The state of identity providers for the operator, by name.
 #[derive(Debug, Default)]
 pub struct ProviderNotes {
     notes: Mutex<BTreeMap<String, Note>>,
@@ -11,18 +11,18 @@ pub struct ProviderNotes {
 #[derive(Debug, Default)]
 struct Note {
     /// The last sign-in came without a refresh token.
-    lacks_tokens: bool,
-    /// Why the last question had no answer.
+    lacks_refresh_token: bool,
+    /// Why the last request got no answer.
     trouble: Option<String>,
 }
 
 impl ProviderNotes {
-    /// Notes whether a sign-in came with a refresh token.
-    pub fn gives_tokens(&self, provider: &str, gives: bool) {
-        self.note(provider, |note| note.lacks_tokens = !gives);
+    /// Records whether a sign-in came with a refresh token.
+    pub fn refresh_token_issued(&self, provider: &str, issued: bool) {
+        self.note(provider, |note| note.lacks_refresh_token = !issued);
     }
 
-    /// Notes why a question had no answer; `None` where it had one.
+    /// Records why a request got no answer; `None` if it got one.
     pub fn trouble(&self, provider: &str, trouble: Option<String>) {
         self.note(provider, |note| note.trouble = trouble);
     }
@@ -40,16 +40,16 @@ impl ProviderNotes {
         let notes = self.notes.lock();
         let mut lines = Vec::new();
         for (name, note) in names.filter_map(|name| Some((name, notes.get(name)?))) {
-            if note.lacks_tokens {
+            if note.lacks_refresh_token {
                 lines.push(format!(
-                    "{name} gave no refresh token with a sign-in, or one that is too long, so such sessions are not \
-                     revalidated: allow refresh tokens for the client, and add offline_access to \
-                     login.providers.{name}.scopes where the provider needs that"
+                    "{name} issued no refresh token, or one that is too long, so its sessions are not revalidated: \
+                     allow refresh tokens for the client, and add offline_access to \
+                     login.providers.{name}.scopes if the provider needs it"
                 ));
             }
             if let Some(trouble) = &note.trouble {
                 lines.push(format!(
-                    "{name} does not say whether sessions are still valid, and they go on: {trouble}"
+                    "{name} does not confirm sessions, which stay valid: {trouble}"
                 ));
             }
         }
@@ -65,14 +65,17 @@ mod tests {
     fn the_last_answer_of_each_provider_stands() {
         let notes = ProviderNotes::default();
         let lines = || notes.lines(["main", "other"].into_iter());
-        notes.gives_tokens("main", false);
-        notes.trouble("other", Some("it answers 503".to_owned()));
-        notes.trouble("gone", Some("it was configured before".to_owned()));
-        let told = lines();
-        assert!(told[0].contains("login.providers.main.scopes"), "{told:?}");
-        assert!(told[1].ends_with("it answers 503"), "{told:?}");
-        assert_eq!(told.len(), 2);
-        notes.gives_tokens("main", true);
+        notes.refresh_token_issued("main", false);
+        notes.trouble("other", Some("status 503".to_owned()));
+        notes.trouble("gone", Some("not configured any more".to_owned()));
+        let shown = lines();
+        assert!(
+            shown[0].contains("login.providers.main.scopes"),
+            "{shown:?}"
+        );
+        assert!(shown[1].ends_with("status 503"), "{shown:?}");
+        assert_eq!(shown.len(), 2);
+        notes.refresh_token_issued("main", true);
         notes.trouble("other", None);
         assert!(lines().is_empty());
     }

@@ -1,4 +1,4 @@
-//! The sessions that providers are to be asked about, in the order in which they were noted; bounded.
+//! A bounded queue of sessions to revalidate, in order of arrival.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -9,40 +9,40 @@ use tokio::sync::Notify;
 
 use crate::session::{Registration, SessionId, Timestamp};
 
-/// The most sessions that wait or are being asked about; a further one is noted again with its next check.
+/// The largest number of sessions that wait or are in progress. A further one is queued with a later check.
 const MAX_SESSIONS: usize = 10_000;
-/// The most questions to one provider at the same time.
-pub(super) const MAX_QUESTIONS: usize = 8;
-/// The pause after a question without an answer. It doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The largest number of concurrent requests to one provider.
+pub(super) const MAX_CONCURRENT_REQUESTS: usize = 8;
+/// The first backoff after a failed request. It doubles with each failure.
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// The longest backoff.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// Sessions that are due.
+/// The sessions that are due.
 #[derive(Debug, Default)]
 pub struct RevalidationQueue {
     state: Mutex<State>,
-    noted: Notify,
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// All that wait or are being asked about.
+    /// All sessions that wait or are in progress.
     sessions: HashSet<SessionId>,
-    providers: BTreeMap<Registration, Waiting>,
+    providers: BTreeMap<Registration, ProviderQueue>,
 }
 
-/// What waits for one provider.
+/// The sessions that wait for one provider.
 #[derive(Debug, Default)]
-struct Waiting {
+struct ProviderQueue {
     sessions: VecDeque<SessionId>,
-    questions: usize,
-    /// Questions in a row without an answer, a round of them at the same time counted once.
+    in_progress: usize,
+    /// Consecutive failures. Concurrent failures count once.
     failures: u32,
     paused_until: Timestamp,
 }
 
-/// A session that is being asked about. Dropping it makes room for the next.
+/// A session in progress. Dropping it frees the slot for the next one.
 #[derive(Debug)]
 pub(super) struct Slot {
     queue: Arc<RevalidationQueue>,
@@ -51,8 +51,8 @@ pub(super) struct Slot {
 }
 
 impl RevalidationQueue {
-    /// Adds a session, unless it is there already or its provider was in trouble a moment ago; `false` where there are
-    /// too many.
+    /// Adds a session, unless it is queued already or its provider is in backoff. Returns `false` if the queue is
+    /// full.
     pub(super) fn add(&self, id: SessionId, registration: Registration, now: Timestamp) -> bool {
         let mut state = self.state.lock();
         let State {
@@ -69,25 +69,25 @@ impl RevalidationQueue {
         sessions.insert(id);
         provider.sessions.push_back(id);
         drop(state);
-        self.noted.notify_one();
+        self.changed.notify_one();
         true
     }
 
-    /// Waits for a session, or for a question that has ended.
-    pub(super) async fn noted(&self) {
-        self.noted.notified().await;
+    /// Waits until a session is added or a slot is free.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
-    /// Takes as many sessions as their providers may be asked about now.
+    /// Takes as many sessions as the providers may be asked about now.
     pub(super) fn take(self: &Arc<Self>, now: Timestamp) -> Vec<Slot> {
         let mut taken = Vec::new();
         let mut state = self.state.lock();
         for (registration, provider) in &mut state.providers {
             while now >= provider.paused_until
-                && provider.questions < MAX_QUESTIONS
+                && provider.in_progress < MAX_CONCURRENT_REQUESTS
                 && let Some(id) = provider.sessions.pop_front()
             {
-                provider.questions += 1;
+                provider.in_progress += 1;
                 taken.push(Slot {
                     queue: Arc::clone(self),
                     id,
@@ -98,21 +98,21 @@ impl RevalidationQueue {
         taken
     }
 
-    /// Notes whether a provider answered. After a question without an answer it is left alone for a while.
-    pub(super) fn answered(&self, registration: Registration, answered: bool, now: Timestamp) {
+    /// Records whether a provider answered. A failure starts a backoff.
+    pub(super) fn record_result(&self, registration: Registration, answered: bool, now: Timestamp) {
         let mut state = self.state.lock();
         let provider = state.providers.entry(registration).or_default();
         if answered {
             provider.failures = 0;
             provider.paused_until = now.min(provider.paused_until);
         } else if now >= provider.paused_until {
-            let pause = FIRST_PAUSE.saturating_mul(1 << provider.failures.min(16));
+            let pause = MIN_BACKOFF.saturating_mul(1 << provider.failures.min(16));
             provider.failures += 1;
-            provider.paused_until = now.plus(pause.min(LONGEST_PAUSE));
+            provider.paused_until = now.plus(pause.min(MAX_BACKOFF));
         }
     }
 
-    /// How many sessions wait or are being asked about.
+    /// The number of sessions that wait or are in progress.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.state.lock().sessions.len()
@@ -124,10 +124,10 @@ impl Drop for Slot {
         let mut state = self.queue.state.lock();
         state.sessions.remove(&self.id);
         if let Some(provider) = state.providers.get_mut(&self.registration) {
-            provider.questions = provider.questions.saturating_sub(1);
+            provider.in_progress = provider.in_progress.saturating_sub(1);
         }
         drop(state);
-        self.queue.noted.notify_one();
+        self.queue.changed.notify_one();
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_there_once_and_a_provider_is_asked_a_few_things_at_once() {
+    fn a_session_is_queued_once_and_requests_to_a_provider_are_limited() {
         let queue = Arc::new(RevalidationQueue::default());
         for number in 0..20 {
             assert!(queue.add(id(number), MAIN, START));
@@ -155,18 +155,18 @@ mod tests {
         let mut taken = queue.take(START);
         assert_eq!(
             taken.len(),
-            MAX_QUESTIONS + 1,
-            "one provider keeps no other waiting"
+            MAX_CONCURRENT_REQUESTS + 1,
+            "providers do not block each other"
         );
         assert!(queue.take(START).is_empty());
         let first = taken.remove(0);
         assert_eq!((first.id, first.registration), (id(0), MAIN), "in order");
         assert!(queue.add(id(0), MAIN, START));
-        assert_eq!(queue.len(), 21, "it is being asked about");
+        assert_eq!(queue.len(), 21, "a session in progress is not added again");
         drop(first);
         let next = queue.take(START);
         assert_eq!(next.len(), 1);
-        assert_eq!(next[0].id, id(MAX_QUESTIONS));
+        assert_eq!(next[0].id, id(MAX_CONCURRENT_REQUESTS));
         assert_eq!(queue.len(), 20);
     }
 
@@ -177,19 +177,19 @@ mod tests {
             assert!(queue.add(id(number), MAIN, START));
         }
         assert!(!queue.add(id(MAX_SESSIONS), OTHER, START));
-        assert!(queue.add(id(0), MAIN, START), "it is there");
+        assert!(queue.add(id(0), MAIN, START), "already queued");
         drop(queue.take(START));
         assert!(queue.add(id(MAX_SESSIONS), OTHER, START));
     }
 
     #[test]
-    fn a_provider_in_trouble_is_left_alone_for_longer_and_longer() {
+    fn the_backoff_grows_with_each_failure() {
         let queue = Arc::new(RevalidationQueue::default());
         let (mut now, mut pauses) = (START, Vec::new());
         for _ in 0..8 {
-            queue.answered(MAIN, false, now);
-            // Others that were asked at the same time.
-            queue.answered(MAIN, false, now);
+            queue.record_result(MAIN, false, now);
+            // Failures of concurrent requests.
+            queue.record_result(MAIN, false, now);
             let begun = now;
             while {
                 assert!(queue.add(id(1), MAIN, now), "nothing is dropped");
@@ -205,10 +205,10 @@ mod tests {
         assert_eq!(
             queue.take(START).len(),
             1,
-            "another provider is not concerned"
+            "the backoff applies to one provider only"
         );
-        queue.answered(MAIN, false, now);
-        queue.answered(MAIN, true, now);
+        queue.record_result(MAIN, false, now);
+        queue.record_result(MAIN, true, now);
         assert!(queue.add(id(3), MAIN, now));
         assert_eq!(queue.take(now).len(), 1);
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::{HeaderMap, Method};
 use serde_json::json;
 
-use super::ask::Question;
+use super::task::RevalidationTask;
 use super::*;
 use crate::actor::Actor;
 use crate::check::{CheckRequest, ClientAddress, Original, OriginalUrl};
@@ -21,9 +21,9 @@ use crate::store::{DeadlineQueue, SessionStore};
 use crate::testing::provider::{FakeProvider, Reply};
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name};
 
-const EVERY: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(300);
 
-/// A replica, whose clock and store others may share, and a provider.
+/// A replica with a provider. Other replicas may share its clock and store.
 struct Fixture {
     bench: Bench,
     provider: FakeProvider,
@@ -44,7 +44,7 @@ impl Fixture {
             url: "https://app.example.com/".parse().unwrap(),
             purpose: "sign-in",
             max_age: MaxAge::Any,
-            revalidate: Some(EVERY),
+            revalidate: Some(INTERVAL),
             providers: BTreeMap::from([("main".to_owned(), client)]),
             key_ring: Arc::clone(&bench.lifecycle.key_ring),
             secure: true,
@@ -64,7 +64,7 @@ impl Fixture {
         self.bench.lifecycle.clock.now()
     }
 
-    /// Signs `alice` in, whose ID token had these claims.
+    /// Signs `alice` in with an ID token that has these claims.
     async fn sign_in(&self, in_id_token: ClaimsInToken) -> SessionId {
         let issuer = self.provider.issuer();
         let names = [
@@ -103,7 +103,7 @@ impl Fixture {
         started.await.unwrap().id
     }
 
-    /// The session is used so long after the beginning, and the worker does what there is to do.
+    /// Uses the session `after` the start, and runs the worker.
     async fn used(&self, id: SessionId, after: Duration) {
         self.bench.at(after);
         let session = self.bench.stored(id).await;
@@ -112,13 +112,13 @@ impl Fixture {
     }
 
     async fn work(&self) {
-        for place in self.revalidation.queue.take(self.now()) {
-            let question = Question {
+        for slot in self.revalidation.queue.take(self.now()) {
+            let task = RevalidationTask {
                 lifecycle: self.bench.lifecycle.clone(),
                 revalidation: self.revalidation.clone(),
                 login: Arc::clone(&self.login),
             };
-            question.ask(&place).await;
+            task.run(&slot).await;
         }
     }
 
@@ -159,46 +159,46 @@ async fn a_provider_is_asked_at_the_interval_while_the_session_is_used() {
         fixture.used(id, after).await;
         fixture.provider.take_presented().len()
     };
-    assert_eq!(asked(EVERY - SECOND).await, 0, "not due");
-    assert_eq!(asked(EVERY).await, 1);
-    assert_eq!(asked(EVERY + SECOND).await, 0, "it was confirmed");
-    // Nobody uses it for a while, and nobody asks.
-    fixture.bench.at(3 * EVERY);
+    assert_eq!(asked(INTERVAL - SECOND).await, 0, "not due");
+    assert_eq!(asked(INTERVAL).await, 1);
+    assert_eq!(asked(INTERVAL + SECOND).await, 0, "just confirmed");
+    // Without use, no request is made.
+    fixture.bench.at(3 * INTERVAL);
     fixture.work().await;
     assert!(fixture.provider.take_presented().is_empty());
-    // Its idle limit has passed: nothing is asked of what is over.
-    assert_eq!(asked(EVERY + 20 * MINUTE).await, 0);
+    // The idle limit has passed, so no request is made.
+    assert_eq!(asked(INTERVAL + 20 * MINUTE).await, 0);
 }
 
 #[tokio::test]
 async fn a_session_without_a_refresh_token_is_not_asked_about() {
     let fixture = Fixture::new().await;
     let started = fixture.bench.sign_in("default").await;
-    fixture.used(started.id, EVERY).await;
+    fixture.used(started.id, INTERVAL).await;
     assert_eq!(fixture.revalidation.queue.len(), 0);
-    // Nor one of a client that is not configured any more.
+    // The same holds for a client that is not configured any more.
     let id = fixture.sign_in(all()).await;
     let other = Revalidation {
         providers: Arc::default(),
         ..fixture.revalidation.clone()
     };
-    fixture.bench.at(2 * EVERY);
+    fixture.bench.at(2 * INTERVAL);
     other.note(id, &fixture.bench.stored(id).await, fixture.now());
     assert_eq!(other.queue.len(), 0);
 }
 
-/// The last activity and the limits are those of the person, not of the worker.
+/// A revalidation must not change the last activity or the limits of the person.
 #[tokio::test]
-async fn an_answer_is_no_activity_and_moves_no_start() {
+async fn a_revalidation_is_no_activity_and_moves_no_start() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     let before = fixture.bench.stored(id).await;
-    let later = START.plus(EVERY).as_millis() / 1000;
+    let later = START.plus(INTERVAL).as_millis() / 1000;
     let token = fixture
         .provider
         .id_token(&json!({ "auth_time": later, "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     let after = fixture.bench.stored(id).await;
     assert_eq!(
         (after.started, after.last_seen, after.deadline),
@@ -208,7 +208,7 @@ async fn an_answer_is_no_activity_and_moves_no_start() {
     assert_eq!(
         after.provider_names().collect::<Vec<_>>(),
         before.provider_names().collect::<Vec<_>>(),
-        "a logout at the provider finds it"
+        "a logout at the provider still finds the session"
     );
 }
 
@@ -218,7 +218,7 @@ async fn each_refresh_token_is_presented_once() {
     let id = fixture.sign_in(all()).await;
     for (round, next) in [(1, "second"), (2, "third"), (3, "fourth")] {
         fixture.provider.grant(json!({ "refresh_token": next }));
-        fixture.bench.at(round * EVERY - SECOND);
+        fixture.bench.at(round * INTERVAL - SECOND);
         let session = fixture.bench.stored(id).await;
         let touch = crate::store::Touch {
             at: fixture.now(),
@@ -234,7 +234,7 @@ async fn each_refresh_token_is_presented_once() {
             .touch(id, touch)
             .await
             .unwrap();
-        fixture.used(id, round * EVERY).await;
+        fixture.used(id, round * INTERVAL).await;
     }
     assert_eq!(
         fixture.provider.take_presented(),
@@ -244,10 +244,10 @@ async fn each_refresh_token_is_presented_once() {
 }
 
 #[tokio::test]
-async fn of_two_replicas_one_asks() {
+async fn only_one_replica_asks_the_provider() {
     let one = Fixture::new().await;
     let id = one.sign_in(all()).await;
-    // Of the same store and clock, with a queue of its own.
+    // A replica with the same store and clock, and its own queue.
     let bench = Bench {
         lifecycle: one.bench.lifecycle.clone(),
         clock: one.bench.clock.clone(),
@@ -256,41 +256,41 @@ async fn of_two_replicas_one_asks() {
     let other = Fixture::of(bench, one.provider.clone());
     *one.provider.takes.lock() = Duration::from_millis(100);
     one.provider.grant(json!({ "refresh_token": "second" }));
-    tokio::join!(one.used(id, EVERY), other.used(id, EVERY));
+    tokio::join!(one.used(id, INTERVAL), other.used(id, INTERVAL));
     assert_eq!(one.provider.take_presented(), ["first"]);
     assert_eq!(one.refresh_token(id).await.as_deref(), Some("second"));
-    // The other one does not ask what was just answered.
-    other.used(id, EVERY + SECOND).await;
+    // The other replica does not ask again so soon.
+    other.used(id, INTERVAL + SECOND).await;
     assert!(one.provider.take_presented().is_empty());
 }
 
 #[tokio::test]
-async fn a_provider_in_trouble_is_asked_again_and_ends_nothing() {
+async fn a_failing_provider_is_asked_again_and_ends_no_session() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
     fixture
         .provider
         .answer(Reply::Json(503, json!({ "error": "invalid_grant" })));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     assert_eq!(fixture.provider.take_presented().len(), 1);
-    let told = told(&fixture.revalidation);
+    let lines = diagnostics_of(&fixture.revalidation);
     assert!(
-        told[0].contains("main") && told[0].contains("503"),
-        "{told:?}"
+        lines[0].contains("main") && lines[0].contains("503"),
+        "{lines:?}"
     );
-    // The session stays this replica's for a while, and the provider is left alone.
-    fixture.used(id, EVERY + SECOND / 2).await;
+    // This replica still has the lease, and the provider is in backoff.
+    fixture.used(id, INTERVAL + SECOND / 2).await;
     assert!(fixture.provider.take_presented().is_empty());
     fixture.provider.grant(json!({}));
-    fixture.used(id, EVERY + MINUTE).await;
+    fixture.used(id, INTERVAL + MINUTE).await;
     assert_eq!(fixture.provider.take_presented(), ["first"]);
-    assert!(super::told(&fixture.revalidation).is_empty());
+    assert!(diagnostics_of(&fixture.revalidation).is_empty());
     assert_eq!(fixture.bench.stored(id).await.state, State::Live);
 }
 
-/// The person signs out while the provider is asked.
+/// The person signs out while the request is in flight.
 #[tokio::test]
-async fn what_has_ended_meanwhile_stays_as_it_is() {
+async fn an_end_during_a_request_stays_final() {
     for refused in [false, true] {
         let fixture = Fixture::new().await;
         let id = fixture.sign_in(all()).await;
@@ -306,15 +306,15 @@ async fn what_has_ended_meanwhile_stays_as_it_is() {
         let memory = Arc::clone(&fixture.bench.store.memory);
         *fixture.provider.meanwhile.lock() = Some(Box::new(move || {
             let memory = Arc::clone(&memory);
-            let ending = crate::store::Ending::signed_out(START.plus(EVERY));
+            let ending = crate::store::Ending::signed_out(START.plus(INTERVAL));
             let ended = futures_util::FutureExt::now_or_never(memory.end(id, ending));
             assert!(matches!(ended, Some(Ok(_))));
         }));
-        fixture.used(id, EVERY).await;
+        fixture.used(id, INTERVAL).await;
         assert_eq!(fixture.provider.take_presented().len(), 1);
         let tombstone = fixture.bench.stored(id).await;
         let State::Ended(end) = tombstone.state else {
-            panic!("it has come back");
+            panic!("the session is live again");
         };
         assert_eq!(end.reason, EndReason::SignedOut);
         assert_eq!(tombstone.attributes.get("groups"), ["staff"]);
@@ -322,7 +322,7 @@ async fn what_has_ended_meanwhile_stays_as_it_is() {
     }
 }
 
-/// The one before is used up.
+/// The provider has revoked the previous refresh token.
 #[tokio::test]
 async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
     let fixture = Fixture::new().await;
@@ -337,14 +337,14 @@ async fn a_new_refresh_token_is_kept_when_the_store_is_back() {
             store.all_fail.store(false, Ordering::SeqCst);
         });
     }));
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     assert_eq!(fixture.refresh_token(id).await.as_deref(), Some("second"));
     assert!(fixture.counted("ok"));
 }
 
-/// A check is answered while the provider hangs, and both ways to answer it note that the session is due.
+/// A check returns while the provider hangs. With and without the cache, it queues the session.
 #[tokio::test]
-async fn a_check_notes_and_never_waits() {
+async fn a_check_queues_a_session_and_never_waits() {
     let fixture = Fixture::new().await;
     for at_hand in [false, true] {
         let mut bench = Bench::new();
@@ -355,7 +355,7 @@ async fn a_check_notes_and_never_waits() {
         fixture.provider.answer(Reply::Never);
         let id = fixture.sign_in(all()).await;
         let token = fixture.bench.lifecycle.key_ring.issue().unwrap();
-        // The same record, under a token that is known here.
+        // The same record, with a token that this test knows.
         let session = fixture.bench.stored(id).await;
         let id = token.session_id();
         fixture.bench.store.memory.put(id, session);
@@ -378,10 +378,10 @@ async fn a_check_notes_and_never_waits() {
             };
             checker.check(&request).await.verdict
         };
-        fixture.bench.at(EVERY - SECOND);
+        fixture.bench.at(INTERVAL - SECOND);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(fixture.revalidation.queue.len(), 0, "not due");
-        fixture.bench.at(EVERY);
+        fixture.bench.at(INTERVAL);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(check().await, Verdict::Allow);
         assert_eq!(fixture.revalidation.queue.len(), 1, "once");
@@ -410,9 +410,9 @@ async fn other_groups_have_other_limits_at_once() {
     let token = fixture.provider.id_token(&json!({ "groups": ["admins"] }));
     fixture.provider.grant(json!({ "id_token": token }));
     let id = fixture.sign_in(all()).await;
-    fixture.used(id, EVERY).await;
+    fixture.used(id, INTERVAL).await;
     let memory = &fixture.bench.store.memory;
     let due = START.plus(6 * MINUTE);
     let claimed = memory.claim(due, due.plus(MINUTE), 9).await.unwrap();
-    assert_eq!(claimed, [id], "it is looked at when the shorter limit ends");
+    assert_eq!(claimed, [id], "the session is due at the shorter limit");
 }

@@ -1,4 +1,4 @@
-//! Two sweepers, a request and an administrator meet at a session's idle deadline, in whatever order.
+//! Races at the idle deadline of a session: two sweepers, a request and an administrator.
 
 use proptest::prelude::*;
 
@@ -8,19 +8,19 @@ use crate::store::Touch;
 use crate::testing::remote::{DelayedStore, RandomDelays};
 use crate::testing::{Bench, MINUTE, SECOND, START};
 
-/// The idle limit.
+/// The idle limit of the session.
 const IDLE: Duration = Duration::from_secs(900);
 
-/// What takes part.
+/// The participants of a race, besides the sweepers.
 #[derive(Clone, Copy, Debug)]
-struct Party {
-    /// A request that was let in just before the deadline, and is written down now.
+struct Participants {
+    /// A request that was allowed just before the deadline writes its touch now.
     request: bool,
-    /// Somebody ends the session on purpose.
+    /// An administrator revokes the session.
     revoked: bool,
 }
 
-async fn race(party: Party, turns: Vec<u8>) {
+async fn race(participants: Participants, turns: Vec<u8>) {
     let bench = Bench::new();
     let id = bench.sign_in("default").await.id;
     let remote = Arc::new(DelayedStore {
@@ -42,7 +42,7 @@ async fn race(party: Party, turns: Vec<u8>) {
     let (one, other) = (sweep(), sweep());
     let store = Arc::clone(&lifecycle.store);
     let request = tokio::spawn(async move {
-        if party.request {
+        if participants.request {
             let touch = Touch {
                 at: START.plus(IDLE - SECOND),
                 last_seen: START,
@@ -55,7 +55,7 @@ async fn race(party: Party, turns: Vec<u8>) {
     });
     let administrator = lifecycle.clone();
     let administrator = tokio::spawn(async move {
-        if party.revoked {
+        if participants.revoked {
             administrator.revoke(id, &Actor::CURFEW).await.unwrap();
         }
     });
@@ -63,35 +63,35 @@ async fn race(party: Party, turns: Vec<u8>) {
     other.await.unwrap();
     request.await.unwrap();
     administrator.await.unwrap();
-    let settled = async || {
+    let finish_tasks = async || {
         lifecycle.tasks.close();
         lifecycle.tasks.wait().await;
         lifecycle.tasks.reopen();
     };
-    settled().await;
+    finish_tasks().await;
     let after = bench.stored(id).await;
     match after.state {
         State::Live => assert!(
-            after.last_seen == START.plus(IDLE - SECOND) && !party.revoked,
-            "nobody ended it"
+            after.last_seen == START.plus(IDLE - SECOND) && !participants.revoked,
+            "the session is live without activity, or in spite of the revocation"
         ),
         State::Ended(end) => assert!(
-            end.at >= after.last_seen.plus(IDLE) || party.revoked,
-            "it was timed out although it was used"
+            end.at >= after.last_seen.plus(IDLE) || participants.revoked,
+            "the session timed out in spite of activity"
         ),
     }
-    // Later everything is over, and was told once.
+    // Later the session has ended, and its end was published once.
     for minutes in 16..40 {
         bench.at(minutes * MINUTE);
         sweep().await.unwrap();
-        settled().await;
+        finish_tasks().await;
     }
     assert!(matches!(bench.stored(id).await.state, State::Ended(_)));
     let metrics = bench.lifecycle.metrics.render().unwrap();
-    let told = metrics
+    let lines = metrics
         .lines()
         .filter(|line| line.starts_with("curfew_sessions_ended_total{"));
-    let counts: Vec<&str> = told.filter(|line| !line.ends_with(" 0")).collect();
+    let counts: Vec<&str> = lines.filter(|line| !line.ends_with(" 0")).collect();
     assert_eq!(counts.len(), 1, "{counts:?}");
     assert!(
         counts[0].contains("redelivered=\"false\"") && counts[0].ends_with(" 1"),
@@ -100,18 +100,18 @@ async fn race(party: Party, turns: Vec<u8>) {
     let queue = &bench.lifecycle.deadlines;
     assert!(
         queue.upcoming(9).await.unwrap().is_empty(),
-        "it is looked at for ever"
+        "the session is still in the queue"
     );
 }
 
 proptest! {
     #[test]
-    fn a_session_ends_once_and_is_told_once(
+    fn a_session_ends_once_and_is_published_once(
         request in any::<bool>(),
         revoked in any::<bool>(),
         turns in proptest::collection::vec(0..6_u8, 0..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-        runtime.unwrap().block_on(race(Party { request, revoked }, turns));
+        runtime.unwrap().block_on(race(Participants { request, revoked }, turns));
     }
 }

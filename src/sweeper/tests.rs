@@ -7,7 +7,7 @@ use crate::session::{EndReason, PolicyName};
 use crate::store::Touch;
 use crate::testing::{Bench, HOUR, MINUTE, SECOND, START, name, session_of};
 
-/// A sweeper, and one session of `alice` that has just begun.
+/// A sweeper, and one new session of `alice`.
 struct Fixture {
     bench: Bench,
     sweeper: Sweeper,
@@ -24,16 +24,16 @@ impl Fixture {
         Self { bench, sweeper, id }
     }
 
-    /// Sweeps so long after the beginning; says how many sessions were due.
+    /// Sweeps `after` the start; returns the number of sessions that were due.
     async fn sweep(&self, after: Duration) -> usize {
         self.bench.at(after);
         let due = self.sweeper.sweep().await.unwrap();
-        self.settled().await;
+        self.finish_tasks().await;
         due
     }
 
-    /// Lets what is done in the background be done.
-    async fn settled(&self) {
+    /// Waits for background tasks.
+    async fn finish_tasks(&self) {
         let tasks = &self.bench.lifecycle.tasks;
         tasks.close();
         tasks.wait().await;
@@ -64,8 +64,8 @@ impl Fixture {
         }
     }
 
-    /// How many ends were told: for the first time, and again.
-    fn told(&self) -> (u64, u64) {
+    /// The number of published ends: first deliveries and redeliveries.
+    fn published(&self) -> (u64, u64) {
         let text = self.bench.lifecycle.metrics.render().unwrap();
         let count = |again: &str| {
             let lines = text.lines().filter(|line| {
@@ -80,7 +80,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_asks_for_ends_at_its_deadline_and_is_told_once() {
+async fn a_session_without_requests_ends_once_at_its_deadline() {
     let fixture = Fixture::new().await;
     assert_eq!(fixture.sweep(15 * MINUTE - SECOND / 1000).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE).await, 1);
@@ -88,25 +88,25 @@ async fn a_session_that_nobody_asks_for_ends_at_its_deadline_and_is_told_once() 
     for minutes in 16..40 {
         assert_eq!(fixture.sweep(minutes * MINUTE).await, 0);
     }
-    assert_eq!(fixture.told(), (1, 0));
+    assert_eq!(fixture.published(), (1, 0));
 }
 
 #[tokio::test]
-async fn a_session_that_is_used_costs_one_look_an_idle_period() {
+async fn a_used_session_is_processed_once_per_idle_period() {
     let fixture = Fixture::new().await;
-    let mut looks = 0;
+    let mut claims = 0;
     for minute in 1..=60 {
         fixture.use_at(minute * MINUTE).await;
-        looks += fixture.sweep(minute * MINUTE).await;
+        claims += fixture.sweep(minute * MINUTE).await;
     }
     assert_eq!(fixture.end_reason().await, None);
-    assert!((3..=5).contains(&looks), "{looks}");
+    assert!((3..=5).contains(&claims), "{claims}");
     fixture.sweep(75 * MINUTE).await;
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
 }
 
 #[tokio::test]
-async fn the_absolute_limit_comes_although_it_is_used() {
+async fn a_used_session_ends_at_the_absolute_limit() {
     let fixture = Fixture::new().await;
     for minute in (0..480).step_by(10) {
         fixture.use_at(minute * MINUTE).await;
@@ -115,11 +115,11 @@ async fn the_absolute_limit_comes_although_it_is_used() {
     fixture.use_at(8 * HOUR - SECOND).await;
     fixture.sweep(8 * HOUR).await;
     assert_eq!(fixture.end_reason().await, Some(EndReason::AbsoluteTimeout));
-    assert_eq!(fixture.told(), (1, 0));
+    assert_eq!(fixture.published(), (1, 0));
 }
 
 #[tokio::test]
-async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
+async fn an_acknowledged_end_is_not_published_again() {
     let fixture = Fixture::new().await;
     fixture.bench.at(MINUTE);
     fixture
@@ -128,56 +128,67 @@ async fn what_was_ended_elsewhere_is_told_by_whoever_ended_it() {
         .revoke(fixture.id, &Actor::CURFEW)
         .await
         .unwrap();
-    fixture.settled().await;
-    assert_eq!(fixture.sweep(20 * MINUTE).await, 0, "it is settled");
-    assert_eq!(fixture.told(), (1, 0));
+    fixture.finish_tasks().await;
+    assert_eq!(
+        fixture.sweep(20 * MINUTE).await,
+        0,
+        "the end is acknowledged"
+    );
+    assert_eq!(fixture.published(), (1, 0));
 }
 
-/// The process that ended a session died before it told the end.
+/// The process that ended the session stopped before it published the end.
 #[tokio::test]
-async fn an_end_that_was_not_told_is_told_by_another_process_once() {
+async fn an_unpublished_end_is_redelivered_once() {
     let fixture = Fixture::new().await;
     let ending = Ending::revoked(START.plus(15 * MINUTE));
     fixture
         .bench
         .store
         .memory
-        .end_quietly(fixture.id, ending)
+        .end_unpublished(fixture.id, ending)
         .await;
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 1);
-    assert_eq!(fixture.told(), (0, 0), "it may be about to be told");
+    assert_eq!(
+        fixture.published(),
+        (0, 0),
+        "the process may still publish the end"
+    );
     assert_eq!(fixture.sweep(15 * MINUTE + 9 * SECOND).await, 0);
     assert_eq!(fixture.sweep(15 * MINUTE + DELIVERY_GRACE).await, 1);
-    assert_eq!(fixture.told(), (0, 1));
+    assert_eq!(fixture.published(), (0, 1));
     assert_eq!(fixture.sweep(17 * MINUTE).await, 0);
-    assert_eq!(fixture.told(), (0, 1));
+    assert_eq!(fixture.published(), (0, 1));
 }
 
-/// A process died with a session that it had taken from the queue.
+/// A process stopped after it had claimed a session.
 #[tokio::test]
-async fn what_a_dead_process_had_taken_is_looked_at_by_another() {
+async fn the_claim_of_a_dead_process_expires() {
     let fixture = Fixture::new().await;
-    let (now, lease) = (START.plus(15 * MINUTE), START.plus(15 * MINUTE + LEASE));
+    let (now, lease) = (
+        START.plus(15 * MINUTE),
+        START.plus(15 * MINUTE + CLAIM_LEASE),
+    );
     let queue = &fixture.bench.lifecycle.deadlines;
     assert_eq!(queue.claim(now, lease, 9).await.unwrap(), [fixture.id]);
     assert_eq!(fixture.sweep(15 * MINUTE + SECOND).await, 0);
-    assert_eq!(fixture.sweep(15 * MINUTE + LEASE).await, 1);
+    assert_eq!(fixture.sweep(15 * MINUTE + CLAIM_LEASE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_there_leaves_the_queue() {
+async fn a_missing_session_leaves_the_queue() {
     let fixture = Fixture::new().await;
     let lost = SessionId::from_bytes([9; SessionId::LEN]);
     let queue = &fixture.bench.lifecycle.deadlines;
     queue.enqueue(lost, START).await.unwrap();
     assert_eq!(fixture.sweep(SECOND).await, 1);
     assert_eq!(fixture.sweep(HOUR / 5).await, 0);
-    assert_eq!(fixture.told(), (0, 0));
+    assert_eq!(fixture.published(), (0, 0));
 }
 
 #[tokio::test]
-async fn sessions_of_a_revoked_subject_that_no_index_knows_are_ended() {
+async fn unindexed_sessions_of_a_revoked_subject_end() {
     let fixture = Fixture::new().await;
     let subject = fixture.bench.stored(fixture.id).await.subject;
     let not_before = START.plus(SECOND);
@@ -195,15 +206,15 @@ async fn sessions_of_a_revoked_subject_that_no_index_knows_are_ended() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_looked_at_again() {
+async fn a_session_is_processed_again_after_a_store_failure() {
     let fixture = Fixture::new().await;
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     assert_eq!(fixture.sweep(15 * MINUTE).await, 1);
     assert_eq!(fixture.end_reason().await, None);
     fixture.bench.store.all_fail.store(false, Ordering::SeqCst);
-    assert_eq!(fixture.sweep(15 * MINUTE + LEASE).await, 1);
+    assert_eq!(fixture.sweep(15 * MINUTE + CLAIM_LEASE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
-    assert_eq!(fixture.told(), (1, 0));
+    assert_eq!(fixture.published(), (1, 0));
 }
 
 #[tokio::test]
@@ -221,11 +232,11 @@ async fn many_sessions_end_in_one_sweep() {
         lifecycle.deadlines.enqueue(id, deadline).await.unwrap();
     }
     assert_eq!(fixture.sweep(5 * MINUTE).await, 3 * BATCH);
-    assert_eq!(fixture.told(), (3 * BATCH as u64, 0));
+    assert_eq!(fixture.published(), (3 * BATCH as u64, 0));
 }
 
 #[tokio::test]
-async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
+async fn a_shorter_limit_takes_effect_without_requests() {
     let mut fixture = Fixture::new().await;
     let (_, default) = fixture.bench.lifecycle.policies.get("default").unwrap();
     let mut tighter = default.clone();
@@ -233,7 +244,11 @@ async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
     let policies = BTreeMap::from([(name("default"), tighter)]);
     fixture.bench.set_policies(policies);
     fixture.sweeper.lifecycle = fixture.bench.lifecycle.clone();
-    assert_eq!(fixture.sweep(6 * MINUTE).await, 0, "it is due in 15");
+    assert_eq!(
+        fixture.sweep(6 * MINUTE).await,
+        0,
+        "the old deadline is after 15 minutes"
+    );
     let Lifecycle {
         deadlines,
         policies,
@@ -242,11 +257,11 @@ async fn a_policy_that_was_made_tighter_is_followed_although_nobody_asks() {
     deadlines.tighten_deadlines(policies).await.unwrap();
     assert_eq!(fixture.sweep(6 * MINUTE).await, 1);
     assert_eq!(fixture.end_reason().await, Some(EndReason::IdleTimeout));
-    deadlines_are_settled(&fixture).await;
+    ended_sessions_are_not_due(&fixture).await;
 }
 
-/// What has been told is not due again, whatever the policies become.
-async fn deadlines_are_settled(fixture: &Fixture) {
+/// An acknowledged end is never due again, even if the policies change.
+async fn ended_sessions_are_not_due(fixture: &Fixture) {
     let Lifecycle {
         deadlines,
         policies,

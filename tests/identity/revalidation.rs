@@ -227,7 +227,7 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     eventually("the operator is told", async || {
         let ready = alice.stack.curfew.ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
-        ready.1.contains("login.revalidate: main does not say")
+        ready.1.contains("login.revalidate: main does not confirm sessions")
     })
     .await;
     let before = alice.stack.provider.refreshes().await.0;
@@ -267,10 +267,10 @@ async fn the_embedded_store_without_keys_will_do() {
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the operator is told", async || {
         let told = curfew.ops("/readyz?verbose").await.1;
-        told.contains("login.revalidate: main gave no refresh token")
+        told.contains("login.revalidate: main issued no refresh token")
     })
     .await;
-    let warned = curfew.log().matches("main gave no refresh token").count();
+    let warned = curfew.log().matches("main issued no refresh token").count();
     assert_eq!(warned, 1, "once");
     provider.account("alice", "disabled").await;
     let waited = Stopwatch::start();

@@ -140,7 +140,9 @@ async fn a_webhook_is_signed_and_retried_until_accepted() {
         .start();
     let session = curfew.sign_in("alice").await;
     eventually("a failed delivery is logged", async || {
-        curfew.log().contains("an end could not be sent")
+        curfew
+            .log()
+            .contains("could not deliver a session end to the webhook")
     })
     .await;
     let backend = Backend::at(address).await;

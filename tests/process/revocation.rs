@@ -172,7 +172,7 @@ async fn the_revoke_command_counts_confirms_and_revokes() {
     let counted = said(&revoke(&["--host", "App.Example.com:443", "--dry-run"]));
     assert!(counted.contains("host=app.example.com"), "{counted}");
     assert!(
-        counted.contains("1 of these sessions do not say"),
+        counted.contains("1 of these sessions lack one of the properties"),
         "{counted}"
     );
     let json = said(&revoke(&["--group", "nobody", "--dry-run", "--json"]));

@@ -58,7 +58,7 @@ async fn sessions_are_listed_shown_and_ended() {
     assert_eq!(ended, "1 session of bob ended\n");
     assert_eq!(curfew.check(&bob).await.0, 401);
     for (arguments, complaint) in [
-        (&["show", "xyz"][..], "error: xyz: a session id is"),
+        (&["show", "xyz"][..], "error: xyz: a session ID is"),
         (
             &["show", &"0".repeat(32)],
             "error: there is no session of this name\n",
@@ -76,7 +76,7 @@ async fn sessions_are_listed_shown_and_ended() {
         .set_variable("CURFEW_ADMIN_URL", "http://127.0.0.1:1");
     let told = complained(&run(&nowhere, &["sessions", "list"]));
     assert!(
-        told.contains("can't be reached at http://127.0.0.1:1/"),
+        told.contains("could not reach the admin API at http://127.0.0.1:1/"),
         "{told}"
     );
     let told = complained(&run(&Setup::memory(), &["sessions", "list"]));

@@ -41,7 +41,7 @@ async fn the_process_stops_in_two_stages() {
     assert_eq!(request.send().await.unwrap().status(), 200);
     assert!(curfew.wait_for_exit().await.success());
     let checked = healthcheck(&curfew, &["--live"]);
-    assert!(text(&checked.stderr).contains("/livez does not answer"));
+    assert!(text(&checked.stderr).contains("no answer from http"));
 }
 
 /// At the address of the configuration, as in a container.

@@ -163,5 +163,8 @@ async fn keys_rotate_in_the_background() {
         &["migrate", "--dry-run"],
     );
     let told = text(&dry.stdout);
-    assert!(told.contains("2 looked at, 0 to upgrade, 0 left"), "{told}");
+    assert!(
+        told.contains("2 checked, 0 to upgrade, 0 skipped"),
+        "{told}"
+    );
 }

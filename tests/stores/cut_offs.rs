@@ -1,4 +1,4 @@
-//! Replicas follow the cut-offs: they read what has changed, and lose nothing.
+//! Replicas follow the cut-offs: they read only changes, and lose none.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ fn subject(number: u32) -> Subject {
     Subject::new(format!("subject {number}")).unwrap()
 }
 
-/// The name of a subject in the set.
+/// The member of a subject in the set.
 fn name(number: u32) -> Vec<u8> {
     let text = format!("curfew subject 1\0subject {number}");
     Sha256::digest(text)[..16].to_vec()
 }
 
-/// Writes cut-offs in the form of the version before: without a log.
-fn write_as_before(server: &RedisServer, cut_offs: &[(u32, u64)]) {
+/// Writes cut-offs as the previous version does, without a log.
+fn write_without_log(server: &RedisServer, cut_offs: &[(u32, u64)]) {
     let script = include_str!("../../migrations/0005_not_before.lua");
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -42,7 +42,7 @@ fn write_as_before(server: &RedisServer, cut_offs: &[(u32, u64)]) {
     }
 }
 
-/// Fills the set, so many with the same time each.
+/// Fills the set. `in_one_millisecond` cut-offs share a time.
 fn fill(server: &RedisServer, count: u32, in_one_millisecond: u32) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -87,7 +87,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
     assert_eq!(reader.whole_reads_of_cut_offs().await, 1);
     let bytes = reader.cut_off_bytes() as f64 / f64::from(MANY);
     assert!(bytes < 32.0, "{bytes} bytes an entry");
-    // No answer was longer than a page: the slowest command took little time.
+    // No reply is larger than a page, so no command is slow.
     let slow: Vec<redis::Value> = server.command(&[b"SLOWLOG", b"GET"]);
     assert!(slow.is_empty(), "{slow:?}");
     for number in MANY..MANY + 5 {
@@ -115,7 +115,7 @@ async fn a_replica_with_200_000_entries_reads_only_what_changes() {
 
 /// More entries of one millisecond than fit on a page.
 #[tokio::test]
-async fn pages_get_past_many_entries_of_one_millisecond() {
+async fn reads_more_entries_of_one_millisecond_than_fit_on_a_page() {
     let server = RedisServer::start();
     fill(&server, 9000, 4500);
     let replica = Running::connected(settings(&server.url())).await;
@@ -123,25 +123,25 @@ async fn pages_get_past_many_entries_of_one_millisecond() {
     assert_eq!(replica.occupancy().entries, 9000);
 }
 
-/// In a rolling update, replicas of both versions write: each reads what the other wrote.
+/// In a rolling update, replicas of both versions write, and each reads the other's cut-offs.
 #[tokio::test]
-async fn replicas_of_the_version_before_read_it_and_are_read() {
+async fn replicas_of_two_versions_read_each_others_cut_offs() {
     let server = RedisServer::start();
     let new = Running::connected(settings(&server.url())).await;
     let at = |millis| Timestamp::from_millis(now().as_millis() / 1_000_000 * 1_000_000 + millis);
-    write_as_before(&server, &[(1, at(1).as_millis())]);
+    write_without_log(&server, &[(1, at(1).as_millis())]);
     read(&new).await;
     assert_eq!(new.known_not_before(&subject(1)), Some(at(1)));
     new.set_not_before(&subject(2), at(2), FORGET)
         .await
         .unwrap();
-    write_as_before(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
+    write_without_log(&server, &[(3, at(3).as_millis()), (1, at(4).as_millis())]);
     read(&new).await;
     let known: Vec<_> = (1..=3)
         .map(|number| new.known_not_before(&subject(number)))
         .collect();
     assert_eq!(known, [Some(at(4)), Some(at(2)), Some(at(3))]);
-    // What the version before reads: the whole set, of which it takes names of 16 bytes.
+    // The previous version reads the whole set, and uses members of 16 bytes.
     let all: Vec<(Vec<u8>, u64)> = server.command(&[b"ZRANGE", KEY, b"0", b"-1", b"WITHSCORES"]);
     let names: BTreeMap<Vec<u8>, u64> = all
         .into_iter()
@@ -154,7 +154,7 @@ async fn replicas_of_the_version_before_read_it_and_are_read() {
 }
 
 #[tokio::test]
-async fn the_set_is_bounded_and_no_cut_off_is_lost() {
+async fn bounds_the_set_without_losing_a_cut_off() {
     const MAX: usize = 500;
     let server = RedisServer::start();
     let bounded = || RedisSettings {
@@ -189,7 +189,7 @@ async fn the_set_is_bounded_and_no_cut_off_is_lost() {
             let known = replica.known_not_before(&subject(number));
             assert!(known >= Some(at(number)), "{number}: {known:?}");
         }
-        // Who was never cut off loses only sessions that are older than the oldest cut-offs.
+        // A subject without its own cut-off loses only sessions older than the oldest cut-offs.
         let other = replica.known_not_before(&subject(9999));
         assert!(other < Some(at(1500 - MAX as u32 + 101)), "{other:?}");
         assert!(other >= replica.not_before(&subject(9999)).await.unwrap());
@@ -197,25 +197,25 @@ async fn the_set_is_bounded_and_no_cut_off_is_lost() {
 }
 
 #[tokio::test]
-async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
+async fn removes_old_cut_offs_from_redis_and_from_the_copy() {
     let server = RedisServer::start();
     let replica = Running::connected(settings(&server.url())).await;
     let policies = Live::new(super::migrations::policies());
     let longest = limits().absolute;
     let old = now().minus(longest + MINUTE).as_millis();
     let cut_offs: Vec<(u32, u64)> = (0..1200).map(|number| (number, old)).collect();
-    write_as_before(&server, &cut_offs);
-    write_as_before(&server, &[(7777, now().as_millis())]);
+    write_without_log(&server, &cut_offs);
+    write_without_log(&server, &[(7777, now().as_millis())]);
     let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let follow = replica.follow_cut_offs(&policies, &advice, &metrics, CancellationToken::new());
     let forgotten = async || {
         let count: usize = server.command(&[b"ZCARD", KEY]);
-        // The one that is left, and the number of the last change.
+        // The remaining cut-off, and the number of the last change.
         count == 2 && metrics.cut_offs.get() == 1
     };
     tokio::select! {
-        () = follow => unreachable!("it is not told to stop"),
-        () = eventually("they are forgotten", forgotten) => {}
+        () = follow => unreachable!("it runs until it is stopped"),
+        () = eventually("old cut-offs are removed", forgotten) => {}
     }
     assert!(replica.known_not_before(&subject(7777)).is_some());
     assert_eq!(replica.known_not_before(&subject(1)), None);
@@ -223,7 +223,7 @@ async fn old_cut_offs_are_forgotten_in_redis_and_in_the_copy() {
 }
 
 #[tokio::test]
-async fn what_a_fail_over_loses_stays_known() {
+async fn a_replica_keeps_cut_offs_that_a_fail_over_lost() {
     let mut group = SentinelGroup::start().await;
     let replica = Running::connected(settings(&group.url())).await;
     let at = now();
@@ -235,12 +235,12 @@ async fn what_a_fail_over_loses_stays_known() {
     }
     read(&replica).await;
     let primary = group.primary();
-    // The other servers do not have the third.
+    // The other servers do not have the third cut-off.
     for server in &group.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"repl-diskless-sync-delay", b"0"]);
     }
     group.servers[primary].command::<()>(&[b"ZREM", KEY, &name(2)]);
-    eventually("the replicas have that", async || {
+    eventually("the replicas have the removal", async || {
         group.servers.iter().all(|server| {
             let score: Option<f64> = server.command(&[b"ZSCORE", KEY, &name(2)]);
             score.is_none()
@@ -249,8 +249,11 @@ async fn what_a_fail_over_loses_stays_known() {
     .await;
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
-    eventually("it goes on", async || replica.ready().await.is_ok()).await;
-    eventually("it reads again", async || {
+    eventually("the store works again", async || {
+        replica.ready().await.is_ok()
+    })
+    .await;
+    eventually("the replica reads the cut-offs again", async || {
         replica.read_cut_offs().await == Ok(true)
     })
     .await;
@@ -264,7 +267,7 @@ async fn what_a_fail_over_loses_stays_known() {
 }
 
 #[tokio::test]
-async fn in_a_cluster_replicas_follow_each_other() {
+async fn replicas_of_a_cluster_read_each_others_cut_offs() {
     let cluster = Cluster::start().await;
     let one = Running::connected(settings(&cluster.url())).await;
     let two = Running::connected(settings(&cluster.url())).await;
@@ -280,13 +283,13 @@ async fn in_a_cluster_replicas_follow_each_other() {
     assert_eq!(
         two.whole_reads_of_cut_offs().await,
         0,
-        "there was nothing at its start"
+        "the set was empty at its start"
     );
 }
 
-/// A rule that one replica adds, and that a fail-over loses, holds on all that knew it.
+/// A rule that a fail-over lost stays in force on all replicas that have read it.
 #[tokio::test]
-async fn replicas_read_rules_and_keep_them() {
+async fn replicas_keep_rules_that_redis_lost() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
@@ -312,7 +315,7 @@ async fn replicas_read_rules_and_keep_them() {
     read(&two).await;
     assert!(two.is_ended_by_rule(&session()));
     assert_eq!(two.whole_reads_of_cut_offs().await, 0);
-    // One that has read nothing yet asks when it loads a session.
+    // A replica that has read nothing reads the rules when it loads a session.
     one.create(ID, &session()).await.unwrap();
     let three = Running::connected(settings(&server.url())).await;
     three.load(ID).await.unwrap();
@@ -321,26 +324,26 @@ async fn replicas_read_rules_and_keep_them() {
     read(&two).await;
     assert!(
         two.is_ended_by_rule(&session()),
-        "what is known stays known"
+        "known rules stay in force"
     );
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A replica cuts a subject off.
+    /// A replica sets a cut-off.
     Set(bool, u32, u64),
-    /// A replica of the version before does.
+    /// A replica of the previous version sets a cut-off.
     SetAsBefore(u32, u64),
-    /// A replica reads.
+    /// A replica reads the set.
     Read(bool),
-    /// The store loses cut-offs: a few, or everything.
+    /// The store loses cut-offs: a few, or all of them.
     Lose(u32),
     LoseAll,
-    /// The log has been trimmed.
+    /// Redis trims the log.
     Trim,
-    /// The connections are lost.
+    /// All connections are lost.
     Disconnect,
-    /// A replica starts again.
+    /// A replica restarts.
     Restart(bool),
 }
 
@@ -359,10 +362,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..40)
 }
 
-/// Random histories of two replicas, one of the version before, losses and lost connections: after each reading, a
-/// replica knows all that is in Redis, and all that it knew before; and nothing that was never set.
+/// Random histories of two replicas and a replica of the previous version, with losses and lost connections. After
+/// each read, a replica knows everything in Redis and everything that it knew before. It knows no cut-off that was
+/// never set.
 #[test]
-fn two_replicas_follow_the_set_through_random_histories() {
+fn two_replicas_follow_the_set_in_random_histories() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -401,7 +405,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
                 *entry = at.max(*entry);
             }
             Step::SetAsBefore(number, at) => {
-                write_as_before(server, &[(number, at)]);
+                write_without_log(server, &[(number, at)]);
                 ever.entry(number).or_default().push(at);
             }
             Step::Read(who) => {
@@ -440,7 +444,7 @@ async fn history(server: &RedisServer, steps: Vec<Step>) {
             Step::Disconnect => {
                 server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
                 for replica in &replicas {
-                    eventually("it is connected", async || {
+                    eventually("the store is connected", async || {
                         replica.ready().await.is_ok() && replica.read_cut_offs().await.is_ok()
                     })
                     .await;

@@ -1,4 +1,4 @@
-//! What one process ends, the near caches of all others hear of.
+//! The near caches of all processes receive the invalidations of each process.
 
 use curfew::clock::SteadyClock;
 use curfew::session::State;
@@ -13,8 +13,8 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// Runs something while `cached` hears of ends, once it does.
-pub async fn following<T>(
+/// Runs `run` while `cached` receives invalidations.
+pub async fn while_receiving_invalidations<T>(
     store: &RedisStore,
     cached: &impl InvalidationListener,
     steady: &SteadyClock,
@@ -27,11 +27,11 @@ pub async fn following<T>(
     let follow = store.follow_ends(cached, steady, &advice, &replicas, stop);
     let run = async {
         let usable = async || metrics.near_cache.usable.get() == 1;
-        eventually("ends are heard", usable).await;
+        eventually("the near cache is usable", usable).await;
         run.await
     };
     tokio::select! {
-        () = follow => unreachable!("it is not told to stop"),
+        () = follow => unreachable!("it runs until it is stopped"),
         done = run => done,
     }
 }
@@ -59,12 +59,13 @@ impl Process {
             Arc::clone(&metrics),
         ));
         let advice = Arc::new(Diagnostics::default());
-        let (store, listener, told) = (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
+        let (store, listener, advice_of_task) =
+            (Arc::clone(&redis), Arc::clone(&near), Arc::clone(&advice));
         let following = tokio::spawn(async move {
             let stop = CancellationToken::new();
             let replicas = Replicas::new(Replica::this(now()));
             store
-                .follow_ends(&*listener, &*steady, &told, &replicas, stop)
+                .follow_ends(&*listener, &*steady, &advice_of_task, &replicas, stop)
                 .await;
         });
         Self {
@@ -80,20 +81,24 @@ impl Process {
         self.metrics.near_cache.usable.get() == 1
     }
 
-    async fn usable(&self) {
-        eventually("ends are heard", async || self.is_usable()).await;
+    async fn wait_until_usable(&self) {
+        eventually("the near cache is usable", async || self.is_usable()).await;
     }
 
-    /// So many ends were heard of, and not only timed out. Its own are heard of last.
-    async fn has_heard_of(&self, ends: u64) {
-        let heard = || self.metrics.near_cache.end_delay.get_sample_count();
-        eventually("ends are heard of", async || heard() >= ends).await;
-        assert_eq!(heard(), ends);
+    /// Waits until the cache received this many invalidations, and not only timed out. A process receives its own
+    /// ones last.
+    async fn wait_for_invalidations(&self, ends: u64) {
+        let received = || self.metrics.near_cache.end_delay.get_sample_count();
+        eventually("all invalidations are received", async || {
+            received() >= ends
+        })
+        .await;
+        assert_eq!(received(), ends);
     }
 
-    /// Loads a session until it is at hand.
-    async fn warm(&self, id: SessionId) {
-        eventually("it is at hand", async || {
+    /// Loads a session until the near cache has it.
+    async fn load_into_cache(&self, id: SessionId) {
+        eventually("the session is in the near cache", async || {
             let _ = self.near.load(id).await;
             self.near.load_cached(id).is_some()
         })
@@ -111,7 +116,7 @@ async fn processes(count: usize, settings: impl Fn() -> RedisSettings) -> Vec<Pr
     let mut processes = Vec::new();
     for _ in 0..count {
         let process = Process::start(settings()).await;
-        process.usable().await;
+        process.wait_until_usable().await;
         processes.push(process);
     }
     processes
@@ -122,8 +127,8 @@ fn id(number: u8) -> SessionId {
     SessionId::from_bytes([number.wrapping_mul(37); 16])
 }
 
-/// Each process in turn ends sessions that are at hand in all.
-async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u8>) {
+/// Each process in turn ends sessions that the near caches of all processes have.
+async fn end_sessions_and_check_all_caches(processes: &[Process], numbers: std::ops::Range<u8>) {
     for number in numbers {
         let (ender, id) = (
             &processes[usize::from(number) % processes.len()],
@@ -131,7 +136,7 @@ async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u
         );
         ender.near.create(id, &session()).await.unwrap();
         for process in processes {
-            process.warm(id).await;
+            process.load_into_cache(id).await;
         }
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         assert_eq!(ender.near.load_cached(id), None);
@@ -149,21 +154,21 @@ async fn ends_are_heard_by_all(processes: &[Process], numbers: std::ops::Range<u
 }
 
 #[tokio::test]
-async fn all_replicas_hear_of_every_end() {
+async fn every_replica_receives_every_invalidation() {
     let server = RedisServer::start();
     let processes = processes(4, || settings(&server.url())).await;
-    ends_are_heard_by_all(&processes, 0..40).await;
+    end_sessions_and_check_all_caches(&processes, 0..40).await;
     for process in &processes {
-        process.has_heard_of(40).await;
+        process.wait_for_invalidations(40).await;
     }
 }
 
 #[tokio::test]
-async fn in_a_cluster_too_and_after_a_fail_over() {
+async fn receives_invalidations_in_a_cluster_and_after_its_fail_over() {
     let mut cluster = Cluster::start().await;
     let processes = processes(2, || settings(&cluster.url())).await;
-    ends_are_heard_by_all(&processes, 0..20).await;
-    processes[0].has_heard_of(20).await;
+    end_sessions_and_check_all_caches(&processes, 0..20).await;
+    processes[0].wait_for_invalidations(20).await;
     let flushes = |process: &Process| process.metrics.near_cache.flushes.get();
     let before: Vec<u64> = processes.iter().map(flushes).collect();
     let primary = cluster.primaries()[0];
@@ -171,60 +176,63 @@ async fn in_a_cluster_too_and_after_a_fail_over() {
     cluster.wait_for_fail_over(primary).await;
     for (process, before) in processes.iter().zip(before) {
         let emptied = async || flushes(process) > before;
-        eventually("everything is forgotten", emptied).await;
-        process.usable().await;
+        eventually("the near cache is emptied", emptied).await;
+        process.wait_until_usable().await;
     }
-    ends_are_heard_by_all(&processes, 20..40).await;
+    end_sessions_and_check_all_caches(&processes, 20..40).await;
 }
 
 #[tokio::test]
-async fn after_a_fail_over_by_sentinels_too() {
+async fn receives_invalidations_after_a_sentinel_fail_over() {
     let mut group = SentinelGroup::start().await;
     let processes = processes(2, || settings(&group.url())).await;
-    ends_are_heard_by_all(&processes, 0..5).await;
+    end_sessions_and_check_all_caches(&processes, 0..5).await;
     let primary = group.primary();
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
     for process in &processes {
-        eventually("it goes on", async || process.redis.ready().await.is_ok()).await;
-        process.usable().await;
+        eventually("the store works again", async || {
+            process.redis.ready().await.is_ok()
+        })
+        .await;
+        process.wait_until_usable().await;
     }
-    ends_are_heard_by_all(&processes, 5..10).await;
+    end_sessions_and_check_all_caches(&processes, 5..10).await;
 }
 
 #[tokio::test]
-async fn nothing_is_recalled_once_the_way_is_broken() {
+async fn stops_using_the_near_cache_when_the_connection_breaks() {
     let server = RedisServer::start();
-    let way = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
+    let proxy = FaultProxy::to(([127, 0, 0, 1], server.public_port()).into()).await;
     let ender = Process::start(settings(&server.url())).await;
     let cut_off = Process::start(RedisSettings {
         connect_timeout: Duration::from_millis(500),
-        ..settings(&way.url())
+        ..settings(&proxy.url())
     })
     .await;
     for (number, fault) in [Fault::HalfOpen, Fault::Cut].into_iter().enumerate() {
         let id = id(number as u8);
         ender.near.create(id, &session()).await.unwrap();
-        cut_off.usable().await;
-        cut_off.warm(id).await;
-        way.set(fault);
+        cut_off.wait_until_usable().await;
+        cut_off.load_into_cache(id).await;
+        proxy.set(fault);
         ender.near.end(id, Ending::revoked(now())).await.unwrap();
         let ended = Stopwatch::start();
         let forgotten = async || cut_off.near.load_cached(id).is_none();
-        eventually("it is not recalled any more", forgotten).await;
+        eventually("the session leaves the near cache", forgotten).await;
         let late = ended.seconds() - LEASE.as_secs_f64();
         assert!(late < 0.5, "{fault:?}: {late} s beyond the lease");
-        way.set(Fault::None);
-        cut_off.usable().await;
+        proxy.set(Fault::None);
+        cut_off.wait_until_usable().await;
         assert_eq!(cut_off.near.load_cached(id), None, "{fault:?}");
         let state = cut_off.near.load(id).await.unwrap().unwrap().state;
         assert!(matches!(state, State::Ended(_)), "{fault:?}: {state:?}");
     }
 }
 
-/// As with rights that were granted before there was a channel.
+/// With the rights of an older version, which had no channel.
 #[tokio::test]
-async fn who_may_not_listen_asks_every_time() {
+async fn asks_redis_for_each_check_without_the_right_to_subscribe() {
     let server = RedisServer::start();
     let rights = documented_rights();
     let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
@@ -241,7 +249,7 @@ async fn who_may_not_listen_asks_every_time() {
         let lines = process.advice.lines();
         lines.iter().any(|line| line.contains("&test:ends"))
     };
-    eventually("the operator is told", advised).await;
+    eventually("the operator gets an advice", advised).await;
     process.near.create(ID, &session()).await.unwrap();
     assert!(process.near.load(ID).await.unwrap().is_some());
     assert_eq!(process.near.load_cached(ID), None);

@@ -1,4 +1,4 @@
-//! Redis loses data, and Curfew notices: no session that has ended comes back.
+//! Curfew notices that Redis has lost data, and no ended session comes back.
 
 use curfew::clock::{Clock, Stopwatch};
 use curfew::store::redis::Migration;
@@ -13,14 +13,14 @@ use crate::support::sentinel::SentinelGroup;
 
 const GENERATION: &[u8] = b"test:generation";
 
-/// A replica that looks after the marker, as a running one does.
-struct Replicating {
+/// A store with its maintenance, as in a running replica.
+struct MaintainedStore {
     store: Running,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
 
-impl Replicating {
+impl MaintainedStore {
     async fn on(settings: RedisSettings) -> Self {
         let store = Running::connected(settings).await;
         let (metrics, stop) = (Arc::new(Metrics::new().unwrap()), CancellationToken::new());
@@ -38,18 +38,18 @@ impl Replicating {
         }
     }
 
-    /// Since when nothing is lost, for a session.
+    /// The time of the last loss that concerns a session.
     async fn lost_before(&self, id: SessionId) -> Option<Timestamp> {
         lost_before(&self.store, id).await
     }
 
-    async fn stop_well(self) {
+    async fn stop_gracefully(self) {
         self.stop.cancel();
         self.store.flush().await.unwrap();
     }
 }
 
-impl Drop for Replicating {
+impl Drop for MaintainedStore {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -76,7 +76,7 @@ fn key(id: SessionId) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn it_passes_the_suite_and_keeps_the_limits() {
+async fn passes_the_history_suite_and_keeps_the_limits() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     conformance::run_history(&**store, now()).await;
@@ -84,14 +84,14 @@ async fn it_passes_the_suite_and_keeps_the_limits() {
     let limit = Duration::from_secs(600);
     let history = another.history(ID).await.unwrap();
     assert_eq!(history.limit("a", now().minus(MINUTE), limit).as_secs(), 60);
-    // In a sealed value: nobody without a key can read or write it.
+    // The value is sealed: nobody without a key can read or write it.
     let bytes: Vec<u8> = server.command(&[b"GET", GENERATION]);
     assert!(bytes.is_ascii() && bytes.len() > 100);
 }
 
-/// One that is new can't be told from one that was emptied.
+/// A new Redis looks like an emptied one.
 #[tokio::test]
-async fn an_empty_redis_counts_as_emptied_unless_an_operator_says_that_it_is_new() {
+async fn an_empty_redis_is_a_loss_unless_an_operator_says_that_it_is_new() {
     let server = RedisServer::start();
     let begun = now();
     let store = Running::connected(settings(&server.url())).await;
@@ -99,13 +99,16 @@ async fn an_empty_redis_counts_as_emptied_unless_an_operator_says_that_it_is_new
     assert!(lost >= begun.minus(MINUTE) && lost <= now().plus(MINUTE));
     let new = RedisServer::start();
     let command = command_on(&new).await;
-    assert!(!command.hand_over(false).await.unwrap(), "nobody says so");
+    assert!(
+        !command.hand_over(false).await.unwrap(),
+        "no operator declared it new"
+    );
     assert!(command.hand_over(true).await.unwrap());
     let store = Running::connected(settings(&new.url())).await;
     assert_eq!(lost_before(&store, ID).await, None);
 }
 
-/// A command of an operator, which answers no checks.
+/// The store of an operator's command, which answers no checks.
 async fn command_on(server: &RedisServer) -> Running {
     let store = RedisStore::new(
         settings(&server.url()),
@@ -113,32 +116,35 @@ async fn command_on(server: &RedisServer) -> Running {
         key_ring(),
     );
     let running = Running::run(Arc::new(store.for_command()));
-    eventually("it is connected", async || running.ready().await.is_ok()).await;
+    eventually("the store is connected", async || {
+        running.ready().await.is_ok()
+    })
+    .await;
     running
 }
 
 #[tokio::test]
-async fn every_replica_notices_that_everything_is_gone() {
+async fn every_replica_notices_the_loss_of_all_data() {
     let server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let one = Replicating::on(settings(&server.url())).await;
-    let other = Replicating::on(settings(&server.url())).await;
+    let one = MaintainedStore::on(settings(&server.url())).await;
+    let other = MaintainedStore::on(settings(&server.url())).await;
     let (first, second) = (one.lost_before(ID).await, other.lost_before(ID).await);
     assert_eq!((first, second), (None, None));
     let begun = one.store.clock().now();
     server.command::<()>(&[b"FLUSHALL"]);
-    // At the very next question, whoever asks.
+    // Every replica notices the loss with its next request.
     let lost = other.lost_before(ID).await.unwrap();
     assert!(lost >= begun);
     assert_eq!(one.lost_before(ID).await, Some(lost));
-    // So do those that start later.
+    // Replicas that start later know it too.
     drop((one, other));
-    let later = Replicating::on(settings(&server.url())).await;
+    let later = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(later.lost_before(ID).await, Some(lost));
 }
 
 #[tokio::test]
-async fn the_loss_of_the_marker_alone_is_noticed_and_a_forged_one_is_none() {
+async fn a_missing_or_forged_marker_is_a_loss() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let mut before = lost_before(&store, ID).await.unwrap();
@@ -154,46 +160,52 @@ async fn the_loss_of_the_marker_alone_is_noticed_and_a_forged_one_is_none() {
     }
 }
 
-/// By a process that goes on, and by one that starts.
+/// A running process and a starting process both notice it.
 #[tokio::test]
-async fn an_older_copy_that_was_restored_is_a_loss() {
+async fn a_restored_older_copy_is_a_loss() {
     let mut server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let running = Replicating::on(settings(&server.url())).await;
+    let running = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(running.lost_before(ID).await, None);
     server.command::<()>(&[b"SAVE"]);
     let copied = Stopwatch::start();
-    eventually("the copy is older than replication lags", async || {
+    eventually("the copy is older than the replication lag", async || {
         copied.seconds() > 9.0
     })
     .await;
     server.kill();
     server.start_again();
     let counted = async || running.metrics.store_losses.get() > 0;
-    eventually("it is noticed without a question, too", counted).await;
+    eventually("the maintenance notices the loss", counted).await;
     assert!(running.lost_before(ID).await.is_some());
     drop(running);
     server.kill();
     server.start_again();
     let waited = Stopwatch::start();
-    eventually("nobody refreshes it", async || waited.seconds() > 4.0).await;
-    let started = Replicating::on(settings(&server.url())).await;
+    eventually("the marker is not refreshed", async || {
+        waited.seconds() > 4.0
+    })
+    .await;
+    let started = MaintainedStore::on(settings(&server.url())).await;
     assert!(started.lost_before(ID).await.is_some());
 }
 
-/// Nor is the end of all replicas, or a migration while none runs.
+/// Neither the stop of all replicas nor a migration without replicas is a loss.
 #[tokio::test]
 async fn a_planned_stop_is_no_loss() {
     let server = RedisServer::start();
     command_on(&server).await.hand_over(true).await.unwrap();
-    let running = Replicating::on(settings(&server.url())).await;
+    let running = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(running.lost_before(ID).await, None);
-    running.stop_well().await;
+    running.stop_gracefully().await;
     let waited = Stopwatch::start();
-    eventually("a while", async || waited.seconds() > 11.0).await;
-    let again = Replicating::on(settings(&server.url())).await;
+    eventually("the marker is no longer fresh", async || {
+        waited.seconds() > 11.0
+    })
+    .await;
+    let again = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(again.lost_before(ID).await, None);
-    // Without a word, but with a migration before the next start.
+    // Without a planned stop, but with a migration before the next start.
     drop(again);
     let command = command_on(&server).await;
     let policies = super::migrations::policies();
@@ -203,11 +215,11 @@ async fn a_planned_stop_is_no_loss() {
         .unwrap();
     assert!(command.hand_over(false).await.unwrap());
     drop(command);
-    let later = Replicating::on(settings(&server.url())).await;
+    let later = MaintainedStore::on(settings(&server.url())).await;
     assert_eq!(later.lost_before(ID).await, None);
 }
 
-/// A program of before the marker wrote these records.
+/// A program without the marker wrote these records.
 #[tokio::test]
 async fn an_upgrade_is_no_loss() {
     let server = RedisServer::start();
@@ -237,7 +249,7 @@ async fn a_fail_over_is_no_loss() {
         .hand_over(true)
         .await
         .unwrap();
-    let store = Replicating::on(settings(&group.url())).await;
+    let store = MaintainedStore::on(settings(&group.url())).await;
     assert_eq!(store.lost_before(ID).await, None);
     group.servers[primary].kill();
     group.wait_for_fail_over(primary).await;
@@ -245,9 +257,9 @@ async fn a_fail_over_is_no_loss() {
     assert_eq!(store.metrics.store_losses.get(), 0);
 }
 
-/// Slots move to another shard with their marks; a shard that was emptied has lost its own.
+/// Marks move to another shard with their slots. An emptied shard has lost its marks.
 #[tokio::test]
-async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
+async fn a_cluster_notices_the_loss_of_one_shard_and_resharding_is_no_loss() {
     let mut cluster = Cluster::start().await;
     let holder = RedisStore::new(
         settings(&cluster.url()),
@@ -255,11 +267,14 @@ async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
         key_ring(),
     );
     let command = Running::run(Arc::new(holder.for_command()));
-    eventually("it is connected", async || command.ready().await.is_ok()).await;
+    eventually("the store is connected", async || {
+        command.ready().await.is_ok()
+    })
+    .await;
     assert!(command.hand_over(true).await.unwrap());
-    let one = Replicating::on(settings(&cluster.url())).await;
-    let other = Replicating::on(settings(&cluster.url())).await;
-    // One for each slot region, so that all are asked.
+    let one = MaintainedStore::on(settings(&cluster.url())).await;
+    let other = MaintainedStore::on(settings(&cluster.url())).await;
+    // Enough sessions to check all slot ranges.
     let ids: Vec<SessionId> = (0..200).map(id).collect();
     let nothing_is_lost = async |when: &str| {
         for id in &ids {
@@ -270,23 +285,23 @@ async fn a_cluster_loses_data_shard_by_shard_and_resharding_is_no_loss() {
     };
     nothing_is_lost("at first").await;
     cluster.move_slots(300).await;
-    nothing_is_lost("after slots have moved").await;
+    nothing_is_lost("after a move of slots").await;
     cluster.add_shard(200).await;
-    nothing_is_lost("after a new shard has got slots").await;
+    nothing_is_lost("after a move of slots to a new shard").await;
     let primary = cluster.primaries()[0];
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
     nothing_is_lost("after a fail-over").await;
     let emptied = *cluster.primaries().last().unwrap();
     cluster.servers[emptied].command::<()>(&[b"FLUSHALL"]);
-    // A session of the emptied shard is asked for first: it is known at once.
+    // A request for a session of the emptied shard notices the loss at once.
     let gone = ids
         .iter()
         .find(|id| cluster.owner_of(&key(**id)) == emptied);
     let gone = *gone.expect("one of them is there");
     let lost = other.lost_before(gone).await;
-    assert!(lost.is_some(), "a shard was emptied");
-    eventually("every replica knows", async || {
+    assert!(lost.is_some(), "the loss of an emptied shard");
+    eventually("every replica knows the loss", async || {
         let (first, second) = (
             one.lost_before(ids[0]).await,
             other.lost_before(ids[0]).await,

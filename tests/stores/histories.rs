@@ -1,7 +1,7 @@
-//! A model of the rules, the embedded store and Redis go through the same random histories.
+//! Runs the same random histories on a model of the rules, on the embedded store and on Redis.
 //!
-//! The model is written without the domain's own helpers. It knows what the wrapper may lose when
-//! its process dies, and nothing else may differ.
+//! The model does not use the helpers of the domain. It knows what the wrapper may lose when its process crashes. No
+//! other difference is allowed.
 
 use std::collections::BTreeMap;
 
@@ -18,28 +18,28 @@ use super::*;
 use crate::support::redis::RedisServer;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How many names there are, so that histories meet ended and unknown sessions again.
-const NAMES: u8 = 3;
+/// Number of sessions. A small number makes histories use ended and unknown sessions again.
+const SESSIONS: u8 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Create(u8),
     /// A check that counts as activity.
     Use(u8),
-    /// A check that does not.
+    /// A check that does not count as activity.
     Look(u8),
     Revoke(u8),
-    /// The idle limit, in seconds, from now on.
+    /// Sets the idle limit, in seconds.
     Policy(u64),
     Wait(u64),
-    /// What is due is written.
+    /// Writes the touches that are due.
     Flush,
-    /// The process dies, and another takes its place.
+    /// The process crashes, and another one replaces it.
     Crash,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let name = 0..NAMES;
+    let name = 0..SESSIONS;
     let step = prop_oneof![
         2 => name.clone().prop_map(Step::Create),
         6 => name.clone().prop_map(Step::Use),
@@ -53,18 +53,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// What a check is answered, in words.
+/// The verdict of a check.
 type Answer = &'static str;
 
-/// A session as the rules have it, in seconds since the beginning.
+/// A session in the model. Times are in seconds since the start of the history.
 #[derive(Clone, Debug)]
-struct Modelled {
+struct ModelSession {
     started: u64,
-    /// The last activity that is in the store, and the one that is not written yet, with the time
-    /// when it is due.
+    /// The last activity in the store. `pending` is the activity that is not written yet: the time when it is due,
+    /// and the time of the activity.
     written: u64,
     pending: Option<(u64, u64)>,
-    /// The idle limit when it was started, which decides how long the record is kept.
+    /// The idle limit at the start, which sets the retention of the record.
     idle_at_start: u64,
     ended: Option<Answer>,
 }
@@ -73,7 +73,7 @@ const ABSOLUTE: u64 = 200;
 const INTERVAL: u64 = 5;
 
 struct Model {
-    sessions: BTreeMap<u8, Modelled>,
+    sessions: BTreeMap<u8, ModelSession>,
     idle: u64,
     now: u64,
 }
@@ -90,7 +90,7 @@ impl Model {
         let seen = session
             .pending
             .map_or(session.written, |(_, at)| at.max(session.written));
-        // A lengthened limit counts as far as the record is kept: an hour beyond the first one.
+        // A longer limit applies only within the retention of the record: one hour beyond the first limit.
         let idle = idle.min(session.idle_at_start + 3600 - 60);
         let over = if now >= session.started + ABSOLUTE {
             Some("absolute_timeout")
@@ -115,7 +115,7 @@ impl Model {
     }
 }
 
-impl Modelled {
+impl ModelSession {
     fn write(&mut self) {
         if let Some((_, at)) = self.pending.take() {
             self.written = self.written.max(at);
@@ -128,13 +128,13 @@ impl Modelled {
     }
 }
 
-/// A process on a store.
+/// A process with a store.
 struct Process {
     inner: Arc<dyn SessionStore>,
     store: CoalescingStore<Arc<dyn SessionStore>>,
     clock: ManualClock,
     start: Timestamp,
-    /// Names of this history alone.
+    /// The session IDs differ between histories.
     history: u64,
 }
 
@@ -227,8 +227,11 @@ impl Process {
     }
 }
 
-/// Takes a history through the model and the stores, and compares every answer.
-async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), TestCaseError> {
+/// Runs a history on the model and the stores, and compares all verdicts.
+async fn compare_with_model(
+    steps: &[Step],
+    processes: &mut [Process],
+) -> Result<(), TestCaseError> {
     let mut model = Model {
         sessions: BTreeMap::new(),
         idle: 30,
@@ -239,7 +242,7 @@ async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), Tes
             Step::Create(name) => {
                 let taken = model.sessions.contains_key(&name);
                 if !taken {
-                    let session = Modelled {
+                    let session = ModelSession {
                         started: model.now,
                         written: model.now,
                         pending: None,
@@ -303,7 +306,7 @@ async fn go_through(steps: &[Step], processes: &mut [Process]) -> Result<(), Tes
 }
 
 #[test]
-fn memory_and_redis_go_through_random_histories_as_the_model_does() {
+fn memory_and_redis_match_the_model_in_random_histories() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = RedisServer::start();
     let redis = runtime.block_on(Running::connected(settings(&server.url())));
@@ -327,7 +330,7 @@ fn memory_and_redis_go_through_random_histories_as_the_model_does() {
             Arc::clone(&redis) as Arc<dyn SessionStore>,
         ];
         let mut processes = stores.map(|store| Process::new(store, start, number));
-        runtime.block_on(go_through(&steps, &mut processes))
+        runtime.block_on(compare_with_model(&steps, &mut processes))
     });
     outcome.unwrap();
 }

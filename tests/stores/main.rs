@@ -1,4 +1,4 @@
-//! The stores on a real Redis: the conformance suite on each, and what is Redis' own.
+//! Tests of the stores on a real Redis: the conformance suite, and behaviour specific to Redis.
 
 #![expect(
     clippy::unwrap_used,
@@ -40,7 +40,7 @@ use tokio::task::JoinHandle;
 const MINUTE: Duration = Duration::from_secs(60);
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// Settings for a URL as the configuration has it.
+/// The settings for a URL.
 fn settings(url: &str) -> RedisSettings {
     RedisSettings {
         prefix: "test:".to_owned(),
@@ -51,7 +51,7 @@ fn settings(url: &str) -> RedisSettings {
     }
 }
 
-/// Trusts the authority of `certificates`, and shows the client's.
+/// Trusts the CA of `certificates`, and presents its client certificate.
 fn trust(certificates: &Certificates) -> Tls {
     crate::support::tls::install();
     let read = |name: &str| std::fs::read(certificates.path(name)).unwrap();
@@ -61,31 +61,31 @@ fn trust(certificates: &Certificates) -> Tls {
     }
 }
 
-/// The keys that every store of a test has.
+/// The key ring of every store in these tests.
 fn key_ring() -> Live<KeyRing> {
     let key = SigningKey::parse(&"A".repeat(43)).unwrap();
     Live::new(KeyRing::new(vec![key]).unwrap())
 }
 
-/// A process that knows of no other.
+/// A process that knows no other replica.
 fn alone() -> Replicas {
     let replicas = Replicas::new(Replica::this(now()));
     replicas.listening();
     replicas
 }
 
-/// A store with its connection kept, until this is dropped.
+/// A store with a connection until it is dropped.
 struct Running {
     store: Arc<RedisStore>,
-    keeping: JoinHandle<Result<(), ConnectError>>,
+    task: JoinHandle<Result<(), ConnectError>>,
 }
 
 impl Running {
     fn on(settings: RedisSettings) -> Self {
-        Self::by_clock(settings, StoreClock::new())
+        Self::with_clock(settings, StoreClock::new())
     }
 
-    fn by_clock(settings: RedisSettings, clock: StoreClock) -> Self {
+    fn with_clock(settings: RedisSettings, clock: StoreClock) -> Self {
         Self::of(settings, clock, key_ring())
     }
 
@@ -99,8 +99,8 @@ impl Running {
 
     fn run(store: Arc<RedisStore>) -> Self {
         let kept = Arc::clone(&store);
-        let keeping = tokio::spawn(async move { kept.run(Default::default()).await });
-        Self { store, keeping }
+        let task = tokio::spawn(async move { kept.run(Default::default()).await });
+        Self { store, task }
     }
 
     async fn connected(settings: RedisSettings) -> Self {
@@ -113,18 +113,18 @@ impl Running {
         running
     }
 
-    /// Why it has no connection.
-    async fn trouble(&self) -> String {
-        let mut trouble = String::new();
+    /// The cause of the missing connection.
+    async fn connection_error(&self) -> String {
+        let mut connection_error = String::new();
         eventually("an error", async || {
-            trouble = self
+            connection_error = self
                 .ready()
                 .await
                 .map_or_else(|error| error.to_string(), |()| String::new());
-            !trouble.is_empty() && !trouble.contains("not connected yet")
+            !connection_error.is_empty() && !connection_error.contains("not connected yet")
         })
         .await;
-        trouble
+        connection_error
     }
 }
 
@@ -138,7 +138,7 @@ impl Deref for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.keeping.abort();
+        self.task.abort();
     }
 }
 
@@ -150,8 +150,8 @@ fn limits() -> Limits {
     }
 }
 
-/// All that a store must do, as the conformance suite has it.
-async fn everything(store: &RedisStore) {
+/// Runs all conformance suites.
+async fn run_all_suites(store: &RedisStore) {
     conformance::run(store, now()).await;
     conformance::run_queue(store, now()).await;
     conformance::run_not_before(store, now()).await;
@@ -159,18 +159,18 @@ async fn everything(store: &RedisStore) {
     assert_eq!(store.read_cut_offs().await, Ok(true));
 }
 
-/// The rights that docs/redis.md tells the reader to grant.
+/// The ACL rights that docs/redis.md recommends.
 fn documented_rights() -> String {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/redis.md");
     let text = std::fs::read_to_string(path).unwrap();
     let start = "ACL SETUSER curfew on >PASSWORD ";
     let line = text.lines().find_map(|line| line.strip_prefix(start));
     let rights = line.expect("the page has the command");
-    // The prefix of these tests is another one.
+    // These tests use another prefix.
     rights.replace("curfew:", "test:")
 }
 
-/// Valkey, which `scripts/test.sh` installs.
+/// The Valkey server that `scripts/test.sh` installs.
 fn valkey_server() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/proxies/valkey-server")
 }

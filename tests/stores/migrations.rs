@@ -1,4 +1,4 @@
-//! Records of the first version are upgraded while checks go on.
+//! Upgrades records of version 1 while checks continue.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::RedisServer;
 
-const MANY: u64 = 100_000;
+const SESSIONS: u64 = 100_000;
 
 pub fn policies() -> Policies {
     let name = PolicyName::new("default").unwrap();
@@ -31,13 +31,13 @@ fn key(id: SessionId) -> Vec<u8> {
     [&b"test:s:"[..], id.as_bytes()].concat()
 }
 
-/// A store on which older programs may run.
-async fn before_the_upgrade(server: &RedisServer) -> Running {
+/// A store that older programs may use too.
+async fn store_before_upgrade(server: &RedisServer) -> Running {
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     Running::connected(settings(&server.url())).await
 }
 
-/// As records that are not encrypted hold it.
+/// The session as a plain record stores it.
 fn without_margin(session: Session) -> Session {
     Session {
         retention: session.tombstone_retention(),
@@ -46,8 +46,8 @@ fn without_margin(session: Session) -> Session {
     }
 }
 
-/// The record of a session as the first version wrote it: without the four bytes of its name.
-async fn first_version(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
+/// The record of a session in version 1: without the four bytes of the session ID.
+async fn version_1_record(server: &RedisServer, store: &RedisStore, session: &Session) -> Vec<u8> {
     store.create(ID, session).await.unwrap();
     let record: Vec<u8> = server.command(&[b"GET", &key(ID)]);
     assert_eq!((record[0], &record[2..6]), (2, &ID.as_bytes()[..4]));
@@ -55,7 +55,7 @@ async fn first_version(server: &RedisServer, store: &RedisStore, session: &Sessi
     [&[1, record[1]], &record[6..]].concat()
 }
 
-/// Writes `count` sessions as the first version did.
+/// Writes `count` sessions as version 1 did.
 fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -73,12 +73,12 @@ fn fill(server: &RedisServer, record: &[u8], session: &Session, count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
+async fn upgrades_100_000_live_sessions_while_checks_go_on() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
-    fill(&server, &record, &session, MANY);
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
+    fill(&server, &record, &session, SESSIONS);
     let expected = Schema {
         found: 1,
         known: 3,
@@ -86,22 +86,22 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
     };
     assert_eq!(store.schema().await.unwrap(), expected);
 
-    // A process that is stopped half-way.
+    // An interrupted migration.
     let policies = policies();
     let mut seen = 0;
     let stopped = store.migrate(Migration::Upgrade, &policies, |progress| {
         seen = progress.seen
     });
-    // It waits first, until all replicas write the new version.
+    // It first waits until all replicas write the new version.
     let _ = tokio::time::timeout(Duration::from_millis(6_500), stopped).await;
-    assert!(seen > 0 && seen < MANY as usize, "{seen}");
+    assert!(seen > 0 && seen < SESSIONS as usize, "{seen}");
     let half_way = store.schema().await.unwrap();
     assert!(
         half_way.found == 3 && half_way.is_unfinished,
         "{half_way:?}"
     );
 
-    // Two more at once, while sessions are checked, used and ended.
+    // Two more migrations run at once, while sessions are checked, touched and ended.
     let other = Running::connected(settings(&server.url())).await;
     let checks = Running::connected(settings(&server.url())).await;
     let done = CancellationToken::new();
@@ -110,7 +110,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
         async move {
             let (mut number, mut checked, mut ended) = (0, 0, BTreeSet::new());
             while !done.is_cancelled() {
-                number = (number + 7919) % MANY;
+                number = (number + 7919) % SESSIONS;
                 let loaded = checks.load(id(number)).await.unwrap();
                 let loaded = loaded.unwrap_or_else(|| panic!("session {number} is lost"));
                 let is_ended = matches!(loaded.state, State::Ended(_));
@@ -145,7 +145,7 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
     assert!(!store.schema().await.unwrap().is_outdated());
     assert!(checked > 100, "{checked}");
 
-    let numbers: Vec<u64> = (0..MANY).collect();
+    let numbers: Vec<u64> = (0..SESSIONS).collect();
     for part in numbers.chunks(500) {
         let loads = part.iter().map(|number| store.load(id(*number)));
         for (number, loaded) in part.iter().zip(join_all(loads).await) {
@@ -155,12 +155,12 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
             assert_eq!(is_ended, ended.contains(number), "session {number}");
         }
     }
-    let live = MANY as usize - ended.len();
+    let live = SESSIONS as usize - ended.len();
     let old = store
         .migrate(Migration::DryRun, &policies, |_| {})
         .await
         .unwrap();
-    assert_eq!(old.upgraded, 0, "none is left");
+    assert_eq!(old.upgraded, 0, "no old record is left");
     let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
     assert!(
         queued >= live,
@@ -169,11 +169,11 @@ async fn a_hundred_thousand_live_sessions_are_upgraded_while_checks_go_on() {
 }
 
 #[tokio::test]
-async fn a_dry_run_changes_nothing_and_what_can_not_be_read_is_left_alone() {
+async fn a_dry_run_changes_nothing_and_unreadable_records_stay() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
     fill(&server, &record, &session, 20);
     server.command::<()>(&[b"SET", &key(id(3)), b"garbage", b"KEEPTTL"]);
     let policies = policies();
@@ -197,18 +197,17 @@ async fn a_dry_run_changes_nothing_and_what_can_not_be_read_is_left_alone() {
     assert_eq!(
         store.load(id(1)).await.unwrap(),
         session,
-        "with its last activity"
+        "the last activity is kept"
     );
 }
 
-/// What a fail-over lost beside the records is put back, and older records are upgraded, without
-/// anybody asking for it.
+/// The maintenance restores index entries that a fail-over lost, and upgrades older records automatically.
 #[tokio::test]
-async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
+async fn upkeep_upgrades_records_and_rebuilds_the_indexes() {
     let server = RedisServer::start();
     let session = session();
-    let store = before_the_upgrade(&server).await;
-    let record = first_version(&server, &store, &session).await;
+    let store = store_before_upgrade(&server).await;
+    let record = version_1_record(&server, &store, &session).await;
     fill(&server, &record, &session, 50);
     let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(policies());
@@ -221,31 +220,31 @@ async fn upkeep_upgrades_records_and_makes_the_indexes_whole() {
         CancellationToken::new(),
     );
     let look = async {
-        let whole = async || {
+        let is_complete = async || {
             let listed = store.list(&session.subject, None, 100).await.unwrap();
             let queued: usize = server.command(&[b"ZCARD", b"test:{q}deadlines"]);
             listed.sessions.len() == 50 && queued == 50
         };
-        eventually("upgraded, queued and indexed", whole).await;
+        eventually("upgraded, queued and indexed", is_complete).await;
         let upgraded = async || !store.schema().await.unwrap().is_outdated();
-        eventually("and it is noted", upgraded).await;
-        // Another primary, which lacks the indexes.
+        eventually("the schema version is written", upgraded).await;
+        // A new primary without the indexes.
         let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
         server.command::<()>(&[b"DEL", b"test:{q}deadlines", &index[0]]);
         server.command::<()>(&[b"SET", b"test:progress:healed", b"another"]);
         server.command::<()>(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]);
-        eventually("whole again", whole).await;
+        eventually("the indexes are rebuilt", is_complete).await;
         let due = session.idle_deadline(&limits());
         let claimed = store.claim(due, due.plus(MINUTE), 100).await.unwrap();
         assert_eq!(claimed.len(), 50, "each at its own deadline");
     };
     tokio::select! {
-        () = upkeep => unreachable!("it is not told to stop"),
+        () = upkeep => unreachable!("it runs until it is stopped"),
         () = look => {}
     }
-    let told = advice.lines();
+    let lines = advice.lines();
     assert!(
-        told.iter().any(|line| line.contains("appendonly")),
-        "{told:?}"
+        lines.iter().any(|line| line.contains("appendonly")),
+        "{lines:?}"
     );
 }

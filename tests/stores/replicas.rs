@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::support::redis::{RedisServer, fact};
 
-/// A machine whose clock is wrong by so many milliseconds.
+/// A wall clock with an error in milliseconds.
 struct WrongClock(i64);
 
 impl Clock for WrongClock {
@@ -21,7 +21,7 @@ impl Clock for WrongClock {
 }
 
 #[tokio::test]
-async fn processes_with_clocks_minutes_apart_decide_alike() {
+async fn replicas_with_different_wall_clocks_decide_alike() {
     let server = RedisServer::start();
     let right = Running::connected(settings(&server.url())).await;
     let session = session_at(now().minus(10 * MINUTE));
@@ -31,7 +31,7 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
     for wrong in [-7 * 60_000, 0, 9 * 60_000] {
         let wall = Arc::new(WrongClock(wrong));
         let clock = StoreClock::of(Arc::new(BootClock), wall, BootClock::id());
-        let store = Running::by_clock(settings(&server.url()), clock);
+        let store = Running::with_clock(settings(&server.url()), clock);
         let session = store.load(ID).await.unwrap().unwrap();
         let clock = Arc::clone(store.clock());
         let differs = clock.now().as_millis().abs_diff(now().as_millis());
@@ -39,7 +39,7 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
             differs < 100,
             "{differs} ms apart with a clock wrong by {wrong} ms"
         );
-        // 10 of 15 minutes are over, by every clock.
+        // 10 of 15 minutes have passed, by every clock.
         let verdict = |at| decide(Some(&session), &limits(), &limits(), at);
         assert_eq!(verdict(clock.now()), Verdict::Allow);
         let later = clock.now().plus(5 * MINUTE);
@@ -53,32 +53,35 @@ async fn processes_with_clocks_minutes_apart_decide_alike() {
             CancellationToken::new(),
         );
         let looking = async {
-            let told = || {
+            let has_advice = || {
                 advice
                     .lines()
                     .iter()
                     .any(|line| line.starts_with("clock: "))
             };
-            eventually("it is told", async || told() == (wrong != 0)).await;
+            eventually("the advice about the clock", async || {
+                has_advice() == (wrong != 0)
+            })
+            .await;
             let offset = metrics.clock_offset.get();
             let error = offset + wrong as f64 / 1000.0;
             assert!(error.abs() < 0.1, "{offset} s");
         };
         tokio::select! {
-            () = upkeep => unreachable!("it is not told to stop"),
+            () = upkeep => unreachable!("it runs until it is stopped"),
             () = looking => {}
         }
     }
 }
 
 #[tokio::test]
-async fn a_revocation_waits_for_replicas_and_says_when_they_do_not_confirm() {
+async fn a_revocation_waits_for_replicas_and_reports_missing_confirmations() {
     waits_for_replicas(Path::new("redis-server")).await;
 }
 
-/// There, as in Redis 7.2 and newer, only a write makes a connection wait for something.
+/// In Valkey and in Redis 7.2 and newer, `WAIT` counts only from a write.
 #[tokio::test]
-async fn with_valkey_it_waits_as_well() {
+async fn a_revocation_waits_for_replicas_of_valkey() {
     waits_for_replicas(&valkey_server()).await;
 }
 
@@ -86,7 +89,7 @@ async fn waits_for_replicas(program: &Path) {
     let primary = RedisServer::of(program, &[]);
     let port = primary.port.to_string();
     let replica = RedisServer::of(program, &["--replicaof", "127.0.0.1", &port]);
-    eventually("it follows", async || {
+    eventually("the replica is connected to the primary", async || {
         fact(&primary, "slave0").contains("state=online")
     })
     .await;
@@ -105,7 +108,7 @@ async fn waits_for_replicas(program: &Path) {
         confirmed,
     };
     assert_eq!(store.wait_replicated(ID).await.unwrap(), confirmed(1));
-    // As after a fail-over that has lost it: all replicas agree, and have nothing.
+    // As if a fail-over had lost it: all replicas agree, and none has the key.
     let lost = store.wait_replicated(SessionId::from_bytes([8; 16])).await;
     assert_eq!(lost.unwrap(), confirmed(0));
     let alice = session().subject;
@@ -122,15 +125,12 @@ async fn waits_for_replicas(program: &Path) {
     let ended = store.end(other, Ending::revoked(now())).await.unwrap();
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
     let waiting = store.wait_replicated(other);
-    // Checks don't wait behind it.
+    // Checks do not wait behind it.
     let checking = async {
         for _ in 0..20 {
             let asked = tokio::time::timeout(Duration::from_millis(200), store.load(other));
             let state = asked.await.unwrap().unwrap().unwrap().state;
-            assert!(
-                matches!(state, State::Ended(_)),
-                "it has ended all the same"
-            );
+            assert!(matches!(state, State::Ended(_)), "the session has ended");
         }
     };
     let (unconfirmed, ()) = tokio::join!(waiting, checking);
@@ -143,19 +143,22 @@ async fn waits_for_replicas(program: &Path) {
 }
 
 #[tokio::test]
-async fn a_replica_is_no_primary() {
+async fn a_connection_to_a_replica_is_an_error() {
     let primary = RedisServer::start();
     let replica = RedisServer::with(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(500),
         ..settings(&replica.url())
     });
-    let trouble = store.trouble().await;
-    assert!(trouble.contains("is a replica"), "{trouble}");
+    let connection_error = store.connection_error().await;
+    assert!(
+        connection_error.contains("is a replica"),
+        "{connection_error}"
+    );
 }
 
 #[tokio::test]
-async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
+async fn all_replicas_learn_a_revocation_within_a_moment() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let two = Running::connected(settings(&server.url())).await;
@@ -172,14 +175,14 @@ async fn what_one_process_revokes_all_of_the_others_know_in_a_moment() {
                 .unwrap();
             assert_eq!(two.not_before(&alice).await.unwrap(), Some(at));
             let known = async || two.known_not_before(&alice) == Some(at);
-            eventually("the other knows", known).await;
+            eventually("the other replica knows the cut-off", known).await;
         }
     };
     tokio::select! {
-        () = upkeep => unreachable!("it is not told to stop"),
+        () = upkeep => unreachable!("it runs until it is stopped"),
         () = looking => {}
     }
-    // A process that starts later knows it of each session that it loads, before it has read the rest.
+    // A process that starts later reads the cut-offs of each session that it loads, before it has read the whole set.
     let three = Running::connected(settings(&server.url())).await;
     one.create(ID, &session()).await.unwrap();
     assert!(!three.is_fresh());

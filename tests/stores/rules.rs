@@ -1,5 +1,5 @@
-//! Revocation rules in Redis: a dump shows no name, replicas of the version before are read and can read, and a rule that
-//! does not open is reported.
+//! Revocation rules in Redis. A dump shows no names. Replicas of the previous version and of this one read each
+//! other's rules. An undecryptable rule is reported.
 
 use curfew::revocation::{RevocationConditions, RevocationRule};
 use curfew::store::{NotBefore, RuleAdded};
@@ -11,7 +11,7 @@ use crate::support::redis::RedisServer;
 
 const KEY: &[u8] = b"test:not-before";
 const FORGET: Timestamp = Timestamp::from_millis(1000);
-/// Names in conditions that occur nowhere else.
+/// Names that occur only in the conditions.
 const NAMES: [&str; 3] = [
     "night-shift-nurses",
     "ward7.example.com",
@@ -31,7 +31,7 @@ fn rule() -> RevocationRule {
     }
 }
 
-/// All that the server keeps, as it writes it to a disk.
+/// The RDB file of the server.
 fn dump(server: &RedisServer) -> Vec<u8> {
     server.command::<()>(&[b"CONFIG", b"SET", b"rdbcompression", b"no"]);
     server.command::<()>(&[b"SAVE"]);
@@ -54,13 +54,13 @@ async fn read(replica: &Running) {
     assert_eq!(replica.read_cut_offs().await, Ok(true));
 }
 
-/// Follows the set until something is so, and says what the operator is advised then.
+/// Follows the set until `is_so` returns `true` for the advice.
 async fn follow(replica: &Running, what: &str, mut is_so: impl AsyncFnMut(&Diagnostics) -> bool) {
     let (advice, metrics) = (Diagnostics::default(), Metrics::new().unwrap());
     let policies = Live::new(super::migrations::policies());
     let stop = CancellationToken::new();
     tokio::select! {
-        () = replica.follow_cut_offs(&policies, &advice, &metrics, stop) => unreachable!("it is not told to stop"),
+        () = replica.follow_cut_offs(&policies, &advice, &metrics, stop) => unreachable!("it runs until it is stopped"),
         () = eventually(what, async || is_so(&advice).await) => {}
     }
 }
@@ -72,7 +72,7 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
     let two = Running::connected(settings(&server.url())).await;
     let first = rule();
     one.add_rule(&first, FORGET).await.unwrap();
-    // The same conditions, later: the time of the same member moves forward.
+    // The same conditions with a later time: the time of the same member moves forward.
     let later = RevocationRule {
         before: now().plus(MINUTE),
         ..first
@@ -86,9 +86,9 @@ async fn a_dump_names_no_group_host_or_provider_of_a_rule() {
 }
 
 #[tokio::test]
-async fn a_plain_rule_of_the_version_before_counts_and_is_encrypted() {
+async fn a_plain_rule_of_the_previous_version_is_in_force_and_is_encrypted() {
     let server = RedisServer::start();
-    // Older replicas may run: it writes as they read.
+    // Older replicas may run, so it writes the format that they read.
     server.command::<()>(&[b"SET", b"test:schema", b"2"]);
     let older = Running::connected(settings(&server.url())).await;
     older.add_rule(&rule(), FORGET).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_plain_rule_of_the_version_before_counts_and_is_encrypted() {
 }
 
 #[tokio::test]
-async fn a_rule_that_does_not_open_is_reported_and_not_confirmed() {
+async fn an_undecryptable_rule_is_reported_and_not_confirmed() {
     let server = RedisServer::start();
     let one = Running::connected(settings(&server.url())).await;
     let added = one.add_rule(&rule(), FORGET).await.unwrap();
@@ -131,8 +131,12 @@ async fn a_rule_that_does_not_open_is_reported_and_not_confirmed() {
     };
     follow(&two, "the operator is advised", is_advised).await;
     assert!(two.rules().is_empty());
-    assert_eq!(two.confirmed_change(), 0, "nobody counts on it");
+    assert_eq!(
+        two.confirmed_change(),
+        0,
+        "the undecryptable rule is not confirmed"
+    );
     read(&one).await;
     assert!(one.confirmed_change() > 0);
-    assert_eq!(members(&server), 1, "nobody deletes it");
+    assert_eq!(members(&server), 1, "the rule stays in Redis");
 }

@@ -1,4 +1,4 @@
-//! One server, and what is Redis' own.
+//! A single server, and behaviour specific to Redis.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,11 +21,11 @@ use crate::support::tls::Certificates;
 async fn redis_passes_the_conformance_suite() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
-    everything(&store).await;
+    run_all_suites(&store).await;
 }
 
 #[tokio::test]
-async fn a_wrapper_counts_what_redis_answers() {
+async fn a_wrapper_counts_answers_of_redis() {
     let server = RedisServer::start();
     let metrics = Arc::new(Metrics::new().unwrap());
     let redis = Running::on(settings(&server.url()));
@@ -52,21 +52,21 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         ..settings(&server.url())
     };
     let store = Running::connected(settings.clone()).await;
-    everything(&store).await;
+    run_all_suites(&store).await;
     let policies = Live::new(super::migrations::policies());
     let advice = Diagnostics::default();
     let (metrics, stop) = (Metrics::new().unwrap(), CancellationToken::new());
-    let whole = async || -> bool {
+    let is_rebuilt = async || -> bool {
         let healed: bool = server.command(&[b"EXISTS", b"test:progress:healed"]);
         healed && metrics.cut_offs_fresh.get() == 1
     };
     let replicas = alone();
     tokio::select! {
         () = store.follow_cut_offs(&policies, &advice, &metrics, stop.clone()) => {
-            unreachable!("it goes on")
+            unreachable!("it runs until it is stopped")
         }
-        () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it goes on"),
-        () = eventually("the indexes are whole", whole) => {}
+        () = store.upkeep(&policies, &advice, &metrics, &replicas, stop) => unreachable!("it runs until it is stopped"),
+        () = eventually("the indexes are rebuilt", is_rebuilt) => {}
     }
     store
         .migrate(Migration::Upgrade, &policies.current(), |_| {})
@@ -74,22 +74,25 @@ async fn an_acl_user_needs_no_more_than_the_documented_rights() {
         .unwrap();
     store.tighten_deadlines(&policies.current()).await.unwrap();
     let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
-    assert!(
-        denied.is_empty(),
-        "nothing was tried that is not allowed: {denied:?}"
-    );
+    assert!(denied.is_empty(), "denied by the ACL: {denied:?}");
 
     let wrong = Running::on(RedisSettings {
         password: Password::Given(Secret::new("not-the-password".to_owned())),
         ..settings
     });
-    let trouble = wrong.trouble().await;
-    assert!(trouble.contains("authentication failed"), "{trouble}");
-    assert!(!trouble.contains("not-the-password"), "{trouble}");
+    let connection_error = wrong.connection_error().await;
+    assert!(
+        connection_error.contains("authentication failed"),
+        "{connection_error}"
+    );
+    assert!(
+        !connection_error.contains("not-the-password"),
+        "{connection_error}"
+    );
 }
 
-/// A password that changes is read again: the connection is made anew with it, and where the
-/// server does not take it, the old connection is kept.
+/// After the password file changes, the store reconnects with the new password. If the server rejects it, the store
+/// keeps the old connection.
 #[tokio::test]
 async fn a_password_file_is_read_again_when_it_changes() {
     let server = RedisServer::with(&["--requirepass", "first"]);
@@ -111,26 +114,26 @@ async fn a_password_file_is_read_again_when_it_changes() {
         "second",
         &[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"],
     );
-    eventually("connected with the new one", async || {
+    eventually("connected with the new password", async || {
         store.load(ID).await.is_ok()
     })
     .await;
 }
 
 #[tokio::test]
-async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
+async fn redis_over_tls_requires_certificates_of_both_sides() {
     let certificates = Certificates::generate();
     let options = certificates.redis_options();
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let server = RedisServer::with(&options);
     let trusting = RedisSettings {
         tls: Some(trust(&certificates)),
-        // Those that are refused are waited for.
+        // The test waits for rejected connections.
         command_timeout: Duration::from_secs(1),
         ..settings(&format!("rediss://127.0.0.1:{}/", server.public_port()))
     };
     let store = Running::connected(trusting.clone()).await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 
     let other = Certificates::generate();
     let other_ca = std::fs::read(other.path("ca.pem")).unwrap();
@@ -147,24 +150,24 @@ async fn redis_over_tls_asks_for_a_certificate_and_is_asked_for_its_own() {
                 client: None,
                 ..trusting.tls.clone().unwrap()
             },
-            "no certificate of ours",
+            "no client certificate",
         ),
     ] {
         let refused = Running::on(RedisSettings {
             tls: Some(tls),
             ..trusting.clone()
         });
-        assert!(!refused.trouble().await.is_empty(), "{why}");
+        assert!(!refused.connection_error().await.is_empty(), "{why}");
     }
 }
 
 #[tokio::test]
-async fn a_check_is_plain_commands() {
+async fn a_check_sends_only_plain_commands() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
     store.create(ID, &session).await.unwrap();
-    // As in a service, where a task follows the cut-offs.
+    // As in the service, where a task follows the cut-offs.
     assert_eq!(store.read_cut_offs().await, Ok(true));
     server.command::<()>(&[b"CONFIG", b"RESETSTAT"]);
     for minutes in 1..10 {
@@ -177,7 +180,7 @@ async fn a_check_is_plain_commands() {
         .lines()
         .filter_map(|line| line.strip_prefix("cmdstat_")?.split(':').next())
         .collect();
-    // This test's own, and the heartbeat of the connection.
+    // Commands of this test, and of the health check.
     for own in [
         "time",
         "role",
@@ -193,7 +196,7 @@ async fn a_check_is_plain_commands() {
 }
 
 #[tokio::test]
-async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
+async fn stores_the_last_activity_in_the_expiry_and_all_keys_expire() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
@@ -208,7 +211,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
         .end(ID, Ending::revoked(later.plus(MINUTE)))
         .await
         .unwrap();
-    // By the clock of Redis, which is some milliseconds from decision time.
+    // Redis deletes it by its own clock, which differs from decision time by some milliseconds.
     let tombstone = later.plus(MINUTE).plus(session.tombstone_retention());
     assert!(expiry(&key).abs_diff(tombstone.as_millis()) < 250);
     let keys: Vec<Vec<u8>> = server.command(&[b"KEYS", b"*"]);
@@ -221,7 +224,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
     );
     for key in of_session {
         assert!(key.starts_with(b"test:"));
-        assert!(expiry(key) > 0, "every key of a session goes by itself");
+        assert!(expiry(key) > 0, "every key of a session expires");
         assert!(
             !key.windows(5).any(|part| part == b"alice"),
             "no personal data in a key"
@@ -230,7 +233,7 @@ async fn last_activity_lives_in_the_expiry_and_the_keys_go_by_themselves() {
 }
 
 #[tokio::test]
-async fn a_listing_leaves_out_what_is_gone() {
+async fn a_listing_leaves_out_deleted_sessions() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let session = session();
@@ -245,7 +248,7 @@ async fn a_listing_leaves_out_what_is_gone() {
 }
 
 #[tokio::test]
-async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
+async fn an_unreadable_record_is_an_error_and_no_logout() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     let key = [&b"test:s:"[..], ID.as_bytes()].concat();
@@ -261,7 +264,7 @@ async fn a_record_that_can_not_be_read_is_an_error_and_no_logout() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_made_again() {
+async fn reconnects_after_a_lost_connection() {
     let mut server = RedisServer::start();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(200),
@@ -283,7 +286,7 @@ async fn a_lost_connection_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_costs_no_more_than_the_budget() {
+async fn a_hanging_server_costs_no_more_than_the_command_timeout() {
     let server = RedisServer::start();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(100),
@@ -299,7 +302,7 @@ async fn a_server_that_hangs_costs_no_more_than_the_budget() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_not_there_is_an_error() {
+async fn an_absent_server_is_an_error() {
     let port = crate::support::free_port();
     let store = Running::on(RedisSettings {
         command_timeout: Duration::from_millis(500),
@@ -326,9 +329,9 @@ async fn a_newer_schema_is_refused() {
     );
 }
 
-/// A connection that is out of step is given up, and nobody gets another one's session.
+/// The store drops a connection with mixed-up replies, and no client gets another client's session.
 #[tokio::test]
-async fn a_record_of_another_session_is_an_error_and_costs_the_connection() {
+async fn a_record_of_another_session_is_an_error_and_closes_the_connection() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     store.create(ID, &session()).await.unwrap();
@@ -339,13 +342,13 @@ async fn a_record_of_another_session_is_an_error_and_costs_the_connection() {
     let error = store.load(other).await.unwrap_err();
     assert!(matches!(error, StoreError::Unreadable(_)), "{error}");
     let incarnation = store.incarnation().unwrap();
-    eventually("connected anew", async || *incarnation.borrow() > before).await;
+    eventually("connected again", async || *incarnation.borrow() > before).await;
     assert!(store.load(ID).await.unwrap().is_some());
 }
 
-/// The place of a session that is gone is given up a while after somebody has looked.
+/// The index entry of a deleted session is removed some time after a listing.
 #[tokio::test]
-async fn an_index_forgets_what_is_gone() {
+async fn an_index_drops_deleted_sessions() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let session = session();
@@ -355,12 +358,12 @@ async fn an_index_forgets_what_is_gone() {
     let index: Vec<Vec<u8>> = server.command(&[b"KEYS", b"test:u:*"]);
     let places = || -> usize { server.command(&[b"ZCARD", &index[0]]) };
     store.list(&session.subject, None, 10).await.unwrap();
-    assert_eq!(places(), 1, "it may be about to be made");
-    eventually("it is given up", async || places() == 0).await;
+    assert_eq!(places(), 1, "the session may still be created");
+    eventually("the index entry is removed", async || places() == 0).await;
 }
 
 #[tokio::test]
-async fn a_full_server_takes_no_session_and_lets_the_others_end() {
+async fn a_full_server_accepts_no_new_session_and_lets_others_end() {
     let server = RedisServer::start();
     let store = Running::connected(settings(&server.url())).await;
     let session = session();
@@ -376,9 +379,9 @@ async fn a_full_server_takes_no_session_and_lets_the_others_end() {
     assert!(matches!(ended, EndOutcome::Ended(_)), "{ended:?}");
 }
 
-/// Writes are refused for want of memory or of replicas: checks go on, also on a new connection.
+/// Redis rejects writes because it lacks memory or replicas. Checks continue, on a new connection too.
 #[tokio::test]
-async fn a_server_that_takes_no_writes_can_be_connected_to() {
+async fn connects_to_a_server_that_rejects_writes() {
     let server = RedisServer::start();
     let first = Running::connected(settings(&server.url())).await;
     first.create(ID, &session()).await.unwrap();
@@ -393,25 +396,25 @@ async fn a_server_that_takes_no_writes_can_be_connected_to() {
         let store = Running::connected(settings(&server.url())).await;
         assert!(store.load(ID).await.unwrap().is_some(), "{setting}");
         set(taking);
-        let elsewhere = RedisSettings {
+        let other_prefix = RedisSettings {
             prefix: format!("{setting}:"),
             ..settings(&server.url())
         };
         set(refusing);
-        let store = Running::connected(elsewhere).await;
+        let store = Running::connected(other_prefix).await;
         assert_eq!(
             store.load(ID).await,
             Ok(None),
-            "nothing was ever written there"
+            "no key with that prefix exists"
         );
         set(taking);
     }
 }
 
-/// Between the decision and its record another replica may have seen the session used: only the
-/// expiry shows that, and the script compares it.
+/// Between a decision and its write, another replica may touch the session. Only the expiry shows that, and the
+/// script compares it.
 #[tokio::test]
-async fn a_time_out_and_a_touch_race_without_losing_the_touch() {
+async fn a_timeout_that_races_with_a_touch_loses_no_touch() {
     let server = RedisServer::start();
     let store = Running::on(settings(&server.url()));
     for round in 0_u8..50 {
@@ -437,12 +440,11 @@ async fn a_time_out_and_a_touch_race_without_losing_the_touch() {
                 ..session
             },
         };
-        assert_eq!(after, expected, "either it was used, or it has ended");
+        assert_eq!(after, expected, "either the touch or the end counts");
     }
 }
 
-/// Two replicas gather activity for one session; whatever order their writes come in, the store
-/// keeps the latest.
+/// Two replicas collect touches of one session. The store keeps the latest one, in any order of the writes.
 #[tokio::test]
 async fn two_replicas_flush_in_any_order() {
     let server = RedisServer::start();
@@ -474,11 +476,11 @@ async fn two_replicas_flush_in_any_order() {
     let seen = one.load(ID).await.unwrap().unwrap();
     assert!(
         matches!(seen.state, State::Ended(_)),
-        "a late flush revives nobody"
+        "a late flush revives no session"
     );
 }
 
-/// Sessions are due by the policies of today, once for each set of them.
+/// The deadline queue is rescheduled once for each new set of policies.
 #[tokio::test]
 async fn the_deadline_queue_follows_tighter_policies() {
     let server = RedisServer::start();
@@ -493,7 +495,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
         store.create(*id, &session).await.unwrap();
         store.enqueue(*id, late).await.unwrap();
     }
-    // Of these, one is to be looked at sooner, one has been told, and one has ended.
+    // One of these is due sooner, one was acknowledged, and one has ended.
     let soon = start.plus(MINUTE);
     store.postpone(ids[0], soon).await.unwrap();
     store.acknowledge(ids[1], None).await.unwrap();
@@ -518,7 +520,7 @@ async fn the_deadline_queue_follows_tighter_policies() {
         [ids[0], ids[1], ids[2], ids[3], ids[999]].map(due),
         expected
     );
-    // Looser ones move nothing, and the same ones are not looked at twice.
+    // Looser policies move no deadline. The same policies cause no second walk.
     store
         .tighten_deadlines(&policies(10 * MINUTE))
         .await

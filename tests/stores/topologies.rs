@@ -1,4 +1,4 @@
-//! The conformance suite on every topology, bare and under each wrapper, and fail-overs.
+//! Runs the conformance suite on every topology, bare and under each wrapper, and tests fail-overs.
 
 use curfew::clock::SteadyClock;
 use curfew::secret::Secret;
@@ -10,16 +10,15 @@ use curfew::store::touch::CoalescingStore;
 use curfew::store::{EndOutcome, Ending, NotBefore};
 use curfew::telemetry::Metrics;
 
-use super::ends::following;
+use super::ends::while_receiving_invalidations;
 use super::*;
 use crate::support::cluster::Cluster;
 use crate::support::redis::RedisServer;
 use crate::support::sentinel::SentinelGroup;
 
-/// The suite on the bare store, under each wrapper alone, and under all of them as the service
-/// stacks them.
+/// Runs the suite on the bare store, under each wrapper alone, and under all wrappers as the service stacks them.
 async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
-    everything(store).await;
+    run_all_suites(store).await;
     let metrics = || Arc::new(Metrics::new().unwrap());
     let clock = || Arc::new(SteadyClock::new());
     let bare = || Arc::clone(store);
@@ -28,20 +27,32 @@ async fn bare_and_under_each_wrapper(store: &Arc<RedisStore>) {
     let journaled = JournaledStore::new(bare(), MINUTE, clock(), metrics());
     conformance::run(&journaled, now()).await;
     let steady = Arc::new(SteadyClock::new());
-    let told = metrics();
-    let cached = CachedStore::new(bare(), 1000, clock(), steady.clone(), Arc::clone(&told));
+    let cache_metrics = metrics();
+    let cached = CachedStore::new(
+        bare(),
+        1000,
+        clock(),
+        steady.clone(),
+        Arc::clone(&cache_metrics),
+    );
     conformance::run(&cached, now()).await;
     let suite = conformance::run(&cached, now());
-    following(store, &cached, &steady, &told, suite).await;
+    while_receiving_invalidations(store, &cached, &steady, &cache_metrics, suite).await;
     let coalescing = CoalescingStore::new(bare(), clock(), metrics());
     conformance::run(&coalescing, now()).await;
     let journaled = JournaledStore::new(measured, MINUTE, clock(), metrics());
-    let told = metrics();
-    let cached = CachedStore::new(journaled, 1000, clock(), steady.clone(), Arc::clone(&told));
+    let cache_metrics = metrics();
+    let cached = CachedStore::new(
+        journaled,
+        1000,
+        clock(),
+        steady.clone(),
+        Arc::clone(&cache_metrics),
+    );
     let cached = Arc::new(cached);
     let all = CoalescingStore::new(Arc::clone(&cached), clock(), metrics());
     let suite = conformance::run(&all, now());
-    following(store, &*cached, &steady, &told, suite).await;
+    while_receiving_invalidations(store, &*cached, &steady, &cache_metrics, suite).await;
 }
 
 #[tokio::test]
@@ -51,7 +62,7 @@ async fn standalone() {
     bare_and_under_each_wrapper(&store).await;
 }
 
-/// Installed by `scripts/test.sh`.
+/// `scripts/test.sh` installs Valkey.
 #[tokio::test]
 async fn valkey() {
     let server = RedisServer::of(&crate::valkey_server(), &[]);
@@ -60,8 +71,8 @@ async fn valkey() {
     bare_and_under_each_wrapper(&store).await;
 }
 
-/// A user with the rights that the documentation names, and `more`, on each of these servers.
-fn restricted(servers: &[RedisServer], more: &str) {
+/// Adds a user with the documented rights and the rights `more` to each server.
+fn add_restricted_user(servers: &[RedisServer], more: &str) {
     let rights = format!("{} {more}", crate::documented_rights());
     for server in servers {
         let mut words: Vec<&[u8]> = vec![b"ACL", b"SETUSER", b"curfew", b"on", b">s3cret"];
@@ -70,7 +81,7 @@ fn restricted(servers: &[RedisServer], more: &str) {
     }
 }
 
-fn nothing_was_denied(servers: &[RedisServer]) {
+fn assert_no_acl_denials(servers: &[RedisServer]) {
     for server in servers {
         let denied = server.command::<Vec<redis::Value>>(&[b"ACL", b"LOG"]);
         assert!(denied.is_empty(), "{denied:?}");
@@ -80,7 +91,7 @@ fn nothing_was_denied(servers: &[RedisServer]) {
 #[tokio::test]
 async fn sentinel_and_a_fail_over() {
     let mut group = SentinelGroup::start().await;
-    restricted(&group.servers, "");
+    add_restricted_user(&group.servers, "");
     let rights = "+sentinel|master +sentinel|get-master-addr-by-name";
     group.add_user("curfew", "sentinel-pw", rights);
     let password = |text: &str| Password::Given(Secret::new(text.to_owned()));
@@ -93,7 +104,7 @@ async fn sentinel_and_a_fail_over() {
     })
     .await;
     bare_and_under_each_wrapper(&store).await;
-    nothing_was_denied(&group.servers);
+    assert_no_acl_denials(&group.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
@@ -109,10 +120,13 @@ async fn sentinel_and_a_fail_over() {
         .await;
         group.servers[primary].kill();
         group.wait_for_fail_over(primary).await;
-        eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+        eventually("the store works again", async || {
+            store.load(ID).await.is_ok()
+        })
+        .await;
         assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
         group.servers[primary].start_again();
-        restricted(&group.servers[primary..=primary], "");
+        add_restricted_user(&group.servers[primary..=primary], "");
         group.wait_until_stable().await;
     }
     assert!(before.has_changed().unwrap());
@@ -123,7 +137,7 @@ async fn sentinel_and_a_fail_over() {
 #[tokio::test]
 async fn cluster_and_a_fail_over() {
     let mut cluster = Cluster::start().await;
-    restricted(&cluster.servers, "+cluster|slots +ping");
+    add_restricted_user(&cluster.servers, "+cluster|slots +ping");
     let store = Running::connected(RedisSettings {
         username: Some("curfew".to_owned()),
         password: Password::Given(Secret::new("s3cret".to_owned())),
@@ -133,7 +147,7 @@ async fn cluster_and_a_fail_over() {
     })
     .await;
     bare_and_under_each_wrapper(&store).await;
-    nothing_was_denied(&cluster.servers);
+    assert_no_acl_denials(&cluster.servers);
     let session = session();
     store.create(ID, &session).await.unwrap();
     let before = store.incarnation().unwrap();
@@ -143,9 +157,12 @@ async fn cluster_and_a_fail_over() {
     eventually("a replica has it", confirmed).await;
     cluster.servers[primary].kill();
     cluster.wait_for_fail_over(primary).await;
-    eventually("it goes on", async || store.load(ID).await.is_ok()).await;
+    eventually("the store works again", async || {
+        store.load(ID).await.is_ok()
+    })
+    .await;
     assert_eq!(store.load(ID).await.unwrap().as_ref(), Some(&session));
-    eventually("the change is noticed", async || {
+    eventually("the incarnation changes", async || {
         before.has_changed().unwrap()
     })
     .await;
@@ -156,9 +173,9 @@ async fn cluster_and_a_fail_over() {
     assert!(matches!(state, State::Ended(_)), "{state:?}");
 }
 
-/// A primary hangs, and the cluster takes its time to notice: the sessions of the others go on.
+/// A primary hangs, and the cluster notices late. The sessions of the other primaries stay available.
 #[tokio::test]
-async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
+async fn a_hanging_server_of_a_cluster_does_not_affect_the_others() {
     let cluster = Cluster::start().await;
     for server in &cluster.servers {
         server.command::<()>(&[b"CONFIG", b"SET", b"cluster-node-timeout", b"60000"]);
@@ -174,54 +191,66 @@ async fn one_server_of_a_cluster_that_hangs_leaves_the_others_alone() {
         .set_not_before(&alice, Timestamp::default(), Timestamp::default())
         .await
         .unwrap();
-    // The server with the cut-offs concerns all sessions.
+    // Every session depends on the server with the cut-offs.
     let cut_offs = cluster.holder_of(b"test:not-before");
     let others = cluster
         .primaries()
         .into_iter()
-        .filter(|place| *place != cut_offs);
+        .filter(|index| *index != cut_offs);
     let hanging = others
-        .min_by_key(|place| cluster.servers[*place].port)
+        .min_by_key(|index| cluster.servers[*index].port)
         .unwrap();
-    let (mut there, mut elsewhere) = (None, None);
+    let (mut on_hanging_server, mut on_other_server) = (None, None);
     for number in 0..100 {
         let id = SessionId::from_bytes([number; SessionId::LEN]);
         store.create(id, &session()).await.unwrap();
         let key = [&b"test:s:"[..], id.as_bytes()].concat();
-        let place = if cluster.holder_of(&key) == hanging {
-            &mut there
+        let session_id = if cluster.holder_of(&key) == hanging {
+            &mut on_hanging_server
         } else {
-            &mut elsewhere
+            &mut on_other_server
         };
-        *place = Some(id);
-        if there.is_some() && elsewhere.is_some() {
+        *session_id = Some(id);
+        if on_hanging_server.is_some() && on_other_server.is_some() {
             break;
         }
     }
-    let (there, elsewhere) = (there.unwrap(), elsewhere.unwrap());
+    let (on_hanging_server, on_other_server) =
+        (on_hanging_server.unwrap(), on_other_server.unwrap());
     cluster.servers[hanging].freeze();
     let hangs = Stopwatch::start();
     while hangs.seconds() < 6.0 {
-        let (lost, found) = tokio::join!(store.load(there), store.load(elsewhere));
+        let (lost, found) =
+            tokio::join!(store.load(on_hanging_server), store.load(on_other_server));
         assert!(lost.is_err());
-        assert!(store.ready().await.is_ok(), "it is of use for the others");
+        assert!(
+            store.ready().await.is_ok(),
+            "the store can serve the other sessions"
+        );
         assert!(found.unwrap().is_some());
     }
     cluster.servers[hanging].thaw();
-    eventually("it is back", async || store.load(there).await.is_ok()).await;
-    // While the cut-offs cannot be read, no session is admitted on a guess.
+    eventually("the server answers again", async || {
+        store.load(on_hanging_server).await.is_ok()
+    })
+    .await;
+    // While the cut-offs cannot be read, no session is allowed.
     assert_eq!(store.read_cut_offs().await, Ok(true));
-    let elsewhere = if cluster.holder_of(&[&b"test:s:"[..], there.as_bytes()].concat()) == cut_offs
-    {
-        elsewhere
-    } else {
-        there
-    };
+    let on_other_server =
+        if cluster.holder_of(&[&b"test:s:"[..], on_hanging_server.as_bytes()].concat()) == cut_offs
+        {
+            on_other_server
+        } else {
+            on_hanging_server
+        };
     cluster.servers[cut_offs].freeze();
-    eventually("the copy is too old", async || !store.is_fresh()).await;
-    assert!(store.load(elsewhere).await.is_err());
+    eventually("the copy is no longer fresh", async || !store.is_fresh()).await;
+    assert!(store.load(on_other_server).await.is_err());
     cluster.servers[cut_offs].thaw();
-    eventually("it is back", async || store.load(elsewhere).await.is_ok()).await;
+    eventually("the server answers again", async || {
+        store.load(on_other_server).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -233,7 +262,7 @@ async fn sentinel_over_tls() {
         ..settings(&group.url().replace("redis+", "rediss+"))
     })
     .await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 }
 
 #[tokio::test]
@@ -245,5 +274,5 @@ async fn cluster_over_tls() {
         ..settings(&cluster.url().replace("redis+", "rediss+"))
     })
     .await;
-    everything(&store).await;
+    run_all_suites(&store).await;
 }

@@ -1,12 +1,11 @@
-//! The near cache: what the store has shown of sessions, kept in this process for a moment, so that
-//! most checks ask nobody.
+//! The near cache: session records in the memory of this process, so that most checks need no request to the store.
 //!
-//! It holds live records only, and answers [`SessionStore::recall`] alone: whoever must know, or is
-//! about to deny, loads from the store. It is used only while all that others end is heard at once:
-//! when that was last certain longer than the [`LEASE`] ago, nothing is recalled, and when anything
-//! may have been missed, everything is forgotten. `docs/adr/0011-the-near-cache.md` has the reasons.
+//! It holds live records only, and only [`LocalStore::load_cached`] returns them. Before a check denies a request, it
+//! loads the record from the store. The cache is in use only while invalidations arrive. If the last confirmed
+//! heartbeat is older than the [`LEASE`], it returns nothing. If an invalidation may be lost, it drops all records.
+//! `docs/adr/0011-the-near-cache.md` has the reasons.
 
-mod near;
+mod record_cache;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,44 +25,44 @@ use crate::clock::Clock;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, State, Timestamp};
 use crate::telemetry::Metrics;
-use near::RecordCache;
+use record_cache::RecordCache;
 
-/// How long after the last certain moment records are still recalled: the longest time for which a
-/// session that was ended elsewhere can still be used here.
+/// How long the cache stays usable after the last heartbeat. This is also the longest time for which this replica can
+/// still accept a session that another replica has ended.
 pub const LEASE: Duration = Duration::from_secs(2);
 
-/// Keeps what the store it wraps has shown.
+/// A wrapper that caches the records that a store has returned.
 pub struct CachedStore<S> {
     inner: Arc<S>,
-    /// The store's time, for the delay of what is heard.
+    /// Decision time, for the delay metric of invalidations.
     clock: Arc<dyn Clock>,
-    /// The time that the lease goes by, which nobody sets.
+    /// A monotonic clock for the lease.
     steady: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    near: RecordCache,
-    /// Until when records are recalled, in milliseconds; 0 for not at all.
+    records: RecordCache,
+    /// The end of the lease, in milliseconds; 0 while the cache is not usable.
     usable_until: AtomicU64,
-    /// Questions to the store that are on their way, each shared by all who ask the same.
-    flights: Mutex<InFlightLoads>,
+    /// Loads that are in flight. Checks that need the same session share one load (singleflight).
+    in_flight: Mutex<InFlightLoads>,
 }
 
 #[derive(Default)]
 struct InFlightLoads {
-    of: SessionMap<Flight>,
-    begun: u64,
+    by_id: SessionMap<InFlightLoad>,
+    started: u64,
 }
 
-struct Flight {
+struct InFlightLoad {
     number: u64,
-    question: WeakShared<Question>,
+    future: WeakShared<LoadFuture>,
 }
 
 type Loaded = Result<Option<Session>, StoreError>;
-type Question = Pin<Box<dyn Future<Output = Loaded> + Send>>;
+type LoadFuture = Pin<Box<dyn Future<Output = Loaded> + Send>>;
 
 impl<S: SessionStore> CachedStore<S> {
-    /// Keeps about `sessions` of what `inner` shows, by `clock`, which shows the store's time, and a
-    /// `steady` one. Nothing is recalled before it was told that it hears all ends.
+    /// Caches about `sessions` records of `inner`. `clock` is decision time, and `steady` is monotonic. The cache
+    /// returns nothing before the first [`caught_up_to`](InvalidationListener::caught_up_to).
     pub fn new(
         inner: S,
         sessions: usize,
@@ -76,93 +75,94 @@ impl<S: SessionStore> CachedStore<S> {
             clock,
             steady,
             metrics,
-            near: RecordCache::new(sessions),
+            records: RecordCache::new(sessions),
             usable_until: AtomicU64::new(0),
-            flights: Mutex::default(),
+            in_flight: Mutex::default(),
         }
     }
 
-    /// The time, where records may be recalled.
+    /// The current time while the cache is usable.
     fn usable(&self) -> Option<Timestamp> {
         let now = self.steady.now();
         (now.as_millis() < self.usable_until.load(Ordering::Acquire)).then_some(now)
     }
 
-    /// Forgets a session, and what questions that are on their way say of it.
+    /// Drops the cached record of a session, and makes sure that a load in flight is not cached.
     fn forget(&self, id: SessionId) {
-        let mut flights = self.flights.lock();
-        flights.of.remove(&id);
-        self.near.remove(id);
+        let mut in_flight = self.in_flight.lock();
+        in_flight.by_id.remove(&id);
+        self.records.remove(id);
     }
 
-    /// Joins the question for a session, or begins one.
-    fn ask(&self, id: SessionId) -> InFlightGuard<'_> {
-        let mut flights = self.flights.lock();
-        if let Some(flight) = flights.of.get(&id)
-            && let Some(question) = flight.question.upgrade()
+    /// Joins the load in flight for a session, or starts one.
+    fn join_or_start_load(&self, id: SessionId) -> InFlightGuard<'_> {
+        let mut in_flight = self.in_flight.lock();
+        if let Some(load) = in_flight.by_id.get(&id)
+            && let Some(future) = load.future.upgrade()
         {
             return InFlightGuard {
-                flights: &self.flights,
+                in_flight: &self.in_flight,
                 id,
-                number: flight.number,
-                question: Some(question),
+                number: load.number,
+                future: Some(future),
             };
         }
         let inner = Arc::clone(&self.inner);
-        let question: Question = Box::pin(async move { inner.load(id).await });
-        let question = question.shared();
-        flights.begun += 1;
-        let number = flights.begun;
-        if let Some(weak) = question.downgrade() {
-            let question = weak;
-            flights.of.insert(id, Flight { number, question });
+        let future: LoadFuture = Box::pin(async move { inner.load(id).await });
+        let future = future.shared();
+        in_flight.started += 1;
+        let number = in_flight.started;
+        if let Some(weak) = future.downgrade() {
+            let future = weak;
+            in_flight.by_id.insert(id, InFlightLoad { number, future });
         }
         InFlightGuard {
-            flights: &self.flights,
+            in_flight: &self.in_flight,
             id,
             number,
-            question: Some(question),
+            future: Some(future),
         }
     }
 
-    /// Keeps what a question was answered, unless something was heard of the session meanwhile.
-    fn keep(&self, id: SessionId, number: u64, session: Option<&Session>) {
-        let mut flights = self.flights.lock();
-        if flights
-            .of
+    /// Caches the result of a load, unless the session was invalidated in the meantime.
+    fn cache_result(&self, id: SessionId, number: u64, session: Option<&Session>) {
+        let mut in_flight = self.in_flight.lock();
+        if in_flight
+            .by_id
             .get(&id)
-            .is_none_or(|flight| flight.number != number)
+            .is_none_or(|load| load.number != number)
         {
             return;
         }
-        flights.of.remove(&id);
+        in_flight.by_id.remove(&id);
         if let (Some(session), Some(now)) = (session, self.usable())
             && session.state == State::Live
         {
-            // It would take much room, and nobody who recalls a record asks its provider.
+            // A refresh token is large, and code that reads the cache never uses it.
             let session = session.clone().without_refresh_token();
-            self.near.put(id, session, now);
+            self.records.put(id, session, now);
         }
     }
 }
 
-/// A part in a question. The last one who leaves before the answer takes the question along.
+/// A waiter for a load in flight. When the last waiter is dropped, the load is cancelled.
 struct InFlightGuard<'a> {
-    flights: &'a Mutex<InFlightLoads>,
+    in_flight: &'a Mutex<InFlightLoads>,
     id: SessionId,
     number: u64,
-    question: Option<Shared<Question>>,
+    future: Option<Shared<LoadFuture>>,
 }
 
 impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        self.question = None;
-        let abandoned = flights.of.get(&self.id).is_some_and(|flight| {
-            flight.number == self.number && flight.question.upgrade().is_none()
-        });
+        let mut in_flight = self.in_flight.lock();
+        self.future = None;
+        let abandoned = in_flight
+            .by_id
+            .get(&self.id)
+            .is_some_and(|load| load.number == self.number && load.future.upgrade().is_none());
         if abandoned {
-            flights.of.remove(&self.id);
+            in_flight.by_id.remove(&self.id);
         }
     }
 }
@@ -181,15 +181,15 @@ impl<S: SessionStore> InvalidationListener for CachedStore<S> {
         let until = since.plus(LEASE).as_millis();
         self.usable_until.fetch_max(until, Ordering::Release);
         self.metrics.near_cache.usable.set(1);
-        let entries = i64::try_from(self.near.len()).unwrap_or(i64::MAX);
+        let entries = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         self.metrics.near_cache.entries.set(entries);
     }
 
     fn missed(&self) {
-        let mut flights = self.flights.lock();
+        let mut in_flight = self.in_flight.lock();
         self.usable_until.store(0, Ordering::Release);
-        flights.of.clear();
-        self.near.clear();
+        in_flight.by_id.clear();
+        self.records.clear();
         self.metrics.near_cache.flushes.inc();
         self.metrics.near_cache.usable.set(0);
         self.metrics.near_cache.entries.set(0);
@@ -204,14 +204,14 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
             return self.inner.load(id).await;
         }
         self.metrics.near_cache.misses.inc();
-        let mut seat = self.ask(id);
-        let Some(question) = seat.question.as_mut() else {
+        let mut guard = self.join_or_start_load(id);
+        let Some(future) = guard.future.as_mut() else {
             return self.inner.load(id).await;
         };
-        let loaded = question.await;
-        self.keep(
+        let loaded = future.await;
+        self.cache_result(
             id,
-            seat.number,
+            guard.number,
             loaded.as_ref().ok().and_then(Option::as_ref),
         );
         loaded
@@ -219,15 +219,15 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
         self.inner.touch(id, touch).await?;
-        // Else every check from now on would take a write for due.
-        self.near.touch(id, touch.at);
+        // Otherwise every later check would see a touch as due.
+        self.records.touch(id, touch.at);
         Ok(())
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.end(id, ending).await;
-        // Who asked meanwhile may have been shown it alive. It may have ended in spite of an error.
+        // A concurrent load may have read the record before the end. The end may have succeeded in spite of an error.
         self.forget(id);
         outcome
     }
@@ -242,7 +242,7 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
         self.forget(id);
         let outcome = self.inner.change(id, change).await;
-        // Who asked meanwhile may have been shown it as it was. It may have changed in spite of an error.
+        // A concurrent load may have read the old record. The change may have succeeded in spite of an error.
         self.forget(id);
         outcome
     }
@@ -258,10 +258,10 @@ impl<S: SessionStore> SessionStore for CachedStore<S> {
 }
 
 impl<S: SessionStore> LocalStore for CachedStore<S> {
-    /// A record may lack an end by another replica for at most the [`LEASE`], and activity at other replicas since the record
-    /// was loaded.
+    /// A record may miss an end by another replica for at most the [`LEASE`]. It may also miss activity at other
+    /// replicas since it was loaded.
     fn load_cached(&self, id: SessionId) -> Option<Session> {
-        let session = self.near.get(id, self.usable()?)?;
+        let session = self.records.get(id, self.usable()?)?;
         self.metrics.near_cache.hits.inc();
         Some(session)
     }

@@ -2,32 +2,32 @@ use std::sync::Arc;
 
 use crate::session::{Attributes, Details, Session, State};
 
-/// A change of what is known of a live session. It is no activity, and moves no limit.
+/// A change of the details or attributes of a live session. It is not activity, and it changes no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The details that the record must still have; with others the change does not happen.
+    /// The details that the record must have; otherwise nothing changes (compare-and-set).
     pub expected: Option<Arc<Details>>,
-    /// The details from now on.
+    /// The new details.
     pub details: Option<Arc<Details>>,
-    /// The attributes from now on; `None` leaves them.
+    /// The new attributes; `None` keeps the current ones.
     pub attributes: Option<Attributes>,
 }
 
-/// What became of a [`Change`].
+/// The result of a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeOutcome {
-    /// Changed by this call; the record as it is now.
+    /// The record was changed; the new record.
     Changed(Session),
-    /// The details were others than expected; the record, unchanged.
+    /// The details were not the expected ones; the unchanged record.
     Differs(Session),
-    /// The session has ended; its tombstone, unchanged.
+    /// The session has ended; the unchanged tombstone.
     Ended(Session),
     /// There is no record.
     Unknown,
 }
 
 impl Change {
-    /// What becomes of the change, where this is the record.
+    /// Applies the change to a record.
     pub(super) fn of(&self, session: Session) -> ChangeOutcome {
         if session.state != State::Live {
             return ChangeOutcome::Ended(session);

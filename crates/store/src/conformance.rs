@@ -1,10 +1,10 @@
-//! What every store must do, whatever it is made of: one suite for the back ends and for every
-//! wrapper. Each check makes sessions of its own, so a shared store is fine.
+//! The conformance suite for stores: every back end and every wrapper must pass it. Each test creates its own
+//! sessions, so the store may be shared.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a suite of tests fails by panicking"
+    reason = "a test suite reports failures as panics"
 )]
 
 mod adoption;
@@ -28,59 +28,63 @@ pub use adoption::run_history;
 pub use revocations::{run_not_before, run_rules};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Under how much concurrency a thing is tried that may happen only once.
-const RIVALS: usize = 16;
+/// The number of concurrent attempts at an operation that may succeed only once.
+const CONCURRENT_ATTEMPTS: usize = 16;
 
-/// Runs the whole suite. `now` must be close to the store's own time, because a store may forget
-/// records by its own clock.
+/// Runs the whole suite. `now` must be close to the time of the store, because a store may delete expired records
+/// with its own clock.
 ///
 /// # Panics
-/// With what the store did wrong.
+/// If the store fails a test.
 pub async fn run(store: &dyn SessionStore, now: Timestamp) {
-    store.ready().await.expect("a store under test is ready");
-    what_is_not_there_stays_so(store, now).await;
-    a_session_is_kept_whole(store, now).await;
-    nothing_is_created_over_a_session(store, now).await;
+    store.ready().await.expect("the store is not ready");
+    operations_do_not_create_a_missing_session(store, now).await;
+    a_session_is_stored_unchanged(store, now).await;
+    create_replaces_no_record(store, now).await;
     touches_only_move_forward(store, now).await;
     the_first_end_stands(store, now).await;
     an_end_respects_a_touch(store, now).await;
     ageing_moves_every_time(store, now).await;
     listing_pages_through_a_subject(store, now).await;
-    of_rivals_one_wins(store, now).await;
+    one_concurrent_attempt_succeeds(store, now).await;
     adoption::run(store, now).await;
     changes::run(store, now).await;
 }
 
-/// Runs what a deadline queue must do; nothing else may be in it.
+/// Tests a deadline queue. The queue must be empty before the call.
 ///
 /// # Panics
-/// With what the queue did wrong.
+/// If the queue fails a test.
 pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     let (a, b, c) = (random_id(), random_id(), random_id());
     let (lease, later) = (now.plus(MINUTE), now.plus(2 * MINUTE));
     let claim = async |now, until, limit| queue.claim(now, until, limit).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [], "there is nothing");
+    assert_eq!(claim(now, lease, 9).await, [], "empty queue");
     queue.enqueue(b, now).await.unwrap();
     queue.enqueue(a, now.minus(MINUTE)).await.unwrap();
     queue.enqueue(c, later).await.unwrap();
     queue.enqueue(c, now).await.unwrap();
-    assert_eq!(queue.upcoming(2).await.unwrap(), [a, b], "nothing is taken");
+    assert_eq!(
+        queue.upcoming(2).await.unwrap(),
+        [a, b],
+        "upcoming claims nothing"
+    );
     assert_eq!(queue.upcoming(9).await.unwrap(), [a, b, c]);
     assert_eq!(queue.upcoming(0).await.unwrap(), []);
-    assert_eq!(claim(now, lease, 1).await, [a], "the oldest first");
     assert_eq!(
-        claim(now, lease, 9).await,
-        [b],
-        "c stays where it was first put"
+        claim(now, lease, 1).await,
+        [a],
+        "the earliest due time first"
     );
-    assert_eq!(claim(now, lease, 9).await, [], "all are taken");
+    assert_eq!(claim(now, lease, 9).await, [b], "enqueue does not move c");
+    assert_eq!(claim(now, lease, 9).await, [], "all are claimed");
     let mut again = claim(lease, later, 9).await;
     again.sort_unstable();
     let mut expected = [a, b];
     expected.sort_unstable();
-    assert_eq!(again, expected, "whoever took them has died");
+    assert_eq!(again, expected, "expired claims are due again");
     queue.postpone(a, now).await.unwrap();
-    assert_eq!(claim(now, lease, 9).await, [a], "it was moved");
+    assert_eq!(claim(now, lease, 9).await, [a], "postpone moved it");
     let session = SessionEnded::new(a, &ended(a, now), &Actor::CURFEW, false).unwrap();
     assert!(queue.acknowledge(a, Some(&session)).await.unwrap());
     assert!(!queue.acknowledge(a, Some(&session)).await.unwrap(), "once");
@@ -88,7 +92,7 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     assert_eq!(
         claim(now, lease, 9).await,
         [],
-        "what is settled does not come back"
+        "an acknowledged session is not added again"
     );
     for id in [b, c] {
         assert!(queue.acknowledge(id, None).await.unwrap());
@@ -97,12 +101,12 @@ pub async fn run_queue(queue: &dyn DeadlineQueue, now: Timestamp) {
     for id in &ids {
         queue.enqueue(*id, now).await.unwrap();
     }
-    let claims = join_all((0..RIVALS).map(|_| queue.claim(now, lease, 10))).await;
+    let claims = join_all((0..CONCURRENT_ATTEMPTS).map(|_| queue.claim(now, lease, 10))).await;
     let mut claimed: Vec<SessionId> = claims.into_iter().flat_map(Result::unwrap).collect();
     claimed.sort_unstable();
     let mut expected = ids;
     expected.sort_unstable();
-    assert_eq!(claimed, expected, "of rivals each takes others");
+    assert_eq!(claimed, expected, "concurrent claims do not overlap");
     for id in claimed {
         queue.acknowledge(id, None).await.unwrap();
     }
@@ -120,7 +124,7 @@ fn random_id() -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-/// A session of a subject that nobody else has.
+/// A session with a subject of its own.
 fn session(id: SessionId, now: Timestamp) -> Session {
     session_of(&format!("subject of {id}"), now)
 }
@@ -152,7 +156,7 @@ async fn created(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Sessio
     (id, session)
 }
 
-/// A touch as a check makes it; the interval is over, so a wrapper may write it at once.
+/// A touch as a check makes it. The interval is over, so a wrapper may write it at once.
 fn touch(session: &Session, at: Timestamp) -> Touch {
     let interval = Duration::from_millis(1);
     Touch {
@@ -164,7 +168,7 @@ fn touch(session: &Session, at: Timestamp) -> Touch {
     }
 }
 
-async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
+async fn operations_do_not_create_a_missing_session(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     assert_eq!(store.load(id).await.unwrap(), None);
     store
@@ -172,7 +176,11 @@ async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
         .await
         .unwrap();
     store.flush().await.unwrap();
-    assert_eq!(store.load(id).await.unwrap(), None, "a touch never creates");
+    assert_eq!(
+        store.load(id).await.unwrap(),
+        None,
+        "a touch creates no session"
+    );
     assert_eq!(
         store.end(id, Ending::revoked(now)).await.unwrap(),
         EndOutcome::Unknown
@@ -183,12 +191,12 @@ async fn what_is_not_there_stays_so(store: &dyn SessionStore, now: Timestamp) {
     assert!(page.sessions.is_empty() && page.next.is_none());
 }
 
-async fn a_session_is_kept_whole(store: &dyn SessionStore, now: Timestamp) {
+async fn a_session_is_stored_unchanged(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = created(store, now).await;
     assert_eq!(store.load(id).await.unwrap(), Some(session));
 }
 
-async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timestamp) {
+async fn create_replaces_no_record(store: &dyn SessionStore, now: Timestamp) {
     let (id, first) = created(store, now).await;
     let second = session_of("someone else", now.plus(MINUTE));
     assert_eq!(
@@ -200,7 +208,7 @@ async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timest
     assert_eq!(
         store.create(id, &second).await.unwrap(),
         CreateOutcome::Exists,
-        "nor over a tombstone"
+        "create does not replace a tombstone"
     );
     let state = store.load(id).await.unwrap().unwrap().state;
     assert_eq!(
@@ -213,7 +221,7 @@ async fn nothing_is_created_over_a_session(store: &dyn SessionStore, now: Timest
     let page = store.list(&second.subject, None, 100).await.unwrap();
     assert!(
         page.sessions.iter().all(|(other, _)| *other != id),
-        "it stays the first one's"
+        "the session keeps its subject"
     );
 }
 
@@ -312,7 +320,7 @@ async fn ageing_moves_every_time(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(
         store.load(id).await.unwrap(),
         Some(session),
-        "and the record outlives it"
+        "the record is still there"
     );
 }
 
@@ -321,7 +329,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
     let mut all = BTreeMap::new();
     for index in 0..7 {
         let id = random_id();
-        // Some of the same millisecond.
+        // Some sessions start in the same millisecond.
         let session = session_of(&subject, now.plus(Duration::from_millis(index / 3)));
         store.create(id, &session).await.unwrap();
         all.insert(Cursor::of(id, &session), id);
@@ -339,7 +347,7 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
             if after.is_none() {
                 break;
             }
-            // Neither activity nor an end moves a session in the list.
+            // Neither activity nor an end may move a session in the list.
             if let Some((id, session)) = page.sessions.first() {
                 store
                     .touch(*id, touch(session, now.plus(MINUTE)))
@@ -355,21 +363,26 @@ async fn listing_pages_through_a_subject(store: &dyn SessionStore, now: Timestam
     }
 }
 
-async fn of_rivals_one_wins(store: &dyn SessionStore, now: Timestamp) {
+async fn one_concurrent_attempt_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     let session = session(id, now);
-    let creations = join_all((0..RIVALS).map(|_| store.create(id, &session))).await;
+    let creations = join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.create(id, &session))).await;
     let created = creations
         .iter()
         .filter(|done| matches!(done, Ok(CreateOutcome::Created)));
-    assert_eq!(created.count(), 1, "one of many creates");
-    let ends = join_all((0..RIVALS).map(|_| store.end(id, Ending::revoked(now)))).await;
+    assert_eq!(created.count(), 1, "exactly one call creates it");
+    let ends =
+        join_all((0..CONCURRENT_ATTEMPTS).map(|_| store.end(id, Ending::revoked(now)))).await;
     let ended = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::Ended(_))));
-    assert_eq!(ended.count(), 1, "one of many ends it");
+    assert_eq!(ended.count(), 1, "exactly one call ends it");
     let already = ends
         .iter()
         .filter(|done| matches!(done, Ok(EndOutcome::AlreadyEnded(_))));
-    assert_eq!(already.count(), RIVALS - 1, "the others are told");
+    assert_eq!(
+        already.count(),
+        CONCURRENT_ATTEMPTS - 1,
+        "the others get AlreadyEnded"
+    );
 }

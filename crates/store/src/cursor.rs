@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::session::{Session, SessionId, Timestamp};
 
-/// A place in the listing of a subject's sessions, which are ordered by the time from which the
-/// store has forgotten them at the latest, and by name.
+/// A position in the list of a subject's sessions. The list is ordered by the latest possible expiry of the record,
+/// then by session ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     pub(super) expires: Timestamp,
@@ -15,13 +15,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// Before all others.
+    /// A position before all sessions.
     pub(super) const FIRST: Self = Self {
         expires: Timestamp::from_millis(0),
         id: SessionId::from_bytes([0; SessionId::LEN]),
     };
 
-    /// The place of a session, which does not move while it lives.
+    /// The position of a session. It does not change while the session lives.
     #[must_use]
     pub fn of(id: SessionId, session: &Session) -> Self {
         Self {
@@ -34,7 +34,7 @@ impl Cursor {
 const BYTES: usize = 8 + SessionId::LEN;
 
 impl fmt::Display for Cursor {
-    /// 32 characters of base64url.
+    /// Writes 32 characters of base64url.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = [0; BYTES];
         bytes[..8].copy_from_slice(&self.expires.as_millis().to_be_bytes());
@@ -43,9 +43,9 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// The text is not a cursor.
+/// The text is not a valid cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor is what `next` of the page before says, unchanged")]
+#[error("invalid cursor: copy `next` from the previous page")]
 pub struct ParseCursorError;
 
 impl FromStr for Cursor {

@@ -1,4 +1,4 @@
-//! The not-before cut-offs in memory: 24 bytes an entry, so that a million of them takes little of a replica.
+//! Cut-offs in memory, 24 bytes each: a million of them take about 24 MB of a replica.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -7,24 +7,24 @@ use sha2::{Digest, Sha256};
 
 use crate::session::{Subject, Timestamp};
 
-/// The most cut-offs that are kept one by one, in Redis and in each replica.
+/// The largest number of separate cut-offs, in Redis and in each replica.
 pub const MAX_CUT_OFFS: usize = 2_000_000;
-/// Names are hashes, so their first bits spread them evenly over this many sorted lists.
+/// The number of sorted lists. Keys are hashes, so their first bits spread them evenly.
 const SHARDS: usize = 1 << SHARD_BITS;
-/// The first bits of a name that choose its list.
+/// The number of leading bits of a key that choose its list.
 const SHARD_BITS: u32 = 12;
 /// The first step of a search from the expected position, in entries.
 const FIRST_STEP: usize = 2;
-/// The share of all cut-offs that a full table gives up at once.
+/// A full table drops this share of its entries at once.
 const DISPLACED_DIVISOR: usize = 64;
-/// A list grows by this share of its length, so that little of its memory is empty.
+/// A list grows by this share of its length, so that it wastes little memory.
 const GROWTH_DIVISOR: usize = 8;
 
-/// The name of a subject among the cut-offs: 16 bytes of a hash.
-pub(super) type Name = [u8; 16];
+/// The key of a subject in the table: 16 bytes of a hash.
+pub(super) type SubjectKey = [u8; 16];
 
-/// The name of a subject in the store: 16 bytes of a hash, so that no personal data is in keys.
-pub(super) fn subject_name(subject: &Subject) -> Name {
+/// The key of a subject in the store: 16 bytes of a hash, so that keys contain no personal data.
+pub(super) fn subject_name(subject: &Subject) -> SubjectKey {
     let mut hash = Sha256::new();
     hash.update(b"curfew subject 1\0");
     hash.update(subject.as_str());
@@ -34,27 +34,27 @@ pub(super) fn subject_name(subject: &Subject) -> Name {
     name
 }
 
-/// The time before which the sessions of each subject have ended. Times only grow.
+/// The cut-off of each subject: sessions that started before it have ended. A cut-off only moves forward.
 ///
-/// The table is bounded. When it is full, one general cut-off takes the place of its oldest entries: sessions of
-/// anybody that started before it have ended. No entry is lost by that, and the sessions that end too early are
-/// older than the oldest entries.
+/// The table is bounded. When it is full, one general cut-off replaces the oldest entries: it ends older sessions of
+/// every subject. So no revocation is lost, and only sessions that are older than the oldest remaining entry end too
+/// early.
 pub(super) struct CutOffs {
     max: usize,
     shards: Box<[RwLock<Vec<Entry>>]>,
     len: AtomicUsize,
-    /// The general cut-off, in milliseconds; 0 where there is none.
+    /// The general cut-off, in milliseconds; 0 if there is none.
     general: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
-    name: Name,
+    name: SubjectKey,
     at: Timestamp,
 }
 
 impl CutOffs {
-    /// An empty table for at most `max` entries.
+    /// An empty table with a limit of `max` entries.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -64,12 +64,12 @@ impl CutOffs {
         }
     }
 
-    fn shard(&self, name: &Name) -> &RwLock<Vec<Entry>> {
+    fn shard(&self, name: &SubjectKey) -> &RwLock<Vec<Entry>> {
         let (shard, _) = split(name);
         &self.shards[shard]
     }
 
-    /// The time for a name. Costs no hash and no lock while the table is empty.
+    /// The cut-off of a subject. It takes no hash and no lock while the table is empty.
     pub(super) fn of(&self, subject: &Subject) -> Option<Timestamp> {
         let own = (self.len() > 0)
             .then(|| self.get(&subject_name(subject)))
@@ -77,15 +77,15 @@ impl CutOffs {
         own.max(self.general())
     }
 
-    fn get(&self, name: &Name) -> Option<Timestamp> {
+    fn get(&self, name: &SubjectKey) -> Option<Timestamp> {
         let shard = self.shard(name).read();
         position(&shard, name)
             .ok()
             .map(|position| shard[position].at)
     }
 
-    /// Moves the time for a name forward.
-    pub(super) fn raise(&self, name: Name, at: Timestamp) {
+    /// Moves the cut-off of a key forward.
+    pub(super) fn raise(&self, name: SubjectKey, at: Timestamp) {
         if self.general() >= Some(at) {
             return;
         }
@@ -110,7 +110,7 @@ impl CutOffs {
         }
     }
 
-    /// The time before which everybody's sessions have ended.
+    /// The cut-off that applies to every subject.
     pub(super) fn general(&self) -> Option<Timestamp> {
         let millis = self.general.load(Ordering::Acquire);
         (millis > 0).then_some(Timestamp::from_millis(millis))
@@ -121,7 +121,7 @@ impl CutOffs {
         self.general.fetch_max(at.as_millis(), Ordering::Release);
     }
 
-    /// Forgets entries with a time of at most `until`; says how many.
+    /// Drops entries with a time of at most `until`; returns their number.
     pub(super) fn forget(&self, until: Timestamp) -> usize {
         let mut forgotten = 0;
         for shard in &self.shards {
@@ -137,7 +137,7 @@ impl CutOffs {
         forgotten
     }
 
-    /// Lets the general cut-off take the place of the oldest entries.
+    /// Replaces the oldest entries with the general cut-off.
     fn displace(&self) {
         let mut times = Vec::with_capacity(self.len());
         for shard in &self.shards {
@@ -148,7 +148,7 @@ impl CutOffs {
             return;
         }
         let (_, until, _) = times.select_nth_unstable(count - 1);
-        // First the cut-off, so that no check finds neither.
+        // Raise the general cut-off first, so that a concurrent check always finds one of the two.
         self.raise_general(*until);
         self.forget(*until);
     }
@@ -161,26 +161,26 @@ impl CutOffs {
         self.max
     }
 
-    /// Bytes of memory for the entries, room to grow included.
+    /// The bytes of memory, including reserved capacity.
     pub(super) fn bytes(&self) -> usize {
         let lists = self.shards.iter().map(|shard| shard.read().capacity());
         SHARDS * size_of::<RwLock<Vec<Entry>>>() + lists.sum::<usize>() * size_of::<Entry>()
     }
 }
 
-/// The shard of a name, and the bits of the name that order it within the shard.
-fn split(name: &Name) -> (usize, u64) {
+/// The shard of a key, and the bits that order it within the shard.
+fn split(name: &SubjectKey) -> (usize, u64) {
     let [a, b, c, d, e, f, g, h, ..] = *name;
     let bits = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     ((bits >> (64 - SHARD_BITS)) as usize, bits << SHARD_BITS)
 }
 
-/// The index of a name in a sorted shard, or the index where it belongs.
+/// The index of a key in a sorted shard, or the index where it belongs (interpolation search).
 ///
-/// Names are hashes, so their bits tell about where they are: this interpolation search reads two or three cache lines
-/// of a large shard, where a binary search reads eight. The steps double, so that names that somebody chose cost
-/// no more than twice the steps of a binary search.
-fn position(shard: &[Entry], name: &Name) -> Result<usize, usize> {
+/// Keys are hashes, so their bits predict their position: a search in a large shard reads two or three cache lines,
+/// and a binary search reads eight. The steps double, so keys that an attacker chose cost at most twice the steps of
+/// a binary search.
+fn position(shard: &[Entry], name: &SubjectKey) -> Result<usize, usize> {
     let (_, bits) = split(name);
     let guess = ((u128::from(bits) * shard.len() as u128) >> 64) as usize;
     let (mut low, mut high) = (0, shard.len());
@@ -222,8 +222,8 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    /// As a hash would be, for the number.
-    fn name(number: u32) -> Name {
+    /// A key that is spread like a hash.
+    fn name(number: u32) -> SubjectKey {
         let mut name = [0; 16];
         name[..4].copy_from_slice(&number.wrapping_mul(0x9e37_79b9).to_be_bytes());
         name[12..].copy_from_slice(&number.to_be_bytes());
@@ -231,7 +231,7 @@ mod tests {
     }
 
     proptest! {
-        /// Raised and forgotten in any order, it holds what a map would.
+        /// After any order of `raise` and `forget`, the table equals a map.
         #[test]
         fn it_is_a_map_of_the_latest_times(steps in proptest::collection::vec((0_u32..50, 1_u64..100, 0_u8..10), 0..200)) {
             let (table, mut model) = (CutOffs::new(1000), BTreeMap::new());
@@ -253,7 +253,7 @@ mod tests {
             prop_assert_eq!(table.general(), None);
         }
 
-        /// However many there are: the table is bounded, and each stands, itself or in the general cut-off.
+        /// The table is bounded. Each cut-off stays in force, as an entry or through the general cut-off.
         #[test]
         fn it_is_bounded_and_no_cut_off_is_lost(times in proptest::collection::vec(1_u64..10_000, 0..400)) {
             let table = CutOffs::new(100);
@@ -265,18 +265,18 @@ mod tests {
                 let known = table.get(&name(number)).max(table.general());
                 prop_assert!(known >= Some(at(*millis)), "{number}: {known:?}");
             }
-            // It takes only sessions that are older than every entry that is left.
+            // The general cut-off is older than every remaining entry.
             let oldest = (0..).zip(&times).filter_map(|(number, _)| table.get(&name(number))).min();
             prop_assert!(oldest.is_none() || table.general() < oldest);
         }
     }
 
     proptest! {
-        /// The interpolation search agrees with a binary search, for hashes and for names that somebody chose.
+        /// The interpolation search agrees with a binary search, for hashes and for chosen keys.
         #[test]
-        fn a_search_finds_what_a_binary_search_finds(
-            names in proptest::collection::btree_set(prop_oneof![any::<Name>(), chosen_name()], 0..200),
-            wanted in proptest::collection::vec(prop_oneof![any::<Name>(), chosen_name()], 0..50),
+        fn the_interpolation_search_equals_a_binary_search(
+            names in proptest::collection::btree_set(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..200),
+            wanted in proptest::collection::vec(prop_oneof![any::<SubjectKey>(), chosen_name()], 0..50),
         ) {
             let shard: Vec<_> = names.into_iter().map(|name| Entry { name, at: at(1) }).collect();
             for name in shard.iter().map(|entry| entry.name).chain(wanted) {
@@ -286,8 +286,8 @@ mod tests {
         }
     }
 
-    /// Names that are close together, so that the expected position is far off.
-    fn chosen_name() -> impl Strategy<Value = Name> {
+    /// Keys that are close together, so that the predicted position is wrong.
+    fn chosen_name() -> impl Strategy<Value = SubjectKey> {
         (any::<bool>(), any::<u8>()).prop_map(|(first, last)| {
             let mut name = [if first { 0 } else { 0xff }; 16];
             name[15] = last;

@@ -5,25 +5,25 @@ use crate::events::SessionEnded;
 use crate::policy::Policies;
 use crate::session::{SessionId, Timestamp};
 
-/// When each session is to be looked at, so that its end is noticed although nobody asks.
+/// The times at which sessions are due, so that sessions end without a request.
 ///
-/// It is lazy: activity does not move a session in it. A session that is due and turns out to have
-/// been used is put off to its next deadline, so the queue costs something when a session's
-/// deadline comes, not when it is used. An ended session stays in it until its end has been told
-/// (*settled*); that is how an end is told although the process that ended the session died.
+/// The queue is lazy: activity does not move an entry. When a session is due but was used, the sweeper postpones it
+/// to its new deadline. So the queue costs work per deadline, not per request. An ended session stays in the queue
+/// until its end is acknowledged. If the process that ended the session stops first, another process publishes the
+/// end again.
 #[async_trait]
 pub trait DeadlineQueue: Send + Sync + 'static {
-    /// Puts a session into the queue, to be looked at at `at`, unless it is there already.
+    /// Adds a session that is due at `at`, unless it is in the queue already.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not do it.
+    /// [`StoreError`] if the store failed.
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes at most `limit` sessions that are due at `now`. Each is due again at `until`, to be
-    /// taken by anybody, unless it is postponed or settled before.
+    /// Claims at most `limit` sessions that are due at `now`. Each is due again at `until`, for any process, unless
+    /// it is postponed or acknowledged before.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say; some may have been taken.
+    /// [`StoreError`] if the store failed; some sessions may be claimed.
     async fn claim(
         &self,
         now: Timestamp,
@@ -31,31 +31,30 @@ pub trait DeadlineQueue: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// At most `limit` sessions, those first that are to be looked at first. Nothing changes by this.
+    /// At most `limit` sessions, the earliest due time first. It claims nothing.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn upcoming(&self, limit: usize) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Moves a session that is in the queue; one that is not is not put there.
+    /// Changes the due time of a session that is in the queue. A session that is not in the queue is not added.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not do it.
+    /// [`StoreError`] if the store failed.
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Makes every session that lives due no later than its deadline under these policies, which may
-    /// be tighter than those that it was put into the queue under.
+    /// Moves every live session to its deadline under `policies`, if it is due later. Call it after the limits of a
+    /// policy became shorter.
     ///
     /// # Errors
-    /// [`StoreError`] when it has to be tried again.
+    /// [`StoreError`] if the caller must try again.
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError>;
 
-    /// Takes a session out of the queue for good, and writes the end `ended` to where other
-    /// programs read it, if that is configured; both or neither, and once. Says whether the session
-    /// was in the queue.
+    /// Removes a session from the queue, and writes `ended` to the event stream if one is configured. Both happen
+    /// atomically, and once. Returns whether the session was in the queue.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not do it; it may still have done so.
+    /// [`StoreError`] if the store failed; the acknowledgement may still have succeeded.
     async fn acknowledge(
         &self,
         id: SessionId,

@@ -1,21 +1,21 @@
 use crate::session::{SessionId, Timestamp};
 
-/// Is told of what others have ended.
+/// Receives invalidations: sessions that another process has ended or changed.
 ///
-/// What was heard is whole up to a time: whoever keeps records goes by how long ago that is.
+/// The listener also learns up to which time it has received all of them, so that it can limit the age of its
+/// records.
 pub trait InvalidationListener: Send + Sync + 'static {
-    /// The record of a session was changed by somebody, at `at` by the store's time: most likely it
-    /// has ended.
+    /// A process changed the record of a session, usually by ending it. `at` is in decision time.
     fn invalidate(&self, id: SessionId, at: Timestamp);
 
-    /// All that was told before `since`, by the listener's own clock, has been heard.
+    /// The listener has received every invalidation from before `since`, which is a time of its own clock.
     fn caught_up_to(&self, since: Timestamp);
 
-    /// Something may have been missed.
+    /// An invalidation may be lost.
     fn missed(&self);
 }
 
-/// Keeps no records, so ends make no difference to it.
+/// A listener without records, which ignores invalidations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deaf;
 

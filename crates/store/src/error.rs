@@ -1,26 +1,26 @@
-/// Why a store could not answer. None of these says anything about a session: a check that meets
-/// one is answered with `store_unavailable`, never with a logout.
+/// Why a store could not answer. No variant says anything about a session: the check is answered with
+/// `store_unavailable`, and the session does not end.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It did not answer in time, or not at all.
-    #[error("the store is unavailable: {0}")]
+    /// No answer in time.
+    #[error("store unavailable: {0}")]
     Unavailable(String),
-    /// It answered with something that is not a record of ours.
-    #[error("the store holds a record that can't be read: {0}")]
+    /// The value is not a record of Curfew.
+    #[error("unreadable record in the store: {0}")]
     Unreadable(&'static str),
-    /// It has no room for another session.
-    #[error("the store is full: it holds {0} sessions, as many as it may")]
+    /// The limit of sessions is reached.
+    #[error("the store is full: limit of {0} sessions reached")]
     Full(usize),
-    /// It has no memory for what should be written.
+    /// The store has no memory for the write.
     #[error("the store is full: {0}")]
     OutOfMemory(String),
-    /// The records keep changing under our hands.
-    #[error("the record changed too often while it was being changed")]
+    /// Other writers changed the record during every attempt.
+    #[error("too many concurrent changes of the record")]
     Contended,
 }
 
 impl StoreError {
-    /// A word for the kind of error, for metrics.
+    /// The kind of error, as a metric label.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

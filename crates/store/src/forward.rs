@@ -1,7 +1,7 @@
-//! Methods of a wrapper that only call the same method of the wrapped store.
+//! A macro for methods of a wrapper that only call the wrapped store.
 
-/// Writes the named methods of [`SessionStore`](crate::SessionStore): each calls the same method of `$inner`. Used inside
-/// an `impl` with `#[async_trait]`, so each returns the future of the wrapped store.
+/// Writes the named methods of [`SessionStore`](crate::SessionStore). Each calls the same method of `$inner`. Use it
+/// in an `impl` with `#[async_trait]`; each method returns the future of the wrapped store.
 macro_rules! forward {
     ($self:ident => $inner:expr; $($method:ident),+ $(,)?) => {
         $(forward!(@ $method, $self, $inner);)+

@@ -1,8 +1,9 @@
-//! What the store can have forgotten of ends, and what follows for credentials that other parties issued.
+//! Which session ends the store can have lost, and the consequence for credentials of other issuers.
 //!
-//! Such a credential starts its session by itself, so Curfew must know that the session has not ended before. A tombstone
-//! says so for as long as the absolute limit of the time. Two things make it forget too early: the store loses data, or the
-//! limit is made longer afterwards. Then an earlier sign-in is no longer proof of anything, and the user signs in again.
+//! Such a credential starts its session by itself, so Curfew must know whether the session has ended before. A
+//! tombstone records that, for as long as the absolute limit at that time. It disappears too early in two cases: the
+//! store loses data, or the limit becomes longer later. Then an earlier sign-in starts no session, and the user must
+//! sign in again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,62 +14,62 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 use crate::session::{SessionId, Timestamp};
 
-/// The most earlier limits of a source that are kept apart; beyond that the oldest two count as one.
+/// The largest number of earlier limits per source. Beyond it, the two oldest are merged.
 const MAX_EARLIER: usize = 8;
-/// The most sources; beyond that those are forgotten that are not configured any more.
+/// The largest number of sources. Beyond it, sources that are not configured any more are dropped.
 const MAX_SOURCES: usize = 256;
 
-/// What a store can have forgotten. Times and durations are in milliseconds.
+/// What the store can have lost. Times and durations are in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// Ends before this time may be lost; 0 where none are.
+    /// Session ends before this time may be lost; 0 if there was no loss of data.
     lost_before: u64,
     /// The absolute limits of each source.
     limits: BTreeMap<String, SourceLimits>,
 }
 
-/// The absolute limits of a source's sessions, over time.
+/// The absolute limits of one source over time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SourceLimits {
     current: u64,
-    /// Shorter ones, each with the time at which a longer one took its place; the oldest first.
+    /// Earlier, shorter limits, each with the time at which a longer one replaced it; the oldest first.
     earlier: Vec<(u64, u64)>,
 }
 
-/// The absolute limit of each source's sessions, by the source's name.
+/// The absolute limit of each source, by the name of the source.
 pub type LimitsOfSources = BTreeMap<String, Duration>;
 
-/// Where the history is kept: in the store itself, so that all replicas and later processes know it.
+/// Access to the history. It is in the store itself, so that all replicas and later processes know it.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
-    /// The history, asked of the store. It counts for a session that [`SessionStore::load`](super::SessionStore::load) did
-    /// not find *before* this was asked: a loss in between is in it.
+    /// Reads the history from the store. Call it *after* [`SessionStore::load`](super::SessionStore::load) found no
+    /// record, so that the history includes any loss before that.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn history(&self, id: SessionId) -> Result<History, StoreError>;
 
-    /// Notes the limits that are in force from `now` on.
+    /// Records the limits that apply from `now` on.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not note them.
+    /// [`StoreError`] if the store could not record them.
     async fn note_limits(&self, limits: &LimitsOfSources, now: Timestamp)
     -> Result<(), StoreError>;
 }
 
 impl History {
-    /// Notes that ends before `at` may be lost.
+    /// Records a loss: session ends before `at` may be missing.
     pub fn note_loss(&mut self, at: Timestamp) {
         self.lost_before = self.lost_before.max(at.as_millis());
     }
 
-    /// The time of the last loss: no earlier end is certain.
+    /// The time of the last loss. Session ends before it may be missing.
     #[must_use]
     pub fn lost_before(&self) -> Option<Timestamp> {
         (self.lost_before > 0).then_some(Timestamp::from_millis(self.lost_before))
     }
 
-    /// Notes the limits in force from `now` on; says whether that changes anything.
+    /// Records the limits that apply from `now` on; returns whether the history changed.
     pub fn note_limits(&mut self, limits: &LimitsOfSources, now: Timestamp) -> bool {
         let before = self.clone();
         for (source, limit) in limits {
@@ -90,15 +91,15 @@ impl History {
         *self != before
     }
 
-    /// The limit that is noted as the one in force. A replica whose configuration is older keeps tombstones for as long.
+    /// The recorded limit of a source. A replica with an older configuration must keep tombstones for as long.
     #[must_use]
     pub fn noted_limit(&self, source: &str) -> Option<Duration> {
         let known = self.limits.get(source)?;
         Some(Duration::from_millis(known.current))
     }
 
-    /// The absolute limit for a session of a source whose user signed in at `started`, where the configuration says `limit`
-    /// today: a limit that was made longer since then does not count.
+    /// The absolute limit for a session that started at `started`, if the configured limit is `limit` now. A longer
+    /// limit does not apply to earlier sign-ins.
     #[must_use]
     pub fn limit(&self, source: &str, started: Timestamp, limit: Duration) -> Duration {
         let Some(known) = self.limits.get(source) else {
@@ -107,7 +108,7 @@ impl History {
         let earlier = known.earlier.iter();
         let earlier = earlier.filter(|(_, until)| started.as_millis() <= *until);
         let shortest = earlier.map(|(limit, _)| *limit).min();
-        // Where the configuration has a longer one that is not noted yet, that begins now.
+        // A configured limit that is longer and not recorded yet applies from now on.
         let shortest = shortest.unwrap_or(u64::MAX).min(known.current);
         limit.min(Duration::from_millis(shortest))
     }
@@ -143,13 +144,13 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_was_made_longer_counts_for_later_sign_ins() {
+    fn a_longer_limit_applies_to_later_sign_ins() {
         let mut history = History::default();
         assert!(history.note_limits(&limits(60), at(0)));
         assert!(!history.note_limits(&limits(60), at(10)));
         let long = Duration::from_secs(600);
         let effective = |history: &History, started| history.limit(SOURCE, at(started), long);
-        assert_eq!(effective(&history, 90).as_secs(), 60, "not noted yet");
+        assert_eq!(effective(&history, 90).as_secs(), 60, "not recorded yet");
         assert!(history.note_limits(&limits(600), at(100)));
         assert_eq!(effective(&history, 100).as_secs(), 60);
         assert_eq!(effective(&history, 101).as_secs(), 600);
@@ -193,17 +194,17 @@ mod tests {
         proptest::collection::vec(step, 1..80)
     }
 
-    /// A sign-in, and until when its tombstone is kept, once it has one.
+    /// A sign-in, and the time until which its tombstone is kept.
     struct Session {
         started: u64,
         kept_until: Option<u64>,
     }
 
     proptest! {
-        /// However limits change: a session that has ended is never taken for a new one. Its tombstone is kept for the limit
-        /// of the time at which it was adopted, and not a moment longer.
+        /// An ended session never starts again, however the limits change. Its tombstone is kept for exactly the
+        /// limit at the time of the adoption.
         #[test]
-        fn no_ended_session_is_taken_for_a_new_one(steps in steps()) {
+        fn no_ended_session_starts_again(steps in steps()) {
             let (mut history, mut now, mut limit) = (History::default(), 100, 10);
             history.note_limits(&limits(limit), at(now));
             let mut sessions: Vec<Session> = Vec::new();

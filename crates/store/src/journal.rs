@@ -1,11 +1,11 @@
-//! A short memory of ends, for a store that may forget its latest writes.
+//! A journal of recent session ends, for a store that can lose its latest writes.
 //!
-//! A fail-over can bring back a session whose end was acknowledged: the replica that became the
-//! primary had not heard of it. Each process remembers what it has ended for a while. It refuses
-//! such a session itself, at once, and ends it again for all the others when the store has changed.
+//! After a fail-over, a session whose end was acknowledged can be live again: the new primary had not received the
+//! write. Each process remembers the sessions that it has ended for a while. It denies such a session at once, and
+//! after a change of the store it ends the session again for all replicas.
 //!
-//! A store can also lose the record of an end (`DEL`, `FLUSHALL`, an older copy). A credential that another party
-//! issued would then start its session again. So the journal answers for a record that is absent, too.
+//! A store can also lose the record of an end (`DEL`, `FLUSHALL`, an older copy). A credential of another issuer
+//! would then start its session again, so the journal also answers for a missing record.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,14 +25,14 @@ use crate::clock::Clock;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 use crate::telemetry::{Metrics, audit};
 
-/// The most ends that are remembered; the oldest make room.
+/// The largest number of ends in the journal. Beyond it, the oldest are dropped.
 const MAX_ENTRIES: usize = 100_000;
-/// How many are ended again at the same time.
+/// The number of sessions that are ended again concurrently.
 const BATCH: usize = 64;
-/// How soon what could not be ended again is tried once more.
+/// The pause before a failed replay is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Remembers the ends that went through it.
+/// A wrapper that remembers the session ends that pass through it.
 pub struct JournaledStore<S> {
     inner: S,
     clock: Arc<dyn Clock>,
@@ -44,12 +44,12 @@ pub struct JournaledStore<S> {
 #[derive(Default)]
 struct Entries {
     tombstones: SessionMap<Session>,
-    /// When each was noted, the oldest first.
+    /// When each end was recorded, the oldest first.
     order: VecDeque<(Timestamp, SessionId)>,
 }
 
 impl<S: SessionStore> JournaledStore<S> {
-    /// Remembers, for as long as `bound`, the ends that go to `inner`.
+    /// Remembers each end that `inner` confirms for `bound`.
     pub fn new(inner: S, bound: Duration, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
@@ -60,7 +60,7 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// Ends again what has come back, after every change of the store, until stopped.
+    /// Ends restored sessions again after every change of the store, until stopped.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(mut incarnation) = self.inner.incarnation() else {
             stop.cancelled().await;
@@ -69,20 +69,20 @@ impl<S: SessionStore> JournaledStore<S> {
         let replaying = async {
             while incarnation.changed().await.is_ok() {
                 while let Err(error) = self.replay().await {
-                    tracing::warn!(%error, "ended sessions could not be ended again; trying again");
+                    tracing::warn!(%error, "could not end restored sessions again, retrying");
                     tokio::time::sleep(RETRY).await;
                 }
             }
-            // The store is gone, and with it the process.
+            // The store is closed, and the process is about to stop.
             std::future::pending::<()>().await;
         };
         stop.run_until_cancelled(replaying).await;
     }
 
-    /// Ends again what has come back; says how many those were.
+    /// Ends restored sessions again; returns their number.
     ///
     /// # Errors
-    /// [`StoreError`] when some could not be looked at.
+    /// [`StoreError`] if some sessions could not be ended.
     pub async fn replay(&self) -> Result<usize, StoreError> {
         let tombstones: Vec<(SessionId, Session)> = {
             let mut entries = self.entries.lock();
@@ -112,7 +112,7 @@ impl<S: SessionStore> JournaledStore<S> {
             for ended in join_all(again).await {
                 match ended {
                     Ok(came_back) => come_back += usize::from(came_back),
-                    // It lets nobody in, and to try again would change nothing.
+                    // An unreadable record admits nobody, and a retry would not change it.
                     Err(StoreError::Unreadable(_)) => {}
                     Err(error) => outcome = Err(error),
                 }
@@ -122,7 +122,7 @@ impl<S: SessionStore> JournaledStore<S> {
     }
 
     fn note(&self, id: SessionId, outcome: &EndOutcome) {
-        // One that had ended may have been ended by a call whose answer was lost.
+        // An earlier call whose answer was lost may have ended the session.
         if let EndOutcome::Ended(session) | EndOutcome::AlreadyEnded(session) = outcome {
             let now = self.clock.now();
             let mut entries = self.entries.lock();
@@ -133,14 +133,14 @@ impl<S: SessionStore> JournaledStore<S> {
         }
     }
 
-    /// The tombstone of a session whose record the store does not have, while it should have it.
+    /// The tombstone for a record that the store has lost, until the tombstone's own expiry.
     fn lost(&self, id: SessionId) -> Option<Session> {
         let entries = self.entries.lock();
         let tombstone = entries.tombstones.get(&id)?;
         (self.clock.now() < tombstone.expires()).then(|| tombstone.clone())
     }
 
-    /// The record as it is in force: a session that has come back has ended all the same.
+    /// The record, or the tombstone from the journal if the store shows the session as live again.
     fn in_force(&self, id: SessionId, session: Session) -> Session {
         if session.state != State::Live {
             return session;
@@ -173,7 +173,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
-        // Only a session with a name of its own, such as that of a JSON Web Token, can have ended before it begins.
+        // Only a session with a derived ID, such as that of a JSON Web Token, can have ended before it starts.
         if self.lost(id).is_some() {
             return Ok(CreateOutcome::Exists);
         }
@@ -185,7 +185,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
         let outcome = self.inner.end(id, ending).await?;
         self.note(id, &outcome);
         Ok(match (known, outcome) {
-            // It had come back; its first end is the one that was told.
+            // The store had restored the session. Its first end was already published.
             (Some(tombstone), EndOutcome::Ended(_) | EndOutcome::Touched(_)) => {
                 EndOutcome::AlreadyEnded(tombstone)
             }
@@ -194,7 +194,7 @@ impl<S: SessionStore> SessionStore for JournaledStore<S> {
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        // One that has come back has ended all the same.
+        // A session that the store has restored stays ended.
         let known = || self.entries.lock().tombstones.get(&id).cloned();
         if let Some(tombstone) = known() {
             return Ok(ChangeOutcome::Ended(tombstone));

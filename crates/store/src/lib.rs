@@ -1,9 +1,8 @@
-//! Where sessions live.
+//! Stores for sessions.
 //!
-//! One trait, [`SessionStore`]; two back ends, [`memory`] and [`redis`]; wrappers over any of them,
-//! [`touch`], [`cached`], [`journal`] and [`measured`]. All of them pass the one suite in [`conformance`]. What a
-//! back end keeps beside the records has traits of its own: [`DeadlineQueue`], [`NotBefore`] and
-//! [`HistoryStore`].
+//! The trait [`SessionStore`] has two back ends, [`memory`] and [`redis`], and the wrappers [`touch`], [`cached`],
+//! [`journal`] and [`measured`]. All of them pass the suite in `conformance`. Back ends implement further traits
+//! for other data: [`DeadlineQueue`], [`NotBefore`] and [`HistoryStore`].
 
 #[macro_use]
 mod forward;
@@ -35,7 +34,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use curfew_clock as clock;
-use curfew_core::{actor, credential, events, live, policy, revocation, secret, session};
+#[cfg(any(test, feature = "testing"))]
+use curfew_core::actor;
+use curfew_core::{credential, events, live, policy, revocation, secret, session};
 use curfew_telemetry as telemetry;
 use tokio::sync::watch;
 
@@ -52,72 +53,71 @@ pub use not_before::{NotBefore, Occupancy, RuleAdded};
 pub use revocation_rules::MAX_REVOCATION_RULES;
 pub use walk::{Batch, SessionWalk};
 
-/// A place where sessions live.
+/// A store for sessions.
 ///
-/// Every operation is safe to repeat, and none brings an ended session back: `create` never
-/// replaces a record or a tombstone, `touch` never creates and never moves `last_seen` backwards,
-/// `end` keeps the first reason. `now` is always an argument; a store reads no clock for a decision
-/// (Redis forgets records by its own clock, which is clean-up only).
+/// Every operation is safe to repeat, and none revives an ended session. `create` never replaces a record or a
+/// tombstone, `touch` never creates a record or moves `last_seen` backwards, and `end` keeps the first reason. The
+/// caller passes `now`, so a store reads no clock for a decision. Redis deletes expired records with its own clock,
+/// which is only a clean-up.
 #[async_trait]
 pub trait SessionStore: LocalStore {
-    /// The record of a session, tombstones included; `None` where there is none (any more).
+    /// The record of a session, tombstones included; `None` if there is no record.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Keeps a new session, unless a record or a tombstone of this name is there already.
+    /// Stores a new session, unless a record or a tombstone has this session ID.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not keep it; it may still have done so.
+    /// [`StoreError`] if the store failed; the session may still be stored.
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError>;
 
-    /// Records activity: `last_seen = max(last_seen, touch.at)`. A missing or ended session stays
-    /// as it is.
+    /// Records activity: `last_seen = max(last_seen, touch.at)`. It changes no missing or ended session.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not record it; repeating it is safe.
+    /// [`StoreError`] if the store failed; repeating the call is safe.
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError>;
 
     /// Ends a session and leaves a tombstone.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not end it; it may still have done so, and repeating it
-    /// is safe.
+    /// [`StoreError`] if the store failed; the session may still have ended. Repeating the call is safe.
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError>;
 
-    /// Keeps the tombstone of a session until `until` at least: its credential is still presented. A missing or live
-    /// session stays as it is.
+    /// Keeps the tombstone of a session until `until` at least, because clients still present its credential. It
+    /// changes no missing or live session.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not do it; repeating it is safe.
+    /// [`StoreError`] if the store failed; repeating the call is safe.
     async fn keep_tombstone(&self, id: SessionId, until: Timestamp) -> Result<(), StoreError>;
 
-    /// Removes a session that this process has just created, unless it has ended or changed; activity makes no difference.
-    /// No tombstone is left, and the credential can start it again. Says whether it was removed.
+    /// Removes a session that this process has just created, unless it has ended or changed; activity does not
+    /// prevent that. It leaves no tombstone, so the credential can start the session again. Returns whether the
+    /// session was removed.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not remove it; it may still have done so.
+    /// [`StoreError`] if the store failed; the session may still be removed.
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError>;
-    /// Changes what is known of a live session, if its details are the expected ones. The last activity, the limits and
-    /// a tombstone stay as they are.
+    /// Changes the details or attributes of a live session, if its details are the expected ones. The last activity
+    /// and the limits stay the same, and a tombstone does not change.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not change it; it may still have done so.
+    /// [`StoreError`] if the store failed; the change may still be written.
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError>;
 
-    /// Moves every time of a live session into the past by `by`; answers the record as it is then,
-    /// `None` where there is none. For tests of time-outs, not for production.
+    /// Moves every time of a live session into the past by `by`, for tests of timeouts. Returns the record
+    /// afterwards; `None` if there is none.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not change it.
+    /// [`StoreError`] if the store failed.
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError>;
 
-    /// A page of at most `limit` of a subject's records, tombstones included, in an order that
-    /// does not change while a session lives; `after` is the end of the page before.
+    /// A page of at most `limit` records of a subject, tombstones included. The order does not change while a session
+    /// lives; `after` is `next` of the previous page.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn list(
         &self,
         subject: &Subject,
@@ -125,81 +125,80 @@ pub trait SessionStore: LocalStore {
         limit: usize,
     ) -> Result<Page, StoreError>;
 
-    /// Waits until as many replicas as are wanted have what was last written about a session, as
-    /// long as is configured; says how many have it.
+    /// Waits until the configured number of Redis replicas has the last write for a session, or until the configured
+    /// timeout. Returns the number of replicas that have it.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn wait_replicated(&self, id: SessionId) -> Result<Replication, StoreError>;
 
-    /// Whether the store can be used right now.
+    /// Succeeds if the store can be used now.
     ///
     /// # Errors
-    /// [`StoreError`] with the reason why not.
+    /// [`StoreError`] with the cause.
     async fn ready(&self) -> Result<(), StoreError>;
 
-    /// A number that grows whenever the store may have lost what was written to it last, as after
-    /// a fail-over; `None` for a store that loses nothing while the process lives.
+    /// A number that grows when the store may have lost its latest writes, for example after a fail-over. `None` for
+    /// a store that loses nothing while the process runs.
     fn incarnation(&self) -> Option<watch::Receiver<u64>>;
 
-    /// Writes what has not been written yet; called once, when the process ends.
+    /// Writes buffered data. It is called once, when the process stops.
     ///
     /// # Errors
-    /// [`StoreError`] when something was lost.
+    /// [`StoreError`] if data was lost.
     async fn flush(&self) -> Result<(), StoreError>;
 }
 
-/// What a store answers at once, from the memory of this process. No method has a default, so that a wrapper that
-/// forgets to pass a call on does not compile.
+/// What a store answers at once, from the memory of this process. No method has a default, so a wrapper that forgets
+/// to forward a call does not compile.
 pub trait LocalStore: Send + Sync + 'static {
-    /// The record of a session, if this process has it. `None` does not mean that there is no session. A live record may
-    /// lack changes by other replicas; the documentation of each store gives the time.
+    /// The record of a session, if this process has it. `None` does not mean that there is no session. A live record
+    /// may miss changes by other replicas; the documentation of each store gives the time.
     fn load_cached(&self, id: SessionId) -> Option<Session>;
 
-    /// Records activity as [`SessionStore::touch`] does, if that needs no waiting. `false` if the caller must call
-    /// `touch`.
+    /// Buffers activity as [`SessionStore::touch`] records it, without waiting. Returns `false` if the caller must
+    /// call `touch`.
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool;
 }
 
-/// Whether a session was created.
+/// The result of [`SessionStore::create`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// It is kept now.
+    /// The session is stored.
     Created,
-    /// The name was taken, by a live session or by a tombstone, which stays as it is.
+    /// A live session or a tombstone has this session ID, and stays unchanged.
     Exists,
 }
 
-/// Activity on a session, with all that is needed to record it without reading the record again.
+/// Activity on a session, with all data that the store needs to record it without reading the record again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Touch {
-    /// When the activity was.
+    /// The time of the activity.
     pub at: Timestamp,
-    /// The last activity that the record showed.
+    /// The last activity in the record that the check read.
     pub last_seen: Timestamp,
-    /// The record's own retention.
+    /// The retention in the record.
     pub retention: Duration,
-    /// How long activities may be gathered before one is written.
+    /// The touch interval: how long activity may be buffered before one touch is written.
     pub interval: Duration,
-    /// When the session would have ended without this activity: as this comes near, the activity
-    /// is written at once.
+    /// When the session would have ended without this activity. Near this time, the activity is written at once.
     pub deadline: Timestamp,
 }
 
-/// How a session is to be ended.
+/// A request to end a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Why.
+    /// The reason for the tombstone.
     pub reason: EndReason,
-    /// When that was established.
+    /// When the reason was established.
     pub at: Timestamp,
-    /// End it only if the last activity is still this one, so that a time-out that was decided
-    /// on one replica respects a touch from another; `None` ends it in any case.
+    /// If set, the session ends only if its last activity is still this time. So a timeout that one replica decided
+    /// respects a touch from another replica.
     pub unless_touched_since: Option<Timestamp>,
 }
 
 impl Ending {
-    /// An end on purpose, whatever the session is used for.
+    /// A revocation, whatever activity there is.
     #[must_use]
     pub const fn revoked(at: Timestamp) -> Self {
         Self {
@@ -209,7 +208,7 @@ impl Ending {
         }
     }
 
-    /// The end of a session whose user signs out.
+    /// A sign-out by the user.
     #[must_use]
     pub const fn signed_out(at: Timestamp) -> Self {
         Self {
@@ -219,8 +218,8 @@ impl Ending {
         }
     }
 
-    /// The end that a denial at `now` calls for, where it ends the session. Only idleness can be
-    /// disproved by activity elsewhere.
+    /// The end that follows from a denial at `now`; `None` if the denial ends no session. Only an idle timeout
+    /// depends on activity at other replicas.
     #[must_use]
     pub fn for_denial(session: &Session, denial: DenyReason, now: Timestamp) -> Option<Self> {
         let reason = EndReason::from_denial(denial).filter(|_| session.state == State::Live)?;
@@ -233,46 +232,46 @@ impl Ending {
     }
 }
 
-/// What became of an [`Ending`].
+/// The result of an [`Ending`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndOutcome {
-    /// Ended by this call; the tombstone.
+    /// This call ended the session; the tombstone.
     Ended(Session),
-    /// It had ended before; its tombstone, with the first reason.
+    /// The session had ended before; its tombstone, with the first reason.
     AlreadyEnded(Session),
-    /// It was used in the meantime and lives; the record as it is now.
+    /// The session was used in the meantime and lives; its current record.
     Touched(Session),
     /// There is no record.
     Unknown,
 }
 
-/// How many replicas have something.
+/// The number of Redis replicas that have a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// How many should.
+    /// The configured number of replicas.
     pub wanted: u16,
-    /// How many said so in time.
+    /// The number of replicas that confirmed the write before the timeout.
     pub confirmed: u16,
 }
 
 impl Replication {
-    /// Whether those that should have it do.
+    /// Whether enough replicas confirmed the write.
     #[must_use]
     pub const fn is_confirmed(self) -> bool {
         self.confirmed >= self.wanted
     }
 }
 
-/// A page of a listing.
+/// A page of a list of sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The sessions on this page.
     pub sessions: Vec<(SessionId, Session)>,
-    /// Where the next page begins; `None` on the last one.
+    /// The start of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
-/// A store that is shared is a store.
+/// A shared store is a store.
 #[async_trait]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     forward!(self => (**self); load, create, touch, end, keep_tombstone, withdraw, change, age, list, wait_replicated, ready,

@@ -1,4 +1,4 @@
-//! The lock of what requests share, which the tests of races can see.
+//! The mutex for state that requests share. In tests, the race scheduler controls it.
 
 #[cfg(not(test))]
 pub(crate) use parking_lot::Mutex;
@@ -6,7 +6,7 @@ pub(crate) use parking_lot::Mutex;
 #[cfg(test)]
 pub(crate) use explored::Mutex;
 
-/// In tests, a scheduler that tries other orders may go on with somebody else before a lock is taken.
+/// In tests, the race scheduler may run another task before a lock is taken.
 #[cfg(test)]
 mod explored {
     use parking_lot::MutexGuard;

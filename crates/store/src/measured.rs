@@ -1,4 +1,4 @@
-//! Counts and times every operation on a store.
+//! Counts and times every operation of a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::clock::Stopwatch;
 use crate::session::{Session, SessionId, Subject, Timestamp};
 use crate::telemetry::{Metrics, traces};
 
-/// Measures the store it wraps.
+/// A wrapper that records metrics and traces.
 pub struct MeasuredStore<S> {
     inner: S,
     metrics: Arc<Metrics>,
 }
 
 impl<S> MeasuredStore<S> {
-    /// Measures `inner`.
+    /// Records metrics for `inner`.
     pub const fn new(inner: S, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }

@@ -1,4 +1,4 @@
-//! The embedded store: sessions in this process's memory, for one replica and for trying things.
+//! The embedded store: sessions in the memory of this process, for one replica and for demos.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -24,39 +24,38 @@ use crate::policy::Policies;
 use crate::revocation::RevocationRule;
 use crate::session::{Session, SessionId, SessionMap, State, Subject, Timestamp};
 
-/// Sessions in memory; bounded, and reclaimed when their retention is over.
+/// A bounded store in memory. It deletes records after their retention.
 ///
-/// A full store refuses new sessions; it never gives up a live one.
+/// A full store rejects new sessions; it never drops a live one.
 pub struct MemoryStore {
     tables: RwLock<Tables>,
     clock: Arc<dyn Clock>,
     max_sessions: usize,
     cut_offs: CutOffs,
     rules: RevocationRules,
-    /// Cut-offs up to this may be forgotten, in milliseconds.
-    forget: AtomicU64,
+    /// Cut-offs and rules up to this time may be dropped, in milliseconds.
+    expired_until: AtomicU64,
     history: Mutex<History>,
 }
 
 #[derive(Default)]
 struct Tables {
     sessions: SessionMap<Session>,
-    /// Until when tombstones are kept whose credential is still presented.
-    kept: SessionMap<Timestamp>,
-    /// Each subject's sessions, in listing order.
+    /// The extended retention of tombstones whose credentials are still presented.
+    kept_until: SessionMap<Timestamp>,
+    /// The sessions of each subject, in list order.
     subjects: BTreeSet<(Subject, Cursor)>,
-    /// When each session is to be looked at next, in both directions.
-    looks: SessionMap<Timestamp>,
+    /// When each session is due, by session ID and in order of time.
+    due_times: SessionMap<Timestamp>,
     due: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl Tables {
-    /// Sets, moves or takes away the time at which a session is to be looked at; says whether
-    /// there was one.
-    fn look(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
+    /// Sets, moves or removes the due time of a session; returns whether it had one.
+    fn set_due(&mut self, id: SessionId, at: Option<Timestamp>) -> bool {
         let before = match at {
-            Some(at) => self.looks.insert(id, at),
-            None => self.looks.remove(&id),
+            Some(at) => self.due_times.insert(id, at),
+            None => self.due_times.remove(&id),
         };
         if let Some(before) = before {
             self.due.remove(&(before, id));
@@ -69,7 +68,7 @@ impl Tables {
 }
 
 impl MemoryStore {
-    /// An empty store for at most `max_sessions`, which forgets by `clock`.
+    /// An empty store for at most `max_sessions` records. `clock` decides when records expire.
     #[must_use]
     pub fn new(max_sessions: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -78,31 +77,31 @@ impl MemoryStore {
             max_sessions,
             cut_offs: CutOffs::new(MAX_CUT_OFFS),
             rules: RevocationRules::new(),
-            forget: AtomicU64::new(0),
+            expired_until: AtomicU64::new(0),
             history: Mutex::default(),
         }
     }
 
-    /// The same store, which takes the place of one that was lost at `at`: that of an earlier process.
+    /// The same store, as the successor of one that was lost at `at` with an earlier process.
     #[must_use]
     pub fn after_loss(self, at: Timestamp) -> Self {
         self.history.lock().note_loss(at);
         self
     }
 
-    /// How many records it holds, tombstones included.
+    /// The number of records, tombstones included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tables.read().sessions.len()
     }
 
-    /// Whether it holds none.
+    /// Whether there are no records.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Puts a record where another one may be, as a fail-over of a store does that loses writes.
+    /// Replaces a record, as a fail-over does that loses writes.
     #[cfg(any(test, feature = "testing"))]
     pub fn put(&self, id: SessionId, session: Session) {
         self.tables.write().sessions.insert(id, session);
@@ -114,25 +113,25 @@ impl MemoryStore {
         self.tables.write().sessions.remove(&id);
     }
 
-    /// Loses everything, as `FLUSHALL` does, and notices it.
+    /// Loses all records, as `FLUSHALL` does, and records the loss.
     #[cfg(any(test, feature = "testing"))]
     pub fn lose_all(&self, at: Timestamp) {
         *self.tables.write() = Tables::default();
         self.history.lock().note_loss(at);
     }
 
-    /// Ends a session as a process does that dies before it has told the end.
+    /// Ends a session like a process that stops before it publishes the end.
     #[cfg(any(test, feature = "testing"))]
-    pub async fn end_quietly(&self, id: SessionId, ending: Ending) {
+    pub async fn end_unpublished(&self, id: SessionId, ending: Ending) {
         let ended = self.end(id, ending).await;
         assert!(matches!(ended, Ok(EndOutcome::Ended(_))), "{ended:?}");
     }
 
-    /// Forgets every record whose retention is over, and says how many those were. Takes time in
-    /// proportion to all sessions; called from time to time, and when the store is full.
+    /// Deletes expired records; returns their number. It reads all sessions, so call it only from time to time. A
+    /// full store calls it, too.
     pub fn reclaim(&self) -> usize {
         let now = self.clock.now();
-        let forget = self.forget.load(Ordering::Relaxed);
+        let forget = self.expired_until.load(Ordering::Relaxed);
         self.cut_offs.forget(Timestamp::from_millis(forget));
         self.rules.forget(Timestamp::from_millis(forget));
         let mut tables = self.tables.write();
@@ -140,11 +139,11 @@ impl MemoryStore {
         let Tables {
             sessions,
             subjects,
-            kept,
+            kept_until,
             ..
         } = &mut *tables;
-        kept.retain(|_, until| now < *until);
-        sessions.retain(|id, session| now < session.expires() || kept.contains_key(id));
+        kept_until.retain(|_, until| now < *until);
+        sessions.retain(|id, session| now < session.expires() || kept_until.contains_key(id));
         subjects.retain(|(_, place)| sessions.contains_key(&place.id));
         before - sessions.len()
     }
@@ -161,7 +160,7 @@ impl SessionStore for MemoryStore {
             return Err(StoreError::Full(self.max_sessions));
         }
         let mut tables = self.tables.write();
-        // Another task may have taken the room that was there a moment ago.
+        // Another task may have filled the store since the check above.
         if tables.sessions.len() >= self.max_sessions {
             return Err(StoreError::Full(self.max_sessions));
         }
@@ -201,7 +200,7 @@ impl SessionStore for MemoryStore {
         let mut tables = self.tables.write();
         let ended = |session: &Session| session.state != State::Live;
         if tables.sessions.get(&id).is_some_and(ended) {
-            let kept = tables.kept.entry(id).or_insert(until);
+            let kept = tables.kept_until.entry(id).or_insert(until);
             *kept = until.max(*kept);
         }
         Ok(())
@@ -217,7 +216,7 @@ impl SessionStore for MemoryStore {
             tables.sessions.remove(&id);
             let place = (session.subject.clone(), Cursor::of(id, session));
             tables.subjects.remove(&place);
-            tables.look(id, None);
+            tables.set_due(id, None);
         }
         Ok(is_same)
     }
@@ -256,7 +255,7 @@ impl SessionStore for MemoryStore {
         let mut places = tables
             .subjects
             .range((start, Bound::Unbounded))
-            .take_while(|(whose, _)| whose == subject)
+            .take_while(|(owner, _)| owner == subject)
             .map(|(_, place)| *place);
         let page: Vec<Cursor> = places.by_ref().take(limit).collect();
         let next = places.next().and(page.last().copied());
@@ -301,8 +300,8 @@ impl LocalStore for MemoryStore {
 impl DeadlineQueue for MemoryStore {
     async fn enqueue(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        if !tables.looks.contains_key(&id) {
-            tables.look(id, Some(at));
+        if !tables.due_times.contains_key(&id) {
+            tables.set_due(id, Some(at));
         }
         Ok(())
     }
@@ -317,7 +316,7 @@ impl DeadlineQueue for MemoryStore {
         let due = tables.due.iter().take_while(|(at, _)| *at <= now);
         let claimed: Vec<SessionId> = due.take(limit).map(|(_, id)| *id).collect();
         for id in &claimed {
-            tables.look(*id, Some(until));
+            tables.set_due(*id, Some(until));
         }
         Ok(claimed)
     }
@@ -329,8 +328,8 @@ impl DeadlineQueue for MemoryStore {
 
     async fn postpone(&self, id: SessionId, at: Timestamp) -> Result<(), StoreError> {
         let mut tables = self.tables.write();
-        if tables.looks.contains_key(&id) {
-            tables.look(id, Some(at));
+        if tables.due_times.contains_key(&id) {
+            tables.set_due(id, Some(at));
         }
         Ok(())
     }
@@ -339,12 +338,12 @@ impl DeadlineQueue for MemoryStore {
         let mut tables = self.tables.write();
         let live = tables.sessions.iter().filter_map(|(id, session)| {
             let deadline = policies.deadline(session);
-            let later = tables.looks.get(id).is_some_and(|at| *at > deadline);
+            let later = tables.due_times.get(id).is_some_and(|at| *at > deadline);
             (session.state == State::Live && later).then_some((*id, deadline))
         });
         let late: Vec<(SessionId, Timestamp)> = live.collect();
         for (id, deadline) in late {
-            tables.look(id, Some(deadline));
+            tables.set_due(id, Some(deadline));
         }
         Ok(())
     }
@@ -354,7 +353,7 @@ impl DeadlineQueue for MemoryStore {
         id: SessionId,
         _: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        Ok(self.tables.write().look(id, None))
+        Ok(self.tables.write().set_due(id, None))
     }
 }
 
@@ -367,7 +366,8 @@ impl NotBefore for MemoryStore {
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
         self.cut_offs.raise(subject_name(subject), at);
-        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        self.expired_until
+            .fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(Replication::default())
     }
 
@@ -389,7 +389,8 @@ impl NotBefore for MemoryStore {
             return Ok(RuleAdded::TooMany);
         }
         self.rules.add([rule.clone()]);
-        self.forget.fetch_max(forget.as_millis(), Ordering::Relaxed);
+        self.expired_until
+            .fetch_max(forget.as_millis(), Ordering::Relaxed);
         Ok(RuleAdded::Added {
             change: None,
             replication: Replication::default(),
@@ -431,7 +432,7 @@ impl HistoryStore for MemoryStore {
 #[async_trait]
 impl SessionWalk for MemoryStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
-        /// How many records are copied under the lock.
+        /// The number of records that are copied under one lock.
         const BATCH: usize = 1000;
         let ids: Vec<SessionId> = self.tables.read().sessions.keys().copied().collect();
         for ids in ids.chunks(BATCH) {

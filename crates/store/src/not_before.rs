@@ -8,19 +8,18 @@ use crate::session::{Session, Subject, Timestamp};
 
 /// For each subject, the time before which all of its sessions have ended: its *cut-off*.
 ///
-/// Revoking a subject ends the sessions that its index knows. This ends those, too, that the index
-/// lost in a fail-over, and those of a credential from before (the `event_timestamp` of CAEP).
+/// Revoking a subject ends the sessions in its index. A cut-off also ends sessions that the index lost in a
+/// fail-over, and sessions of credentials from before (the `event_timestamp` of CAEP).
 ///
-/// The number of cut-offs is bounded. Beyond that, one general cut-off takes the place of the oldest: it holds for
-/// every subject.
+/// The number of cut-offs is bounded. Beyond the bound, one general cut-off for every subject replaces the oldest
+/// ones.
 #[async_trait]
 pub trait NotBefore: Send + Sync + 'static {
-    /// Notes that all sessions of a subject that started before `at` have ended. The time only
-    /// moves forward. The store may forget cut-offs of at most `forget`. Says how many replicas
-    /// have it.
+    /// Ends all sessions of a subject that started before `at`. A cut-off only moves forward. The store may drop
+    /// cut-offs of at most `forget`. Returns how many Redis replicas have the change.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not note it; it may still have done so.
+    /// [`StoreError`] if the store failed; the cut-off may still be set.
     async fn set_not_before(
         &self,
         subject: &Subject,
@@ -28,70 +27,71 @@ pub trait NotBefore: Send + Sync + 'static {
         forget: Timestamp,
     ) -> Result<Replication, StoreError>;
 
-    /// The cut-off of a subject, asked of the store.
+    /// The cut-off of a subject, read from the store.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not say.
+    /// [`StoreError`] if the store failed.
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError>;
 
-    /// The cut-off as this process knows it. Costs no question, so every check can look.
+    /// The cut-off in the memory of this process. It needs no request to the store, so every check reads it.
     fn known_not_before(&self, subject: &Subject) -> Option<Timestamp>;
 
-    /// Whether this process knows all that the store had within the last two seconds. If not, a session counts only
-    /// after [`SessionStore::load`](super::SessionStore::load): that asks the store for the cut-offs of the session, too.
+    /// Whether this process has all changes that the store had two seconds ago. If not, a check must call
+    /// [`SessionStore::load`](super::SessionStore::load), which also reads the cut-offs of the session.
     fn is_fresh(&self) -> bool {
         true
     }
 
-    /// Adds a revocation rule: sessions that it ends have ended for every replica that knows it. Rules with a time of at
-    /// most `forget` may be forgotten.
+    /// Adds a revocation rule. Every replica that has the rule treats matching sessions as ended. The store may drop
+    /// rules with a time of at most `forget`.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not add it; it may still have done so.
+    /// [`StoreError`] if the store failed; the rule may still be added.
     async fn add_rule(
         &self,
         rule: &RevocationRule,
         forget: Timestamp,
     ) -> Result<RuleAdded, StoreError>;
 
-    /// The revocation rules that this process knows, the oldest time first.
+    /// The revocation rules in the memory of this process, the oldest time first.
     fn rules(&self) -> Arc<Vec<RevocationRule>>;
 
-    /// Whether a session has ended by one of them. Costs one atomic load while there are none.
+    /// Whether a rule ends this session. It takes one atomic load while there are no rules.
     fn is_ended_by_rule(&self, session: &Session) -> bool;
 
-    /// How many cut-offs there are, and how many there can be.
+    /// The number of cut-offs, and its limit.
     fn occupancy(&self) -> Occupancy;
 }
 
-/// How full the set of cut-offs is.
+/// How many cut-offs are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Cut-offs that this process knows.
+    /// The cut-offs in the memory of this process.
     pub entries: usize,
-    /// The most that are kept one by one.
+    /// The largest number of separate cut-offs.
     pub max: usize,
 }
 
 impl Occupancy {
-    /// Whether there is room for a cut-off that anybody could ask for: half of the room is kept for administrators
-    /// and identity providers.
+    /// Whether an unauthenticated request may add a cut-off. Half of the cut-offs are reserved for administrators and
+    /// identity providers.
     #[must_use]
     pub const fn has_room_for_anonymous(self) -> bool {
         self.entries < self.max / 2
     }
 }
 
-/// What became of a revocation rule.
+/// The result of [`NotBefore::add_rule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleAdded {
-    /// The store has it.
+    /// The rule is stored.
     Added {
-        /// The number of the change: a replica that has read so far knows the rule. `None` where there is one replica.
+        /// The sequence number of the change. A replica that has read up to it has the rule. `None` if there is only
+        /// one replica.
         change: Option<u64>,
-        /// How many replicas of the store have it.
+        /// How many Redis replicas have the rule.
         replication: Replication,
     },
-    /// There are [`MAX_REVOCATION_RULES`](super::MAX_REVOCATION_RULES) others.
+    /// There are already [`MAX_REVOCATION_RULES`](super::MAX_REVOCATION_RULES) other rules.
     TooMany,
 }

@@ -1,29 +1,29 @@
-//! Sessions in Redis 7.0 or newer, or Valkey.
+//! Sessions in Redis 7.0 or newer, or in Valkey.
 //!
-//! A check is plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` when
-//! a touch is written. The last activity lives in the key's own expiry
-//! (`last_seen = PEXPIRETIME - retention`), so a touch is monotonic, idempotent and can neither
-//! create a key nor revive one. Everything rare goes through the scripts in `migrations/`.
+//! A check sends plain commands: `PEXPIRETIME` and `GET` in one round trip, and `PEXPIREAT … GT` to write a touch.
+//! The expiry of the key holds the last activity (`last_seen = PEXPIRETIME - retention`). So a touch is monotonic and
+//! idempotent, and it cannot create or revive a key. All rare changes use the scripts in `migrations/`.
 
 mod connect;
+mod connection;
 mod cut_off_log;
+mod cut_offs;
 mod ends;
 mod follow_cut_offs;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod generation;
-mod heal;
 mod history;
 mod index;
 mod info;
 mod keys;
-mod link;
+mod managed_connection;
 mod message;
 mod migrate;
-mod not_before;
 mod open;
 mod queue;
+mod rebuild;
 mod record;
 mod replication;
 mod request;
@@ -38,7 +38,6 @@ mod tighten_deadlines;
 mod timekeeping;
 mod upkeep;
 mod walk;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,41 +63,41 @@ pub use reseal::SealCount;
 pub use script::ScriptTexts;
 pub use settings::{Address, Password, RedisSettings, Target, Tls, Topology};
 
+use connection::Connection;
 use format::Upgrade;
 use generation::Generation;
 use keys::Keys;
-use link::{ManagedConnection, Prepare};
+use managed_connection::{ConnectionSetup, ManagedConnection};
 use request::Request;
 use script::{Replacement, Scripts};
 use timekeeping::Timekeeping;
-use wire::Wire;
 
-/// How often a change is tried again when the record changed in between.
-const ATTEMPTS: usize = 5;
-/// What the script answers that replaces a record, where it could tell nobody.
-const REPLACED_UNTOLD: u8 = 2;
-/// The most time for one operation that nobody waits for.
+/// How often a change is retried when the record changed in between.
+const MAX_ATTEMPTS: usize = 5;
+/// The result of `0001_replace.lua` when it replaced the record but could not publish the invalidation.
+const REPLACED_NOT_PUBLISHED: u8 = 2;
+/// Timeout for one background operation.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sessions in Redis: one server, a primary found by sentinels, or a cluster.
 pub struct RedisStore {
-    link: Arc<ManagedConnection>,
-    /// A connection for what waits on replicas, made when it is first needed: the others must not
-    /// wait behind it.
-    waiting: Arc<tokio::sync::Mutex<Option<replication::Waiting>>>,
+    managed: Arc<ManagedConnection>,
+    /// The connection for `WAIT`, opened when it is first needed. `WAIT` blocks a connection, so no other operation
+    /// may share it.
+    wait_connection: Arc<tokio::sync::Mutex<Option<replication::WaitConnection>>>,
     keys: Arc<Keys>,
     key_ring: Live<KeyRing>,
     upgrade: Arc<Upgrade>,
     scripts: Arc<Scripts>,
-    not_before: Arc<not_before::LocalCopy>,
+    cut_offs: Arc<cut_offs::LocalCopy>,
     generation: Arc<Generation>,
-    /// Whether the process answers checks; a command of the command line does not.
-    serves: bool,
-    /// The most time for one operation, waiting for a connection included.
+    /// Whether this process answers checks. A command of the command line does not.
+    answers_checks: bool,
+    /// Timeout for one operation. It includes the wait for a connection.
     budget: Duration,
 }
 
-/// A record as it stands in Redis.
+/// A record as it is stored in Redis.
 struct Stored {
     session: Session,
     bytes: Vec<u8>,
@@ -106,8 +105,8 @@ struct Stored {
 }
 
 impl RedisStore {
-    /// A store on the servers that `settings` name. Nothing works until [`RedisStore::run`] runs;
-    /// it keeps `clock` at the time of all replicas. What is kept is encrypted with `key_ring`.
+    /// Creates a store for the servers in `settings`. Its operations fail until [`RedisStore::run`] connects. `run`
+    /// also sets `clock` to decision time. The store encrypts records with `key_ring`.
     #[must_use]
     pub fn new(settings: RedisSettings, clock: Arc<StoreClock>, key_ring: Live<KeyRing>) -> Self {
         let max_cut_offs = settings.max_cut_offs;
@@ -124,82 +123,82 @@ impl RedisStore {
         let timekeeping = Timekeeping::new(clock, key_ring.clone(), &keys, scripts.swap);
         Self {
             generation: Arc::new(generation),
-            serves: true,
+            answers_checks: true,
             keys: Arc::new(keys),
             key_ring,
             upgrade: Arc::new(Upgrade::new(settings.sealed_only)),
             budget: settings.command_timeout,
-            link: Arc::new(ManagedConnection::new(settings, timekeeping)),
-            waiting: Arc::default(),
+            managed: Arc::new(ManagedConnection::new(settings, timekeeping)),
+            wait_connection: Arc::default(),
             scripts: Arc::new(Scripts::new(&scripts)),
-            not_before: Arc::new(not_before::LocalCopy::new(max_cut_offs)),
+            cut_offs: Arc::new(cut_offs::LocalCopy::new(max_cut_offs)),
         }
     }
 
-    /// The same store, for a command that answers no checks: it does not judge whether data was lost.
+    /// Returns the store for a command that answers no checks. It does not look for a loss of data.
     #[must_use]
     pub fn for_command(mut self) -> Self {
-        self.serves = false;
+        self.answers_checks = false;
         self
     }
 
-    /// The same store, for work in the background that nobody waits for.
+    /// Returns the same store with the longer timeout for background work.
     fn background(&self) -> Self {
         Self {
-            link: Arc::clone(&self.link),
-            waiting: Arc::clone(&self.waiting),
+            managed: Arc::clone(&self.managed),
+            wait_connection: Arc::clone(&self.wait_connection),
             keys: Arc::clone(&self.keys),
             key_ring: self.key_ring.clone(),
             upgrade: Arc::clone(&self.upgrade),
             scripts: Arc::clone(&self.scripts),
-            not_before: Arc::clone(&self.not_before),
+            cut_offs: Arc::clone(&self.cut_offs),
             generation: Arc::clone(&self.generation),
-            serves: self.serves,
+            answers_checks: self.answers_checks,
             budget: self.budget.max(BACKGROUND_TIMEOUT),
         }
     }
 
-    /// Applies an operator's word on the clocks, on all replicas; `false` while the clocks are being
-    /// compared, which takes a few seconds, or where another replica wrote at the same time.
+    /// Applies an operator's decision about the clocks to all replicas. Returns `false` while the replicas compare
+    /// their clocks, which takes a few seconds, or if another replica wrote at the same time.
     ///
     /// # Errors
-    /// [`StoreError`] when the store could not keep it.
+    /// [`StoreError`] when the store could not save the decision.
     pub async fn accept_clock(&self, accepted: Accepted) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(BACKGROUND_TIMEOUT).await?;
-        let accepting = self.link.timekeeping().accept(&mut wire, accepted);
+        let mut connection = self.managed.connection(BACKGROUND_TIMEOUT).await?;
+        let accepting = self.managed.timekeeping().accept(&mut connection, accepted);
         match tokio::time::timeout(BACKGROUND_TIMEOUT, accepting).await {
             Ok(accepted) => Ok(accepted?),
-            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
         }
     }
 
-    /// The time that all replicas agree on.
+    /// Decision time: the time that all replicas decide by.
     #[must_use]
     pub fn clock(&self) -> &Arc<StoreClock> {
-        self.link.clock()
+        self.managed.clock()
     }
 
-    /// Keeps the connection, until stopped.
+    /// Connects to Redis, and reconnects until `stop`.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`] when the records were written by a newer program. Everything
-    /// else is tried again for ever.
+    /// [`ConnectError::NewerSchema`] when a newer program wrote the records. All other errors are retried without
+    /// end.
     pub async fn run(&self, stop: CancellationToken) -> Result<(), ConnectError> {
-        self.link.run(stop, self).await
+        self.managed.run(stop, self).await
     }
 
-    /// Sends a request once, within the time for one operation.
+    /// Sends a request once, within the operation timeout.
     async fn once<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.link.once(self.budget, request).await
+        self.managed.once(self.budget, request).await
     }
 
-    /// Sends a request that may be repeated, within the time for one operation.
+    /// Sends an idempotent request, and resends it after a lost connection, within the operation timeout.
     async fn repeat<T: FromRedisValue>(&self, request: &impl Request) -> Result<T, StoreError> {
-        self.link.repeat(self.budget, request).await
+        self.managed.repeat(self.budget, request).await
     }
 
-    /// Reads a record with its expiry. The expiry is asked for first: if the session ends in
-    /// between, the record says so.
+    /// Reads a record and its expiry. The expiry is read first: if the session ends in between, the record shows the
+    /// end.
     async fn read(&self, id: SessionId) -> Result<Option<Stored>, StoreError> {
         let key = self.keys.session(id);
         let mut pipeline = redis::pipe();
@@ -210,15 +209,13 @@ impl RedisStore {
             record::decode(id, bytes, expiry, self.upgrade.accepts_plain(), &key_ring)
         });
         if matches!(&stored, Err(error) if *error == record::MISPLACED) {
-            tracing::error!(
-                "Redis answered with another session's record: the connection is given up"
-            );
-            self.link.invalidate_connection();
+            tracing::error!("Redis replied with the record of another session, reconnecting");
+            self.managed.invalidate_connection();
         }
         stored
     }
 
-    /// Replaces a record that was read; says whether it was still the same.
+    /// Replaces a record, unless it has changed since `stored` was read. Returns `false` if it has changed.
     async fn replace(
         &self,
         id: SessionId,
@@ -239,22 +236,22 @@ impl RedisStore {
             message: &changed.encode(),
         };
         let replaced: u8 = self.once(&replacement.call(&self.scripts)).await?;
-        if replaced == REPLACED_UNTOLD {
-            tracing::debug!("Redis does not allow to tell of an end: others hear of it late");
+        if replaced == REPLACED_NOT_PUBLISHED {
+            tracing::debug!("the ACL denies PUBLISH on the invalidation channel");
         }
         Ok(replaced != 0)
     }
 }
 
 impl RedisStore {
-    /// The session as it can be written now.
+    /// Removes what the current record format cannot store.
     fn fitted(&self, session: &Session) -> Session {
         record::fitted(session, self.upgrade.format())
     }
 
-    /// The record of a session that is fitted.
+    /// Encodes a session that [`RedisStore::fitted`] returned.
     fn encode(&self, id: SessionId, session: &Session) -> Result<Vec<u8>, StoreError> {
-        // The upgrade can go on between the two: a session without a margin can be sealed, too.
+        // The upgrade can proceed between `fitted` and `encode`. A session without a margin can be sealed too.
         let format = match session.margin.is_zero() {
             true => self.upgrade.format(),
             false => format::Format::Sealed,
@@ -262,12 +259,12 @@ impl RedisStore {
         record::encode(id, session, format, &self.key_ring.current())
     }
 
-    /// When the key of a record expires. The last activity of a live session is in it, so it is decision time. The
-    /// expiry of a tombstone is converted to the clock of Redis, which deletes it.
+    /// The expiry of a record's key. For a live session it holds the last activity, so it is in decision time. For a
+    /// tombstone it is converted to the Redis clock, because Redis deletes the key.
     fn expiry(&self, session: &Session) -> Timestamp {
         match session.state {
             State::Live => session.kept_until(),
-            // A wrong answer of Redis must not shorten that.
+            // A wrong clock of Redis must not shorten the tombstone.
             State::Ended(_) => self
                 .clock()
                 .store_time_of(session.expires())
@@ -276,20 +273,20 @@ impl RedisStore {
     }
 }
 
-impl Prepare for RedisStore {
-    async fn prepare(&self, wire: Wire) -> Result<(), ConnectError> {
-        self.check_schema(wire).await
+impl ConnectionSetup for RedisStore {
+    async fn before_join(&self, connection: Connection) -> Result<(), ConnectError> {
+        self.check_schema(connection).await
     }
 
-    async fn begin(&self, wire: Wire) -> Result<(), ConnectError> {
-        self.look_for_loss(wire).await
+    async fn after_join(&self, connection: Connection) -> Result<(), ConnectError> {
+        self.check_for_data_loss(connection).await
     }
 }
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let text = error.to_string();
-        // In the answers to a pipeline, too.
+        // Also searches the responses of a pipeline.
         let full = error
             .into_server_errors()
             .is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"));
@@ -301,22 +298,22 @@ impl From<RedisError> for StoreError {
     }
 }
 
-/// Puts together what `PEXPIRETIME` and `GET` answered.
+/// Combines the replies of `PEXPIRETIME` and `GET`.
 fn stored(
     expiry: i64,
     bytes: Option<Vec<u8>>,
     decode: impl FnOnce(&[u8], Timestamp) -> Result<Session, StoreError>,
 ) -> Result<Option<Stored>, StoreError> {
-    /// What `PEXPIRETIME` says of a key that does not exist.
+    /// The reply of `PEXPIRETIME` for a missing key.
     const MISSING: i64 = -2;
     let Some(bytes) = bytes else { return Ok(None) };
     if expiry == MISSING {
-        // Created between the two commands; it was not there when we asked.
+        // Another process created the key between the two commands.
         return Ok(None);
     }
     let expiry = u64::try_from(expiry)
         .map(Timestamp::from_millis)
-        .map_err(|_| StoreError::Unreadable("a session has no expiry"))?;
+        .map_err(|_| StoreError::Unreadable("the key has no expiry"))?;
     let session = decode(&bytes, expiry)?;
     Ok(Some(Stored {
         session,
@@ -337,9 +334,9 @@ impl SessionStore for RedisStore {
 
     async fn create(&self, id: SessionId, session: &Session) -> Result<CreateOutcome, StoreError> {
         self.learn_cut_offs(session).await?;
-        // First the index, so that no session exists that it does not know; a place in it for a
-        // session that was not made after all is given up when somebody looks.
-        self.put_into_index(id, session).await?;
+        // The index comes first, so that every existing session is in it. If the session is not created, a later
+        // listing removes the entry.
+        self.add_to_index(id, session).await?;
         let session = self.fitted(session);
         let mut keep = redis::cmd("SET");
         keep.arg(self.keys.session(id))
@@ -356,16 +353,16 @@ impl SessionStore for RedisStore {
     }
 
     async fn touch(&self, id: SessionId, touch: Touch) -> Result<(), StoreError> {
-        let mut prolong = redis::cmd("PEXPIREAT");
-        prolong
+        let mut extend = redis::cmd("PEXPIREAT");
+        extend
             .arg(self.keys.session(id))
             .arg(touch.at.plus(touch.retention).as_millis())
             .arg("GT");
-        self.repeat(&prolong).await
+        self.repeat(&extend).await
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(EndOutcome::Unknown);
             };
@@ -395,13 +392,13 @@ impl SessionStore for RedisStore {
         if stored.session.state == State::Live {
             return Ok(());
         }
-        // Only forward, as an activity: it can neither create a key nor shorten what is kept.
-        let mut prolong = redis::cmd("PEXPIREAT");
-        prolong
+        // Like a touch, this only moves the expiry forward. It cannot create a key or shorten the retention.
+        let mut extend = redis::cmd("PEXPIREAT");
+        extend
             .arg(self.keys.session(id))
             .arg(self.clock().store_time_of(until).max(until).as_millis())
             .arg("GT");
-        self.repeat(&prolong).await
+        self.repeat(&extend).await
     }
 
     async fn withdraw(&self, id: SessionId, session: &Session) -> Result<bool, StoreError> {
@@ -420,7 +417,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(ChangeOutcome::Unknown);
             };
@@ -428,7 +425,7 @@ impl SessionStore for RedisStore {
                 ChangeOutcome::Changed(changed) => self.fitted(&changed),
                 outcome => return Ok(outcome),
             };
-            // With the expiry as read: a touch in between must not be undone.
+            // The script compares the expiry too, so that it does not undo a touch in between.
             if self.replace(id, &stored, false, &changed).await? {
                 return Ok(ChangeOutcome::Changed(changed));
             }
@@ -437,7 +434,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn age(&self, id: SessionId, by: Duration) -> Result<Option<Session>, StoreError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(stored) = self.read(id).await? else {
                 return Ok(None);
             };
@@ -464,33 +461,33 @@ impl SessionStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        if self.link.is_cluster() {
-            // While one server of many is away this process is still of use for the others.
-            let wire = self.link.wire(self.budget).await?;
-            return if self.link.any_node_reachable(&wire).await {
+        if self.managed.is_cluster() {
+            // While one server of a cluster is down, this process can still serve the sessions of the others.
+            let connection = self.managed.connection(self.budget).await?;
+            return if self.managed.any_node_reachable(&connection).await {
                 Ok(())
             } else {
-                let nobody = "no server of the cluster answers".to_owned();
-                Err(StoreError::Unavailable(nobody))
+                let message = "no node of the cluster is reachable".to_owned();
+                Err(StoreError::Unavailable(message))
             };
         }
-        // Any key will do: this one is in every Redis that is in use.
+        // Any key works. This key exists in every Redis that Curfew uses.
         let mut ask = redis::cmd("GET");
         ask.arg(self.keys.schema());
         self.once(&ask).await
     }
 
     fn incarnation(&self) -> Option<watch::Receiver<u64>> {
-        Some(self.link.incarnation())
+        Some(self.managed.incarnation())
     }
 
     async fn flush(&self) -> Result<(), StoreError> {
-        self.leave_whole().await;
+        self.mark_planned_stop().await;
         Ok(())
     }
 }
 
-/// It keeps nothing in this process.
+/// This store caches nothing in the process.
 impl LocalStore for RedisStore {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

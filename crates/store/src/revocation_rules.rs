@@ -1,4 +1,4 @@
-//! The revocation rules that a replica knows. While there are none, a check pays for one atomic load.
+//! The revocation rules in the memory of a replica. While there are none, a check costs one atomic load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{Session, Timestamp};
 
-/// The most rules at a time, in Redis and in each replica.
+/// The largest number of rules, in Redis and in each replica.
 pub const MAX_REVOCATION_RULES: usize = 100;
 
-/// The rules in force. A rule that was known stays known until it is forgotten, also where the store lost it.
+/// The rules in force. A replica keeps a rule until its time is over, even if the store loses it.
 pub(super) struct RevocationRules {
     any: AtomicBool,
     rules: ArcSwap<Vec<RevocationRule>>,
@@ -28,7 +28,7 @@ impl RevocationRules {
         }
     }
 
-    /// Whether a session has ended by one of them.
+    /// Whether a rule ends this session.
     pub(super) fn ends(&self, session: &Session) -> bool {
         self.any.load(Ordering::Acquire) && self.rules.load().iter().any(|rule| rule.ends(session))
     }
@@ -38,14 +38,15 @@ impl RevocationRules {
         self.rules.load_full()
     }
 
-    /// Whether there is room for this rule, or it needs none.
+    /// Whether the rule fits, or another rule covers it already.
     pub(super) fn has_room_for(&self, rule: &RevocationRule) -> bool {
         let rules = self.rules.load();
         let stay = rules.iter().filter(|known| !rule.covers(known)).count();
         stay < MAX_REVOCATION_RULES || rules.iter().any(|known| known.covers(rule))
     }
 
-    /// Adds rules. Those that another covers are left out. Beyond the bound, the oldest becomes a rule for everybody.
+    /// Adds rules, except those that another rule covers. Beyond the limit, the two oldest become one rule for
+    /// everybody.
     pub(super) fn add(&self, more: impl IntoIterator<Item = RevocationRule>) {
         let _changing = self.changing.lock();
         let before = self.rules.load_full();
@@ -58,7 +59,7 @@ impl RevocationRules {
             rules.push(rule);
             rules.sort_by_key(|rule| rule.before);
             if rules.len() > MAX_REVOCATION_RULES {
-                // The next one takes the place of the two oldest.
+                // The next rule replaces the two oldest.
                 rules.remove(0);
                 rules[0].conditions = RevocationConditions::default();
             }
@@ -68,7 +69,7 @@ impl RevocationRules {
         }
     }
 
-    /// Forgets rules with a time of at most `until`.
+    /// Drops rules with a time of at most `until`.
     pub(super) fn forget(&self, until: Timestamp) {
         let _changing = self.changing.lock();
         let before = self.rules.load_full();
@@ -110,7 +111,10 @@ mod tests {
         rules.add([rule(Some("strict"), 5)]);
         assert!(!rules.ends(&session));
         rules.add([rule(Some("default"), 0)]);
-        assert!(!rules.ends(&session), "it did not start before");
+        assert!(
+            !rules.ends(&session),
+            "the session started at the time of the rule"
+        );
         rules.add([rule(Some("default"), 1), rule(Some("default"), 0)]);
         assert!(rules.ends(&session));
         assert_eq!(
@@ -135,7 +139,10 @@ mod tests {
         assert!(rules.has_room_for(&rule(Some("policy-3"), 9)));
         rules.add([rule(Some("one-more"), 500)]);
         assert_eq!(rules.all().len(), MAX_REVOCATION_RULES);
-        assert!(rules.ends(&session_of("alice", START)), "of another policy");
+        assert!(
+            rules.ends(&session_of("alice", START)),
+            "the merged rule ends sessions of other policies"
+        );
         let later = START.plus(Duration::from_secs(50));
         assert!(!rules.ends(&session_of("alice", later)));
     }

@@ -1,4 +1,4 @@
-//! Stores for tests: one that fails when it is told to, one at the end of a slow network, and a scheduler for races.
+//! Stores for tests: one that fails on request, one behind a slow network, and a scheduler for races.
 
 #[cfg(test)]
 pub(crate) mod race;
@@ -24,7 +24,7 @@ pub(crate) use curfew_core::testing::{HOUR, MINUTE, SECOND, START, session_of};
 
 /// A memory store that counts its touches and fails on request.
 pub struct ProbedStore {
-    /// The store behind it.
+    /// The store that this one wraps.
     pub memory: Arc<MemoryStore>,
     touches: AtomicUsize,
     /// Whether touches fail.
@@ -80,7 +80,7 @@ impl SessionStore for ProbedStore {
         }
         let stale = self.stale.lock().take();
         if let Some(stale) = stale {
-            // The load takes a while.
+            // Another task runs before the load returns.
             tokio::task::yield_now().await;
             return Ok(Some(stale));
         }
@@ -154,7 +154,7 @@ impl SessionStore for ProbedStore {
     }
 }
 
-/// It keeps nothing in this process.
+/// It has no records in this process.
 impl LocalStore for ProbedStore {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

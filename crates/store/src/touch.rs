@@ -1,9 +1,8 @@
-//! Write-behind touches: many activities, one write an interval.
+//! Write-behind for touches: one write per touch interval.
 //!
-//! A check only notes the activity in memory and never waits for the store. A session is written
-//! when its last write is an interval old, and the last activity of an interval is written at the
-//! interval's end, so that a crash loses at most one interval: a user may then be timed out early
-//! by that much, never late.
+//! A check only records activity in memory and never waits for the store. A session is written when its last write is
+//! one interval old. The last activity of an interval is written at the end of the interval. So a crash loses at
+//! most one interval: a session may then time out early by that much, never late.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,29 +22,29 @@ use crate::lock::Mutex;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, SessionMap, Subject, Timestamp};
 use crate::telemetry::Metrics;
 
-/// The most sessions whose activity is kept in memory; a further one is written at once.
+/// The largest number of sessions with buffered activity. Activity of a further session is written at once.
 const MAX_PENDING: usize = 100_000;
-/// The most touches that one flush writes at the same time.
+/// The number of touches that one flush writes concurrently.
 const BATCH: usize = 128;
-/// How often the flusher looks for touches that are due.
+/// How often the background task looks for touches that are due.
 const TICK: Duration = Duration::from_millis(100);
-/// How long after a failure a touch is tried again at the latest.
+/// The longest delay before a failed touch is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Gathers touches in front of a store.
+/// A wrapper that buffers touches.
 pub struct CoalescingStore<S> {
     inner: S,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     pending: Mutex<Pending>,
-    /// Wakes the flusher for a touch that is due at once.
+    /// Wakes the background task for a touch that is due at once.
     due: Notify,
 }
 
-/// Touches that have not been written, each with the time when it is to be.
+/// Touches that are not written yet, each with its due time.
 ///
-/// A touch stays here until the store has it, so that nothing is lost when the future that writes
-/// it is dropped half-way; writing it twice does no harm.
+/// A touch stays here until the store has it. So nothing is lost if the future that writes it is dropped; writing a
+/// touch twice does no harm.
 #[derive(Default)]
 struct Pending {
     touches: SessionMap<(Timestamp, Touch)>,
@@ -53,8 +52,8 @@ struct Pending {
 }
 
 impl Pending {
-    /// Notes a touch to be written at `due`, merged with what is pending for the session. Refuses
-    /// a further session when there are `MAX_PENDING`.
+    /// Buffers a touch that is due at `due`, and merges it with the pending touch of the session. Returns `false` for
+    /// a new session if there are `MAX_PENDING` already.
     fn note(&mut self, id: SessionId, due: Timestamp, touch: Touch) -> bool {
         if let Some((planned, pending)) = self.touches.get_mut(&id) {
             pending.at = pending.at.max(touch.at);
@@ -97,7 +96,7 @@ impl Pending {
         }
     }
 
-    /// `touch` has been written: nothing is pending, unless there was activity in the meantime.
+    /// Removes a touch that was written, unless there was activity in the meantime.
     fn written(&mut self, id: SessionId, touch: &Touch) {
         match self.touches.get(&id) {
             Some((_, pending)) if pending.at > touch.at => {
@@ -107,8 +106,8 @@ impl Pending {
         }
     }
 
-    /// `touch` could not be written: it is due again soon, for as long as it is of use. Says
-    /// whether it was given up.
+    /// Schedules a touch again that could not be written, as long as the record can still exist. Returns whether it
+    /// was dropped.
     fn failed(&mut self, id: SessionId, now: Timestamp, touch: &Touch) -> bool {
         let of_use = now < touch.at.plus(exact(touch.retention));
         if of_use {
@@ -121,7 +120,7 @@ impl Pending {
 }
 
 impl<S: SessionStore> CoalescingStore<S> {
-    /// Gathers touches in front of `inner`. Nothing is written until [`Self::run`] runs.
+    /// Buffers touches for `inner`. Nothing is written before [`Self::run`] runs.
     pub fn new(inner: S, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         Self {
             inner,
@@ -132,7 +131,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// Writes touches as they fall due, until stopped; [`SessionStore::flush`] writes the rest.
+    /// Writes touches when they are due, until stopped. [`SessionStore::flush`] writes the rest.
     pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
@@ -140,23 +139,22 @@ impl<S: SessionStore> CoalescingStore<S> {
                 () = self.due.notified() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
-            // What could not be written stays pending, and the store has counted the error.
+            // A failed touch stays pending, and the store has counted the error.
             let flush = self.flush_due(self.clock.now());
             let _ = stop.run_until_cancelled(flush).await;
         }
     }
 
-    /// How many sessions have activity that is not written.
+    /// The number of sessions with activity that is not written yet.
     #[must_use]
     pub fn pending(&self) -> usize {
         self.pending.lock().touches.len()
     }
 
-    /// Writes what is due at `now`. A touch that can't be written stays pending, and does not keep
-    /// the others from being written.
+    /// Writes the touches that are due at `now`. A touch that fails stays pending and does not delay the others.
     ///
     /// # Errors
-    /// The last error, when any touch could not be written.
+    /// The last error, if any touch could not be written.
     pub async fn flush_due(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         loop {
@@ -167,13 +165,13 @@ impl<S: SessionStore> CoalescingStore<S> {
             let writes = batch
                 .into_iter()
                 .map(|(id, touch)| self.write(id, touch, now));
-            // What fails is due again later, so it keeps nothing else from being written.
+            // A failed touch is due again later, so this loop ends.
             let mut failed = join_all(writes).await.into_iter().filter_map(Result::err);
             outcome = failed.next_back().map_or(outcome, Err);
         }
     }
 
-    /// Writes everything that is pending, each once.
+    /// Writes every pending touch once.
     async fn flush_all(&self) -> Result<(), StoreError> {
         let pending: Vec<SessionId> = self.pending.lock().touches.keys().copied().collect();
         let mut outcome = Ok(());
@@ -185,7 +183,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         outcome
     }
 
-    /// Writes one touch and notes what became of it.
+    /// Writes one touch and records the result.
     async fn write(&self, id: SessionId, touch: Touch, now: Timestamp) -> Result<(), StoreError> {
         let written = self.inner.touch(id, touch).await;
         let mut pending = self.pending.lock();
@@ -203,7 +201,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         written
     }
 
-    /// Writes what is pending for one session.
+    /// Writes the pending touch of one session.
     async fn flush_one(&self, id: SessionId) -> Result<(), StoreError> {
         let pending = self
             .pending
@@ -217,7 +215,7 @@ impl<S: SessionStore> CoalescingStore<S> {
         }
     }
 
-    /// The record as this replica knows it: with the activity that is not written yet.
+    /// The record with the activity that this replica has not written yet.
     fn with_pending(&self, id: SessionId, mut session: Session) -> Session {
         if let Some((_, touch)) = self.pending.lock().touches.get(&id) {
             session.touch(touch.at);
@@ -229,7 +227,7 @@ impl<S: SessionStore> CoalescingStore<S> {
 #[async_trait]
 impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     async fn load(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        // What is pending now may be written, and pending no more, before an older answer comes.
+        // A concurrent flush may write the touch and remove it from `pending` before an older answer arrives.
         let before = self.pending.lock().touches.get(&id).map(|it| it.1.at);
         let session = self.inner.load(id).await?;
         Ok(session.map(|mut session| {
@@ -252,13 +250,13 @@ impl<S: SessionStore> SessionStore for CoalescingStore<S> {
     }
 
     async fn end(&self, id: SessionId, ending: Ending) -> Result<EndOutcome, StoreError> {
-        // The store must know the activity that the caller's decision was based on.
+        // The store must have the activity that the caller's decision is based on.
         self.flush_one(id).await?;
         self.inner.end(id, ending).await
     }
 
     async fn change(&self, id: SessionId, change: &Change) -> Result<ChangeOutcome, StoreError> {
-        // The answer shows the activity that the store does not have yet.
+        // The result includes the activity that the store does not have yet.
         Ok(match self.inner.change(id, change).await? {
             ChangeOutcome::Changed(session) => {
                 ChangeOutcome::Changed(self.with_pending(id, session))
@@ -303,7 +301,7 @@ impl<S: SessionStore> LocalStore for CoalescingStore<S> {
     }
 
     fn try_buffer_touch(&self, id: SessionId, touch: Touch) -> bool {
-        // An interval after the last write; at once where the deadline is as near as that.
+        // The touch is due one interval after the last write. If the deadline is closer than that, it is due at once.
         let near = touch.deadline.minus(touch.interval);
         let due = touch.last_seen.plus(touch.interval).min(near);
         let noted = self.pending.lock().note(id, due, touch);
@@ -316,7 +314,7 @@ impl<S: SessionStore> LocalStore for CoalescingStore<S> {
 
 #[cfg(test)]
 mod races;
-/// The retention without the margin for the store's clock, where it has one.
+/// The retention without the margin for the clock of the store, if it includes one.
 fn exact(retention: Duration) -> Duration {
     retention.checked_sub(CLOCK_MARGIN).unwrap_or(retention)
 }

@@ -4,22 +4,22 @@ use tokio::sync::mpsc;
 use super::StoreError;
 use crate::session::{Session, SessionId};
 
-/// All sessions of a store, in no order.
+/// Access to all sessions of a store, in no particular order.
 #[async_trait]
 pub trait SessionWalk: Send + Sync + 'static {
-    /// Sends all records, tombstones included, in batches. A session may come twice, and one that begins meanwhile may
-    /// be left out. It stops when nobody receives any more.
+    /// Sends all records, tombstones included, in batches. A session may occur twice, and a session that starts in
+    /// the meantime may be missing. It stops when the receiver is dropped.
     ///
     /// # Errors
-    /// [`StoreError`] when the store failed on the way.
+    /// [`StoreError`] if the store failed before the end.
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError>;
 }
 
-/// Some records of a walk.
+/// A batch of records from a walk.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Those that could be read.
+    /// The records.
     pub sessions: Vec<(SessionId, Session)>,
-    /// How many could not.
+    /// The number of records that could not be read.
     pub unreadable: usize,
 }

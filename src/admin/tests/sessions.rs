@@ -129,7 +129,7 @@ async fn a_subject_that_can_have_no_more_sessions_is_told_so() {
     let detail = fixture
         .refused(409, "POST", "/api/v1/sessions", Some(body))
         .await;
-    assert_eq!(detail, "the subject has 1 sessions, and can have no more");
+    assert_eq!(detail, "session limit reached: the subject has 1 sessions");
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ fn rejects_settings_that_conflict() {
         ),
         (
             "store: {url: 'redis+cluster://a/3'}",
-            "store.url = \"redis+cluster://a/3\": must have no database",
+            "store.url = \"redis+cluster://a/3\": must contain no database",
         ),
         (
             "store: {url: 'redis://a', password: x, password_file: /dev/null}",

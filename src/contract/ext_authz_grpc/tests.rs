@@ -261,7 +261,7 @@ async fn call(fixture: &Fixture, body: axum::body::Body) -> wire::CheckResponse 
     prost::Message::decode(&body[5..]).unwrap()
 }
 
-/// Who has no place is told so, and not listened to.
+/// A call without a permit is answered, and its message is not read.
 #[tokio::test]
 async fn the_message_of_who_has_no_place_is_not_waited_for() {
     let fixture = Fixture::new().await;

@@ -7,15 +7,12 @@ use crate::policy::{Bind, NetworkBits, Policies};
 use crate::session::{Limits, State};
 use crate::testing::{Bench, HOUR, MINUTE, name};
 
-/// A service whose default policy lets a subject have two sessions.
-fn limited(beyond: OnSessionLimit) -> Bench {
+/// A service whose default policy allows two sessions per subject.
+fn limited(on_limit: OnSessionLimit) -> Bench {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut default = default.clone();
-    default.max_sessions = Some(MaxSessions {
-        count: 2,
-        on_limit: beyond,
-    });
+    default.max_sessions = Some(MaxSessions { count: 2, on_limit });
     bench.set_policies(BTreeMap::from([(name("default"), default)]));
     bench
 }
@@ -35,7 +32,7 @@ fn sign_in() -> SignIn {
 }
 
 #[tokio::test]
-async fn a_subject_has_no_more_sessions_than_it_can_have() {
+async fn the_session_limit_is_enforced() {
     let bench = limited(OnSessionLimit::Deny);
     let lifecycle = &bench.lifecycle;
     let first = lifecycle.start(sign_in()).await.unwrap();
@@ -50,7 +47,7 @@ async fn a_subject_has_no_more_sessions_than_it_can_have() {
     let mut other = sign_in();
     other.subject = Subject::new("bob").unwrap();
     lifecycle.start(other).await.unwrap();
-    // One that has ended makes room, and so does one whose time is over.
+    // A session that has ended, or whose limit is over, frees a slot.
     lifecycle.revoke(first.id, &Actor::CURFEW).await.unwrap();
     lifecycle.start(sign_in()).await.unwrap();
     assert!(lifecycle.start(sign_in()).await.is_err());
@@ -59,7 +56,7 @@ async fn a_subject_has_no_more_sessions_than_it_can_have() {
 }
 
 #[tokio::test]
-async fn the_oldest_session_makes_room() {
+async fn the_oldest_session_is_evicted() {
     let bench = limited(OnSessionLimit::EndOldest);
     let mut started = Vec::new();
     for minute in 0..4 {
@@ -74,30 +71,34 @@ async fn the_oldest_session_makes_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sign_ins_at_once_are_not_too_many() {
-    for beyond in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
+async fn concurrent_sign_ins_respect_the_session_limit() {
+    for on_limit in [OnSessionLimit::Deny, OnSessionLimit::EndOldest] {
         for _ in 0..20 {
-            let bench = limited(beyond);
+            let bench = limited(on_limit);
             let all = (0..8).map(|_| {
                 let lifecycle = bench.lifecycle.clone();
                 tokio::spawn(async move { lifecycle.start(sign_in()).await })
             });
             let outcomes = join_all(all).await.into_iter().map(Result::unwrap);
             let started = outcomes.filter(Result::is_ok).count();
-            let living = bench.lifecycle.living(&sign_in().subject).await.unwrap();
-            match beyond {
+            let live = bench
+                .lifecycle
+                .live_sessions(&sign_in().subject)
+                .await
+                .unwrap();
+            match on_limit {
                 OnSessionLimit::Deny => {
-                    assert!(living.len() <= 2, "{living:?}");
-                    assert_eq!(started, living.len(), "who was refused has no session");
+                    assert!(live.len() <= 2, "{live:?}");
+                    assert_eq!(started, live.len(), "a denied sign-in leaves no session");
                 }
-                OnSessionLimit::EndOldest => assert_eq!((started, living.len()), (8, 2)),
+                OnSessionLimit::EndOldest => assert_eq!((started, live.len()), (8, 2)),
             }
         }
     }
 }
 
 #[tokio::test]
-async fn who_asks_to_be_remembered_is_where_that_is_offered() {
+async fn remember_me_needs_a_policy_that_offers_it() {
     let mut bench = Bench::new();
     let remembering = SignIn {
         remember: true,
@@ -122,7 +123,7 @@ async fn who_asks_to_be_remembered_is_where_that_is_offered() {
 }
 
 #[tokio::test]
-async fn a_session_can_not_be_bound_to_what_is_not_known() {
+async fn a_session_cannot_be_bound_to_a_missing_client_property() {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
     let mut default = default.clone();
@@ -134,7 +135,7 @@ async fn a_session_can_not_be_bound_to_what_is_not_known() {
     let refused = bench.lifecycle.start(sign_in()).await.unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the policy binds sessions to the client's address, which was not told"
+        "the policy binds sessions to the client's address, which is missing"
     );
     let client = Client {
         address: Some("203.0.113.7".parse().unwrap()),
@@ -167,7 +168,7 @@ async fn a_session_is_as_old_as_its_sign_in() {
     let absolute = started.deadline.since(started.started);
     let refused = ago(absolute).await;
     assert!(matches!(refused, Err(StartError::TooOld)), "{refused:?}");
-    // All of its sessions have ended since.
+    // A revocation of all its sessions.
     let before = lifecycle.clock.now().minus(MINUTE);
     let revoked = lifecycle
         .revoke_all(&started.subject, Some(before), &Actor::CURFEW)

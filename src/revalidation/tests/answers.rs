@@ -1,15 +1,15 @@
-//! What each kind of answer does.
+//! The effect of each kind of answer.
 
 use super::*;
 
-/// What becomes of a session, and of what is known of it.
+/// The state of a session after a revalidation.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     result: &'static str,
     lives: bool,
     /// The refresh token afterwards.
     token: Option<&'static str>,
-    /// Whether the next question is an interval away.
+    /// Whether the provider confirmed the session, so that it is due after an interval.
     confirmed: bool,
     groups: &'static [&'static str],
 }
@@ -32,7 +32,7 @@ const fn confirmed(
     }
 }
 
-/// The answer says nothing of the subject; at most the refresh token is another.
+/// The answer says nothing about the subject; at most the refresh token changes.
 const fn nothing(result: &'static str, token: &'static str) -> Outcome {
     Outcome {
         result,
@@ -53,18 +53,18 @@ const fn ends(result: &'static str) -> Outcome {
     }
 }
 
-/// Asks once, and compares.
+/// Revalidates once and compares.
 async fn expect(fixture: &Fixture, in_id_token: ClaimsInToken, expected: Outcome, case: &str) {
     let id = fixture.sign_in(in_id_token).await;
-    fixture.used(id, EVERY).await;
-    let case = format!("{case}: {:?}", told(&fixture.revalidation));
+    fixture.used(id, INTERVAL).await;
+    let case = format!("{case}: {:?}", diagnostics_of(&fixture.revalidation));
     let session = fixture.bench.stored(id).await;
     let token = fixture.refresh_token(id).await;
     let due = session.details.as_ref().and_then(|it| it.revalidation);
     let groups = fixture.groups(id).await;
     assert_eq!(session.state == State::Live, expected.lives, "{case}");
     assert_eq!(token.as_deref(), expected.token, "{case}");
-    let confirmed = due.is_some_and(|it| it.confirmed == START.plus(EVERY));
+    let confirmed = due.is_some_and(|it| it.confirmed == START.plus(INTERVAL));
     assert_eq!(confirmed, expected.confirmed, "{case}");
     assert_eq!(groups, expected.groups, "{case}");
     assert!(
@@ -107,7 +107,7 @@ async fn tokens_confirm_a_session() {
             json!({ "id_token": token(json!({ "sub": "bob" })), "refresh_token": "second" }),
             ends("other_subject"),
         ),
-        // The refresh token before is used up, whatever is wrong with the answer.
+        // The provider has revoked the previous refresh token, whatever is wrong with the answer.
         (
             json!({ "id_token": token(json!({ "aud": "other" })), "refresh_token": "second" }),
             nothing("invalid", "second"),
@@ -136,7 +136,7 @@ async fn tokens_confirm_a_session() {
     }
 }
 
-/// Of a sign-in whose ID token had no groups.
+/// The ID token of the sign-in had no groups.
 #[tokio::test]
 async fn user_info_is_asked_where_attributes_come_from_there() {
     let provider = FakeProvider::start().await;
@@ -170,7 +170,7 @@ async fn user_info_is_asked_where_attributes_come_from_there() {
         *provider.user_info.lock() = user_info;
         expect(&fixture, subject_alone, expected, &case).await;
     }
-    // An ID token without them leads there, too. Claims that are null are there.
+    // An ID token without these claims also leads to UserInfo. A claim with the value `null` counts as present.
     let fixture = Fixture::of(Bench::new(), provider.clone());
     let without = provider.key.token(&json!({
         "iss": provider.issuer().issuer, "aud": "curfew", "sub": "alice",
@@ -243,10 +243,10 @@ async fn only_a_refusal_of_the_person_ends_a_session() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_ends_nothing() {
+async fn an_unreachable_provider_ends_no_session() {
     let fixture = Fixture::new().await;
     let id = fixture.sign_in(all()).await;
-    // Nothing listens at its address.
+    // Nothing listens at this address.
     let away = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", away.local_addr().unwrap());
     drop(away);

@@ -1,4 +1,4 @@
-//! What must hold of the near cache in whatever order things happen at once.
+//! Race tests of the near cache: they run concurrent tasks in many orders.
 
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use crate::testing::{START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A cache that may be used, over a store with one session.
+/// A usable cache in front of a store with one session.
 async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(START));
     let memory = Arc::new(MemoryStore::new(10, Arc::clone(&clock)));
@@ -30,21 +30,24 @@ async fn cache() -> (Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) {
     (Arc::new(cached), memory)
 }
 
-/// Asks as checks do, by turns at hand and of the store; nothing is at hand once it is `over`.
+/// Reads the session as checks do: from the cache, then from the store. After `over` is set, the cache must be empty.
 async fn check(cached: Arc<CachedStore<ScheduledStore>>, over: Arc<AtomicBool>) {
     for _ in 0..3 {
         let over = over.load(Ordering::SeqCst);
         let at_hand = cached.load_cached(ID);
-        assert!(!over || at_hand.is_none(), "it was ended, and is at hand");
+        assert!(
+            !over || at_hand.is_none(),
+            "the near cache has an ended session"
+        );
         let loaded = cached.load(ID).await.unwrap().unwrap();
         assert!(
             !over || loaded.state != State::Live,
-            "it was ended, and is alive"
+            "the store returned an ended session as live"
         );
     }
 }
 
-/// Several checks, and an end by somebody: once that is done, nothing is at hand.
+/// Runs two checks and an end concurrently. After the end, the cache must not return the session.
 fn ends_by<E>(end: fn(Arc<CachedStore<ScheduledStore>>, Arc<MemoryStore>) -> E)
 where
     E: Future<Output = ()> + 'static,
@@ -66,21 +69,21 @@ where
         }
         assert!(cached.load_cached(ID).is_none());
         assert!(
-            cached.flights.lock().of.is_empty(),
-            "a question is kept that nobody asks"
+            cached.in_flight.lock().by_id.is_empty(),
+            "a finished load is still in flight"
         );
     });
 }
 
 #[test]
-fn nothing_is_at_hand_of_a_session_that_was_ended_here() {
+fn the_cache_drops_a_session_that_ended_here() {
     ends_by(|cached, _| async move {
         cached.end(ID, Ending::revoked(START)).await.unwrap();
     });
 }
 
 #[test]
-fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
+fn the_cache_drops_a_session_after_its_invalidation() {
     ends_by(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
@@ -89,7 +92,7 @@ fn nothing_is_at_hand_of_a_session_whose_end_was_heard() {
 }
 
 #[test]
-fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
+fn the_cache_is_cleared_when_an_invalidation_may_be_lost() {
     ends_by(|cached, memory| async move {
         memory.end(ID, Ending::revoked(START)).await.unwrap();
         pause().await;
@@ -98,15 +101,15 @@ fn nothing_is_at_hand_once_an_end_may_have_been_missed() {
     });
 }
 
-/// Whoever stops waiting takes nothing with them: the others are answered, and the next ones ask anew.
+/// A waiter that is dropped must not cancel the load for the others, and a later load must start again.
 #[test]
-fn a_question_is_answered_whoever_stops_waiting() {
+fn a_load_completes_when_another_waiter_is_dropped() {
     for patience in [&[true, false, true][..], &[false, false]] {
-        explore(move || asked_by(patience));
+        explore(move || load_concurrently(patience));
     }
 }
 
-async fn asked_by(patience: &[bool]) {
+async fn load_concurrently(patience: &[bool]) {
     let (cached, _) = cache().await;
     let mut acts = Vec::new();
     for patient in patience.iter().copied() {
@@ -123,6 +126,6 @@ async fn asked_by(patience: &[bool]) {
     for act in acts {
         act.await.unwrap();
     }
-    assert!(cached.flights.lock().of.is_empty());
+    assert!(cached.in_flight.lock().by_id.is_empty());
     assert!(cached.load(ID).await.unwrap().is_some());
 }

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use proptest::prelude::*;
 use tokio::sync::Notify;
 
-use super::near::GENERATION;
+use super::record_cache::MAX_GENERATION_AGE;
 use super::*;
 use crate::CreateOutcome;
 use crate::clock::ManualClock;
@@ -17,11 +17,11 @@ use crate::testing::{MINUTE, SECOND, START, session_of};
 
 const ID: SessionId = SessionId::from_bytes([7; SessionId::LEN]);
 
-/// A store that many processes share, whose answers can be held up.
+/// A store that several processes share. A test can delay its answers.
 struct SharedStore {
     memory: MemoryStore,
     loads: AtomicUsize,
-    /// Permits to hand out an answer, while answers are held up.
+    /// While this is set, each load waits for a notification before it returns.
     held: Mutex<Option<Arc<Notify>>>,
 }
 
@@ -60,7 +60,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// With one session, and everything heard.
+    /// A usable cache with one session.
     async fn new() -> Self {
         let fixture = Self::empty();
         fixture
@@ -99,7 +99,7 @@ impl Fixture {
         self.shared.loads.load(Ordering::SeqCst)
     }
 
-    /// Begins a load whose answer is read now and handed out later.
+    /// Starts a load that reads the record now and returns it later.
     async fn hold(&self) -> (tokio::task::JoinHandle<Loaded>, Arc<Notify>) {
         let permit = Arc::new(Notify::new());
         *self.shared.held.lock() = Some(Arc::clone(&permit));
@@ -119,7 +119,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn it_passes_the_suite() {
+async fn passes_the_conformance_suite() {
     let fixture = Fixture::empty();
     conformance::run(&fixture.near, START).await;
     fixture.near.caught_up_to(START);
@@ -127,9 +127,9 @@ async fn it_passes_the_suite() {
 }
 
 #[tokio::test]
-async fn what_was_loaded_is_at_hand() {
+async fn a_loaded_session_is_cached() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.near.load_cached(ID), None, "nobody has asked yet");
+    assert_eq!(fixture.near.load_cached(ID), None, "not loaded yet");
     let session = fixture.near.load(ID).await.unwrap().unwrap();
     assert_eq!(fixture.near.load_cached(ID), Some(session));
     assert_eq!(fixture.loads(), 1);
@@ -140,9 +140,9 @@ async fn what_was_loaded_is_at_hand() {
     );
 }
 
-/// What a provider said on this replica is in force at once, and the near cache has no refresh token.
+/// A change by this replica takes effect at once, and the near cache has no refresh token.
 #[tokio::test]
-async fn a_change_is_at_hand_without_the_refresh_token() {
+async fn a_changed_session_is_cached_without_its_refresh_token() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     let details = Arc::new(Details {
@@ -157,16 +157,24 @@ async fn a_change_is_at_hand_without_the_refresh_token() {
     };
     let outcome = fixture.near.change(ID, &change).await.unwrap();
     assert!(matches!(outcome, ChangeOutcome::Changed(_)), "{outcome:?}");
-    assert_eq!(fixture.near.load_cached(ID), None, "it is not what it was");
+    assert_eq!(
+        fixture.near.load_cached(ID),
+        None,
+        "the old record is dropped"
+    );
     let loaded = fixture.near.load(ID).await.unwrap().unwrap();
-    assert_eq!(loaded.details, Some(details), "the worker has it");
+    assert_eq!(
+        loaded.details,
+        Some(details),
+        "the worker needs the refresh token"
+    );
     let recalled = fixture.near.load_cached(ID).unwrap();
     let kept = Details::of_sign_in(Some("app.example.com".into()), None);
     assert_eq!(recalled.details, kept);
 }
 
 #[tokio::test]
-async fn only_what_lives_is_kept() {
+async fn only_live_sessions_are_cached() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; 16]);
     assert_eq!(fixture.near.load(other).await, Ok(None));
@@ -178,13 +186,13 @@ async fn only_what_lives_is_kept() {
     assert_eq!(
         created,
         Ok(CreateOutcome::Created),
-        "nothing was taken for certain"
+        "the missing session was not cached"
     );
     assert!(fixture.near.load(other).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn an_end_is_known_at_once_wherever_it_was_made() {
+async fn an_end_here_or_elsewhere_takes_effect_at_once() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture.end_elsewhere().await;
@@ -205,7 +213,7 @@ async fn an_end_is_known_at_once_wherever_it_was_made() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_after_the_end_is_not_kept() {
+async fn a_load_that_overlaps_an_end_is_not_cached() {
     for end in 0..3 {
         let fixture = Fixture::new().await;
         let (load, permit) = fixture.hold().await;
@@ -216,13 +224,13 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
             }
             1 => drop(fixture.near.end(ID, Ending::revoked(START)).await),
             _ => {
-                // Nobody has heard of it, and something may have been missed.
+                // The end was not published, and an invalidation may be lost.
                 fixture.end_elsewhere().await;
                 fixture.near.missed();
                 fixture.near.caught_up_to(START);
             }
         }
-        // Who asks now isn't answered by what was asked before.
+        // A load that starts now must not join the earlier one.
         let now = fixture.near.load(ID).await.unwrap().unwrap();
         assert!(matches!(now.state, State::Ended(_)));
         permit.notify_one();
@@ -232,7 +240,7 @@ async fn an_answer_that_comes_after_the_end_is_not_kept() {
 }
 
 #[tokio::test]
-async fn nothing_is_recalled_beyond_the_lease() {
+async fn the_cache_returns_nothing_after_the_lease() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     fixture
@@ -243,7 +251,7 @@ async fn nothing_is_recalled_beyond_the_lease() {
     assert_eq!(fixture.near.load_cached(ID), None);
     fixture.near.load(ID).await.unwrap();
     assert_eq!(fixture.metrics.near_cache.bypassed.get(), 1);
-    // It was only late: nothing was missed.
+    // The heartbeat was late, but no invalidation is lost.
     fixture.near.caught_up_to(START.plus(SECOND));
     assert!(fixture.near.load_cached(ID).is_some());
     fixture.near.missed();
@@ -252,13 +260,13 @@ async fn nothing_is_recalled_beyond_the_lease() {
     assert_eq!(
         fixture.near.load_cached(ID),
         None,
-        "it is forgotten for good"
+        "the records were dropped"
     );
     assert_eq!(fixture.metrics.near_cache.flushes.get(), 1);
 }
 
 #[tokio::test]
-async fn a_session_in_use_is_looked_up_again() {
+async fn a_session_in_use_is_reloaded_from_time_to_time() {
     let fixture = Fixture::new().await;
     fixture.near.load(ID).await.unwrap();
     for second in 0..=60 {
@@ -266,11 +274,11 @@ async fn a_session_in_use_is_looked_up_again() {
         fixture.clock.set(now);
         fixture.near.caught_up_to(now);
         if fixture.near.load_cached(ID).is_none() {
-            assert!(second * SECOND > GENERATION - SECOND);
+            assert!(second * SECOND > MAX_GENERATION_AGE - SECOND);
             return;
         }
     }
-    panic!("it was still recalled after a minute");
+    panic!("still cached after a minute");
 }
 
 #[tokio::test]
@@ -290,7 +298,7 @@ async fn a_written_touch_is_not_due_again() {
 }
 
 #[tokio::test]
-async fn many_who_ask_the_same_are_one_question() {
+async fn concurrent_loads_share_one_request() {
     let fixture = Fixture::new().await;
     let (first, permit) = fixture.hold().await;
     let others = (0..100).map(|_| fixture.near.load(ID));
@@ -302,39 +310,39 @@ async fn many_who_ask_the_same_are_one_question() {
     assert_eq!(fixture.loads(), 1);
     let answer = first.await.unwrap();
     assert!(others.into_iter().all(|other| other == answer));
-    assert!(fixture.near.flights.lock().of.is_empty());
+    assert!(fixture.near.in_flight.lock().by_id.is_empty());
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_waits_for_is_forgotten() {
+async fn a_load_without_waiters_is_cancelled() {
     let fixture = Fixture::new().await;
     let (first, _permit) = fixture.hold().await;
     let second = fixture.near.load(ID);
     assert!(tokio::time::timeout(Duration::ZERO, second).await.is_err());
     assert_eq!(
-        fixture.near.flights.lock().of.len(),
+        fixture.near.in_flight.lock().by_id.len(),
         1,
-        "the first still waits"
+        "the first waiter remains"
     );
     first.abort();
     assert!(first.await.is_err());
-    assert!(fixture.near.flights.lock().of.is_empty());
+    assert!(fixture.near.in_flight.lock().by_id.is_empty());
     assert!(fixture.near.load(ID).await.unwrap().is_some());
     assert_eq!(fixture.loads(), 2);
 }
 
-/// What may happen to one of a few sessions, or to what is heard of them.
+/// An operation on one of a few sessions, or an event of the invalidation channel.
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Load(u8),
     Check(u8),
     EndHere(u8),
-    /// Another process ends it; the message takes its time.
+    /// Another process ends the session; the invalidation arrives later.
     EndElsewhere(u8),
     Deliver,
-    /// The latest beat comes back, after all messages before it.
+    /// The latest heartbeat returns, after all earlier messages.
     Beat,
-    /// The way is broken: messages on it are lost, and that is noticed.
+    /// The connection breaks: messages are lost, and the cache knows it.
     Break,
     Wait(u16),
 }
@@ -354,7 +362,7 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whatever happens: what is recalled lived a lease ago at least, and was not ended here.
+    /// A cached session was live at most one lease ago, and this process did not end it.
     #[test]
     fn no_end_is_missed_for_longer_than_the_lease(events in proptest::collection::vec(event(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

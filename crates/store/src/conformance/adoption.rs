@@ -1,4 +1,4 @@
-//! What every store must do for sessions that credentials of other parties start.
+//! Tests for sessions that start from credentials of other issuers.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn only_a_new_session_is_withdrawn(store: &dyn SessionStore, now: Timestam
     let other = session(id, now.plus(MINUTE));
     assert!(
         !store.withdraw(id, &other).await.unwrap(),
-        "of another sign-in"
+        "the record of another sign-in stays"
     );
     assert_eq!(store.load(id).await.unwrap(), Some(kept.clone()));
     let EndOutcome::Ended(tombstone) = store.end(id, Ending::revoked(now)).await.unwrap() else {
@@ -73,10 +73,10 @@ async fn keeping_a_tombstone_changes_nothing_else(store: &dyn SessionStore, now:
     }
 }
 
-/// Runs what a keeper of the history must do; nobody else may use it.
+/// Tests a history store. No other test may use it at the same time.
 ///
 /// # Panics
-/// With what it did wrong.
+/// If the store fails a test.
 pub async fn run_history(store: &dyn HistoryStore, now: Timestamp) {
     let limits = |seconds| LimitsOfSources::from([("a".to_owned(), Duration::from_secs(seconds))]);
     let id = random_id();

@@ -1,10 +1,10 @@
-//! Changes of live sessions.
+//! Tests for changes of live sessions.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{MINUTE, RIVALS, created, random_id, touch};
+use super::{CONCURRENT_ATTEMPTS, MINUTE, created, random_id, touch};
 use crate::secret::Secret;
 use crate::session::{
     Attributes, ClaimsInToken, Details, Registration, Revalidation, Session, SessionId, State,
@@ -15,13 +15,13 @@ use crate::{Change, ChangeOutcome, EndOutcome, Ending, SessionStore};
 pub(super) async fn run(store: &dyn SessionStore, now: Timestamp) {
     a_change_is_no_activity(store, now).await;
     a_change_loses_no_activity(store, now).await;
-    a_change_of_other_details_does_not_happen(store, now).await;
-    what_has_ended_is_not_changed(store, now).await;
-    of_rivals_one_changes(store, now).await;
+    a_change_with_other_details_is_rejected(store, now).await;
+    an_ended_session_is_not_changed(store, now).await;
+    one_concurrent_change_succeeds(store, now).await;
     a_tombstone_has_no_refresh_token(store, now).await;
 }
 
-/// Details with a refresh token, as a provider is asked `minutes` after the sign-in.
+/// Details with a refresh token, last confirmed `minutes` after `now`.
 fn details(now: Timestamp, minutes: u32) -> Arc<Details> {
     Arc::new(Details {
         refresh_token: Some(Secret::new(format!("refresh token {minutes}"))),
@@ -43,7 +43,7 @@ fn change(expected: Option<Arc<Details>>, details: Arc<Details>) -> Change {
     }
 }
 
-/// A session with the first details.
+/// Creates a session with details.
 async fn detailed(store: &dyn SessionStore, now: Timestamp) -> (SessionId, Session) {
     let (id, session) = created(store, now).await;
     let first = change(None, details(now, 0));
@@ -89,7 +89,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     store.touch(id, touch(&session, touched)).await.unwrap();
     let later = change(Some(details(now, 0)), details(now, 1));
     let ChangeOutcome::Changed(changed) = store.change(id, &later).await.unwrap() else {
-        unreachable!("the details are those of before");
+        unreachable!("the details have not changed");
     };
     assert_eq!(changed.last_seen, touched);
     store.flush().await.unwrap();
@@ -100,7 +100,7 @@ async fn a_change_loses_no_activity(store: &dyn SessionStore, now: Timestamp) {
     assert_eq!(store.load(id).await.unwrap().unwrap().last_seen, touched);
 }
 
-async fn a_change_of_other_details_does_not_happen(store: &dyn SessionStore, now: Timestamp) {
+async fn a_change_with_other_details_is_rejected(store: &dyn SessionStore, now: Timestamp) {
     let (id, session) = detailed(store, now).await;
     for expected in [None, Some(details(now, 1))] {
         let outcome = store.change(id, &change(expected, details(now, 2))).await;
@@ -109,7 +109,7 @@ async fn a_change_of_other_details_does_not_happen(store: &dyn SessionStore, now
     assert_eq!(store.load(id).await.unwrap(), Some(session));
 }
 
-async fn what_has_ended_is_not_changed(store: &dyn SessionStore, now: Timestamp) {
+async fn an_ended_session_is_not_changed(store: &dyn SessionStore, now: Timestamp) {
     let id = random_id();
     let any = change(None, details(now, 0));
     assert_eq!(
@@ -128,17 +128,23 @@ async fn what_has_ended_is_not_changed(store: &dyn SessionStore, now: Timestamp)
     assert_eq!(store.load(id).await.unwrap(), Some(tombstone));
 }
 
-async fn of_rivals_one_changes(store: &dyn SessionStore, now: Timestamp) {
+async fn one_concurrent_change_succeeds(store: &dyn SessionStore, now: Timestamp) {
     let (id, _) = detailed(store, now).await;
-    let rivals = (1..).take(RIVALS).map(|rival| details(now, rival));
-    let wanted: Vec<Change> = rivals
-        .map(|rival| change(Some(details(now, 0)), rival))
+    let candidates = (1..)
+        .take(CONCURRENT_ATTEMPTS)
+        .map(|candidate| details(now, candidate));
+    let wanted: Vec<Change> = candidates
+        .map(|candidate| change(Some(details(now, 0)), candidate))
         .collect();
     let outcomes = join_all(wanted.iter().map(|wanted| store.change(id, wanted))).await;
     let changed = outcomes
         .iter()
         .filter(|done| matches!(done, Ok(ChangeOutcome::Changed(_))));
-    assert_eq!(changed.count(), 1, "one of many changes it: {outcomes:?}");
+    assert_eq!(
+        changed.count(),
+        1,
+        "exactly one call changes it: {outcomes:?}"
+    );
 }
 
 async fn a_tombstone_has_no_refresh_token(store: &dyn SessionStore, now: Timestamp) {

@@ -1,14 +1,14 @@
-//! Cut-offs, revocation rules, and a walk over all sessions.
+//! Tests for cut-offs, revocation rules and [`SessionWalk`].
 
 use super::{MINUTE, created, random_id, session};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::{PolicyName, Session, Subject, Timestamp};
 use crate::{Batch, MAX_REVOCATION_RULES, NotBefore, RuleAdded, SessionStore, SessionWalk};
 
-/// Runs what is to be known of subjects whose sessions have all ended.
+/// Tests cut-offs.
 ///
 /// # Panics
-/// With what was done wrong.
+/// If the store fails a test.
 pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
     let subject = |name: &str| Subject::new(format!("{name} {}", random_id())).unwrap();
     let (alice, bob) = (subject("alice"), subject("bob"));
@@ -39,10 +39,10 @@ pub async fn run_not_before(store: &dyn NotBefore, now: Timestamp) {
     assert!(store.occupancy().entries <= store.occupancy().max);
 }
 
-/// Runs what revocation rules must do, and a walk over all sessions.
+/// Tests revocation rules, and a walk over all sessions.
 ///
 /// # Panics
-/// With what was done wrong.
+/// If the store fails a test.
 pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now: Timestamp) {
     let policy = format!("policy-{}", random_id());
     let of = |name: &str| Session {
@@ -64,7 +64,10 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
         add(&rule(0, &policy)).await,
         RuleAdded::Added { .. }
     ));
-    assert!(!store.is_ended_by_rule(&meant), "it did not start before");
+    assert!(
+        !store.is_ended_by_rule(&meant),
+        "the session started at the time of the rule"
+    );
     assert!(matches!(
         add(&rule(1, &policy)).await,
         RuleAdded::Added { .. }
@@ -99,7 +102,11 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
         before: now.plus(4 * MINUTE),
     };
     assert!(matches!(add(&everybody).await, RuleAdded::Added { .. }));
-    assert_eq!(*store.rules(), [everybody], "it covers all others");
+    assert_eq!(
+        *store.rules(),
+        [everybody],
+        "a rule for everybody covers all others"
+    );
     assert!(store.is_ended_by_rule(&other));
 
     let mut ids = Vec::new();
@@ -116,5 +123,8 @@ pub async fn run_rules<S: SessionStore + NotBefore + SessionWalk>(store: &S, now
     };
     let (found, walked) = tokio::join!(receiving, store.walk(sender));
     walked.unwrap();
-    assert!(ids.iter().all(|id| found.contains(id)), "a walk finds all");
+    assert!(
+        ids.iter().all(|id| found.contains(id)),
+        "the walk misses a session"
+    );
 }

@@ -33,7 +33,7 @@ impl Fixture {
         }
     }
 
-    /// A session that was ended, and that a fail-over brings back.
+    /// Ends a session, and makes it live again as a fail-over does.
     async fn come_back(&self) -> Session {
         let session = session_of("alice", START);
         self.journal.create(ID, &session).await.unwrap();
@@ -47,7 +47,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_the_replay() {
+async fn a_restored_session_is_denied_here_at_once_and_everywhere_after_the_replay() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     let here = fixture.journal.load(ID).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_session_that_comes_back_is_refused_here_at_once_and_everywhere_after_
 }
 
 #[tokio::test]
-async fn a_second_end_of_what_came_back_is_none() {
+async fn a_restored_session_keeps_its_first_end() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     let idle = Ending {
@@ -75,7 +75,7 @@ async fn a_second_end_of_what_came_back_is_none() {
     assert_eq!(outcome, EndOutcome::AlreadyEnded(tombstone));
 }
 
-/// The answer to the first call was lost on the way; the second is told that it had ended.
+/// The answer to the first call was lost; the second call learns that the session had ended.
 #[tokio::test]
 async fn an_end_whose_answer_was_lost_is_remembered_too() {
     let fixture = Fixture::new();
@@ -98,9 +98,9 @@ async fn an_end_whose_answer_was_lost_is_remembered_too() {
     assert_eq!(fixture.journal.replay().await, Ok(1));
 }
 
-/// `DEL`, `FLUSHALL`, or a copy from before the session.
+/// The store lost the record through `DEL`, `FLUSHALL`, or an older copy.
 #[tokio::test]
-async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
+async fn a_session_whose_tombstone_is_lost_does_not_start_again() {
     let fixture = Fixture::new();
     let tombstone = fixture.come_back().await;
     fixture.memory.remove(ID);
@@ -111,14 +111,14 @@ async fn a_session_whose_end_the_store_lost_does_not_begin_again() {
     let again = fixture.journal.create(ID, &session).await;
     assert_eq!(again.unwrap(), CreateOutcome::Exists);
     assert_eq!(fixture.memory.load(ID).await.unwrap(), None);
-    // For as long as the record would have been kept, and no longer than any end is remembered here.
+    // The journal answers until the record would have expired, and at most for its own bound.
     fixture.clock.advance(5 * MINUTE);
     fixture.journal.replay().await.unwrap();
     assert_eq!(fixture.journal.load(ID).await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn it_forgets_after_a_while() {
+async fn entries_expire() {
     let fixture = Fixture::new();
     fixture.come_back().await;
     fixture.clock.advance(5 * MINUTE);

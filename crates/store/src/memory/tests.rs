@@ -36,7 +36,7 @@ async fn passes_the_conformance_suite() {
 }
 
 #[tokio::test]
-async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
+async fn a_full_store_rejects_sessions_until_records_expire() {
     let clock = ManualClock::new(START);
     let store = MemoryStore::new(2, Arc::new(clock.clone()));
     store.create(id(1), &session(START)).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
     assert!(matches!(refused, Err(StoreError::Full(2))), "{refused:?}");
     assert!(
         store.load(id(1)).await.unwrap().is_some(),
-        "a live session is never given up"
+        "a live session is never dropped"
     );
 
     let retention = session(START).tombstone_retention();
@@ -67,7 +67,7 @@ async fn a_full_store_refuses_new_sessions_until_old_ones_may_be_forgotten() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_leaves_nothing_behind() {
+async fn expired_records_leave_no_index_entries() {
     let clock = ManualClock::new(START);
     let store = MemoryStore::new(10, Arc::new(clock.clone()));
     for number in 0..5 {

@@ -1,19 +1,19 @@
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::open::{self, ConnectError, Credentials, is_primary};
 use super::sentinel::Sentinels;
 use super::settings::{Address, RedisSettings, Topology};
-use super::wire::Wire;
 
-/// Makes connections to a Redis.
+/// Opens connections to Redis.
 pub(super) struct Connector {
     settings: RedisSettings,
     sentinels: Option<Sentinels>,
 }
 
-/// A connection, and the server at its other end where that is one.
+/// A connection. `server` is `None` for a cluster.
 pub(super) struct Connected {
-    pub(super) wire: Wire,
+    pub(super) connection: Connection,
     pub(super) server: Option<Address>,
 }
 
@@ -29,11 +29,11 @@ impl Connector {
         }
     }
 
-    /// Connects to the primary, or to all of a cluster; `answer_timeout` is how long the answer to a
-    /// command may take (in a cluster, where a server that does not answer must be given up).
+    /// Connects to the primary, or to all nodes of a cluster. `answer_timeout` limits each command in a cluster,
+    /// where a node that does not answer must be dropped.
     ///
     /// # Errors
-    /// [`ConnectError`] with the server's own words.
+    /// [`ConnectError`] with the error text of the server.
     pub(super) async fn connect(
         &mut self,
         answer_timeout: Duration,
@@ -42,8 +42,12 @@ impl Connector {
         let credentials = Credentials::read(settings)?;
         let server = match &settings.topology {
             Topology::Cluster(nodes) => {
-                let wire = open::cluster(settings, nodes, &credentials, answer_timeout).await?;
-                return Ok(Connected { wire, server: None });
+                let connection =
+                    open::cluster(settings, nodes, &credentials, answer_timeout).await?;
+                return Ok(Connected {
+                    connection,
+                    server: None,
+                });
             }
             Topology::Standalone(address) => address.clone(),
             Topology::Sentinel { .. } => self.primary().await?,
@@ -53,23 +57,22 @@ impl Connector {
         if !is_primary(&mut connection, settings.connect_timeout).await? {
             return Err(ConnectError::Replica(server));
         }
-        // While we connected, a fail-over may have made another server the primary: one that was
-        // hanging meanwhile still takes itself for it.
+        // A fail-over may have promoted another server in the meantime. A former primary that was hanging still
+        // reports the role of a primary.
         if self.sentinels.is_some() && self.primary().await? != server {
-            let message = format!("{server} was the primary until a moment ago");
+            let message = format!("{server} is no longer the primary");
             return Err(ConnectError::Server(message));
         }
         Ok(Connected {
-            wire: Wire::Single(connection),
+            connection: Connection::Single(connection),
             server: Some(server),
         })
     }
 
-    /// Whether `server` is still the one to talk to, as far as anybody says.
+    /// Whether `server` is still the primary, as far as the sentinels report.
     pub(super) async fn is_current(&mut self, server: &Address) -> bool {
         match self.sentinels {
-            // Sentinels that don't answer change nothing about a primary that does: Redis must not
-            // need them to go on.
+            // If no sentinel answers, keep a primary that answers. Redis must not depend on its sentinels.
             Some(_) => self
                 .primary()
                 .await
@@ -81,7 +84,7 @@ impl Connector {
     async fn primary(&mut self) -> Result<Address, ConnectError> {
         match &mut self.sentinels {
             Some(sentinels) => sentinels.primary(&self.settings).await,
-            None => Err(ConnectError::Settings("there are no sentinels".to_owned())),
+            None => Err(ConnectError::Settings("no sentinels configured".to_owned())),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! How a replica follows the cut-offs in Redis: it reads what has changed, and the whole set, in pages, only at its
-//! start and where the log has a gap. No I/O here.
+//! How a replica follows the cut-offs in Redis. It reads the changes from the log. It reads the whole set in pages at
+//! its start, and after a gap in the log. This module does no I/O.
 
-use crate::cut_offs::{CutOffs, Name};
+use crate::cut_offs::{CutOffs, SubjectKey};
 use crate::session::Timestamp;
 
-/// Scores from here on are rules, `migrations/0011_rule.lua` adds them.
-pub(super) const RULES: u64 = 1 << 51;
-/// Scores from here on are changes: this plus the number of the change.
-pub(super) const LOG: u64 = 1 << 52;
+/// The score of a rule is this plus its time. `migrations/0011_rule.lua` adds rules.
+pub(super) const RULE_SCORE_BASE: u64 = 1 << 51;
+/// The score of a logged change is this plus the number of the change.
+pub(super) const LOG_SCORE_BASE: u64 = 1 << 52;
 /// The epoch of a set is this plus a random number below 2^32.
-pub(super) const EPOCH: u64 = 1 << 50;
-/// The most entries of one answer, so that no command of Redis takes long.
-pub(super) const PAGE: usize = 1000;
+pub(super) const EPOCH_BASE: u64 = 1 << 50;
+/// Maximum entries of one reply, so that no Redis command takes long.
+pub(super) const PAGE_ENTRIES: usize = 1000;
 
 /// A member of the set with its score.
 pub(super) type Member = (Vec<u8>, u64);
@@ -19,16 +19,16 @@ pub(super) type Member = (Vec<u8>, u64);
 /// A change in the log.
 struct Change {
     number: u64,
-    /// The number of the change before.
+    /// The number of the previous change.
     previous: u64,
-    /// `None` for a change of the rules, which are read each time.
-    cut_off: Option<(Name, Timestamp)>,
+    /// `None` for a change of the rules. Every read fetches all rules.
+    cut_off: Option<(SubjectKey, Timestamp)>,
 }
 
 impl Change {
-    /// `None` for a member of another program.
+    /// Returns `None` for a member of unknown format.
     fn parse((member, score): &Member) -> Option<Self> {
-        let number = score.checked_sub(LOG)?;
+        let number = score.checked_sub(LOG_SCORE_BASE)?;
         let digits = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
         let cut_off = member.split_first_chunk::<16>().and_then(|(name, rest)| {
             let colon = memchr::memchr(b':', rest)?;
@@ -51,33 +51,33 @@ impl Change {
     }
 }
 
-/// What a set says about its changes.
+/// The counters of a set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
-    /// The number of the last change; 0 where there is none.
+    /// The number of the last change, or 0.
     pub(super) last: u64,
-    /// The epoch; `None` where only the version before has written.
+    /// The epoch. `None` if only the previous version of Curfew has written the set.
     pub(super) epoch: Option<u64>,
 }
 
-/// How far a replica has read.
+/// How far a replica has read the set.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     /// The epoch of the set that was read.
     epoch: Option<u64>,
-    /// The last change that was read; `None` before the first answer.
+    /// The last change that was read. `None` before the first reply.
     number: Option<u64>,
-    /// The next page of the whole set, while that is read.
+    /// The next page of the whole set, while a full read is in progress.
     page: Option<PageRequest>,
-    /// Changes were missed since the reading of the whole set began: it begins again.
-    again: bool,
-    /// Whether the rules may have changed since this was last looked at.
+    /// Changes were missed since the full read began, so it must restart.
+    restart_read: bool,
+    /// Whether the rules may have changed since the caller last reset this flag.
     pub(super) rules_changed: bool,
-    /// How often the whole set was read to its end.
+    /// How many full reads were completed.
     pub(super) whole_reads: u64,
 }
 
-/// A page of the whole set: so many members from this score on.
+/// A page of the whole set: `size` members with at least the score `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PageRequest {
     pub(super) from: u64,
@@ -86,33 +86,33 @@ pub(super) struct PageRequest {
 
 const FIRST_PAGE: PageRequest = PageRequest {
     from: 0,
-    size: PAGE,
+    size: PAGE_ENTRIES,
 };
 
 impl Progress {
-    /// The score from which on the log is to be read.
+    /// The lowest score of the log entries to read next.
     pub(super) fn log_from(&self) -> u64 {
-        LOG + self.number.map_or(0, |number| number + 1)
+        LOG_SCORE_BASE + self.number.map_or(0, |number| number + 1)
     }
 
-    /// The page of the whole set that is to be read.
+    /// The next page of the whole set to read.
     pub(super) const fn page(&self) -> Option<PageRequest> {
         self.page
     }
 
-    /// The last change that was read, where nothing before it is missing.
+    /// The number of the last change that was read, if no earlier change is missing.
     pub(super) fn complete_to(&self) -> Option<u64> {
         self.number.filter(|_| self.page.is_none())
     }
 
-    /// The store may be another than before: the whole set is read again.
-    pub(super) fn restart(&mut self) {
+    /// Forces a full read, because the store may have lost data.
+    pub(super) fn reset(&mut self) {
         self.number = None;
         self.page = None;
-        self.again = false;
+        self.restart_read = false;
     }
 
-    /// Takes the head of the set, and the log that was read after it; says whether all of the log was read.
+    /// Processes the head of the set and the log that was read after it. Returns whether the log was read to its end.
     pub(super) fn changes(&mut self, head: Head, log: &[Member], table: &CutOffs) -> bool {
         let last = head.last;
         let before = std::mem::replace(&mut self.epoch, head.epoch);
@@ -123,7 +123,7 @@ impl Progress {
             self.page = (last > 0).then_some(FIRST_PAGE);
             return true;
         };
-        // The counter only grows. If it did not, or the epoch is another, changes were lost.
+        // The counter only grows. A smaller counter or another epoch means that changes were lost.
         let lost = last < number || !same;
         let mut gap = lost;
         for change in log {
@@ -138,8 +138,8 @@ impl Progress {
                 None => self.rules_changed = true,
             }
         }
-        let all = log.len() < PAGE;
-        // A replica of the version before counts its changes and does not log them.
+        let all = log.len() < PAGE_ENTRIES;
+        // A replica of the previous version counts its changes but does not log them.
         gap |= all && number < last;
         self.number = Some(match (lost, all) {
             (true, _) => last,
@@ -148,17 +148,17 @@ impl Progress {
         });
         if gap {
             match self.page {
-                Some(_) => self.again = true,
+                Some(_) => self.restart_read = true,
                 None => self.page = Some(FIRST_PAGE),
             }
         }
         all
     }
 
-    /// Takes a page of the whole set.
+    /// Processes a page of the whole set.
     pub(super) fn take_page(&mut self, asked: PageRequest, members: &[Member], table: &CutOffs) {
         for (member, score) in members {
-            if let Ok(name) = Name::try_from(member.as_slice()) {
+            if let Ok(name) = SubjectKey::try_from(member.as_slice()) {
                 table.raise(name, Timestamp::from_millis(*score));
             }
         }
@@ -167,10 +167,10 @@ impl Progress {
             Some(last) if members.len() >= asked.size => Some(if last > asked.from {
                 PageRequest {
                     from: last,
-                    size: PAGE,
+                    size: PAGE_ENTRIES,
                 }
             } else {
-                // All of one millisecond: the same again, and more.
+                // All entries have the same millisecond: read a larger page from there.
                 PageRequest {
                     from: last,
                     size: asked.size * 2,
@@ -179,7 +179,7 @@ impl Progress {
             _ => {
                 self.whole_reads += 1;
                 self.rules_changed = true;
-                std::mem::take(&mut self.again).then_some(FIRST_PAGE)
+                std::mem::take(&mut self.restart_read).then_some(FIRST_PAGE)
             }
         };
     }
@@ -198,50 +198,50 @@ mod tests {
     fn logged(number: u64, previous: u64, at: u64) -> Member {
         let text = format!("{at}:{previous}");
         let member = [&subject_name(&alice())[..], text.as_bytes()].concat();
-        (member, LOG + number)
+        (member, LOG_SCORE_BASE + number)
     }
 
     fn head(last: u64) -> Head {
         Head {
             last,
-            epoch: Some(EPOCH),
+            epoch: Some(EPOCH_BASE),
         }
     }
 
     #[test]
-    fn a_gap_in_the_log_asks_for_the_whole_set_and_an_unbroken_log_does_not() {
+    fn reads_the_whole_set_after_a_gap_in_the_log() {
         let (table, mut progress) = (CutOffs::new(10), Progress::default());
         assert!(progress.changes(Head::default(), &[], &table));
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(0)));
         progress.changes(head(9), &[logged(5, 0, 1), logged(9, 5, 2)], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(9)));
         assert_eq!(table.of(&alice()), Some(Timestamp::from_millis(2)));
-        // One of the version before counted, and did not log.
+        // A replica of the previous version counted a change, and did not log it.
         progress.changes(head(12), &[], &table);
         assert_eq!(
             (progress.page(), progress.complete_to()),
             (Some(FIRST_PAGE), None)
         );
-        assert_eq!(progress.log_from(), LOG + 13);
-        // Another one while the whole set is read: it is read once more.
+        assert_eq!(progress.log_from(), LOG_SCORE_BASE + 13);
+        // Another gap during the full read: the full read runs again.
         progress.changes(head(20), &[logged(20, 15, 3)], &table);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.page(), Some(FIRST_PAGE));
         progress.changes(head(20), &[], &table);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!((progress.page(), progress.complete_to()), (None, Some(20)));
-        // The number went back: a fail-over.
+        // The counter went back: a fail-over.
         progress.changes(head(19), &[], &table);
         assert_eq!(
             (progress.page(), progress.log_from()),
-            (Some(FIRST_PAGE), LOG + 20)
+            (Some(FIRST_PAGE), LOG_SCORE_BASE + 20)
         );
         assert_eq!(progress.whole_reads, 2);
         progress.take_page(FIRST_PAGE, &[], &table);
         assert_eq!(progress.complete_to(), Some(19));
-        // The same number, of a set that was lost and begun again.
+        // The same number in a set that was lost and created again.
         let other = Head {
-            epoch: Some(EPOCH + 1),
+            epoch: Some(EPOCH_BASE + 1),
             ..head(19)
         };
         progress.changes(other, &[], &table);
@@ -255,7 +255,7 @@ mod tests {
         assert!(!progress.rules_changed);
         progress.changes(
             head(1_800_000_000_001),
-            &[(b"rules:0".to_vec(), LOG + 1_800_000_000_001)],
+            &[(b"rules:0".to_vec(), LOG_SCORE_BASE + 1_800_000_000_001)],
             &table,
         );
         assert!(progress.rules_changed && progress.page().is_none());

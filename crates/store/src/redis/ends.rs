@@ -1,11 +1,10 @@
-//! Ends are told to every process at once, on a channel of Redis.
+//! Publishes invalidations to all processes on a Redis channel.
 //!
-//! A message on a channel goes to whoever listens at that moment, and is lost on all others. So
-//! every process sends beats over the same way: by the connection that it writes with, to every
-//! primary, and from there back to itself. Messages of one server come in the order in which they
-//! were sent, so when a beat is heard, all that this server was told before the beat is heard, too.
-//! What is heard is whole up to the oldest of the latest beats of all primaries. Beats are counted:
-//! where one is missing, a message of somebody else may be missing, too.
+//! Redis delivers a message only to current subscribers. So every process sends heartbeats to itself: it publishes
+//! them on its write connection to every primary, and receives them on its subscription. Each server delivers
+//! messages in order. When a heartbeat returns, all earlier messages of that server have arrived. The invalidations
+//! are complete up to the oldest of the latest heartbeats from all primaries. Heartbeats are numbered. If one is
+//! missing, an invalidation may be missing too.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -17,11 +16,11 @@ use parking_lot::Mutex;
 use redis::aio::PubSubStream;
 use tokio_util::sync::CancellationToken;
 
-use super::message::{Beat, LISTENER};
-use super::not_before::LocalCopy;
+use super::connection::Connection;
+use super::cut_offs::LocalCopy;
+use super::message::{Heartbeat, SUBSCRIPTION_ID_BYTES};
 use super::open::{self, Credentials};
 use super::settings::Address;
-use super::wire::Wire;
 use super::{ConnectError, RedisStore};
 use crate::InvalidationListener;
 use crate::clock::Clock;
@@ -30,69 +29,70 @@ use crate::telemetry::{Diagnostics, Replica, Replicas};
 
 pub(super) use super::message::Message;
 
-/// How often a beat is sent.
+/// Interval between heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(500);
-/// With how many beats a process says once who it is.
-const BEATS_TO_INTRODUCTION: u64 = 10;
-/// How old the latest beat may be that was heard, before what is heard counts as broken.
+/// A process introduces itself once per this many heartbeats.
+const HEARTBEATS_PER_INTRODUCTION: u64 = 10;
+/// Maximum time without a returned heartbeat before the subscription counts as broken.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The pause before the channel is listened to again.
+/// Delay before a new subscription.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// The pause where the server does not allow it.
+/// Delay before a new subscription if the ACL denies it.
 const DENIED_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// What the operator is told under.
+/// The source label of the advice.
 const SOURCE: &str = "near_cache";
 
-/// The beats of one listener.
+/// The heartbeats of one subscription.
 #[derive(Debug)]
 struct Heartbeats {
-    listener: [u8; LISTENER],
-    /// When each was sent that has not come back from all servers, the oldest first.
+    subscription: [u8; SUBSCRIPTION_ID_BYTES],
+    /// When the pending heartbeats were sent, oldest first. A heartbeat is pending until all servers have returned
+    /// it.
     sent: VecDeque<Timestamp>,
-    /// The number of the first one of those.
+    /// The number of the first pending heartbeat.
     first: u64,
-    /// How many have come back from each server.
-    heard: Vec<u64>,
+    /// How many heartbeats each server has returned.
+    returned: Vec<u64>,
 }
 
 impl Heartbeats {
-    fn new(listener: [u8; LISTENER], servers: usize) -> Self {
+    fn new(subscription: [u8; SUBSCRIPTION_ID_BYTES], servers: usize) -> Self {
         Self {
-            listener,
+            subscription,
             sent: VecDeque::new(),
             first: 0,
-            heard: vec![0; servers],
+            returned: vec![0; servers],
         }
     }
 
-    /// The next beats, one for each server.
-    fn next(&mut self, now: Timestamp) -> Vec<Beat> {
+    /// Creates the next heartbeats, one for each server.
+    fn next(&mut self, now: Timestamp) -> Vec<Heartbeat> {
         let number = self.first + self.sent.len() as u64;
         self.sent.push_back(now);
-        let servers = (0..self.heard.len()).filter_map(|server| u16::try_from(server).ok());
-        let beats = servers.map(|server| Beat {
-            listener: self.listener,
+        let servers = (0..self.returned.len()).filter_map(|server| u16::try_from(server).ok());
+        let heartbeats = servers.map(|server| Heartbeat {
+            subscription: self.subscription,
             server,
             number,
         });
-        beats.collect()
+        heartbeats.collect()
     }
 
-    /// Hears a beat; answers when the latest one was sent that has come back from all servers, if
-    /// this one makes it that.
-    fn hear(&mut self, beat: &Beat) -> Result<Option<Timestamp>, Missing> {
-        if beat.listener != self.listener {
+    /// Records a returned heartbeat. If it completes a round, returns the time at which the latest round that all
+    /// servers returned was sent.
+    fn receive(&mut self, heartbeat: &Heartbeat) -> Result<Option<Timestamp>, MissingHeartbeat> {
+        if heartbeat.subscription != self.subscription {
             return Ok(None);
         }
-        let heard = self
-            .heard
-            .get_mut(usize::from(beat.server))
-            .ok_or(Missing)?;
-        if beat.number != *heard {
-            return Err(Missing);
+        let returned = self
+            .returned
+            .get_mut(usize::from(heartbeat.server))
+            .ok_or(MissingHeartbeat)?;
+        if heartbeat.number != *returned {
+            return Err(MissingHeartbeat);
         }
-        *heard += 1;
-        let all = self.heard.iter().copied().min().unwrap_or(0);
+        *returned += 1;
+        let all = self.returned.iter().copied().min().unwrap_or(0);
         let mut latest = None;
         while self.first < all {
             self.first += 1;
@@ -102,40 +102,40 @@ impl Heartbeats {
     }
 }
 
-/// A message was lost.
+/// A heartbeat is missing, so other messages may be missing too.
 #[derive(Debug, PartialEq, Eq)]
-struct Missing;
+struct MissingHeartbeat;
 
-/// Why a listener has to begin anew.
+/// Why a subscription ended.
 enum SubscriptionError {
-    /// It may go on after a moment.
-    Passing(String),
-    /// The server does not allow it.
-    Refused(String),
+    /// A new subscription may succeed after a moment.
+    Transient(String),
+    /// The ACL denies the subscription.
+    Denied(String),
 }
 
 impl From<ConnectError> for SubscriptionError {
     fn from(error: ConnectError) -> Self {
-        Self::Passing(error.to_string())
+        Self::Transient(error.to_string())
     }
 }
 
 impl From<redis::RedisError> for SubscriptionError {
     fn from(error: redis::RedisError) -> Self {
-        let refused = error.code() == Some("NOPERM");
+        let is_denied = error.code() == Some("NOPERM");
         let text = error.to_string();
-        if refused {
-            Self::Refused(text)
+        if is_denied {
+            Self::Denied(text)
         } else {
-            Self::Passing(text)
+            Self::Transient(text)
         }
     }
 }
 
 impl RedisStore {
-    /// Tells `listener` what is ended, by whomever, until stopped; `clock` is the listener's. The
-    /// operator is advised where the server does not let us listen. On the same way the
-    /// processes introduce themselves to each other.
+    /// Passes the invalidations of all processes to `listener` until `stop`. `clock` is the clock of the listener.
+    /// Sets an advice for the operator if the ACL denies the subscription. The processes also introduce themselves to
+    /// each other on this channel.
     pub async fn follow_ends(
         &self,
         listener: &dyn InvalidationListener,
@@ -147,22 +147,22 @@ impl RedisStore {
         let following = async {
             let mut attempt = 0;
             loop {
-                let interruption = self
+                let error = self
                     .listen(attempt, listener, clock, advice, replicas)
                     .await;
                 listener.missed();
                 replicas.missed();
                 attempt += 1;
-                let pause = match interruption {
-                    SubscriptionError::Passing(why) => {
-                        tracing::info!(%why, "ends are not heard; listening again");
+                let pause = match error {
+                    SubscriptionError::Transient(why) => {
+                        tracing::info!(%why, "invalidation channel lost, resubscribing");
                         RETRY_DELAY
                     }
-                    SubscriptionError::Refused(why) => {
+                    SubscriptionError::Denied(why) => {
                         let line = format!(
-                            "every check asks Redis, because ends can't be heard: allow the channel \
-                             {}ends to the ACL user (&{0}ends +publish +subscribe): {why}",
-                            self.link.settings().prefix
+                            "the ACL denies the invalidation channel, so each check asks Redis: grant the ACL user \
+                             &{}ends +publish +subscribe: {why}",
+                            self.managed.settings().prefix
                         );
                         advice.set(SOURCE, vec![line]);
                         DENIED_RETRY_DELAY
@@ -174,7 +174,7 @@ impl RedisStore {
         stop.run_until_cancelled(following).await;
     }
 
-    /// Listens until that is interrupted.
+    /// Subscribes, and runs until the subscription ends.
     async fn listen(
         &self,
         attempt: usize,
@@ -183,48 +183,50 @@ impl RedisStore {
         advice: &Diagnostics,
         replicas: &Replicas,
     ) -> SubscriptionError {
-        let mut incarnation = self.link.incarnation();
+        let mut incarnation = self.managed.incarnation();
         let listening = async {
-            let wire = self.link.wire(Duration::MAX).await;
-            let wire = wire.map_err(|error| SubscriptionError::Passing(error.to_string()))?;
+            let connection = self.managed.connection(Duration::MAX).await;
+            let connection =
+                connection.map_err(|error| SubscriptionError::Transient(error.to_string()))?;
             incarnation.mark_unchanged();
-            let servers = self.link.servers();
-            let place = self.link.subscribe_target(attempt);
-            let place = place.ok_or_else(|| SubscriptionError::Passing("no server".to_owned()))?;
-            let settings = self.link.settings();
+            let servers = self.managed.servers();
+            let target = self.managed.subscribe_target(attempt);
+            let target =
+                target.ok_or_else(|| SubscriptionError::Transient("no server known".to_owned()))?;
+            let settings = self.managed.settings();
             let channel = self.keys.ends();
-            let heard =
-                open::listen(settings, &place, &Credentials::read(settings)?, &channel).await?;
+            let messages =
+                open::listen(settings, &target, &Credentials::read(settings)?, &channel).await?;
             listener.missed();
-            let mut name = [0; LISTENER];
+            let mut name = [0; SUBSCRIPTION_ID_BYTES];
             getrandom::fill(&mut name)
-                .map_err(|error| SubscriptionError::Passing(error.to_string()))?;
-            let beats = Mutex::new(Heartbeats::new(name, servers.len().max(1)));
-            let told = Subscription {
-                beats: &beats,
+                .map_err(|error| SubscriptionError::Transient(error.to_string()))?;
+            let heartbeats = Mutex::new(Heartbeats::new(name, servers.len().max(1)));
+            let subscription = Subscription {
+                heartbeats: &heartbeats,
                 listener,
                 clock,
                 advice,
                 replicas,
-                cut_offs: &self.not_before,
+                cut_offs: &self.cut_offs,
             };
-            let passing = |why: &str| SubscriptionError::Passing(why.to_owned());
+            let transient = |why: &str| SubscriptionError::Transient(why.to_owned());
             tokio::select! {
                 biased;
-                () = self.link.lost() => Err(passing("the connection was given up")),
-                _ = incarnation.changed() => Err(passing("another primary, or a new connection")),
-                interruption = told.hear(heard) => Err(interruption),
-                interruption = told.send(wire, &servers, &channel) => Err(interruption),
+                () = self.managed.lost() => Err(transient("connection dropped")),
+                _ = incarnation.changed() => Err(transient("change of primary, or a new connection")),
+                error = subscription.receive(messages) => Err(error),
+                error = subscription.send(connection, &servers, &channel) => Err(error),
             }
         };
-        let Err(interruption): Result<std::convert::Infallible, _> = listening.await;
-        interruption
+        let Err(error): Result<std::convert::Infallible, _> = listening.await;
+        error
     }
 }
 
-/// A listener at work.
+/// A running subscription.
 struct Subscription<'a> {
-    beats: &'a Mutex<Heartbeats>,
+    heartbeats: &'a Mutex<Heartbeats>,
     listener: &'a dyn InvalidationListener,
     clock: &'a dyn Clock,
     advice: &'a Diagnostics,
@@ -233,22 +235,29 @@ struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// Sends beats to every server, until one can't be sent.
-    async fn send(&self, wire: Wire, servers: &[Address], channel: &[u8]) -> SubscriptionError {
+    /// Publishes heartbeats on every server until an error occurs.
+    async fn send(
+        &self,
+        connection: Connection,
+        servers: &[Address],
+        channel: &[u8],
+    ) -> SubscriptionError {
         let mut number = 0_u64;
         loop {
-            if number.is_multiple_of(BEATS_TO_INTRODUCTION)
-                && let Err(error) = self.introduce(&wire, servers, channel).await
+            if number.is_multiple_of(HEARTBEATS_PER_INTRODUCTION)
+                && let Err(error) = self.introduce(&connection, servers, channel).await
             {
                 return error.into();
             }
             number += 1;
-            let beats = self.beats.lock().next(self.clock.now());
-            let sending = beats.into_iter().map(async |beat| {
+            let heartbeats = self.heartbeats.lock().next(self.clock.now());
+            let sending = heartbeats.into_iter().map(async |heartbeat| {
                 let mut publish = redis::cmd("PUBLISH");
-                publish.arg(channel).arg(Message::Beat(beat).encode());
-                let server = servers.get(usize::from(beat.server));
-                wire.clone().ask(server, &publish).await
+                publish
+                    .arg(channel)
+                    .arg(Message::Heartbeat(heartbeat).encode());
+                let server = servers.get(usize::from(heartbeat.server));
+                connection.clone().ask(server, &publish).await
             });
             let sent = tokio::time::timeout(HEARTBEAT_TIMEOUT, try_join_all(sending)).await;
             match sent {
@@ -258,7 +267,7 @@ impl Subscription<'_> {
                         tokio::select! {
                             () = &mut pause => break,
                             () = self.cut_offs.confirm.notified() => {
-                                if let Err(error) = self.introduce(&wire, servers, channel).await {
+                                if let Err(error) = self.introduce(&connection, servers, channel).await {
                                     return error.into();
                                 }
                             }
@@ -266,15 +275,19 @@ impl Subscription<'_> {
                     }
                 }
                 Ok(Err(error)) => return error.into(),
-                Err(_) => return SubscriptionError::Passing("a beat could not be sent".to_owned()),
+                Err(_) => {
+                    return SubscriptionError::Transient(
+                        "could not publish a heartbeat: timeout".to_owned(),
+                    );
+                }
             }
         }
     }
 
-    /// Tells the others that this replica is there, and how far it has read the cut-offs and rules.
+    /// Publishes the presence of this replica, and the last cut-off and rule change that it has read.
     async fn introduce(
         &self,
-        wire: &Wire,
+        connection: &Connection,
         servers: &[Address],
         channel: &[u8],
     ) -> redis::RedisResult<()> {
@@ -284,47 +297,53 @@ impl Subscription<'_> {
         });
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(introduction.encode());
-        // Whoever listens hears what is said on any server.
-        wire.clone().ask(servers.first(), &publish).await.map(drop)
+        // Redis delivers a message of any server to all subscribers.
+        connection
+            .clone()
+            .ask(servers.first(), &publish)
+            .await
+            .map(drop)
     }
 
-    /// Hears what is said, until nothing is said for too long.
-    async fn hear(&self, mut messages: PubSubStream) -> SubscriptionError {
+    /// Processes messages until no heartbeat returns for too long.
+    async fn receive(&self, mut messages: PubSubStream) -> SubscriptionError {
         loop {
-            let silence = SubscriptionError::Passing("no beat is heard".to_owned());
-            // Others' messages are no sign that ours come back.
-            let whole =
-                tokio::time::timeout(HEARTBEAT_TIMEOUT, self.next_whole(&mut messages)).await;
-            match whole {
+            let timed_out = SubscriptionError::Transient("heartbeat timeout".to_owned());
+            // Messages of other processes do not show that our own messages arrive.
+            let complete = tokio::time::timeout(
+                HEARTBEAT_TIMEOUT,
+                self.receive_until_complete(&mut messages),
+            )
+            .await;
+            match complete {
                 Ok(Ok(since)) => {
                     self.listener.caught_up_to(since);
                     self.replicas.listening();
                     self.advice.set(SOURCE, Vec::new());
                 }
-                Ok(Err(interruption)) => return interruption,
-                Err(_) => return silence,
+                Ok(Err(error)) => return error,
+                Err(_) => return timed_out,
             }
         }
     }
 
-    /// Hears until it is certain that all up to some time was heard.
-    async fn next_whole(
+    /// Processes messages until all messages up to some time have arrived, and returns that time.
+    async fn receive_until_complete(
         &self,
         messages: &mut PubSubStream,
     ) -> Result<Timestamp, SubscriptionError> {
         loop {
             let Some(message) = messages.next().await else {
-                return Err(SubscriptionError::Passing(
-                    "the connection was lost".to_owned(),
-                ));
+                return Err(SubscriptionError::Transient("connection lost".to_owned()));
             };
             match Message::decode(message.get_payload_bytes()) {
                 Some(Message::End(id, at)) => self.listener.invalidate(id, at),
-                Some(Message::Beat(beat)) => {
-                    let whole = self.beats.lock().hear(&beat);
-                    let missing =
-                        |Missing| SubscriptionError::Passing("a beat was lost".to_owned());
-                    if let Some(since) = whole.map_err(missing)? {
+                Some(Message::Heartbeat(heartbeat)) => {
+                    let complete = self.heartbeats.lock().receive(&heartbeat);
+                    let missing = |MissingHeartbeat| {
+                        SubscriptionError::Transient("missing heartbeat".to_owned())
+                    };
+                    if let Some(since) = complete.map_err(missing)? {
                         return Ok(since);
                     }
                 }
@@ -346,44 +365,48 @@ mod tests {
     use crate::testing::START;
 
     #[test]
-    fn a_beat_counts_when_all_servers_had_it() {
+    fn a_heartbeat_counts_when_all_servers_returned_it() {
         let at = |seconds| START.plus(Duration::from_secs(seconds));
-        let mut beats = Heartbeats::new(*b"listener", 2);
-        let (first, second) = (beats.next(at(0)), beats.next(at(1)));
-        assert_eq!(beats.hear(&first[0]), Ok(None));
-        assert_eq!(beats.hear(&second[0]), Ok(None));
-        let other = Beat {
-            listener: *b"somebody",
+        let mut heartbeats = Heartbeats::new(*b"listener", 2);
+        let (first, second) = (heartbeats.next(at(0)), heartbeats.next(at(1)));
+        assert_eq!(heartbeats.receive(&first[0]), Ok(None));
+        assert_eq!(heartbeats.receive(&second[0]), Ok(None));
+        let other = Heartbeat {
+            subscription: *b"somebody",
             ..first[1]
         };
-        assert_eq!(beats.hear(&other), Ok(None));
-        assert_eq!(beats.hear(&first[1]), Ok(Some(at(0))));
-        assert_eq!(beats.hear(&second[1]), Ok(Some(at(1))));
-        assert_eq!(beats.hear(&second[1]), Err(Missing), "twice");
+        assert_eq!(heartbeats.receive(&other), Ok(None));
+        assert_eq!(heartbeats.receive(&first[1]), Ok(Some(at(0))));
+        assert_eq!(heartbeats.receive(&second[1]), Ok(Some(at(1))));
+        assert_eq!(
+            heartbeats.receive(&second[1]),
+            Err(MissingHeartbeat),
+            "twice"
+        );
     }
 
     proptest! {
-        /// However they come back: what is said to be whole is.
+        /// The heartbeats of the servers return in random order.
         #[test]
-        fn nothing_is_whole_that_was_not_heard(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
-            let mut beats = Heartbeats::new(*b"listener", 3);
+        fn reports_completeness_only_after_all_heartbeats(order in proptest::collection::vec(0_usize..3, 0..60), lost in 0_usize..60) {
+            let mut heartbeats = Heartbeats::new(*b"listener", 3);
             let mut queues = [VecDeque::new(), VecDeque::new(), VecDeque::new()];
             for number in 0..20 {
-                for (queue, beat) in queues.iter_mut().zip(beats.next(START.plus(Duration::from_secs(number)))) {
-                    queue.push_back(beat);
+                for (queue, heartbeat) in queues.iter_mut().zip(heartbeats.next(START.plus(Duration::from_secs(number)))) {
+                    queue.push_back(heartbeat);
                 }
             }
             let mut taken = [0_u64; 3];
             for (step, server) in order.into_iter().enumerate() {
-                let Some(beat) = queues[server].pop_front() else { continue };
+                let Some(heartbeat) = queues[server].pop_front() else { continue };
                 taken[server] += 1;
                 if step == lost {
                     if let Some(next) = queues[server].pop_front() {
-                        prop_assert_eq!(beats.hear(&next), Err(Missing));
+                        prop_assert_eq!(heartbeats.receive(&next), Err(MissingHeartbeat));
                     }
                     return Ok(());
                 }
-                if let Some(since) = beats.hear(&beat).unwrap() {
+                if let Some(since) = heartbeats.receive(&heartbeat).unwrap() {
                     let all = taken.iter().min().unwrap();
                     prop_assert_eq!(since, START.plus(Duration::from_secs(all - 1)));
                 }

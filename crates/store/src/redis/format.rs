@@ -1,18 +1,18 @@
-//! Which version of records is written, and which are read, while programs of two versions run.
+//! Which record versions Curfew writes and reads while programs of two versions run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How a record is written.
+/// The format of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// As the program before this one reads it.
+    /// Not encrypted, as the previous version reads it.
     Plain,
     /// Encrypted.
     Sealed,
 }
 
-/// What this process knows of the upgrade. It only moves forward: whatever anybody writes into Redis later, a process
-/// that has seen the upgrade finished takes no record that is not encrypted.
+/// What this process knows about the upgrade. It only moves forward. After a process has seen the end of the upgrade,
+/// it rejects every record that is not encrypted.
 #[derive(Debug)]
 pub(super) struct Upgrade {
     writes_sealed: AtomicBool,
@@ -20,7 +20,7 @@ pub(super) struct Upgrade {
 }
 
 impl Upgrade {
-    /// Before Redis was asked. `sealed_only`: the operator says that the upgrade is finished.
+    /// The state before Redis was asked. `sealed_only` means that the operator declared the upgrade finished.
     pub(super) const fn new(sealed_only: bool) -> Self {
         Self {
             writes_sealed: AtomicBool::new(sealed_only),
@@ -40,12 +40,12 @@ impl Upgrade {
         self.accepts_plain.load(Ordering::Relaxed)
     }
 
-    /// All replicas read encrypted records.
+    /// Called when all replicas read encrypted records.
     pub(super) fn begin(&self) {
         self.writes_sealed.store(true, Ordering::Relaxed);
     }
 
-    /// All records are encrypted.
+    /// Called when all records are encrypted.
     pub(super) fn finish(&self) {
         self.begin();
         self.accepts_plain.store(false, Ordering::Relaxed);

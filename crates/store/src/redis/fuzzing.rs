@@ -1,9 +1,9 @@
-//! What must hold of bytes that Redis sends, for the fuzz targets.
+//! Properties of bytes that Redis sends, for the fuzz targets.
 
 use std::sync::LazyLock;
 
 use super::format::Format;
-use super::rule::Parsed;
+use super::rule::RuleMember;
 use super::{cut_off_log, ends, info, record, rule, stored};
 use crate::credential::{KeyRing, SealContext, SigningKey};
 use crate::cut_offs::CutOffs;
@@ -11,14 +11,14 @@ use crate::session::{SessionId, State, Timestamp};
 
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
-/// A key that everybody knows.
+/// A well-known key.
 static KEY_RING: LazyLock<Option<KeyRing>> = LazyLock::new(|| {
     let key = SigningKey::parse(&"A".repeat(43)).ok()?;
     KeyRing::new(vec![key]).ok()
 });
 
-/// The key's expiry, and the record: as it is, and as the content of a sealed one. One that can be read can be written
-/// again, and is read the same then.
+/// The input is the expiry of a key and a record. The record is tested as it is, and as the content of a sealed
+/// record. A readable record must survive an encode and decode round trip.
 pub fn record(data: &[u8]) {
     let (Some((expiry, bytes)), Some(key_ring)) = (data.split_first_chunk(), &*KEY_RING) else {
         return;
@@ -57,14 +57,14 @@ fn one_record(bytes: &[u8], expiry: Timestamp, format: Format, key_ring: &KeyRin
     }
 }
 
-/// A message on the channel on which ends are told.
+/// A message on the channel for invalidations.
 pub fn message(data: &[u8]) {
     if let Some(message) = ends::Message::decode(data) {
         assert_eq!(ends::Message::decode(&message.encode()), Some(message));
     }
 }
 
-/// What a server answers to a question for a session, in either version of its protocol.
+/// A reply of a server, in either version of the protocol (RESP2 or RESP3).
 pub fn reply(data: &[u8]) {
     let Ok(value) = redis::parse_redis_value(data) else {
         return;
@@ -95,18 +95,18 @@ pub fn reply(data: &[u8]) {
     }
 }
 
-/// A member that is a rule is the same rule when it is written again, in either form.
+/// A rule must survive an encode and decode round trip in both formats.
 fn one_member(member: &cut_off_log::Member) {
     const KEY: &[u8] = b"curfew:not-before";
     let Some(key_ring) = &*KEY_RING else { return };
-    let Parsed::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
+    let RuleMember::Rule(rule, _) = rule::parse(member, KEY, key_ring) else {
         return;
     };
     for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
         let again = rule::encode(&rule.conditions, format, KEY, key_ring).unwrap_or_default();
         assert_eq!(
             rule::parse(&(again, member.1), KEY, key_ring),
-            Parsed::Rule(rule.clone(), is_current)
+            RuleMember::Rule(rule.clone(), is_current)
         );
     }
 }

@@ -1,14 +1,15 @@
-//! The generation marker: shows that Redis has lost data.
+//! The generation marker shows that Redis has lost data.
 //!
-//! One of the replicas refreshes it every two seconds. Where it is missing, or is older than this process has seen it, ends that
-//! were written meanwhile are lost: after `FLUSHALL`, after a restart without persistence, and after somebody has restored an
-//! older copy. A process that starts has seen nothing yet; it takes a marker that nobody has refreshed for a loss, unless the
-//! last replica was stopped, or `curfew migrate` ran, less than an hour ago.
+//! One replica refreshes the marker every two seconds. If the marker is missing, or older than this process has seen
+//! it, session ends are lost. This happens after `FLUSHALL`, after a restart without persistence, and after somebody
+//! restored an older copy. A starting process has not seen the marker before. If no replica has refreshed it
+//! recently, the process assumes a loss. The exception is a marker that a planned stop of the last replica, or
+//! `curfew migrate`, extended less than an hour ago.
 //!
-//! A promoted replica has the marker as its primary had it, but for the lag of replication.
+//! A promoted replica of Redis has the marker of its primary, except for the replication lag.
 //!
-//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new shard or a resharded one is
-//! no loss.
+//! A cluster also has a mark in every 64th slot ([`shards`]). Marks move with their slots, so a new or resharded
+//! shard is no loss.
 
 mod shards;
 
@@ -20,64 +21,65 @@ use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
 use serde::{Deserialize, Serialize};
 
+use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{Found, SealedValue};
-use super::wire::Wire;
 use crate::History;
 use crate::clock::{Clock, Stopwatch, StoreClock};
 use crate::credential::KeyRing;
 use crate::live::Live;
 use crate::session::Timestamp;
 
-use shards::{Looked, Shards};
+use shards::{ShardState, Shards};
 
-/// How often the marker is refreshed.
-const REFRESH: Duration = Duration::from_secs(2);
-/// By how much a marker may be older than this process has seen it: the lag of replication. The journal of ends
-/// (`store.end_journal`) answers for that time.
-const LAG: Duration = Duration::from_secs(5);
-/// How long a process that starts takes a marker for fresh.
-const FRESH: Duration = Duration::from_secs(10);
-/// How long it then waits for a running replica that Redis was away from, in seconds.
-const DOUBT_SECONDS: f64 = 3.0;
-/// The same, after the last replica was stopped or `curfew migrate` ran.
-const STOPPED: Duration = Duration::from_secs(3600);
-/// How often a change is tried again that another replica made at the same time.
-const ATTEMPTS: usize = 10;
+/// Interval between refreshes of the marker.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
+/// The replication lag: a marker may be this much older than this process has seen it. The journal of ends
+/// (`store.end_journal`) covers that time.
+const REPLICATION_LAG: Duration = Duration::from_secs(5);
+/// How long after a refresh a starting process trusts the marker.
+const RUNNING_FRESHNESS: Duration = Duration::from_secs(10);
+/// How long a starting process waits for a refresh of a stale marker, in seconds. A running replica may have been
+/// unable to reach Redis.
+const STALE_WAIT_SECONDS: f64 = 3.0;
+/// How long a starting process trusts the marker after a planned stop or `curfew migrate`.
+const STOPPED_FRESHNESS: Duration = Duration::from_secs(3600);
+/// How often a change is retried when another replica changed the marker at the same time.
+const MAX_ATTEMPTS: usize = 10;
 
 /// The marker. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
-    /// Authenticates the marks of shards.
+    /// The key that authenticates the marks of shards.
     secret: [u8; 32],
     refreshed: u64,
-    /// A process that starts until then takes the store for whole.
+    /// A process that starts before this time assumes that no data was lost.
     fresh_until: u64,
     /// Whether all marks of shards have been written.
     has_marks: bool,
     history: History,
 }
 
-/// What it means that there is no marker.
+/// What a missing marker means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absence {
-    /// The store is empty, or was emptied.
+    /// The store is new, or somebody emptied it.
     Loss,
-    /// The records are those of an older program, which writes none; or an operator says that the store is new.
+    /// An older program without a marker wrote the records, or an operator declared the store new.
     NoLoss,
 }
 
-/// Looks after the marker.
+/// Maintains the marker.
 pub(super) struct Generation {
     clock: Arc<StoreClock>,
     marker: SealedValue,
     shards: Option<Shards>,
-    /// When the marker was last refreshed, as this process has seen it, in milliseconds.
+    /// The latest refresh that this process has seen, in milliseconds.
     seen: Mutex<Option<u64>>,
-    /// Since when this process takes the marker for stale, and waits whether another replica refreshes it.
-    doubted: Mutex<Option<Stopwatch>>,
-    /// Whether this process has told the next one that nothing is lost.
-    has_left: AtomicBool,
+    /// Since when the marker is stale. The process then waits for another replica to refresh it.
+    stale_since: Mutex<Option<Stopwatch>>,
+    /// Whether this process has extended the marker for a planned stop.
+    is_stopping: AtomicBool,
     losses: AtomicU64,
 }
 
@@ -94,8 +96,8 @@ impl Generation {
             marker: SealedValue::new(keys.generation(), "generation 1", key_ring, swap),
             shards: is_cluster.then(|| Shards::new(keys)),
             seen: Mutex::default(),
-            doubted: Mutex::default(),
-            has_left: AtomicBool::new(false),
+            stale_since: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
             losses: AtomicU64::new(0),
         }
     }
@@ -105,115 +107,126 @@ impl Generation {
         self.losses.load(Ordering::Relaxed)
     }
 
-    /// What the store can have forgotten of the session with this key. `always` is a key that matters for every session.
+    /// What the store may have lost about the session with this `key`. `always` is a key that every session depends
+    /// on.
     pub(super) async fn history(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         absence: Absence,
         key: &[u8],
         always: &[u8],
     ) -> RedisResult<History> {
-        let marker = self.marker(wire, absence).await?;
+        let marker = self.marker(connection, absence).await?;
         let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks) else {
             return Ok(marker.history);
         };
         for key in [key, always] {
-            if shards.look_at(wire, &marker.secret, key).await? == Looked::Lost {
-                return Ok(self.lose_shard(wire).await?.history);
+            if shards.check_key(connection, &marker.secret, key).await? == ShardState::Lost {
+                return Ok(self.note_shard_loss(connection).await?.history);
             }
         }
         Ok(marker.history)
     }
 
-    /// Looks whether something is lost, and refreshes the marker when it is time. `absence` counts for a marker that this
-    /// process has not seen before.
-    pub(super) async fn keep(&self, wire: &mut Wire, absence: Absence) -> RedisResult<()> {
-        let marker = self.marker(wire, absence).await?;
-        if self.doubted.lock().is_some() || self.has_left.load(Ordering::Relaxed) {
+    /// Checks for a loss of data, and refreshes the marker when it is due. `absence` applies if this process has
+    /// never seen the marker.
+    pub(super) async fn check(
+        &self,
+        connection: &mut Connection,
+        absence: Absence,
+    ) -> RedisResult<()> {
+        let marker = self.marker(connection, absence).await?;
+        if self.stale_since.lock().is_some() || self.is_stopping.load(Ordering::Relaxed) {
             return Ok(());
         }
         let now = self.now().max(marker.refreshed);
         let is_due = marker.is_due(now);
         if let Some(shards) = self.shards.as_ref().filter(|_| marker.has_marks)
-            // Before they are refreshed: that would hide marks of an older copy.
-            && shards.look_at_all(wire, &marker.secret, now, is_due).await? == Looked::Lost
+            // The check comes before the refresh: a refresh would hide marks of an older copy.
+            && shards.check_all(connection, &marker.secret, now, is_due).await? == ShardState::Lost
         {
-            return self.lose_shard(wire).await.map(drop);
+            return self.note_shard_loss(connection).await.map(drop);
         }
         if is_due {
-            let refresh = |marker: &mut Marker| marker.refresh(now, FRESH);
-            let refreshed = self.change_once(wire, refresh).await?;
+            let refresh = |marker: &mut Marker| marker.refresh(now, RUNNING_FRESHNESS);
+            let refreshed = self.change_once(connection, refresh).await?;
             if let (Some(marker), Some(shards)) = (refreshed, &self.shards)
                 && marker.has_marks
             {
-                shards.refresh(wire, &marker.secret, marker.refreshed).await;
+                shards
+                    .refresh(connection, &marker.secret, marker.refreshed)
+                    .await;
             }
         }
         match &self.shards {
             Some(shards) if !marker.has_marks && shards.is_due(now) => {
-                self.mark_shards(wire).await.map(drop)
+                self.write_shard_marks(connection).await.map(drop)
             }
             _ => Ok(()),
         }
     }
 
-    /// Changes the history, where `change` says that there is a change.
+    /// Changes the history if `change` returns `true`.
     pub(super) async fn change_history(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         change: impl Fn(&mut History) -> bool,
     ) -> RedisResult<()> {
-        let mut marker = self.marker(wire, Absence::Loss).await?;
+        let mut marker = self.marker(connection, Absence::Loss).await?;
         if !change(&mut marker.history) {
             return Ok(());
         }
         let change = |marker: &mut Marker| {
             let _ = change(&mut marker.history);
         };
-        self.change(wire, change).await.map(drop)
+        self.change(connection, change).await.map(drop)
     }
 
-    /// Says that the store is left whole: a process that starts within the next hour may take it so.
-    pub(super) async fn leave(&self, wire: &mut Wire) -> RedisResult<()> {
-        self.has_left.store(true, Ordering::Relaxed);
-        self.marker(wire, Absence::Loss).await?;
-        if self.doubted.lock().is_some() {
+    /// Extends the marker for a planned stop: a process that starts within the next hour assumes no loss.
+    pub(super) async fn mark_planned_stop(&self, connection: &mut Connection) -> RedisResult<()> {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        self.marker(connection, Absence::Loss).await?;
+        if self.stale_since.lock().is_some() {
             return Ok(());
         }
         let now = self.now();
-        let left = |marker: &mut Marker| marker.refresh(now, STOPPED);
-        self.change(wire, left).await.map(drop)
+        let prolong = |marker: &mut Marker| marker.refresh(now, STOPPED_FRESHNESS);
+        self.change(connection, prolong).await.map(drop)
     }
 
-    /// The same for `curfew migrate`, where the marker is fresh. Where there is no marker, `absence` says whether one is made.
-    /// Says whether there is a fresh one then.
-    pub(super) async fn hand_over(&self, wire: &mut Wire, absence: Absence) -> RedisResult<bool> {
-        let found: Found<Marker> = self.marker.read(wire).await?;
+    /// Like [`Generation::mark_planned_stop`], but for `curfew migrate`, and only for a fresh marker. If there is no
+    /// marker, `absence` decides whether one is created. Returns whether there is a fresh marker.
+    pub(super) async fn hand_over(
+        &self,
+        connection: &mut Connection,
+        absence: Absence,
+    ) -> RedisResult<bool> {
+        let found: Found<Marker> = self.marker.read(connection).await?;
         let now = self.now();
         let mut marker = match found.value.clone() {
             Some(marker) if now <= marker.fresh_until => marker,
             None if absence == Absence::NoLoss => Marker::new(now)?,
             _ => return Ok(false),
         };
-        marker.refresh(now, STOPPED);
-        // Where another replica was faster, it runs.
-        self.marker.replace(wire, &found, &marker).await?;
+        marker.refresh(now, STOPPED_FRESHNESS);
+        // If another replica was faster, it is running and refreshes the marker.
+        self.marker.replace(connection, &found, &marker).await?;
         Ok(true)
     }
 
-    /// The marker as it is in force: after a loss, with the time of the loss.
-    async fn marker(&self, wire: &mut Wire, absence: Absence) -> RedisResult<Marker> {
-        for _ in 0..ATTEMPTS {
-            let found: Found<Marker> = self.marker.read(wire).await?;
+    /// The current marker. After a loss it contains the time of the loss.
+    async fn marker(&self, connection: &mut Connection, absence: Absence) -> RedisResult<Marker> {
+        for _ in 0..MAX_ATTEMPTS {
+            let found: Found<Marker> = self.marker.read(connection).await?;
             let (seen, now) = (*self.seen.lock(), self.now());
-            let Some(repair) = Repair::of(found.value.as_ref(), seen, absence, now) else {
+            let Some(reason) = WriteReason::of(found.value.as_ref(), seen, absence, now) else {
                 let marker = found.value.ok_or_else(contended)?;
-                *self.doubted.lock() = None;
-                self.see(&marker);
+                *self.stale_since.lock() = None;
+                self.note_seen(&marker);
                 return Ok(marker);
             };
-            if repair == Repair::Stale && self.doubts() {
-                // Nobody knows yet, so nothing counts that was before.
+            if reason == WriteReason::Stale && self.waits_for_refresh() {
+                // A loss is not certain yet. Until it is, assume one.
                 let mut marker = found.value.ok_or_else(contended)?;
                 marker.history.note_loss(Timestamp::from_millis(now));
                 return Ok(marker);
@@ -222,46 +235,48 @@ impl Generation {
                 Some(marker) => marker,
                 None => Marker::new(now)?,
             };
-            if repair != Repair::First {
-                marker.lose(now.max(seen.unwrap_or(0)));
+            if reason != WriteReason::First {
+                marker.note_loss(now.max(seen.unwrap_or(0)));
             }
-            if self.marker.replace(wire, &found, &marker).await? {
-                *self.doubted.lock() = None;
-                self.see(&marker);
-                self.tell(repair);
+            if self.marker.replace(connection, &found, &marker).await? {
+                *self.stale_since.lock() = None;
+                self.note_seen(&marker);
+                self.report(reason);
                 return Ok(marker);
             }
         }
         Err(contended())
     }
 
-    /// Whether a stale marker may still be refreshed by a replica that could not reach Redis.
-    fn doubts(&self) -> bool {
-        let mut doubted = self.doubted.lock();
-        doubted.get_or_insert_with(Stopwatch::start).seconds() < DOUBT_SECONDS
+    /// Whether a replica that could not reach Redis may still refresh the stale marker.
+    fn waits_for_refresh(&self) -> bool {
+        let mut stale_since = self.stale_since.lock();
+        stale_since.get_or_insert_with(Stopwatch::start).seconds() < STALE_WAIT_SECONDS
     }
 
-    /// A part of the cluster has lost data.
-    async fn lose_shard(&self, wire: &mut Wire) -> RedisResult<Marker> {
+    /// Records that a shard of the cluster has lost data.
+    async fn note_shard_loss(&self, connection: &mut Connection) -> RedisResult<Marker> {
         let now = self.now();
-        let lost = self.change(wire, |marker| marker.lose(now)).await?;
-        self.tell(Repair::Shard);
-        Ok(self.mark_shards(wire).await?.unwrap_or(lost))
+        let lost = self
+            .change(connection, |marker| marker.note_loss(now))
+            .await?;
+        self.report(WriteReason::Shard);
+        Ok(self.write_shard_marks(connection).await?.unwrap_or(lost))
     }
 
-    /// Writes the marks of all shards anew.
-    async fn mark_shards(&self, wire: &mut Wire) -> RedisResult<Option<Marker>> {
-        let (Some(shards), Some(marker)) = (&self.shards, self.read(wire).await?) else {
+    /// Writes new marks for all shards.
+    async fn write_shard_marks(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
+        let (Some(shards), Some(marker)) = (&self.shards, self.read(connection).await?) else {
             return Ok(None);
         };
         let now = self.now().max(marker.refreshed);
-        if !shards.write(wire, &marker.secret, now).await {
-            // A shard is away; it is tried again.
+        if !shards.write(connection, &marker.secret, now).await {
+            // A shard is unreachable. The next check retries.
             return Ok(None);
         }
         let now = now.max(self.now());
-        let marked = self.change(wire, |marker| {
-            // What a shard lost while they were written was not noticed.
+        let marked = self.change(connection, |marker| {
+            // A loss in a shard while the marks were written stays unnoticed, so the time of the loss moves forward.
             if marker.history.lost_before().is_some() {
                 marker.history.note_loss(Timestamp::from_millis(now));
             }
@@ -270,54 +285,60 @@ impl Generation {
         marked.await.map(Some)
     }
 
-    async fn read(&self, wire: &mut Wire) -> RedisResult<Option<Marker>> {
-        Ok(self.marker.read(wire).await?.value)
+    async fn read(&self, connection: &mut Connection) -> RedisResult<Option<Marker>> {
+        Ok(self.marker.read(connection).await?.value)
     }
 
-    /// Changes the marker, however many replicas do at the same time.
-    async fn change(&self, wire: &mut Wire, change: impl Fn(&mut Marker)) -> RedisResult<Marker> {
-        for _ in 0..ATTEMPTS {
-            if let Some(marker) = self.change_once(wire, &change).await? {
+    /// Changes the marker, and retries if another replica changed it at the same time.
+    async fn change(
+        &self,
+        connection: &mut Connection,
+        change: impl Fn(&mut Marker),
+    ) -> RedisResult<Marker> {
+        for _ in 0..MAX_ATTEMPTS {
+            if let Some(marker) = self.change_once(connection, &change).await? {
                 return Ok(marker);
             }
         }
         Err(contended())
     }
 
-    /// Changes the marker, unless it is gone or another replica does at the same time; the marker as it is then.
+    /// Changes the marker once. Returns `None` if it is missing or another replica changed it at the same time.
     async fn change_once(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         change: impl Fn(&mut Marker),
     ) -> RedisResult<Option<Marker>> {
-        let found: Found<Marker> = self.marker.read(wire).await?;
+        let found: Found<Marker> = self.marker.read(connection).await?;
         let Some(mut marker) = found.value.clone() else {
             return Ok(None);
         };
         change(&mut marker);
-        let written = self.marker.replace(wire, &found, &marker).await?;
-        Ok(written.then_some(marker).inspect(|marker| self.see(marker)))
+        let written = self.marker.replace(connection, &found, &marker).await?;
+        Ok(written
+            .then_some(marker)
+            .inspect(|marker| self.note_seen(marker)))
     }
 
-    fn see(&self, marker: &Marker) {
+    fn note_seen(&self, marker: &Marker) {
         let mut seen = self.seen.lock();
         *seen = (*seen).max(Some(marker.refreshed));
     }
 
-    fn tell(&self, repair: Repair) {
-        let what = repair.as_str();
-        match repair {
-            Repair::First => tracing::info!(what, "the generation marker is written"),
-            Repair::Empty => tracing::info!(
+    fn report(&self, reason: WriteReason) {
+        let what = reason.as_str();
+        match reason {
+            WriteReason::First => tracing::info!(what, "generation marker written"),
+            WriteReason::Empty => tracing::info!(
                 what,
-                "the generation marker is written: JSON Web Tokens and delegated sessions count from later sign-ins on \
-                 (`curfew migrate --new-store` before the first start says that nothing is lost)"
+                "generation marker written: JSON Web Tokens and delegated sessions now start only for later sign-ins \
+                 (for a new Redis, run `curfew migrate --new-store` before the first start)"
             ),
             _ => {
                 self.losses.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(
                     what,
-                    "Redis has lost data: JSON Web Tokens and delegated sessions count from later sign-ins on"
+                    "Redis has lost data: JSON Web Tokens and delegated sessions now start only for later sign-ins"
                 );
             }
         }
@@ -332,7 +353,7 @@ impl Marker {
     fn new(now: u64) -> RedisResult<Self> {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| {
-            let what = "no random numbers";
+            let what = "could not generate random numbers";
             RedisError::from((ErrorKind::Client, what, error.to_string()))
         })?;
         let mut marker = Self {
@@ -342,34 +363,36 @@ impl Marker {
             has_marks: false,
             history: History::default(),
         };
-        marker.refresh(now, FRESH);
+        marker.refresh(now, RUNNING_FRESHNESS);
         Ok(marker)
     }
 
-    /// The time of this process can be behind that of another, or be set back by an operator: the marker's goes forward only.
+    /// The marker's time only moves forward. The time of this process can be behind another process, or an operator
+    /// can set it back.
     fn refresh(&mut self, now: u64, fresh_for: Duration) {
         self.refreshed = self.refreshed.max(now);
         self.fresh_until = self.refreshed.saturating_add(millis(fresh_for));
     }
 
-    /// Whether a running replica is to refresh it: from time to time, and at once after a stop.
+    /// Whether a running replica must refresh the marker: at every interval, and immediately after a planned stop.
     fn is_due(&self, now: u64) -> bool {
-        let was_stopped = self.fresh_until > now.saturating_add(millis(FRESH + REFRESH));
-        was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH))
+        let was_stopped =
+            self.fresh_until > now.saturating_add(millis(RUNNING_FRESHNESS + REFRESH_INTERVAL));
+        was_stopped || now >= self.refreshed.saturating_add(millis(REFRESH_INTERVAL))
     }
 
-    /// Notes that data was lost until now.
-    fn lose(&mut self, now: u64) {
+    /// Records that data was lost before `now`.
+    fn note_loss(&mut self, now: u64) {
         let now = now.max(self.refreshed);
         self.history.note_loss(Timestamp::from_millis(now));
         self.has_marks = false;
-        self.refresh(now, FRESH);
+        self.refresh(now, RUNNING_FRESHNESS);
     }
 }
 
 /// Why the marker is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repair {
+enum WriteReason {
     First,
     Empty,
     Missing,
@@ -378,15 +401,16 @@ enum Repair {
     Shard,
 }
 
-impl Repair {
-    /// What is to be done about the marker that was `found` by a process that has `seen` it refreshed at a time.
+impl WriteReason {
+    /// Returns why the marker must be written, or `None`. `found` is the marker in Redis, `seen` the latest refresh
+    /// that this process has seen.
     fn of(found: Option<&Marker>, seen: Option<u64>, absence: Absence, now: u64) -> Option<Self> {
         match (found, seen) {
             (None, Some(_)) => Some(Self::Missing),
             (None, None) if absence == Absence::NoLoss => Some(Self::First),
             (None, None) => Some(Self::Empty),
             (Some(marker), Some(seen)) => {
-                let older = marker.refreshed.saturating_add(millis(LAG)) < seen;
+                let older = marker.refreshed.saturating_add(millis(REPLICATION_LAG)) < seen;
                 older.then_some(Self::Older)
             }
             (Some(marker), None) => (now > marker.fresh_until).then_some(Self::Stale),
@@ -395,15 +419,17 @@ impl Repair {
 
     const fn as_str(self) -> &'static str {
         match self {
-            Self::First => "the records are those of an older program, or the store is new",
-            Self::Empty => "Redis is empty: it is new, or was emptied",
-            Self::Missing => "the marker is gone",
-            Self::Older => "the marker is older than before: an older copy was restored",
+            Self::First => "the records are of an older version, or the store is new",
+            Self::Empty => "Redis is empty: new, or emptied",
+            Self::Missing => "the marker is missing",
+            Self::Older => {
+                "the marker is older than before: an older copy of the data was restored"
+            }
             Self::Stale => {
-                "nobody has refreshed the marker, and no replica was stopped in the last hour: an older copy may have \
+                "the marker is stale, and no replica was stopped in the last hour: an older copy of the data may have \
                  been restored"
             }
-            Self::Shard => "the mark of a shard is gone, or older than before",
+            Self::Shard => "the mark of a shard is missing, or older than before",
         }
     }
 }
@@ -413,6 +439,6 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn contended() -> RedisError {
-    let what = "the generation marker is missing, or changes too fast";
+    let what = "the generation marker is missing, or other replicas change it too often";
     (ErrorKind::Client, what).into()
 }

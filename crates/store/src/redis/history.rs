@@ -1,4 +1,4 @@
-//! What Redis can have forgotten of ends, by the generation marker.
+//! What Redis may have lost about session ends, according to the generation marker.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::RedisResult;
 
+use super::connection::Connection;
 use super::generation::Absence;
-use super::wire::Wire;
 use super::{ConnectError, RedisStore, record};
 use crate::session::{SessionId, Timestamp};
 use crate::{History, HistoryStore, LimitsOfSources, StoreError};
 
-/// How long a process that stops waits for Redis to take the last word on the marker.
-const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a stopping process waits for Redis to write the marker.
+const PLANNED_STOP_TIMEOUT: Duration = Duration::from_millis(500);
 
 #[async_trait]
 impl HistoryStore for RedisStore {
     async fn history(&self, id: SessionId) -> Result<History, StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let (key, cut_offs) = (self.keys.session(id), self.keys.not_before());
-        let asking = async {
-            let absence = self.absence(&mut wire).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
+        let (key, cut_offs) = (self.keys.session(id), self.keys.cut_offs());
+        let request = async {
+            let absence = self.absence(&mut connection).await?;
             let generation = &self.generation;
             generation
-                .history(&mut wire, absence, &key, &cut_offs)
+                .history(&mut connection, absence, &key, &cut_offs)
                 .await
         };
-        self.in_time(asking).await
+        self.within_budget(request).await
     }
 
     async fn note_limits(
@@ -35,73 +35,77 @@ impl HistoryStore for RedisStore {
         limits: &LimitsOfSources,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
         let note = |history: &mut History| history.note_limits(limits, now);
-        let noting = self.generation.change_history(&mut wire, note);
-        self.in_time(noting).await
+        let noting = self.generation.change_history(&mut connection, note);
+        self.within_budget(noting).await
     }
 }
 
 impl RedisStore {
-    /// Looks, on a new connection, whether data was lost.
-    pub(super) async fn look_for_loss(&self, mut wire: Wire) -> Result<(), ConnectError> {
-        if !self.serves {
+    /// Checks for a loss of data on a new connection.
+    pub(super) async fn check_for_data_loss(
+        &self,
+        mut connection: Connection,
+    ) -> Result<(), ConnectError> {
+        if !self.answers_checks {
             return Ok(());
         }
-        let absence = self.absence(&mut wire).await?;
-        match self.generation.keep(&mut wire, absence).await {
+        let absence = self.absence(&mut connection).await?;
+        match self.generation.check(&mut connection, absence).await {
             Ok(()) => Ok(()),
             Err(error) if error.is_io_error() => Err(error.into()),
-            // A server that takes no writes now, because it is full or lacks replicas, still answers checks.
+            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
             Err(error) => {
-                tracing::warn!(%error, "the generation marker could not be written");
+                tracing::warn!(%error, "could not write the generation marker");
                 Ok(())
             }
         }
     }
 
-    /// Looks whether data was lost, and refreshes the marker.
-    pub(super) async fn keep_generation(&self) -> Result<(), StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let keeping = async {
-            let absence = self.absence(&mut wire).await?;
-            self.generation.keep(&mut wire, absence).await
+    /// Checks for a loss of data, and refreshes the marker.
+    pub(super) async fn check_generation(&self) -> Result<(), StoreError> {
+        let mut connection = self.managed.connection(self.budget).await?;
+        let checking = async {
+            let absence = self.absence(&mut connection).await?;
+            self.generation.check(&mut connection, absence).await
         };
-        self.in_time(keeping).await
+        self.within_budget(checking).await
     }
 
-    /// Tells a process that starts later that nothing was lost meanwhile.
-    pub(super) async fn leave_whole(&self) {
-        if !self.serves {
+    /// Extends the marker so that the next start assumes no loss.
+    pub(super) async fn mark_planned_stop(&self) {
+        if !self.answers_checks {
             return;
         }
-        let leaving = async {
-            let mut wire = self.link.wire(LEAVE_TIMEOUT).await?;
-            self.in_time(self.generation.leave(&mut wire)).await
+        let marking = async {
+            let mut connection = self.managed.connection(PLANNED_STOP_TIMEOUT).await?;
+            self.within_budget(self.generation.mark_planned_stop(&mut connection))
+                .await
         };
         if !matches!(
-            tokio::time::timeout(LEAVE_TIMEOUT, leaving).await,
+            tokio::time::timeout(PLANNED_STOP_TIMEOUT, marking).await,
             Ok(Ok(()))
         ) {
-            tracing::debug!("the generation marker was not left for the next start");
+            tracing::debug!("could not extend the generation marker for the next start");
         }
     }
 
-    /// The same for an operator's command. `is_new`: the operator says that Redis is new, and that nothing is lost. Says
-    /// whether there is a marker then.
+    /// Extends the marker for an operator's command. `is_new` means that the operator declares Redis new, so that
+    /// nothing is lost. Returns whether there is a marker.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis did not take it.
+    /// [`StoreError`] when Redis could not write the marker.
     pub async fn hand_over(&self, is_new: bool) -> Result<bool, StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let handing = async {
+        let mut connection = self.managed.connection(self.budget).await?;
+        let extending = async {
             let absence = match is_new {
                 true => Absence::NoLoss,
-                false => self.absence(&mut wire).await?,
+                false => self.absence(&mut connection).await?,
             };
-            self.generation.hand_over(&mut wire, absence).await
+            self.generation.hand_over(&mut connection, absence).await
         };
-        self.in_time(handing).await
+        self.within_budget(extending).await
     }
 
     /// How many losses of data this process has noticed.
@@ -109,10 +113,10 @@ impl RedisStore {
         self.generation.losses()
     }
 
-    /// What it means if there is no marker: a program of before the marker has written an older schema.
-    async fn absence(&self, wire: &mut Wire) -> RedisResult<Absence> {
+    /// What a missing marker means. An older schema shows that a program without the marker wrote the records.
+    async fn absence(&self, connection: &mut Connection) -> RedisResult<Absence> {
         let mut get = redis::cmd("GET");
-        let schema: Option<u64> = get.arg(self.keys.schema()).query_async(wire).await?;
+        let schema: Option<u64> = get.arg(self.keys.schema()).query_async(connection).await?;
         let is_older = schema.is_some_and(|schema| schema < u64::from(record::VERSION));
         Ok(match is_older {
             true => Absence::NoLoss,
@@ -120,13 +124,13 @@ impl RedisStore {
         })
     }
 
-    async fn in_time<T>(
+    async fn within_budget<T>(
         &self,
-        asking: impl Future<Output = RedisResult<T>>,
+        request: impl Future<Output = RedisResult<T>>,
     ) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.budget, asking).await {
+        match tokio::time::timeout(self.budget, request).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => Err(StoreError::Unavailable("no reply".to_owned())),
         }
     }
 }

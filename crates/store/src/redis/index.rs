@@ -1,8 +1,8 @@
-//! Which sessions a subject has: sorted sets by the time from which each session is forgotten.
+//! The sessions of a subject: sorted sets whose scores are the times when the sessions can be removed.
 //!
-//! A set for each subject would take more memory than the session itself. So subjects share
-//! 65,536 of them, by two bytes of a hash; eight more of it stand before a session's name. While
-//! such a set is small Redis keeps it as one piece of memory, without a node for each member.
+//! A set for each subject would take more memory than the sessions. So subjects share 65,536 sets, selected by two
+//! bytes of a hash. Each member begins with eight more bytes of the hash, followed by the session ID. Redis stores a
+//! small set as one block of memory (listpack), without a node for each member.
 
 use std::time::Duration;
 
@@ -14,16 +14,15 @@ use crate::cut_offs::subject_name;
 use crate::session::{CLOCK_MARGIN, Session, SessionId, Subject, Timestamp};
 use crate::{Cursor, Page, StoreError};
 
-/// How long after it was put into an index a session that is not there never comes any more: who
-/// made it has been told that it failed.
+/// How long after its index entry a session can still appear. After that time its creation has failed with an error.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many places are read at a time.
-const PAGE: isize = 1000;
+/// How many entries one command reads.
+const PAGE_ENTRIES: isize = 1000;
 
 impl RedisStore {
-    /// Gives a new session its place, and takes away those of sessions that are long forgotten.
-    pub(super) async fn put_into_index(
+    /// Adds a new session to the index, and removes expired entries.
+    pub(super) async fn add_to_index(
         &self,
         id: SessionId,
         session: &Session,
@@ -34,34 +33,33 @@ impl RedisStore {
             .arg(self.keys.index(&session.subject))
             .arg("-inf")
             .arg(session.started.as_millis());
-        self.add_place(&mut indexing, id, session);
+        self.add_entry(&mut indexing, id, session);
         self.once(&indexing).await
     }
 
-    /// Gives a session its place, if it has none.
-    pub(super) async fn keep_in_index(
+    /// Adds a session to the index if it is missing.
+    pub(super) async fn ensure_indexed(
         &self,
         id: SessionId,
         session: &Session,
     ) -> Result<(), StoreError> {
         let mut indexing = redis::pipe();
-        self.add_place(&mut indexing, id, session);
+        self.add_entry(&mut indexing, id, session);
         self.once(&indexing).await
     }
 
-    /// A place does not change, so to add it again does no harm. The index is kept as long as its
-    /// longest session.
-    fn add_place(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
+    /// An entry never changes, so adding it twice is harmless. The index expires after its longest session.
+    fn add_entry(&self, pipeline: &mut Pipeline, id: SessionId, session: &Session) {
         let index = self.keys.index(&session.subject);
         let forgotten = session.expires_at_latest().as_millis();
-        // By the clock of Redis, which may be ahead.
-        let kept = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
-        let member = member(&session.subject, id);
+        // The Redis clock may be ahead, so the expiry includes a margin.
+        let index_expiry = session.expires_at_latest().plus(CLOCK_MARGIN).as_millis();
+        let member = index_member(&session.subject, id);
         let add = pipeline.cmd("ZADD").arg(&index);
         add.arg(forgotten).arg(member);
         for condition in ["NX", "GT"] {
             let expire = pipeline.cmd("PEXPIREAT").arg(&index);
-            expire.arg(kept).arg(condition);
+            expire.arg(index_expiry).arg(condition);
         }
     }
 
@@ -73,31 +71,31 @@ impl RedisStore {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let from = after.map_or(Timestamp::default(), |cursor| cursor.expires);
-        let mut places: Vec<Cursor> = Vec::new();
+        let mut entries: Vec<Cursor> = Vec::new();
         let mut offset = 0;
         // Sessions of the same millisecond share a score, so a page may begin among them.
         loop {
             let (part, is_last) = self.index_part(subject, from, offset).await?;
-            places.extend(
+            entries.extend(
                 part.into_iter()
-                    .filter(|place| after.is_none_or(|end| *place > end)),
+                    .filter(|entry| after.is_none_or(|end| *entry > end)),
             );
-            if is_last || places.len() > limit {
+            if is_last || entries.len() > limit {
                 break;
             }
-            offset += PAGE;
+            offset += PAGE_ENTRIES;
         }
-        let more = places.len() > limit;
-        places.truncate(limit);
-        let next = if more { places.last().copied() } else { None };
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = if more { entries.last().copied() } else { None };
         Ok(Page {
-            sessions: self.read_page(subject, &places).await?,
+            sessions: self.read_page(subject, &entries).await?,
             next,
         })
     }
 
-    /// The subject's places in the next part of its index, from a score on, and whether that is the
-    /// last; `offset` skips members already seen.
+    /// Reads the next part of a subject's index, from the score `from`. Returns the entries of the subject, and
+    /// whether this part is the last. `offset` skips members that were already read.
     async fn index_part(
         &self,
         subject: &Subject,
@@ -105,58 +103,59 @@ impl RedisStore {
         offset: isize,
     ) -> Result<(Vec<Cursor>, bool), StoreError> {
         let (index, from) = (self.keys.index(subject), from.as_millis());
-        let command = Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE);
+        let command =
+            Cmd::zrangebyscore_limit_withscores(index, from, "+inf", offset, PAGE_ENTRIES);
         let part: Vec<(Vec<u8>, u64)> = self.repeat(&command).await?;
-        let is_last = part.len() < PAGE.unsigned_abs();
+        let is_last = part.len() < PAGE_ENTRIES.unsigned_abs();
         let own = subject_part(subject);
-        let places = part.into_iter().filter_map(|(member, score)| {
+        let entries = part.into_iter().filter_map(|(member, score)| {
             let id = member.strip_prefix(&own)?.try_into().ok()?;
             Some(Cursor {
                 expires: Timestamp::from_millis(score),
                 id: SessionId::from_bytes(id),
             })
         });
-        Ok((places.collect(), is_last))
+        Ok((entries.collect(), is_last))
     }
 
-    /// The records of `places`, without those that are gone or belong to someone else; their
-    /// places are given up in a while, unless they are filled by then.
+    /// Reads the records of `entries`, without missing records and those of other subjects. A later task removes
+    /// those entries, unless their sessions exist by then.
     async fn read_page(
         &self,
         subject: &Subject,
-        places: &[Cursor],
+        entries: &[Cursor],
     ) -> Result<Vec<(SessionId, Session)>, StoreError> {
-        // On one connection these are one pipeline.
-        let records = join_all(places.iter().map(|place| self.read(place.id))).await;
-        let (mut sessions, mut missing) = (Vec::with_capacity(places.len()), Vec::new());
-        for (place, stored) in places.iter().zip(records) {
+        // On one connection, these commands form one pipeline.
+        let records = join_all(entries.iter().map(|entry| self.read(entry.id))).await;
+        let (mut sessions, mut missing) = (Vec::with_capacity(entries.len()), Vec::new());
+        for (entry, stored) in entries.iter().zip(records) {
             match stored {
                 Ok(Some(stored)) if stored.session.subject == *subject => {
-                    sessions.push((place.id, stored.session));
+                    sessions.push((entry.id, stored.session));
                 }
-                Ok(_) => missing.push(place.id),
-                // It must not keep the subject's other sessions from being listed, and revoked.
+                Ok(_) => missing.push(entry.id),
+                // An unreadable record must not prevent the listing and revocation of the subject's other sessions.
                 Err(error @ StoreError::Unreadable(_)) => {
-                    tracing::error!(session = %place.id, %error, "a session is left out of a listing");
+                    tracing::error!(session = %entry.id, %error, "could not read a session for a listing");
                 }
                 Err(error) => return Err(error),
             }
         }
         if !missing.is_empty() {
             let (this, subject) = (self.background(), subject.clone());
-            let never_comes = CREATE_TIMEOUT.max(3 * self.budget);
+            let delay = CREATE_TIMEOUT.max(3 * self.budget);
             tokio::spawn(async move {
-                tokio::time::sleep(never_comes).await;
-                if let Err(error) = this.forget_missing(&subject, &missing).await {
-                    tracing::debug!(%error, "a subject's index was not tidied up");
+                tokio::time::sleep(delay).await;
+                if let Err(error) = this.remove_missing(&subject, &missing).await {
+                    tracing::debug!(%error, "could not clean up the index of a subject");
                 }
             });
         }
         Ok(sessions)
     }
 
-    /// Gives up the places of sessions in a subject's index that are still not there.
-    async fn forget_missing(
+    /// Removes the index entries of sessions that still do not exist.
+    async fn remove_missing(
         &self,
         subject: &Subject,
         missing: &[SessionId],
@@ -168,7 +167,7 @@ impl RedisStore {
                 let mut forget = redis::cmd("ZREM");
                 forget
                     .arg(self.keys.index(subject))
-                    .arg(member(subject, *id));
+                    .arg(index_member(subject, *id));
                 self.repeat::<()>(&forget).await?;
             }
         }
@@ -176,12 +175,12 @@ impl RedisStore {
     }
 }
 
-/// What stands for a session in its subject's index.
-fn member(subject: &Subject, id: SessionId) -> Vec<u8> {
+/// The member of a session in the index of its subject.
+fn index_member(subject: &Subject, id: SessionId) -> Vec<u8> {
     [&subject_part(subject)[..], id.as_bytes()].concat()
 }
 
-/// What tells a subject from most of the others in its index; records tell it from all of them.
+/// A prefix that separates a subject from most others in its index. The records separate the rest.
 fn subject_part(subject: &Subject) -> [u8; 8] {
     let name = subject_name(subject);
     let mut part = [0; 8];

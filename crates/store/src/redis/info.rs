@@ -1,19 +1,19 @@
-//! What `INFO` says of a server, and what in it could cost sessions.
+//! Parses the reply of `INFO`, and reports settings that can lose sessions.
 
-/// One fact out of the text that `INFO` answers.
-pub(super) fn fact<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+/// The value of a field in the reply of `INFO`.
+pub(super) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
         .map(str::trim_end)
 }
 
-/// What is wrong with a server that may lose sessions, each with advice; `in_cluster` says whether
-/// it is used as a part of a cluster.
+/// Problems of a server that can lose sessions, each with an advice. `in_cluster` means that Curfew uses the server
+/// as a part of a cluster.
 pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
-    let fact = |name| fact(text, name);
+    let field = |name| field(text, name);
     let mut advice = Vec::new();
-    let version = fact("valkey_version")
-        .or(fact("redis_version"))
+    let version = field("valkey_version")
+        .or(field("redis_version"))
         .unwrap_or("");
     let major = version
         .split('.')
@@ -21,37 +21,37 @@ pub(super) fn advice(text: &str, in_cluster: bool) -> Vec<String> {
         .and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 7) {
         advice.push(format!(
-            "version {version:?} is older than 7.0, which has no PEXPIRETIME: nothing works; upgrade it"
+            "version {version:?} is older than 7.0, which has no PEXPIRETIME: Curfew does not work with it; upgrade it"
         ));
     }
-    match fact("maxmemory_policy") {
+    match field("maxmemory_policy") {
         None | Some("noeviction") => {}
         Some(policy) => advice.push(format!(
-            "maxmemory-policy is {policy}: a session that is evicted has ended; set it to noeviction"
+            "maxmemory-policy is {policy}: the eviction of a key ends its session; set it to noeviction"
         )),
     }
-    if fact("aof_enabled") == Some("0") {
+    if field("aof_enabled") == Some("0") {
         advice.push(
-            "appendonly is off: a restart loses what happened since the last snapshot, ends of \
-             sessions included; set appendonly yes"
+            "appendonly is off: a restart loses all changes since the last snapshot, including session \
+             ends; set appendonly yes"
                 .to_owned(),
         );
     }
-    if fact("aof_last_write_status") == Some("err") || fact("rdb_last_bgsave_status") == Some("err")
+    if field("aof_last_write_status") == Some("err")
+        || field("rdb_last_bgsave_status") == Some("err")
     {
-        advice.push("it can't write to its disk; look at its log".to_owned());
+        advice.push("the server can't write to its disk; see its log".to_owned());
     }
-    if fact("cluster_enabled") == Some("1") && !in_cluster {
+    if field("cluster_enabled") == Some("1") && !in_cluster {
         advice.push(
-            "it is a part of a cluster, which has other parts: use redis+cluster:// in store.url"
-                .to_owned(),
+            "the server is a node of a cluster: use redis+cluster:// in store.url".to_owned(),
         );
     }
-    let replicas = fact("connected_slaves").and_then(|number| number.parse::<u32>().ok());
-    // The fact is there only where min-replicas-to-write is set.
-    if replicas.is_some_and(|replicas| replicas > 0) && fact("min_slaves_good_slaves").is_none() {
+    let replicas = field("connected_slaves").and_then(|number| number.parse::<u32>().ok());
+    // The field exists only if min-replicas-to-write is set.
+    if replicas.is_some_and(|replicas| replicas > 0) && field("min_slaves_good_slaves").is_none() {
         advice.push(
-            "it has replicas and no min-replicas-to-write: cut off from them it goes on taking \
+            "the server has replicas and no min-replicas-to-write: when it is cut off from them, it still accepts \
              writes that a fail-over loses; set min-replicas-to-write 1"
                 .to_owned(),
         );
@@ -69,12 +69,12 @@ mod tests {
 
     #[test]
     fn a_good_server_needs_no_advice() {
-        assert_eq!(fact(GOOD, "run_id"), Some("abc"));
+        assert_eq!(field(GOOD, "run_id"), Some("abc"));
         assert_eq!(advice(GOOD, false), Vec::<String>::new());
     }
 
     #[test]
-    fn each_danger_has_its_advice() {
+    fn reports_each_dangerous_setting() {
         for (from, to, word) in [
             ("redis_version:7.0.15", "redis_version:6.2.14", "upgrade"),
             ("redis_version:7.0.15", "x:1", "upgrade"),

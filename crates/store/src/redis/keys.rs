@@ -1,7 +1,7 @@
 use crate::cut_offs::subject_name;
 use crate::session::{SessionId, Subject};
 
-/// The names of Curfew's keys in Redis, all under one prefix.
+/// The Redis keys of Curfew. All of them begin with one prefix.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: Vec<u8>,
@@ -14,12 +14,12 @@ impl Keys {
         }
     }
 
-    /// A session's record: `{prefix}s:` and the 16 bytes of its name.
+    /// The key of a session's record: `{prefix}s:` and the 16 bytes of the session ID.
     pub(super) fn session(&self, id: SessionId) -> Vec<u8> {
         self.key(b"s:", id.as_bytes())
     }
 
-    /// The name in a session's key.
+    /// The session ID in the key of a record.
     pub(super) fn session_of(&self, key: &[u8]) -> Option<SessionId> {
         let name = key
             .strip_prefix(self.prefix.as_slice())?
@@ -27,7 +27,7 @@ impl Keys {
         Some(SessionId::from_bytes(name.try_into().ok()?))
     }
 
-    /// The pattern that the keys of all sessions match.
+    /// A `SCAN` pattern for the records of all sessions.
     pub(super) fn all_sessions(&self) -> Vec<u8> {
         let mut pattern = Vec::new();
         for byte in &self.prefix {
@@ -39,14 +39,14 @@ impl Keys {
         [&pattern, &b"s:*"[..]].concat()
     }
 
-    /// The index with a subject's sessions, which it shares with others: `{prefix}u:` and two bytes
-    /// of [`subject_name`].
+    /// The index that contains the sessions of a subject and of others: `{prefix}u:` and two bytes of
+    /// [`subject_name`].
     pub(super) fn index(&self, subject: &Subject) -> Vec<u8> {
         self.key(b"u:", &subject_name(subject)[..2])
     }
 
-    /// The deadline queue. What is in braces keeps it on one server of a cluster with
-    /// [`Keys::events`], so that a script can change both at once.
+    /// The deadline queue. The hash tag in braces puts it and [`Keys::events`] into one slot, so that one script can
+    /// change both.
     pub(super) fn queue(&self) -> Vec<u8> {
         self.key(b"{q}", b"deadlines")
     }
@@ -57,36 +57,36 @@ impl Keys {
     }
 
     /// The cut-offs of subjects, the log of their changes, and the rules.
-    pub(super) fn not_before(&self) -> Vec<u8> {
+    pub(super) fn cut_offs(&self) -> Vec<u8> {
         self.key(b"not-before", b"")
     }
 
-    /// The channel on which ends are told.
+    /// The channel for invalidations.
     pub(super) fn ends(&self) -> Vec<u8> {
         self.key(b"ends", b"")
     }
 
-    /// How far a migration has come, or which primaries the indexes were made whole on.
+    /// The progress of a migration, or the primaries on which the indexes were rebuilt.
     pub(super) fn progress(&self, of: &str) -> Vec<u8> {
         self.key(b"progress:", of.as_bytes())
     }
 
-    /// The time that the replicas agree on.
+    /// The timeline: what replicas store to agree on decision time.
     pub(super) fn timeline(&self) -> Vec<u8> {
         self.key(b"timeline", b"")
     }
 
-    /// The generation marker, which shows that data was lost.
+    /// The generation marker, which shows a loss of data.
     pub(super) fn generation(&self) -> Vec<u8> {
         self.key(b"generation", b"")
     }
 
-    /// A mark of a cluster's shard, in the slot of its `tag`.
+    /// A shard's mark, in the slot of `tag`.
     pub(super) fn mark(&self, tag: &str) -> Vec<u8> {
         self.key(b"mark", format!("{{{tag}}}").as_bytes())
     }
 
-    /// The version of the schema that the records follow.
+    /// The schema version of the records.
     pub(super) fn schema(&self) -> Vec<u8> {
         self.key(b"schema", b"")
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_apart() {
+    fn keys_are_distinct() {
         let keys = Keys::new("curfew:");
         let id = SessionId::from_bytes(*b"0123456789abcdef");
         assert_eq!(keys.session(id), b"curfew:s:0123456789abcdef");

@@ -1,36 +1,35 @@
-//! What is said on the channel on which ends are told.
+//! Messages on the channel for invalidations.
 
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Replica;
 
 const END: u8 = b'e';
-const BEGIN_BEAT: u8 = b'b';
+const HEARTBEAT: u8 = b'b';
 const INTRODUCTION: u8 = b'i';
 const CUT_OFFS: u8 = b'c';
-/// Bytes of what stands for a process that listens, in its beats.
-pub(super) const LISTENER: usize = 8;
+/// Bytes of the random ID that identifies a subscription in its heartbeats.
+pub(super) const SUBSCRIPTION_ID_BYTES: usize = 8;
 
-/// What is said on the channel.
+/// A message on the channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// A session's record was changed, at a time by the store's clock.
+    /// A session's record changed at this time of the store clock.
     End(SessionId, Timestamp),
-    /// A beat.
-    Beat(Beat),
-    /// Who is there, in JSON.
+    Heartbeat(Heartbeat),
+    /// The presence of a replica, in JSON.
     Introduction(Replica),
-    /// The cut-offs have changed.
+    /// The cut-offs or the rules have changed.
     CutOffs,
 }
 
-/// What a process says to itself.
+/// A message that a process sends to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Beat {
-    /// What stands for the process, for as long as it listens without interruption.
-    pub(super) listener: [u8; LISTENER],
-    /// Which of the primaries it was sent to.
+pub(super) struct Heartbeat {
+    /// The subscription that sent it. A new subscription has another ID.
+    pub(super) subscription: [u8; SUBSCRIPTION_ID_BYTES],
+    /// The index of the primary that received it.
     pub(super) server: u16,
-    /// The how manieth it is.
+    /// Sequence number.
     pub(super) number: u64,
 }
 
@@ -45,17 +44,17 @@ impl Message {
             Self::End(id, at) => {
                 [&[END][..], id.as_bytes(), &at.as_millis().to_be_bytes()].concat()
             }
-            Self::Beat(beat) => [
-                &[BEGIN_BEAT][..],
-                &beat.listener,
-                &beat.server.to_be_bytes(),
-                &beat.number.to_be_bytes(),
+            Self::Heartbeat(heartbeat) => [
+                &[HEARTBEAT][..],
+                &heartbeat.subscription,
+                &heartbeat.server.to_be_bytes(),
+                &heartbeat.number.to_be_bytes(),
             ]
             .concat(),
         }
     }
 
-    /// `None` for what this program does not know.
+    /// Returns `None` for an unknown message.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (kind, rest) = bytes.split_first()?;
         match *kind {
@@ -65,11 +64,11 @@ impl Message {
                 let at = Timestamp::from_millis(at);
                 Some(Self::End(SessionId::from_bytes(*id), at))
             }
-            BEGIN_BEAT => {
-                let (listener, rest) = rest.split_first_chunk()?;
+            HEARTBEAT => {
+                let (subscription, rest) = rest.split_first_chunk()?;
                 let (server, number) = rest.split_first_chunk()?;
-                Some(Self::Beat(Beat {
-                    listener: *listener,
+                Some(Self::Heartbeat(Heartbeat {
+                    subscription: *subscription,
                     server: u16::from_be_bytes(*server),
                     number: u64::from_be_bytes(number.try_into().ok()?),
                 }))
@@ -87,17 +86,17 @@ mod tests {
     use crate::testing::START;
 
     #[test]
-    fn messages_are_what_was_said() {
+    fn decodes_encoded_messages() {
         let id = SessionId::from_bytes(*b"0123456789abcdef");
-        let beat = Beat {
-            listener: *b"listener",
+        let heartbeat = Heartbeat {
+            subscription: *b"listener",
             server: 258,
             number: 7,
         };
         let replica = Message::Introduction(Replica::this(START));
         for message in [
             Message::End(id, START),
-            Message::Beat(beat),
+            Message::Heartbeat(heartbeat),
             Message::CutOffs,
             replica,
         ] {

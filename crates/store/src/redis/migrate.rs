@@ -1,82 +1,83 @@
-//! Records of an older version are upgraded while checks go on: this program reads both.
+//! Upgrades records of older versions while checks continue. This program reads both versions.
 //!
-//! A step is made record by record, each by one script, and may be made twice; so two processes
-//! can be at it at once, and one that was stopped half-way goes on where it was.
+//! One script upgrades one record, and it may run twice. So two processes can migrate at once, and an interrupted
+//! migration can resume.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::RedisResult;
 
+use super::connection::Connection;
 use super::scan::{self, Server, Walk};
-use super::wire::Wire;
 use super::{ConnectError, RedisStore, record};
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
 use crate::{DeadlineQueue, StoreError};
 
-/// What a server's progress is when all of its records have been looked at.
+/// The progress of a server whose records were all processed.
 const DONE: &str = "done";
 
-/// How far a migration has come.
+/// The progress of a migration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Records that were looked at.
+    /// Records that were examined.
     pub seen: usize,
-    /// Records that are of an older version, and have been upgraded unless nothing is to be
-    /// changed.
+    /// Records of an older version. A dry run leaves them as they are; an upgrade has upgraded them.
     pub upgraded: usize,
-    /// Records that can't be read, which are left as they are.
+    /// Records that could not be read. They stay as they are.
     pub unreadable: usize,
 }
 
-/// What is to be done to the records.
+/// What a migration does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Migration {
-    /// Nothing: only count.
+    /// Only counts the records.
     DryRun,
-    /// Upgrade them.
+    /// Upgrades the records.
     Upgrade,
 }
 
-/// The schema that the records follow, and the one that this program writes.
+/// The schema of the records, and the schema that this program writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// What the records follow.
+    /// The schema version in Redis.
     pub found: u64,
-    /// What this program writes.
+    /// The schema version that this program writes.
     pub known: u8,
-    /// Whether an upgrade to it has begun, and has not finished.
+    /// Whether an upgrade to `known` has begun and not finished.
     pub is_unfinished: bool,
 }
 
 impl Schema {
-    /// Whether records of an older version may be left.
+    /// Whether records of an older version may exist.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.found < u64::from(self.known) || self.is_unfinished
     }
 }
 
-/// How long replicas may take to see that an upgrade has begun: they look every second, for at most five. Then all of them
-/// write the new version.
+/// How long a replica takes to notice that an upgrade has begun: it reads the schema every second, with a timeout of
+/// five seconds. After that all replicas write the new version.
 const SCHEMA_POLL_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl RedisStore {
-    /// Looks at the schema in Redis; ours is written where there is none.
+    /// Checks the schema version in Redis. Writes the version of this program if there is none.
     ///
     /// # Errors
-    /// [`ConnectError::NewerSchema`] for one that is newer than this program.
-    pub(super) async fn check_schema(&self, mut wire: Wire) -> Result<(), ConnectError> {
+    /// [`ConnectError::NewerSchema`] if the schema is newer than this program.
+    pub(super) async fn check_schema(
+        &self,
+        mut connection: Connection,
+    ) -> Result<(), ConnectError> {
         let known = record::VERSION;
-        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
+        let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         if found.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(self.keys.schema()).arg(known).arg("NX");
-            // A server that takes no writes now, because it is full or lacks replicas, still
-            // answers checks.
-            if let Err(error) = set.exec_async(&mut wire).await {
-                tracing::warn!(%error, "the schema could not be written");
+            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
+            if let Err(error) = set.exec_async(&mut connection).await {
+                tracing::warn!(%error, "could not write the schema version");
             }
         }
         let found = found.unwrap_or_else(|| u64::from(known));
@@ -87,13 +88,13 @@ impl RedisStore {
         Ok(())
     }
 
-    /// Looks whether another replica has begun or finished the upgrade.
-    pub(super) async fn look_at_schema(&self) -> Result<(), StoreError> {
-        let mut wire = self.link.wire(self.budget).await?;
-        let reading = self.read_schema(&mut wire);
+    /// Reads whether another replica has begun or finished the upgrade.
+    pub(super) async fn refresh_schema(&self) -> Result<(), StoreError> {
+        let mut connection = self.managed.connection(self.budget).await?;
+        let reading = self.read_schema(&mut connection);
         let (found, is_unfinished) = match tokio::time::timeout(self.budget, reading).await {
             Ok(read) => read?,
-            Err(_) => return Err(StoreError::Unavailable("no answer".to_owned())),
+            Err(_) => return Err(StoreError::Unavailable("no reply".to_owned())),
         };
         if let Some(found) = found {
             self.follow_schema(found, is_unfinished);
@@ -109,25 +110,25 @@ impl RedisStore {
         }
     }
 
-    /// The schema, and whether an upgrade to ours is under way.
-    async fn read_schema(&self, wire: &mut Wire) -> RedisResult<(Option<u64>, bool)> {
-        // In this order: the progress is noted before the schema is raised, and deleted at the end. The other way round, an
-        // upgrade that begins in between would look finished.
+    /// Reads the schema version, and whether an upgrade is in progress.
+    async fn read_schema(&self, connection: &mut Connection) -> RedisResult<(Option<u64>, bool)> {
+        // The order matters: an upgrade writes its progress before it raises the schema version, and deletes the
+        // progress at its end. In the opposite order an upgrade that begins in between would look finished.
         let mut get = redis::cmd("GET");
-        let found = get.arg(self.keys.schema()).query_async(wire).await?;
+        let found = get.arg(self.keys.schema()).query_async(connection).await?;
         let mut ask = redis::cmd("EXISTS");
-        let is_unfinished: bool = ask.arg(self.progress()).query_async(wire).await?;
+        let is_unfinished: bool = ask.arg(self.progress()).query_async(connection).await?;
         Ok((found, is_unfinished))
     }
 
-    /// The schema that the records follow.
+    /// Reads the schema version of the records.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis could not say.
+    /// [`StoreError`] when Redis did not answer.
     pub async fn schema(&self) -> Result<Schema, StoreError> {
         let known = record::VERSION;
-        let mut wire = self.link.wire(self.budget).await?;
-        let (found, is_unfinished) = self.read_schema(&mut wire).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
+        let (found, is_unfinished) = self.read_schema(&mut connection).await?;
         let found = found.unwrap_or(u64::from(known));
         Ok(Schema {
             found,
@@ -136,8 +137,8 @@ impl RedisStore {
         })
     }
 
-    /// Says to all replicas that they write the new version from now on, and waits until they have seen it. No older
-    /// program starts from now on.
+    /// Begins the upgrade, and waits until all replicas have noticed it and write the new version. From then on no
+    /// older program can start.
     async fn begin(&self) -> Result<(), StoreError> {
         let schema = self.schema().await?;
         if !schema.is_outdated() {
@@ -145,8 +146,8 @@ impl RedisStore {
         }
         if !self.upgrade.accepts_plain() {
             return Err(StoreError::Unavailable(
-                "records that are not encrypted are refused, and the schema in Redis says that there are some: unset \
-                 store.sealed_only to upgrade them, unless somebody has set the schema back"
+                "store.sealed_only rejects plain records, but the schema version in Redis says that there are some: unset \
+                 store.sealed_only to upgrade them, unless somebody has lowered the schema version"
                     .to_owned(),
             ));
         }
@@ -155,23 +156,23 @@ impl RedisStore {
         note.arg(record::VERSION);
         self.once::<()>(&note).await?;
         self.upgrade.begin();
-        // Another replica may have begun a moment ago.
+        // Another replica may have begun the upgrade a moment ago.
         tokio::time::sleep(SCHEMA_POLL_TIMEOUT).await;
         Ok(())
     }
 
-    /// Before the schema says it, so that no replica takes the upgrade for finished.
+    /// Writes the progress before the schema version, so that no replica considers the upgrade finished.
     async fn note_begun(&self) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
         note.arg(self.progress()).arg("begun").arg(1);
         self.repeat(&note).await
     }
 
-    /// Upgrades all records to the version that this program writes. Sessions go into the deadline
-    /// queue by the limits of `policies`; `report` is told how far it is.
+    /// Upgrades all records to the version that this program writes. Adds sessions to the deadline queue according to
+    /// `policies`. Calls `report` with the progress.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis failed; what was done is done, and the next call goes on there.
+    /// [`StoreError`] when Redis failed. The next call resumes where this one stopped.
     pub async fn migrate(
         &self,
         migration: Migration,
@@ -183,12 +184,12 @@ impl RedisStore {
             this.begin().await?;
         }
         let (mut all, mut resumed) = (Progress::default(), true);
-        let mut wire = this.link.wire(this.budget).await?;
-        // Until a whole walk finds nothing: an older program may have written meanwhile, and a
-        // part of a cluster's keys may have moved under the walk.
+        let mut connection = this.managed.connection(this.budget).await?;
+        // Repeats until a complete walk finds nothing. An older program may have written records meanwhile, and a
+        // cluster may have moved keys.
         loop {
             let mut found = 0;
-            for server in scan::servers(&mut wire).await? {
+            for server in scan::servers(&mut connection).await? {
                 let cursor = match (resumed, migration) {
                     (true, Migration::Upgrade) => this.resume(&server).await?,
                     _ => None,
@@ -196,7 +197,7 @@ impl RedisStore {
                 if cursor.as_deref() == Some(DONE) {
                     continue;
                 }
-                let mut walk = Walk::new(wire.clone(), &this.keys, &server, cursor);
+                let mut walk = Walk::new(connection.clone(), &this.keys, &server, cursor);
                 while let Some(batch) = walk.next().await? {
                     let steps = batch
                         .sessions
@@ -211,8 +212,8 @@ impl RedisStore {
                         }
                     }
                     if migration == Migration::Upgrade {
-                        let place = batch.cursor.as_deref().unwrap_or(DONE);
-                        this.note_progress(&server, place).await?;
+                        let cursor = batch.cursor.as_deref().unwrap_or(DONE);
+                        this.note_progress(&server, cursor).await?;
                     }
                     report(Progress {
                         upgraded: all.upgraded + found,
@@ -232,7 +233,7 @@ impl RedisStore {
         Ok(all)
     }
 
-    /// Upgrades one record, or only looks at it; says whether it was of an older version.
+    /// Upgrades one record, or only examines it. Returns whether it was of an older version.
     async fn step(
         &self,
         id: SessionId,
@@ -250,15 +251,15 @@ impl RedisStore {
         if stored.session.state == State::Live {
             self.enqueue(id, policies.deadline(&stored.session)).await?;
         }
-        self.keep_in_index(id, &stored.session).await?;
+        self.ensure_indexed(id, &stored.session).await?;
         let record = self.encode(id, &stored.session)?;
-        // Where a check has changed it in between, the next walk finds it.
+        // If a check changed the record in between, the next walk finds it.
         self.swap(id, &stored.bytes, &record).await?;
         Ok(true)
     }
 
-    /// Replaces the bytes of a record; the expiry, which holds the last activity, stays. Says whether the record
-    /// was still the same.
+    /// Replaces the bytes of a record, but not its expiry, which holds the last activity. Returns whether the record
+    /// was unchanged.
     pub(super) async fn swap(
         &self,
         id: SessionId,
@@ -270,20 +271,20 @@ impl RedisStore {
         self.once(&swap).await
     }
 
-    /// Where a migration stopped on a server, if its process is still the same.
+    /// The cursor at which a migration of this server stopped. A restarted server has another `run_id`, and none.
     async fn resume(&self, server: &Server) -> Result<Option<String>, StoreError> {
         let mut ask = redis::cmd("HGET");
         ask.arg(self.progress()).arg(&server.run_id);
         self.repeat(&ask).await
     }
 
-    async fn note_progress(&self, server: &Server, place: &str) -> Result<(), StoreError> {
+    async fn note_progress(&self, server: &Server, cursor: &str) -> Result<(), StoreError> {
         let mut note = redis::cmd("HSET");
-        note.arg(self.progress()).arg(&server.run_id).arg(place);
+        note.arg(self.progress()).arg(&server.run_id).arg(cursor);
         self.repeat(&note).await
     }
 
-    /// Notes that all records are of this version.
+    /// Records that all records have the current version.
     async fn finish(&self) -> Result<(), StoreError> {
         self.repeat::<()>(redis::cmd("DEL").arg(self.progress()))
             .await?;

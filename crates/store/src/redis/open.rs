@@ -8,34 +8,34 @@ use redis::{
     IntoConnectionInfo, RedisConnectionInfo, RedisError, TlsCertificates,
 };
 
+use super::connection::Connection;
 use super::settings::{Address, RedisSettings, Tls};
-use super::wire::Wire;
 use crate::secret::Secret;
 
-/// How long sent bytes may stay unacknowledged before a connection counts as broken.
+/// How long sent bytes may stay unacknowledged before the kernel closes the connection.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why Redis can't be used. The text never holds the URL, which may hold a password.
+/// Why Curfew could not connect to Redis. The text never contains the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error("{0}")]
     Settings(String),
-    /// The server did not let us in, or did not answer.
+    /// The server rejected the connection or did not answer.
     #[error("{0}")]
     Server(String),
-    /// The server is there and is not the one to write to.
+    /// The server is a replica and not a primary.
     #[error("{0} is a replica: name its primary, or use redis+sentinel:// or redis+cluster://")]
     Replica(Address),
-    /// The records were written by a newer program.
+    /// A newer program wrote the records.
     #[error(
-        "the records in Redis follow schema {found}, and this program knows up to {known}: use a \
+        "the records in Redis follow schema {found}, and this program supports up to {known}: use a \
          newer curfew, or another store.prefix"
     )]
     NewerSchema {
-        /// What the server holds.
+        /// The schema version in Redis.
         found: u64,
-        /// What this program writes.
+        /// The newest schema version that this program supports.
         known: u8,
     },
 }
@@ -46,7 +46,7 @@ impl From<RedisError> for ConnectError {
     }
 }
 
-/// With whose rights a connection is made, and to which database.
+/// The login and the database number of a connection.
 pub(super) struct Credentials {
     pub(super) username: Option<String>,
     pub(super) password: Option<Secret<String>>,
@@ -54,7 +54,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Those of the settings, with the password as it is now.
+    /// Reads the login from the settings. A password file is read each time.
     pub(super) fn read(settings: &RedisSettings) -> Result<Self, ConnectError> {
         Ok(Self {
             username: settings.username.clone(),
@@ -64,7 +64,7 @@ impl Credentials {
     }
 }
 
-/// Whether the server says of itself that it is a primary.
+/// Whether the server reports the role of a primary.
 pub(super) async fn is_primary(
     connection: &mut MultiplexedConnection,
     answer_timeout: Duration,
@@ -72,14 +72,14 @@ pub(super) async fn is_primary(
     let role = redis::cmd("ROLE");
     let asked = tokio::time::timeout(answer_timeout, role.query_async(connection)).await;
     let answer: Vec<redis::Value> =
-        asked.map_err(|_| ConnectError::Server("no answer".to_owned()))??;
+        asked.map_err(|_| ConnectError::Server("no reply".to_owned()))??;
     let role: Option<String> = answer
         .first()
         .and_then(|role| redis::from_redis_value_ref(role).ok());
     Ok(role.as_deref() == Some("master"))
 }
 
-/// Connects to one server.
+/// Connects to a single server.
 pub(super) async fn single(
     settings: &RedisSettings,
     address: &Address,
@@ -90,17 +90,17 @@ pub(super) async fn single(
         Some(tls) => Client::build_with_tls(info, certificates(tls))?,
         None => Client::open(info)?,
     };
-    // Each operation has a time limit of its own.
+    // Each operation has its own timeout.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(settings.connect_timeout))
         .set_response_timeout(None);
     let connecting = client.get_multiplexed_async_connection_with_config(&config);
-    // The library's own limit does not cover what is said before the first command.
+    // The connection timeout of the library does not cover the handshake commands.
     match tokio::time::timeout(settings.connect_timeout, connecting).await {
         Ok(connection) => Ok(connection?),
         Err(_) => {
             let message = format!(
-                "{address} does not answer within {:?}",
+                "no reply of {address} within {:?}",
                 settings.connect_timeout
             );
             Err(ConnectError::Server(message))
@@ -108,7 +108,7 @@ pub(super) async fn single(
     }
 }
 
-/// Listens to a channel on a connection of its own.
+/// Subscribes to a channel on a separate connection.
 pub(super) async fn listen(
     settings: &RedisSettings,
     address: &Address,
@@ -143,7 +143,7 @@ pub(super) async fn cluster(
     nodes: &[Address],
     credentials: &Credentials,
     answer_timeout: Duration,
-) -> Result<Wire, ConnectError> {
+) -> Result<Connection, ConnectError> {
     let nodes = nodes
         .iter()
         .map(|node| connection_info(node, settings.tls.is_some(), credentials))
@@ -151,10 +151,10 @@ pub(super) async fn cluster(
     let mut builder = ClusterClientBuilder::new(nodes)
         .connection_timeout(settings.connect_timeout)
         .response_timeout(answer_timeout)
-        // The caller's own time limit is the one that counts.
+        // The timeout of the caller applies instead.
         .overall_response_timeout(None)
         .tcp_settings(tcp_settings())
-        // Few and quick: whoever asks waits for no more than a moment.
+        // Few and short retries, because a check waits for the result.
         .retries(3)
         .min_retry_wait(5)
         .max_retry_wait(50);
@@ -164,10 +164,8 @@ pub(super) async fn cluster(
     let client = builder.build()?;
     let connecting = client.get_async_connection();
     match tokio::time::timeout(2 * settings.connect_timeout, connecting).await {
-        Ok(connection) => Ok(Wire::Cluster(connection?)),
-        Err(_) => Err(ConnectError::Server(
-            "the cluster does not answer".to_owned(),
-        )),
+        Ok(connection) => Ok(Connection::Cluster(connection?)),
+        Err(_) => Err(ConnectError::Server("no reply of the cluster".to_owned())),
     }
 }
 
@@ -201,7 +199,7 @@ fn connection_info(
     } else {
         ConnectionAddr::Tcp(host, port)
     };
-    // The library's name would need one more right on the server, and is no news.
+    // `CLIENT SETINFO` needs one more ACL right, and the library name is of no use.
     let mut redis = RedisConnectionInfo::default()
         .set_skip_set_lib_name()
         .set_db(credentials.database);

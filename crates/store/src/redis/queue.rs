@@ -1,4 +1,4 @@
-//! The deadline queue: a sorted set of sessions by the time at which to look at them.
+//! The deadline queue: a sorted set of sessions, scored by the time when each is due.
 
 use async_trait::async_trait;
 
@@ -45,7 +45,7 @@ impl DeadlineQueue for RedisStore {
     }
 
     async fn tighten_deadlines(&self, policies: &Policies) -> Result<(), StoreError> {
-        self.hasten_all(policies).await
+        self.tighten_all_deadlines(policies).await
     }
 
     async fn acknowledge(
@@ -53,7 +53,7 @@ impl DeadlineQueue for RedisStore {
         id: SessionId,
         ended: Option<&SessionEnded>,
     ) -> Result<bool, StoreError> {
-        let length = self.link.settings().stream_length.unwrap_or(0);
+        let length = self.managed.settings().stream_length.unwrap_or(0);
         let (length, event) = match ended {
             Some(ended) if length > 0 => (length, event(ended)),
             _ => (0, Vec::new()),
@@ -65,17 +65,18 @@ impl DeadlineQueue for RedisStore {
     }
 }
 
-/// Names as they stand in the queue.
+/// Parses session IDs from the queue.
 fn ids(names: Vec<Vec<u8>>) -> Result<Vec<SessionId>, StoreError> {
     let ids = names.into_iter().map(|name| {
         let name = name.try_into();
-        name.map(SessionId::from_bytes)
-            .map_err(|_| StoreError::Unreadable("the deadline queue holds a strange name"))
+        name.map(SessionId::from_bytes).map_err(|_| {
+            StoreError::Unreadable("the deadline queue contains an invalid session ID")
+        })
     });
     ids.collect()
 }
 
-/// The names and values of an event in the stream.
+/// The field names and values of a stream entry.
 fn event(ended: &SessionEnded) -> Vec<String> {
     let fields = [
         ("event", "session.ended"),

@@ -1,7 +1,7 @@
-//! A session's record as bytes.
+//! Encodes and decodes the record of a session.
 //!
-//! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
-//! tombstone does, because its expiry counts from its end.
+//! A live record does not contain `last_seen`: that is the expiry of the key minus the retention. A tombstone
+//! contains it, because its expiry counts from the end of the session.
 
 mod plain;
 mod sealed;
@@ -11,18 +11,18 @@ use crate::StoreError;
 use crate::credential::KeyRing;
 use crate::session::{Session, SessionId, Timestamp};
 
-/// The version of the records that this program writes when all replicas know it.
+/// The record version that this program writes when all replicas support it.
 pub(super) const VERSION: u8 = sealed::VERSION;
 
-/// What [`decode`] says of a record that belongs to another session.
-pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it is another session's");
+/// The error of [`decode`] for a record of another session.
+pub(super) const MISPLACED: StoreError = StoreError::Unreadable("it belongs to another session");
 
-/// The version of a record, whether it can be read or not.
+/// The version of a record, even of an unreadable one.
 pub(super) fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().copied()
 }
 
-/// The session as a record of this format can hold it. A record that is not encrypted has no details, and so no refresh
+/// The session without the parts that the format cannot store. A plain record has no details, and so no refresh
 /// token.
 pub(super) fn fitted(session: &Session, format: Format) -> Session {
     let mut session = session.clone();
@@ -34,10 +34,10 @@ pub(super) fn fitted(session: &Session, format: Format) -> Session {
     session
 }
 
-/// The bytes to store for a session that is [`fitted`] to the format.
+/// Encodes a session that is [`fitted`] to the format.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the operating system gives no random numbers.
+/// [`StoreError::Unavailable`] when the operating system returns no random numbers.
 pub(super) fn encode(
     id: SessionId,
     session: &Session,
@@ -50,12 +50,12 @@ pub(super) fn encode(
     }
 }
 
-/// Reads the record of a session, whose key expires at `expiry`. `accepts_plain` is for the time of an upgrade: anybody
-/// with access to Redis can write a record of an older version.
+/// Decodes the record of a session. `expiry` is the expiry of its key. `accepts_plain` is `true` only during an
+/// upgrade: anybody with access to Redis can write a plain record.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
-/// what it writes for another session.
+/// [`StoreError::Unreadable`] for a record that [`encode`] does not write, and [`MISPLACED`] for the record of
+/// another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
@@ -66,26 +66,26 @@ pub(super) fn decode(
     match version(bytes) {
         None => Err(StoreError::Unreadable("it is too short")),
         Some(sealed::VERSION) => sealed::decode(id, bytes, expiry, key_ring),
-        Some(version) if version > sealed::VERSION => Err(StoreError::Unreadable(
-            "it has a version this program does not know",
-        )),
+        Some(version) if version > sealed::VERSION => {
+            Err(StoreError::Unreadable("its version is not supported"))
+        }
         Some(_) if !accepts_plain => Err(StoreError::Unreadable(
-            "it is not encrypted, and all records are since the upgrade",
+            "it is not encrypted, although the upgrade is finished",
         )),
         Some(_) => plain::decode(id, bytes, expiry),
     }
 }
 
-/// Whether a record has to be sealed again: another key of the ring is the first one now.
+/// Whether a record must be sealed again, because another key is now the first of the ring.
 pub(super) fn is_outdated(bytes: &[u8], key_ring: &KeyRing) -> bool {
-    version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEAD, bytes)
+    version(bytes) == Some(sealed::VERSION) && !key_ring.is_current(sealed::HEADER_BYTES, bytes)
 }
 
-/// The key that a record is sealed under, for people.
-pub(super) fn sealed_under(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
+/// The name of the key that seals a record, for display.
+pub(super) fn key_name(bytes: &[u8], key_ring: &KeyRing) -> Option<String> {
     let is_sealed = version(bytes) == Some(sealed::VERSION);
     is_sealed
-        .then(|| key_ring.sealed_under(sealed::HEAD, bytes))
+        .then(|| key_ring.sealed_under(sealed::HEADER_BYTES, bytes))
         .flatten()
 }
 
@@ -99,7 +99,7 @@ mod tests {
     use crate::session::Details;
     use crate::testing::{START, session_of};
 
-    /// While a program runs that knows no encrypted records.
+    /// While an older program without support for encrypted records runs.
     #[test]
     fn a_plain_record_has_no_refresh_token() {
         let id = SessionId::from_bytes([7; SessionId::LEN]);

@@ -1,39 +1,38 @@
-//! Whether replicas have what was written.
+//! Waits until replicas of Redis have received a write.
 //!
-//! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has
-//! a connection to itself, and a write that changes nothing comes before it: since Redis 7.2 a
-//! command that only reads does not count.
+//! `WAIT` counts from the last write of its own connection, and blocks that connection. So it has a separate
+//! connection. A write that changes nothing precedes it, because since Redis 7.2 a read-only command does not count.
 
 use super::RedisStore;
-use super::link;
+use super::connection::Connection;
+use super::managed_connection;
 use super::request::Request;
-use super::wire::Wire;
 use crate::session::SessionId;
 use crate::{Replication, StoreError};
 
-/// What a write answers where there is nothing to write to: whoever took what was written before is
-/// not the primary any more, and no replica can have it.
-const NOT_THERE: redis::Value = redis::Value::Int(0);
+/// The reply of a write to a missing key. Then a server that is no longer the primary took the earlier write, and no
+/// replica can have it.
+const MISSING_KEY: redis::Value = redis::Value::Int(0);
 
-/// The connection that waits, and the incarnation of the store that it was made in: later it may
+/// The connection for `WAIT`, and the incarnation of the store in which it was opened. In a later incarnation it may
 /// lead to a former primary.
-pub(super) struct Waiting {
-    wire: Wire,
+pub(super) struct WaitConnection {
+    connection: Connection,
     incarnation: u64,
 }
 
 impl RedisStore {
-    /// Waits until replicas have what was written about a session, where that is wanted.
+    /// Waits until replicas have all writes about a session, if that is configured.
     pub(super) async fn replication_of(&self, id: SessionId) -> Replication {
         let key = self.keys.session(id);
         let renew = self.scripts.renew.key(&key);
         self.replication_after(&renew, &key).await
     }
 
-    /// Waits until replicas have `write`, which is about `key`, and all that was written to the same
-    /// server before; at most as long as is configured, the wait for others that wait included.
+    /// Waits until replicas have `write`, which concerns `key`, and all earlier writes to that server. The configured
+    /// timeout includes the wait for other waiting operations.
     pub(super) async fn replication_after(&self, write: &impl Request, key: &[u8]) -> Replication {
-        let settings = self.link.settings();
+        let settings = self.managed.settings();
         let wanted = settings.wait_replicas;
         if wanted == 0 {
             return Replication::default();
@@ -43,7 +42,7 @@ impl RedisStore {
         let confirmed = match waited {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "replicas could not be asked");
+                tracing::debug!(%error, "could not wait for replicas");
                 0
             }
             Err(_) => 0,
@@ -52,34 +51,35 @@ impl RedisStore {
     }
 
     async fn wait_for_replicas(&self, write: &impl Request, key: &[u8]) -> Result<u16, StoreError> {
-        let settings = self.link.settings();
+        let settings = self.managed.settings();
         let timeout = settings.wait_timeout;
-        let mut kept = self.waiting.lock().await;
-        let incarnation = *self.link.incarnation().borrow();
-        // Taken out, so that it is not kept where this is given up half-way.
-        let waiting = match kept.take() {
-            Some(waiting) if waiting.incarnation == incarnation => waiting,
+        let mut slot = self.wait_connection.lock().await;
+        let incarnation = *self.managed.incarnation().borrow();
+        // Taken out of the slot, so that a cancelled wait drops the connection.
+        let wait_connection = match slot.take() {
+            Some(wait_connection) if wait_connection.incarnation == incarnation => wait_connection,
             _ => {
                 let total = timeout + settings.command_timeout;
-                let wire = link::separate(settings, total).await;
-                Waiting {
-                    wire: wire.map_err(|error| StoreError::Unavailable(error.to_string()))?,
+                let connection = managed_connection::open_dedicated(settings, total).await;
+                WaitConnection {
+                    connection: connection
+                        .map_err(|error| StoreError::Unavailable(error.to_string()))?,
                     incarnation,
                 }
             }
         };
-        let mut wire = waiting.wire.clone();
-        if write.send(&mut wire).await? == NOT_THERE {
-            *kept = Some(waiting);
+        let mut connection = wait_connection.connection.clone();
+        if write.send(&mut connection).await? == MISSING_KEY {
+            *slot = Some(wait_connection);
             return Ok(0);
         }
         let mut wait = redis::pipe();
-        // In a cluster this sends the other to the server that has the key.
+        // In a cluster, `EXISTS` routes `WAIT` to the server that has the key.
         wait.cmd("EXISTS").arg(key).ignore();
         let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         wait.cmd("WAIT").arg(settings.wait_replicas).arg(millis);
-        let (confirmed,): (u16,) = wait.query_async(&mut wire).await?;
-        *kept = Some(waiting);
+        let (confirmed,): (u16,) = wait.query_async(&mut connection).await?;
+        *slot = Some(wait_connection);
         Ok(confirmed)
     }
 }

@@ -1,27 +1,27 @@
 use redis::{Cmd, Pipeline, RedisResult, ScriptInvocation, Value};
 
-use super::wire::Wire;
+use super::connection::Connection;
 
-/// Something to send to Redis, and to be answered.
+/// A command, pipeline or script call for Redis.
 pub(super) trait Request: Sync {
-    /// Sends it, and waits for the answer.
-    fn send(&self, wire: &mut Wire) -> impl Future<Output = RedisResult<Value>> + Send;
+    /// Sends the request, and waits for the reply.
+    fn send(&self, connection: &mut Connection) -> impl Future<Output = RedisResult<Value>> + Send;
 }
 
 impl Request for Cmd {
-    async fn send(&self, wire: &mut Wire) -> RedisResult<Value> {
-        self.query_async(wire).await
+    async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
+        self.query_async(connection).await
     }
 }
 
 impl Request for Pipeline {
-    async fn send(&self, wire: &mut Wire) -> RedisResult<Value> {
-        self.query_async(wire).await
+    async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
+        self.query_async(connection).await
     }
 }
 
 impl Request for ScriptInvocation<'_> {
-    async fn send(&self, wire: &mut Wire) -> RedisResult<Value> {
-        self.invoke_async(wire).await
+    async fn send(&self, connection: &mut Connection) -> RedisResult<Value> {
+        self.invoke_async(connection).await
     }
 }

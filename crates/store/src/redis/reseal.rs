@@ -1,4 +1,4 @@
-//! After the first key of the ring has changed, records are sealed again, in the background.
+//! Seals records again in the background when the first key of the ring has changed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,50 +12,51 @@ use crate::clock::Stopwatch;
 use crate::session::{SessionId, Timestamp};
 use crate::telemetry::Diagnostics;
 
-/// How often a replica looks whether the keys have changed.
+/// Interval at which a replica checks whether the keys have changed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long one process may be at it before another begins as well, in milliseconds.
+/// How long one process may seal before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
-/// While records were found under another key, the walk is repeated after so long: a replica with the old keys may go on
-/// writing.
+/// The walk is repeated after this time if it found records under another key: a replica with the old keys may still
+/// write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-/// How old a count becomes.
+/// Interval between counts of the records.
 const RECOUNT_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 
-/// How often a replica walks with the same keys while it finds records under others.
+/// Maximum walks with the same keys while they find records under other keys.
 const MAX_WALKS: u32 = 5;
 
 /// The last walk of this replica.
-struct Walked {
-    /// The keys, by their names.
+struct LastWalk {
+    /// The names of the keys, joined with commas.
     names: String,
-    /// How often it has walked with these keys.
-    times: u32,
-    /// Whether records were found under another key than the first.
-    again: bool,
-    ended: Stopwatch,
+    /// How many walks this replica has made with these keys.
+    walk_count: u32,
+    /// Whether the walk found records under another key than the first, and must be repeated soon.
+    repeat_soon: bool,
+    finished: Stopwatch,
 }
 
-impl Walked {
-    /// Whether there is no need to walk with the keys of these names.
+impl LastWalk {
+    /// Whether no walk is due with the keys of these names.
     fn is_enough(&self, names: &str) -> bool {
-        let pause = if self.again {
+        let pause = if self.repeat_soon {
             RETRY_INTERVAL
         } else {
             RECOUNT_INTERVAL
         };
-        self.names == names && self.ended.seconds() < pause.as_secs_f64()
+        self.names == names && self.finished.seconds() < pause.as_secs_f64()
     }
 }
 
-/// What the replica that walked last has noted: when a walk with the same keys is due, the names of the keys, and what it found.
-struct Note<'a> {
+/// What the last walk of any replica stored: when the next walk with the same keys is due, the names of the keys, and
+/// the counts.
+struct WalkNote<'a> {
     due: Timestamp,
     names: &'a str,
     found: &'a str,
 }
 
-impl<'a> Note<'a> {
+impl<'a> WalkNote<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (due, rest) = text.split_once(' ')?;
         let (names, found) = rest.split_once(' ')?;
@@ -67,14 +68,14 @@ impl<'a> Note<'a> {
 /// How many records are sealed under each key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SealCount {
-    /// By the name of the key; `not encrypted` for records of an older version.
+    /// Counts by key name. `not encrypted` counts records of an older version.
     pub by_key: BTreeMap<String, usize>,
-    /// Records that were under another key than the first one, or are.
+    /// Records that are or were under another key than the first one.
     pub outdated: usize,
 }
 
 impl SealCount {
-    /// `a1b2c3d4e5f6: 120, 001122334455: 3`; `no records` where there are none.
+    /// The counts as text, for example `a1b2c3d4e5f6: 120, 001122334455: 3`, or `no records`.
     #[must_use]
     pub fn summary(&self) -> String {
         if self.by_key.is_empty() {
@@ -89,30 +90,30 @@ impl SealCount {
 }
 
 impl RedisStore {
-    /// Seals records again whenever the keys change, for as long as it is polled. What it has found stands in
+    /// Seals records again whenever the keys change, until the future is dropped. Reports the counts in
     /// `/readyz?verbose`.
     pub(super) async fn keep_sealed(&self, advice: &Diagnostics) {
         let mut walked = None;
         loop {
             if let Err(error) = self.reseal_where_due(&mut walked, advice).await {
-                tracing::debug!(%error, "sealing records again has to be tried again");
+                tracing::debug!(%error, "could not seal records again, retrying");
             }
             tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Walks where this replica has not done so with these keys. While replicas with two rings run, each walks a few
-    /// times, and they do not seal one another's records again for ever.
+    /// Starts a walk if it is due. While replicas with two key rings run, each replica makes only a few walks, so
+    /// that they do not seal each other's records forever.
     async fn reseal_where_due(
         &self,
-        walked: &mut Option<Walked>,
+        walked: &mut Option<LastWalk>,
         advice: &Diagnostics,
     ) -> Result<(), StoreError> {
         let ring = self.key_ring.current();
         let names = ring.names().collect::<Vec<_>>().join(",");
-        let (done, doing) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
-        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done)).await?;
-        let note = note.as_deref().and_then(Note::parse);
+        let (done_key, lease_key) = (self.keys.progress("sealed"), self.keys.progress("sealing"));
+        let note: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let note = note.as_deref().and_then(WalkNote::parse);
         let now = self.clock().store_now();
         if let Some(note) = &note {
             let found = note.found;
@@ -129,7 +130,7 @@ impl RedisStore {
         }
         let mut lease = redis::cmd("SET");
         lease
-            .arg(&doing)
+            .arg(&lease_key)
             .arg(1)
             .arg("NX")
             .arg("PX")
@@ -138,16 +139,16 @@ impl RedisStore {
             return Ok(());
         }
         let count = self.seal_all(true).await?;
-        let times = walked.take().filter(|walked| walked.names == names);
-        let times = times.map_or(0, |walked| walked.times) + 1;
-        let again = count.outdated > 0 && times < MAX_WALKS;
-        *walked = Some(Walked {
+        let walk_count = walked.take().filter(|walked| walked.names == names);
+        let walk_count = walk_count.map_or(0, |walked| walked.walk_count) + 1;
+        let repeat_soon = count.outdated > 0 && walk_count < MAX_WALKS;
+        *walked = Some(LastWalk {
             names: names.clone(),
-            times,
-            again,
-            ended: Stopwatch::start(),
+            walk_count,
+            repeat_soon,
+            finished: Stopwatch::start(),
         });
-        let due = now.plus(if again {
+        let due = now.plus(if repeat_soon {
             RETRY_INTERVAL
         } else {
             RECOUNT_INTERVAL
@@ -157,29 +158,26 @@ impl RedisStore {
             due.as_millis(),
             count.summary()
         );
-        self.repeat::<()>(redis::cmd("SET").arg(&done).arg(note))
+        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(note))
             .await?;
-        self.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
         if count.outdated > 0 {
-            tracing::info!(
-                sealed = count.outdated,
-                "records are sealed under the first key"
-            );
+            tracing::info!(sealed = count.outdated, "records sealed with the first key");
         }
         Ok(())
     }
 
-    /// Walks over all records and counts them; seals those again that are under another key than the first one, where
-    /// `change` says so.
+    /// Reads all records and counts them. If `change` is set, seals records under another key than the first one
+    /// again.
     ///
     /// # Errors
-    /// [`StoreError`] when Redis failed; what was done is done.
+    /// [`StoreError`] when Redis failed. Records that were already sealed stay so.
     pub async fn seal_all(&self, change: bool) -> Result<SealCount, StoreError> {
         let this = self.background();
-        let mut wire = this.link.wire(this.budget).await?;
+        let mut connection = this.managed.connection(this.budget).await?;
         let mut count = SealCount::default();
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
                 let steps = batch.sessions.into_iter();
                 for step in join_all(steps.map(|id| this.seal_one(id, change))).await {
@@ -194,7 +192,7 @@ impl RedisStore {
         Ok(count)
     }
 
-    /// The key that a record is under, and whether it was another one than the first.
+    /// Returns the key of a record, and whether it was another one than the first.
     async fn seal_one(
         &self,
         id: SessionId,
@@ -204,7 +202,7 @@ impl RedisStore {
         let bytes: Option<Vec<u8>> = self.repeat(get.arg(self.keys.session(id))).await?;
         let Some(bytes) = bytes else { return Ok(None) };
         let ring = self.key_ring.current();
-        let key = record::sealed_under(&bytes, &ring);
+        let key = record::key_name(&bytes, &ring);
         let key = key.unwrap_or_else(|| "not encrypted".to_owned());
         if !record::is_outdated(&bytes, &ring) {
             return Ok(Some((key, false)));
@@ -213,13 +211,13 @@ impl RedisStore {
             let stored = match self.read(id).await {
                 Ok(Some(stored)) => stored,
                 Ok(None) => return Ok(None),
-                // Under a key that is gone, or changed by somebody: it is left as it is.
+                // The key is gone, or somebody changed the record: leave it as it is.
                 Err(StoreError::Unreadable(_)) => return Ok(Some((key, false))),
                 Err(error) => return Err(error),
             };
             let record = self.encode(id, &stored.session)?;
             if self.swap(id, &stored.bytes, &record).await? {
-                let sealed = record::sealed_under(&record, &ring);
+                let sealed = record::key_name(&record, &ring);
                 return Ok(Some((sealed.unwrap_or(key), true)));
             }
         }

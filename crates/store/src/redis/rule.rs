@@ -1,31 +1,31 @@
-//! A revocation rule as a member of the sorted set. The same conditions are the same member, so that a script can move
-//! its time, which is the score.
+//! A revocation rule as a member of the sorted set. Equal conditions produce the same member, so that a script can
+//! move its score, which is the time.
 
-use super::cut_off_log::{Member, RULES};
+use super::cut_off_log::{Member, RULE_SCORE_BASE};
 use super::format::Format;
 use crate::credential::{KeyError, KeyRing, SealContext};
 use crate::revocation::{RevocationConditions, RevocationRule};
 use crate::session::Timestamp;
 
-/// What a member begins with that an older program reads: its conditions in JSON follow.
-const PLAIN: &[u8] = b"revocation rule ";
-/// What a sealed member begins with.
-const SEALED: &[u8] = b"sealed revocation rule ";
-/// The conditions are padded to a multiple of this, so that the length says little about a name.
-const PADDING: usize = 64;
+/// The prefix of a plain member. The conditions follow as JSON. Older programs read it.
+const PLAIN_PREFIX: &[u8] = b"revocation rule ";
+/// The prefix of a sealed member.
+const SEALED_PREFIX: &[u8] = b"sealed revocation rule ";
+/// The conditions are padded to a multiple of this, to hide the length of a name.
+const PADDING_BYTES: usize = 64;
 
-/// What a member is.
+/// A parsed member of the set.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
-    /// A rule, and whether it is sealed under the first key.
+pub(super) enum RuleMember {
+    /// A rule, and whether it is sealed with the first key.
     Rule(RevocationRule, bool),
-    /// A sealed rule that no key of the ring opens.
+    /// A sealed rule that no key of the ring decrypts.
     Undecryptable,
-    /// A member of another program.
+    /// A member of unknown format.
     Unknown,
 }
 
-/// The member of a rule in the set under `key`.
+/// Encodes a rule as a member of the set at `key`.
 ///
 /// # Errors
 /// [`KeyError::Empty`] when there is no key.
@@ -37,41 +37,41 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, KeyError> {
     let mut json = serde_json::to_vec(conditions).unwrap_or_default();
     if format == Format::Plain {
-        return Ok([PLAIN, &json].concat());
+        return Ok([PLAIN_PREFIX, &json].concat());
     }
-    // White space after JSON means nothing.
-    json.resize(json.len().next_multiple_of(PADDING), b' ');
-    key_ring.encrypt_deterministic(sealed_for(key), SEALED, &json)
+    // JSON ignores trailing white space.
+    json.resize(json.len().next_multiple_of(PADDING_BYTES), b' ');
+    key_ring.encrypt_deterministic(seal_context(key), SEALED_PREFIX, &json)
 }
 
-/// What a member of the set under `key` is.
-pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) -> Parsed {
-    let Some(before) = score.checked_sub(RULES) else {
-        return Parsed::Unknown;
+/// Parses a member of the set at `key`.
+pub(super) fn parse((member, score): &Member, key: &[u8], key_ring: &KeyRing) -> RuleMember {
+    let Some(before) = score.checked_sub(RULE_SCORE_BASE) else {
+        return RuleMember::Unknown;
     };
     let rule = |json: &[u8], is_current| {
         let conditions = serde_json::from_slice(json).ok()?;
         let before = Timestamp::from_millis(before);
-        Some(Parsed::Rule(
+        Some(RuleMember::Rule(
             RevocationRule { conditions, before },
             is_current,
         ))
     };
-    if let Some(json) = member.strip_prefix(PLAIN) {
-        return rule(json, false).unwrap_or(Parsed::Unknown);
+    if let Some(json) = member.strip_prefix(PLAIN_PREFIX) {
+        return rule(json, false).unwrap_or(RuleMember::Unknown);
     }
-    if !member.starts_with(SEALED) {
-        return Parsed::Unknown;
+    if !member.starts_with(SEALED_PREFIX) {
+        return RuleMember::Unknown;
     }
-    let opened = key_ring.decrypt_deterministic(sealed_for(key), SEALED.len(), member);
-    let is_current = key_ring.is_current(SEALED.len(), member);
+    let opened = key_ring.decrypt_deterministic(seal_context(key), SEALED_PREFIX.len(), member);
+    let is_current = key_ring.is_current(SEALED_PREFIX.len(), member);
     opened
         .ok()
         .and_then(|json| rule(&json, is_current))
-        .unwrap_or(Parsed::Undecryptable)
+        .unwrap_or(RuleMember::Undecryptable)
 }
 
-const fn sealed_for(key: &[u8]) -> SealContext<'_> {
+const fn seal_context(key: &[u8]) -> SealContext<'_> {
     SealContext {
         purpose: "revocation rule 1",
         name: key,
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_what_was_written_in_either_form() {
+    fn decodes_encoded_rules_of_both_formats() {
         let (ring, rule) = (ring(&['A']), rule("staff"));
         let member = |format| encode(&rule.conditions, format, KEY, &ring).unwrap();
         for (format, is_current) in [(Format::Plain, false), (Format::Sealed, true)] {
@@ -111,9 +111,12 @@ mod tests {
                 member,
                 encode(&rule.conditions, format, KEY, &ring).unwrap()
             );
-            assert!(member.len() > 16, "no older replica takes it for a name");
-            let parsed = parse(&(member, RULES + 77), KEY, &ring);
-            assert_eq!(parsed, Parsed::Rule(rule.clone(), is_current));
+            assert!(
+                member.len() > 16,
+                "an older replica must not read it as a subject"
+            );
+            let parsed = parse(&(member, RULE_SCORE_BASE + 77), KEY, &ring);
+            assert_eq!(parsed, RuleMember::Rule(rule.clone(), is_current));
         }
         let sealed = member(Format::Sealed);
         for name in ["staff", "group", "app.example.com"] {
@@ -129,34 +132,34 @@ mod tests {
         assert_eq!(
             short.unwrap().len(),
             sealed.len(),
-            "the length says nothing"
+            "the length reveals nothing"
         );
     }
 
     #[test]
-    fn a_member_that_does_not_open_is_not_taken_for_none() {
+    fn a_rule_that_cannot_be_decrypted_is_reported() {
         let (ring, conditions) = (ring(&['A']), rule("staff").conditions);
         let sealed = encode(&conditions, Format::Sealed, KEY, &ring).unwrap();
         let parsed = |member: &[u8], key, keys: &[char]| {
             parse(
-                &(member.to_vec(), RULES + 1),
+                &(member.to_vec(), RULE_SCORE_BASE + 1),
                 key,
                 &super::tests::ring(keys),
             )
         };
         let mut changed = sealed.clone();
-        changed[SEALED.len() + 4] ^= 1;
+        changed[SEALED_PREFIX.len() + 4] ^= 1;
         for (member, key, keys) in [
             (&sealed, KEY, ['E']),
             (&sealed, b"other:not-before", ['A']),
             (&changed, KEY, ['A']),
         ] {
-            assert_eq!(parsed(member, key, &keys), Parsed::Undecryptable);
+            assert_eq!(parsed(member, key, &keys), RuleMember::Undecryptable);
         }
         assert!(matches!(
             parsed(&sealed, KEY, &['E', 'A']),
-            Parsed::Rule(_, false)
+            RuleMember::Rule(_, false)
         ));
-        assert_eq!(parsed(b"something else", KEY, &['A']), Parsed::Unknown);
+        assert_eq!(parsed(b"something else", KEY, &['A']), RuleMember::Unknown);
     }
 }

@@ -2,73 +2,73 @@ use std::time::Duration;
 
 use redis::{RedisError, RedisResult};
 
+use super::connection::Connection;
 use super::info;
 use super::keys::Keys;
 use super::settings::Address;
-use super::wire::Wire;
 use crate::clock::Stopwatch;
 use crate::session::SessionId;
 
-/// How many keys a server looks at in one step.
-const STEP: u32 = 500;
-/// The cursor with which a walk begins and ends.
-const EDGE: &str = "0";
+/// The `COUNT` of `SCAN`: keys that the server examines in one command.
+const SCAN_COUNT: u32 = 500;
+/// The cursor at the start and at the end of a `SCAN`.
+const START_CURSOR: &str = "0";
 
 /// A primary to walk over.
 pub(super) struct Server {
     address: Option<Address>,
-    /// What its process is called; a cursor means something to this one only.
+    /// The ID of its process. A `SCAN` cursor is valid only for this process.
     pub(super) run_id: String,
 }
 
-/// All primaries, in no order.
-pub(super) async fn servers(wire: &mut Wire) -> RedisResult<Vec<Server>> {
+/// All primaries, in any order.
+pub(super) async fn servers(connection: &mut Connection) -> RedisResult<Vec<Server>> {
     let mut command = redis::cmd("INFO");
     command.arg("server");
     let mut servers = Vec::new();
-    for (address, answer) in wire.ask_every_primary(&command).await? {
+    for (address, answer) in connection.ask_every_primary(&command).await? {
         let text: String = redis::from_redis_value(answer)?;
-        let run_id = info::fact(&text, "run_id").unwrap_or_default().to_owned();
+        let run_id = info::field(&text, "run_id").unwrap_or_default().to_owned();
         servers.push(Server { address, run_id });
     }
     Ok(servers)
 }
 
-/// A walk over all sessions on one server, which takes half of the time at most that it could, so
-/// that checks don't suffer.
+/// A walk over all sessions of one server with `SCAN`. It pauses as long as it works, so that checks do not slow
+/// down.
 pub(super) struct Walk<'a> {
-    wire: Wire,
+    connection: Connection,
     keys: &'a Keys,
     server: &'a Server,
     cursor: Option<String>,
     working: Option<Stopwatch>,
 }
 
-/// Some sessions, and where the walk goes on.
+/// Some sessions, and the cursor of the next batch.
 pub(super) struct Batch {
     pub(super) sessions: Vec<SessionId>,
-    /// `None` when these were the last.
+    /// `None` for the last batch.
     pub(super) cursor: Option<String>,
 }
 
 impl<'a> Walk<'a> {
-    /// A walk from the beginning, or from the `cursor` of a batch of this server.
+    /// Starts a walk at the beginning, or at the `cursor` of a batch of the same server.
     pub(super) fn new(
-        wire: Wire,
+        connection: Connection,
         keys: &'a Keys,
         server: &'a Server,
         cursor: Option<String>,
     ) -> Self {
         Self {
-            wire,
+            connection,
             keys,
             server,
-            cursor: Some(cursor.unwrap_or_else(|| EDGE.to_owned())),
+            cursor: Some(cursor.unwrap_or_else(|| START_CURSOR.to_owned())),
             working: None,
         }
     }
 
-    /// The next sessions; `None` at the end. A session may come twice.
+    /// Returns the next sessions, or `None` at the end. A session may be returned twice.
     pub(super) async fn next(&mut self) -> RedisResult<Option<Batch>> {
         let Some(cursor) = self.cursor.take() else {
             return Ok(None);
@@ -82,11 +82,14 @@ impl<'a> Walk<'a> {
             .arg(&cursor)
             .arg("MATCH")
             .arg(self.keys.all_sessions());
-        command.arg("COUNT").arg(STEP);
-        let answer = self.wire.ask(self.server.address.as_ref(), &command).await;
+        command.arg("COUNT").arg(SCAN_COUNT);
+        let answer = self
+            .connection
+            .ask(self.server.address.as_ref(), &command)
+            .await;
         let (next, names): (String, Vec<Vec<u8>>) =
             redis::from_redis_value(answer?).map_err(RedisError::from)?;
-        self.cursor = (next != EDGE).then_some(next);
+        self.cursor = (next != START_CURSOR).then_some(next);
         let sessions = names.iter().filter_map(|name| self.keys.session_of(name));
         Ok(Some(Batch {
             sessions: sessions.collect(),

@@ -1,15 +1,15 @@
-//! The scripts of `migrations/`: all that is rare and must happen at once.
+//! The Lua scripts of `migrations/`, for rare changes that must be atomic.
 
 use redis::{Script, ScriptInvocation};
 
 use crate::session::Timestamp;
 
-/// The texts of the Lua scripts, as `migrations/` has them.
+/// The texts of the Lua scripts in `migrations/`.
 #[derive(Clone, Copy, Debug)]
 pub struct ScriptTexts {
-    /// Replaces a record, if it still is what was read.
+    /// Replaces a record if it is unchanged.
     pub replace: &'static str,
-    /// Replaces a value, if it still is what was read.
+    /// Replaces a value if it is unchanged.
     pub swap: &'static str,
     /// Claims due sessions from the deadline queue.
     pub claim: &'static str,
@@ -23,7 +23,7 @@ pub struct ScriptTexts {
     pub rule: &'static str,
     /// Moves the version of the records forward.
     pub schema: &'static str,
-    /// Extends the time of a lock.
+    /// Rewrites the expiry of a session, so that `WAIT` has a write to count from.
     pub renew: &'static str,
     /// Moves a session in the deadline queue.
     pub postpone: &'static str,
@@ -31,8 +31,7 @@ pub struct ScriptTexts {
     pub withdraw: &'static str,
 }
 
-/// Every script, known to the server by its hash; loaded where the server does not know it (any
-/// more).
+/// The scripts. They are called by hash, and loaded if the server does not know the hash.
 pub(super) struct Scripts {
     pub(super) replace: Script,
     pub(super) swap: Script,
@@ -65,23 +64,22 @@ impl Scripts {
     }
 }
 
-/// A record that is to take the place of another.
+/// The arguments of `0001_replace.lua`.
 pub(super) struct Replacement<'a> {
     pub(super) key: &'a [u8],
     /// The record as it was read.
     pub(super) expected: &'a [u8],
-    /// The key's expiry as it was read, where activity in between makes a difference.
+    /// The expiry as it was read, if a touch in between must prevent the replacement.
     pub(super) expected_expiry: Option<Timestamp>,
     pub(super) record: &'a [u8],
     pub(super) expiry: Timestamp,
-    /// Where others are told, and what.
+    /// The channel for invalidations, and the message to publish.
     pub(super) channel: &'a [u8],
     pub(super) message: &'a [u8],
 }
 
 impl Replacement<'_> {
-    /// The call that replaces the record, and answers 0 where it was not the one that was read any
-    /// more.
+    /// The script call. Its reply is 0 if the record has changed since it was read.
     pub(super) fn call<'a>(&self, scripts: &'a Scripts) -> ScriptInvocation<'a> {
         let expected_expiry = self
             .expected_expiry

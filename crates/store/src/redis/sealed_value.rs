@@ -1,23 +1,24 @@
-//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if it has read the latest one.
+//! A value in Redis that replicas share. It is encrypted. A replica replaces it only if nobody has changed it in
+//! between.
 
 use redis::{RedisResult, Script};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::wire::Wire;
+use super::connection::Connection;
 use crate::credential::KeyRing;
 use crate::live::Live;
 
-/// A key whose value is encrypted for one purpose.
+/// An encrypted value at one key.
 pub(super) struct SealedValue {
     key: Vec<u8>,
-    /// What the value is encrypted for, with its version.
+    /// The purpose and version that the encryption is bound to.
     purpose: &'static str,
     key_ring: Live<KeyRing>,
     swap: Script,
 }
 
-/// A value with its bytes in Redis; no bytes where there is none.
+/// A value and its encrypted bytes. The bytes are empty if there is no value.
 pub(super) struct Found<T> {
     bytes: Vec<u8>,
     /// Also `None` if no key of the ring decrypts it.
@@ -25,7 +26,7 @@ pub(super) struct Found<T> {
 }
 
 impl SealedValue {
-    /// `swap` is the script that replaces a value.
+    /// `swap` is the Lua script that replaces a value.
     pub(super) fn new(
         key: Vec<u8>,
         purpose: &'static str,
@@ -41,9 +42,12 @@ impl SealedValue {
     }
 
     /// Reads the value.
-    pub(super) async fn read<T: DeserializeOwned>(&self, wire: &mut Wire) -> RedisResult<Found<T>> {
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        connection: &mut Connection,
+    ) -> RedisResult<Found<T>> {
         let mut get = redis::cmd("GET");
-        let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(wire).await?;
+        let bytes: Option<Vec<u8>> = get.arg(&self.key).query_async(connection).await?;
         let value = bytes.as_ref().and_then(|bytes| self.decode(bytes));
         Ok(Found {
             bytes: bytes.unwrap_or_default(),
@@ -51,10 +55,10 @@ impl SealedValue {
         })
     }
 
-    /// Replaces what was `found`; `false` where another replica was faster.
+    /// Replaces the value that was `found`. Returns `false` if another replica was faster.
     pub(super) async fn replace<T: Serialize>(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         found: &Found<T>,
         value: &T,
     ) -> RedisResult<bool> {
@@ -62,7 +66,10 @@ impl SealedValue {
             return Ok(false);
         };
         let mut swap = self.swap.key(&self.key);
-        swap.arg(&found.bytes).arg(bytes).invoke_async(wire).await
+        swap.arg(&found.bytes)
+            .arg(bytes)
+            .invoke_async(connection)
+            .await
     }
 
     fn encode(&self, value: &impl Serialize) -> Option<Vec<u8>> {
@@ -76,10 +83,7 @@ impl SealedValue {
         let text = std::str::from_utf8(bytes).ok()?;
         let Ok(plain) = self.key_ring.current().decrypt_text(self.purpose, text) else {
             let of = self.purpose;
-            tracing::warn!(
-                of,
-                "a value in Redis could not be decrypted, and is written anew"
-            );
+            tracing::warn!(of, "could not decrypt a value in Redis, replacing it");
             return None;
         };
         postcard::from_bytes(&plain).ok()

@@ -7,20 +7,20 @@ use redis::aio::MultiplexedConnection;
 use super::open::{self, ConnectError, Credentials};
 use super::settings::{Address, RedisSettings};
 
-/// The most time that one sentinel gets to answer.
+/// Timeout for the reply of one sentinel.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The sentinels of a primary, and the connections to them.
 pub(super) struct Sentinels {
     name: String,
-    places: Vec<(Address, Option<MultiplexedConnection>)>,
+    sentinels: Vec<(Address, Option<MultiplexedConnection>)>,
 }
 
-/// Where the primary is, as one sentinel sees it.
+/// The address of the primary according to one sentinel.
 #[derive(Debug)]
-struct Opinion {
+struct PrimaryReport {
     primary: Address,
-    /// Grows with every fail-over: the sentinel with the greatest has heard the latest news.
+    /// The configuration epoch of the sentinel. It grows with every fail-over, and the highest one wins.
     epoch: u64,
 }
 
@@ -28,7 +28,7 @@ impl Sentinels {
     pub(super) fn new(addresses: &[Address], name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            places: addresses
+            sentinels: addresses
                 .iter()
                 .cloned()
                 .map(|address| (address, None))
@@ -36,56 +36,59 @@ impl Sentinels {
         }
     }
 
-    /// Where the primary is. All sentinels are asked, and the one with the latest news is
-    /// believed: one that was cut off from the others still names the old primary.
+    /// Asks all sentinels for the address of the primary, and returns the reply with the highest epoch. A sentinel
+    /// that was cut off from the others still names the old primary.
     ///
     /// # Errors
-    /// [`ConnectError`] when fewer than half of them say where the primary is.
+    /// [`ConnectError`] when no majority of the sentinels names a primary.
     pub(super) async fn primary(
         &mut self,
         settings: &RedisSettings,
     ) -> Result<Address, ConnectError> {
         let name = &self.name;
-        let asked = self.places.iter_mut().map(async |(address, connection)| {
-            let asked = ask(address, connection, name, settings);
-            let answer = match tokio::time::timeout(ANSWER_TIMEOUT, asked).await {
-                Ok(answer) => answer,
-                Err(_) => Err(ConnectError::Server("no answer".to_owned())),
-            };
-            if answer.is_err() {
-                *connection = None;
-            }
-            answer.map_err(|error| format!("{address}: {error}"))
-        });
-        let (mut opinions, mut errors) = (Vec::new(), Vec::new());
-        for answer in join_all(asked).await {
+        let answers = self
+            .sentinels
+            .iter_mut()
+            .map(async |(address, connection)| {
+                let request = ask(address, connection, name, settings);
+                let answer = match tokio::time::timeout(ANSWER_TIMEOUT, request).await {
+                    Ok(answer) => answer,
+                    Err(_) => Err(ConnectError::Server("no reply".to_owned())),
+                };
+                if answer.is_err() {
+                    *connection = None;
+                }
+                answer.map_err(|error| format!("{address}: {error}"))
+            });
+        let (mut reports, mut errors) = (Vec::new(), Vec::new());
+        for answer in join_all(answers).await {
             match answer {
-                Ok(opinion) => opinions.push(opinion),
+                Ok(report) => reports.push(report),
                 Err(error) => errors.push(error),
             }
         }
-        // Fewer could be cut off from the others, with a former primary.
-        let enough = self.places.len() / 2 + 1;
-        if opinions.len() < enough {
+        // A minority could be cut off from the others together with a former primary.
+        let majority = self.sentinels.len() / 2 + 1;
+        if reports.len() < majority {
             let errors = errors.join("; ");
             return Err(ConnectError::Server(format!(
-                "fewer than {enough} sentinels say where the primary {name:?} is: {errors}"
+                "fewer than {majority} sentinels know the primary {name:?}: {errors}"
             )));
         }
-        let latest = opinions.into_iter().max_by_key(|opinion| opinion.epoch);
+        let latest = reports.into_iter().max_by_key(|report| report.epoch);
         latest
-            .map(|opinion| opinion.primary)
-            .ok_or_else(|| ConnectError::Settings("there are no sentinels".to_owned()))
+            .map(|report| report.primary)
+            .ok_or_else(|| ConnectError::Settings("no sentinels configured".to_owned()))
     }
 }
 
-/// Asks one sentinel, over the connection that there is or a new one.
+/// Asks one sentinel, on its existing connection or a new one.
 async fn ask(
     address: &Address,
     connection: &mut Option<MultiplexedConnection>,
     name: &str,
     settings: &RedisSettings,
-) -> Result<Opinion, ConnectError> {
+) -> Result<PrimaryReport, ConnectError> {
     let connection = match connection {
         Some(connection) => connection,
         None => {
@@ -97,8 +100,7 @@ async fn ask(
             connection.insert(open::single(settings, address, &credentials).await?)
         }
     };
-    // Two questions: what a sentinel says of the primary in general is, while it leads a fail-over,
-    // still about the former one.
+    // Two commands: during a fail-over, `SENTINEL MASTER` still describes the former primary.
     let mut questions = redis::pipe();
     questions
         .cmd("SENTINEL")
@@ -110,12 +112,12 @@ async fn ask(
     let epoch = facts
         .get("config-epoch")
         .and_then(|epoch| epoch.parse().ok());
-    let opinion = || {
+    let report = || {
         let (host, port) = place?;
-        Some(Opinion {
+        Some(PrimaryReport {
             primary: Address { host, port },
             epoch: epoch?,
         })
     };
-    opinion().ok_or_else(|| ConnectError::Server("its answer is not understood".to_owned()))
+    report().ok_or_else(|| ConnectError::Server("invalid reply".to_owned()))
 }

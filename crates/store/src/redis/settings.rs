@@ -9,47 +9,47 @@ use super::{ConnectError, ScriptTexts};
 use crate::MAX_CUT_OFFS;
 use crate::secret::Secret;
 
-/// How to reach Redis.
+/// How to connect to Redis, and how the store uses it.
 #[derive(Clone, Debug)]
 pub struct RedisSettings {
-    /// Which servers, and what they are to each other.
+    /// The servers and their roles.
     pub topology: Topology,
     /// The database number; always 0 in a cluster.
     pub database: i64,
-    /// The ACL user.
+    /// The ACL user, if any.
     pub username: Option<String>,
-    /// The password.
+    /// The password of the ACL user.
     pub password: Password,
     /// The ACL user of the sentinels.
     pub sentinel_username: Option<String>,
     /// The password of the sentinels.
     pub sentinel_password: Password,
-    /// TLS to every server, unless connections are in the clear.
+    /// TLS for every server. `None` means plain text.
     pub tls: Option<Tls>,
-    /// What every key begins with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// The most time to make a connection.
+    /// Timeout for one connection attempt.
     pub connect_timeout: Duration,
-    /// The most time for one operation, waiting for a connection included.
+    /// Timeout for one operation. It includes the wait for a connection.
     pub command_timeout: Duration,
-    /// How many replicas must have a revocation before it is confirmed.
+    /// How many replicas must acknowledge a revocation.
     pub wait_replicas: u16,
-    /// How long to wait for them.
+    /// How long to wait for these replicas.
     pub wait_timeout: Duration,
-    /// Where ended sessions are written for other programs to read, and how many are kept.
+    /// The approximate length of the stream of ended sessions. `None` means no stream.
     pub stream_length: Option<u64>,
-    /// Whether older records are upgraded without being asked to.
+    /// Whether records of older versions are upgraded automatically.
     pub migrate: bool,
-    /// Whether records that are not encrypted are refused from the start.
+    /// Whether plain records are rejected from the start.
     pub sealed_only: bool,
-    /// The most cut-offs of subjects that are kept one by one.
+    /// Maximum number of subjects with a separate cut-off.
     pub max_cut_offs: usize,
-    /// The scripts that Redis runs.
+    /// The Lua scripts.
     pub scripts: ScriptTexts,
 }
 
 impl RedisSettings {
-    /// The settings that a URL stands for by itself, with everything else as it is by default.
+    /// The settings for a URL, with defaults for everything else.
     #[must_use]
     pub fn new(target: Target, scripts: ScriptTexts) -> Self {
         Self {
@@ -74,28 +74,28 @@ impl RedisSettings {
     }
 }
 
-/// Which servers there are, and what they are to each other.
+/// The servers and their roles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
-    /// One server.
+    /// A single server.
     Standalone(Address),
-    /// A primary with replicas, and sentinels that know which is which.
+    /// A primary with replicas that sentinels monitor.
     Sentinel {
-        /// Where the sentinels are.
+        /// The addresses of the sentinels.
         sentinels: Vec<Address>,
-        /// What the sentinels call the primary.
+        /// The name of the primary at the sentinels.
         name: String,
     },
-    /// A cluster; some of its servers are enough to find the others.
+    /// A cluster. Some of its nodes are enough to find the others.
     Cluster(Vec<Address>),
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// Its name or IP address.
+    /// Host name or IP address.
     pub host: String,
-    /// Its port.
+    /// TCP port.
     pub port: u16,
 }
 
@@ -105,20 +105,20 @@ impl fmt::Display for Address {
     }
 }
 
-/// Where a password comes from.
+/// The source of a password.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Password {
-    /// There is none.
+    /// No password.
     #[default]
     None,
-    /// The configuration has it.
+    /// A password in the configuration.
     Given(Secret<String>),
-    /// A file has it, which is read again whenever it changes.
+    /// A file with the password. It is read again when it changes.
     File(PathBuf),
 }
 
 impl Password {
-    /// The password as it is now, without the end of the line in a file.
+    /// Reads the current password, without the line break at the end of a file.
     ///
     /// # Errors
     /// [`ConnectError::Settings`] when the file can't be read.
@@ -133,7 +133,7 @@ impl Password {
                 }
                 Err(error) => {
                     let path = path.display();
-                    let message = format!("the password file {path} can't be read: {error}");
+                    let message = format!("could not read the password file {path}: {error}");
                     Err(ConnectError::Settings(message))
                 }
             },
@@ -141,41 +141,41 @@ impl Password {
     }
 }
 
-/// Whom to trust over TLS, and who we are; all in PEM.
+/// The certificates for TLS, in PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authorities to trust instead of the system's.
+    /// The CA certificates to trust instead of those of the system.
     pub ca: Option<Vec<u8>>,
-    /// The certificate to show, and its key.
+    /// The client certificate and its key.
     pub client: Option<(Vec<u8>, Secret<Vec<u8>>)>,
 }
 
-/// What a `store.url` says.
+/// A parsed `store.url`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Which servers.
+    /// The servers and their roles.
     pub topology: Topology,
-    /// Whether they speak TLS.
+    /// Whether connections use TLS.
     pub tls: bool,
     /// The database number.
     pub database: i64,
-    /// The ACL user.
+    /// The ACL user, if any.
     pub username: Option<String>,
-    /// The password.
+    /// The password, if any.
     pub password: Option<Secret<String>>,
 }
 
 impl Target {
-    /// Reads a URL:
+    /// Parses a URL:
     ///
     /// * `redis://[user:password@]host[:6379][/database]`
     /// * `redis+sentinel://[user:password@]host[:26379],…/name[/database]`
     /// * `redis+cluster://[user:password@]host[:6379],…`
     ///
-    /// and the same with `rediss` for TLS, and with `valkey` or `valkeys` for `redis` or `rediss`.
+    /// The schemes with `rediss` use TLS. `valkey` and `valkeys` are aliases of `redis` and `rediss`.
     ///
     /// # Errors
-    /// What is wrong with it, in words that don't repeat it: it may hold a password.
+    /// The reason as text. It does not contain the URL, which may hold a password.
     pub fn parse(url: &str) -> Result<Self, &'static str> {
         const FORMS: &str = "must be `memory:`, `redis://host:6379/0`, \
              `redis+sentinel://host:26379,host:26379/name`, `redis+cluster://host:6379,host:6379`, \
@@ -189,7 +189,7 @@ impl Target {
         };
         if rest.contains(['?', '#']) {
             return Err(
-                "must have no `?` and no `#`: TLS is set by store.ca_file and the keys beside it",
+                "must contain no `?` and no `#`: set up TLS with store.ca_file and the keys beside it",
             );
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -200,7 +200,7 @@ impl Target {
             .split(',')
             .map(|host| address(host, port))
             .collect::<Option<Vec<_>>>()
-            .ok_or("has a host that is not one, such as redis.example.com:6379")?;
+            .ok_or("has an invalid host; a valid one is redis.example.com:6379")?;
         let mut path = path.split('/').filter(|text| !text.is_empty());
         let topology = match kind {
             "" => match <[Address; 1]>::try_from(addresses) {
@@ -211,7 +211,7 @@ impl Target {
                 sentinels: addresses,
                 name: path
                     .next()
-                    .ok_or("must name the primary as the sentinels do: redis+sentinel://host:26379/NAME")?
+                    .ok_or("must contain the primary's name at the sentinels: redis+sentinel://host:26379/NAME")?
                     .to_owned(),
             },
             "cluster" => Topology::Cluster(addresses),
@@ -223,9 +223,9 @@ impl Target {
             (None, _) => Some(0),
         };
         let database =
-            database.ok_or("has a database that is not a number, such as redis://host:6379/0")?;
+            database.ok_or("has an invalid database number; a valid URL is redis://host:6379/0")?;
         if database != 0 && matches!(topology, Topology::Cluster(_)) {
-            return Err("must have no database: a cluster has database 0 only");
+            return Err("must contain no database: a cluster has only database 0");
         }
         Ok(Self {
             topology,
@@ -237,7 +237,7 @@ impl Target {
     }
 }
 
-/// A host with or without a port.
+/// Parses a host with an optional port.
 fn address(text: &str, default_port: u16) -> Option<Address> {
     let url = Url::parse(&format!("redis://{text}/")).ok()?;
     if text.contains(['@', '/']) {
@@ -250,7 +250,7 @@ fn address(text: &str, default_port: u16) -> Option<Address> {
     })
 }
 
-/// A part of a URL without its percent signs; `None` where there is nothing.
+/// Percent-decodes a part of a URL. `None` if it is empty.
 fn decoded(text: &str) -> Result<Option<String>, &'static str> {
     let decoded = percent_decode_str(text)
         .decode_utf8()
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_meant_is_refused() {
+    fn rejects_invalid_urls() {
         for bad in [
             "",
             "redis:",

@@ -1,5 +1,4 @@
-//! After a policy was made tighter, sessions that nobody asks for are due sooner than the deadline
-//! queue says.
+//! Brings deadlines forward after a policy became stricter: idle sessions are due sooner than the deadline queue says.
 
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -10,71 +9,74 @@ use crate::StoreError;
 use crate::policy::Policies;
 use crate::session::{SessionId, State};
 
-/// How long one process may be at it before another begins as well, in milliseconds.
+/// How long one process may tighten_deadlines before another one starts too, in milliseconds.
 const LEASE_MILLIS: u64 = 60_000;
 
 impl RedisStore {
-    /// Walks over all sessions, unless that was done under these very policies.
-    pub(super) async fn hasten_all(&self, policies: &Policies) -> Result<(), StoreError> {
+    /// Reads all sessions, unless that was done for the same policies.
+    pub(super) async fn tighten_all_deadlines(
+        &self,
+        policies: &Policies,
+    ) -> Result<(), StoreError> {
         let this = self.background();
-        let (done, doing) = (
+        let (done_key, lease_key) = (
             this.keys.progress("policies"),
             this.keys.progress("hastening"),
         );
-        let under: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done)).await?;
-        let now = fingerprint(policies);
-        if under.as_deref() == Some(&now) {
+        let last: Option<Vec<u8>> = this.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        let current = fingerprint(policies);
+        if last.as_deref() == Some(&current) {
             return Ok(());
         }
         let mut lease = redis::cmd("SET");
         lease
-            .arg(&doing)
+            .arg(&lease_key)
             .arg(1)
             .arg("NX")
             .arg("PX")
             .arg(LEASE_MILLIS);
         if this.repeat::<Option<String>>(&lease).await?.is_none() {
-            let other = "another process is at it".to_owned();
+            let other = "lock held by another replica".to_owned();
             return Err(StoreError::Unavailable(other));
         }
-        let mut wire = this.link.wire(this.budget).await?;
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+        let mut connection = this.managed.connection(this.budget).await?;
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(batch) = walk.next().await? {
                 let steps = batch.sessions.into_iter();
-                let steps = steps.map(|id| this.hasten_one(id, policies));
+                let steps = steps.map(|id| this.tighten_deadline(id, policies));
                 for outcome in join_all(steps).await {
                     match outcome {
-                        // A record that can't be read keeps no other from being looked at.
+                        // An unreadable record does not stop the walk.
                         Ok(()) | Err(StoreError::Unreadable(_)) => {}
                         Err(error) => return Err(error),
                     }
                 }
             }
         }
-        this.repeat::<()>(redis::cmd("SET").arg(&done).arg(&now))
+        this.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&current))
             .await?;
-        this.repeat::<()>(redis::cmd("DEL").arg(&doing)).await?;
-        tracing::info!("the deadline queue follows the policies");
+        this.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        tracing::info!("deadlines rescheduled for the current policies");
         Ok(())
     }
 
-    async fn hasten_one(&self, id: SessionId, policies: &Policies) -> Result<(), StoreError> {
+    async fn tighten_deadline(&self, id: SessionId, policies: &Policies) -> Result<(), StoreError> {
         let Some(Stored { session, .. }) = self.read(id).await? else {
             return Ok(());
         };
         if session.state != State::Live {
             return Ok(());
         }
-        let mut tighten_deadlines = redis::cmd("ZADD");
-        tighten_deadlines.arg(self.keys.queue()).arg("XX").arg("LT");
-        tighten_deadlines.arg(policies.deadline(&session).as_millis());
-        tighten_deadlines.arg(id.as_bytes());
-        self.repeat(&tighten_deadlines).await
+        let mut tighten = redis::cmd("ZADD");
+        tighten.arg(self.keys.queue()).arg("XX").arg("LT");
+        tighten.arg(policies.deadline(&session).as_millis());
+        tighten.arg(id.as_bytes());
+        self.repeat(&tighten).await
     }
 }
 
-/// What stands for everything in policies that a deadline depends on.
+/// A hash of everything in the policies that affects a deadline.
 fn fingerprint(policies: &Policies) -> Vec<u8> {
     let mut hash = Sha256::new();
     for (name, policy) in policies.iter() {

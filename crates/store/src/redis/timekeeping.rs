@@ -1,17 +1,18 @@
-//! The record of the timeline in Redis: read with every heartbeat, and kept fresh by one of the replicas.
+//! The record of the timeline in Redis. Each replica reads it with every health check, and one replica keeps it
+//! fresh.
 
 use std::sync::Arc;
 
 use redis::RedisResult;
 
+use super::connection::Connection;
 use super::keys::Keys;
 use super::sealed_value::{Found, SealedValue};
-use super::wire::Wire;
 use crate::clock::{Accepted, Action, StoreClock, TimelineRecord};
 use crate::credential::KeyRing;
 use crate::live::Live;
 
-/// Keeps the clock of this process at the time that all replicas agree on.
+/// Keeps the clock of this process at decision time.
 pub(super) struct Timekeeping {
     clock: Arc<StoreClock>,
     record: SealedValue,
@@ -34,12 +35,12 @@ impl Timekeeping {
         &self.clock
     }
 
-    /// Reads the record, and writes it where this replica has to.
-    pub(super) async fn sync(&self, wire: &mut Wire) -> RedisResult<()> {
-        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+    /// Reads the record, and writes it if this replica has to.
+    pub(super) async fn sync(&self, connection: &mut Connection) -> RedisResult<()> {
+        let found: Found<TimelineRecord> = self.record.read(connection).await?;
         if let Action::Write(record) = self.clock.read(found.value) {
-            // A server that takes no writes now, because it is full or lacks replicas, still answers checks.
-            match self.record.replace(wire, &found, &record).await {
+            // A server that rejects writes, because it is full or lacks replicas, still answers checks.
+            match self.record.replace(connection, &found, &record).await {
                 Ok(true) => drop(self.clock.read(Some(record))),
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, "could not write the timeline"),
@@ -48,14 +49,18 @@ impl Timekeeping {
         Ok(())
     }
 
-    /// Applies an operator's word for all replicas; `false` while the clocks are being compared, or where
-    /// another replica was faster.
-    pub(super) async fn accept(&self, wire: &mut Wire, accepted: Accepted) -> RedisResult<bool> {
-        let found: Found<TimelineRecord> = self.record.read(wire).await?;
+    /// Applies an operator's decision for all replicas. Returns `false` while the replicas compare their clocks, or
+    /// if another replica was faster.
+    pub(super) async fn accept(
+        &self,
+        connection: &mut Connection,
+        accepted: Accepted,
+    ) -> RedisResult<bool> {
+        let found: Found<TimelineRecord> = self.record.read(connection).await?;
         let Some(record) = self.clock.accept(accepted) else {
             return Ok(false);
         };
-        let written = self.record.replace(wire, &found, &record).await?;
+        let written = self.record.replace(connection, &found, &record).await?;
         if written {
             drop(self.clock.read(Some(record)));
         }

@@ -1,4 +1,4 @@
-//! What has to be done from time to time, and after every change of primary.
+//! Periodic maintenance, which also runs after every change of primary.
 
 use std::time::Duration;
 
@@ -10,18 +10,19 @@ use crate::live::Live;
 use crate::policy::Policies;
 use crate::telemetry::{Diagnostics, Metrics, Replicas};
 
-/// How often the clock is looked at.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the rest is looked at, and tried again.
+/// Interval of checks of the clock, the schema and the generation marker.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of the reconciliation, and delay before a retry.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
-/// How far this machine's wall clock may be from decision time before `/readyz?verbose` reports it, in milliseconds.
-const WALL_TOLERANCE: u64 = 1_000;
+/// If the wall clock of this machine differs more from decision time, `/readyz?verbose` reports it, in milliseconds.
+const WALL_TOLERANCE_MILLIS: u64 = 1_000;
 
-/// For so many seconds no older program may be heard of before records are upgraded: it tells of itself every 5 s.
-const SECONDS_ALONE: f64 = 20.0;
+/// How long no older program may announce itself before the upgrade begins, in seconds. A program announces itself
+/// every 5 s.
+const UPGRADE_DELAY_SECONDS: f64 = 20.0;
 
 impl RedisStore {
-    /// Does it until stopped.
+    /// Runs the maintenance until `stop`.
     pub async fn upkeep(
         &self,
         policies: &Live<Policies>,
@@ -30,34 +31,34 @@ impl RedisStore {
         replicas: &Replicas,
         stop: CancellationToken,
     ) {
-        let patient = self.background();
+        let background = self.background();
         let mut counted = 0;
-        let quick = async {
+        let checks = async {
             loop {
-                self.look_at_clock(advice, metrics);
-                // A process that has seen the upgrade finished has nothing to look for.
+                self.report_clock(advice, metrics);
+                // After the end of the upgrade, the schema cannot change any more.
                 if self.upgrade.accepts_plain()
-                    && let Err(error) = patient.look_at_schema().await
+                    && let Err(error) = background.refresh_schema().await
                 {
                     tracing::debug!(%error, "could not read the schema");
                 }
-                if let Err(error) = patient.keep_generation().await {
-                    tracing::debug!(%error, "could not look at the generation marker");
+                if let Err(error) = background.check_generation().await {
+                    tracing::debug!(%error, "could not check the generation marker");
                 }
-                let noticed = patient.losses();
+                let noticed = background.losses();
                 metrics.store_losses.inc_by(noticed - counted);
                 counted = noticed;
-                tokio::time::sleep(CLOCK_INTERVAL).await;
+                tokio::time::sleep(CHECK_INTERVAL).await;
             }
         };
-        let slow = async {
-            let mut incarnation = self.link.incarnation();
+        let reconciliation = async {
+            let mut incarnation = self.managed.incarnation();
             loop {
                 incarnation.mark_unchanged();
                 let current = policies.current();
-                let done = patient.reconcile(&current, advice, replicas);
-                if let Err(error) = done.await {
-                    tracing::debug!(%error, "upkeep of Redis has to be tried again");
+                let reconciled = background.reconcile(&current, advice, replicas);
+                if let Err(error) = reconciled.await {
+                    tracing::debug!(%error, "could not maintain Redis, retrying");
                 }
                 tokio::select! {
                     _ = incarnation.changed() => {}
@@ -65,8 +66,8 @@ impl RedisStore {
                 }
             }
         };
-        let sealing = patient.keep_sealed(advice);
-        stop.run_until_cancelled(async { tokio::join!(quick, slow, sealing) })
+        let sealing = background.keep_sealed(advice);
+        stop.run_until_cancelled(async { tokio::join!(checks, reconciliation, sealing) })
             .await;
     }
 
@@ -78,10 +79,10 @@ impl RedisStore {
     ) -> Result<(), StoreError> {
         advice.set("redis", self.advice().await?);
         self.upgrade_records(policies, advice, replicas).await?;
-        self.heal(policies).await.map(drop)
+        self.rebuild_indexes_if_stale(policies).await.map(drop)
     }
 
-    /// Upgrades older records once no older program runs any more.
+    /// Upgrades older records when no older program runs any more.
     async fn upgrade_records(
         &self,
         policies: &Policies,
@@ -95,17 +96,17 @@ impl RedisStore {
         }
         let (older, alone_for) = (replicas.older(), replicas.alone_for());
         let begins = schema.found < u64::from(schema.known);
-        let line = if !self.link.settings().migrate || (begins && alone_for.is_none()) {
+        let line = if !self.managed.settings().migrate || (begins && alone_for.is_none()) {
             Some(format!(
-                "the records follow schema {}: run `curfew migrate` when no older curfew runs any more",
+                "the records have schema version {}: run `curfew migrate` when no older curfew is running",
                 schema.found
             ))
         } else if begins && !older.is_empty() {
             Some(format!(
-                "the records are not encrypted: they are upgraded when these older replicas are stopped: {}",
+                "the records are not encrypted: the upgrade begins when these older replicas are stopped: {}",
                 older.join(", ")
             ))
-        } else if begins && alone_for < Some(SECONDS_ALONE) {
+        } else if begins && alone_for < Some(UPGRADE_DELAY_SECONDS) {
             None
         } else {
             tracing::info!(from = schema.found, to = schema.known, "upgrading records");
@@ -113,7 +114,7 @@ impl RedisStore {
             tracing::info!(
                 upgraded = done.upgraded,
                 unreadable = done.unreadable,
-                "records are upgraded"
+                "upgrade of records finished"
             );
             None
         };
@@ -121,15 +122,15 @@ impl RedisStore {
         Ok(())
     }
 
-    /// What each server's operator should change.
+    /// Settings that the operator should change, for each server.
     async fn advice(&self) -> Result<Vec<String>, StoreError> {
         let command = redis::cmd("INFO");
-        let mut wire = self.link.wire(self.budget).await?;
-        let answers = wire.ask_every_primary(&command).await?;
+        let mut connection = self.managed.connection(self.budget).await?;
+        let answers = connection.ask_every_primary(&command).await?;
         let mut lines = Vec::new();
         for (server, answer) in answers {
             let text: String = redis::from_redis_value(answer).map_err(redis::RedisError::from)?;
-            for line in info::advice(&text, self.link.is_cluster()) {
+            for line in info::advice(&text, self.managed.is_cluster()) {
                 lines.push(match &server {
                     Some(server) => format!("{server}: {line}"),
                     None => line,
@@ -139,8 +140,8 @@ impl RedisStore {
         Ok(lines)
     }
 
-    fn look_at_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
-        let clock = self.link.clock();
+    fn report_clock(&self, advice: &Diagnostics, metrics: &Metrics) {
+        let clock = self.managed.clock();
         let (offset, ahead) = (clock.offset(), clock.store_ahead());
         metrics.clock_offset.set(seconds(offset));
         metrics.clock_disagreement.set(seconds(ahead));
@@ -150,30 +151,30 @@ impl RedisStore {
             && !disagreement.is_accepted
         {
             lines.push(format!(
-                "the clock of Redis is {} decision time, which goes on by the boot-time clock: set the clock of Redis \
-                 by NTP, or say with `curfew clock --accept` which one is right",
-                side(ahead, "ahead of", "behind")
+                "the clock of Redis is {} decision time, which follows the boot-time clock: set the clock of Redis \
+                 with NTP, or choose the right clock with `curfew clock --accept`",
+                describe_offset(ahead, "ahead of", "behind")
             ));
         }
         if let Some(ahead) = disagreement.replicas_ahead {
             lines.push(format!(
-                "the time of this replica is {} that of the other replicas: restart it",
-                side(-ahead, "ahead of", "behind")
+                "the decision time of this replica is {} that of the other replicas: restart it",
+                describe_offset(-ahead, "ahead of", "behind")
             ));
         }
         let wall = offset - ahead;
-        if wall.unsigned_abs() > WALL_TOLERANCE {
+        if wall.unsigned_abs() > WALL_TOLERANCE_MILLIS {
             lines.push(format!(
-                "this machine's clock is {} decision time; logs go by this machine: set it by NTP",
-                side(-wall, "ahead of", "behind")
+                "the clock of this machine is {} decision time, and log timestamps use it: set it with NTP",
+                describe_offset(-wall, "ahead of", "behind")
             ));
         }
         advice.set("clock", lines);
     }
 }
 
-/// `1.5 s ahead of`.
-fn side(millis: i64, ahead: &str, behind: &str) -> String {
+/// Formats an offset, for example `1.5 s ahead of`.
+fn describe_offset(millis: i64, ahead: &str, behind: &str) -> String {
     let which = if millis > 0 { ahead } else { behind };
     format!("{:.1} s {which}", seconds(millis).abs())
 }

@@ -10,9 +10,9 @@ use crate::{Batch, SessionWalk, StoreError};
 impl SessionWalk for RedisStore {
     async fn walk(&self, batches: mpsc::Sender<Batch>) -> Result<(), StoreError> {
         let this = self.background();
-        let mut wire = this.link.wire(this.budget).await?;
-        for server in scan::servers(&mut wire).await? {
-            let mut walk = Walk::new(wire.clone(), &this.keys, &server, None);
+        let mut connection = this.managed.connection(this.budget).await?;
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &this.keys, &server, None);
             while let Some(found) = walk.next().await? {
                 let mut batch = Batch::default();
                 let loads = found.sessions.iter().map(|id| this.read(*id));

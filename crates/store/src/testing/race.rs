@@ -10,12 +10,12 @@ use crate::memory::MemoryStore;
 const ORDERS: usize = 2000;
 
 thread_local! {
-    static EXPLORED: Cell<bool> = const { Cell::new(false) };
+    static IN_RACE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this thread runs inside [`explore`].
 pub(crate) fn is_in_race() -> bool {
-    EXPLORED.get()
+    IN_RACE.get()
 }
 
 /// Runs a race in many orders: with a random scheduler, and with priorities that change a few times. The second finds
@@ -26,11 +26,11 @@ where
     F: Fn() -> R + Send + Sync + Clone + 'static,
     R: Future<Output = ()> + 'static,
 {
-    EXPLORED.set(true);
+    IN_RACE.set(true);
     let run = move || shuttle::future::block_on(race());
     shuttle::check_random(run.clone(), ORDERS);
     shuttle::check_pct(run, ORDERS, 3);
-    EXPLORED.set(false);
+    IN_RACE.set(false);
 }
 
 /// Lets the scheduler run other tasks first.

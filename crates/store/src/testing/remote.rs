@@ -121,7 +121,7 @@ impl<W: NetworkDelay> SessionStore for DelayedStore<W> {
     }
 }
 
-/// It keeps nothing in this process.
+/// It has no records in this process.
 impl<W: NetworkDelay> LocalStore for DelayedStore<W> {
     fn load_cached(&self, _: SessionId) -> Option<Session> {
         None

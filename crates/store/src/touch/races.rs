@@ -1,4 +1,4 @@
-//! What must hold of touches that are written behind, in whatever order things happen at once.
+//! Race tests of write-behind touches: they run concurrent tasks in many orders.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,7 +15,7 @@ struct Race {
     store: CoalescingStore<ScheduledStore>,
     memory: Arc<MemoryStore>,
     clock: ManualClock,
-    /// The latest activity that was taken, in seconds since the beginning.
+    /// The latest activity that the store accepted, in seconds since the start.
     latest: AtomicU64,
 }
 
@@ -36,7 +36,7 @@ impl Race {
         })
     }
 
-    /// A request, so many seconds after the beginning.
+    /// A request `second` seconds after the start.
     async fn request(&self, second: u32) {
         let known = self.latest.load(Ordering::SeqCst);
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -46,7 +46,7 @@ impl Race {
         let seen = session.last_seen.since(START).as_secs();
         assert!(
             seen >= known,
-            "an activity that was taken is hidden: {seen} < {known}"
+            "recorded activity is hidden: {seen} < {known}"
         );
         let now = START.plus(second * SECOND);
         self.clock.set(now.max(self.clock.now()));
@@ -66,7 +66,7 @@ impl Race {
     }
 }
 
-/// Requests of several connections, and two who write.
+/// Requests on several connections, and two concurrent flushes.
 async fn requests(race: &Arc<Race>) {
     let mut acts = Vec::new();
     for seconds in [[1, 7, 13], [2, 8, 20]] {
@@ -102,9 +102,9 @@ fn no_activity_is_hidden_or_lost() {
     });
 }
 
-/// Who times a session out has looked at it before; it ends only if nothing was taken since.
+/// A timeout is decided on an earlier read; it takes effect only if there was no activity since then.
 #[test]
-fn nobody_is_timed_out_who_has_just_been_active() {
+fn an_active_session_does_not_time_out() {
     explore(|| async {
         let race = Race::new().await;
         let ender = Arc::clone(&race);
@@ -129,6 +129,6 @@ fn nobody_is_timed_out_who_has_just_been_active() {
         let stored = race.stored().await;
         let live = stored.state == State::Live;
         assert!(!live || stored.last_seen == START.plus(20 * SECOND));
-        assert_eq!(race.store.pending(), 0, "what can't be of use is kept");
+        assert_eq!(race.store.pending(), 0, "a useless touch is still pending");
     });
 }

@@ -18,7 +18,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A store with one session, which was started at `START`.
+    /// A store with one session that started at `START`.
     async fn new() -> Self {
         let clock = ManualClock::new(START);
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -45,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// A request at `START` plus `seconds`, and what is due by then.
+    /// A request at `START` plus `seconds`, followed by the touches that are due.
     async fn request(&self, seconds: u32) {
         self.clock.set(START.plus(seconds * SECOND));
         let session = self.store.load(ID).await.unwrap().unwrap();
@@ -65,7 +65,7 @@ impl Fixture {
         let _ = self.store.flush_due(self.clock.now()).await;
     }
 
-    /// Seconds from `START` to the last activity that the inner store knows.
+    /// Seconds from `START` to the last activity in the inner store.
     async fn stored(&self) -> u64 {
         let session = self.store.inner.memory.load(ID).await.unwrap().unwrap();
         session.last_seen.since(START).as_secs()
@@ -73,7 +73,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn many_activities_are_one_write_an_interval() {
+async fn many_touches_are_one_write_per_interval() {
     let fixture = Fixture::new().await;
     for second in 1..=14 {
         fixture.request(second).await;
@@ -110,7 +110,7 @@ async fn after_a_pause_the_first_activity_is_written_at_once() {
 }
 
 #[tokio::test]
-async fn this_replica_sees_what_it_has_not_written() {
+async fn this_replica_sees_its_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     assert_eq!(fixture.stored().await, 0);
@@ -125,7 +125,7 @@ async fn this_replica_sees_what_it_has_not_written() {
 }
 
 #[tokio::test]
-async fn an_end_is_decided_on_what_this_replica_has_seen() {
+async fn an_end_includes_unwritten_activity() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     let ending = Ending {
@@ -135,7 +135,11 @@ async fn an_end_is_decided_on_what_this_replica_has_seen() {
     };
     let outcome = fixture.store.end(ID, ending).await.unwrap();
     assert!(matches!(outcome, EndOutcome::Ended(_)), "{outcome:?}");
-    assert_eq!(fixture.store.pending(), 0, "nothing is left to flush late");
+    assert_eq!(
+        fixture.store.pending(),
+        0,
+        "the touch was flushed before the end"
+    );
 }
 
 #[tokio::test]
@@ -151,15 +155,23 @@ async fn near_the_deadline_it_is_written_at_once() {
     };
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(2).await;
-    assert_eq!(fixture.stored().await, 0, "there is an interval left");
+    assert_eq!(
+        fixture.stored().await,
+        0,
+        "the deadline is more than one interval away"
+    );
     touch.at = START.plus(4 * SECOND);
     fixture.store.touch(ID, touch).await.unwrap();
     fixture.flush_at(4).await;
-    assert_eq!(fixture.stored().await, 4, "less than that is left");
+    assert_eq!(
+        fixture.stored().await,
+        4,
+        "the deadline is less than one interval away"
+    );
 }
 
 #[tokio::test]
-async fn one_session_that_can_not_be_written_keeps_no_other() {
+async fn a_failing_session_does_not_block_others() {
     let fixture = Fixture::new().await;
     let other = SessionId::from_bytes([8; SessionId::LEN]);
     let session = fixture.store.load(ID).await.unwrap().unwrap();
@@ -175,7 +187,7 @@ async fn one_session_that_can_not_be_written_keeps_no_other() {
         };
         fixture.store.touch(id, touch).await.unwrap();
     }
-    assert!(fixture.store.flush().await.is_err(), "something was lost");
+    assert!(fixture.store.flush().await.is_err(), "one touch failed");
     let stored = fixture.store.inner.memory.load(other).await.unwrap();
     assert_eq!(stored.unwrap().last_seen, START.plus(20 * SECOND));
     assert_eq!((fixture.stored().await, fixture.store.pending()), (0, 1));
@@ -203,7 +215,7 @@ async fn a_failed_write_is_tried_again_and_keeps_the_latest_activity() {
 }
 
 #[tokio::test]
-async fn an_activity_that_is_of_no_use_any_more_is_dropped_and_counted() {
+async fn an_expired_touch_is_dropped_and_counted() {
     let fixture = Fixture::new().await;
     fixture
         .store
@@ -225,7 +237,7 @@ async fn a_flush_at_the_end_writes_everything() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_abandoned_half_way_is_not_lost() {
+async fn a_cancelled_flush_loses_nothing() {
     let fixture = Fixture::new().await;
     fixture.request(9).await;
     drop(fixture.store.flush());
@@ -238,7 +250,7 @@ async fn a_write_that_is_abandoned_half_way_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_flusher_writes_by_itself_and_stops_when_told() {
+async fn the_background_task_writes_touches_and_stops_on_request() {
     let fixture = Fixture::new().await;
     fixture.clock.set(START.plus(100 * SECOND));
     let session = fixture.store.load(ID).await.unwrap().unwrap();
@@ -268,9 +280,9 @@ async fn passes_the_conformance_suite() {
     conformance::run(&CoalescingStore::new(memory, clock, metrics), START).await;
 }
 
-/// An answer that was on its way while the activity was written is older than what was known here.
+/// A load that started before the activity was written returns an older record than this replica knows.
 #[tokio::test]
-async fn an_answer_that_is_overtaken_hides_no_activity() {
+async fn a_stale_load_hides_no_activity() {
     let fixture = Fixture::new().await;
     let old = fixture.store.load(ID).await.unwrap().unwrap();
     fixture.request(1).await;
@@ -284,6 +296,10 @@ async fn an_answer_that_is_overtaken_hides_no_activity() {
         fixture.store.load(ID),
         fixture.store.flush_due(fixture.clock.now())
     );
-    assert_eq!(fixture.stored().await, 25, "it was written meanwhile");
+    assert_eq!(
+        fixture.stored().await,
+        25,
+        "the flush was faster than the load"
+    );
     assert_eq!(late.unwrap().unwrap().last_seen, known.last_seen);
 }

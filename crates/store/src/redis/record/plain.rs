@@ -1,16 +1,13 @@
-//! Records of the versions 1 and 2, which were not encrypted: a version, a state, four bytes of the session ID, and
-//! the rest in postcard's compact encoding. They are read, and written for as long as a program runs that knows no
-//! other.
+//! Plain records of versions 1 and 2: a version, a state, four bytes of the session ID, and the rest in the postcard
+//! encoding. This program reads them. It writes them while a program runs that supports no other version.
 //!
-//! The bytes of the name tie the record to its key. When a connection gets out of step (a known
-//! fault of pipelined clients: redis-py CVE-2023-28858), an answer meant for one question is taken
-//! for that of another; here that is an error, and never another person's session.
+//! The four bytes tie the record to its session. Pipelined clients had bugs that assigned a reply to the wrong
+//! request (redis-py CVE-2023-28858). Here such a reply is an error, and never the session of another person.
 //!
-//! What few sessions have stands behind that, and only where one has it: that it is remembered,
-//! and what it is bound to.
+//! Optional parts follow only if a session has them: whether it is remembered, and its binding.
 //!
-//! A live record does not hold `last_seen`: that is the key's expiry less the retention. A
-//! tombstone does, because its expiry counts from its end.
+//! A live record does not contain `last_seen`: that is the expiry of the key minus the retention. A tombstone
+//! contains it, because its expiry counts from the end of the session.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -24,17 +21,17 @@ use crate::session::{
     Timestamp, UserAgentHash,
 };
 
-/// The version that is written. Version 1, which had no bytes of the name and
-/// whose sessions are not in the deadline queue, is read too.
+/// The version that is written. Version 1 is read too. It has no bytes of the session ID, and its sessions are not in
+/// the deadline queue.
 const VERSION: u8 = 2;
 
-/// How many bytes of the session's name are in its record.
-const TAG: usize = 4;
+/// Bytes of the session ID in the record.
+const ID_PREFIX_BYTES: usize = 4;
 
 const LIVE: u8 = 0;
 
 /// The state byte of a tombstone.
-const fn code(reason: EndReason) -> u8 {
+const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
@@ -43,8 +40,8 @@ const fn code(reason: EndReason) -> u8 {
     }
 }
 
-/// The reason that a record of version 2 has: programs that write it do not know `signed_out`, and refuse such a record.
-const fn known_to_version_2(reason: EndReason) -> EndReason {
+/// The reason in a record of version 2. Older programs reject a record with the reason `signed_out`.
+const fn version_2_reason(reason: EndReason) -> EndReason {
     match reason {
         EndReason::SignedOut => EndReason::Revoked,
         other => other,
@@ -55,34 +52,34 @@ const fn known_to_version_2(reason: EndReason) -> EndReason {
 #[derive(Serialize, Deserialize)]
 struct Body<'a> {
     started: u64,
-    /// From start to deadline.
+    /// From the start to the deadline.
     lifetime: u64,
     retention: u64,
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// In a tombstone: the last activity, and from there to the end.
+    /// Only in a tombstone: the last activity and the end.
     last_seen_and_end: Option<(u64, u64)>,
 }
 
-/// What few sessions have.
+/// Optional parts: remember-me and the binding.
 #[derive(Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Extras {
     remembered: bool,
-    /// An address, and how many of its bits count.
+    /// An address and its prefix length.
     network: Option<(IpAddr, u8)>,
     user_agent: Option<[u8; UserAgentHash::LEN]>,
 }
 
-/// The bytes to store.
+/// Encodes a session.
 pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
     let (state, last_seen_and_end) = match session.state {
         State::Live => (LIVE, None),
         State::Ended(end) => {
             let last_seen = session.last_seen.as_millis();
-            let reason = known_to_version_2(end.reason);
-            (code(reason), Some((last_seen, end.at.as_millis())))
+            let reason = version_2_reason(end.reason);
+            (state_code(reason), Some((last_seen, end.at.as_millis())))
         }
     };
     let attributes = session.attributes.iter();
@@ -103,26 +100,26 @@ pub(super) fn encode(id: SessionId, session: &Session) -> Vec<u8> {
         network: network.map(|network| (network.address(), network.bits())),
         user_agent: session.binding.user_agent.map(|hash| *hash.as_bytes()),
     };
-    let head = [&[VERSION, state], tag(&id)].concat();
+    let head = [&[VERSION, state], id_prefix(&id)].concat();
     let record = postcard::to_extend(&body, head);
     let record = match extras == Extras::default() {
         true => record,
         false => record.and_then(|record| postcard::to_extend(&extras, record)),
     };
-    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    // Serialization into memory does not fail. A reader would reject an empty record.
     record.unwrap_or_default()
 }
 
-/// The bytes of a name that stand in its record.
-fn tag(id: &SessionId) -> &[u8] {
-    &id.as_bytes()[..TAG]
+/// The bytes of the session ID that are in the record.
+fn id_prefix(id: &SessionId) -> &[u8] {
+    &id.as_bytes()[..ID_PREFIX_BYTES]
 }
 
-/// Reads the record of a session, whose key expires at `expiry`.
+/// Decodes the record of a session. `expiry` is the expiry of its key.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for anything that [`encode`] does not write, and [`MISPLACED`] for
-/// what it writes for another session.
+/// [`StoreError::Unreadable`] for a record that [`encode`] does not write, and [`MISPLACED`] for the record of
+/// another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
@@ -133,15 +130,13 @@ pub(super) fn decode(
     };
     let body = match *version {
         1 => rest,
-        VERSION => match rest.split_first_chunk::<TAG>() {
-            Some((found, body)) if found == tag(&id) => body,
+        VERSION => match rest.split_first_chunk::<ID_PREFIX_BYTES>() {
+            Some((found, body)) if found == id_prefix(&id) => body,
             Some(_) => return Err(MISPLACED),
             None => return Err(StoreError::Unreadable("it is too short")),
         },
         _ => {
-            return Err(StoreError::Unreadable(
-                "it has a version this program does not know",
-            ));
+            return Err(StoreError::Unreadable("its version is not supported"));
         }
     };
     let (body, rest) = postcard::take_from_bytes::<Body<'_>>(body)
@@ -150,21 +145,21 @@ pub(super) fn decode(
         Extras::default()
     } else {
         let (extras, rest) = postcard::take_from_bytes::<Extras>(rest)
-            .map_err(|_| StoreError::Unreadable("it is followed by something else"))?;
+            .map_err(|_| StoreError::Unreadable("it has trailing bytes"))?;
         if !rest.is_empty() || extras == Extras::default() {
-            return Err(StoreError::Unreadable("it is followed by something else"));
+            return Err(StoreError::Unreadable("it has trailing bytes"));
         }
         extras
     };
-    let strange = || StoreError::Unreadable("a name in it is none");
+    let strange = || StoreError::Unreadable("a name in it is invalid");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match body.last_seen_and_end {
         None if *state == LIVE => (expiry.minus(retention), State::Live),
         Some((last_seen, at)) => {
-            let reason = EndReason::ALL
-                .into_iter()
-                .find(|reason| code(*reason) == *state && known_to_version_2(*reason) == *reason);
+            let reason = EndReason::ALL.into_iter().find(|reason| {
+                state_code(*reason) == *state && version_2_reason(*reason) == *reason
+            });
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
             let end = End {
                 reason,
@@ -172,7 +167,7 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        None => return Err(StoreError::Unreadable("it has ended without an end")),
+        None => return Err(StoreError::Unreadable("it has no time of the end")),
     };
     Ok(Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,
@@ -268,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn strange_records_are_refused() {
+    fn rejects_malformed_records() {
         let expiry = Timestamp::from_millis(2_000_000_000_000);
         let good = encode(ID, &session(1_795_426_200_000, 0, &["admin"]));
         assert!(decode(ID, &good, expiry).is_ok());
         let mut newer = good.clone();
         newer[0] = VERSION + 1;
         let mut ended_without_end = good.clone();
-        ended_without_end[1] = code(EndReason::Revoked);
+        ended_without_end[1] = state_code(EndReason::Revoked);
         for bad in [
             &b""[..],
             b"\x01",
@@ -292,18 +287,18 @@ mod tests {
         assert!(decode(ID, &[&good[..], b"x"].concat(), expiry).is_err());
     }
 
-    /// The program before this one reads the codes 1 to 3 alone.
+    /// The previous version reads only the codes 1 to 3.
     #[test]
     fn a_sign_out_is_written_as_a_revocation() {
         let mut ended = session(1_795_426_200_000, 0, &[]);
         ended.end(EndReason::SignedOut, ended.started);
         let record = encode(ID, &ended);
-        assert_eq!(record[1], code(EndReason::Revoked));
+        assert_eq!(record[1], state_code(EndReason::Revoked));
     }
 
-    /// As version 1 wrote it.
-    fn first_version(record: &[u8]) -> Vec<u8> {
-        [&[1, record[1]], &record[2 + TAG..]].concat()
+    /// Converts a record to the format of version 1.
+    fn to_version_1(record: &[u8]) -> Vec<u8> {
+        [&[1, record[1]], &record[2 + ID_PREFIX_BYTES..]].concat()
     }
 
     #[test]
@@ -319,18 +314,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_version_is_read(session in any_session()) {
-            let record = first_version(&encode(ID, &session));
+        fn decodes_records_of_version_1(session in any_session()) {
+            let record = to_version_1(&encode(ID, &session));
             prop_assert_eq!(decode(ID, &record, session.expires()).unwrap(), session);
         }
 
         #[test]
-        fn what_is_written_is_read(session in any_session()) {
+        fn decodes_encoded_records(session in any_session()) {
             let read = decode(ID, &encode(ID, &session), session.expires()).unwrap();
             prop_assert_eq!(read, session);
         }
 
-        /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+        /// A late touch moves the expiry of a tombstone, but does not change its content.
         #[test]
         fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
             prop_assume!(session.state != State::Live);
@@ -339,7 +334,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
             let _ = decode(ID, &bytes, Timestamp::from_millis(expiry));
             let _ = decode(ID, &[&[1, LIVE][..], &bytes].concat(), Timestamp::from_millis(expiry));
             let _ = decode(ID, &[&[VERSION, LIVE][..], b"0123", &bytes].concat(), Timestamp::from_millis(expiry));

@@ -1,12 +1,12 @@
-//! Records of version 3: encrypted and authenticated, so that a reader of Redis learns no names, and a writer can
-//! make no record and move none to another session.
+//! Records of version 3. They are encrypted and authenticated. A reader of Redis learns no names. A writer cannot
+//! forge a record or move one to another session.
 //!
-//! In front stand, in plain text and authenticated, the version and two bytes of the session ID. Those tell an answer
-//! that belongs to another question (a known fault of pipelined clients: redis-py CVE-2023-28858) from a record that
-//! somebody has changed.
+//! The header is plain text and authenticated: the version and two bytes of the session ID. The bytes distinguish a
+//! reply to another request from a tampered record. Pipelined clients had bugs that assigned a reply to the wrong
+//! request (redis-py CVE-2023-28858).
 //!
-//! Parts that few sessions have are fields with a number. A program that does not know a number with an even value refuses the
-//! record, because the field restricts the session; it ignores one with an odd value.
+//! Optional parts are numbered fields. An even number means that the field restricts the session: a program that does
+//! not know it rejects the record. A program ignores unknown fields with odd numbers.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::session::{
 /// The version of these records.
 pub(super) const VERSION: u8 = 3;
 
-/// Bytes of the session ID in front of the record.
-const TAG: usize = 2;
-/// Bytes in front of the sealed part.
-pub(super) const HEAD: usize = 1 + TAG;
+/// Bytes of the session ID in the header.
+const ID_PREFIX_BYTES: usize = 2;
+/// Bytes before the sealed part.
+pub(super) const HEADER_BYTES: usize = 1 + ID_PREFIX_BYTES;
 
-/// The state of a live session; a tombstone has that of its reason.
+/// The state of a live session. A tombstone has the state of its reason.
 const LIVE: u8 = 0;
-/// Set in the state where the retention includes [`CLOCK_MARGIN`].
+/// Set in the state if the retention includes [`CLOCK_MARGIN`].
 const HAS_MARGIN: u8 = 0x80;
 
 /// Times and durations are in milliseconds.
@@ -41,14 +41,14 @@ const HAS_MARGIN: u8 = 0x80;
 struct Body<'a> {
     state: u8,
     started: u64,
-    /// From start to deadline.
+    /// From the start to the deadline.
     lifetime: u64,
     retention: u64,
     policy: &'a str,
     subject: &'a str,
     #[serde(borrow)]
     attributes: Vec<(&'a str, Vec<&'a str>)>,
-    /// In a tombstone: the last activity, and the end.
+    /// Only in a tombstone: the last activity and the end.
     ended: Option<(u64, u64)>,
     #[serde(borrow)]
     fields: Vec<(u8, &'a [u8])>,
@@ -73,7 +73,7 @@ mod field {
 }
 
 /// The state of a tombstone.
-const fn code(reason: EndReason) -> u8 {
+const fn state_code(reason: EndReason) -> u8 {
     match reason {
         EndReason::IdleTimeout => 1,
         EndReason::AbsoluteTimeout => 2,
@@ -82,17 +82,17 @@ const fn code(reason: EndReason) -> u8 {
     }
 }
 
-const fn sealed_for(id: &SessionId) -> SealContext<'_> {
+const fn seal_context(id: &SessionId) -> SealContext<'_> {
     SealContext {
         purpose: "record 3",
         name: id.as_bytes(),
     }
 }
 
-/// The bytes to store.
+/// Encodes and seals a session.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when the operating system gives no random numbers.
+/// [`StoreError::Unavailable`] when the operating system returns no random numbers.
 pub(super) fn encode(
     id: SessionId,
     session: &Session,
@@ -102,7 +102,10 @@ pub(super) fn encode(
         State::Live => (LIVE, None),
         State::Ended(end) => {
             let last_seen = session.last_seen.as_millis();
-            (code(end.reason), Some((last_seen, end.at.as_millis())))
+            (
+                state_code(end.reason),
+                Some((last_seen, end.at.as_millis())),
+            )
         }
     };
     let margin = if session.margin == CLOCK_MARGIN {
@@ -129,49 +132,49 @@ pub(super) fn encode(
             .map(|(number, bytes)| (*number, bytes.as_slice()))
             .collect(),
     };
-    // Writing plain data into memory does not fail; an empty record would be refused on reading.
+    // Serialization into memory does not fail. A reader would reject an empty record.
     let plain = postcard::to_stdvec(&body).unwrap_or_default();
-    let mut head = [VERSION; HEAD];
-    head[1..].copy_from_slice(&id.as_bytes()[..TAG]);
+    let mut head = [VERSION; HEADER_BYTES];
+    head[1..].copy_from_slice(&id.as_bytes()[..ID_PREFIX_BYTES]);
     key_ring
-        .encrypt(sealed_for(&id), &head, &plain)
+        .encrypt(seal_context(&id), &head, &plain)
         .map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
-/// Reads the record of a session, whose key expires at `expiry`.
+/// Opens and decodes the record of a session. `expiry` is the expiry of its key.
 ///
 /// # Errors
-/// [`StoreError::Unreadable`] for anything that [`encode`] does not write with a key of the ring, and [`MISPLACED`] for
-/// what it writes for another session.
+/// [`StoreError::Unreadable`] for a record that [`encode`] does not write with a key of the ring, and [`MISPLACED`]
+/// for the record of another session.
 pub(super) fn decode(
     id: SessionId,
     bytes: &[u8],
     expiry: Timestamp,
     key_ring: &KeyRing,
 ) -> Result<Session, StoreError> {
-    match bytes.get(1..HEAD) {
+    match bytes.get(1..HEADER_BYTES) {
         None => return Err(StoreError::Unreadable("it is too short")),
-        Some(tag) if tag != &id.as_bytes()[..TAG] => return Err(MISPLACED),
+        Some(tag) if tag != &id.as_bytes()[..ID_PREFIX_BYTES] => return Err(MISPLACED),
         Some(_) => {}
     }
     let plain = key_ring
-        .decrypt(sealed_for(&id), HEAD, bytes)
+        .decrypt(seal_context(&id), HEADER_BYTES, bytes)
         .map_err(|error| match error {
             UnsealError::UnknownKey => {
-                StoreError::Unreadable("it is sealed under a key that is not in token.keys")
+                StoreError::Unreadable("it is sealed with a key that is not in token.keys")
             }
             UnsealError::Forged => StoreError::Unreadable("it was changed outside of Curfew"),
         })?;
     let damaged = |_| StoreError::Unreadable("it is damaged");
     let body: Body<'_> = postcard::from_bytes(&plain).map_err(damaged)?;
-    let strange = || StoreError::Unreadable("a name in it is none");
+    let strange = || StoreError::Unreadable("a name in it is invalid");
     let retention = Duration::from_millis(body.retention);
     let started = Timestamp::from_millis(body.started);
     let (last_seen, state) = match (body.state & !HAS_MARGIN, body.ended) {
         (LIVE, None) => (expiry.minus(retention), State::Live),
         (state, Some((last_seen, at))) => {
             let mut reasons = EndReason::ALL.into_iter();
-            let reason = reasons.find(|reason| code(*reason) == state);
+            let reason = reasons.find(|reason| state_code(*reason) == state);
             let reason = reason.ok_or(StoreError::Unreadable("its state is unknown"))?;
             let end = End {
                 reason,
@@ -179,7 +182,7 @@ pub(super) fn decode(
             };
             (Timestamp::from_millis(last_seen), State::Ended(end))
         }
-        _ => return Err(StoreError::Unreadable("it has ended without an end")),
+        _ => return Err(StoreError::Unreadable("it has no time of the end")),
     };
     let mut session = Session {
         subject: Subject::new(body.subject).map_err(|_| strange())?,
@@ -203,7 +206,7 @@ pub(super) fn decode(
     Ok(session)
 }
 
-/// The fields that a session has.
+/// The optional fields of a session.
 struct Fields(Vec<(u8, Vec<u8>)>);
 
 impl Fields {
@@ -290,7 +293,7 @@ fn read_fields(session: &mut Session, fields: &[(u8, &[u8])]) -> Result<(), Stor
             }
             unknown if unknown.is_multiple_of(2) => {
                 return Err(StoreError::Unreadable(
-                    "it is restricted in a way that this program does not know",
+                    "it has an unknown restricting field",
                 ));
             }
             _ => {}

@@ -6,7 +6,7 @@ use crate::credential::{SEAL_BYTES, SigningKey};
 const ID: SessionId = SessionId::from_bytes(*b"0123456789abcdef");
 
 fn ring(letter: u8) -> KeyRing {
-    // The last of 43 characters of base64 holds four bits only.
+    // The last of 43 base64 characters holds only four bits.
     let text = char::from(letter).to_string().repeat(42) + "A";
     KeyRing::new(vec![SigningKey::parse(&text).unwrap()]).unwrap()
 }
@@ -111,12 +111,12 @@ fn any_session() -> impl Strategy<Value = Session> {
 #[test]
 fn a_record_without_attributes_is_small() {
     let record = encode(ID, &session(), &ring(b'A')).unwrap();
-    // With the four bytes that Redis adds, it stays in an allocation of 80.
+    // Redis adds four bytes, so the record fits into an allocation of 80 bytes.
     assert!(record.len() <= 76, "{} bytes", record.len());
 }
 
 #[test]
-fn nothing_of_a_session_can_be_read() {
+fn a_record_reveals_nothing_of_the_session() {
     let mut session = session();
     session.attributes =
         Attributes::sorted([("email", ["alice@example.com"]), ("groups", ["admins"])]).unwrap();
@@ -129,7 +129,7 @@ fn nothing_of_a_session_can_be_read() {
     }
 }
 
-/// Neither can anybody use a refresh token who reads Redis, nor is there one once the session has ended.
+/// A reader of Redis cannot use a refresh token, and the token is gone after the end of the session.
 #[test]
 fn a_refresh_token_is_sealed_and_gone_after_the_end() {
     let mut session = session();
@@ -144,7 +144,11 @@ fn a_refresh_token_is_sealed_and_gone_after_the_end() {
         let record = encode(ID, session, &ring).unwrap();
         let contains = |bytes: &[u8]| bytes.windows(10).any(|part| part == b"refresh-me");
         assert!(!contains(&record));
-        contains(&ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap())
+        contains(
+            &ring
+                .decrypt(seal_context(&ID), HEADER_BYTES, &record)
+                .unwrap(),
+        )
     };
     assert!(plain(&session));
     assert!(!format!("{session:?}").contains("refresh-me"));
@@ -161,25 +165,27 @@ fn a_record_of_another_session_is_refused() {
     let expiry = session().kept_until();
     let other = SessionId::from_bytes(*b"fedcba9876543210");
     assert_eq!(decode(other, &record, expiry, &ring(b'A')), Err(MISPLACED));
-    // Somebody has moved it, and made it look like the other's.
+    // Somebody moved the record, and changed its header to match.
     let mut moved = record;
-    moved[1..HEAD].copy_from_slice(&other.as_bytes()[..TAG]);
+    moved[1..HEADER_BYTES].copy_from_slice(&other.as_bytes()[..ID_PREFIX_BYTES]);
     let refused = decode(other, &moved, expiry, &ring(b'A')).unwrap_err();
     assert!(refused.to_string().contains("changed outside"), "{refused}");
 }
 
-/// What a later version of this program may write.
+/// A later version may write such fields.
 #[test]
-fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
+fn rejects_unknown_restricting_fields_and_ignores_others() {
     let ring = ring(b'A');
     let record = encode(ID, &session(), &ring).unwrap();
-    let plain = ring.decrypt(sealed_for(&ID), HEAD, &record).unwrap();
+    let plain = ring
+        .decrypt(seal_context(&ID), HEADER_BYTES, &record)
+        .unwrap();
     let with = |number: u8| {
         let mut body: Body<'_> = postcard::from_bytes(&plain).unwrap();
         body.fields.push((number, b"?"));
         let plain = postcard::to_stdvec(&body).unwrap();
-        let head = &record[..HEAD];
-        let record = ring.encrypt(sealed_for(&ID), head, &plain).unwrap();
+        let head = &record[..HEADER_BYTES];
+        let record = ring.encrypt(seal_context(&ID), head, &plain).unwrap();
         decode(ID, &record, session().kept_until(), &ring)
     };
     assert_eq!(with(201).unwrap(), session());
@@ -188,7 +194,7 @@ fn an_unknown_field_that_restricts_is_refused_and_another_is_ignored() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(session in any_session()) {
+    fn decodes_encoded_records(session in any_session()) {
         let record = encode(ID, &session, &ring(b'A')).unwrap();
         prop_assert!(record.len() > SEAL_BYTES);
         let read = decode(ID, &record, session.kept_until(), &ring(b'A'));
@@ -196,7 +202,7 @@ proptest! {
         prop_assert!(decode(ID, &record, Timestamp::default(), &ring(b'B')).is_err());
     }
 
-    /// A touch that comes late moves a tombstone's expiry, and nothing that is read from it.
+    /// A late touch moves the expiry of a tombstone, but does not change its content.
     #[test]
     fn a_tombstone_does_not_depend_on_its_expiry(session in any_session(), expiry in 0_u64..1 << 43) {
         prop_assume!(session.state != State::Live);
@@ -205,7 +211,7 @@ proptest! {
         prop_assert_eq!(read.unwrap(), session);
     }
 
-    /// Nobody without a key makes a record, and no byte of one can be changed.
+    /// Without a key nobody can change a byte of a record.
     #[test]
     fn a_changed_record_is_refused(session in any_session(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
         let mut record = encode(ID, &session, &ring(b'A')).unwrap();
@@ -215,9 +221,9 @@ proptest! {
     }
 
     #[test]
-    fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), expiry in any::<u64>()) {
         let _ = decode(ID, &bytes, Timestamp::from_millis(expiry), &ring(b'A'));
-        let head = [&[VERSION][..], &ID.as_bytes()[..TAG], &bytes].concat();
+        let head = [&[VERSION][..], &ID.as_bytes()[..ID_PREFIX_BYTES], &bytes].concat();
         prop_assert!(decode(ID, &head, Timestamp::from_millis(expiry), &ring(b'A')).is_err());
     }
 }

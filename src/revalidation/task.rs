@@ -10,49 +10,49 @@ use crate::session::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::audit;
 
-/// The requests that one question can take, one after the other: metadata, tokens, keys, UserInfo, and a wait for
-/// others who ask for the metadata.
-const REQUESTS: u32 = 6;
-/// How much longer a session is this replica's than the provider may take: to keep the answer.
-const TIME_TO_KEEP: Duration = Duration::from_secs(10);
+/// The largest number of sequential requests: metadata, token, keys, UserInfo, and a wait for another task that
+/// fetches the metadata.
+const MAX_REQUESTS: u32 = 6;
+/// The part of the lease that is reserved for storing the answer.
+const STORE_MARGIN: Duration = Duration::from_secs(10);
 
-/// A question to a provider.
-pub(super) struct Question {
+/// One revalidation of a session.
+pub(super) struct RevalidationTask {
     pub(super) lifecycle: Lifecycle,
     pub(super) revalidation: Revalidation,
     pub(super) login: Arc<Login>,
 }
 
-impl Question {
-    /// Asks about a session, and does what follows from the answer.
-    pub(super) async fn ask(&self, place: &Slot) {
+impl RevalidationTask {
+    /// Asks the provider about a session, and applies the answer.
+    pub(super) async fn run(&self, slot: &Slot) {
         let mut providers = self.login.providers.values();
-        let asked = providers.find(|it| it.registration() == place.registration);
+        let asked = providers.find(|it| it.registration() == slot.registration);
         // The configuration has changed.
         let Some(provider) = asked else { return };
-        let lease = provider.settings.timeout * REQUESTS + TIME_TO_KEEP;
+        let lease = provider.settings.timeout * MAX_REQUESTS + STORE_MARGIN;
         let interval = self.revalidation.interval;
-        let leased = self.lifecycle.lease_revalidation(place.id, interval, lease);
+        let leased = self.lifecycle.lease_revalidation(slot.id, interval, lease);
         let leased = match leased.await {
             Ok(Some(leased)) => leased,
             Ok(None) => return,
             Err(error) => {
-                tracing::debug!(%error, session = %place.id, "could not look whether a session is to be revalidated");
+                tracing::debug!(%error, session = %slot.id, "could not take the lease for a revalidation");
                 return;
             }
         };
         let now = self.lifecycle.clock.now();
         let (token, due) = (&leased.refresh_token, leased.revalidation);
         let answer = provider.refresh(token, &leased.session, due, now).await;
-        let trouble = self.follow(provider, place.id, leased, answer).await;
+        let trouble = self.apply(provider, slot.id, leased, answer).await;
         let now = self.lifecycle.clock.now();
         let queue = &self.revalidation.queue;
-        queue.answered(place.registration, trouble.is_none(), now);
+        queue.record_result(slot.registration, trouble.is_none(), now);
         self.revalidation.notes.trouble(provider.name(), trouble);
     }
 
-    /// Does what follows from an answer, and counts it; the trouble where it says nothing of the subject.
-    async fn follow(
+    /// Applies and counts an answer. Returns the cause if the answer says nothing about the subject.
+    async fn apply(
         &self,
         provider: &Provider,
         id: SessionId,
@@ -62,9 +62,9 @@ impl Question {
         let metrics = &self.lifecycle.metrics;
         let count = |result| metrics.revalidated(provider.name(), result);
         if self.lifecycle.clock.now() >= leased.revalidation.leased_until {
-            // Another replica may have asked since, and its answer counts.
+            // Another replica may have taken the lease, and its answer counts.
             count("late");
-            return Some("the answer came too late".to_owned());
+            return Some("the answer arrived after the end of the lease".to_owned());
         }
         let (rotated, learned) = match answer {
             RefreshAnswer::Granted { rotated, learned } => (rotated, learned),
@@ -101,7 +101,7 @@ impl Question {
             (None, Ok(Renewed::Changed)) => "changed",
             (None, Ok(Renewed::Late)) => "late",
             (None, Err(error)) => {
-                tracing::warn!(%error, session = %id, "could not keep what an identity provider answered");
+                tracing::warn!(%error, session = %id, "could not store the answer of an identity provider");
                 "not_kept"
             }
         });
@@ -122,21 +122,21 @@ impl Question {
         self.lifecycle.metrics.revalidated(provider.name(), result);
         audit::provider_refused(id, &leased.session, provider.name(), reason, &actor);
         if let Err(error) = ended.map(drop) {
-            retried(id, &error);
+            log_retry(id, &error);
         }
     }
 }
 
-/// The provider is asked again when the lease ends, and says the same.
-fn retried(id: SessionId, error: &StoreError) {
-    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refuses, retrying");
+/// Logs a failed end. When the lease is over, a replica asks the provider again, with the same result.
+fn log_retry(id: SessionId, error: &StoreError) {
+    tracing::warn!(%error, session = %id, "could not end a session that its identity provider refused, retrying");
 }
 
 fn actor(provider: &Provider) -> Actor {
     Actor::provider(&provider.settings.issuer.issuer.issuer, None)
 }
 
-/// The label of an answer that says nothing of the subject.
+/// The metric label of an answer that says nothing about the subject.
 const fn result_of(error: &LoginError) -> &'static str {
     match error {
         LoginError::Unavailable(_) => "unavailable",

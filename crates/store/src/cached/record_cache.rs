@@ -3,33 +3,32 @@ use std::time::Duration;
 use crate::lock::Mutex;
 use crate::session::{Session, SessionId, SessionMap, Timestamp};
 
-/// How long a generation takes in sessions; a session is kept for twice as long at the most.
-pub(super) const GENERATION: Duration = Duration::from_secs(30);
-/// In how many parts the sessions are, so that the threads seldom wait for each other.
+/// How long a generation accepts records. A record is cached for at most twice as long.
+pub(super) const MAX_GENERATION_AGE: Duration = Duration::from_secs(30);
+/// The number of shards, so that threads seldom wait for the same lock.
 const SHARDS: usize = 16;
-/// The most bytes that sessions have in the mean: where they are larger, fewer are kept.
+/// The average number of bytes per record that the size limit assumes. With larger records, the cache holds fewer.
 const MEAN_BYTES: usize = 1024;
-/// What a session takes besides its texts.
-const BARE_BYTES: usize = 320;
+/// The bytes of a record without its strings.
+const FIXED_BYTES: usize = 320;
 
-/// Records that the store has shown, each for a while.
+/// A bounded cache of records, without bookkeeping when a record is read.
 ///
-/// Nothing is noted when a record is read. There are two generations of them: the younger takes new
-/// ones in until it is full or its time is over, then it becomes the older, whose records are given
-/// up. So the oldest go first, and a session in use is looked up in the store again from time to
-/// time.
+/// There are two generations. The young one accepts records until it is full or too old; then it becomes the old one,
+/// and the records of the previous old one are dropped. So the oldest records are dropped first, and a session in use
+/// is loaded from the store again from time to time.
 #[derive(Debug)]
 pub(super) struct RecordCache {
     shards: Vec<Mutex<Shard>>,
-    /// The most sessions in one generation of a shard.
-    room: usize,
+    /// The largest number of records in one generation of a shard.
+    max_sessions: usize,
 }
 
 #[derive(Debug)]
 struct Shard {
     young: Generation,
     old: Generation,
-    /// When the younger one began.
+    /// When the young generation began.
     began: Timestamp,
 }
 
@@ -40,7 +39,7 @@ struct Generation {
 }
 
 impl RecordCache {
-    /// Room for about `sessions`.
+    /// A cache for about `sessions` records.
     pub(super) fn new(sessions: usize) -> Self {
         let shard = || {
             Mutex::new(Shard {
@@ -51,7 +50,7 @@ impl RecordCache {
         };
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            room: sessions.div_ceil(2 * SHARDS),
+            max_sessions: sessions.div_ceil(2 * SHARDS),
         }
     }
 
@@ -59,10 +58,10 @@ impl RecordCache {
         &self.shards[usize::from(id.as_bytes()[0]) % SHARDS]
     }
 
-    /// The record, where it was put here less than two generations ago.
+    /// The record, if it was added less than two generations ago.
     pub(super) fn get(&self, id: SessionId, now: Timestamp) -> Option<Session> {
         let mut shard = self.shard(id).lock();
-        shard.age(now);
+        shard.expire(now);
         let Shard { young, old, .. } = &*shard;
         young
             .sessions
@@ -73,18 +72,18 @@ impl RecordCache {
 
     pub(super) fn put(&self, id: SessionId, session: Session, now: Timestamp) {
         let mut shard = self.shard(id).lock();
-        shard.age(now);
+        shard.expire(now);
         shard.remove(id);
-        let full =
-            shard.young.sessions.len() >= self.room || shard.young.bytes >= self.room * MEAN_BYTES;
+        let full = shard.young.sessions.len() >= self.max_sessions
+            || shard.young.bytes >= self.max_sessions * MEAN_BYTES;
         if full {
-            shard.turn(now);
+            shard.rotate(now);
         }
         shard.young.bytes += bytes(&session);
         shard.young.sessions.insert(id, session);
     }
 
-    /// Notes activity that the store knows of.
+    /// Updates the last activity after a touch was written to the store.
     pub(super) fn touch(&self, id: SessionId, at: Timestamp) {
         let mut shard = self.shard(id).lock();
         let Shard { young, old, .. } = &mut *shard;
@@ -105,7 +104,7 @@ impl RecordCache {
         }
     }
 
-    /// How many sessions there are, those whose time is over included.
+    /// The number of records, expired ones included.
     pub(super) fn len(&self) -> usize {
         let shards = self.shards.iter().map(|shard| {
             let shard = shard.lock();
@@ -116,18 +115,18 @@ impl RecordCache {
 }
 
 impl Shard {
-    /// Ends the generations whose time is over.
-    fn age(&mut self, now: Timestamp) {
-        if now < self.began.plus(GENERATION) {
+    /// Drops expired generations.
+    fn expire(&mut self, now: Timestamp) {
+        if now < self.began.plus(MAX_GENERATION_AGE) {
             return;
         }
-        if now >= self.began.plus(2 * GENERATION) {
+        if now >= self.began.plus(2 * MAX_GENERATION_AGE) {
             self.young = Generation::default();
         }
-        self.turn(now);
+        self.rotate(now);
     }
 
-    fn turn(&mut self, now: Timestamp) {
+    fn rotate(&mut self, now: Timestamp) {
         self.old = std::mem::take(&mut self.young);
         self.began = now;
     }
@@ -141,10 +140,10 @@ impl Shard {
     }
 }
 
-/// About how many bytes a record takes. What is noted of it later doesn't change that.
+/// The approximate size of a record. A touch does not change it.
 fn bytes(session: &Session) -> usize {
-    let texts = session.subject.as_str().len() + session.policy.as_str().len();
-    BARE_BYTES + texts + session.attributes.bytes()
+    let strings = session.subject.as_str().len() + session.policy.as_str().len();
+    FIXED_BYTES + strings + session.attributes.bytes()
 }
 
 #[cfg(test)]
@@ -186,7 +185,10 @@ mod tests {
             near.put(id(number), small.clone(), START);
         }
         assert!((160..=320).contains(&near.len()), "{}", near.len());
-        assert!(near.get(id(4999), START).is_some(), "the youngest stays");
+        assert!(
+            near.get(id(4999), START).is_some(),
+            "the latest record stays"
+        );
         assert!(near.get(id(0), START).is_none());
         let near = RecordCache::new(320);
         let value = "x".repeat(1000);
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_removed_takes_no_room() {
+    fn a_removed_record_frees_its_bytes() {
         let near = RecordCache::new(32);
         let session = session_of("alice", START);
         near.put(id(0), session.clone(), START);

@@ -7,47 +7,46 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Valu
 
 use super::settings::Address;
 
-/// A connection that many operations use at the same time: to one server, or to all of a cluster.
+/// A multiplexed connection to one server or to all nodes of a cluster.
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(super) enum Connection {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// The most time for a question to single servers, which nobody waits for.
+/// Timeout for a background command to a single server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Wire {
-    /// Asks every primary the same, and says who answered what. A single server has no address
-    /// here.
+impl Connection {
+    /// Sends a command to every primary, and returns the reply of each. The address is `None` for a single server.
     pub(super) async fn ask_every_primary(
         &mut self,
         command: &Cmd,
     ) -> RedisResult<Vec<(Option<Address>, Value)>> {
         let cluster = match self {
             Self::Single(connection) => {
-                let answer = in_time(command.query_async(connection)).await?;
+                let answer = with_timeout(command.query_async(connection)).await?;
                 return Ok(vec![(None, answer)]);
             }
             Self::Cluster(cluster) => cluster,
         };
         let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-        let answers = in_time(cluster.route_command(command.clone(), all)).await?;
+        let answers = with_timeout(cluster.route_command(command.clone(), all)).await?;
         let Value::Map(answers) = answers else {
-            return Err(unexpected("a cluster did not answer server by server"));
+            return Err(unexpected("the cluster returned no reply per node"));
         };
         answers
             .into_iter()
             .map(|(address, answer)| {
                 let address: String = redis::from_redis_value(address)?;
                 let address = parse_address(&address)
-                    .ok_or_else(|| unexpected("a server of the cluster has a strange address"))?;
+                    .ok_or_else(|| unexpected("invalid address of a cluster node"))?;
                 Ok((Some(address), answer))
             })
             .collect()
     }
 
-    /// Asks one server, named as [`Wire::ask_every_primary`] did.
+    /// Sends a command to one server. `server` is an address from [`Connection::ask_every_primary`].
     pub(super) async fn ask(
         &mut self,
         server: Option<&Address>,
@@ -59,22 +58,22 @@ impl Wire {
                     host: address.host.clone(),
                     port: address.port,
                 });
-                in_time(cluster.route_command(command.clone(), routing)).await
+                with_timeout(cluster.route_command(command.clone(), routing)).await
             }
-            (wire, _) => in_time(command.query_async(wire)).await,
+            (connection, _) => with_timeout(command.query_async(connection)).await,
         }
     }
 }
 
-/// An answer within the time for it: a server that hangs would keep us waiting for ever.
-async fn in_time(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
+/// Limits the wait for a reply: a hanging server never replies.
+async fn with_timeout(answer: impl Future<Output = RedisResult<Value>>) -> RedisResult<Value> {
     match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
 }
 
-/// `host:port`, where the host may be an IPv6 address with or without brackets.
+/// Parses `host:port`. The host may be an IPv6 address with or without brackets.
 fn parse_address(text: &str) -> Option<Address> {
     let (host, port) = text.rsplit_once(':')?;
     Some(Address {
@@ -87,7 +86,7 @@ fn unexpected(what: &'static str) -> RedisError {
     (ErrorKind::UnexpectedReturnType, what).into()
 }
 
-impl ConnectionLike for Wire {
+impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Single(connection) => connection.req_packed_command(command),

@@ -1,6 +1,6 @@
-//! The cut-offs of subjects: a sorted set, of which every replica has a copy. The replica follows the set on a
-//! connection of its own (`follow_cut_offs.rs`). While its copy is not fresh, it asks for the cut-offs of a session
-//! whenever it loads the session.
+//! The cut-offs of subjects: a sorted set in Redis, and a local copy in every replica. A replica follows the set on a
+//! separate connection (`follow_cut_offs.rs`). While its copy is not fresh, it reads the cut-offs of each session
+//! that it loads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use super::RedisStore;
-use super::cut_off_log::{EPOCH, LOG, Member, RULES};
+use super::cut_off_log::{EPOCH_BASE, LOG_SCORE_BASE, Member, RULE_SCORE_BASE};
 use super::ends::Message;
 use super::follow_cut_offs::Reader;
 use super::format::Format;
-use super::rule::{self, Parsed};
+use super::rule::{self, RuleMember};
 use crate::clock::{Clock, SteadyClock};
 use crate::cut_offs::{CutOffs, subject_name};
 use crate::revocation::{RevocationConditions, RevocationRule};
@@ -22,39 +22,39 @@ use crate::revocation_rules::RevocationRules;
 use crate::session::{Session, State, Subject, Timestamp};
 use crate::{MAX_REVOCATION_RULES, NotBefore, Occupancy, Replication, RuleAdded, StoreError};
 
-/// How long after a complete read the copy counts as complete: as long as a near cache may lag behind.
+/// How long after a complete read the copy counts as complete. The near cache has the same lease.
 const LEASE: Duration = crate::cached::LEASE;
 /// The member that holds the general cut-off.
 pub(super) const GENERAL: &str = "*";
 /// The member that holds the epoch.
 pub(super) const EPOCH_MEMBER: &str = "#";
 
-/// What this replica knows of the cut-offs.
+/// The cut-offs and rules that this replica has read.
 pub(super) struct LocalCopy {
-    /// The most cut-offs in Redis.
+    /// Maximum number of cut-offs in Redis.
     pub(super) max: usize,
     pub(super) table: CutOffs,
     pub(super) rules: RevocationRules,
     /// How many rules in Redis could not be decrypted.
     pub(super) undecryptable: AtomicUsize,
     pub(super) reader: tokio::sync::Mutex<Reader>,
-    /// Set when a change is announced.
+    /// Notified when another replica announces a change.
     pub(super) changed: Notify,
-    /// Set when the other replicas should hear how far this one has read.
+    /// Notified when this replica must announce how far it has read.
     pub(super) confirm: Notify,
-    /// The last change that was read, without a gap before it.
+    /// The number of the last change that was read without an earlier gap.
     pub(super) read_to: AtomicU64,
     steady: SteadyClock,
-    /// Until when the copy counts as complete, in milliseconds of `steady`.
+    /// The time until which the copy counts as complete, in milliseconds of `steady`.
     fresh_until: AtomicU64,
 }
 
 impl LocalCopy {
-    /// A copy of at most `max` cut-offs.
+    /// Creates a copy of at most `max` cut-offs.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
-            // Room for those that Redis gave up a moment ago, or lost.
+            // Extra space for cut-offs that Redis has just removed or lost.
             table: CutOffs::new(max + max / 8),
             rules: RevocationRules::new(),
             undecryptable: AtomicUsize::new(0),
@@ -71,7 +71,7 @@ impl LocalCopy {
         self.steady.now()
     }
 
-    /// Notes that the copy had all that the store had at `since`.
+    /// Records that the copy is complete up to `since`.
     pub(super) fn complete_at(&self, since: Timestamp) {
         let until = since.plus(LEASE).as_millis();
         self.fresh_until.fetch_max(until, Ordering::Release);
@@ -83,12 +83,12 @@ impl LocalCopy {
 }
 
 impl RedisStore {
-    /// Asks for the cut-offs of a live session, where the copy may miss some.
+    /// Reads the cut-offs of a live session if the copy may be incomplete.
     pub(super) async fn learn_cut_offs(&self, session: &Session) -> Result<(), StoreError> {
-        if session.state != State::Live || self.not_before.is_fresh() {
+        if session.state != State::Live || self.cut_offs.is_fresh() {
             return Ok(());
         }
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let names: Vec<_> = std::iter::once(session.subject.clone())
             .chain(session.provider_names())
             .map(|subject| subject_name(&subject))
@@ -99,7 +99,7 @@ impl RedisStore {
             ask.cmd("ZSCORE").arg(&key).arg(&name[..]);
         }
         let rules = all_rules(&key);
-        // Two questions: their answers are of different types.
+        // Two requests, because their replies have different types.
         let (times, rules) = tokio::try_join!(
             self.repeat::<Vec<Option<u64>>>(&ask),
             self.repeat::<Vec<Member>>(&rules),
@@ -107,11 +107,11 @@ impl RedisStore {
         self.learn_rules(&rules);
         let mut times = times.into_iter().map(|at| at.map(Timestamp::from_millis));
         if let Some(at) = times.next().flatten() {
-            self.not_before.table.raise_general(at);
+            self.cut_offs.table.raise_general(at);
         }
         for (name, at) in names.into_iter().zip(times) {
             if let Some(at) = at {
-                self.not_before.table.raise(name, at);
+                self.cut_offs.table.raise(name, at);
             }
         }
         Ok(())
@@ -119,48 +119,48 @@ impl RedisStore {
 }
 
 impl RedisStore {
-    /// Takes over the rules in Redis.
+    /// Adds the rules from Redis to the copy.
     pub(super) fn learn_rules(&self, members: &[Member]) {
-        let (key, key_ring) = (self.keys.not_before(), self.key_ring.current());
+        let (key, key_ring) = (self.keys.cut_offs(), self.key_ring.current());
         let (mut rules, mut undecryptable) = (Vec::new(), 0);
         for member in members {
             match rule::parse(member, &key, &key_ring) {
-                Parsed::Rule(rule, _) => rules.push(rule),
-                Parsed::Undecryptable => undecryptable += 1,
-                Parsed::Unknown => {}
+                RuleMember::Rule(rule, _) => rules.push(rule),
+                RuleMember::Undecryptable => undecryptable += 1,
+                RuleMember::Unknown => {}
             }
         }
-        self.not_before.rules.add(rules);
-        let seen = &self.not_before.undecryptable;
+        self.cut_offs.rules.add(rules);
+        let seen = &self.cut_offs.undecryptable;
         seen.store(undecryptable, Ordering::Relaxed);
     }
 
-    /// The member of a rule with these conditions, as all replicas can read it.
+    /// Encodes a rule with these conditions in a format that all replicas can read.
     pub(super) fn rule_member(
         &self,
         conditions: &RevocationConditions,
     ) -> Result<Vec<u8>, StoreError> {
-        let (key, format) = (self.keys.not_before(), self.upgrade.format());
+        let (key, format) = (self.keys.cut_offs(), self.upgrade.format());
         let member = rule::encode(conditions, format, &key, &self.key_ring.current());
         member.map_err(|error| StoreError::Unavailable(error.to_string()))
     }
 
-    /// Encrypts the rules that are plain, or were encrypted under another key than the first.
+    /// Encrypts rules that are plain or encrypted with a key that is not the first.
     pub(super) async fn seal_rules(&self) -> Result<(), StoreError> {
         if self.upgrade.format() == Format::Plain {
             return Ok(());
         }
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let members: Vec<Member> = self.repeat(&all_rules(&key)).await?;
         let key_ring = self.key_ring.current();
         for member in &members {
-            let Parsed::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
+            let RuleMember::Rule(rule, false) = rule::parse(member, &key, &key_ring) else {
                 continue;
             };
             let (old, score) = member;
             let mut seal = redis::pipe();
             seal.atomic();
-            // Another replica may have moved its time forward meanwhile.
+            // Another replica may have moved the time forward meanwhile.
             let add = seal.cmd("ZADD").arg(&key).arg("GT").arg(score);
             add.arg(self.rule_member(&rule.conditions)?);
             seal.cmd("ZREM").arg(&key).arg(old);
@@ -170,19 +170,19 @@ impl RedisStore {
     }
 }
 
-/// Asks for the rules in the set.
+/// A command that reads all rules of the set.
 pub(super) fn all_rules(key: &[u8]) -> redis::Cmd {
     let mut ask = redis::cmd("ZRANGEBYSCORE");
-    ask.arg(key).arg(RULES);
-    ask.arg(format!("({LOG}")).arg("WITHSCORES");
+    ask.arg(key).arg(RULE_SCORE_BASE);
+    ask.arg(format!("({LOG_SCORE_BASE}")).arg("WITHSCORES");
     ask
 }
 
-/// An epoch for a set that has none.
+/// Creates a random epoch for a set without one.
 fn epoch() -> Result<u64, StoreError> {
     let random = getrandom::u32();
     let random = random.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-    Ok(EPOCH + u64::from(random))
+    Ok(EPOCH_BASE + u64::from(random))
 }
 
 #[async_trait]
@@ -193,24 +193,24 @@ impl NotBefore for RedisStore {
         at: Timestamp,
         forget: Timestamp,
     ) -> Result<Replication, StoreError> {
-        let (key, name) = (self.keys.not_before(), subject_name(subject));
+        let (key, name) = (self.keys.cut_offs(), subject_name(subject));
         let mut note = self.scripts.cut_off.key(&key);
         note.arg(&name[..])
             .arg(at.as_millis())
             .arg(forget.as_millis())
-            .arg(self.link.clock().now().as_millis())
-            .arg(self.not_before.max)
+            .arg(self.managed.clock().now().as_millis())
+            .arg(self.cut_offs.max)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
             .arg(epoch()?);
         self.once::<u64>(&note).await?;
-        self.not_before.table.raise(name, at);
-        // Noting it again makes the connection that waits one that has written.
+        self.cut_offs.table.raise(name, at);
+        // `WAIT` needs a write on its own connection, so this sends the script again.
         Ok(self.replication_after(&note, &key).await)
     }
 
     async fn not_before(&self, subject: &Subject) -> Result<Option<Timestamp>, StoreError> {
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let mut ask = redis::pipe();
         ask.cmd("ZSCORE")
             .arg(&key)
@@ -223,11 +223,11 @@ impl NotBefore for RedisStore {
     }
 
     fn known_not_before(&self, subject: &Subject) -> Option<Timestamp> {
-        self.not_before.table.of(subject)
+        self.cut_offs.table.of(subject)
     }
 
     fn is_fresh(&self) -> bool {
-        self.not_before.is_fresh()
+        self.cut_offs.is_fresh()
     }
 
     async fn add_rule(
@@ -235,12 +235,12 @@ impl NotBefore for RedisStore {
         rule: &RevocationRule,
         forget: Timestamp,
     ) -> Result<RuleAdded, StoreError> {
-        let key = self.keys.not_before();
+        let key = self.keys.cut_offs();
         let mut add = self.scripts.rule.key(&key);
         add.arg(self.rule_member(&rule.conditions)?)
             .arg(rule.before.as_millis())
             .arg(forget.as_millis())
-            .arg(self.link.clock().now().as_millis())
+            .arg(self.managed.clock().now().as_millis())
             .arg(MAX_REVOCATION_RULES)
             .arg(self.keys.ends())
             .arg(Message::CutOffs.encode())
@@ -250,8 +250,8 @@ impl NotBefore for RedisStore {
         if change == 0 {
             return Ok(RuleAdded::TooMany);
         }
-        self.not_before.rules.add([rule.clone()]);
-        self.not_before.confirm.notify_one();
+        self.cut_offs.rules.add([rule.clone()]);
+        self.cut_offs.confirm.notify_one();
         Ok(RuleAdded::Added {
             change: Some(change),
             replication: self.replication_after(&add, &key).await,
@@ -259,17 +259,17 @@ impl NotBefore for RedisStore {
     }
 
     fn rules(&self) -> Arc<Vec<RevocationRule>> {
-        self.not_before.rules.all()
+        self.cut_offs.rules.all()
     }
 
     fn is_ended_by_rule(&self, session: &Session) -> bool {
-        self.not_before.rules.ends(session)
+        self.cut_offs.rules.ends(session)
     }
 
     fn occupancy(&self) -> Occupancy {
         Occupancy {
-            entries: self.not_before.table.len(),
-            max: self.not_before.max,
+            entries: self.cut_offs.table.len(),
+            max: self.cut_offs.max,
         }
     }
 }

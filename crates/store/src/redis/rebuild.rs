@@ -1,0 +1,90 @@
+//! Rebuilds the subject indexes and the deadline queue. After a fail-over they may lack the last writes.
+
+use futures_util::future::join_all;
+
+use super::scan::{self, Walk};
+use super::{RedisStore, Stored};
+use crate::policy::Policies;
+use crate::session::{SessionId, State};
+use crate::{DeadlineQueue, StoreError};
+
+/// How long one process may rebuild before another one starts too, in milliseconds.
+const LEASE_MILLIS: u64 = 60_000;
+
+impl RedisStore {
+    /// Rebuilds the indexes unless that was done for the current primaries. Returns whether they are complete;
+    /// `false` while another process rebuilds them.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the rebuild failed. The caller must retry.
+    pub(super) async fn rebuild_indexes_if_stale(
+        &self,
+        policies: &Policies,
+    ) -> Result<bool, StoreError> {
+        let (done_key, lease_key) = (self.keys.progress("healed"), self.keys.progress("healing"));
+        let primaries = self.managed.primaries().join(",");
+        let rebuilt_on: Option<String> = self.repeat(redis::cmd("GET").arg(&done_key)).await?;
+        if rebuilt_on.as_deref() == Some(&primaries) {
+            return Ok(true);
+        }
+        let mut lease = redis::cmd("SET");
+        lease
+            .arg(&lease_key)
+            .arg(1)
+            .arg("NX")
+            .arg("PX")
+            .arg(LEASE_MILLIS);
+        if self.repeat::<Option<String>>(&lease).await?.is_none() {
+            return Ok(false);
+        }
+        let added = self.rebuild_indexes(policies).await?;
+        self.repeat::<()>(redis::cmd("SET").arg(&done_key).arg(&primaries))
+            .await?;
+        self.repeat::<()>(redis::cmd("DEL").arg(&lease_key)).await?;
+        tracing::info!(added, "index rebuild finished");
+        Ok(true)
+    }
+
+    /// Adds every session to the deadline queue and to the index of its subject where it is missing. Returns how many
+    /// were missing in the queue.
+    async fn rebuild_indexes(&self, policies: &Policies) -> Result<usize, StoreError> {
+        let mut connection = self.managed.connection(self.budget).await?;
+        let mut added = 0;
+        for server in scan::servers(&mut connection).await? {
+            let mut walk = Walk::new(connection.clone(), &self.keys, &server, None);
+            while let Some(batch) = walk.next().await? {
+                let additions = batch
+                    .sessions
+                    .into_iter()
+                    .map(|id| self.add_missing(id, policies));
+                for outcome in join_all(additions).await {
+                    match outcome {
+                        Ok(missing) => added += usize::from(missing),
+                        // An unreadable record does not stop the rebuild.
+                        Err(StoreError::Unreadable(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(added)
+    }
+
+    /// Adds one session to the queue and the index. Returns whether it was missing in the queue.
+    async fn add_missing(&self, id: SessionId, policies: &Policies) -> Result<bool, StoreError> {
+        let Some(Stored { session, .. }) = self.read(id).await? else {
+            return Ok(false);
+        };
+        self.ensure_indexed(id, &session).await?;
+        if session.state != State::Live {
+            return Ok(false);
+        }
+        let mut ask = redis::cmd("ZSCORE");
+        ask.arg(self.keys.queue()).arg(id.as_bytes());
+        let known: Option<u64> = self.repeat(&ask).await?;
+        if known.is_none() {
+            self.enqueue(id, policies.deadline(&session)).await?;
+        }
+        Ok(known.is_none())
+    }
+}
