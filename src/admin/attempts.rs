@@ -1,4 +1,4 @@
-//! Wrong credentials, counted for each address.
+//! Counts wrong credentials for each client address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,29 +8,29 @@ use parking_lot::Mutex;
 
 use crate::session::Timestamp;
 
-/// How many wrong credentials an address can present at once.
+/// How many wrong credentials an address can present at once before it must wait.
 const BURST: u32 = 10;
-/// How long it takes until it can present one more.
+/// After this time an address can present one more credential.
 const INTERVAL: Duration = Duration::from_secs(6);
-/// How many addresses are counted apart. Further ones share one count.
+/// How many addresses have their own count. All others share one count.
 const MAX_ADDRESSES: usize = 10_000;
 
-/// Bounds how often wrong credentials are looked at, audited and asked about, for each IPv4 address and each IPv6
-/// network of 64 bits.
+/// Limits wrong credentials for each IPv4 address and each IPv6 /64 network. Beyond the limit, Curfew does not verify
+/// them, write audit events or ask Kubernetes.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
     addresses: HashMap<Key, Timestamp>,
-    /// For all addresses that find the table full.
+    /// The shared count of all addresses that do not fit into the table.
     others: Option<Timestamp>,
 }
 
-/// An address, or the network of it; `None` for a client whose address is not known.
+/// An IPv4 address or an IPv6 /64 network; `None` for a client with an unknown address.
 type Key = Option<IpAddr>;
 
-/// An address, as it is counted.
+/// The table key of an address.
 fn key(address: Option<IpAddr>) -> Key {
     address.map(|address| match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
@@ -39,7 +39,7 @@ fn key(address: Option<IpAddr>) -> Key {
 }
 
 impl Table {
-    /// When all wrong credentials of an address are forgotten.
+    /// When the count of an address is back at zero.
     fn forgotten(&self, key: &Key, now: Timestamp) -> Timestamp {
         let known = self.addresses.get(key).copied();
         let full = self.addresses.len() >= MAX_ADDRESSES;
@@ -48,7 +48,7 @@ impl Table {
     }
 }
 
-/// How long an address has to wait whose wrong credentials are forgotten at `forgotten`.
+/// How long an address must wait if its count is back at zero at `forgotten`.
 fn wait(forgotten: Timestamp, now: Timestamp) -> Option<Duration> {
     let pending = forgotten.since(now);
     let wait = pending.checked_sub(INTERVAL * (BURST - 1))?;
@@ -56,14 +56,14 @@ fn wait(forgotten: Timestamp, now: Timestamp) -> Option<Duration> {
 }
 
 impl Attempts {
-    /// How long an address has to wait before another wrong credential of it is looked at; `None` where it need not.
+    /// How long an address must wait before its next credential is verified; `None` if it need not wait.
     #[must_use]
     pub fn wait(&self, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
         let table = self.0.lock();
         wait(table.forgotten(&key(address), now), now)
     }
 
-    /// Counts a wrong credential; says whether the address has to wait from now on.
+    /// Counts a wrong credential. Returns whether the address must wait from now on.
     pub fn count(&self, address: Option<IpAddr>, now: Timestamp) -> bool {
         let key = key(address);
         let mut table = self.0.lock();
@@ -108,7 +108,7 @@ mod tests {
         let later = START.plus(INTERVAL);
         assert_eq!(attempts.wait(one, later), None);
         assert!(attempts.count(one, later));
-        // A clock that goes back makes nobody wait for longer than a minute.
+        // If the clock goes back, the wait is still less than a minute.
         let before = START.minus(Duration::from_secs(1));
         assert!(
             attempts

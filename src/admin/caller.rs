@@ -12,7 +12,7 @@ use crate::kubernetes::{GROUP, Kubernetes, KubernetesError, User, Verb};
 use crate::session::Subject;
 use crate::telemetry::audit;
 
-/// Who asks the admin API, and from where.
+/// The authenticated caller of the admin API, with the client address.
 #[derive(Clone)]
 pub(super) struct Caller {
     who: Who,
@@ -21,9 +21,9 @@ pub(super) struct Caller {
 
 #[derive(Clone)]
 enum Who {
-    /// Somebody with an admin token, who may do what the configuration says.
+    /// An admin token, with the rights of the configuration.
     Token(Arc<NamedToken>),
-    /// Somebody that Kubernetes knows, who may do what its roles say.
+    /// A Kubernetes user, with the rights of its cluster roles.
     Kubernetes(Arc<Kubernetes>, User),
 }
 
@@ -42,7 +42,7 @@ impl Caller {
         Self { who, address }
     }
 
-    /// The caller, as audit events name it.
+    /// The actor for audit events.
     pub(super) fn actor(&self) -> Actor {
         let (kind, name) = match &self.who {
             Who::Token(token) => (ActorKind::AdminToken, &token.name),
@@ -51,13 +51,13 @@ impl Caller {
         Actor::new(kind, name, self.address)
     }
 
-    /// Whether the caller has an admin token.
+    /// Whether the caller presented an admin token.
     pub(super) const fn has_token(&self) -> bool {
         matches!(self.who, Who::Token(_))
     }
 
-    /// Refuses a request to the route `path` where the caller's admin token lacks the right for it. What a user of
-    /// Kubernetes may do depends on the subject: [`Caller::may`] asks.
+    /// Refuses a request to the route `path` if the admin token lacks the right. The rights of a Kubernetes user depend on
+    /// the subject; [`Caller::require_verb`] checks them.
     ///
     /// # Errors
     /// [`ApiError::Forbidden`] names the right.
@@ -75,11 +75,11 @@ impl Caller {
         Err(ApiError::Forbidden(missing(&token.name, right)))
     }
 
-    /// Lets pass who may do this with the sessions of a subject; with everybody's, where there is none. An admin token
-    /// is let pass: [`Caller::may_use`] looks at its rights.
+    /// Checks with Kubernetes whether a user may do this with the sessions of a subject, or of all subjects if it is
+    /// `None`. Admin tokens pass: [`Caller::require_right`] has checked them.
     ///
     /// # Errors
-    /// [`ApiError::Forbidden`], or that Kubernetes does not say.
+    /// [`ApiError::Forbidden`], or [`ApiError::Unavailable`] if Kubernetes gives no answer.
     pub(super) async fn may(&self, verb: Verb, subject: Option<&Subject>) -> Result<(), ApiError> {
         let Who::Kubernetes(kubernetes, user) = &self.who else {
             return Ok(());
@@ -94,16 +94,16 @@ impl Caller {
         audit::admin_refused(verb, name, &self.actor());
         let user = &user.username;
         let whose = name.map_or_else(
-            || "of everybody".to_owned(),
+            || "of all subjects".to_owned(),
             |name| format!("named \"{name}\""),
         );
         Err(ApiError::Forbidden(format!(
-            "no role of the cluster allows {user} to {verb} sessions.{GROUP} {whose}"
+            "no Kubernetes role allows {user} to {verb} sessions.{GROUP} {whose}"
         )))
     }
 }
 
-/// What an admin token lacks, for people.
+/// The error message for an admin token that lacks a right.
 pub(super) fn missing(name: &str, right: &str) -> String {
     format!(
         "the admin token \"{name}\" does not have the right `{right}`; \
@@ -119,7 +119,9 @@ impl fmt::Debug for Caller {
 
 impl From<KubernetesError> for ApiError {
     fn from(error: KubernetesError) -> Self {
-        tracing::warn!(%error, "Kubernetes does not say who may use the admin API");
-        Self::Unavailable(format!("whether this is allowed is not known: {error}"))
+        tracing::warn!(%error, "Kubernetes gave no answer about a caller of the admin API");
+        Self::Unavailable(format!(
+            "could not check the permission with Kubernetes: {error}"
+        ))
     }
 }

@@ -1,7 +1,7 @@
-//! The console: pages for people, on the `admin` listener.
+//! The console: HTML pages for operators, on the `admin` listener.
 //!
-//! Plain pages that work without a script; what changes something is a form that posts. An operator signs in with an
-//! admin token or by an identity provider; [`visit`] keeps the operator's session.
+//! The pages work without JavaScript. Every change is a form with `POST`. An operator signs in with an admin token or
+//! with an identity provider; [`operator_session`] has the session.
 
 mod assets;
 mod health;
@@ -25,13 +25,13 @@ use super::Admin;
 use crate::live::Live;
 use crate::policy::Policies;
 
-/// How old the proof of an identity provider may be that signs an operator in: no older than a session is left unused.
+/// The maximum age of an operator's authentication at the identity provider. It equals the idle limit of the console.
 #[must_use]
 pub fn proof_age(policies: &Policies) -> Duration {
     policies.console().limits.longest_unused()
 }
 
-/// The routes below `/console`, and the way there.
+/// The routes below `/console`, and redirects to them.
 pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
     let inside = Router::new()
         .route("/console/", get(sessions::list))

@@ -265,7 +265,7 @@ async fn a_subject_is_listed_page_by_page() {
         ("?subject=", "subject"),
         (
             "?cursor=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-            "goes with the subject",
+            "requires the `subject`",
         ),
         ("?subject=a&limit=0", "limit"),
         ("?subject=a&limit=1001", "limit"),

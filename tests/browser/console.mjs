@@ -91,20 +91,20 @@ await run({
     assert.match(await page.getByRole("status").innerText(), /One session was ended\./);
     assert.equal(await page.getByRole("button", { name: "End a session" }).count(), 0);
     await page.goto(here("/console/?subject=nobody"));
-    assert.match(await main(), /There are no sessions of nobody\./);
+    assert.match(await main(), /nobody has no sessions\./);
   },
 
   async "a request is explained, on a session and on a new one"() {
     await page.goto(here("/console/"));
     await page.getByRole("link", { name: "bob" }).click();
     assert.match(await main(), /staff/);
-    await page.getByLabel("Address").fill("https://app.example.com/orders");
+    await page.getByLabel("URL").fill("https://app.example.com/orders");
     await page.keyboard.press("Enter");
-    await page.getByRole("group", { name: "How it would be answered" }).waitFor();
+    await page.getByRole("group", { name: "Explanation" }).waitFor();
     assert.match(await main(), /verdict\s+allow/);
     await accessible(page, "an explanation");
     await page.getByRole("link", { name: "Policies" }).click();
-    await page.getByLabel("Address").fill("https://app.example.com/health");
+    await page.getByLabel("URL").fill("https://app.example.com/health");
     await page.getByRole("button", { name: "Explain" }).click();
     assert.match(await main(), /access\s+public/);
     await accessible(page, "the policies");

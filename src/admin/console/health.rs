@@ -23,13 +23,13 @@ struct Health {
     events: Vec<Event>,
 }
 
-/// How this replica is, and what happened on it.
+/// Shows the state of this replica and its recent events.
 pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
     let ops = &admin.ops;
     let near = &ops.metrics.near_cache;
     let near_cache = match near.usable.get() {
-        0 => "not in use".to_owned(),
-        _ => format!("in use, {} sessions", near.entries.get()),
+        0 => "off".to_owned(),
+        _ => format!("on, {} sessions", near.entries.get()),
     };
     let shown = Health {
         place: "health",

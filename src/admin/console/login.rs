@@ -1,4 +1,4 @@
-//! Coming in by an identity provider: for whoever is in one of the groups.
+//! Console sign-in with an identity provider, for members of the configured groups.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,7 +25,7 @@ use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, Door};
 
-/// Who is to say who somebody is, and where they want to go.
+/// The provider, and the page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
@@ -34,7 +34,7 @@ pub(super) struct Asked {
     to: String,
 }
 
-/// Sends a person to a provider.
+/// Redirects an operator to a provider.
 pub(super) async fn begin(
     Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
@@ -76,7 +76,7 @@ async fn send(
     }
 }
 
-/// Where a provider sends a person back to.
+/// Handles the redirect back from a provider.
 pub(super) async fn finish(
     Current(admin): Current<Admin>,
     Path(name): Path<String>,
@@ -116,7 +116,7 @@ pub(super) async fn finish(
             .await;
             match entered {
                 Ok(response) => response,
-                // The session would have ended already: all sessions from before a time were revoked.
+                // An emergency revocation or a cut-off is newer than the authentication: the session would end at once.
                 Err(NotBegun::Start(StartError::TooOld)) if !attempt.again => {
                     send(&admin, login, provider, &attempt.target, true, address).await
                 }
@@ -133,7 +133,7 @@ pub(super) async fn finish(
     response
 }
 
-/// Starts the session of an operator who is in one of the groups.
+/// Starts the session of an operator who is a member of one of the groups.
 #[expect(clippy::too_many_arguments, reason = "what one request brings")]
 async fn enter(
     admin: &Admin,
@@ -162,8 +162,8 @@ async fn enter(
             };
             audit::console_refused(reason, subject, name, &actor);
         });
-        let text = "You are not in a group that may use the console.";
-        return Ok(trouble(StatusCode::FORBIDDEN, "Not for you", text));
+        let text = "You are not in a group that is allowed to use the console.";
+        return Ok(trouble(StatusCode::FORBIDDEN, "Not allowed", text));
     }
     let mut response = Redirect::to(way(to)).into_response();
     let actor = visit::begin(admin, &by, headers, address, response.headers_mut()).await?;
@@ -177,11 +177,11 @@ fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Prov
 }
 
 fn nobody() -> Response {
-    let text = "There is no such identity provider.";
+    let text = "This identity provider is not configured.";
     trouble(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
-/// Tells the operator that an answer was not taken. A provider that can't be reached is not the client's fault.
+/// Logs and answers a failed sign-in. An unreachable provider does not count as a wrong credential.
 fn refuse(
     admin: &Admin,
     provider: &Provider,
@@ -196,11 +196,15 @@ fn refuse(
         LoginError::NotAsked(_) => StatusCode::BAD_REQUEST,
         LoginError::Refused(_) | LoginError::Invalid(_) => StatusCode::FORBIDDEN,
     };
-    // Any page can send a browser here without an attempt: that is no guess.
+    // Any site can send a browser here without an attempt. That is not an attempt to guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
         admin.count_wrong(Door::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);
         });
     }
-    trouble(status, "Not signed in", "The log says why.")
+    trouble(
+        status,
+        "Not signed in",
+        "Sign-in failed. Curfew's log has the reason.",
+    )
 }

@@ -15,7 +15,7 @@ use crate::current::Current;
 use crate::session::Subject;
 use crate::store::Cursor;
 
-/// How many sessions are on a page.
+/// Rows on one page.
 const ON_A_PAGE: usize = 50;
 
 #[derive(Template)]
@@ -27,21 +27,21 @@ struct Operators {
     may_end: bool,
 }
 
-/// An operator's session.
+/// A session of an operator.
 struct Row {
     operator: String,
     session: SessionView,
-    /// Whether it is the session of this very request.
+    /// Whether this request uses this session.
     own: bool,
 }
 
-/// Which page.
+/// The query of the page.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     cursor: Option<String>,
 }
 
-/// The sessions of operators, ended ones included for as long as their end can be told.
+/// Lists the sessions of operators. Ended sessions are included as long as their tombstones exist.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

@@ -26,15 +26,15 @@ struct Policies<'a> {
     told: Option<Told>,
 }
 
-/// How a request would be answered, a name and a text for each fact; or what is wrong with the question.
+/// An explanation as pairs of name and text, or an error message about the input.
 pub(super) type Told = Result<Vec<(&'static str, String)>, &'static str>;
 
-/// The method that is asked for.
+/// The method of the form; `GET` if the field is empty.
 pub(super) const fn method_of(asked: &str) -> &str {
     if asked.is_empty() { "GET" } else { asked }
 }
 
-/// A policy, in words.
+/// A policy, as the page shows it.
 struct Policy {
     name: String,
     default: bool,
@@ -45,7 +45,7 @@ struct Policy {
     standard: String,
 }
 
-/// A rule, in words.
+/// A rule, as the page shows it.
 struct Rule {
     number: usize,
     matches: String,
@@ -53,7 +53,7 @@ struct Rule {
     policy: String,
 }
 
-/// A request to explain, if any, for a new session.
+/// The form: a request to explain for a new session. An empty `url` means none.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
@@ -66,7 +66,7 @@ pub(super) struct Asked {
     groups: String,
 }
 
-/// The policies and rules in force.
+/// Shows the policies and rules in force.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
     asked: Result<Query<Asked>, QueryRejection>,
@@ -97,7 +97,7 @@ fn policies(admin: &Admin) -> Vec<Policy> {
         Policy {
             name: name.to_string(),
             default: name == policies.default_name(),
-            idle: idle.map_or_else(|| "none".to_owned(), written),
+            idle: idle.map_or_else(|| "off".to_owned(), written),
             absolute: written(absolute),
             max_auth_age: max_auth_age.map_or_else(|| "any".to_owned(), written),
             activity: policy.activity.as_str(),
@@ -120,7 +120,7 @@ fn rules(admin: &Admin) -> Vec<Rule> {
             .terms
             .policy
             .as_ref()
-            .map_or_else(|| "the session's own".to_owned(), ToString::to_string),
+            .map_or_else(|| "home policy".to_owned(), ToString::to_string),
     });
     all.collect()
 }
@@ -130,23 +130,23 @@ fn on_a_new_session(admin: &Admin, asked: &Asked, method: &str) -> Told {
     let groups = asked.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let attributes = Attributes::new(BTreeMap::from([("groups".to_owned(), groups)]));
-    let attributes = attributes.map_err(|_| "The groups can't be those of a session.")?;
+    let attributes = attributes.map_err(|_| "The groups are invalid.")?;
     let name = match &*asked.policy {
         "" => policies.default_name().as_str(),
         name => name,
     };
     let now = admin.lifecycle.clock.now();
     let session = sample_session(policies, name, false, attributes, now);
-    let session = session.ok_or("There is no policy of this name.")?;
+    let session = session.ok_or("There is no policy with this name.")?;
     explained(admin, &asked.url, method, &session)
 }
 
-/// How a request on a session would be answered now.
+/// Explains how a request with this session would be answered now.
 pub(super) fn explained(admin: &Admin, url: &str, method: &str, session: &Session) -> Told {
     let url = OriginalUrl::parse(url.trim().as_bytes())
-        .map_err(|_| "The address must be absolute, such as https://app.example.com/orders.")?;
+        .map_err(|_| "The URL must be absolute, for example https://app.example.com/orders.")?;
     let method = Method::from_bytes(method.as_bytes());
-    let method = method.map_err(|_| "The method must be one such as GET.")?;
+    let method = method.map_err(|_| "The method is invalid. Use a method such as GET.")?;
     let headers = HeaderMap::new();
     let question = Question {
         contract: Contract::AuthRequest,

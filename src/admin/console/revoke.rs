@@ -1,4 +1,4 @@
-//! Emergency revocation, for people: first the number of sessions that would end, then the button.
+//! The page for an emergency revocation. It counts the sessions first, and asks for a confirmation.
 
 use askama::Template;
 use axum::Extension;
@@ -28,11 +28,11 @@ struct Revoke<'a> {
     mistake: Option<String>,
     counted: Option<Counted>,
     rules: Vec<RuleView>,
-    /// Whether the operator has the right to revoke.
+    /// Whether the operator has the right `revoke`.
     may_revoke: bool,
 }
 
-/// What a dry run found.
+/// The result of a dry run.
 struct Counted {
     conditions: String,
     before: String,
@@ -48,7 +48,7 @@ struct Revoked {
     in_force: InForceView,
 }
 
-/// The form: an empty field is no condition.
+/// The form. An empty field is not a condition.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Fields {
     #[serde(default)]
@@ -65,7 +65,7 @@ pub(super) struct Fields {
     provider: String,
     #[serde(default)]
     before: String,
-    /// Set by the button that counts.
+    /// Not empty if the operator pressed the "Count sessions" button.
     #[serde(default)]
     count: String,
 }
@@ -89,7 +89,7 @@ impl Fields {
     }
 }
 
-/// The form; with `count`, how many sessions would end, and the button that ends them.
+/// Shows the form. With `count` it shows the number of sessions and the button that ends them.
 pub(super) async fn form(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -132,7 +132,7 @@ async fn count(admin: &Admin, fields: &Fields) -> Result<Counted, ApiError> {
     })
 }
 
-/// Revokes.
+/// Revokes the sessions, and shows where the revocation is in force.
 pub(super) async fn revoke(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -145,7 +145,7 @@ pub(super) async fn revoke(
         return trouble(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "The form is not complete.",
+            "The form is incomplete.",
         );
     };
     let parsed = fields.request().parse(admin.lifecycle.clock.now());
@@ -177,16 +177,16 @@ fn failed(error: &ApiError) -> Response {
         ApiError::TooMany(_) => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    trouble(status, "Nothing was revoked", &error.to_string()).into_response()
+    trouble(status, "No session was revoked", &error.to_string()).into_response()
 }
 
 impl Confirmation {
-    /// For people.
+    /// The text in the table of replicas.
     fn text(self) -> &'static str {
         match self {
             Self::InForce => "in force",
             Self::Unconfirmed => "not confirmed yet",
-            Self::OldVersion => "version without this feature: stop it",
+            Self::OldVersion => "this version cannot revoke: stop it",
         }
     }
 }

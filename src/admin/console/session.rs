@@ -24,15 +24,15 @@ struct Shown<'a> {
     url: &'a str,
     method: &'a str,
     told: Option<Told>,
-    /// Whether the operator may end it.
+    /// Whether the operator has the right `revoke`.
     may_end: bool,
-    /// Whether it is an operator's session, and whose.
+    /// The operator's name if this is a console session.
     operator: Option<String>,
-    /// Whether it is the session of this very request.
+    /// Whether this request uses this session.
     own: bool,
 }
 
-/// A request to explain, if any.
+/// The form: a request to explain. An empty `url` means none.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
@@ -41,7 +41,7 @@ pub(super) struct Asked {
     method: String,
 }
 
-/// A session, and how a request on it would be answered.
+/// Shows a session, and explains a request with it.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -102,6 +102,6 @@ async fn find(
 }
 
 fn unknown() -> Response {
-    let text = "Sessions are forgotten some time after their end.";
-    trouble(StatusCode::NOT_FOUND, "There is no such session", text)
+    let text = "Curfew deletes the record of a session some time after its end.";
+    trouble(StatusCode::NOT_FOUND, "Session not found", text)
 }

@@ -16,7 +16,7 @@ use crate::current::Current;
 use crate::session::Subject;
 use crate::store::{Cursor, StoreError};
 
-/// How many sessions are on a page.
+/// Rows on one page.
 const ON_A_PAGE: usize = 50;
 
 #[derive(Template)]
@@ -31,23 +31,23 @@ struct Sessions<'a> {
     may_end: bool,
 }
 
-/// What is looked for.
+/// The search form.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     subject: String,
     cursor: Option<String>,
-    /// How many sessions were ended a moment ago.
+    /// How many sessions the previous request ended.
     ended: Option<usize>,
 }
 
-/// Whose sessions to end.
+/// The form of the button that ends all sessions of a subject.
 #[derive(Debug, Deserialize)]
 pub(super) struct Whose {
     subject: String,
 }
 
-/// A subject's sessions, or those of anybody that end first.
+/// Lists the sessions of a subject, or the sessions of all subjects that end soonest.
 pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,
@@ -97,7 +97,7 @@ async fn find(
     let found = match Subject::new(subject) {
         Ok(subject) => lifecycle.store.list(&subject, cursor, ON_A_PAGE).await?,
         Err(_) if subject.is_empty() => lifecycle.ending_first(ON_A_PAGE).await?,
-        // What can't be a subject has no sessions.
+        // A text that is not a valid subject has no sessions.
         Err(_) => {
             return Ok(SessionPage {
                 sessions: Vec::new(),
@@ -124,7 +124,7 @@ pub(super) async fn end_all(
         return trouble(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "There is no such subject.",
+            "The subject is invalid.",
         );
     };
     let actor = operator.actor();

@@ -27,7 +27,7 @@ use crate::telemetry::audit::{self, Door};
 #[template(path = "sign_in.html", config = "src/admin/console/askama.toml")]
 struct SignIn<'a> {
     to: &'a str,
-    /// What is wrong with the token that was presented.
+    /// Why the presented token was refused.
     refused: Option<&'a str>,
     /// The name and the title of each provider.
     providers: Vec<(&'a str, &'a str)>,
@@ -42,14 +42,14 @@ fn providers(admin: &Admin) -> Vec<(&str, &str)> {
     all.collect()
 }
 
-/// Where to go on.
+/// The page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     to: String,
 }
 
-/// What the form sends.
+/// The sign-in form.
 #[derive(Debug, Deserialize)]
 pub(super) struct Presented {
     token: Secret<String>,
@@ -57,7 +57,7 @@ pub(super) struct Presented {
     to: String,
 }
 
-/// A page of the console, and nothing else.
+/// Returns a path of a console page: `to` if it is one, or else `/console/`.
 pub(super) fn way(to: &str) -> &str {
     let to = local_path(to);
     if to.starts_with("/console/") && !to.starts_with("/console/sign-") {
@@ -88,14 +88,14 @@ pub(super) async fn enter(
     presented: Result<Form<Presented>, FormRejection>,
 ) -> Response {
     if !is_same_origin(&headers) {
-        let text = "This was sent by a page of another site.";
+        let text = "The request came from a page of another site.";
         return trouble(StatusCode::FORBIDDEN, "Refused", text);
     }
     let Ok(Form(presented)) = presented else {
         return trouble(
             StatusCode::BAD_REQUEST,
             "Refused",
-            "The form was not complete.",
+            "The form is incomplete.",
         );
     };
     let to = way(&presented.to);
@@ -117,10 +117,7 @@ pub(super) async fn enter(
                 admin.count_wrong(Door::Console, address, |reason| {
                     audit::console_refused(reason, None, None, &actor);
                 });
-                form(
-                    StatusCode::UNAUTHORIZED,
-                    "This is not a token of this service.",
-                )
+                form(StatusCode::UNAUTHORIZED, "Wrong admin token.")
             }
         };
     };
@@ -140,34 +137,34 @@ pub(super) async fn enter(
     }
 }
 
-/// Says that an operator's session could not be started.
+/// The page for an operator's session that could not be started.
 pub(super) fn not_begun(error: &NotBegun) -> Response {
-    tracing::warn!(%error, "operator session not started");
+    tracing::warn!(%error, "could not start an operator session");
     match error {
         NotBegun::Start(StartError::Store(error)) => unavailable(error),
         NotBegun::Start(StartError::TooOld) => {
-            let text = "Your sign-in was too long ago, or was revoked since.";
+            let text = "Your sign-in is too old, or it was revoked. Please sign in again.";
             trouble(StatusCode::FORBIDDEN, "Not signed in", text)
         }
         _ => trouble(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Not signed in",
-            "The log says why.",
+            "Sign-in failed. Curfew's log has the reason.",
         ),
     }
 }
 
-/// Says that an address has to wait.
+/// The page for an address that must wait after many wrong credentials.
 pub(super) fn limited(wait: Duration) -> Response {
-    let text = "Too many sign-ins from this address were refused. Please wait a minute.";
-    let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, "Please wait", text);
+    let text = "Too many failed sign-ins from this address. Please wait a minute.";
+    let mut response = trouble(StatusCode::TOO_MANY_REQUESTS, "Too many attempts", text);
     let headers = response.headers_mut();
     headers.insert(RETRY_AFTER, retry_after(wait));
     response
 }
 
-/// Ends the operator's session. Where the store can't end it, the answer is 503 and the cookie stays: the operator must
-/// know that the session lives.
+/// Ends the operator's session. If the store is unavailable, the answer is 503 and the cookie stays. The operator must
+/// know that the session is still valid.
 pub(super) async fn leave(
     Current(admin): Current<Admin>,
     Extension(operator): Extension<Operator>,

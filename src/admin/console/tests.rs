@@ -414,7 +414,7 @@ async fn operators_are_listed_and_ended() {
     assert!(page.contains(&format!("token:{name}")), "{page}");
     let path = format!("/console/sessions/{}", two.id());
     let (_, page) = one.get(&path).await;
-    assert!(page.contains("A session of the operator token:"), "{page}");
+    assert!(page.contains("Session of operator token:"), "{page}");
     let ended = one.post(&format!("{path}/end"), "").await;
     assert_eq!(to(&ended), path);
     assert_eq!(two.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -547,7 +547,7 @@ async fn a_revocation_shows_its_number_before_it_is_made() {
         .get("/console/revoke?host=app.example.com&count=yes")
         .await;
     assert!(page.contains("<button>End 2 sessions</button>"), "{page}");
-    assert!(page.contains("2 of these sessions do not say"), "{page}");
+    assert!(page.contains("2 of these sessions lack"), "{page}");
     let (_, page) = person.get("/console/revoke?group=%3Cb%3E&count=yes").await;
     assert!(!page.contains("<b>"), "{page}");
     let refused = person

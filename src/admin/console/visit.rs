@@ -1,7 +1,7 @@
-//! An operator's session in the console: kept in the store, with the limits of `admin.console`.
+//! The session of an operator in the console. The store has it, with the limits of `admin.console`.
 //!
-//! The cookie is random and sealed by the key ring for this purpose, and the session ID is derived from it in a way of
-//! its own: neither is a credential for a check, and no credential for a check is one here.
+//! The cookie has random bytes, sealed with the key ring for this purpose. The session ID is derived from them in its
+//! own way. A console cookie is not a credential for checks, and a credential for checks does not open the console.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,38 +27,38 @@ use crate::session::{AttributeError, Attributes, Session, SessionId, Timestamp};
 use crate::store::{Ending, StoreError};
 use crate::telemetry::audit;
 
-/// The source of these sessions, as the API shows it.
+/// The session source that the API shows.
 const SOURCE: &str = "console";
-/// What the seal of the cookie is for.
+/// The purpose of the sealed cookie.
 const PURPOSE: &str = "operator session";
-/// Random bytes in the cookie.
+/// Length of the random part of the cookie.
 const RANDOM: usize = 32;
 
-/// The operator of a request.
+/// The operator who sent a request.
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     /// The session of this request.
     pub(super) id: SessionId,
     /// `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     name: Arc<str>,
-    /// The admin token, with its rights; `None` for an operator of an identity provider, who has all.
+    /// The admin token with its rights; `None` for an operator from an identity provider, who has all rights.
     token: Option<Arc<NamedToken>>,
     address: Option<IpAddr>,
 }
 
-/// How an operator comes in.
+/// How an operator signed in.
 #[derive(Clone, Debug)]
 pub(super) enum By<'a> {
     /// With an admin token.
     Token(&'a NamedToken),
-    /// Signed in by an identity provider.
+    /// With an identity provider.
     Provider {
         provider: &'a str,
         subject: &'a str,
         attributes: &'a Attributes,
         /// The groups that may use the console.
         groups: &'a [String],
-        /// When the operator signed in there.
+        /// When the provider authenticated the operator (`auth_time`).
         authenticated: Timestamp,
     },
 }
@@ -75,7 +75,7 @@ pub(super) enum NotBegun {
 }
 
 impl Operator {
-    /// The operator, as audit events name it.
+    /// The actor for audit events.
     pub(super) fn actor(&self) -> Actor {
         Actor::new(ActorKind::Operator, &self.name, self.address)
     }
@@ -85,8 +85,7 @@ impl Operator {
         self.token.as_ref().is_none_or(|token| token.may(right))
     }
 
-    /// The page that refuses a request, with 403 and the name of the right, where the operator lacks the right; `None`
-    /// where the operator has it.
+    /// If the operator lacks the right: the page with status 403 that names the right, and an audit event.
     pub(super) fn refusal(&self, right: Right) -> Option<Response> {
         let token = self.token.as_ref().filter(|token| !token.may(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
@@ -96,7 +95,7 @@ impl Operator {
 }
 
 impl By<'_> {
-    /// The name of the operator.
+    /// The operator's name: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Token(token) => format!("token:{}", token.name),
@@ -106,7 +105,7 @@ impl By<'_> {
         }
     }
 
-    /// What is kept of the operator.
+    /// The attributes of the session.
     fn attributes(&self) -> Result<Attributes, AttributeError> {
         let mut kept = vec![
             (Attributes::SOURCE, vec![SOURCE.to_owned()]),
@@ -117,7 +116,7 @@ impl By<'_> {
             Self::Provider {
                 attributes, groups, ..
             } => {
-                // Those that matter alone: there can be many.
+                // Only the groups that give access: a person can have many others.
                 let own = attributes.get(Attributes::GROUPS);
                 let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
                 kept.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
@@ -133,7 +132,7 @@ impl By<'_> {
     }
 }
 
-/// Lets an operator in who has signed in, and keeps other sites' pages out (CWE-352).
+/// Middleware: requires an operator's session, and refuses changes from pages of other sites (CWE-352).
 pub(super) async fn require(
     Current(admin): Current<Admin>,
     mut request: Request,
@@ -149,18 +148,18 @@ pub(super) async fn require(
             let to: String = byte_serialize(to.as_bytes()).collect();
             return Redirect::to(&format!("/console/sign-in?to={to}")).into_response();
         }
-        // Trouble with the store is no sign-out.
+        // If the store fails, the operator stays signed in.
         Err(error) => return unavailable(&error),
     };
     if !reads && !is_same_origin(request.headers()) {
-        let text = "This was sent by a page of another site.";
+        let text = "The request came from a page of another site.";
         return trouble(StatusCode::FORBIDDEN, "Refused", text);
     }
     request.extensions_mut().insert(operator);
     next.run(request).await
 }
 
-/// Refuses pages to an operator who may not read.
+/// Middleware: requires the right `read`.
 pub(super) async fn require_read(
     Extension(operator): Extension<Operator>,
     request: Request,
@@ -172,7 +171,7 @@ pub(super) async fn require_read(
     }
 }
 
-/// The operator whose session the request's cookie names, with this request as activity.
+/// The operator of the session in the cookie. The request counts as activity.
 async fn find(
     admin: &Admin,
     headers: &HeaderMap,
@@ -206,17 +205,17 @@ async fn find(
     }
 }
 
-/// What still lets an operator in.
+/// What gives the operator of a session access now.
 enum WayIn {
-    /// The admin token, which is in the configuration.
+    /// An admin token that is still configured.
     Token(Arc<NamedToken>),
-    /// A group, which is in the configuration.
+    /// A group that is still configured.
     Group,
-    /// Neither is there any more.
+    /// The token or the group is no longer configured.
     Closed,
 }
 
-/// What still lets the operator of a session in, by the configuration in force.
+/// Checks the access of an operator's session against the current configuration.
 fn way_in(admin: &Admin, session: &Session) -> WayIn {
     if let Some(mark) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
         let token = admin.tokens.marked(mark);
@@ -231,7 +230,7 @@ fn way_in(admin: &Admin, session: &Session) -> WayIn {
     }
 }
 
-/// The session that the request's cookie names; the store is not asked.
+/// The session ID from the request's cookie. The store is not asked.
 fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     let mut values = cookie_values(headers, name(admin));
     let (value, None) = (values.next()?, values.next()) else {
@@ -242,7 +241,7 @@ fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
     (random.len() == RANDOM).then(|| operator_session_id(&random))
 }
 
-/// Starts the session of an operator who signed in, in place of one that the browser has.
+/// Starts the session of an operator. A previous session of the same browser ends.
 pub(super) async fn begin(
     admin: &Admin,
     by: &By<'_>,
@@ -263,7 +262,7 @@ pub(super) async fn begin(
         .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
     if let Some(before) = presented(admin, before) {
-        // Whether or not that works, the browser has another from now on.
+        // A failure is ignored: the browser gets a new cookie anyway.
         let ending = Ending::revoked(admin.lifecycle.clock.now());
         let _ = admin.lifecycle.end(before, ending, &actor).await;
     }
@@ -271,10 +270,10 @@ pub(super) async fn begin(
     Ok(actor)
 }
 
-/// Ends the operator's own session.
+/// Ends the operator's session.
 ///
 /// # Errors
-/// [`StoreError`]: it may not have ended.
+/// [`StoreError`] if the session may still be valid.
 pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreError> {
     let ending = Ending::signed_out(admin.lifecycle.clock.now());
     let actor = operator.actor();
@@ -282,7 +281,7 @@ pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreE
     ended.await.map(drop)
 }
 
-/// Makes the browser forget its cookie.
+/// Clears the cookie in the browser.
 pub(super) fn forget(admin: &Admin, headers: &mut HeaderMap) {
     let mut cookie = cookie(admin, String::new());
     cookie.set_max_age(cookie::time::Duration::ZERO);

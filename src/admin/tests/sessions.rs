@@ -79,7 +79,7 @@ async fn a_bound_session_is_started_with_its_client() {
         ),
         (
             Some(json!({ "address": "localhost" })),
-            "client.address: an IP address, such as 203.0.113.7",
+            "client.address: must be an IP address, such as 203.0.113.7",
         ),
     ] {
         let detail = fixture
@@ -204,18 +204,18 @@ async fn what_can_not_be_explained_is_refused() {
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
     for (body, expected) in [
-        (json!({ "url": "/x" }), "url: an absolute address"),
+        (json!({ "url": "/x" }), "url: must be an absolute URL"),
         (
             json!({ "url": "https://a/", "method": "G T" }),
-            "method: a method",
+            "method: must be an HTTP method",
         ),
         (
             json!({ "url": "https://a/", "contract": "x" }),
-            "contract: one of auth-request",
+            "contract: must be one of auth-request",
         ),
         (
             json!({ "url": "https://a/", "headers": { "a b": "c" } }),
-            "headers: names and values",
+            "headers: must have valid",
         ),
     ] {
         let detail = fixture.refused(400, "POST", &path, Some(body)).await;
