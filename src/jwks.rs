@@ -1,8 +1,7 @@
-//! The public keys of identity providers, fetched and kept.
+//! A cache for the public keys of identity providers (JWKS).
 //!
-//! They are fetched ahead of time, so that a check finds them in memory. A token that names a key
-//! which is not known makes them be fetched at once, for all such checks together and not often:
-//! anybody can invent a key id.
+//! Keys are fetched in advance, so a check finds them in memory. A token with an unknown key ID triggers a fetch. All such
+//! checks wait for the same fetch, and there is a minimum interval: anybody can invent a key ID.
 
 mod fetch;
 
@@ -22,64 +21,63 @@ use crate::telemetry::Metrics;
 
 pub use fetch::{FetchError, FetchSettings, HttpFetcher, Location};
 
-/// An identity provider.
+/// The settings of an issuer and its keys.
 #[derive(Clone, Debug)]
 pub struct IssuerSettings {
     /// The name in the configuration.
     pub name: String,
-    /// What its tokens must be like.
+    /// The rules for its tokens.
     pub issuer: Issuer,
-    /// Where its keys come from.
+    /// The source of its keys.
     pub keys: KeySource,
-    /// The home policy of the sessions that its tokens start; `None` for the default one.
+    /// The home policy of sessions from its tokens; `None` for the default policy.
     pub policy: Option<PolicyName>,
 }
 
-/// Where the keys of an identity provider come from.
+/// The source of an issuer's keys.
 #[derive(Clone, Debug)]
 pub enum KeySource {
-    /// A file that has been read.
+    /// A key set from a file.
     File(KeySet),
-    /// The provider itself.
+    /// A key set that is fetched from the provider.
     Fetched(FetchSettings),
 }
 
-/// The least time between two fetches that tokens with unknown keys ask for.
+/// The minimum time between two fetches for unknown keys.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
-/// The pause after the first fetch that failed; each further one is twice as long, up to the usual
-/// interval.
+/// The pause after the first failed fetch. It doubles with each failure, up to the refresh interval.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether anybody has the keys.
+/// How often the refresh task checks whether the keys are still in use.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Gets the keys of an issuer.
+/// Fetches the keys of an issuer.
 #[async_trait]
 pub trait FetchKeys: Send + Sync + 'static {
-    /// The keys as they are now.
+    /// Fetches the current keys.
     ///
     /// # Errors
-    /// [`FetchError`] when they could not be had.
+    /// [`FetchError`] if the keys could not be fetched.
     async fn fetch(&self) -> Result<KeySet, FetchError>;
 }
 
 /// How long fetched keys are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Freshness {
-    /// How often they are fetched.
+    /// The refresh interval.
     pub refresh: Duration,
-    /// How long they are used after the last fetch that succeeded.
+    /// The maximum age of the keys since the last successful fetch.
     pub stale: Duration,
 }
 
-/// The keys of one issuer.
+/// The cached keys of one issuer.
 pub struct IssuerKeys {
     known: Mutex<Known>,
-    /// Counts the fetches that have ended, however.
+    /// Counts finished fetches, successful or not.
     rounds: watch::Sender<u64>,
-    /// Asks for a fetch.
+    /// Wakes the refresh task.
     wanted: Notify,
-    /// `None` for keys that were given once and for all.
+    /// The maximum age; `None` for static keys.
     stale: Option<Duration>,
 }
 
@@ -87,19 +85,19 @@ pub struct IssuerKeys {
 struct Known {
     keys: Option<Arc<KeySet>>,
     fetched: Timestamp,
-    /// Whether a fetch is under way or about to begin.
+    /// Whether a fetch is running or requested.
     fetching: bool,
-    /// When an unknown key last asked for one.
+    /// When an unknown key last triggered a fetch.
     asked: Option<Timestamp>,
 }
 
-/// There are no keys of the issuer, or they are too old.
+/// The issuer has no usable keys: none were fetched, or they are too old.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the issuer's keys are not known")]
+#[error("JWKS not available")]
 pub struct NoKeys;
 
 impl IssuerKeys {
-    /// Keys that were given once and for all.
+    /// Creates static keys, which are never fetched.
     #[must_use]
     pub fn fixed(given: KeySet) -> Arc<Self> {
         let keys = Self::empty(None);
@@ -116,7 +114,7 @@ impl IssuerKeys {
         }
     }
 
-    /// Keys that `fetcher` gets, in the background for as long as anybody has them.
+    /// Creates keys that a background task fetches with `fetcher`. The task ends when nobody has the keys any more.
     pub fn fetched(
         fetcher: impl FetchKeys,
         freshness: Freshness,
@@ -139,10 +137,10 @@ impl IssuerKeys {
         keys
     }
 
-    /// The keys, unless there are none yet or they are too old.
+    /// The current keys.
     ///
     /// # Errors
-    /// [`NoKeys`] then.
+    /// [`NoKeys`] if no keys were fetched yet, or if they are too old.
     pub fn current(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let known = self.known.lock();
         let fresh = self
@@ -151,24 +149,24 @@ impl IssuerKeys {
         known.keys.clone().filter(|_| fresh).ok_or(NoKeys)
     }
 
-    /// The keys, after a fetch that is under way has ended.
+    /// The current keys, after a running fetch has finished.
     ///
     /// # Errors
-    /// [`NoKeys`] when there are none all the same.
+    /// [`NoKeys`] if there are still no usable keys.
     pub async fn awaited(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         let mut rounds = self.rounds.subscribe();
         if self.known.lock().fetching {
-            // Fails only when nobody fetches any more.
+            // Fails only if the refresh task has ended.
             let _ = rounds.changed().await;
         }
         self.current(now)
     }
 
-    /// The keys, after a fetch: for a token whose key is not known. There is none when the last such
-    /// token was a moment ago.
+    /// The keys for a token with an unknown key ID, after a new fetch. If such a fetch was started within the last 10
+    /// seconds, no other one starts.
     ///
     /// # Errors
-    /// [`NoKeys`] when there are none.
+    /// [`NoKeys`] if there are no usable keys.
     pub async fn renewed(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         {
             let mut known = self.known.lock();
@@ -185,7 +183,7 @@ impl IssuerKeys {
     }
 }
 
-/// Fetches an issuer's keys from time to time.
+/// The background task that refreshes the keys of an issuer.
 struct Keeper {
     keys: Weak<IssuerKeys>,
     fetcher: Box<dyn FetchKeys>,
@@ -213,7 +211,7 @@ impl Keeper {
                     }
                     Err(error) => {
                         failures += 1;
-                        tracing::warn!(issuer = self.issuer, %error, "an issuer's keys could not be fetched");
+                        tracing::warn!(issuer = self.issuer, %error, "could not fetch the keys of an issuer");
                     }
                 }
             }
@@ -224,7 +222,7 @@ impl Keeper {
                     .saturating_mul(1 << (failures - 1).min(16))
                     .min(self.refresh),
             };
-            // Without holding on to them: when nobody else does, this ends within a look.
+            // Without a strong reference: when no one else has the keys, this task ends at its next look.
             let mut waited = Duration::ZERO;
             drop(keys);
             while waited < pause {
@@ -242,13 +240,12 @@ impl Keeper {
     }
 }
 
-/// The keys of all issuers, so that those of an issuer which stays are not fetched anew when the
-/// configuration changes.
+/// All issuers' keys. When the configuration changes, unchanged issuers keep their keys.
 #[derive(Default)]
 pub struct KeyCache(Mutex<HashMap<FetchSettings, Weak<IssuerKeys>>>);
 
 impl KeyCache {
-    /// The keys that are fetched like this; those that are fetched already, if they are.
+    /// The keys for these settings. `start` creates them if they do not exist.
     pub fn get(
         &self,
         settings: &FetchSettings,

@@ -7,7 +7,7 @@ use crate::clock::ManualClock;
 use crate::testing::jwt::{SigningKey, key_set};
 use crate::testing::{MINUTE, SECOND, START};
 
-/// An issuer that counts how often its keys are asked for, and can be told to fail or to be slow.
+/// An issuer that counts fetches of its keys. It can be set to fail or to be slow.
 #[derive(Default)]
 struct Provider {
     asked: AtomicUsize,
@@ -44,7 +44,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// Keys that are fetched every five minutes, and used for an hour.
+    /// Keys that are fetched every five minutes, with a maximum age of one hour.
     fn new(prepare: impl FnOnce(&Provider)) -> Self {
         let (provider, clock) = (Arc::new(Provider::default()), ManualClock::new(START));
         prepare(&provider);
@@ -66,7 +66,7 @@ impl Fixture {
         }
     }
 
-    /// Lets time go by.
+    /// Advances both clocks.
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         tokio::time::sleep(time).await;
@@ -88,7 +88,7 @@ async fn keys_are_fetched_ahead_of_time() {
     assert!(!fixture.knows("a"), "not yet");
     let keys = fixture.keys.awaited(START).await.unwrap();
     assert!(keys.knows("a"));
-    // Between the minutes, when nothing else happens.
+    // Stay between two full minutes, where no fetch happens.
     fixture.pass(MINUTE / 2).await;
     for minutes in 1..=20_usize {
         fixture.pass(MINUTE).await;
@@ -104,7 +104,7 @@ async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
     fixture.provider.fails.store(true, Ordering::SeqCst);
     fixture.pass(59 * MINUTE).await;
     assert!(fixture.knows("a"));
-    assert!(fixture.asked() > 12, "it is tried often");
+    assert!(fixture.asked() > 12, "the fetch is retried often");
     fixture.pass(MINUTE).await;
     assert_eq!(
         fixture.keys.current(fixture.clock.now()).map(drop),
@@ -112,7 +112,7 @@ async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
     );
     fixture.provider.fails.store(false, Ordering::SeqCst);
     fixture.pass(5 * MINUTE).await;
-    assert!(fixture.knows("a"), "it is back");
+    assert!(fixture.knows("a"), "the issuer works again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,11 +137,11 @@ async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
     for keys in all {
         assert!(
             keys.unwrap().knows("b"),
-            "whoever came meanwhile has waited"
+            "all concurrent requests waited for the fetch"
         );
     }
     assert_eq!(fixture.asked(), 2);
-    // A flood of invented keys asks the issuer once in ten seconds.
+    // Many invented key IDs cause one fetch in ten seconds.
     for _ in 0..600 {
         fixture.clock.advance(SECOND / 10);
         fixture.keys.renewed(fixture.clock.now()).await.unwrap();
@@ -184,6 +184,9 @@ async fn the_cache_keeps_what_somebody_has() {
     assert!(Arc::ptr_eq(&first, &cache.get(&settings, start)));
     let gone = Arc::downgrade(&first);
     drop(first);
-    assert!(gone.upgrade().is_none(), "and nothing else");
+    assert!(
+        gone.upgrade().is_none(),
+        "the cache itself keeps no keys alive"
+    );
     cache.get(&settings, start);
 }

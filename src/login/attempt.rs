@@ -12,38 +12,38 @@ use super::{Login, LoginError};
 use crate::credential::{KeyError, cookie_values, random};
 use crate::session::Timestamp;
 
-/// How long a person has to sign in at the provider.
+/// The time limit for a sign-in with the provider.
 pub const ATTEMPT_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Bytes of an attempt's secret.
+/// Length of an attempt's secret.
 const SECRET_BYTES: usize = 32;
-/// Bytes of the time in an attempt's cookie.
+/// Length of the time in an attempt's cookie.
 const TIME_BYTES: usize = 6;
 
-/// One sign-in of one browser, from the redirect to the provider until its answer. Curfew stores nothing of it.
+/// One sign-in of one browser, from the redirect to the provider until its response. Curfew does not store it.
 ///
-/// `state` holds all of it, encrypted. The answer is good only in the browser that has the attempt's secret, in a cookie
-/// of its own for each attempt. The cookie is small, so many tabs can wait at the provider.
+/// `state` holds the encrypted attempt. A response is valid only with the attempt's secret, which is in a cookie of the
+/// browser. Each attempt has its own small cookie, so a person can have sign-ins in many tabs at once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// At which provider.
+    /// The name of the provider.
     pub provider: String,
-    /// Comes back with the answer (CSRF; RFC 6749 section 10.12).
+    /// The `state` parameter, against CSRF (RFC 6749 section 10.12).
     pub state: String,
-    /// Comes back in the ID token.
+    /// The `nonce`, which the ID token must contain.
     pub nonce: String,
-    /// Shows that who redeems the code is who asked for it (RFC 7636).
+    /// The PKCE code verifier (RFC 7636).
     pub verifier: String,
-    /// Where the person wants to go.
+    /// The address to open after the sign-in.
     pub target: String,
-    /// When it began.
+    /// When the attempt started.
     pub begun: Timestamp,
-    /// Whether the person is to prove again who they are.
+    /// Whether the person must authenticate again (`prompt=login`).
     pub again: bool,
     secret: [u8; SECRET_BYTES],
 }
 
-/// What the state holds.
+/// The content of `state`.
 #[derive(Serialize, Deserialize)]
 struct Told {
     provider: String,
@@ -56,7 +56,7 @@ struct Told {
 }
 
 impl Told {
-    /// What a state holds that this process, or another with the same keys, has encrypted for the same purpose.
+    /// Decrypts a state for the same purpose. Any process with the same keys can do this.
     fn open(state: &str, login: &Login) -> Option<Self> {
         let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
         postcard::from_bytes(&bytes).ok()
@@ -64,10 +64,10 @@ impl Told {
 }
 
 impl Attempt {
-    /// Begins one.
+    /// Starts an attempt.
     ///
     /// # Errors
-    /// [`KeyError`] without a key, and when the operating system gives no random numbers.
+    /// [`KeyError`] without a key, or if the operating system has no random numbers.
     pub fn new(
         login: &Login,
         provider: &str,
@@ -102,7 +102,7 @@ impl Attempt {
         }
     }
 
-    /// The name of its cookie; each has one of its own, so that two tabs don't disturb each other.
+    /// The name of the attempt's cookie; `None` for an invalid state. Attempts in several tabs have different names.
     #[must_use]
     pub fn cookie_name(state: &str, secure: bool) -> Option<String> {
         let tag = state.get(..8)?;
@@ -111,8 +111,7 @@ impl Attempt {
         tag.bytes().all(plain).then_some(name)
     }
 
-    /// What the names of all such cookies begin with. Another host can't set one with `__Host-`
-    /// (RFC 6265bis section 4.1.3.2).
+    /// The prefix of all attempt cookies. With `__Host-`, another host cannot set one (RFC 6265bis section 4.1.3.2).
     #[must_use]
     pub const fn prefix(secure: bool) -> &'static str {
         if secure {
@@ -122,7 +121,7 @@ impl Attempt {
         }
     }
 
-    /// The value of its cookie: the time that it began, by which the oldest is found, and the secret.
+    /// The cookie value: the start time, which shows the oldest attempt, and the secret.
     #[must_use]
     pub fn cookie_value(&self) -> String {
         let time = self.begun.as_millis().to_be_bytes();
@@ -130,7 +129,7 @@ impl Attempt {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The names of the attempts that a browser has, the oldest first. Cookies that are not readable come before them.
+    /// The cookie names of a browser's attempts, oldest first. Unreadable cookies come before the others.
     #[must_use]
     pub fn names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
         let lines = headers.get_all(COOKIE).into_iter();
@@ -148,45 +147,47 @@ impl Attempt {
         attempts.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The attempt that an answer with this `state` belongs to, by the cookies that came with it. Of several cookies of
-    /// its name the one that belongs to the state counts.
+    /// Finds the attempt of a response with this `state` in the request's cookies. Of several cookies with its name, only
+    /// the one with the right secret counts.
     ///
     /// # Errors
-    /// [`LoginError::NotAsked`] when there is none, or when it was too long ago.
+    /// [`LoginError::NotAsked`] if there is no matching attempt, or if it has expired.
     pub fn find(
         headers: &HeaderMap,
         state: &str,
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let told = Told::open(state, login).ok_or(LoginError::NotAsked("its state is none"))?;
+        let told = Told::open(state, login).ok_or(LoginError::NotAsked("invalid `state`"))?;
         let name = Self::cookie_name(state, login.secure);
-        let name = name.ok_or(LoginError::NotAsked("its state is none"))?;
+        let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
         let mut values = cookie_values(headers, &name).peekable();
         if values.peek().is_none() {
-            return Err(LoginError::NotAsked("there is no cookie of it"));
+            return Err(LoginError::NotAsked("no cookie of the attempt"));
         }
         let is_its =
             |secret: &[u8; SECRET_BYTES]| bool::from(derived("secret", secret).ct_eq(&told.digest));
         let secret = values
             .filter_map(|value| parts(value).map(|(_, secret)| secret))
             .find(is_its)
-            .ok_or(LoginError::NotAsked("its cookie is another"))?;
+            .ok_or(LoginError::NotAsked(
+                "the cookie belongs to another attempt",
+            ))?;
         if now >= Timestamp::from_millis(told.begun).plus(ATTEMPT_LIFETIME) {
-            return Err(LoginError::NotAsked("it took too long"));
+            return Err(LoginError::NotAsked("the attempt has expired"));
         }
         Ok(Self::of(state.to_owned(), told, secret))
     }
 
-    /// Where the person of an attempt wanted to go, whichever browser began it, and however long ago. `None` for a state
-    /// that is not Curfew's own.
+    /// The target address of an attempt, even of an expired one or one of another browser. `None` for a state that
+    /// Curfew did not create.
     #[must_use]
     pub fn target_of(state: &str, login: &Login) -> Option<String> {
         Told::open(state, login).map(|told| told.target)
     }
 }
 
-/// A hash of the secret. None of a kind says anything about those of another.
+/// A hash of the secret for one purpose. Hashes for different purposes reveal nothing about each other.
 fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));
@@ -194,14 +195,14 @@ fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The time and the secret in a cookie.
+/// Splits a cookie value into the time and the secret.
 fn parts(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
     let (time, secret) = bytes.split_first_chunk()?;
     Some((*time, secret.try_into().ok()?))
 }
 
-/// The secret signs somebody in, so nothing shows it.
+/// Debug output without the secret, which would allow a sign-in.
 impl std::fmt::Debug for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Attempt")

@@ -26,7 +26,7 @@ fn key() -> SigningKey {
     SigningKey::parse(&SigningKey::generate().unwrap()).unwrap()
 }
 
-/// The cookie of an attempt, under its own name or under that of another.
+/// The cookie of an attempt, with its own name or with the name of another attempt.
 fn cookie(name: &Attempt, value: &Attempt) -> String {
     let name = Attempt::cookie_name(&name.state, true).unwrap();
     format!("{name}={}", value.cookie_value())
@@ -56,7 +56,7 @@ fn redeemed(authenticated: Option<u64>) -> TokenResponse {
     }
 }
 
-/// When the session begins, at 110 s, of an attempt that began at 100 s.
+/// The session start, relative to 0 s, for an attempt from 100 s to 110 s.
 fn session_start(
     again: bool,
     authenticated: Option<u64>,
@@ -90,12 +90,12 @@ fn a_proof_is_good_for_a_while() {
         (false, Some(91), Some(20), Some(Some(91))),
         (false, Some(90), Some(20), Some(None)),
         (false, Some(1), None, Some(Some(1))),
-        // Whoever is to prove it again has done so since, by the provider's clock.
+        // A new authentication must be later than the start of the attempt, by the provider's clock.
         (true, Some(105), Some(20), Some(Some(105))),
         (true, Some(95), Some(20), Some(Some(100))),
         (true, Some(94), Some(20), Some(None)),
         (true, Some(94), None, Some(None)),
-        // A provider that does not say it can't be asked.
+        // Without an authentication time, a required age cannot be checked.
         (false, None, Some(20), None),
         (true, None, None, None),
         (false, None, None, Some(Some(109))),
@@ -115,19 +115,19 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
     let both = headers(&[&own, &other]);
     assert_eq!(find(&both, &own.state, at(200)), Some(own.clone()));
     assert_eq!(find(&both, &other.state, at(200)), Some(other.clone()));
-    // Another state with the same beginning, none, one that is too short, one that is no name.
+    // Another state with the same prefix, an empty one, one that is too short, and invalid cookie names.
     let similar = format!("{}x", &own.state[..own.state.len() - 1]);
     let similar = if similar == own.state { "x" } else { &*similar };
     for state in [similar, "", "abc", "a=b; c=d;", "ü6789012"] {
         assert_eq!(find(&both, state, at(200)), None, "{state}");
     }
-    assert_eq!(find(&both, &own.state, at(700)), None, "too late");
-    // Another browser has another secret, whatever the name of its cookie.
+    assert_eq!(find(&both, &own.state, at(700)), None, "expired");
+    // Another browser has another secret, whatever the cookie name.
     assert_eq!(find(&headers(&[&other]), &own.state, at(200)), None);
     let (planted, real) = (cookie(&own, &other), cookie(&own, &own));
     let alone = lines(std::slice::from_ref(&planted));
     assert_eq!(find(&alone, &own.state, at(200)), None);
-    // A cookie that another host set for the domain does no harm beside its own.
+    // A cookie that another host set for the domain does not hide the right one.
     for pair in [[&planted, &real], [&real, &planted]] {
         let found = find(&lines(&pair.map(Clone::clone)), &own.state, at(200));
         assert_eq!(found, Some(own.clone()));
@@ -151,11 +151,11 @@ fn an_attempt_is_of_one_key_ring_and_one_purpose() {
         Attempt::target_of(&own.state, &ring).unwrap(),
         "https://app.example.com/a?b=c"
     );
-    // A provider, and its logs, learn nothing of the address.
+    // The provider and its logs cannot read the target address.
     assert!(!own.state.contains("YXBw"), "{}", own.state);
 }
 
-/// The browser keeps the cookies in any order.
+/// Browsers send cookies in any order.
 #[test]
 fn attempts_are_named_from_the_oldest() {
     let ring = login(key(), "sign-in");

@@ -1,5 +1,5 @@
-//! `POST /ssf/events`: security events of the Shared Signals Framework that are pushed (RFC 8935), of
-//! which `session-revoked` (CAEP 1.0) ends sessions.
+//! `POST /ssf/events`: security events of the Shared Signals Framework with push delivery (RFC 8935). The event
+//! `session-revoked` (CAEP 1.0) ends sessions.
 
 use std::net::SocketAddr;
 
@@ -16,8 +16,8 @@ use crate::current::Current;
 
 const BY: &str = "security-event";
 
-/// 202 when the event was taken, an earlier time included; 400 with the error's code (RFC 8935 2.4)
-/// for one that is not good; 503 where it is us.
+/// 202 if the event is accepted, now or earlier; 400 with an error code (RFC 8935 2.4) if it is invalid; 503 for a temporary
+/// failure.
 pub(super) async fn receive(
     Current(logouts): Current<LogoutEndpoints>,
     peer: Option<Extension<SocketAddr>>,
@@ -30,7 +30,7 @@ pub(super) async fn receive(
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {
-        // Who did not hear the answer sends it again (RFC 8935 2).
+        // A sender that did not get the response repeats the event (RFC 8935 2).
         Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };
@@ -40,12 +40,12 @@ pub(super) async fn receive(
     }
     let error = json!({
         "err": code(&refusal),
-        "description": format!("the event was not taken: {refusal}"),
+        "description": format!("event rejected: {refusal}"),
     });
     uncached(StatusCode::BAD_REQUEST, Json(error))
 }
 
-/// The token, in a body of its own type (RFC 8935 2.1).
+/// The token from a body with the right content type (RFC 8935 2.1).
 fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next()?.trim();
@@ -55,7 +55,7 @@ fn token<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(body).ok().map(str::trim)
 }
 
-/// The code of an error in the registry of RFC 8935.
+/// The error code of RFC 8935.
 const fn code(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::UnknownIssuer => "invalid_issuer",

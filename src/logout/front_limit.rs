@@ -8,15 +8,15 @@ use crate::session::Timestamp;
 use crate::telemetry::Throttle;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Front-channel logouts in a minute, from all addresses.
+/// Front-channel logouts per minute from all addresses.
 const MAX_IN_ALL: usize = 600;
-/// Front-channel logouts in a minute from one IPv4 address, or from one IPv6 network of 64 bits.
+/// Front-channel logouts per minute from one IPv4 address or IPv6 /64 network.
 const MAX_PER_ADDRESS: usize = 60;
 
-/// Bounds the front-channel logouts of this process. Anybody can send one, and each leaves a cut-off in the store.
+/// Limits the front-channel logouts of this process. Anybody can send one, and each leaves a cut-off in the store.
 pub(super) struct FrontLimit {
     window: Mutex<Window>,
-    /// Bounds the log lines about refusals.
+    /// Limits the log lines about rejected logouts.
     pub(super) refusals: Throttle<()>,
 }
 
@@ -33,21 +33,21 @@ impl Default for FrontLimit {
 struct Window {
     begun: Timestamp,
     taken: usize,
-    /// No more than `taken`, so it is bounded, too.
+    /// Bounded: never more entries than `taken`.
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// Why a front-channel logout is refused.
+/// The limit that rejects a front-channel logout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrontChannelLimit {
-    /// The address has sent too many.
+    /// The limit of one address.
     Address,
-    /// All addresses together have sent too many.
+    /// The limit of all addresses together.
     All,
 }
 
 impl FrontLimit {
-    /// Counts one from `address`, where that is known.
+    /// Counts a logout from `address`, if the address is known.
     pub(super) fn take(
         &self,
         address: Option<IpAddr>,
@@ -75,7 +75,7 @@ impl FrontLimit {
     }
 }
 
-/// One client has as many IPv6 addresses as it likes.
+/// An IPv6 /64 network or an IPv4 address. One client can have any number of IPv6 addresses of a network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

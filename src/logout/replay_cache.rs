@@ -7,23 +7,23 @@ use sha2::{Digest, Sha256};
 use super::front_limit::FrontLimit;
 use crate::session::Timestamp;
 
-/// How long a notice is remembered: longer than providers let one live, and than a leeway.
+/// How long a notice is remembered: longer than the lifetime of notices plus the leeway.
 const REMEMBERED: Duration = Duration::from_secs(3600);
-/// How many are remembered at the most. Only issuers can make one, so more come from none that works.
+/// The maximum number of remembered notices. Only issuers can create valid notices, so there are rarely that many.
 const MAX_NOTICES: usize = 100_000;
 
-/// The notices that were taken a moment ago, so that none is taken twice.
+/// Recently accepted notices, so that each is accepted once.
 ///
-/// Each process has its own memory. A notice that comes to another once more ends nothing that it did
-/// not end before: what it names was over then.
+/// Each process has its own cache. A second process may accept the same notice, but ends no further session: those that the
+/// notice names have already ended.
 #[derive(Default)]
 pub struct ReplayCache {
     notices: Mutex<HashMap<[u8; 32], Timestamp>>,
-    /// Bounds the notices of the front channel, which nobody signs.
+    /// Limits front-channel logouts, which are not signed.
     pub(super) front: FrontLimit,
 }
 
-/// A notice that is being taken. It counts as one that never came, unless it is done.
+/// A notice in progress. On drop it is forgotten, unless [`Begun::done`] was called.
 pub(super) struct Begun<'a> {
     seen: &'a ReplayCache,
     name: [u8; 32],
@@ -31,7 +31,7 @@ pub(super) struct Begun<'a> {
 }
 
 impl ReplayCache {
-    /// Begins to take a notice; `None` for one that came before.
+    /// Starts to process a notice; `None` if it was accepted before.
     pub(super) fn begin(&self, issuer: &str, id: &str, now: Timestamp) -> Option<Begun<'_>> {
         let mut hash = Sha256::new();
         hash.update((issuer.len() as u64).to_be_bytes());
@@ -58,7 +58,7 @@ impl ReplayCache {
 }
 
 impl Begun<'_> {
-    /// It has been taken.
+    /// Marks the notice as accepted.
     pub(super) fn done(mut self) {
         self.done = true;
     }
