@@ -7,7 +7,7 @@ use crate::contract::Contracts;
 use crate::current::Current;
 use crate::policy::Activity;
 
-/// `POST /.curfew/keep-alive`: a person is there. Answers as the status does.
+/// `POST /.curfew/keep-alive`: counts as activity of the person. The response is the same as for the status.
 pub(super) async fn touch(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,

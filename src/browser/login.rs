@@ -17,22 +17,22 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-/// How many attempts a browser has at once, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
+/// The maximum number of attempts of a browser, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
 const ATTEMPTS: usize = 20;
-/// How many attempts one answer drops.
+/// The maximum number of attempts that one response drops.
 const MAX_REMOVALS: usize = 8;
-/// The most bytes of an address to go to after the sign-in. It is a part of `state`, and the whole
-/// head of the answer must fit in the 4 KiB that NGINX has for it.
+/// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
+/// 4 KiB.
 const LONGEST_TARGET: usize = 1024;
 
-/// What is asked for.
+/// The query of the sign-in page.
 #[derive(Debug, Default)]
 struct Asked {
-    /// The provider, where there are several.
+    /// The name of the provider.
     provider: Option<String>,
-    /// Where the person wants to go.
+    /// The target address after the sign-in.
     rd: Option<String>,
-    /// Why they were sent here.
+    /// The reason of the denial that led here.
     reason: Option<String>,
 }
 
@@ -46,18 +46,18 @@ impl Asked {
                 "reason" => &mut asked.reason,
                 _ => continue,
             };
-            // What stands there twice is the first.
+            // Of a repeated parameter, the first one counts.
             place.get_or_insert_with(|| value.into_owned());
         }
         asked
     }
 
-    /// The same address again.
+    /// The address of this page with the same query.
     fn again(&self) -> String {
         self.with(self.provider.as_deref())
     }
 
-    /// The same, at this provider.
+    /// The same address with this provider.
     fn at(&self, provider: &str) -> String {
         self.with(Some(provider))
     }
@@ -78,21 +78,22 @@ impl Asked {
     }
 }
 
-/// `GET /.curfew/login?rd=…&reason=…`: sends a person to the identity provider, or lets them choose one.
+/// `GET /.curfew/login?rd=…&reason=…`: redirects to the identity provider, or lets the person choose one.
 pub(super) async fn begin(
     Current(contracts): Current<Contracts>,
     RawQuery(query): RawQuery,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
-    // Providers let nobody frame their pages.
+    // Pages of providers do not open in frames.
     if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
     let asked = Asked::new(query.as_deref().unwrap_or(""));
     let target = target(&contracts, login, asked.rd.as_deref());
     let denial = denial(&contracts, &browser_request, target.as_deref()).await;
-    // A script can't follow to another host, and would only collect cookies. ingress-nginx redirects scripts, too.
+    // A script cannot follow the redirect to another host, and would only collect cookies. ingress-nginx redirects
+    // scripts, too.
     let by_script = browser_request
         .headers
         .get(SEC_FETCH_MODE)
@@ -101,7 +102,7 @@ pub(super) async fn begin(
         let request = browser_request.request()?;
         let denial = Outcome {
             verdict: match denial.verdict {
-                // The check goes by a policy that is not known here.
+                // The check used a policy that is not known here.
                 Verdict::Allow => Verdict::Deny(DenyReason::ReauthenticationRequired),
                 denied @ Verdict::Deny(_) => denied,
             },
@@ -109,7 +110,7 @@ pub(super) async fn begin(
         };
         return Ok(private(contracts.denial(&request, &denial)));
     }
-    // A proxy that makes redirects itself (ingress-nginx) sends them here.
+    // A proxy that makes redirects itself (ingress-nginx) redirects here even with ambiguous cookies.
     if !contracts
         .checker
         .sources
@@ -125,7 +126,7 @@ pub(super) async fn begin(
         ));
     }
     let Some(target) = target else {
-        let text = "The address to go on to is not one of those that are allowed.";
+        let text = "The return address is not allowed.";
         return Ok(failed(StatusCode::BAD_REQUEST, text, None));
     };
     let Some(provider) = login.provider(asked.provider.as_deref()) else {
@@ -145,10 +146,9 @@ pub(super) async fn begin(
     .await)
 }
 
-/// Why the session that a browser presents does not open the page that it wants: as a check of that page would say,
-/// and where that is allowed, `reauthentication_required` if a policy of any name asks for a more recent sign-in.
-/// A proxy that does not hand on the reason of a denial (ingress-nginx) leaves it to be found here, and the policy that
-/// it names in the path of its checks is not known here.
+/// The reason why the browser's session does not open the target page: the verdict of a check of that page. If the check
+/// allows it, the reason is `reauthentication_required` if any policy requires a more recent sign-in. This is for proxies
+/// that do not pass on the reason of a denial (ingress-nginx). The policy in the path of their checks is not known here.
 pub(super) async fn denial(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -156,7 +156,7 @@ pub(super) async fn denial(
 ) -> Outcome {
     let passive = Activity::Passive(Passivity::Rule);
     let checker = &contracts.checker;
-    // A browser sends no fragment, so no check sees one.
+    // Browsers do not send the fragment, so no check has it.
     let target = target.and_then(|target| target.split('#').next());
     let url = target.and_then(|target| OriginalUrl::parse(target.as_bytes()).ok());
     let Ok(mut request) = browser_request.request() else {
@@ -190,7 +190,7 @@ pub(super) async fn denial(
     }
 }
 
-/// Sends a browser to a provider.
+/// Redirects a browser to a provider.
 pub(super) async fn send(
     contracts: &Contracts,
     login: &Login,
@@ -211,20 +211,20 @@ pub(super) async fn send(
             response
         }
         Err(error) => {
-            tracing::warn!(provider = provider.name(), %error, "nobody can sign in");
+            tracing::warn!(provider = provider.name(), %error, "could not start a sign-in");
             contracts
                 .checker
                 .lifecycle
                 .metrics
                 .login(provider.name(), error.as_str());
             let text =
-                "The identity provider can not be reached right now. Please try again in a moment.";
+                "The identity provider cannot be reached right now. Please try again in a moment.";
             failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
         }
     }
 }
 
-/// Where the browser goes, and the cookie that it comes back with.
+/// Starts an attempt. Returns the address of the provider and the attempt's cookie.
 async fn attempt(
     contracts: &Contracts,
     login: &Login,
@@ -235,7 +235,8 @@ async fn attempt(
     let lifecycle = &contracts.checker.lifecycle;
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
     let policy = Login::policy(provider, &lifecycle.policies);
-    let (_, policy) = policy.ok_or_else(|| unavailable(&"its policy is gone"))?;
+    let (_, policy) =
+        policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());
     let now = lifecycle.clock.now();
     let begun = login.begin(provider, target, again, max_age, now);
@@ -245,19 +246,19 @@ async fn attempt(
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
-/// Removals of the oldest attempts that a browser has, so that with a new one they are not too many.
+/// `Set-Cookie` values that delete the oldest attempts, so that a new one stays within the maximum.
 fn removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
     let names = Attempt::names(headers, login.secure);
     let excess = (names.len() + 1).saturating_sub(ATTEMPTS);
-    // The head of the answer must not grow with them.
+    // The size of the response head must stay bounded.
     let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
     oldest
         .filter_map(|name| gone(name, "/", None, login.secure))
         .collect()
 }
 
-/// Where a person goes after the sign-in: to an address of an allowed host, as a browser reads it
-/// (WHATWG URL), or to a path on Curfew's own; `None` for anything else (CWE-601).
+/// The target address after the sign-in: an address of an allowed host, as browsers parse it (WHATWG URL), or a path on
+/// Curfew's own host. `None` for anything else (CWE-601).
 pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
     let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
         return Some(login.url.to_string());
@@ -272,7 +273,7 @@ pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) 
     if !sign_in.may_go_to(&url) {
         return None;
     }
-    // Signing in to sign in would never end.
+    // A target that is itself a sign-in page would never end.
     let path = url.path();
     let within = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();
@@ -282,7 +283,7 @@ pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) 
     Some(text)
 }
 
-/// Lets a person choose a provider.
+/// The page with the choice of providers.
 fn choice(login: &Login, asked: &Asked) -> Response {
     let ways: Vec<_> = login
         .providers
@@ -295,7 +296,7 @@ fn choice(login: &Login, asked: &Asked) -> Response {
     page("Sign in", "Choose where to sign in.", &ways)
 }
 
-/// Says why nobody was signed in.
+/// The page for a failed sign-in, with a link to try again.
 pub(super) fn failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {

@@ -1,7 +1,7 @@
-//! Cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
+//! Protection against cross-site request forgery (CWE-352): whether a request comes from a page of the same origin.
 //!
-//! Browsers say so in `Sec-Fetch-Site` (Fetch Metadata), older ones in `Origin`; a page can forge
-//! neither. Who sends no cookie can't be made to by another page.
+//! Browsers send `Sec-Fetch-Site` (Fetch Metadata), older ones `Origin`. Pages can forge neither. A client that sends no
+//! cookie cannot be abused by other pages.
 
 use http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -11,17 +11,17 @@ use super::browser_request::BrowserRequest;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request of another site's page.
+/// Refuses a request from a page of another site.
 ///
 /// # Errors
-/// 403, unless the request is from a page of the same origin, or from no page.
+/// 403, unless the request comes from a page of the same origin, or from a client that is not a browser.
 pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
     if is_same(&browser_request.headers, &browser_request.host) {
         Ok(())
     } else {
         tracing::debug!(
             host = browser_request.host,
-            "a request of another site was refused"
+            "request from another site refused"
         );
         Err(StatusCode::FORBIDDEN)
     }
@@ -35,7 +35,7 @@ pub(super) fn is_same(headers: &HeaderMap, host: &str) -> bool {
     }
 }
 
-/// Whether an origin has this host. The scheme is the proxy's matter, which Curfew can't see.
+/// Whether an origin has this host. The scheme is not compared: only the proxy knows it.
 fn is_of(origin: &HeaderValue, host: &str) -> bool {
     let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
     let Some(origin) = origin.to_str().ok().and_then(parse) else {

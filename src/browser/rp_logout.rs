@@ -1,7 +1,7 @@
-//! Signing out at the identity provider, too (OpenID Connect RP-Initiated Logout 1.0).
+//! RP-initiated logout: sign-out at the identity provider, too (OpenID Connect RP-Initiated Logout 1.0).
 //!
-//! The provider knows whom to log out by the ID token. Curfew keeps no credentials, so the browser
-//! keeps it: in a cookie that is sent to the sign-out alone.
+//! The ID token tells the provider whom to log out. Curfew stores no credentials, so the browser has it in a cookie. The
+//! browser sends this cookie only to the sign-out path.
 
 use http::HeaderValue;
 use url::Url;
@@ -13,10 +13,10 @@ use crate::contract::Contracts;
 use crate::credential::cookie_values;
 use crate::login::{Login, Provider};
 
-/// Where the cookie is sent to.
+/// The path of the cookie.
 const PATH: &str = "/.curfew/sign-out";
-/// The most bytes of an ID token that is kept: the whole head of the answer must fit in the 4 KiB that
-/// NGINX has for it. Without it the provider asks the person whether they mean it.
+/// The maximum size of a stored ID token: the response head must fit in NGINX's buffer of 4 KiB. Without the token, the
+/// provider asks the person to confirm the logout.
 const ROOM: usize = 1800;
 
 const fn name(secure: bool) -> &'static str {
@@ -27,7 +27,7 @@ const fn name(secure: bool) -> &'static str {
     }
 }
 
-/// The cookie that says who signed a person in.
+/// The cookie with the provider of the session and the ID token.
 pub(super) fn remember(login: &Login, provider: &Provider, id_token: &str) -> Option<HeaderValue> {
     let value = hint(provider.name(), id_token);
     let cookie = cookie(
@@ -40,14 +40,14 @@ pub(super) fn remember(login: &Login, provider: &Provider, id_token: &str) -> Op
     HeaderValue::from_str(&cookie.to_string()).ok()
 }
 
-/// Who signed a person in, and the token where it is not too long.
+/// The cookie value: the provider's name, and the ID token if it is not too large.
 fn hint(provider: &str, id_token: &str) -> String {
     let id_token = if id_token.len() > ROOM { "" } else { id_token };
     format!("{provider}:{id_token}")
 }
 
-/// Where the browser goes to sign out at its provider; `None` where nobody knows one, or where that can't
-/// be found out now.
+/// The address for RP-initiated logout. `None` if the browser has no cookie with a provider, or if the provider does not
+/// support it or cannot be reached.
 pub(super) async fn way(contracts: &Contracts, browser_request: &BrowserRequest) -> Option<Url> {
     let login = contracts.login.as_deref()?;
     let mut values = cookie_values(&browser_request.headers, name(login.secure));
@@ -59,12 +59,12 @@ pub(super) async fn way(contracts: &Contracts, browser_request: &BrowserRequest)
     let now = contracts.checker.lifecycle.clock.now();
     let way = provider.end_session(id_token, after, SIGNED_OUT, now).await;
     way.unwrap_or_else(|error| {
-        tracing::warn!(provider = provider.name(), %error, "somebody signed out here alone");
+        tracing::warn!(provider = provider.name(), %error, "RP-initiated logout failed; only the local session ended");
         None
     })
 }
 
-/// What makes the browser forget who signed the person in.
+/// The `Set-Cookie` value that deletes the cookie.
 pub(super) fn forget(contracts: &Contracts) -> Option<HeaderValue> {
     let login = contracts.login.as_deref()?;
     gone(

@@ -11,15 +11,15 @@ use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 use crate::store::Ending;
 
-/// The reason that the signed-out page gets of users who signed out.
+/// The reason on the signed-out page after a sign-out.
 pub(super) const SIGNED_OUT: &str = DenyReason::SignedOut.as_str();
 
-/// `POST /.curfew/sign-out`: ends the session, and makes the browser drop its cookie. A form is shown
-/// the signed-out page, a script gets 204. Where an identity provider signed the person in, a form is
-/// led there, and a script is told where that is (`Location`).
+/// `POST /.curfew/sign-out`: ends the session and clears its cookie. The response to a form is a redirect to the
+/// signed-out page, the response to a script is 204. If an identity provider authenticated the person, a form is
+/// redirected to its logout page, and a script gets the address in `Location`.
 ///
-/// Where the session can't be ended now the answer is 503 and the cookie stays: the person must know
-/// that they are still signed in.
+/// If the session cannot be ended now, the answer is 503 and the cookie stays. The person must know that they are still
+/// signed in.
 pub(super) async fn end(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
@@ -36,8 +36,7 @@ pub(super) async fn end(
     if unavailable {
         return Ok(private(contracts.denial(&request, &outcome)));
     }
-    // What has ended is signed out already; what needs a fresher sign-in, or may not go somewhere,
-    // lives.
+    // An ended session needs no sign-out. A session that lacks a fresh sign-in or a group is still live.
     if let Some((id, session)) = &outcome.session {
         let lifecycle = &contracts.checker.lifecycle;
         let address = contracts.checker.client_address(&request);
@@ -56,7 +55,7 @@ pub(super) async fn end(
         Redirect::to(&way).into_response()
     } else {
         let mut response = StatusCode::NO_CONTENT.into_response();
-        // Where the page goes from here, which a script must do itself.
+        // A script must open this address itself.
         if let Some(way) = way.and_then(|way| HeaderValue::try_from(String::from(way)).ok()) {
             response.headers_mut().insert(LOCATION, way);
         }

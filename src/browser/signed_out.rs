@@ -12,20 +12,20 @@ use crate::current::Current;
 use crate::policy::{Activity, Passivity};
 use crate::session::{DenyReason, Verdict};
 
-/// What the page is asked for. Whatever it is not known by is left out.
+/// The query of the signed-out page. Unknown parameters are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Asked {
     #[serde(default)]
     reason: String,
-    /// The same, as an identity provider hands it back.
+    /// The same as `reason`, in the redirect from an identity provider.
     #[serde(default)]
     state: String,
-    /// Where to go on: a path on this host.
+    /// The path on this host for the next sign-in.
     #[serde(default)]
     rd: String,
 }
 
-/// `GET /.curfew/signed-out?reason=…`: says why, leads back in, and clears the cookie of an ended session.
+/// `GET /.curfew/signed-out?reason=…`: shows the reason and a link to sign in, and clears the cookie of an ended session.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     asked: Result<Query<Asked>, QueryRejection>,
@@ -46,8 +46,8 @@ pub(super) async fn show(
     response
 }
 
-/// The `Set-Cookie` that clears the cookie of a session that has ended. `None` for any other cookie: another tab may
-/// have signed in since. Checks clear none (ADR 16), so this page does.
+/// The `Set-Cookie` value that clears the cookie of an ended session. `None` for any other cookie: another tab may have
+/// signed in since. Checks do not clear cookies (ADR 16), so this page does.
 async fn ended_cookie(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
@@ -66,7 +66,7 @@ async fn ended_cookie(
     ended.then(|| outcome.cleared.unwrap_or_else(own))
 }
 
-/// The title, and why, for the person in front of the screen.
+/// The title and the text of the page for a reason.
 fn words(reason: &str) -> (&'static str, &'static str) {
     let known = DenyReason::ALL.into_iter();
     match known
@@ -76,11 +76,11 @@ fn words(reason: &str) -> (&'static str, &'static str) {
         Some(DenyReason::Revoked) => ("Signed out", "Your session was ended."),
         Some(DenyReason::SignedOut) => ("Signed out", "You have signed out."),
         Some(reason) => ("Signed out", message(reason)),
-        None => ("Signed out", "You are not signed in."),
+        None => ("Not signed in", "Sign in again to continue."),
     }
 }
 
-/// A path on this host, and nothing that a browser would take for another (CWE-601).
+/// Returns `asked` if it is a path on this host, and `/` otherwise (CWE-601).
 pub(super) fn way_back(asked: &str) -> &str {
     let mut start = asked.chars();
     let local = start.next() == Some('/') && !matches!(start.next(), Some('/' | '\\'));

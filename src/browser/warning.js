@@ -6,8 +6,8 @@ const base = at.base || "/.curfew";
 const before = (Number(at.before) || 60) * 1000;
 const words = {
   title: "Are you still there?",
-  idle: "You will be signed out in {time}, as nothing was done here for a while.",
-  absolute: "You will be signed out in {time}: the session has reached its longest duration.",
+  idle: "You will be signed out in {time} because there was no activity.",
+  absolute: "You will be signed out in {time} because the session reaches its maximum duration.",
   stay: "Stay signed in",
   leave: "Sign out",
   close: "Close",
@@ -15,15 +15,15 @@ const words = {
 };
 const now = () => performance.now();
 const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-// When it ends, by the page's steady clock; whether use prolongs it.
+// `ends` is the deadline on the page's monotonic clock. `movable`: whether activity extends it.
 let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
-// Whether the page is being left; the first says where to.
+// Whether this page is navigating away.
 let going = false;
 
 async function ask(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // From when it was asked for: early, not late.
+  // Count from the request, so the warning appears too early rather than too late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
@@ -97,7 +97,7 @@ function show() {
   const tick = () => {
     const left = ends - now();
     part("text").textContent = (movable ? words.idle : words.absolute).replace("{time}", time(left));
-    // Aloud, but not each second.
+    // For screen readers, but not every second.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
     if (left <= 0) look();
@@ -145,7 +145,7 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
   add("p", "aloud", "", { role: "status" });
   add("button", "stay", words.stay, { type: "button", onclick: stay });
   add("button", "leave", words.leave, { type: "button", onclick: signOut });
-  // Who presses Escape is there.
+  // Escape shows that the person is there.
   dialog.addEventListener("cancel", (event) => { event.preventDefault(); stay(); });
   root.append(dialog);
   document.body.append(host);
@@ -155,7 +155,7 @@ others?.addEventListener("message", ({ data }) => {
   if ("left" in data) gone(data.left);
   else learn(data.idle, data.absolute, now() - data.ago);
 });
-// Back from the browser's cache.
+// Restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   going = false;
@@ -163,7 +163,7 @@ addEventListener("pageshow", ({ persisted }) => {
 });
 document.addEventListener("visibilitychange", () => document.hidden || look());
 if (at.watch !== "false") {
-  // Typing in a form is activity, though nothing is loaded by it.
+  // Input in a form is activity, too, although it sends no request.
   const every = (Number(at.every) || 15) * 1000;
   const seen = (event) => {
     if (!event.isTrusted || dialog?.open) return;

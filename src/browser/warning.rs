@@ -11,10 +11,10 @@ use super::harden;
 
 const SCRIPT: &str = include_str!("warning.js");
 
-/// For how long a browser does not ask again.
+/// Browsers may use the script for one hour without a new request.
 const CACHING: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// Names the script as it is in this version.
+/// The `ETag` of the script in this version.
 static TAG: LazyLock<String> = LazyLock::new(|| {
     let hash = Sha256::digest(SCRIPT);
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash[..12]))

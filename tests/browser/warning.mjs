@@ -99,7 +99,7 @@ const cases = {
   async "nothing prolongs the longest duration, and it does not say so"() {
     const { context, pages: [page] } = await person(1, "brief");
     await shown(page);
-    assert.match(await dialog(page).innerText(), /longest duration/);
+    assert.match(await dialog(page).innerText(), /maximum duration/);
     await button(page, "Close").click();
     await hidden(page);
     await page.waitForTimeout(500);
