@@ -17,7 +17,7 @@ use crate::telemetry::{Replica, Replicas};
 use crate::testing::outputs::{Form, Output};
 use crate::testing::{Bench, HOUR, MINUTE, START, cookie_config};
 
-/// The admin API, with a token that opens it.
+/// The admin API, with a valid admin token.
 pub(super) struct Fixture {
     pub(super) bench: Bench,
     pub(super) routes: Router,
@@ -43,7 +43,7 @@ impl Fixture {
         }
     }
 
-    /// The same service with these tokens: as after a change of the configuration, or on another replica.
+    /// The same service with other admin tokens, as after a reload of the configuration, or on another replica.
     pub(super) fn with_tokens(&self, tokens: Vec<NamedToken>) -> Router {
         Self::routes(&self.bench, tokens, true)
     }
@@ -110,7 +110,7 @@ impl Fixture {
         created
     }
 
-    /// The detail of an error with this status.
+    /// Sends a request that fails with this status, and returns the detail of the error.
     async fn refused(&self, status: u16, method: &str, path: &str, body: Option<Value>) -> String {
         let (actual, problem) = self.send(method, path, body).await;
         assert_eq!(actual.as_u16(), status, "{method} {path}: {problem}");
@@ -119,7 +119,7 @@ impl Fixture {
     }
 }
 
-/// A text in answers and pages: in an error, and where a subject can be it, in sessions.
+/// A text in responses and pages: in an error, and, if it is a valid subject, in sessions.
 pub(crate) async fn outputs(text: &str) -> Vec<Output> {
     let fixture = Fixture::new();
     let read = async |response: Response| {
@@ -256,7 +256,7 @@ async fn a_subject_is_listed_page_by_page() {
         path = format!("{list}&cursor={next}");
     }
     assert_eq!((seen, pages), (expected, 3));
-    // Of anybody, those that end first.
+    // The sessions of all subjects, those that end soonest first.
     let first = "/api/v1/sessions?limit=4";
     let (_, page) = fixture.send("GET", first, None).await;
     assert_eq!(page["sessions"].as_array().unwrap().len(), 4);
@@ -467,7 +467,7 @@ async fn the_store_may_be_full() {
     );
 }
 
-/// Every operation that the document describes, as method and path with an id filled in.
+/// Every operation of the OpenAPI document: its method, and its path with an ID.
 fn described() -> Vec<(String, String)> {
     let document = serde_json::to_value(document()).unwrap();
     let mut operations = Vec::new();
@@ -483,7 +483,7 @@ fn described() -> Vec<(String, String)> {
 #[tokio::test]
 async fn without_the_token_nothing_is_done() {
     for (method, path) in described() {
-        // Wrong tokens are counted.
+        // A new fixture for each request, because wrong tokens are counted.
         let fixture = Fixture::new();
         let good = format!("Bearer {}", fixture.token);
         let wrong = format!("Bearer {}x", fixture.token);

@@ -15,15 +15,15 @@ const words = {
 };
 const now = () => performance.now();
 const others = window.BroadcastChannel ? new BroadcastChannel("curfew") : null;
-// `ends` is the deadline on the page's monotonic clock. `movable`: whether activity extends it.
+// `ends`: the deadline on the monotonic clock. `movable`: activity extends it.
 let ends = 0, movable = true, timer, ticking, dialog, used = 0, touched = 0, dismissed = false;
-// Whether this page is navigating away.
+// This page is navigating away.
 let going = false;
 
 async function ask(path, method) {
   const sent = now();
   const answer = await fetch(base + path, { method, headers: { accept: "application/json" }, cache: "no-store" });
-  // Count from the request, so the warning appears too early rather than too late.
+  // Count from the request: too early rather than too late.
   const { status, headers } = answer;
   return { status, body: status === 200 ? await answer.json() : {}, reason: headers.get("x-session-reason"), to: headers.get("location"), sent };
 }
@@ -163,7 +163,7 @@ addEventListener("pageshow", ({ persisted }) => {
 });
 document.addEventListener("visibilitychange", () => document.hidden || look());
 if (at.watch !== "false") {
-  // Input in a form is activity, too, although it sends no request.
+  // Input in a form is activity, without a request.
   const every = (Number(at.every) || 15) * 1000;
   const seen = (event) => {
     if (!event.isTrusted || dialog?.open) return;

@@ -1,5 +1,5 @@
-//! Black box: a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts beside
-//! this file say what a person does and sees. `scripts/screenshots.sh` keeps the pictures.
+//! Black-box tests: a real Chromium, NGINX with the file of `deploy/nginx`, and Curfew. The scripts next to this file
+//! describe what a person does and sees. `scripts/screenshots.sh` stores the pictures.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,7 +28,7 @@ async fn the_warning() {
         .limits("6s", "1m")
         .set("POLICIES__BRIEF__IDLE", "6s")
         .set("POLICIES__BRIEF__ABSOLUTE", "6s")
-        // Chromium keeps secure cookies of plain HTTP for nobody.
+        // Chromium does not store `Secure` cookies over plain HTTP.
         .set("COOKIE__NAME", "session")
         .set("COOKIE__SECURE", "false");
     let curfew = setup.start();
@@ -50,7 +50,7 @@ async fn two_cookies() {
     let application = local(free_port());
     let curfew = Listeners::free();
     let nginx = Nginx::start(curfew, application);
-    // A host with a domain above it, that every Chromium finds on this machine.
+    // A host name with a parent domain. Chromium resolves it to this machine.
     let url = format!("http://a.app.localhost:{}", nginx.address.port());
     let setup = Setup::memory()
         .listening(curfew)
@@ -104,14 +104,14 @@ async fn the_demo() {
     let given = json!({ "url": url, "console": console, "token": token.trim() });
     let tried = tokio::spawn(people("demo.mjs", given));
     let tried = tried.await;
-    // Ctrl-C stops it gracefully.
+    // Ctrl-C starts a graceful stop.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());
     tried.unwrap();
 }
 
-/// Runs a script of what people do.
+/// Runs a browser script.
 async fn people(script: &str, mut given: Value) {
     let packages = installed("package.json");
     given["packages"] = json!(packages.parent().unwrap());

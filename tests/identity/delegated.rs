@@ -1,11 +1,11 @@
-//! Another service knows who is there: Curfew asks it, and ends its sessions on time.
+//! A delegated service: Curfew asks it who the user is, and ends its sessions on time.
 
 use std::time::Duration;
 
 use super::*;
 use crate::apache::Apache;
 
-/// The service's cookie.
+/// The name of the service's cookie.
 const COOKIE: &str = "mod_auth_openidc_session";
 
 struct Behind {
@@ -21,7 +21,7 @@ impl Behind {
     async fn start(idle: &str) -> Self {
         let (listeners, place) = (Listeners::free(), Apache::place());
         let backend = Backend::start().await;
-        // Apache's own pages are not behind Curfew.
+        // Curfew does not protect Apache's own pages.
         let pages = format!(
             "location /auth/ {{\n        proxy_pass http://{place};\n        \
              proxy_set_header Host $http_host;\n    }}\n\n    location / {{"
@@ -63,7 +63,7 @@ impl Behind {
         for _ in 0..2 {
             // To the provider, and back to Apache's page.
             let response = browser.get(&url).await;
-            url = Browser::target(&response).expect("Apache sends the browser on");
+            url = Browser::target(&response).expect("Apache redirects the browser");
             url = browser
                 .follow(&url, user, &self.nginx.url("/auth/"))
                 .await
@@ -88,7 +88,7 @@ impl Behind {
         );
     }
 
-    /// The status and the reason that a browser gets.
+    /// The status and the reason of a browser's request.
     async fn get(&self, browser: &mut Browser) -> (u16, String) {
         let response = browser.get(&self.nginx.url("/")).await;
         (response.status().as_u16(), reason_of(&response).to_owned())
@@ -125,9 +125,9 @@ async fn sessions_of_another_service_end_on_time() {
     );
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "the cookie is dropped"
+        "the cookie is cleared"
     );
-    // For Apache it is still a session.
+    // Apache still has the session.
     let mut kept = Browser::new();
     kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
     let page = kept.get(&behind.nginx.url("/auth/check")).await;
@@ -140,10 +140,10 @@ async fn sessions_of_another_service_end_on_time() {
         );
     }
     assert!(behind.backend.take().is_empty());
-    // A fresh sign-in.
+    // A new sign-in.
     behind.sign_in(&mut browser, "alice").await;
     assert_eq!(behind.get(&mut browser).await.0, 200);
-    // What browsers ask of Curfew itself is for this session, too.
+    // The browser endpoints work for this session, too.
     let cookie = &browser.cookies[COOKIE];
     let ask = async |request: reqwest::RequestBuilder| {
         let request = request.header("cookie", format!("{COOKIE}={cookie}"));
@@ -176,7 +176,7 @@ async fn while_the_service_is_away_nobody_is_let_in_and_nobody_is_logged_out() {
     behind.backend.take();
     behind.apache.server.freeze();
     let waited = curfew::clock::Stopwatch::start();
-    // NGINX's word for an answer that is neither yes nor no.
+    // NGINX answers 500 if the check returns neither allow nor deny.
     let away = (500, "source_unavailable".to_owned());
     assert_eq!(behind.get(&mut browser).await, away);
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
@@ -193,7 +193,7 @@ async fn while_the_service_is_away_nobody_is_let_in_and_nobody_is_logged_out() {
     .await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "the cookie is left alone"
+        "the cookie is not cleared"
     );
     let metrics = behind.curfew.ops("/metrics").await.1;
     assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));

@@ -1,4 +1,4 @@
-//! oauth2-proxy signs people in, with the files of `deploy/oauth2-proxy`: after a timeout they authenticate again.
+//! Sign-in with oauth2-proxy and the files of `deploy/oauth2-proxy`. After a timeout, people must authenticate again.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,7 +8,7 @@ use super::*;
 use crate::support::deployed::{Server, changed, deployed, installed};
 use crate::support::{free_port, local};
 
-/// Its cookie.
+/// The name of the session cookie of oauth2-proxy.
 const COOKIE: &str = "_oauth2_proxy";
 const IDLE: Duration = Duration::from_secs(4);
 
@@ -23,12 +23,12 @@ struct Behind {
 }
 
 impl Behind {
-    /// With the documented files. Nothing is changed but addresses, times, and these lines of oauth2-proxy's file.
+    /// Starts the stack with the documented files. Only addresses, times and these lines of oauth2-proxy's file are changed.
     async fn start(lines: &[(&str, &str)]) -> Self {
         Self::start_with(lines, None).await
     }
 
-    /// The same, with another `max_age`.
+    /// Like `start`, with another `max_age`.
     async fn start_with(lines: &[(&str, &str)], max_age: Option<&str>) -> Self {
         let (listeners, place) = (Listeners::free(), local(free_port()));
         let backend = Backend::start().await;
@@ -71,7 +71,7 @@ impl Behind {
         }
     }
 
-    /// The page, as a browser that navigates to it gets it: status, reason, and where it is sent.
+    /// The response to a navigation to the page: status, reason and redirect target.
     async fn page(&self, browser: &mut Browser) -> (u16, String, Option<String>) {
         let response = browser.get(&self.nginx.url("/page")).await;
         let target = Browser::target(&response);
@@ -79,7 +79,7 @@ impl Behind {
         (status, reason_of(&response).to_owned(), target)
     }
 
-    /// Goes where the page sends it, until the provider asks who is there.
+    /// Follows the redirects of the page to the provider's sign-in page.
     async fn asked(&self, browser: &mut Browser) -> String {
         let (status, reason, target) = self.page(browser).await;
         let target = target.unwrap_or_else(|| panic!("{status} {reason}: {}", self.curfew.log()));
@@ -92,7 +92,7 @@ impl Behind {
         asked.to_string()
     }
 
-    /// Authenticates where the provider asks, and comes back to the page.
+    /// Authenticates with the provider, and returns to the page.
     async fn sign_in(&self, browser: &mut Browser, user: &str) {
         let question = self.asked(browser).await;
         let page = self.nginx.url("/page");
@@ -110,7 +110,7 @@ impl Behind {
         assert_eq!(seen.last().unwrap().all("x-session-groups"), ["staff"]);
     }
 
-    /// How many sessions of `user` live.
+    /// The number of live sessions of `user`.
     async fn live(&self, user: &str) -> u64 {
         let path = format!("/api/v1/sessions/count?subject={user}");
         let count = self.curfew.call("GET", &path, None).await.1;
@@ -118,7 +118,7 @@ impl Behind {
     }
 }
 
-/// oauth2-proxy with its file.
+/// Starts oauth2-proxy with its file.
 fn oauth2_proxy(
     place: SocketAddr,
     nginx: &Nginx,
@@ -132,7 +132,7 @@ fn oauth2_proxy(
         ("https://app.example.com", nginx.url("")),
         ("\"app.example.com\"", format!("\"{}\"", nginx.address)),
         ("redis://redis:6379", redis.url()),
-        // So that a test sees it.
+        // Short, so that the test sees a refresh.
         (
             "cookie_refresh = \"5m\"",
             "cookie_refresh = \"1s\"".to_owned(),
@@ -149,7 +149,7 @@ fn oauth2_proxy(
     Server::start(&mut command, &[("oauth2-proxy.cfg", &text)], &[place])
 }
 
-/// Curfew's file.
+/// Curfew's configuration file.
 fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     let text = deployed("oauth2-proxy/curfew.yaml");
     let replaced = [
@@ -163,7 +163,7 @@ fn configuration(place: SocketAddr, nginx: &Nginx) -> String {
     changed(&text, &replaced)
 }
 
-/// A set-up that does not make the provider ask.
+/// A setting without a new authentication at the provider.
 const UNASKED: [(&str, &str); 2] = [
     ("prompt = \"login\"", "prompt = \"\""),
     (
@@ -179,7 +179,7 @@ async fn after_a_timeout_people_authenticate_again() {
     behind.sign_in(&mut browser, "alice").await;
     let first = browser.cookies[COOKIE].clone();
     let ticket = |cookie: &str| cookie.split('|').next().unwrap().to_owned();
-    // Used for longer than the idle limit; oauth2-proxy refreshes its tokens and its cookie meanwhile.
+    // Active for longer than the idle limit. Meanwhile oauth2-proxy refreshes its tokens and its cookie.
     for _ in 0..8 {
         tokio::time::sleep(IDLE / 6).await;
         assert_eq!(
@@ -199,20 +199,20 @@ async fn after_a_timeout_people_authenticate_again() {
     assert_eq!((status, &*reason), (302, "idle_timeout"));
     assert!(
         !browser.cookies.contains_key(COOKIE),
-        "its cookie is dropped"
+        "the cookie of oauth2-proxy is cleared"
     );
-    // The provider has a session of its own, and asks all the same.
+    // The provider has a session, but asks for a new authentication.
     behind.asked(&mut browser).await;
     assert!(behind.backend.take().is_empty());
     behind.sign_in(&mut browser, "alice").await;
     assert_ne!(ticket(&browser.cookies[COOKIE]), ticket(&first));
-    // The old cookie is no way back, though oauth2-proxy knows it.
+    // The old cookie gives no access, although oauth2-proxy accepts it.
     browser.cookies.insert(COOKIE.to_owned(), refreshed);
     let (status, reason, _) = behind.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "idle_timeout"));
 }
 
-/// As with the set-up of an oauth2-proxy that does not ask: the provider answers at once, and Curfew sees it.
+/// Without `prompt=login`, the provider answers from its own session, and Curfew detects this.
 #[tokio::test]
 async fn a_return_without_a_new_authentication_is_refused() {
     let behind = Behind::start(&UNASKED).await;
@@ -228,7 +228,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert_eq!(back.path(), "/page");
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has let the browser in"
+        "oauth2-proxy has accepted the browser"
     );
     let (status, reason, target) = behind.page(&mut browser).await;
     assert_eq!((status, &*reason), (302, "reauthentication_required"));
@@ -239,7 +239,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     );
     assert!(behind.backend.take().is_empty());
     assert_eq!(behind.live("alice").await, 0);
-    // A client that is sent nowhere is told what is missing (RFC 9470).
+    // A client without redirects gets the requirements in a challenge (RFC 9470).
     let cookie = format!("{COOKIE}={}", browser.cookies[COOKIE]);
     let original = behind.nginx.url("/page");
     let url = format!("http://{}/auth-request", behind.curfew.listeners().check);
@@ -263,7 +263,7 @@ async fn a_return_without_a_new_authentication_is_refused() {
     assert!(detail.contains("prompt=login"), "{detail}");
 }
 
-/// An oauth2-proxy that does not ask lets the browser in at once; the authentication is one from before the revocation.
+/// Without `prompt=login`, oauth2-proxy accepts the browser at once. The authentication is older than the revocation.
 #[tokio::test]
 async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     let behind = Behind::start(&UNASKED).await;
@@ -282,7 +282,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     browser.follow(&target.unwrap(), "nobody", &page).await;
     assert!(
         browser.cookies.contains_key(COOKIE),
-        "oauth2-proxy has let the browser in"
+        "oauth2-proxy has accepted the browser"
     );
     let (status, reason, _) = behind.page(&mut browser).await;
     assert!(
@@ -293,7 +293,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
     assert_eq!(behind.live("alice").await, 0);
 }
 
-/// The person at the screen can change the request to the provider. Then the token does not say when they authenticated.
+/// A user can change the request to the provider. Then the token has no authentication time.
 #[tokio::test]
 async fn taking_the_question_out_of_the_request_helps_nobody() {
     let behind = Behind::start(&[]).await;
@@ -311,16 +311,16 @@ async fn taking_the_question_out_of_the_request_helps_nobody() {
         .await;
     assert!(browser.cookies.contains_key(COOKIE));
     let (status, reason, _) = behind.page(&mut browser).await;
-    // NGINX's word for an answer that is neither yes nor no.
+    // NGINX answers 500 if the check returns neither allow nor deny.
     assert_eq!((status, &*reason), (500, "source_unavailable"));
     assert!(behind.backend.take().is_empty());
     assert_eq!(behind.live("alice").await, 0);
-    // There is a way out.
+    // A regular sign-in still works.
     browser.get(&behind.nginx.url("/oauth2/sign_out")).await;
     behind.sign_in(&mut browser, "alice").await;
 }
 
-/// What `curfew probe` says of a session that somebody signed in to, with the cookies of the provider or without.
+/// The output of `curfew probe` for a signed-in session, with or without the cookies of the provider.
 async fn probed(behind: &Behind, with_provider: bool) -> (bool, String) {
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;
@@ -371,7 +371,7 @@ async fn the_probe_follows_the_way_back() {
         "{told}"
     );
     assert!(told.contains("\nsessions end on time here\n"), "{told}");
-    // Without the provider's cookies it does not say more than it saw.
+    // Without the provider's cookies, the probe reports this step as not checked.
     let (passed, told) = probed(&behind, false).await;
     assert!(passed, "{told}");
     assert!(
@@ -384,7 +384,7 @@ async fn the_probe_follows_the_way_back() {
     );
 }
 
-/// Without the lines that make people authenticate, and without Curfew looking at the time.
+/// Without the lines for a new authentication, and with `max_age: off` in Curfew.
 #[tokio::test]
 async fn the_probe_finds_a_way_back_without_a_question() {
     let behind = Behind::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
@@ -415,14 +415,14 @@ async fn a_sign_out_is_for_both() {
     assert_eq!(behind.page(&mut browser).await.1, "signed_out");
     assert!(!browser.cookies.contains_key(COOKIE));
     behind.asked(&mut browser).await;
-    // Its pages that refresh sessions are for Curfew alone.
+    // Only Curfew can reach the pages that refresh sessions.
     for path in ["/oauth2/auth", "/oauth2/userinfo"] {
         let response = browser.get(&behind.nginx.url(path)).await;
         assert_eq!(response.status(), 404, "{path}");
     }
 }
 
-/// People copy from the page, so it shows what is tried here.
+/// People copy the files from the page, so the page must show the tested files.
 #[test]
 fn the_page_shows_these_files() {
     let page = include_str!("../../docs/logins/oauth2-proxy.md");

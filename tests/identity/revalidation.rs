@@ -1,21 +1,21 @@
-//! Sessions of Curfew's own sign-in, whose provider is asked about them while they are used.
+//! Revalidation: Curfew asks the provider about sessions of its own sign-in while they are in use.
 
 use ::curfew::clock::Stopwatch;
 
 use super::*;
 
-/// What a check may take besides the interval until the provider has been asked.
+/// The maximum delay of a result beyond the revalidation interval.
 const SECONDS_TO_ASK: f64 = 6.0;
 
-/// People who sign in at the provider, and a Curfew that asks about them every second.
+/// A person who signed in with the provider, and a Curfew with a revalidation interval of one second.
 struct SignedIn {
     stack: Stack,
-    /// Another replica.
+    /// A second replica.
     other: Curfew,
     cookie: String,
 }
 
-/// A Curfew that asks every second, on `store`, and the provider that it signs people in at.
+/// A Curfew with a revalidation interval of one second on `store`, and sign-in with the provider.
 fn setup(store: Setup, nginx: &Nginx, provider: &Provider) -> Setup {
     store
         .limits("15m", "12h")
@@ -40,7 +40,7 @@ async fn ready(curfew: &Curfew) {
     .await;
 }
 
-/// `alice` signs in, and has this cookie.
+/// Signs `alice` in, and returns the session cookie.
 async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
     let page = nginx.url("/page");
     let login = format!("{}?rd={page}", nginx.url("/.curfew/login"));
@@ -49,7 +49,7 @@ async fn sign_in(browser: &mut Browser, nginx: &Nginx) -> String {
 }
 
 impl SignedIn {
-    /// `alice` signs in.
+    /// Starts everything, and signs `alice` in.
     async fn alice() -> (Self, Browser) {
         let listeners = Listeners::free();
         let backend = Backend::start().await;
@@ -79,14 +79,14 @@ impl SignedIn {
         (signed_in, browser)
     }
 
-    /// The status of a request of the application's client, and the reason where it is refused.
+    /// The status of a request with the session, and the reason of a denial.
     async fn get(&self) -> (u16, String) {
         let request = self.stack.client.get(self.stack.nginx.url("/data"));
         let response = request.header("cookie", &self.cookie).send().await.unwrap();
         (response.status().as_u16(), reason_of(&response).to_owned())
     }
 
-    /// Uses the session until it has ended, which may take the interval and a moment.
+    /// Uses the session until it has ended, at most the interval plus [`SECONDS_TO_ASK`].
     async fn ends_in_time(&self) {
         let waited = Stopwatch::start();
         loop {
@@ -109,7 +109,7 @@ impl SignedIn {
         self.has_told_no_refresh_token().await;
     }
 
-    /// Uses the session until the provider has answered so often that it goes on.
+    /// Uses the session until the provider has confirmed it this many times.
     async fn is_confirmed(&self, times: usize) {
         eventually("the provider confirms the session", async || {
             assert_eq!(self.get().await.0, 200, "{}", self.log());
@@ -122,7 +122,7 @@ impl SignedIn {
         self.stack.curfew.log() + &self.other.log()
     }
 
-    /// Neither in a log, nor in metrics, the admin API or Redis.
+    /// Asserts that logs, metrics, the admin API and Redis have no refresh token in plain text.
     async fn has_told_no_refresh_token(&self) {
         let curfew = &self.stack.curfew;
         let (_, sessions) = curfew
@@ -152,12 +152,12 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
     alice.is_confirmed(1).await;
     alice.stack.provider.account("alice", "disabled").await;
     alice.ends_in_time().await;
-    // On the other replica, too.
+    // The other replica denies, too.
     let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
     assert_eq!(answer, (401, "revoked".to_owned()));
 }
 
-/// The provider tells nobody of the logout.
+/// The provider sends no logout notice here.
 #[tokio::test]
 async fn the_end_of_the_providers_session_ends_this_one() {
     let (alice, mut browser) = SignedIn::alice().await;
@@ -191,7 +191,7 @@ async fn changed_groups_arrive_at_the_application() {
     assert_eq!(changed[0]["curfew.actor.kind"], "provider");
 }
 
-/// The provider takes each refresh token once, and revokes all of a sign-in when it sees one again.
+/// The provider rotates refresh tokens, and revokes all tokens of a sign-in when an old one is used again.
 #[tokio::test]
 async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
     let (alice, _) = SignedIn::alice().await;
@@ -227,19 +227,21 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
     eventually("the operator is told", async || {
         let ready = alice.stack.curfew.ops("/readyz?verbose").await;
         assert_eq!(ready.0, 200);
-        ready.1.contains("login.revalidate: main does not confirm sessions")
+        ready
+            .1
+            .contains("login.revalidate: main does not confirm sessions")
     })
     .await;
     let before = alice.stack.provider.refreshes().await.0;
     alice.stack.provider.away(false).await;
     alice.is_confirmed(before + 1).await;
     assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
-    // And what it says then counts.
+    // A later refusal ends the session.
     alice.stack.provider.account("alice", "disabled").await;
     alice.ends_in_time().await;
 }
 
-/// With what a first try has: no Redis and no keys.
+/// The setting of a first trial: no Redis and no keys.
 #[tokio::test]
 async fn the_embedded_store_without_keys_will_do() {
     let listeners = Listeners::free();
@@ -261,7 +263,7 @@ async fn the_embedded_store_without_keys_will_do() {
         check().await == (401, "revoked".to_owned())
     })
     .await;
-    // Another sign-in, of somebody who is not asked about.
+    // A second sign-in, without a refresh token.
     provider.account("alice", "staff").await;
     provider.gives_no_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;

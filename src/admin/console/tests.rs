@@ -34,7 +34,7 @@ impl<'a> Person<'a> {
         }
     }
 
-    /// Sends a request, from a page of the console itself unless `site` says otherwise.
+    /// Sends a request from a page of the console, or from another `site`.
     async fn send(&mut self, method: &str, path: &str, form: &str, site: &str) -> Response {
         let request = Request::builder()
             .method(method)
@@ -73,17 +73,14 @@ impl<'a> Person<'a> {
     }
 }
 
-/// A text in pages: as what is looked for, and in the sessions that there are.
+/// A text in console pages: as search text, and in the sessions that exist.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut person = Person::new(fixture);
     person.come_in().await;
     let asked: String = byte_serialize(text.as_bytes()).collect();
     let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
     for (name, path) in [
-        (
-            "sessions that are looked for",
-            format!("/console/?subject={asked}"),
-        ),
+        ("session search", format!("/console/?subject={asked}")),
         ("all sessions", "/console/".to_owned()),
         (
             "revocation",
@@ -109,7 +106,7 @@ pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Outp
     all
 }
 
-/// A subject whose sessions an operator ends is the one of the page, whatever characters it has.
+/// The form ends the sessions of exactly the shown subject, whatever characters the name has.
 #[tokio::test]
 async fn a_form_sends_back_the_same_text() {
     let fixture = Fixture::new();
@@ -166,7 +163,7 @@ async fn nobody_sees_anything_without_a_token() {
     let refused = person.post("/console/sign-in", "token=guess").await;
     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(person.cookie, "");
-    // A cookie that nobody sealed, and the API's token in its place.
+    // A cookie without a valid seal, and an API token as cookie.
     for cookie in ["curfew-console=x.y", &fixture.token] {
         person.cookie = cookie.to_owned();
         assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
@@ -265,7 +262,7 @@ fn tokens(fixture: &Fixture) -> Vec<NamedToken> {
 }
 
 impl Person<'_> {
-    /// The status of the first page, served by `routes`.
+    /// The status of the first page on the service `routes`.
     async fn at(&mut self, routes: &Router) -> StatusCode {
         let own = std::mem::replace(&mut self.routes, routes.clone());
         let status = self.get("/console/").await.0;
@@ -281,7 +278,7 @@ impl Person<'_> {
     }
 }
 
-/// The cookie that a thief has copied.
+/// A thief has a copy of the cookie.
 #[tokio::test]
 async fn after_the_sign_out_the_cookie_opens_nothing() {
     let fixture = Fixture::new();
@@ -306,7 +303,7 @@ async fn after_the_sign_out_the_cookie_opens_nothing() {
     assert_eq!(end.reason, EndReason::SignedOut);
 }
 
-/// What let an operator in must still be in the configuration.
+/// The operator's token must still be configured.
 #[tokio::test]
 async fn a_session_ends_with_the_token_that_opened_it() {
     let fixture = Fixture::new();
@@ -319,7 +316,7 @@ async fn a_session_ends_with_the_token_that_opened_it() {
     assert_eq!(status, StatusCode::SEE_OTHER, "it has ended for good");
 }
 
-/// A group is what let an operator of an identity provider in. Nobody configured one here.
+/// The operator's group must still be configured. Here no group is.
 #[tokio::test]
 async fn a_session_ends_with_the_group_that_opened_it() {
     let fixture = Fixture::new();
@@ -347,7 +344,7 @@ async fn a_session_ends_with_the_group_that_opened_it() {
     ));
 }
 
-/// An operator's session is no session of an application, and the other way round.
+/// An operator's session gives no access to applications, and an application's session none to the console.
 #[tokio::test]
 async fn the_cookies_of_the_console_and_of_applications_are_apart() {
     let fixture = Fixture::new();
@@ -404,7 +401,7 @@ async fn operators_are_listed_and_ended() {
     let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
     one.come_in().await;
     two.come_in().await;
-    // They are in no list of users.
+    // They are not in the list of users.
     let (_, page) = one.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
     let (_, page) = one.get("/console/operators").await;
@@ -453,7 +450,7 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
         assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(fixture.bench.stored(started.id).await.state, State::Live);
-    // More rights, or fewer, are in force with the next request.
+    // Changed rights apply from the next request.
     person.routes = with(&[Right::Read, Right::Revoke]);
     assert!(person.get(&one).await.1.contains("/end\""));
     person.routes = with(&[Right::Create]);
@@ -461,13 +458,13 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
     assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(page.contains("right `read`"), "{page}");
     let left = person.post("/console/sign-out", "").await;
-    assert_eq!(to(&left), "/console/sign-in", "leaving needs no right");
+    assert_eq!(to(&left), "/console/sign-in", "sign-out needs no right");
     let form = format!("token={}", fixture.token);
     let refused = person.post("/console/sign-in", &form).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
 
-/// Trouble with the store is no sign-out.
+/// A failure of the store signs no operator out.
 #[tokio::test]
 async fn a_store_that_is_away_signs_nobody_out() {
     let fixture = Fixture::new();

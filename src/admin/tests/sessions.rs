@@ -1,4 +1,4 @@
-//! What a sign-in can ask for, and why a live session is answered as it is.
+//! The options of a sign-in, and explanations of requests.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::policy::{Bind, MaxSessions, NetworkBits, OnSessionLimit, Policy};
 use crate::session::Limits;
 use crate::testing::name;
 
-/// A fixture whose default policy is changed.
+/// A fixture with a changed default policy.
 fn with_policy(change: impl Fn(Policy) -> Policy) -> Fixture {
     let mut bench = Bench::new();
     let (_, default) = bench.lifecycle.policies.get("default").unwrap();
@@ -226,7 +226,7 @@ async fn what_can_not_be_explained_is_refused() {
     fixture.refused(404, "POST", &nobody, Some(body)).await;
 }
 
-/// Session fixation: who signs in gets a name that nobody could know before, whatever is sent along.
+/// Against session fixation: each sign-in gets a new session ID, whatever the client sends.
 #[tokio::test]
 async fn no_sign_in_takes_a_name_from_outside() {
     let fixture = Fixture::new();
