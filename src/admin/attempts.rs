@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let attempts = Attempts::default();
         for host in 0..10 {
             attempts.count(ip(&format!("2001:db8::{host}")), START);

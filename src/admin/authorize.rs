@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_known_tokens_open() {
+    fn only_configured_tokens_are_accepted() {
         let (one, two) = (
             AdminToken::generate().unwrap(),
             AdminToken::generate().unwrap(),

@@ -141,7 +141,7 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
 }
 
 #[tokio::test]
-async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
+async fn a_new_session_is_returned_with_its_token_cookie_and_deadlines() {
     let fixture = Fixture::new();
     let body = json!({
         "subject": "alice",
@@ -194,7 +194,7 @@ async fn creating_answers_the_token_the_cookie_and_the_deadlines() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_a_session_is_refused_with_the_reason() {
+async fn invalid_sessions_are_refused_with_the_reason() {
     let fixture = Fixture::new();
     for (body, hint) in [
         (json!({}), "subject"),
@@ -428,7 +428,7 @@ async fn policies_are_shown() {
 }
 
 #[tokio::test]
-async fn store_trouble_is_503() {
+async fn a_store_failure_is_answered_with_503() {
     let fixture = Fixture::new();
     fixture.bench.store.all_fail.store(true, Ordering::SeqCst);
     let one = format!("/api/v1/sessions/{}", "0".repeat(32));
@@ -448,7 +448,7 @@ async fn store_trouble_is_503() {
 }
 
 #[tokio::test]
-async fn the_store_may_be_full() {
+async fn a_full_store_is_answered_with_503() {
     let fixture = Fixture::new();
     let limit = 10_000;
     for _ in 0..limit {
@@ -481,7 +481,7 @@ fn described() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn without_the_token_nothing_is_done() {
+async fn requests_without_a_valid_token_are_refused() {
     for (method, path) in described() {
         // A new fixture for each request, because wrong tokens are counted.
         let fixture = Fixture::new();

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_origin_is_compared_whole() {
+    fn origins_are_compared_completely() {
         let is_of = |origin: &str, host| is_of(&HeaderValue::from_str(origin).unwrap(), host);
         for (origin, host) in [
             ("https://app.example.com", "app.example.com"),

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_that_is_too_long_is_left_out() {
+    fn an_oversized_id_token_is_left_out() {
         let token = "x".repeat(ROOM);
         assert_eq!(hint("main", &token), format!("main:{token}"));
         assert_eq!(hint("main", &(token + "x")), "main:");

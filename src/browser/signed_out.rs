@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_back_stays_here() {
+    fn return_paths_stay_on_this_host() {
         for here in ["/", "/a/b?c=d#e", "/search?q=//x"] {
             assert_eq!(way_back(here), here);
         }

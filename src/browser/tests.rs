@@ -84,7 +84,7 @@ pub(crate) async fn outputs(text: &str) -> Vec<Output> {
 }
 
 #[tokio::test]
-async fn the_status_says_what_is_left_and_touches_nothing() {
+async fn the_status_shows_the_remaining_time_without_a_touch() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(5 * MINUTE);
     for _ in 0..2 {
@@ -102,7 +102,7 @@ async fn the_status_says_what_is_left_and_touches_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_no_session_is_told_why() {
+async fn a_browser_without_a_session_gets_the_reason() {
     let browser = Browser::new().await;
     let response = browser.send("GET", "/.curfew/session", &[]).await;
     assert_eq!(response.status(), 401);
@@ -124,7 +124,7 @@ async fn who_has_no_session_is_told_why() {
 }
 
 #[tokio::test]
-async fn keeping_alive_is_activity() {
+async fn keep_alive_counts_as_activity() {
     let browser = Browser::new().await;
     browser.fixture.bench.at(14 * MINUTE);
     let response = browser.ask("POST", "/.curfew/keep-alive", &[SAME]).await;
@@ -195,7 +195,7 @@ async fn signing_out_ends_the_session() {
 }
 
 #[tokio::test]
-async fn who_could_not_be_signed_out_is_told() {
+async fn a_failed_sign_out_is_answered_with_503() {
     let browser = Browser::new().await;
     let fail = std::sync::atomic::Ordering::SeqCst;
     browser.fixture.bench.store.ends_fail.store(true, fail);
@@ -205,7 +205,7 @@ async fn who_could_not_be_signed_out_is_told() {
 }
 
 #[tokio::test]
-async fn the_page_says_why_and_runs_nothing() {
+async fn the_signed_out_page_shows_the_reason_without_scripts() {
     let browser = Browser::new().await;
     for (query, says) in [
         ("?reason=idle_timeout", "was not used for a while"),
@@ -237,7 +237,7 @@ async fn the_page_says_why_and_runs_nothing() {
 
 /// Browsers must not get the headers for the application, whatever a delegated service has sent.
 #[tokio::test]
-async fn no_page_has_anything_of_a_check_in_it() {
+async fn no_page_has_headers_of_a_check() {
     let fixture = Fixture::with(|contracts| {
         let key = include_str!("../../crates/core/src/identity/assertion/ed25519-for-tests.pem");
         contracts.assertion = Some(Arc::new(AssertionSigner {
@@ -301,7 +301,7 @@ async fn no_page_has_anything_of_a_check_in_it() {
 }
 
 #[tokio::test]
-async fn the_script_is_small_and_kept() {
+async fn the_script_is_small_and_cacheable() {
     let browser = Browser::new().await;
     let response = browser.send("GET", "/.curfew/warning.js", &[]).await;
     assert_eq!(

@@ -98,7 +98,7 @@ async fn keys_are_fetched_ahead_of_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
+async fn keys_survive_an_issuer_outage_up_to_their_maximum_age() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     fixture.provider.fails.store(true, Ordering::SeqCst);
@@ -116,7 +116,7 @@ async fn keys_outlive_an_issuer_that_is_away_but_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_fetch_is_tried_again_soon() {
+async fn a_failed_first_fetch_is_retried_soon() {
     let fixture = Fixture::new(|provider| provider.fails.store(true, Ordering::SeqCst));
     let found = fixture.keys.awaited(START).await;
     assert_eq!(found.map(drop), Err(NoKeys));
@@ -126,7 +126,7 @@ async fn the_first_fetch_is_tried_again_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
+async fn unknown_keys_trigger_one_shared_fetch_and_rarely() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     fixture.provider.second_key.store(true, Ordering::SeqCst);
@@ -150,7 +150,7 @@ async fn unknown_keys_are_fetched_for_once_for_all_and_seldom() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_keys_are_never_fetched_and_never_too_old() {
+async fn static_keys_are_never_fetched_or_too_old() {
     let keys = IssuerKeys::fixed(key_set(&[&SigningKey::ed25519("a")]));
     let later = START.plus(1000 * 60 * MINUTE);
     assert!(keys.current(later).unwrap().knows("a"));
@@ -158,7 +158,7 @@ async fn given_keys_are_never_fetched_and_never_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_fetches_for_nobody() {
+async fn the_fetch_task_ends_with_its_last_user() {
     let fixture = Fixture::new(|_| {});
     fixture.keys.awaited(START).await.unwrap();
     let Fixture { provider, keys, .. } = fixture;
@@ -168,7 +168,7 @@ async fn nobody_fetches_for_nobody() {
 }
 
 #[tokio::test]
-async fn the_cache_keeps_what_somebody_has() {
+async fn the_cache_shares_keys_in_use() {
     let cache = KeyCache::default();
     let settings = FetchSettings {
         location: Location::KeySet("https://id.example.com/jwks".parse().unwrap()),

@@ -139,7 +139,7 @@ mod tests {
     use crate::http_client::http_client;
 
     #[tokio::test]
-    async fn a_provider_that_fails_is_asked_once_for_all_who_wait() {
+    async fn concurrent_callers_share_one_failed_request() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(AtomicUsize::new(0));

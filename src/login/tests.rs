@@ -84,7 +84,7 @@ fn login(key: SigningKey, purpose: &'static str) -> Login {
 }
 
 #[test]
-fn a_proof_is_good_for_a_while() {
+fn an_authentication_is_accepted_up_to_its_maximum_age() {
     for (again, authenticated, max_age, expected) in [
         (false, Some(105), Some(20), Some(Some(105))),
         (false, Some(91), Some(20), Some(Some(91))),
@@ -135,7 +135,7 @@ fn an_attempt_is_found_by_its_state_and_its_secret() {
 }
 
 #[test]
-fn an_attempt_is_of_one_key_ring_and_one_purpose() {
+fn an_attempt_is_bound_to_its_key_ring_and_purpose() {
     let ring = login(key(), "sign-in");
     let own = attempt_of(&ring, false);
     let console = Login {
@@ -157,7 +157,7 @@ fn an_attempt_is_of_one_key_ring_and_one_purpose() {
 
 /// Browsers send cookies in any order.
 #[test]
-fn attempts_are_named_from_the_oldest() {
+fn attempt_cookies_are_sorted_by_age() {
     let ring = login(key(), "sign-in");
     let begun = |second| Attempt::new(&ring, "main", "/", false, at(second)).unwrap();
     let name = |attempt: &Attempt| Attempt::cookie_name(&attempt.state, true).unwrap();

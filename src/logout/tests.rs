@@ -168,7 +168,7 @@ async fn a_session_of_the_provider_ends() {
 
 /// The notice has no subject, and the session was never used here.
 #[tokio::test]
-async fn a_session_that_is_not_known_ends_all_the_same() {
+async fn an_unknown_session_ends_too() {
     let service = Fixture::new();
     let token = service.logout_token("l-1", SECOND, &json!({ "sid": "s-1" }));
     service.bench.at(SECOND);
@@ -178,7 +178,7 @@ async fn a_session_that_is_not_known_ends_all_the_same() {
 }
 
 #[tokio::test]
-async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
+async fn all_sessions_of_a_subject_end_and_a_later_sign_in_lives() {
     let service = Fixture::new();
     for (sub, sid) in [("alice", "s-1"), ("alice", "s-2"), ("bob", "s-3")] {
         let verdict = service.use_session(sub, sid, Duration::ZERO).await;
@@ -216,7 +216,7 @@ async fn everything_of_a_subject_ends_and_a_fresh_sign_in_goes_on() {
 }
 
 #[tokio::test]
-async fn a_notice_counts_once() {
+async fn a_notice_is_accepted_once() {
     let service = Fixture::new();
     let whom = json!({ "sub": "alice", "sid": "s-1" });
     let token = service.logout_token("l-1", Duration::ZERO, &whom);
@@ -237,7 +237,7 @@ async fn a_notice_counts_once() {
 }
 
 #[tokio::test]
-async fn what_is_no_logout_token_ends_nothing() {
+async fn invalid_logout_tokens_end_nothing() {
     let service = Fixture::new();
     let stranger = SigningKey::ed25519("a");
     let good = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
@@ -277,7 +277,7 @@ async fn what_is_no_logout_token_ends_nothing() {
 
 /// RFC 8935 2.4 has a code for each kind of error.
 #[tokio::test]
-async fn events_that_are_refused_say_why() {
+async fn rejected_events_have_an_error_code() {
     let service = Fixture::new();
     let good = service.event_token("e-1", &json!({ "format": "opaque", "id": "s-1" }));
     let logout = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
@@ -403,7 +403,7 @@ async fn a_flood_of_the_front_channel_is_bounded() {
 }
 
 #[tokio::test]
-async fn without_keys_nothing_is_taken_and_it_may_be_sent_again() {
+async fn without_keys_notices_are_rejected_for_now() {
     let service = Fixture::by(|logouts| logouts.issuers[0].keys = no_keys(&logouts.lifecycle));
     let token = service.logout_token("l-1", Duration::ZERO, &json!({ "sid": "s-1" }));
     for _ in 0..2 {

@@ -168,7 +168,7 @@ async fn sessions_of_another_service_end_on_time() {
 }
 
 #[tokio::test]
-async fn while_the_service_is_away_nobody_is_let_in_and_nobody_is_logged_out() {
+async fn an_outage_of_the_service_denies_without_ending_sessions() {
     let behind = Behind::start("15m").await;
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;

@@ -4,7 +4,7 @@ use super::*;
 use crate::provider::claims;
 
 #[tokio::test]
-async fn who_logs_out_at_the_provider_is_out_at_once() {
+async fn a_logout_at_the_provider_ends_the_session_at_once() {
     let stack = Stack::start("15m", "12h").await;
     let (mut alice, mut elsewhere) = (Browser::new(), Browser::new());
     let here = stack.provider.sign_in(&mut alice, "alice").await;

@@ -295,7 +295,7 @@ async fn after_a_revocation_an_earlier_authentication_starts_no_session() {
 
 /// A user can change the request to the provider. Then the token has no authentication time.
 #[tokio::test]
-async fn taking_the_question_out_of_the_request_helps_nobody() {
+async fn removing_prompt_login_from_the_request_gives_no_access() {
     let behind = Behind::start(&[]).await;
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;
@@ -353,7 +353,7 @@ const TOLD: &str =
 const RETURN: &str = "after the idle limit, the identity provider's session gives no access";
 
 #[tokio::test]
-async fn the_probe_follows_the_way_back() {
+async fn the_probe_follows_the_redirects_to_the_provider() {
     let behind = Behind::start(&[]).await;
     let (passed, told) = probed(&behind, true).await;
     assert!(passed, "{told}");
@@ -386,7 +386,7 @@ async fn the_probe_follows_the_way_back() {
 
 /// Without the lines for a new authentication, and with `max_age: off` in Curfew.
 #[tokio::test]
-async fn the_probe_finds_a_way_back_without_a_question() {
+async fn the_probe_detects_a_return_without_authentication() {
     let behind = Behind::start_with(&[("prompt = \"login\"", "prompt = \"\"")], Some("off")).await;
     let (passed, told) = probed(&behind, true).await;
     assert!(!passed, "{told}");
@@ -398,7 +398,7 @@ async fn the_probe_finds_a_way_back_without_a_question() {
 }
 
 #[tokio::test]
-async fn a_sign_out_is_for_both() {
+async fn a_sign_out_ends_both_sessions() {
     let behind = Behind::start(&[]).await;
     let mut browser = Browser::new();
     behind.sign_in(&mut browser, "alice").await;
@@ -424,7 +424,7 @@ async fn a_sign_out_is_for_both() {
 
 /// People copy the files from the page, so the page must show the tested files.
 #[test]
-fn the_page_shows_these_files() {
+fn the_documentation_shows_the_tested_files() {
     let page = include_str!("../../docs/logins/oauth2-proxy.md");
     for file in ["oauth2-proxy.cfg", "curfew.yaml", "nginx.conf"] {
         let text = deployed(&format!("oauth2-proxy/{file}"));

@@ -106,7 +106,7 @@ impl SignedIn {
         let refused = self.stack.curfew.audit_events("provider.refused");
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert_eq!(refused[0]["event.reason"], "invalid_grant");
-        self.has_told_no_refresh_token().await;
+        self.has_leaked_no_refresh_token().await;
     }
 
     /// Uses the session until the provider has confirmed it this many times.
@@ -123,7 +123,7 @@ impl SignedIn {
     }
 
     /// Asserts that logs, metrics, the admin API and Redis have no refresh token in plain text.
-    async fn has_told_no_refresh_token(&self) {
+    async fn has_leaked_no_refresh_token(&self) {
         let curfew = &self.stack.curfew;
         let (_, sessions) = curfew
             .call("GET", "/api/v1/sessions?subject=alice", None)
@@ -159,7 +159,7 @@ async fn a_disabled_account_ends_the_session_within_the_interval() {
 
 /// The provider sends no logout notice here.
 #[tokio::test]
-async fn the_end_of_the_providers_session_ends_this_one() {
+async fn the_end_of_the_provider_session_ends_the_session() {
     let (alice, mut browser) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
     alice.stack.provider.log_out(&mut browser).await;
@@ -193,7 +193,7 @@ async fn changed_groups_arrive_at_the_application() {
 
 /// The provider rotates refresh tokens, and revokes all tokens of a sign-in when an old one is used again.
 #[tokio::test]
-async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
+async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
     let (alice, _) = SignedIn::alice().await;
     let waited = Stopwatch::start();
     while waited.seconds() < 6.0 {
@@ -205,11 +205,11 @@ async fn replaced_refresh_tokens_are_kept_and_two_replicas_ask_once() {
     let (granted, refused) = alice.stack.provider.refreshes().await;
     assert!((3..=7).contains(&granted), "{granted} in six seconds");
     assert_eq!(refused, 0, "{}", alice.log());
-    alice.has_told_no_refresh_token().await;
+    alice.has_leaked_no_refresh_token().await;
 }
 
 #[tokio::test]
-async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
+async fn a_provider_outage_ends_no_session_and_is_retried() {
     let (alice, _) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
     alice.stack.provider.away(true).await;
@@ -243,7 +243,7 @@ async fn a_provider_that_is_away_ends_nothing_and_is_asked_again() {
 
 /// The setting of a first trial: no Redis and no keys.
 #[tokio::test]
-async fn the_embedded_store_without_keys_will_do() {
+async fn revalidation_works_with_the_embedded_store_without_keys() {
     let listeners = Listeners::free();
     let backend = Backend::start().await;
     let nginx = Nginx::start(listeners, backend.address);

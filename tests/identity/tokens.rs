@@ -50,7 +50,7 @@ async fn a_session_goes_on_with_refreshed_tokens_and_rotated_keys() {
 }
 
 #[tokio::test]
-async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
+async fn an_idle_session_stays_ended_until_a_new_sign_in() {
     let stack = Stack::start("2s", "1h").await;
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;
@@ -68,7 +68,7 @@ async fn an_idle_session_stays_over_until_somebody_signs_in_again() {
 }
 
 #[tokio::test]
-async fn refreshing_never_prolongs_the_absolute_limit() {
+async fn token_refresh_never_extends_the_absolute_limit() {
     let stack = Stack::start("3s", "4s").await;
     let mut tokens = stack.provider.sign_in(&mut Browser::new(), "alice").await;
     stack.admitted(&tokens.id_token, "alice").await;
@@ -93,7 +93,7 @@ async fn refreshing_never_prolongs_the_absolute_limit() {
 
 /// The browser endpoints work for sessions of JSON Web Tokens, too.
 #[tokio::test]
-async fn the_browser_endpoints_know_sessions_of_tokens() {
+async fn the_browser_endpoints_work_with_token_sessions() {
     let stack = Stack::start("15m", "12h").await;
     let mut browser = Browser::new();
     let tokens = stack.provider.sign_in(&mut browser, "alice").await;

@@ -144,7 +144,7 @@ fn to(response: &Response) -> &str {
 }
 
 #[tokio::test]
-async fn nobody_sees_anything_without_a_token() {
+async fn pages_need_a_sign_in() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     for path in [
@@ -171,7 +171,7 @@ async fn nobody_sees_anything_without_a_token() {
 }
 
 #[tokio::test]
-async fn a_visit_ends_on_time() {
+async fn an_operator_session_ends_on_time() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.come_in().await;
@@ -187,7 +187,7 @@ async fn a_visit_ends_on_time() {
 }
 
 #[tokio::test]
-async fn nothing_is_done_for_another_site_or_by_reading() {
+async fn other_sites_and_get_requests_change_nothing() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let mut person = Person::new(&fixture);
@@ -211,7 +211,7 @@ async fn nothing_is_done_for_another_site_or_by_reading() {
 }
 
 #[tokio::test]
-async fn what_people_are_called_is_text() {
+async fn names_of_users_are_escaped() {
     let fixture = Fixture::new();
     let name = "<b>&\"o'";
     let body = serde_json::json!({ "subject": name });
@@ -280,7 +280,7 @@ impl Person<'_> {
 
 /// A thief has a copy of the cookie.
 #[tokio::test]
-async fn after_the_sign_out_the_cookie_opens_nothing() {
+async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.come_in().await;
@@ -305,7 +305,7 @@ async fn after_the_sign_out_the_cookie_opens_nothing() {
 
 /// The operator's token must still be configured.
 #[tokio::test]
-async fn a_session_ends_with_the_token_that_opened_it() {
+async fn an_operator_session_ends_when_its_token_is_removed() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.come_in().await;
@@ -318,7 +318,7 @@ async fn a_session_ends_with_the_token_that_opened_it() {
 
 /// The operator's group must still be configured. Here no group is.
 #[tokio::test]
-async fn a_session_ends_with_the_group_that_opened_it() {
+async fn an_operator_session_ends_when_its_group_is_removed() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
@@ -346,7 +346,7 @@ async fn a_session_ends_with_the_group_that_opened_it() {
 
 /// An operator's session gives no access to applications, and an application's session none to the console.
 #[tokio::test]
-async fn the_cookies_of_the_console_and_of_applications_are_apart() {
+async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
@@ -421,7 +421,7 @@ async fn operators_are_listed_and_ended() {
 }
 
 #[tokio::test]
-async fn an_operator_with_a_limited_token_sees_what_it_may() {
+async fn an_operator_sees_only_what_the_token_allows() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let hash: [u8; 32] = Sha256::digest(&fixture.token).into();
@@ -466,7 +466,7 @@ async fn an_operator_with_a_limited_token_sees_what_it_may() {
 
 /// A failure of the store signs no operator out.
 #[tokio::test]
-async fn a_store_that_is_away_signs_nobody_out() {
+async fn a_store_failure_signs_no_operator_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
     person.come_in().await;
@@ -520,7 +520,7 @@ async fn a_new_sign_in_ends_the_session_before() {
 }
 
 #[tokio::test]
-async fn a_revocation_shows_its_number_before_it_is_made() {
+async fn a_revocation_shows_the_number_of_sessions_first() {
     let fixture = Fixture::new();
     fixture.bench.sign_in("default").await;
     fixture.bench.sign_in("strict").await;

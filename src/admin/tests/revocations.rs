@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn an_emergency_revocation_is_counted_and_made() {
+async fn an_emergency_revocation_is_counted_and_executed() {
     let fixture = Fixture::new();
     let path = "/api/v1/revocations";
     for (subject, groups) in [("alice", json!(["staff"])), ("bob", json!(["guests"]))] {

@@ -114,7 +114,7 @@ async fn a_bound_session_is_started_with_its_client() {
 }
 
 #[tokio::test]
-async fn a_subject_that_can_have_no_more_sessions_is_told_so() {
+async fn a_sign_in_beyond_the_session_limit_is_refused() {
     let fixture = with_policy(|policy| Policy {
         max_sessions: Some(MaxSessions {
             count: 1,
@@ -199,7 +199,7 @@ async fn a_revoked_session_is_explained() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_explained_is_refused() {
+async fn invalid_explain_requests_are_refused() {
     let fixture = Fixture::new();
     let id = fixture.bench.sign_in("default").await.id;
     let path = format!("/api/v1/sessions/{id}/explain");
@@ -228,7 +228,7 @@ async fn what_can_not_be_explained_is_refused() {
 
 /// Against session fixation: each sign-in gets a new session ID, whatever the client sends.
 #[tokio::test]
-async fn no_sign_in_takes_a_name_from_outside() {
+async fn a_sign_in_always_gets_a_new_session_id() {
     let fixture = Fixture::new();
     let before = fixture.create(json!({ "subject": "alice" })).await;
     let again = fixture.create(json!({ "subject": "alice" })).await;

@@ -41,7 +41,7 @@ async fn with_plain_cookie() -> Browser {
 }
 
 #[tokio::test]
-async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
+async fn ambiguous_cookies_are_cleared_and_the_browser_is_redirected() {
     let browser = with_plain_cookie().await;
     let page = "/.curfew/clear-cookies?rd=%2Fapp%2Fa%3Fb%3Dc";
     let response = browser.send("GET", page, &[TWO, NAVIGATE]).await;
@@ -87,7 +87,7 @@ async fn two_cookies_of_the_name_are_cleared_and_the_browser_goes_on() {
 
 /// Any site can link to the page, or embed it.
 #[tokio::test]
-async fn other_sites_can_not_clear_a_cookie() {
+async fn other_sites_cannot_clear_a_cookie() {
     let browser = with_plain_cookie().await;
     let own = "session=; ";
     for cookie in ["session=a", "session=a; session=a", "other=a; other=b", ""] {
@@ -132,7 +132,7 @@ async fn other_sites_can_not_clear_a_cookie() {
 }
 
 #[tokio::test]
-async fn a_check_leads_a_navigation_with_two_cookies_out() {
+async fn a_check_redirects_a_navigation_with_ambiguous_cookies() {
     let browser = with_plain_cookie().await;
     let ask = async |lines: &[(&str, &str)], uri: &str| {
         let own = [

@@ -40,7 +40,7 @@ fn with_login(contracts: &mut Contracts) {
 
 /// ingress-nginx makes the redirect itself, and the sign-in page is its target.
 #[tokio::test]
-async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
+async fn the_sign_in_page_clears_ambiguous_cookies_and_reloads() {
     let browser = Browser::of(Fixture::with(with_login).await);
     let two = ("cookie", "__Host-session=a; __Host-session=b");
     let page = "/.curfew/login?provider=main&rd=https%3A%2F%2Fapp.example.com%2Fa";
@@ -64,7 +64,7 @@ async fn the_sign_in_page_clears_two_cookies_and_begins_again() {
 
 /// The cause is a restored window, a step back, a dropped attempt, or the response for another browser.
 #[tokio::test]
-async fn an_answer_without_its_attempt_starts_no_session() {
+async fn a_response_without_its_attempt_starts_no_session() {
     let browser = Browser::of(Fixture::with(with_login).await);
     let contracts = browser.fixture.contracts.current();
     let login = contracts.login.as_deref().unwrap();
