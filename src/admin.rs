@@ -74,32 +74,39 @@ impl Admin {
     }
 
     fn address_of(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Option<IpAddr> {
-        let told = self
+        let from_header = self
             .address
             .as_ref()
             .and_then(|header| header.read(headers));
-        let address = told.or(peer.map(|peer| peer.ip()));
+        let address = from_header.or(peer.map(|peer| peer.ip()));
         address.map(|address| address.to_canonical())
     }
 
     /// How long an address must wait after many wrong credentials. The metric counts the refused request.
-    fn wait(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
-        let wait = self.attempts.wait(address, self.lifecycle.clock.now())?;
+    fn retry_delay(&self, door: Door, address: Option<IpAddr>) -> Option<Duration> {
+        let delay = self
+            .attempts
+            .retry_delay(address, self.lifecycle.clock.now())?;
         self.lifecycle
             .metrics
             .credential_refused(door.as_str(), "limited");
-        Some(wait)
+        Some(delay)
     }
 
     /// Counts a wrong credential. `audit` writes an audit event with a reason. It is called a second time if the address
     /// must wait from now on.
-    fn count_wrong(&self, door: Door, address: Option<IpAddr>, tell: impl Fn(&'static str)) {
+    fn count_wrong_credential(
+        &self,
+        door: Door,
+        address: Option<IpAddr>,
+        audit: impl Fn(&'static str),
+    ) {
         self.lifecycle
             .metrics
             .credential_refused(door.as_str(), "wrong");
-        tell("wrong_credential");
+        audit("wrong_credential");
         if self.attempts.count(address, self.lifecycle.clock.now()) {
-            tell("rate_limited");
+            audit("rate_limited");
         }
     }
 }
@@ -116,7 +123,7 @@ pub struct ConsoleLogin {
 pub const CALLBACK: &str = "/console/callback";
 
 /// The most bytes that a request body may have.
-const MAX_BODY: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Builds the router of the `admin` listener.
 pub fn router(admin: Live<Admin>) -> Router {
@@ -158,7 +165,7 @@ pub fn router(admin: Live<Admin>) -> Router {
         .route("/api/v1/openapi.json", get(openapi::serve))
         .merge(protected)
         .merge(console::router(&admin))
-        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::map_response(error::no_store))
         .layer(middleware::map_response(crate::escape_json::json_response))
         .with_state(admin)

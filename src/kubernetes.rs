@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 use crate::http_client::{http_client, read_body};
 
 /// The API group of sessions in cluster roles.
-pub const GROUP: &str = "sessions.curfew.dev";
+pub const API_GROUP: &str = "sessions.curfew.dev";
 
 /// The maximum size of a response body.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -105,15 +105,15 @@ pub enum KubernetesError {
 pub struct Kubernetes {
     settings: KubernetesSettings,
     client: reqwest::Client,
-    users: Mutex<Kept<[u8; 32], Option<User>>>,
-    decisions: Mutex<Kept<Question, bool>>,
+    users: Mutex<ResponseCache<[u8; 32], Option<User>>>,
+    decisions: Mutex<ResponseCache<AccessReview, bool>>,
 }
 
 /// User, verb and subject; the subject is `None` for all sessions.
-type Question = (User, Verb, Option<String>);
+type AccessReview = (User, Verb, Option<String>);
 
 #[derive(Deserialize)]
-struct Reviewed<S> {
+struct ReviewResponse<S> {
     status: S,
 }
 
@@ -141,15 +141,15 @@ impl Kubernetes {
     pub fn new(settings: KubernetesSettings) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: http_client(TIMEOUT, settings.authorities.as_deref())?,
-            users: Mutex::new(Kept::new(settings.keep)),
-            decisions: Mutex::new(Kept::new(settings.keep)),
+            users: Mutex::new(ResponseCache::new(settings.keep)),
+            decisions: Mutex::new(ResponseCache::new(settings.keep)),
             settings,
         })
     }
 
     /// The user of a token, from the cache only.
     #[must_use]
-    pub fn known(&self, token: &str) -> Option<User> {
+    pub fn cached_user(&self, token: &str) -> Option<User> {
         let name: [u8; 32] = Sha256::digest(token).into();
         self.users.lock().get(&name).flatten()
     }
@@ -158,7 +158,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// [`KubernetesError`] if Kubernetes gives no answer.
-    pub async fn who(&self, token: &str) -> Result<Option<User>, KubernetesError> {
+    pub async fn review_token(&self, token: &str) -> Result<Option<User>, KubernetesError> {
         let name: [u8; 32] = Sha256::digest(token).into();
         if let Some(user) = self.users.lock().get(&name) {
             return Ok(user);
@@ -175,7 +175,7 @@ impl Kubernetes {
         let user = status
             .user
             .filter(|user| status.authenticated && ours && !user.username.is_empty());
-        self.users.lock().keep(name, user.clone());
+        self.users.lock().insert(name, user.clone());
         Ok(user)
     }
 
@@ -183,18 +183,18 @@ impl Kubernetes {
     ///
     /// # Errors
     /// [`KubernetesError`] if Kubernetes gives no answer.
-    pub async fn may(
+    pub async fn is_allowed(
         &self,
         user: &User,
         verb: Verb,
         subject: Option<&str>,
     ) -> Result<bool, KubernetesError> {
-        let question = (user.clone(), verb, subject.map(str::to_owned));
-        if let Some(allowed) = self.decisions.lock().get(&question) {
+        let review = (user.clone(), verb, subject.map(str::to_owned));
+        if let Some(allowed) = self.decisions.lock().get(&review) {
             return Ok(allowed);
         }
         let mut resource = json!({
-            "group": GROUP,
+            "group": API_GROUP,
             "resource": "sessions",
             "verb": verb.as_str(),
         });
@@ -215,7 +215,7 @@ impl Kubernetes {
             .review(group, kind, "subjectaccessreviews", spec)
             .await?;
         let allowed = status.allowed && !status.denied;
-        self.decisions.lock().keep(question, allowed);
+        self.decisions.lock().insert(review, allowed);
         Ok(allowed)
     }
 
@@ -250,38 +250,38 @@ impl Kubernetes {
             .map_err(unavailable)?;
         let body =
             body.ok_or_else(|| KubernetesError::Unavailable("response too large".to_owned()))?;
-        let reviewed: Reviewed<S> = serde_json::from_slice(&body)
+        let reviewed: ReviewResponse<S> = serde_json::from_slice(&body)
             .map_err(|error| KubernetesError::Unavailable(format!("invalid response: {error}")))?;
         Ok(reviewed.status)
     }
 }
 
 /// A cache of recent responses.
-struct Kept<K, V> {
-    keep: Duration,
+struct ResponseCache<K, V> {
+    ttl: Duration,
     entries: HashMap<K, (V, Stopwatch)>,
 }
 
-impl<K: Eq + Hash, V: Clone> Kept<K, V> {
-    fn new(keep: Duration) -> Self {
+impl<K: Eq + Hash, V: Clone> ResponseCache<K, V> {
+    fn new(ttl: Duration) -> Self {
         Self {
-            keep,
+            ttl,
             entries: HashMap::new(),
         }
     }
 
     fn get(&self, key: &K) -> Option<V> {
         let (value, since) = self.entries.get(key)?;
-        (since.seconds() < self.keep.as_secs_f64()).then(|| value.clone())
+        (since.seconds() < self.ttl.as_secs_f64()).then(|| value.clone())
     }
 
-    fn keep(&mut self, key: K, value: V) {
+    fn insert(&mut self, key: K, value: V) {
         if self.entries.len() >= MAX_CACHED_ANSWERS {
-            let keep = self.keep.as_secs_f64();
-            self.entries.retain(|_, (_, since)| since.seconds() < keep);
+            let ttl = self.ttl.as_secs_f64();
+            self.entries.retain(|_, (_, since)| since.seconds() < ttl);
         }
         // With more different tokens than this in a short time, the rest is not cached.
-        if self.entries.len() < MAX_CACHED_ANSWERS && !self.keep.is_zero() {
+        if self.entries.len() < MAX_CACHED_ANSWERS && !self.ttl.is_zero() {
             self.entries.insert(key, (value, Stopwatch::start()));
         }
     }

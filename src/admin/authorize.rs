@@ -80,8 +80,11 @@ impl AdminTokens {
 
     /// The token with this fingerprint.
     #[must_use]
-    pub(super) fn marked(&self, mark: &str) -> Option<Arc<NamedToken>> {
-        self.0.iter().find(|known| known.mark() == mark).cloned()
+    pub(super) fn find_by_fingerprint(&self, fingerprint: &str) -> Option<Arc<NamedToken>> {
+        self.0
+            .iter()
+            .find(|known| known.mark() == fingerprint)
+            .cloned()
     }
 }
 
@@ -115,7 +118,7 @@ pub(super) async fn find_caller(
     };
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str);
-    caller.may_use(request.method(), route)?;
+    caller.require_right(request.method(), route)?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }
@@ -131,20 +134,20 @@ async fn find_user(
     let kubernetes = admin.kubernetes.as_ref().zip(json_web_token(token));
     let found = |kubernetes, user| Ok(Caller::kubernetes(Arc::clone(kubernetes), user, address));
     if let Some((kubernetes, token)) = kubernetes
-        && let Some(user) = kubernetes.known(token)
+        && let Some(user) = kubernetes.cached_user(token)
     {
         return found(kubernetes, user);
     }
-    if let Some(wait) = admin.wait(Door::Api, address) {
+    if let Some(wait) = admin.retry_delay(Door::Api, address) {
         return Err(ApiError::TooManyAttempts(wait));
     }
     if let Some((kubernetes, token)) = kubernetes
-        && let Some(user) = kubernetes.who(token).await?
+        && let Some(user) = kubernetes.review_token(token).await?
     {
         return found(kubernetes, user);
     }
     let actor = Actor::anonymous(address);
-    admin.count_wrong(Door::Api, address, |reason| {
+    admin.count_wrong_credential(Door::Api, address, |reason| {
         audit::access_refused(reason, method.as_str(), path, &actor);
     });
     Err(ApiError::Unauthorized)
@@ -152,10 +155,10 @@ async fn find_user(
 
 /// The token if it has the form of a JSON Web Token. Kubernetes is asked about no other tokens.
 fn json_web_token(token: &[u8]) -> Option<&str> {
-    const LONGEST: usize = 16 * 1024;
+    const MAX_TOKEN_BYTES: usize = 16 * 1024;
     let token = std::str::from_utf8(token).ok()?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let jwt = token.len() <= LONGEST && token.matches('.').count() == 2;
+    let jwt = token.len() <= MAX_TOKEN_BYTES && token.matches('.').count() == 2;
     (jwt && token.bytes().all(plain)).then_some(token)
 }
 
@@ -174,12 +177,12 @@ mod tests {
         for token in [&one, &two] {
             let found = tokens.find(token.token.expose().as_bytes()).unwrap();
             assert_eq!(found.hash, token.hash);
-            assert_eq!(tokens.marked(&found.mark()).unwrap(), found);
+            assert_eq!(tokens.find_by_fingerprint(&found.mark()).unwrap(), found);
             assert!(
                 tokens.find(token.hash_text().as_bytes()).is_none(),
                 "a hash is not accepted as a token"
             );
-            assert!(tokens.marked(&token.hash_text()).is_none());
+            assert!(tokens.find_by_fingerprint(&token.hash_text()).is_none());
         }
         assert!(tokens.find(b"").is_none());
         assert!(AdminTokens::new(vec![]).find(b"").is_none());

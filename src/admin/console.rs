@@ -6,6 +6,7 @@
 mod assets;
 mod health;
 mod login;
+mod operator_session;
 mod operators;
 mod page;
 mod policies;
@@ -13,7 +14,6 @@ mod revoke;
 mod session;
 mod sessions;
 mod sign_in;
-mod visit;
 
 use std::time::Duration;
 
@@ -42,16 +42,16 @@ pub(super) fn router(admin: &Live<Admin>) -> Router<Live<Admin>> {
         .route("/console/operators", get(operators::list))
         .route("/console/health", get(health::show))
         .route("/console/revoke", get(revoke::form).post(revoke::revoke))
-        .route_layer(middleware::from_fn(visit::require_read))
-        .route("/console/sign-out", post(sign_in::leave))
+        .route_layer(middleware::from_fn(operator_session::require_read))
+        .route("/console/sign-out", post(sign_in::sign_out))
         .route_layer(middleware::from_fn_with_state(
             admin.clone(),
-            visit::require,
+            operator_session::require_operator,
         ));
     Router::new()
         .route("/", get(async || Redirect::to("/console/")))
         .route("/console", get(async || Redirect::to("/console/")))
-        .route("/console/sign-in", get(sign_in::form).post(sign_in::enter))
+        .route("/console/sign-in", get(sign_in::form).post(sign_in::submit))
         .route("/console/login", get(login::begin))
         .route("/console/callback/{provider}", get(login::finish))
         .route("/console/console.css", get(assets::style))

@@ -27,7 +27,7 @@ pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<PolicyList>, ApiError> {
-    caller.may(Verb::List, None).await?;
+    caller.require_verb(Verb::List, None).await?;
     let policies = &admin.lifecycle.policies;
     let views = policies
         .iter()

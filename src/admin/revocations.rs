@@ -312,7 +312,7 @@ pub(super) async fn revoke(
     let Json(request) = body?;
     let dry_run = request.dry_run;
     caller
-        .may(if dry_run { Verb::List } else { Verb::Delete }, None)
+        .require_verb(if dry_run { Verb::List } else { Verb::Delete }, None)
         .await?;
     let (conditions, before) = request.parse(admin.lifecycle.clock.now())?;
     if dry_run {
@@ -362,7 +362,7 @@ pub(super) async fn list(
     Current(admin): Current<Admin>,
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Revocations>, ApiError> {
-    caller.may(Verb::List, None).await?;
+    caller.require_verb(Verb::List, None).await?;
     let revocations = admin.rules();
     Ok(Json(Revocations { revocations }))
 }

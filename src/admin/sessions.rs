@@ -42,7 +42,7 @@ impl Admin {
     ) -> Result<Session, ApiError> {
         let session = self.lifecycle.store.load(id).await?;
         let subject = session.as_ref().map(|session| &session.subject);
-        caller.may(verb, subject).await?;
+        caller.require_verb(verb, subject).await?;
         session.ok_or(ApiError::UnknownSession)
     }
 
@@ -92,7 +92,9 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     let Json(request) = body?;
     let sign_in = request.parse(&admin.lifecycle.policies, caller.actor())?;
-    caller.may(Verb::Create, Some(&sign_in.subject)).await?;
+    caller
+        .require_verb(Verb::Create, Some(&sign_in.subject))
+        .await?;
     let started = admin.lifecycle.start(sign_in).await?;
     // The response shows the full limits at the time of the sign-in, without rounding losses.
     let now = started.session.started;
@@ -140,11 +142,11 @@ pub(super) async fn list(
     let page = match (query.subject, cursor) {
         (Some(subject), cursor) => {
             let subject = parse_subject(subject)?;
-            caller.may(Verb::List, Some(&subject)).await?;
+            caller.require_verb(Verb::List, Some(&subject)).await?;
             admin.lifecycle.store.list(&subject, cursor, limit).await?
         }
         (None, None) => {
-            caller.may(Verb::List, None).await?;
+            caller.require_verb(Verb::List, None).await?;
             admin.lifecycle.ending_first(limit).await?
         }
         (None, Some(_)) => {
@@ -251,7 +253,7 @@ pub(super) async fn revoke_all(
 ) -> Result<(StatusCode, Json<RevokedAll>), ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
-    caller.may(Verb::Delete, Some(&subject)).await?;
+    caller.require_verb(Verb::Delete, Some(&subject)).await?;
     let before = query.before.map(|text| {
         let time = humantime::parse_rfc3339_weak(&text)
             .ok()
@@ -298,7 +300,7 @@ pub(super) async fn count(
 ) -> Result<Json<SessionCount>, ApiError> {
     let Query(query) = query?;
     let subject = parse_subject(query.subject)?;
-    caller.may(Verb::List, Some(&subject)).await?;
+    caller.require_verb(Verb::List, Some(&subject)).await?;
     let count = admin.lifecycle.count(&subject).await?;
     Ok(Json(SessionCount {
         live: count.live,

@@ -10,7 +10,7 @@ use crate::telemetry::{Event, Replica};
 #[derive(Template)]
 #[template(path = "health.html", config = "src/admin/console/askama.toml")]
 struct Health {
-    place: &'static str,
+    active_page: &'static str,
     ready: Result<(), String>,
     store: &'static str,
     offset: String,
@@ -32,7 +32,7 @@ pub(super) async fn show(Current(admin): Current<Admin>) -> Response {
         _ => format!("on, {} sessions", near.entries.get()),
     };
     let shown = Health {
-        place: "health",
+        active_page: "health",
         ready: ops.ready().await,
         store: admin.store,
         offset: format!("{:+.3} s", ops.metrics.clock_offset.get()),

@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 
 use super::super::{Admin, ConsoleLogin};
-use super::page::trouble;
+use super::operator_session::{self, OperatorStartError, SignInMethod};
+use super::page::error_page;
 use super::proof_age;
-use super::sign_in::way;
-use super::sign_in::{limited, not_begun};
-use super::visit::{self, By, NotBegun};
+use super::sign_in::console_path;
+use super::sign_in::{start_failed, too_many_attempts};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::{gone, passing};
 use crate::credential::jwt::SignedIn;
@@ -27,7 +27,7 @@ use crate::telemetry::audit::{self, Door};
 
 /// The provider, and the page to open after the sign-in.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct LoginQuery {
     #[serde(default)]
     provider: String,
     #[serde(default)]
@@ -39,17 +39,25 @@ pub(super) async fn begin(
     Current(admin): Current<Admin>,
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let Some((login, provider)) = meant(&admin, &asked.provider) else {
-        return nobody();
+    let Query(query) = query.unwrap_or_default();
+    let Some((login, provider)) = find_provider(&admin, &query.provider) else {
+        return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.wait(Door::Console, address) {
-        return limited(wait);
+    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+        return too_many_attempts(wait);
     }
-    send(&admin, login, provider, way(&asked.to), false, address).await
+    send(
+        &admin,
+        login,
+        provider,
+        console_path(&query.to),
+        false,
+        address,
+    )
+    .await
 }
 
 async fn send(
@@ -84,12 +92,12 @@ pub(super) async fn finish(
     peer: Option<Extension<SocketAddr>>,
     headers: HeaderMap,
 ) -> Response {
-    let Some((login, provider)) = meant(&admin, &name) else {
-        return nobody();
+    let Some((login, provider)) = find_provider(&admin, &name) else {
+        return unknown_provider();
     };
     let address = admin.address_of(&headers, peer.map(|Extension(peer)| peer));
-    if let Some(wait) = admin.wait(Door::Console, address) {
-        return limited(wait);
+    if let Some(wait) = admin.retry_delay(Door::Console, address) {
+        return too_many_attempts(wait);
     }
     let answer = Answer::new(query.as_deref().unwrap_or(""));
     let clock = &*admin.lifecycle.clock;
@@ -103,7 +111,7 @@ pub(super) async fn finish(
         Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
         Ok(Outcome::In(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
-            let entered = enter(
+            let started = start_session(
                 &admin,
                 login,
                 provider,
@@ -114,13 +122,13 @@ pub(super) async fn finish(
                 address,
             )
             .await;
-            match entered {
+            match started {
                 Ok(response) => response,
                 // An emergency revocation or a cut-off is newer than the authentication: the session would end at once.
-                Err(NotBegun::Start(StartError::TooOld)) if !attempt.again => {
+                Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.again => {
                     send(&admin, login, provider, &attempt.target, true, address).await
                 }
-                Err(error) => not_begun(&error),
+                Err(error) => start_failed(&error),
             }
         }
         Err(error) => refuse(&admin, provider, &error, address),
@@ -135,7 +143,7 @@ pub(super) async fn finish(
 
 /// Starts the session of an operator who is a member of one of the groups.
 #[expect(clippy::too_many_arguments, reason = "what one request brings")]
-async fn enter(
+async fn start_session(
     admin: &Admin,
     login: &ConsoleLogin,
     provider: &Provider,
@@ -144,8 +152,8 @@ async fn enter(
     to: &str,
     headers: &HeaderMap,
     address: Option<IpAddr>,
-) -> Result<Response, NotBegun> {
-    let by = By::Provider {
+) -> Result<Response, OperatorStartError> {
+    let by = SignInMethod::Provider {
         provider: provider.name(),
         subject: signed_in.subject.as_str(),
         attributes: &signed_in.attributes,
@@ -155,7 +163,7 @@ async fn enter(
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
     if !signed_in.attributes.in_any_of(&login.groups) {
         let (subject, name) = (Some(&signed_in.subject), Some(provider.name()));
-        admin.count_wrong(Door::Console, address, |reason| {
+        admin.count_wrong_credential(Door::Console, address, |reason| {
             let reason = match reason {
                 "wrong_credential" => "not_in_group",
                 other => other,
@@ -163,22 +171,23 @@ async fn enter(
             audit::console_refused(reason, subject, name, &actor);
         });
         let text = "You are not in a group that is allowed to use the console.";
-        return Ok(trouble(StatusCode::FORBIDDEN, "Not allowed", text));
+        return Ok(error_page(StatusCode::FORBIDDEN, "Not allowed", text));
     }
-    let mut response = Redirect::to(way(to)).into_response();
-    let actor = visit::begin(admin, &by, headers, address, response.headers_mut()).await?;
+    let mut response = Redirect::to(console_path(to)).into_response();
+    let actor =
+        operator_session::start(admin, &by, headers, address, response.headers_mut()).await?;
     audit::console_entered(Some(provider.name()), &actor);
     Ok(response)
 }
 
-fn meant<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
+fn find_provider<'a>(admin: &'a Admin, name: &str) -> Option<(&'a ConsoleLogin, &'a Provider)> {
     let login = admin.login.as_ref()?;
     Some((login, login.login.provider(Some(name))?))
 }
 
-fn nobody() -> Response {
+fn unknown_provider() -> Response {
     let text = "This identity provider is not configured.";
-    trouble(StatusCode::NOT_FOUND, "Not signed in", text)
+    error_page(StatusCode::NOT_FOUND, "Not signed in", text)
 }
 
 /// Logs and answers a failed sign-in. An unreachable provider does not count as a wrong credential.
@@ -198,11 +207,11 @@ fn refuse(
     };
     // Any site can send a browser here without an attempt. That is not an attempt to guess a credential.
     if matches!(error, LoginError::Refused(_) | LoginError::Invalid(_)) {
-        admin.count_wrong(Door::Console, address, |reason| {
+        admin.count_wrong_credential(Door::Console, address, |reason| {
             audit::console_refused(reason, None, Some(name), &actor);
         });
     }
-    trouble(
+    error_page(
         status,
         "Not signed in",
         "Sign-in failed. Curfew's log has the reason.",

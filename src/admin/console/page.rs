@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::store::StoreError;
 
 /// Content Security Policy: pages load only the console's own style and script.
-const POLICY: HeaderValue = HeaderValue::from_static(
+const CSP: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; \
      frame-ancestors 'none'",
 );
@@ -24,21 +24,28 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
 
 /// A page with an error message.
 #[derive(Template)]
-#[template(path = "trouble.html", config = "src/admin/console/askama.toml")]
-struct Trouble<'a> {
-    place: &'static str,
+#[template(path = "error.html", config = "src/admin/console/askama.toml")]
+struct ErrorPage<'a> {
+    active_page: &'static str,
     title: &'a str,
     text: &'a str,
 }
 
-pub(super) fn trouble(status: StatusCode, title: &str, text: &str) -> Response {
-    let place = "";
-    page(status, &Trouble { place, title, text })
+pub(super) fn error_page(status: StatusCode, title: &str, text: &str) -> Response {
+    let active_page = "";
+    page(
+        status,
+        &ErrorPage {
+            active_page,
+            title,
+            text,
+        },
+    )
 }
 
 pub(super) fn unavailable(error: &StoreError) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    trouble(status, "The store is unavailable", &error.to_string())
+    error_page(status, "The store is unavailable", &error.to_string())
 }
 
 /// Escapes the value of a form field for `|safe`: the form sends the same text back.
@@ -47,7 +54,7 @@ pub(super) fn attribute(text: impl AsRef<str>) -> String {
 }
 
 /// Formats seconds as `m:ss` or `h:mm:ss`, as `console.js` does.
-pub(super) fn clock(seconds: u64) -> String {
+pub(super) fn format_seconds(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     match hours {
         0 => format!("{minutes}:{seconds:02}"),
@@ -58,7 +65,7 @@ pub(super) fn clock(seconds: u64) -> String {
 /// Adds the security headers of every console response.
 pub(super) async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(CONTENT_SECURITY_POLICY, CSP);
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("cross-origin-resource-policy", "same-origin"),

@@ -18,20 +18,20 @@ use crate::session::{Attributes, Limits, Session};
 #[derive(Template)]
 #[template(path = "policies.html", config = "src/admin/console/askama.toml")]
 struct Policies<'a> {
-    place: &'static str,
+    active_page: &'static str,
     policies: Vec<Policy>,
     rules: Vec<Rule>,
-    asked: &'a Asked,
+    query: &'a ExplainQuery,
     method: &'a str,
-    told: Option<Told>,
+    explanation: Option<ExplanationLines>,
 }
 
 /// An explanation as pairs of name and text, or an error message about the input.
-pub(super) type Told = Result<Vec<(&'static str, String)>, &'static str>;
+pub(super) type ExplanationLines = Result<Vec<(&'static str, String)>, &'static str>;
 
 /// The method of the form; `GET` if the field is empty.
-pub(super) const fn method_of(asked: &str) -> &str {
-    if asked.is_empty() { "GET" } else { asked }
+pub(super) const fn method_or_default(method: &str) -> &str {
+    if method.is_empty() { "GET" } else { method }
 }
 
 /// A policy, as the page shows it.
@@ -55,7 +55,7 @@ struct Rule {
 
 /// The form: a request to explain for a new session. An empty `url` means none.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ExplainQuery {
     #[serde(default)]
     url: String,
     #[serde(default)]
@@ -69,18 +69,18 @@ pub(super) struct Asked {
 /// Shows the policies and rules in force.
 pub(super) async fn show(
     Current(admin): Current<Admin>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<ExplainQuery>, QueryRejection>,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let method = method_of(&asked.method);
-    let told = (!asked.url.is_empty()).then(|| on_a_new_session(&admin, &asked, method));
+    let Query(query) = query.unwrap_or_default();
+    let method = method_or_default(&query.method);
+    let explanation = (!query.url.is_empty()).then(|| explain_new_session(&admin, &query, method));
     let shown = Policies {
-        place: "policies",
+        active_page: "policies",
         policies: policies(&admin),
         rules: rules(&admin),
-        asked: &asked,
+        query: &query,
         method,
-        told,
+        explanation,
     };
     page(StatusCode::OK, &shown)
 }
@@ -125,24 +125,29 @@ fn rules(admin: &Admin) -> Vec<Rule> {
     all.collect()
 }
 
-fn on_a_new_session(admin: &Admin, asked: &Asked, method: &str) -> Told {
+fn explain_new_session(admin: &Admin, query: &ExplainQuery, method: &str) -> ExplanationLines {
     let policies = &admin.lifecycle.policies;
-    let groups = asked.groups.split([',', ' ']).filter(|it| !it.is_empty());
+    let groups = query.groups.split([',', ' ']).filter(|it| !it.is_empty());
     let groups: Vec<String> = groups.map(str::to_owned).collect();
     let attributes = Attributes::new(BTreeMap::from([("groups".to_owned(), groups)]));
     let attributes = attributes.map_err(|_| "The groups are invalid.")?;
-    let name = match &*asked.policy {
+    let name = match &*query.policy {
         "" => policies.default_name().as_str(),
         name => name,
     };
     let now = admin.lifecycle.clock.now();
     let session = sample_session(policies, name, false, attributes, now);
     let session = session.ok_or("There is no policy with this name.")?;
-    explained(admin, &asked.url, method, &session)
+    explain_request(admin, &query.url, method, &session)
 }
 
 /// Explains how a request with this session would be answered now.
-pub(super) fn explained(admin: &Admin, url: &str, method: &str, session: &Session) -> Told {
+pub(super) fn explain_request(
+    admin: &Admin,
+    url: &str,
+    method: &str,
+    session: &Session,
+) -> ExplanationLines {
     let url = OriginalUrl::parse(url.trim().as_bytes())
         .map_err(|_| "The URL must be absolute, for example https://app.example.com/orders.")?;
     let method = Method::from_bytes(method.as_bytes());

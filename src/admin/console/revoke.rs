@@ -13,15 +13,15 @@ use super::super::error::ApiError;
 use super::super::revocations::{
     Confirmation, CountView, InForceView, RevokeMatching, RuleView, SOURCES,
 };
-use super::page::{attribute, page, trouble};
-use super::visit::Operator;
+use super::operator_session::Operator;
+use super::page::{attribute, error_page, page};
 use crate::credential::Right;
 use crate::current::Current;
 
 #[derive(Template)]
 #[template(path = "revoke.html", config = "src/admin/console/askama.toml")]
 struct Revoke<'a> {
-    place: &'static str,
+    active_page: &'static str,
     fields: &'a Fields,
     policies: Vec<String>,
     sources: [&'static str; 4],
@@ -42,7 +42,7 @@ struct Counted {
 #[derive(Template)]
 #[template(path = "revoked.html", config = "src/admin/console/askama.toml")]
 struct Revoked {
-    place: &'static str,
+    active_page: &'static str,
     conditions: String,
     before: String,
     in_force: InForceView,
@@ -110,14 +110,14 @@ pub(super) async fn form(
         None => StatusCode::OK,
     };
     let shown = Revoke {
-        place: "revoke",
+        active_page: "revoke",
         fields: &fields,
         policies: policies.map(|(name, _)| name.to_string()).collect(),
         sources: SOURCES,
         mistake,
         counted,
         rules: admin.rules(),
-        may_revoke: operator.may(Right::Revoke),
+        may_revoke: operator.has_right(Right::Revoke),
     };
     page(status, &shown)
 }
@@ -142,7 +142,7 @@ pub(super) async fn revoke(
         return refused;
     }
     let Ok(Form(fields)) = fields else {
-        return trouble(
+        return error_page(
             StatusCode::BAD_REQUEST,
             "Refused",
             "The form is incomplete.",
@@ -160,7 +160,7 @@ pub(super) async fn revoke(
     match revoked {
         Ok((revoked, in_force)) => {
             let shown = Revoked {
-                place: "revoke",
+                active_page: "revoke",
                 conditions: revoked.rule.conditions.to_string(),
                 before: revoked.rule.before.to_string(),
                 in_force,
@@ -177,7 +177,7 @@ fn failed(error: &ApiError) -> Response {
         ApiError::TooMany(_) => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    trouble(status, "No session was revoked", &error.to_string()).into_response()
+    error_page(status, "No session was revoked", &error.to_string()).into_response()
 }
 
 impl Confirmation {

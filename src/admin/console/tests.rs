@@ -65,7 +65,7 @@ impl<'a> Person<'a> {
         self.send("POST", path, form, "same-origin").await
     }
 
-    async fn come_in(&mut self) {
+    async fn sign_in(&mut self) {
         let form = format!("token={}&to=/console/policies", self.fixture.token);
         let response = self.post("/console/sign-in", &form).await;
         assert_eq!(response.status(), StatusCode::SEE_OTHER);
@@ -76,7 +76,7 @@ impl<'a> Person<'a> {
 /// A text in console pages: as search text, and in the sessions that exist.
 pub(in crate::admin) async fn outputs(fixture: &Fixture, text: &str) -> Vec<Output> {
     let mut person = Person::new(fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let asked: String = byte_serialize(text.as_bytes()).collect();
     let (mut all, is_subject) = (Vec::new(), Subject::new(text).is_ok());
     for (name, path) in [
@@ -115,7 +115,7 @@ async fn a_form_sends_back_the_same_text() {
         .create(serde_json::json!({ "subject": subject }))
         .await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let asked: String = byte_serialize(subject.as_bytes()).collect();
     let (_, page) = person.get(&format!("/console/?subject={asked}")).await;
     let (_, rest) = page.split_once("name=\"subject\" value=\"").unwrap();
@@ -174,14 +174,14 @@ async fn pages_need_a_sign_in() {
 async fn an_operator_session_ends_on_time() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     for minute in (0..480).step_by(14) {
         fixture.bench.at(minute * MINUTE);
         assert_eq!(person.get("/console/").await.0, StatusCode::OK, "{minute}");
     }
     fixture.bench.at(480 * MINUTE);
     assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
-    person.come_in().await;
+    person.sign_in().await;
     fixture.bench.at(495 * MINUTE);
     assert_eq!(person.get("/console/").await.0, StatusCode::SEE_OTHER);
 }
@@ -191,7 +191,7 @@ async fn other_sites_and_get_requests_change_nothing() {
     let fixture = Fixture::new();
     let started = fixture.bench.sign_in("default").await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let path = format!("/console/sessions/{}/end", started.id);
     for site in ["cross-site", "same-site", "none"] {
         let response = person.send("POST", &path, "", site).await;
@@ -217,7 +217,7 @@ async fn names_of_users_are_escaped() {
     let body = serde_json::json!({ "subject": name });
     let created = fixture.create(body).await;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let id = created["session"]["id"].as_str().unwrap();
     for path in [
         "/console/?subject=%3Cb%3E%26%22o%27".to_owned(),
@@ -246,7 +246,7 @@ async fn names_of_users_are_escaped() {
 async fn a_request_is_explained() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let path = "/console/policies?url=https%3A%2F%2Fapp.example.com%2Forders&policy=strict";
     let (_, page) = person.get(path).await;
     for part in ["5m without activity", "allow", "/orders"] {
@@ -283,7 +283,7 @@ impl Person<'_> {
 async fn a_copied_cookie_gives_no_access_after_sign_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let (stolen, id) = (person.cookie.clone(), person.id());
     let other_replica = fixture.with_tokens(tokens(&fixture));
     assert_eq!(person.at(&other_replica).await, StatusCode::OK);
@@ -308,7 +308,7 @@ async fn a_copied_cookie_gives_no_access_after_sign_out() {
 async fn an_operator_session_ends_when_its_token_is_removed() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let other = AdminToken::generate().unwrap().hash;
     let without = fixture.with_tokens(vec![NamedToken::unnamed(other)]);
     assert_eq!(person.at(&without).await, StatusCode::SEE_OTHER);
@@ -350,7 +350,7 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
     let fixture = Fixture::new();
     let lifecycle = &fixture.bench.lifecycle;
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let (_, value) = person.cookie.split_once('=').unwrap();
     assert!(lifecycle.key_ring.verify(value.as_bytes()).is_err());
     let checker = fixture.bench.checker(Rules::default(), "session");
@@ -399,8 +399,8 @@ async fn cookies_of_the_console_and_of_applications_are_separate() {
 async fn operators_are_listed_and_ended() {
     let fixture = Fixture::new();
     let (mut one, mut two) = (Person::new(&fixture), Person::new(&fixture));
-    one.come_in().await;
-    two.come_in().await;
+    one.sign_in().await;
+    two.sign_in().await;
     // They are not in the list of users.
     let (_, page) = one.get("/console/").await;
     assert!(page.contains("Nobody is signed in."), "{page}");
@@ -434,7 +434,7 @@ async fn an_operator_sees_only_what_the_token_allows() {
     };
     let mut person = Person::new(&fixture);
     person.routes = with(&[Right::Read]);
-    person.come_in().await;
+    person.sign_in().await;
     let paths = ["/console/", "/console/?subject=alice", "/console/operators"].map(str::to_owned);
     let one = format!("/console/sessions/{}", started.id);
     for path in paths.into_iter().chain([one.clone()]) {
@@ -469,7 +469,7 @@ async fn an_operator_sees_only_what_the_token_allows() {
 async fn a_store_failure_signs_no_operator_out() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let fails = &fixture.bench.store.all_fail;
     fails.store(true, Ordering::SeqCst);
     let cookie = person.cookie.clone();
@@ -497,7 +497,7 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
             assert_eq!(refused.headers()["retry-after"], "6");
         }
     }
-    person.come_in().await;
+    person.sign_in().await;
     let metrics = fixture.bench.lifecycle.metrics.render().unwrap();
     let line = "curfew_admin_credentials_refused_total{door=\"console\",result=\"limited\"} 2";
     assert!(metrics.contains(line), "{metrics}");
@@ -508,9 +508,9 @@ async fn wrong_tokens_at_the_sign_in_are_limited() {
 async fn a_new_sign_in_ends_the_session_before() {
     let fixture = Fixture::new();
     let mut person = Person::new(&fixture);
-    person.come_in().await;
+    person.sign_in().await;
     let first = person.id();
-    person.come_in().await;
+    person.sign_in().await;
     assert_ne!(person.id(), first);
     assert!(matches!(
         fixture.bench.stored(first).await.state,
@@ -527,7 +527,7 @@ async fn a_revocation_shows_the_number_of_sessions_first() {
     fixture.bench.at(MINUTE);
     let mut person = Person::new(&fixture);
     assert_eq!(person.get("/console/revoke").await.0, StatusCode::SEE_OTHER);
-    person.come_in().await;
+    person.sign_in().await;
     let (status, page) = person.get("/console/revoke").await;
     assert_eq!(status, StatusCode::OK);
     assert!(

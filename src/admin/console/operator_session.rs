@@ -16,8 +16,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::form_urlencoded::byte_serialize;
 
 use super::super::Admin;
-use super::super::caller::missing;
-use super::page::{trouble, unavailable};
+use super::super::caller::missing_right;
+use super::page::{error_page, unavailable};
 use crate::actor::{Actor, ActorKind};
 use crate::browser::is_same_origin;
 use crate::credential::{KeyError, NamedToken, Right, cookie_values, operator_session_id, random};
@@ -32,7 +32,7 @@ const SOURCE: &str = "console";
 /// The purpose of the sealed cookie.
 const PURPOSE: &str = "operator session";
 /// Length of the random part of the cookie.
-const RANDOM: usize = 32;
+const RANDOM_BYTES: usize = 32;
 
 /// The operator who sent a request.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub(super) struct Operator {
 
 /// How an operator signed in.
 #[derive(Clone, Debug)]
-pub(super) enum By<'a> {
+pub(super) enum SignInMethod<'a> {
     /// With an admin token.
     Token(&'a NamedToken),
     /// With an identity provider.
@@ -65,7 +65,7 @@ pub(super) enum By<'a> {
 
 /// Why an operator's session could not be started.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotBegun {
+pub(super) enum OperatorStartError {
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -81,7 +81,7 @@ impl Operator {
     }
 
     /// Whether the operator has this right.
-    pub(super) fn may(&self, right: Right) -> bool {
+    pub(super) fn has_right(&self, right: Right) -> bool {
         self.token.as_ref().is_none_or(|token| token.may(right))
     }
 
@@ -89,12 +89,12 @@ impl Operator {
     pub(super) fn refusal(&self, right: Right) -> Option<Response> {
         let token = self.token.as_ref().filter(|token| !token.may(right))?;
         audit::admin_refused(right.as_str(), None, &self.actor());
-        let text = missing(&token.name, right.as_str());
-        Some(trouble(StatusCode::FORBIDDEN, "Not allowed", &text))
+        let text = missing_right(&token.name, right.as_str());
+        Some(error_page(StatusCode::FORBIDDEN, "Not allowed", &text))
     }
 }
 
-impl By<'_> {
+impl SignInMethod<'_> {
     /// The operator's name: `token:NAME`, or `provider:PROVIDER:SUBJECT`.
     pub(super) fn name(&self) -> String {
         match self {
@@ -107,33 +107,34 @@ impl By<'_> {
 
     /// The attributes of the session.
     fn attributes(&self) -> Result<Attributes, AttributeError> {
-        let mut kept = vec![
+        let mut pairs = vec![
             (Attributes::SOURCE, vec![SOURCE.to_owned()]),
             (Attributes::OPERATOR, vec![self.name()]),
         ];
         match self {
-            Self::Token(token) => kept.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
+            Self::Token(token) => pairs.push((Attributes::OPERATOR_TOKEN, vec![token.mark()])),
             Self::Provider {
                 attributes, groups, ..
             } => {
                 // Only the groups that give access: a person can have many others.
                 let own = attributes.get(Attributes::GROUPS);
                 let own = own.filter(|own| groups.iter().any(|wanted| wanted == own));
-                kept.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
+                pairs.push((Attributes::GROUPS, own.map(str::to_owned).collect()));
                 let names = attributes.get(Attributes::PROVIDER).map(str::to_owned);
-                kept.push((Attributes::PROVIDER, names.collect()));
+                pairs.push((Attributes::PROVIDER, names.collect()));
             }
         }
-        let kept = kept.into_iter();
+        let pairs = pairs.into_iter();
         Attributes::new(
-            kept.map(|(name, values)| (name.to_owned(), values))
+            pairs
+                .map(|(name, values)| (name.to_owned(), values))
                 .collect(),
         )
     }
 }
 
 /// Middleware: requires an operator's session, and refuses changes from pages of other sites (CWE-352).
-pub(super) async fn require(
+pub(super) async fn require_operator(
     Current(admin): Current<Admin>,
     mut request: Request,
     next: Next,
@@ -153,7 +154,7 @@ pub(super) async fn require(
     };
     if !reads && !is_same_origin(request.headers()) {
         let text = "The request came from a page of another site.";
-        return trouble(StatusCode::FORBIDDEN, "Refused", text);
+        return error_page(StatusCode::FORBIDDEN, "Refused", text);
     }
     request.extensions_mut().insert(operator);
     next.run(request).await
@@ -177,27 +178,27 @@ async fn find(
     headers: &HeaderMap,
     address: Option<IpAddr>,
 ) -> Result<Option<Operator>, StoreError> {
-    let Some(id) = presented(admin, headers) else {
+    let Some(id) = presented_session(admin, headers) else {
         return Ok(None);
     };
     let Some(session) = admin.lifecycle.use_operator(id).await? else {
         return Ok(None);
     };
     let name: Arc<str> = session.user_id().into();
-    match way_in(admin, &session) {
-        WayIn::Token(token) => Ok(Some(Operator {
+    match operator_access(admin, &session) {
+        OperatorAccess::Token(token) => Ok(Some(Operator {
             id,
             name,
             token: Some(token),
             address,
         })),
-        WayIn::Group => Ok(Some(Operator {
+        OperatorAccess::Group => Ok(Some(Operator {
             id,
             name,
             token: None,
             address,
         })),
-        WayIn::Closed => {
+        OperatorAccess::Denied => {
             let ending = Ending::revoked(admin.lifecycle.clock.now());
             admin.lifecycle.end(id, ending, &Actor::CURFEW).await?;
             Ok(None)
@@ -206,67 +207,67 @@ async fn find(
 }
 
 /// What gives the operator of a session access now.
-enum WayIn {
+enum OperatorAccess {
     /// An admin token that is still configured.
     Token(Arc<NamedToken>),
     /// A group that is still configured.
     Group,
     /// The token or the group is no longer configured.
-    Closed,
+    Denied,
 }
 
 /// Checks the access of an operator's session against the current configuration.
-fn way_in(admin: &Admin, session: &Session) -> WayIn {
-    if let Some(mark) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
-        let token = admin.tokens.marked(mark);
-        return token.map_or(WayIn::Closed, WayIn::Token);
+fn operator_access(admin: &Admin, session: &Session) -> OperatorAccess {
+    if let Some(fingerprint) = session.attributes.get(Attributes::OPERATOR_TOKEN).next() {
+        let token = admin.tokens.find_by_fingerprint(fingerprint);
+        return token.map_or(OperatorAccess::Denied, OperatorAccess::Token);
     }
     let login = admin.login.as_ref();
     let is_member = login.is_some_and(|login| session.attributes.in_any_of(&login.groups));
     if is_member {
-        WayIn::Group
+        OperatorAccess::Group
     } else {
-        WayIn::Closed
+        OperatorAccess::Denied
     }
 }
 
 /// The session ID from the request's cookie. The store is not asked.
-fn presented(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
-    let mut values = cookie_values(headers, name(admin));
+fn presented_session(admin: &Admin, headers: &HeaderMap) -> Option<SessionId> {
+    let mut values = cookie_values(headers, cookie_name(admin));
     let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
     let text = std::str::from_utf8(value).ok()?;
     let random = admin.lifecycle.key_ring.open(PURPOSE, text).ok()?;
-    (random.len() == RANDOM).then(|| operator_session_id(&random))
+    (random.len() == RANDOM_BYTES).then(|| operator_session_id(&random))
 }
 
 /// Starts the session of an operator. A previous session of the same browser ends.
-pub(super) async fn begin(
+pub(super) async fn start(
     admin: &Admin,
-    by: &By<'_>,
-    before: &HeaderMap,
+    by: &SignInMethod<'_>,
+    request_headers: &HeaderMap,
     address: Option<IpAddr>,
     headers: &mut HeaderMap,
-) -> Result<Actor, NotBegun> {
+) -> Result<Actor, OperatorStartError> {
     let actor = Actor::new(ActorKind::Operator, &by.name(), address);
-    let random: [u8; RANDOM] = random()?;
+    let random: [u8; RANDOM_BYTES] = random()?;
     let sealed = admin.lifecycle.key_ring.seal(PURPOSE, &random)?;
     let authenticated = match by {
-        By::Token(_) => None,
-        By::Provider { authenticated, .. } => Some(*authenticated),
+        SignInMethod::Token(_) => None,
+        SignInMethod::Provider { authenticated, .. } => Some(*authenticated),
     };
     let (id, attributes) = (operator_session_id(&random), by.attributes()?);
     let starting = admin
         .lifecycle
         .start_operator(id, attributes, authenticated, &actor);
     starting.await?;
-    if let Some(before) = presented(admin, before) {
+    if let Some(before) = presented_session(admin, request_headers) {
         // A failure is ignored: the browser gets a new cookie anyway.
         let ending = Ending::revoked(admin.lifecycle.clock.now());
         let _ = admin.lifecycle.end(before, ending, &actor).await;
     }
-    put(cookie(admin, sealed), headers);
+    append_cookie(cookie(admin, sealed), headers);
     Ok(actor)
 }
 
@@ -282,19 +283,19 @@ pub(super) async fn end(admin: &Admin, operator: &Operator) -> Result<(), StoreE
 }
 
 /// Clears the cookie in the browser.
-pub(super) fn forget(admin: &Admin, headers: &mut HeaderMap) {
+pub(super) fn clear_cookie(admin: &Admin, headers: &mut HeaderMap) {
     let mut cookie = cookie(admin, String::new());
     cookie.set_max_age(cookie::time::Duration::ZERO);
-    put(cookie, headers);
+    append_cookie(cookie, headers);
 }
 
-fn put(cookie: Cookie<'static>, headers: &mut HeaderMap) {
+fn append_cookie(cookie: Cookie<'static>, headers: &mut HeaderMap) {
     if let Ok(value) = HeaderValue::from_str(&cookie.to_string()) {
         headers.append(SET_COOKIE, value);
     }
 }
 
-const fn name(admin: &Admin) -> &'static str {
+const fn cookie_name(admin: &Admin) -> &'static str {
     if admin.secure {
         "__Host-curfew-console"
     } else {
@@ -303,7 +304,7 @@ const fn name(admin: &Admin) -> &'static str {
 }
 
 fn cookie(admin: &Admin, value: String) -> Cookie<'static> {
-    Cookie::build((name(admin), value))
+    Cookie::build((cookie_name(admin), value))
         .path("/")
         .secure(admin.secure)
         .http_only(true)
