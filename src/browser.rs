@@ -30,7 +30,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::contract::Contracts;
 use crate::live::Live;
 
-pub(crate) use cookies::{gone, passing};
+pub(crate) use cookies::{attempt_cookie, removal_cookie};
 pub use service::BrowserService;
 
 /// The common prefix of all paths.
@@ -79,7 +79,7 @@ fn harden(headers: &mut HeaderMap) {
 /// not a path (CWE-601).
 #[must_use]
 pub fn local_path(asked: &str) -> &str {
-    signed_out::way_back(asked)
+    signed_out::return_path(asked)
 }
 
 /// Whether a request comes from a page of its own origin (CWE-352).

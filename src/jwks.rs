@@ -44,12 +44,12 @@ pub enum KeySource {
 }
 
 /// The minimum time between two fetches for unknown keys.
-const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause after the first failed fetch. It doubles with each failure, up to the refresh interval.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const INITIAL_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How often the refresh task checks whether the keys are still in use.
-const LOOK: Duration = Duration::from_secs(10);
+const OWNER_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Fetches the keys of an issuer.
 #[async_trait]
@@ -72,17 +72,17 @@ pub struct Freshness {
 
 /// The cached keys of one issuer.
 pub struct IssuerKeys {
-    known: Mutex<Known>,
+    known: Mutex<CachedKeys>,
     /// Counts finished fetches, successful or not.
-    rounds: watch::Sender<u64>,
+    finished_fetches: watch::Sender<u64>,
     /// Wakes the refresh task.
-    wanted: Notify,
+    fetch_requested: Notify,
     /// The maximum age; `None` for static keys.
     stale: Option<Duration>,
 }
 
 #[derive(Default)]
-struct Known {
+struct CachedKeys {
     keys: Option<Arc<KeySet>>,
     fetched: Timestamp,
     /// Whether a fetch is running or requested.
@@ -108,8 +108,8 @@ impl IssuerKeys {
     fn empty(stale: Option<Duration>) -> Self {
         Self {
             known: Mutex::default(),
-            rounds: watch::Sender::new(0),
-            wanted: Notify::new(),
+            finished_fetches: watch::Sender::new(0),
+            fetch_requested: Notify::new(),
             stale,
         }
     }
@@ -125,7 +125,7 @@ impl IssuerKeys {
         let keys = Self::empty(Some(freshness.stale));
         keys.known.lock().fetching = true;
         let keys = Arc::new(keys);
-        let keeper = Keeper {
+        let task = RefreshTask {
             keys: Arc::downgrade(&keys),
             fetcher: Box::new(fetcher),
             refresh: freshness.refresh,
@@ -133,7 +133,7 @@ impl IssuerKeys {
             metrics,
             issuer,
         };
-        tokio::spawn(keeper.run());
+        tokio::spawn(task.run());
         keys
     }
 
@@ -154,10 +154,10 @@ impl IssuerKeys {
     /// # Errors
     /// [`NoKeys`] if there are still no usable keys.
     pub async fn awaited(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
-        let mut rounds = self.rounds.subscribe();
+        let mut finished_fetches = self.finished_fetches.subscribe();
         if self.known.lock().fetching {
             // Fails only if the refresh task has ended.
-            let _ = rounds.changed().await;
+            let _ = finished_fetches.changed().await;
         }
         self.current(now)
     }
@@ -170,13 +170,13 @@ impl IssuerKeys {
     pub async fn renewed(&self, now: Timestamp) -> Result<Arc<KeySet>, NoKeys> {
         {
             let mut known = self.known.lock();
-            let lately = known
+            let recently = known
                 .asked
-                .is_some_and(|asked| now < asked.plus(UNKNOWN_KEY_PAUSE));
-            if !known.fetching && !lately && self.stale.is_some() {
+                .is_some_and(|asked| now < asked.plus(UNKNOWN_KEY_INTERVAL));
+            if !known.fetching && !recently && self.stale.is_some() {
                 known.asked = Some(now);
                 known.fetching = true;
-                self.wanted.notify_one();
+                self.fetch_requested.notify_one();
             }
         }
         self.awaited(now).await
@@ -184,7 +184,7 @@ impl IssuerKeys {
 }
 
 /// The background task that refreshes the keys of an issuer.
-struct Keeper {
+struct RefreshTask {
     keys: Weak<IssuerKeys>,
     fetcher: Box<dyn FetchKeys>,
     refresh: Duration,
@@ -193,7 +193,7 @@ struct Keeper {
     issuer: String,
 }
 
-impl Keeper {
+impl RefreshTask {
     async fn run(self) {
         let mut failures = 0_u32;
         while let Some(keys) = self.keys.upgrade() {
@@ -215,26 +215,26 @@ impl Keeper {
                     }
                 }
             }
-            keys.rounds.send_modify(|round| *round += 1);
+            keys.finished_fetches.send_modify(|round| *round += 1);
             let pause = match failures {
                 0 => self.refresh,
-                failures => FIRST_PAUSE
+                failures => INITIAL_BACKOFF
                     .saturating_mul(1 << (failures - 1).min(16))
                     .min(self.refresh),
             };
-            // Without a strong reference: when no one else has the keys, this task ends at its next look.
+            // Without a strong reference: when no one else has the keys, this task ends at its next check.
             let mut waited = Duration::ZERO;
             drop(keys);
             while waited < pause {
                 let Some(keys) = self.keys.upgrade() else {
                     return;
                 };
-                let look = LOOK.min(pause - waited);
-                let woken = tokio::time::timeout(look, keys.wanted.notified()).await;
+                let interval = OWNER_CHECK_INTERVAL.min(pause - waited);
+                let woken = tokio::time::timeout(interval, keys.fetch_requested.notified()).await;
                 if woken.is_ok() {
                     break;
                 }
-                waited += look;
+                waited += interval;
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::policy::{MaxAge, Policies, Policy};
 use crate::secret::Secret;
 use crate::session::{Attributes, PolicyName, Timestamp};
 
-pub use answer::{Answer, Outcome};
+pub use answer::{AuthorizationResponse, LoginOutcome};
 pub use attempt::{ATTEMPT_LIFETIME, Attempt};
 pub use provider::{Learned, MAX_REFRESH_TOKEN_BYTES, Provider, RefreshAnswer, TokenResponse};
 
@@ -134,12 +134,13 @@ impl Login {
         &self,
         provider: &Provider,
         target: &str,
-        again: bool,
+        reauthenticate: bool,
         max_age: Option<Duration>,
         now: Timestamp,
     ) -> Result<(Url, String, String), LoginError> {
         let failed = |error: KeyError| LoginError::Unavailable(error.to_string());
-        let attempt = Attempt::new(self, provider.name(), target, again, now).map_err(failed)?;
+        let attempt =
+            Attempt::new(self, provider.name(), target, reauthenticate, now).map_err(failed)?;
         let url = provider.authorize(&attempt, max_age, now).await?;
         let name = Attempt::cookie_name(&attempt.state, self.secure);
         let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
@@ -176,14 +177,14 @@ impl Login {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LoginError> {
         let Some(authenticated) = redeemed.signed_in.authenticated else {
-            if max_age.is_some() || attempt.again {
+            if max_age.is_some() || attempt.reauthenticate {
                 let silent = "the ID token has no authentication time (auth_time); \
                               see login.max_age";
                 return Err(LoginError::Invalid(silent.to_owned()));
             }
             return Ok(Some(redeemed.signed_in.issued));
         };
-        if attempt.again {
+        if attempt.reauthenticate {
             // Providers round to whole seconds. Such a time cannot be before the start of the attempt.
             let fresh = authenticated.plus(leeway) >= attempt.begun;
             return Ok(fresh.then(|| authenticated.max(attempt.begun).min(now)));

@@ -71,17 +71,17 @@ enum Refusal {
     #[error("front-channel limit reached: too many logouts in a minute from one address")]
     TooManyFromOneAddress,
     #[error("half of the cut-offs are in use: only administrators and signed notices can add more")]
-    NoRoom,
+    CutOffsFull,
     #[error("store unavailable")]
     Store(#[from] StoreError),
 }
 
 impl Refusal {
     /// Whether the cause is temporary and on this side. The same notice may be accepted later.
-    const fn is_ours(&self) -> bool {
+    const fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::NoKeys | Self::TooMany | Self::NoRoom | Self::Store(_)
+            Self::NoKeys | Self::TooMany | Self::CutOffsFull | Self::Store(_)
         )
     }
 }
@@ -108,7 +108,7 @@ impl LogoutEndpoints {
     }
 
     /// Verifies a notice and ends the sessions that it names. Each notice is accepted once.
-    async fn take(
+    async fn accept(
         &self,
         text: &str,
         by: &'static str,
@@ -124,7 +124,7 @@ impl LogoutEndpoints {
             Err(Unverified::NoKeys) => return Err(Refusal::NoKeys),
         };
         let issuer = &*source.issuer.issuer;
-        let Some(begun) = self.seen.begin(issuer, &notice.id, clock.now()) else {
+        let Some(pending) = self.seen.begin(issuer, &notice.id, clock.now()) else {
             return Err(Refusal::Replayed);
         };
         if let Some(whom) = &notice.ended {
@@ -139,13 +139,13 @@ impl LogoutEndpoints {
             let revoked = self.lifecycle.end_of_provider(whom, before, &actor).await?;
             audit::provider_logout(whom, by, revoked, &actor);
         }
-        begun.done();
+        pending.confirm();
         Ok(())
     }
 }
 
 /// Logs a rejected notice.
-fn tell(refusal: &Refusal, by: &'static str) {
+fn log_refusal(refusal: &Refusal, by: &'static str) {
     tracing::warn!(%refusal, by, "logout notice rejected");
 }
 

@@ -7,14 +7,16 @@ use http::{HeaderValue, StatusCode};
 use url::Url;
 
 use super::browser_request::BrowserRequest;
-use super::cookies::gone;
-use super::login::{self, failed, send};
+use super::cookies::removal_cookie;
+use super::login::{self, send, sign_in_failed};
 use super::{private, rp_logout};
 use crate::actor::Actor;
 use crate::contract::Contracts;
 use crate::current::Current;
 use crate::lifecycle::{SignIn, StartError};
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider, TokenResponse};
+use crate::login::{
+    Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider, TokenResponse,
+};
 use crate::policy::{Activity, Passivity, normalize_host};
 use crate::session::{Attributes, Timestamp, Verdict};
 use crate::store::Ending;
@@ -29,7 +31,7 @@ pub(super) async fn finish(
 ) -> Result<Response, StatusCode> {
     let login = contracts.login.as_deref().ok_or(StatusCode::NOT_FOUND)?;
     let provider = login.provider(Some(&name)).ok_or(StatusCode::NOT_FOUND)?;
-    let answer = Answer::new(query.as_deref().unwrap_or(""));
+    let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let lifecycle = &contracts.checker.lifecycle;
     let (clock, state) = (&*lifecycle.clock, answer.state());
     let attempt = match Attempt::find(&browser_request.headers, state, login, clock.now()) {
@@ -50,9 +52,9 @@ pub(super) async fn finish(
         let (_, policy) = Login::policy(provider, &lifecycle.policies)?;
         login.max_age(policy, attributes)
     };
-    let outcome = Login::judge(provider, &attempt, &answer, clock, max_age).await;
+    let outcome = Login::evaluate(provider, &attempt, &answer, clock, max_age).await;
     let mut response = match outcome {
-        Ok(Outcome::In(redeemed, begun)) => {
+        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
             enter(
                 &contracts,
                 login,
@@ -64,7 +66,7 @@ pub(super) async fn finish(
             )
             .await
         }
-        Ok(Outcome::Again) => {
+        Ok(LoginOutcome::Reauthenticate) => {
             let (target, headers) = (&attempt.target, &browser_request.headers);
             send(&contracts, login, provider, target, true, headers).await
         }
@@ -78,8 +80,8 @@ pub(super) async fn finish(
     };
     // The attempt cookie is single-use: clear it after success and failure.
     let name = Attempt::cookie_name(state, login.secure);
-    if let Some(gone) = name.and_then(|name| gone(&name, "/", None, login.secure)) {
-        response.headers_mut().append(SET_COOKIE, gone);
+    if let Some(removal) = name.and_then(|name| removal_cookie(&name, "/", None, login.secure)) {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     Ok(response)
 }
@@ -167,7 +169,7 @@ async fn enter(
     let started = match started.await {
         Ok(started) => started,
         // The session would end at once: an emergency revocation or a cut-off is newer than the authentication.
-        Err(StartError::TooOld) if !attempt.again => {
+        Err(StartError::TooOld) if !attempt.reauthenticate => {
             return send(
                 contracts,
                 login,
@@ -195,7 +197,7 @@ async fn enter(
                 ),
             };
             lifecycle.metrics.login(provider.name(), "not_started");
-            return failed(status, text, Some(&attempt.target));
+            return sign_in_failed(status, text, Some(&attempt.target));
         }
     };
     lifecycle.metrics.login(provider.name(), "ok");
@@ -203,7 +205,7 @@ async fn enter(
     let headers = response.headers_mut();
     let (cookie, now) = (&contracts.cookie, lifecycle.clock.now());
     let session = cookie.issue(&started.token, &started.session, now);
-    let hint = rp_logout::remember(login, provider, &id_token);
+    let hint = rp_logout::hint_cookie(login, provider, &id_token);
     let cookies = HeaderValue::try_from(session).ok().into_iter().chain(hint);
     for cookie in cookies {
         headers.append(SET_COOKIE, cookie);
@@ -256,5 +258,5 @@ fn refuse(
             "The response of the identity provider is invalid.",
         ),
     };
-    failed(status, text, target)
+    sign_in_failed(status, text, target)
 }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use url::form_urlencoded::byte_serialize;
 
 use super::browser_request::BrowserRequest;
-use super::cookies::{cookie, gone};
+use super::cookies::{cookie, removal_cookie};
 use super::page::page;
 use super::{framed, private, signed_out};
 use crate::contract::{CLEAR_COOKIES, Clearing, Contracts, is_framed, is_navigation};
@@ -24,7 +24,7 @@ use crate::current::Current;
 const REMEMBERED_SECONDS: i64 = 30;
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ClearCookiesQuery {
     /// The path on this host to open afterwards.
     #[serde(default)]
     rd: String,
@@ -36,7 +36,7 @@ pub(super) struct Asked {
 /// Any site can link here. The link clears only contradicting cookies, which give no access anyway (CWE-352).
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<ClearCookiesQuery>, QueryRejection>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
     if is_framed(&browser_request.method, &browser_request.headers) {
@@ -45,29 +45,29 @@ pub(super) async fn show(
     if !is_navigation(&browser_request.method, &browser_request.headers) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let Query(asked) = asked.unwrap_or_default();
-    let next = signed_out::way_back(&asked.rd);
+    let Query(query) = query.unwrap_or_default();
+    let next = signed_out::return_path(&query.rd);
     let rd: String = byte_serialize(next.as_bytes()).collect();
-    let again = format!("{CLEAR_COOKIES}?rd={rd}");
-    Ok(clear(&contracts, &browser_request, next, &again))
+    let retry = format!("{CLEAR_COOKIES}?rd={rd}");
+    Ok(clear(&contracts, &browser_request, next, &retry))
 }
 
-/// Clears ambiguous cookies and redirects to `next`, or shows a page with the remaining ones and the link `again`.
+/// Clears ambiguous cookies and redirects to `next`, or shows a page with the remaining ones and the link `retry`.
 pub(super) fn clear(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
     next: &str,
-    again: &str,
+    retry: &str,
 ) -> Response {
     let secure = contracts.cookie.is_secure();
     let sources = &contracts.checker.sources;
     let ambiguous = sources.ambiguous_cookies(&browser_request.headers);
     // Another tab may have cleared the cookies for another page.
-    let page = page_mark(next);
-    let mut marks = cookie_values(&browser_request.headers, marker(secure)).peekable();
+    let page = page_digest(next);
+    let mut marks = cookie_values(&browser_request.headers, marker_cookie_name(secure)).peekable();
     let was_here = marks.peek().is_some();
     if was_here && (!ambiguous.is_empty() || marks.any(|mark| mark == page.as_bytes())) {
-        return stuck(&ambiguous, contracts.cookie.name(), again, secure);
+        return remaining_cookies_page(&ambiguous, contracts.cookie.name(), retry, secure);
     }
     let mut clearing = Clearing::default();
     for name in &ambiguous {
@@ -89,7 +89,7 @@ pub(super) fn clear(
     for value in clearing.values() {
         headers.append(SET_COOKIE, value);
     }
-    let mut remembered = cookie(marker(secure), &page, "/", None, secure);
+    let mut remembered = cookie(marker_cookie_name(secure), &page, "/", None, secure);
     remembered.set_max_age(cookie::time::Duration::seconds(REMEMBERED_SECONDS));
     if let Ok(value) = HeaderValue::try_from(remembered.to_string()) {
         headers.append(SET_COOKIE, value);
@@ -102,7 +102,7 @@ pub(super) fn clear(
 }
 
 /// The value of the marker cookie for a page.
-fn page_mark(next: &str) -> String {
+fn page_digest(next: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(next).into();
     digest[..8]
         .iter()
@@ -111,7 +111,7 @@ fn page_mark(next: &str) -> String {
 }
 
 /// The name of the marker cookie, which says that cookies were cleared recently.
-const fn marker(secure: bool) -> &'static str {
+const fn marker_cookie_name(secure: bool) -> &'static str {
     if secure {
         "__Host-curfew-cleared"
     } else {
@@ -121,7 +121,12 @@ const fn marker(secure: bool) -> &'static str {
 
 /// The page that lists the remaining cookies and explains how to delete them. This request has no cookies of other
 /// paths; then the page names the session cookie.
-fn stuck(ambiguous: &[&str], session: &str, again: &str, secure: bool) -> Response {
+fn remaining_cookies_page(
+    ambiguous: &[&str],
+    session: &str,
+    retry: &str,
+    secure: bool,
+) -> Response {
     let names = match ambiguous {
         [] => format!(
             "For some pages, your browser still sends two different cookies with the name {session}"
@@ -136,11 +141,11 @@ fn stuck(ambiguous: &[&str], session: &str, again: &str, secure: bool) -> Respon
          (Path), or it was set in a frame of another site (Partitioned). Delete the cookies of this site in the settings of \
          your browser, and try again."
     );
-    let way = (again.to_owned(), "Try again".to_owned());
-    let mut response = page("Two sign-in cookies", &text, &[way]);
+    let link = (retry.to_owned(), "Try again".to_owned());
+    let mut response = page("Two sign-in cookies", &text, &[link]);
     *response.status_mut() = StatusCode::BAD_REQUEST;
-    if let Some(gone) = gone(marker(secure), "/", None, secure) {
-        response.headers_mut().append(SET_COOKIE, gone);
+    if let Some(removal) = removal_cookie(marker_cookie_name(secure), "/", None, secure) {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     response
 }

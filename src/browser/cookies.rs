@@ -26,7 +26,7 @@ pub(super) fn cookie(
 }
 
 /// The cookie of a sign-in attempt, which expires with the attempt.
-pub fn passing(name: &str, value: &str, secure: bool) -> Cookie<'static> {
+pub fn attempt_cookie(name: &str, value: &str, secure: bool) -> Cookie<'static> {
     let mut cookie = cookie(name, value, "/", None, secure);
     let seconds = ATTEMPT_LIFETIME.as_secs().cast_signed();
     cookie.set_max_age(cookie::time::Duration::seconds(seconds));
@@ -34,7 +34,12 @@ pub fn passing(name: &str, value: &str, secure: bool) -> Cookie<'static> {
 }
 
 /// A `Set-Cookie` value that deletes the cookie in the browser.
-pub fn gone(name: &str, path: &str, domain: Option<&str>, secure: bool) -> Option<HeaderValue> {
+pub fn removal_cookie(
+    name: &str,
+    path: &str,
+    domain: Option<&str>,
+    secure: bool,
+) -> Option<HeaderValue> {
     let mut cookie = cookie(name, "", path, domain, secure);
     cookie.set_max_age(cookie::time::Duration::ZERO);
     HeaderValue::from_str(&cookie.to_string()).ok()

@@ -12,6 +12,6 @@ pub(super) async fn touch(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&browser_request)?;
-    status::look(&contracts, &browser_request, Activity::Touch).await
+    origin::require_same_origin(&browser_request)?;
+    status::respond(&contracts, &browser_request, Activity::Touch).await
 }

@@ -6,7 +6,7 @@ use url::Url;
 use url::form_urlencoded::{Serializer, parse};
 
 use super::browser_request::BrowserRequest;
-use super::cookies::{gone, passing};
+use super::cookies::{attempt_cookie, removal_cookie};
 use super::page::page;
 use super::{PREFIX, clear_cookies, framed, private, signed_out};
 use crate::check::{Original, OriginalUrl, Outcome};
@@ -18,16 +18,16 @@ use crate::session::{Attributes, DenyReason, Verdict};
 
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// The maximum number of attempts of a browser, each a cookie of about 80 bytes. Beyond that, the oldest are dropped.
-const ATTEMPTS: usize = 20;
+const MAX_ATTEMPTS: usize = 20;
 /// The maximum number of attempts that one response drops.
 const MAX_REMOVALS: usize = 8;
 /// The maximum size of a target address. It is a part of `state`, and the response head must fit in NGINX's buffer of
 /// 4 KiB.
-const LONGEST_TARGET: usize = 1024;
+const MAX_TARGET_BYTES: usize = 1024;
 
 /// The query of the sign-in page.
 #[derive(Debug, Default)]
-struct Asked {
+struct LoginQuery {
     /// The name of the provider.
     provider: Option<String>,
     /// The target address after the sign-in.
@@ -36,33 +36,33 @@ struct Asked {
     reason: Option<String>,
 }
 
-impl Asked {
+impl LoginQuery {
     fn new(query: &str) -> Self {
-        let mut asked = Self::default();
+        let mut parsed = Self::default();
         for (name, value) in parse(query.as_bytes()) {
-            let place = match &*name {
-                "provider" => &mut asked.provider,
-                "rd" => &mut asked.rd,
-                "reason" => &mut asked.reason,
+            let field = match &*name {
+                "provider" => &mut parsed.provider,
+                "rd" => &mut parsed.rd,
+                "reason" => &mut parsed.reason,
                 _ => continue,
             };
             // Of a repeated parameter, the first one counts.
-            place.get_or_insert_with(|| value.into_owned());
+            field.get_or_insert_with(|| value.into_owned());
         }
-        asked
+        parsed
     }
 
     /// The address of this page with the same query.
-    fn again(&self) -> String {
-        self.with(self.provider.as_deref())
+    fn same_address(&self) -> String {
+        self.format_address(self.provider.as_deref())
     }
 
     /// The same address with this provider.
-    fn at(&self, provider: &str) -> String {
-        self.with(Some(provider))
+    fn address_for(&self, provider: &str) -> String {
+        self.format_address(Some(provider))
     }
 
-    fn with(&self, provider: Option<&str>) -> String {
+    fn format_address(&self, provider: Option<&str>) -> String {
         let mut query = Serializer::new(String::new());
         let others = [
             ("provider", provider),
@@ -89,8 +89,8 @@ pub(super) async fn begin(
     if is_framed(&browser_request.method, &browser_request.headers) {
         return Ok(framed::page());
     }
-    let asked = Asked::new(query.as_deref().unwrap_or(""));
-    let target = target(&contracts, login, asked.rd.as_deref());
+    let query = LoginQuery::new(query.as_deref().unwrap_or(""));
+    let target = target(&contracts, login, query.rd.as_deref());
     let denial = denial(&contracts, &browser_request, target.as_deref()).await;
     // A script cannot follow the redirect to another host, and would only collect cookies. ingress-nginx redirects
     // scripts, too.
@@ -117,30 +117,30 @@ pub(super) async fn begin(
         .ambiguous_cookies(&browser_request.headers)
         .is_empty()
     {
-        let again = asked.again();
+        let retry = query.same_address();
         return Ok(clear_cookies::clear(
             &contracts,
             &browser_request,
-            &again,
-            &again,
+            &retry,
+            &retry,
         ));
     }
     let Some(target) = target else {
         let text = "The return address is not allowed.";
-        return Ok(failed(StatusCode::BAD_REQUEST, text, None));
+        return Ok(sign_in_failed(StatusCode::BAD_REQUEST, text, None));
     };
-    let Some(provider) = login.provider(asked.provider.as_deref()) else {
-        return Ok(choice(login, &asked));
+    let Some(provider) = login.provider(query.provider.as_deref()) else {
+        return Ok(provider_choice(login, &query));
     };
     let reason = DenyReason::ReauthenticationRequired;
-    let again =
-        asked.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
+    let reauthenticate =
+        query.reason.as_deref() == Some(reason.as_str()) || denial.verdict == Verdict::Deny(reason);
     Ok(send(
         &contracts,
         login,
         provider,
         &target,
-        again,
+        reauthenticate,
         &browser_request.headers,
     )
     .await)
@@ -196,10 +196,10 @@ pub(super) async fn send(
     login: &Login,
     provider: &Provider,
     target: &str,
-    again: bool,
+    reauthenticate: bool,
     headers: &HeaderMap,
 ) -> Response {
-    match attempt(contracts, login, provider, target, again).await {
+    match attempt(contracts, login, provider, target, reauthenticate).await {
         Ok((address, cookie)) => {
             let mut response = private(StatusCode::SEE_OTHER);
             let own = response.headers_mut();
@@ -219,7 +219,7 @@ pub(super) async fn send(
                 .login(provider.name(), error.as_str());
             let text =
                 "The identity provider cannot be reached right now. Please try again in a moment.";
-            failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
+            sign_in_failed(StatusCode::SERVICE_UNAVAILABLE, text, Some(target))
         }
     }
 }
@@ -230,7 +230,7 @@ async fn attempt(
     login: &Login,
     provider: &Provider,
     target: &str,
-    again: bool,
+    reauthenticate: bool,
 ) -> Result<(HeaderValue, HeaderValue), LoginError> {
     let lifecycle = &contracts.checker.lifecycle;
     let unavailable = |why: &dyn ToString| LoginError::Unavailable(why.to_string());
@@ -239,34 +239,38 @@ async fn attempt(
         policy.ok_or_else(|| unavailable(&"the policy of the provider is not configured"))?;
     let max_age = login.max_age(policy, &Attributes::default());
     let now = lifecycle.clock.now();
-    let begun = login.begin(provider, target, again, max_age, now);
+    let begun = login.begin(provider, target, reauthenticate, max_age, now);
     let (url, name, value) = begun.await?;
-    let cookie = passing(&name, &value, login.secure);
+    let cookie = attempt_cookie(&name, &value, login.secure);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| unavailable(&error));
     Ok((header(url.as_str())?, header(&cookie.to_string())?))
 }
 
 /// `Set-Cookie` values that delete the oldest attempts, so that a new one stays within the maximum.
 fn removals(headers: &HeaderMap, login: &Login) -> Vec<HeaderValue> {
-    let names = Attempt::names(headers, login.secure);
-    let excess = (names.len() + 1).saturating_sub(ATTEMPTS);
+    let names = Attempt::cookie_names(headers, login.secure);
+    let excess = (names.len() + 1).saturating_sub(MAX_ATTEMPTS);
     // The size of the response head must stay bounded.
     let oldest = names.into_iter().take(excess.min(MAX_REMOVALS));
     oldest
-        .filter_map(|name| gone(name, "/", None, login.secure))
+        .filter_map(|name| removal_cookie(name, "/", None, login.secure))
         .collect()
 }
 
 /// The target address after the sign-in: an address of an allowed host, as browsers parse it (WHATWG URL), or a path on
 /// Curfew's own host. `None` for anything else (CWE-601).
-pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) -> Option<String> {
-    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+pub(super) fn target(
+    contracts: &Contracts,
+    login: &Login,
+    requested: Option<&str>,
+) -> Option<String> {
+    let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
         return Some(login.url.to_string());
     };
-    let url = if asked.starts_with('/') {
-        login.url.join(signed_out::way_back(asked)).ok()?
+    let url = if requested.starts_with('/') {
+        login.url.join(signed_out::return_path(requested)).ok()?
     } else {
-        Url::parse(asked).ok()?
+        Url::parse(requested).ok()?
     };
     let sign_in = contracts.sign_in.as_ref()?;
     let url = sign_in.raise(url);
@@ -277,33 +281,33 @@ pub(super) fn target(contracts: &Contracts, login: &Login, asked: Option<&str>) 
     let path = url.path();
     let within = path == PREFIX || path.starts_with("/.curfew/");
     let text = url.to_string();
-    if within || text.len() > LONGEST_TARGET {
+    if within || text.len() > MAX_TARGET_BYTES {
         return url.join("/").ok().map(String::from);
     }
     Some(text)
 }
 
 /// The page with the choice of providers.
-fn choice(login: &Login, asked: &Asked) -> Response {
-    let ways: Vec<_> = login
+fn provider_choice(login: &Login, query: &LoginQuery) -> Response {
+    let links: Vec<_> = login
         .providers
         .values()
         .map(|provider| {
-            let words = format!("Sign in with {}", provider.settings.title);
-            (asked.at(provider.name()), words)
+            let label = format!("Sign in with {}", provider.settings.title);
+            (query.address_for(provider.name()), label)
         })
         .collect();
-    page("Sign in", "Choose where to sign in.", &ways)
+    page("Sign in", "Choose where to sign in.", &links)
 }
 
 /// The page for a failed sign-in, with a link to try again.
-pub(super) fn failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
+pub(super) fn sign_in_failed(status: StatusCode, text: &str, target: Option<&str>) -> Response {
     let mut query = Serializer::new(String::new());
     if let Some(target) = target {
         query.append_pair("rd", target);
     }
-    let again = format!("{PREFIX}/login?{}", query.finish());
-    let mut response = page("Not signed in", text, &[(again, "Try again".to_owned())]);
+    let retry = format!("{PREFIX}/login?{}", query.finish());
+    let mut response = page("Not signed in", text, &[(retry, "Try again".to_owned())]);
     *response.status_mut() = status;
     response
 }

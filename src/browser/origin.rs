@@ -15,7 +15,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 ///
 /// # Errors
 /// 403, unless the request comes from a page of the same origin, or from a client that is not a browser.
-pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
+pub(super) fn require_same_origin(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
     if is_same(&browser_request.headers, &browser_request.host) {
         Ok(())
     } else {
@@ -30,13 +30,13 @@ pub(super) fn same(browser_request: &BrowserRequest) -> Result<(), StatusCode> {
 pub(super) fn is_same(headers: &HeaderMap, host: &str) -> bool {
     match (headers.get(SEC_FETCH_SITE), headers.get(ORIGIN)) {
         (Some(site), _) => site == "same-origin",
-        (None, Some(origin)) => is_of(origin, host),
+        (None, Some(origin)) => has_host(origin, host),
         (None, None) => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
     }
 }
 
 /// Whether an origin has this host. The scheme is not compared: only the proxy knows it.
-fn is_of(origin: &HeaderValue, host: &str) -> bool {
+fn has_host(origin: &HeaderValue, host: &str) -> bool {
     let parse = |text: &str| Url::parse(text).ok().filter(Url::has_host);
     let Some(origin) = origin.to_str().ok().and_then(parse) else {
         return false;
@@ -45,13 +45,13 @@ fn is_of(origin: &HeaderValue, host: &str) -> bool {
         return false;
     };
     let bare = own.path() == "/" && own.username().is_empty();
-    let place = |url: &Url| {
+    let authority = |url: &Url| {
         (
             url.host_str().map(str::to_owned),
             url.port_or_known_default(),
         )
     };
-    matches!(origin.scheme(), "http" | "https") && bare && place(&origin) == place(&own)
+    matches!(origin.scheme(), "http" | "https") && bare && authority(&origin) == authority(&own)
 }
 
 #[cfg(test)]
@@ -60,14 +60,14 @@ mod tests {
 
     #[test]
     fn origins_are_compared_completely() {
-        let is_of = |origin: &str, host| is_of(&HeaderValue::from_str(origin).unwrap(), host);
+        let has_host = |origin: &str, host| has_host(&HeaderValue::from_str(origin).unwrap(), host);
         for (origin, host) in [
             ("https://app.example.com", "app.example.com"),
             ("https://app.example.com", "APP.example.com:443"),
             ("http://127.0.0.1:8080", "127.0.0.1:8080"),
             ("http://[::1]:8080", "[::1]:8080"),
         ] {
-            assert!(is_of(origin, host), "{origin} {host}");
+            assert!(has_host(origin, host), "{origin} {host}");
         }
         for (origin, host) in [
             ("null", "app.example.com"),
@@ -79,7 +79,7 @@ mod tests {
             ("file:///app.example.com", "app.example.com"),
             ("https://", "app.example.com"),
         ] {
-            assert!(!is_of(origin, host), "{origin} {host}");
+            assert!(!has_host(origin, host), "{origin} {host}");
         }
     }
 }

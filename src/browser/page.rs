@@ -10,19 +10,19 @@ use super::private;
 use crate::escape::{html, html_value};
 
 /// Content Security Policy: allows only the style of the page, by its hash.
-const POLICY: &str = concat!(
+const CSP: &str = concat!(
     "default-src 'none'; style-src 'sha256-STYLE'; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'"
 );
 const STYLE: &str = include_str!("page.css");
 
 /// Renders a page with a title, a text and links. Each link is a pair of address and text.
-pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Response {
-    let links: String = ways
+pub(super) fn page(title: &str, text: &str, targets: &[(String, String)]) -> Response {
+    let links: String = targets
         .iter()
-        .map(|(address, words)| {
-            let (address, words) = (html_value(address), html(words));
-            format!("<p><a href=\"{address}\">{words}</a></p>\n")
+        .map(|(address, label)| {
+            let (address, label) = (html_value(address), html(label));
+            format!("<p><a href=\"{address}\">{label}</a></p>\n")
         })
         .collect();
     let (title, text) = (html(title), html(text));
@@ -34,7 +34,7 @@ pub(super) fn page(title: &str, text: &str, ways: &[(String, String)]) -> Respon
     );
     let mut response = Html(page).into_response();
     let name = HeaderName::from_static("content-security-policy");
-    if let Ok(policy) = HeaderValue::try_from(POLICY.replace("STYLE", &style_hash())) {
+    if let Ok(policy) = HeaderValue::try_from(CSP.replace("STYLE", &style_hash())) {
         response.headers_mut().insert(name, policy);
     }
     private(response)

@@ -24,7 +24,7 @@ pub(super) async fn end(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    origin::same(&browser_request)?;
+    origin::require_same_origin(&browser_request)?;
     let request = browser_request.request()?;
     let passive = Activity::Passive(Passivity::Rule);
     let outcome = contracts
@@ -48,22 +48,22 @@ pub(super) async fn end(
             return Ok(private(contracts.denial(&request, &failed)));
         }
     }
-    let way = rp_logout::way(&contracts, &browser_request).await;
+    let url = rp_logout::end_session_url(&contracts, &browser_request).await;
     let mut response = if contracts.wants_page(&browser_request.headers) {
         let own = || format!("{PREFIX}/signed-out?reason={SIGNED_OUT}");
-        let way = way.map_or_else(own, String::from);
-        Redirect::to(&way).into_response()
+        let url = url.map_or_else(own, String::from);
+        Redirect::to(&url).into_response()
     } else {
         let mut response = StatusCode::NO_CONTENT.into_response();
         // A script must open this address itself.
-        if let Some(way) = way.and_then(|way| HeaderValue::try_from(String::from(way)).ok()) {
-            response.headers_mut().insert(LOCATION, way);
+        if let Some(url) = url.and_then(|url| HeaderValue::try_from(String::from(url)).ok()) {
+            response.headers_mut().insert(LOCATION, url);
         }
         response
     };
     let headers = response.headers_mut();
-    if let Some(gone) = rp_logout::forget(&contracts) {
-        headers.append(SET_COOKIE, gone);
+    if let Some(removal) = rp_logout::clear_hint_cookie(&contracts) {
+        headers.append(SET_COOKIE, removal);
     }
     let cleared = outcome
         .cleared

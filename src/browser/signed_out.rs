@@ -14,7 +14,7 @@ use crate::session::{DenyReason, Verdict};
 
 /// The query of the signed-out page. Unknown parameters are ignored.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct SignedOutQuery {
     #[serde(default)]
     reason: String,
     /// The same as `reason`, in the redirect from an identity provider.
@@ -28,18 +28,21 @@ pub(super) struct Asked {
 /// `GET /.curfew/signed-out?reason=…`: shows the reason and a link to sign in, and clears the cookie of an ended session.
 pub(super) async fn show(
     Current(contracts): Current<Contracts>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    query: Result<Query<SignedOutQuery>, QueryRejection>,
     browser_request: BrowserRequest,
 ) -> Response {
-    let Query(asked) = asked.unwrap_or_default();
-    let reason = if asked.reason.is_empty() {
-        &asked.state
+    let Query(query) = query.unwrap_or_default();
+    let reason = if query.reason.is_empty() {
+        &query.state
     } else {
-        &asked.reason
+        &query.reason
     };
-    let (title, text) = words(reason);
-    let way = (way_back(&asked.rd).to_owned(), "Sign in again".to_owned());
-    let mut response = page::page(title, text, &[way]);
+    let (title, text) = title_and_text(reason);
+    let link = (
+        return_path(&query.rd).to_owned(),
+        "Sign in again".to_owned(),
+    );
+    let mut response = page::page(title, text, &[link]);
     if let Some(cleared) = ended_cookie(&contracts, &browser_request).await {
         response.headers_mut().insert(SET_COOKIE, cleared);
     }
@@ -67,7 +70,7 @@ async fn ended_cookie(
 }
 
 /// The title and the text of the page for a reason.
-fn words(reason: &str) -> (&'static str, &'static str) {
+fn title_and_text(reason: &str) -> (&'static str, &'static str) {
     let known = DenyReason::ALL.into_iter();
     match known
         .filter(|known| known.is_terminal())
@@ -80,13 +83,13 @@ fn words(reason: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// Returns `asked` if it is a path on this host, and `/` otherwise (CWE-601).
-pub(super) fn way_back(asked: &str) -> &str {
-    let mut start = asked.chars();
+/// Returns `requested` if it is a path on this host, and `/` otherwise (CWE-601).
+pub(super) fn return_path(requested: &str) -> &str {
+    let mut start = requested.chars();
     let local = start.next() == Some('/') && !matches!(start.next(), Some('/' | '\\'));
-    let plain = !asked.chars().any(|it| it.is_control() || it == '\\');
-    if local && plain && !asked.starts_with(super::PREFIX) {
-        asked
+    let plain = !requested.chars().any(|it| it.is_control() || it == '\\');
+    if local && plain && !requested.starts_with(super::PREFIX) {
+        requested
     } else {
         "/"
     }
@@ -99,7 +102,7 @@ mod tests {
     #[test]
     fn return_paths_stay_on_this_host() {
         for here in ["/", "/a/b?c=d#e", "/search?q=//x"] {
-            assert_eq!(way_back(here), here);
+            assert_eq!(return_path(here), here);
         }
         for elsewhere in [
             "",
@@ -113,7 +116,7 @@ mod tests {
             "/a\\b",
             "/.curfew/sign-out",
         ] {
-            assert_eq!(way_back(elsewhere), "/", "{elsewhere:?}");
+            assert_eq!(return_path(elsewhere), "/", "{elsewhere:?}");
         }
     }
 }

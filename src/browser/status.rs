@@ -28,7 +28,7 @@ pub(super) async fn show(
     Current(contracts): Current<Contracts>,
     browser_request: BrowserRequest,
 ) -> Result<Response, StatusCode> {
-    look(
+    respond(
         &contracts,
         &browser_request,
         Activity::Passive(Passivity::Rule),
@@ -37,7 +37,7 @@ pub(super) async fn show(
 }
 
 /// Answers with the status of the browser's session, or denies like a check.
-pub(super) async fn look(
+pub(super) async fn respond(
     contracts: &Contracts,
     browser_request: &BrowserRequest,
     activity: Activity,

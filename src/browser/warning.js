@@ -40,10 +40,10 @@ function plan() {
   const left = ends - now();
   const told = dialog?.open || dismissed;
   const wait = left > before ? Math.min(left - before, 60000) : told ? left : 0;
-  timer = setTimeout(look, Math.max(wait, 250));
+  timer = setTimeout(poll, Math.max(wait, 250));
 }
 
-async function look(path = "/session", method = "GET") {
+async function poll(path = "/session", method = "GET") {
   clearTimeout(timer);
   try {
     const { status, body, reason, sent } = await ask(path, method);
@@ -55,15 +55,15 @@ async function look(path = "/session", method = "GET") {
     }
     if (status === 401) return leave(reason);
   } catch {}
-  timer = setTimeout(look, 5000);
+  timer = setTimeout(poll, 5000);
 }
 
 const leave = (reason, to) => {
   if (!going) others?.postMessage({ left: reason });
-  gone(reason, to);
+  exit(reason, to);
 };
 
-function gone(reason, to) {
+function exit(reason, to) {
   if (going) return;
   going = true;
   hide();
@@ -77,12 +77,12 @@ async function signOut() {
   const { status, to } = await ask("/sign-out", "POST").catch(() => ({}));
   going = false;
   if (status === 204) leave("signed_out", to);
-  else look();
+  else poll();
 }
 
 function touch() {
   touched = now();
-  look("/keep-alive", "POST");
+  poll("/keep-alive", "POST");
 }
 
 const time = (ms) => {
@@ -100,7 +100,7 @@ function show() {
     // For screen readers, but not every second.
     const s = Math.ceil(left / 1000);
     if ([60, 30, 10].includes(s)) part("aloud").textContent = part("text").textContent;
-    if (left <= 0) look();
+    if (left <= 0) poll();
   };
   tick();
   if (dialog.open) return;
@@ -152,16 +152,16 @@ h2{margin:0}button{font:inherit;padding:.5rem 1rem;margin-right:.5rem}button:foc
 }
 
 others?.addEventListener("message", ({ data }) => {
-  if ("left" in data) gone(data.left);
+  if ("left" in data) exit(data.left);
   else learn(data.idle, data.absolute, now() - data.ago);
 });
 // Restored from the back/forward cache.
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   going = false;
-  look();
+  poll();
 });
-document.addEventListener("visibilitychange", () => document.hidden || look());
+document.addEventListener("visibilitychange", () => document.hidden || poll());
 if (at.watch !== "false") {
   // Input in a form is activity, without a request.
   const every = (Number(at.every) || 15) * 1000;
@@ -173,5 +173,5 @@ if (at.watch !== "false") {
   for (const kind of ["keydown", "pointerdown", "input"]) addEventListener(kind, seen, { capture: true, passive: true });
   touched = now();
 }
-look();
+poll();
 })();

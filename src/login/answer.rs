@@ -8,7 +8,7 @@ use crate::session::{Attributes, Timestamp};
 
 /// The authorization response in the query (RFC 6749 section 4.1.2, RFC 9207).
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct AuthorizationResponse {
     code: Option<String>,
     state: Option<String>,
     iss: Option<String>,
@@ -16,14 +16,14 @@ pub struct Answer {
 }
 
 /// The result of a valid response.
-pub enum Outcome {
+pub enum LoginOutcome {
     /// The provider authenticated the person; the session starts at this time.
-    In(Box<TokenResponse>, Timestamp),
+    Authenticated(Box<TokenResponse>, Timestamp),
     /// The person must authenticate again.
-    Again,
+    Reauthenticate,
 }
 
-impl Answer {
+impl AuthorizationResponse {
     /// Parses a query. The response is empty if a parameter occurs twice.
     #[must_use]
     pub fn new(query: &str) -> Self {
@@ -56,13 +56,13 @@ impl Login {
     ///
     /// # Errors
     /// [`LoginError`] if the response does not match, the provider fails, or its tokens are invalid.
-    pub async fn judge(
+    pub async fn evaluate(
         provider: &Provider,
         attempt: &Attempt,
-        answer: &Answer,
+        answer: &AuthorizationResponse,
         clock: &dyn Clock,
         max_age: impl Fn(&Attributes) -> Option<Duration> + Send,
-    ) -> Result<Outcome, LoginError> {
+    ) -> Result<LoginOutcome, LoginError> {
         if attempt.provider != provider.name() {
             return Err(LoginError::NotAsked("response from another provider"));
         }
@@ -85,12 +85,12 @@ impl Login {
         let max_age = max_age(&redeemed.signed_in.attributes);
         let leeway = provider.settings.issuer.issuer.leeway;
         match Self::session_start(attempt, &redeemed, max_age, leeway, clock.now())? {
-            Some(begun) => Ok(Outcome::In(Box::new(redeemed), begun)),
-            None if attempt.again => {
-                let deaf = "the provider ignored prompt=login: no new authentication";
-                Err(LoginError::Invalid(deaf.to_owned()))
+            Some(begun) => Ok(LoginOutcome::Authenticated(Box::new(redeemed), begun)),
+            None if attempt.reauthenticate => {
+                let ignored = "the provider ignored prompt=login: no new authentication";
+                Err(LoginError::Invalid(ignored.to_owned()))
             }
-            None => Ok(Outcome::Again),
+            None => Ok(LoginOutcome::Reauthenticate),
         }
     }
 }

@@ -39,23 +39,23 @@ pub struct Attempt {
     /// When the attempt started.
     pub begun: Timestamp,
     /// Whether the person must authenticate again (`prompt=login`).
-    pub again: bool,
+    pub reauthenticate: bool,
     secret: [u8; SECRET_BYTES],
 }
 
 /// The content of `state`.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct StateContents {
     provider: String,
     target: String,
     /// Milliseconds since the epoch.
     begun: u64,
-    again: bool,
+    reauthenticate: bool,
     /// A hash of the secret.
     digest: [u8; 32],
 }
 
-impl Told {
+impl StateContents {
     /// Decrypts a state for the same purpose. Any process with the same keys can do this.
     fn open(state: &str, login: &Login) -> Option<Self> {
         let bytes = login.key_ring.decrypt_text(login.purpose, state).ok()?;
@@ -72,32 +72,32 @@ impl Attempt {
         login: &Login,
         provider: &str,
         target: &str,
-        again: bool,
+        reauthenticate: bool,
         now: Timestamp,
     ) -> Result<Self, KeyError> {
         let secret = random::<SECRET_BYTES>()?;
-        let told = Told {
+        let contents = StateContents {
             provider: provider.to_owned(),
             target: target.to_owned(),
             begun: now.as_millis(),
-            again,
-            digest: derived("secret", &secret),
+            reauthenticate,
+            digest: derive("secret", &secret),
         };
-        let bytes = postcard::to_stdvec(&told).map_err(|_| KeyError::Random)?;
+        let bytes = postcard::to_stdvec(&contents).map_err(|_| KeyError::Random)?;
         let state = login.key_ring.encrypt_text(login.purpose, &bytes)?;
-        Ok(Self::of(state, told, secret))
+        Ok(Self::of(state, contents, secret))
     }
 
-    fn of(state: String, told: Told, secret: [u8; SECRET_BYTES]) -> Self {
-        let text = |kind| URL_SAFE_NO_PAD.encode(derived(kind, &secret));
+    fn of(state: String, contents: StateContents, secret: [u8; SECRET_BYTES]) -> Self {
+        let text = |kind| URL_SAFE_NO_PAD.encode(derive(kind, &secret));
         Self {
-            provider: told.provider,
+            provider: contents.provider,
             state,
             nonce: text("nonce"),
             verifier: text("verifier"),
-            target: told.target,
-            begun: Timestamp::from_millis(told.begun),
-            again: told.again,
+            target: contents.target,
+            begun: Timestamp::from_millis(contents.begun),
+            reauthenticate: contents.reauthenticate,
             secret,
         }
     }
@@ -131,7 +131,7 @@ impl Attempt {
 
     /// The cookie names of a browser's attempts, oldest first. Unreadable cookies come before the others.
     #[must_use]
-    pub fn names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
+    pub fn cookie_names(headers: &HeaderMap, secure: bool) -> Vec<&str> {
         let lines = headers.get_all(COOKIE).into_iter();
         let pairs = lines
             .filter_map(|line| line.to_str().ok())
@@ -140,7 +140,12 @@ impl Attempt {
         let mut attempts: Vec<_> = pairs
             .map(|(name, value)| (name.trim(), value.trim()))
             .filter(|(name, _)| name.starts_with(Self::prefix(secure)))
-            .map(|(name, value)| (parts(value.as_bytes()).map(|(time, _)| time), name))
+            .map(|(name, value)| {
+                (
+                    split_cookie_value(value.as_bytes()).map(|(time, _)| time),
+                    name,
+                )
+            })
             .collect();
         attempts.sort();
         attempts.dedup_by_key(|(_, name)| *name);
@@ -158,37 +163,39 @@ impl Attempt {
         login: &Login,
         now: Timestamp,
     ) -> Result<Self, LoginError> {
-        let told = Told::open(state, login).ok_or(LoginError::NotAsked("invalid `state`"))?;
+        let contents =
+            StateContents::open(state, login).ok_or(LoginError::NotAsked("invalid `state`"))?;
         let name = Self::cookie_name(state, login.secure);
         let name = name.ok_or(LoginError::NotAsked("invalid `state`"))?;
         let mut values = cookie_values(headers, &name).peekable();
         if values.peek().is_none() {
             return Err(LoginError::NotAsked("no cookie of the attempt"));
         }
-        let is_its =
-            |secret: &[u8; SECRET_BYTES]| bool::from(derived("secret", secret).ct_eq(&told.digest));
+        let matches = |secret: &[u8; SECRET_BYTES]| {
+            bool::from(derive("secret", secret).ct_eq(&contents.digest))
+        };
         let secret = values
-            .filter_map(|value| parts(value).map(|(_, secret)| secret))
-            .find(is_its)
+            .filter_map(|value| split_cookie_value(value).map(|(_, secret)| secret))
+            .find(matches)
             .ok_or(LoginError::NotAsked(
                 "the cookie belongs to another attempt",
             ))?;
-        if now >= Timestamp::from_millis(told.begun).plus(ATTEMPT_LIFETIME) {
+        if now >= Timestamp::from_millis(contents.begun).plus(ATTEMPT_LIFETIME) {
             return Err(LoginError::NotAsked("the attempt has expired"));
         }
-        Ok(Self::of(state.to_owned(), told, secret))
+        Ok(Self::of(state.to_owned(), contents, secret))
     }
 
     /// The target address of an attempt, even of an expired one or one of another browser. `None` for a state that
     /// Curfew did not create.
     #[must_use]
     pub fn target_of(state: &str, login: &Login) -> Option<String> {
-        Told::open(state, login).map(|told| told.target)
+        StateContents::open(state, login).map(|contents| contents.target)
     }
 }
 
 /// A hash of the secret for one purpose. Hashes for different purposes reveal nothing about each other.
-fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
+fn derive(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(format!("curfew attempt {kind} 1\0"));
     hash.update(secret);
@@ -196,7 +203,7 @@ fn derived(kind: &str, secret: &[u8; SECRET_BYTES]) -> [u8; 32] {
 }
 
 /// Splits a cookie value into the time and the secret.
-fn parts(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
+fn split_cookie_value(value: &[u8]) -> Option<([u8; TIME_BYTES], [u8; SECRET_BYTES])> {
     let bytes = URL_SAFE_NO_PAD.decode(value).ok()?;
     let (time, secret) = bytes.split_first_chunk()?;
     Some((*time, secret.try_into().ok()?))
@@ -208,7 +215,7 @@ impl std::fmt::Debug for Attempt {
         f.debug_struct("Attempt")
             .field("provider", &self.provider)
             .field("begun", &self.begun)
-            .field("again", &self.again)
+            .field("reauthenticate", &self.reauthenticate)
             .finish_non_exhaustive()
     }
 }

@@ -51,21 +51,21 @@ impl AdditionalProviderMetadata for LogoutMetadata {}
 
 /// A cache of a provider's metadata.
 #[derive(Default)]
-pub struct Discovered {
-    last: Mutex<Last>,
+pub struct MetadataCache {
+    last: Mutex<LastResult>,
     /// Counts finished requests, successful or not.
     rounds: AtomicU64,
 }
 
 #[derive(Default)]
-struct Last {
+struct LastResult {
     /// The metadata, and when they were fetched.
     known: Option<(Arc<Metadata>, Timestamp)>,
     /// Why the last request failed.
     failed: Option<String>,
 }
 
-impl Discovered {
+impl MetadataCache {
     /// The metadata, fetched again if they are older than their TTL. With `renew`, a shorter age applies, for a
     /// token with an unknown key.
     pub async fn get(
@@ -90,7 +90,7 @@ impl Discovered {
         {
             return Ok(Arc::clone(metadata));
         }
-        let asked = ask(issuer, client).await;
+        let asked = fetch(issuer, client).await;
         self.rounds.fetch_add(1, Ordering::SeqCst);
         last.failed = asked.as_ref().err().cloned();
         let metadata = Arc::new(asked.map_err(LoginError::Unavailable)?);
@@ -100,7 +100,7 @@ impl Discovered {
 }
 
 /// Fetches the metadata of a provider.
-async fn ask(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
+async fn fetch(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String> {
     let asking = |request| send(client.clone(), request);
     let url = IssuerUrl::new(issuer.to_owned());
     let url = url.map_err(|error| error.to_string())?;
@@ -110,12 +110,12 @@ async fn ask(issuer: &str, client: &reqwest::Client) -> Result<Metadata, String>
         let cause = error.source().map(|cause| format!(": {cause}"));
         format!("{error}{}", cause.unwrap_or_default())
     })?;
-    is_safe(&metadata)?;
+    require_tls(&metadata)?;
     Ok(metadata)
 }
 
 /// Checks that an issuer with TLS has no endpoints without TLS.
-fn is_safe(metadata: &Metadata) -> Result<(), String> {
+fn require_tls(metadata: &Metadata) -> Result<(), String> {
     let endpoints: [Option<&Url>; 4] = [
         Some(metadata.authorization_endpoint().url()),
         metadata.token_endpoint().map(|it| it.url()),
@@ -153,8 +153,8 @@ mod tests {
             }
         });
         let client = http_client(Duration::from_secs(5), None).unwrap();
-        let (discovered, now) = (Discovered::default(), Timestamp::default());
-        let get = || discovered.get(&issuer, &client, now, false);
+        let (cache, now) = (MetadataCache::default(), Timestamp::default());
+        let get = || cache.get(&issuer, &client, now, false);
         let answers = join_all((0..20).map(|_| get())).await;
         assert!(answers.iter().all(Result::is_err));
         let waited = asked.load(Ordering::SeqCst);

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use url::Url;
 
-use super::metadata::{Discovered, Metadata};
+use super::metadata::{Metadata, MetadataCache};
 use super::transport::send;
 use super::{Attempt, LoginError, ProviderSettings};
 use crate::credential::jwt::SignedIn;
@@ -44,7 +44,7 @@ pub struct Provider {
     pub settings: ProviderSettings,
     redirect: RedirectUrl,
     client: reqwest::Client,
-    discovered: Discovered,
+    metadata_cache: MetadataCache,
 }
 
 /// The token response for an authorization code.
@@ -62,9 +62,9 @@ pub struct TokenResponse {
 
 /// All claims of a UserInfo response.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-struct All(Map<String, Value>);
+struct AllClaims(Map<String, Value>);
 
-impl AdditionalClaims for All {}
+impl AdditionalClaims for AllClaims {}
 
 impl Provider {
     /// Creates a provider. Its redirect address is `path` on `base`, followed by its name.
@@ -80,7 +80,7 @@ impl Provider {
             redirect: RedirectUrl::from_url(url),
             settings,
             client,
-            discovered: Discovered::default(),
+            metadata_cache: MetadataCache::default(),
         })
     }
 
@@ -97,7 +97,7 @@ impl Provider {
     ) -> Result<std::sync::Arc<Metadata>, LoginError> {
         let issuer = &self.settings.issuer.issuer.issuer;
         let client = &self.client;
-        self.discovered.get(issuer, client, now, renew).await
+        self.metadata_cache.get(issuer, client, now, renew).await
     }
 
     fn client(&self, metadata: &Metadata) -> Client {
@@ -143,7 +143,7 @@ impl Provider {
             )
             .set_pkce_challenge(challenge)
             .add_scopes(scopes);
-        if attempt.again {
+        if attempt.reauthenticate {
             request = request
                 .add_prompt(CoreAuthPrompt::Login)
                 .set_max_age(Duration::ZERO);
@@ -162,11 +162,11 @@ impl Provider {
         &self,
         attempt: &Attempt,
         code: &str,
-        says: Option<&str>,
+        iss: Option<&str>,
         now: Timestamp,
     ) -> Result<TokenResponse, LoginError> {
         let metadata = self.metadata(now, false).await?;
-        self.is_its_own(&metadata, says)?;
+        self.check_issuer(&metadata, iss)?;
         let asking = |request| send(self.client.clone(), request);
         let client = self.client(&metadata);
         let request = client.exchange_code(AuthorizationCode::new(code.to_owned()));
@@ -181,7 +181,9 @@ impl Provider {
             Some(told) if bool::from(told.secret().as_bytes().ct_eq(nonce)) => Ok(()),
             _ => Err("the nonce belongs to another attempt".to_owned()),
         };
-        let subject = self.verified(&client, id_token, same_nonce, now).await?;
+        let subject = self
+            .verify_id_token(&client, id_token, same_nonce, now)
+            .await?;
         let text = id_token.to_string();
         let issuer = &self.settings.issuer.issuer;
         let in_id_token = issuer.claims_in(&text);
@@ -201,7 +203,7 @@ impl Provider {
     }
 
     /// Verifies the signature, issuer and nonce of an ID token, and returns its subject.
-    async fn verified(
+    async fn verify_id_token(
         &self,
         client: &Client,
         id_token: &CoreIdToken,
@@ -224,12 +226,12 @@ impl Provider {
     }
 
     /// Checks that the `iss` parameter of a response, if present or required, names this provider (RFC 9207).
-    fn is_its_own(&self, metadata: &Metadata, says: Option<&str>) -> Result<(), LoginError> {
+    fn check_issuer(&self, metadata: &Metadata, iss: Option<&str>) -> Result<(), LoginError> {
         let must = metadata
             .additional_metadata()
             .authorization_response_iss_parameter_supported;
-        match says {
-            Some(says) if says != self.settings.issuer.issuer.issuer => {
+        match iss {
+            Some(iss) if iss != self.settings.issuer.issuer.issuer => {
                 Err(LoginError::NotAsked("response from another provider"))
             }
             None if must => Err(LoginError::NotAsked("no `iss` parameter")),
@@ -260,7 +262,7 @@ impl Provider {
         let Ok(request) = client.user_info(tokens.access_token().clone(), subject) else {
             return Ok(Map::new());
         };
-        let claims: Result<UserInfoClaims<All, CoreGenderClaim>, _> =
+        let claims: Result<UserInfoClaims<AllClaims, CoreGenderClaim>, _> =
             request.request_async(&asking).await;
         let claims = claims.map_err(|error| LoginError::Unavailable(error.to_string()))?;
         match serde_json::to_value(claims) {

@@ -7,16 +7,16 @@ const fn at(seconds: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + seconds * 1000)
 }
 
-fn attempt(again: bool) -> Attempt {
-    attempt_of(&login(key(), "sign-in"), again)
+fn attempt(reauthenticate: bool) -> Attempt {
+    attempt_of(&login(key(), "sign-in"), reauthenticate)
 }
 
-fn attempt_of(login: &Login, again: bool) -> Attempt {
+fn attempt_of(login: &Login, reauthenticate: bool) -> Attempt {
     Attempt::new(
         login,
         "main",
         "https://app.example.com/a?b=c",
-        again,
+        reauthenticate,
         at(100),
     )
     .unwrap()
@@ -58,14 +58,14 @@ fn redeemed(authenticated: Option<u64>) -> TokenResponse {
 
 /// The session start, relative to 0 s, for an attempt from 100 s to 110 s.
 fn session_start(
-    again: bool,
+    reauthenticate: bool,
     authenticated: Option<u64>,
     max_age: Option<u64>,
 ) -> Option<Option<u64>> {
     let age = max_age.map(Duration::from_secs);
     let leeway = Duration::from_secs(5);
     let told = redeemed(authenticated);
-    let begun = Login::session_start(&attempt(again), &told, age, leeway, at(110));
+    let begun = Login::session_start(&attempt(reauthenticate), &told, age, leeway, at(110));
     let seconds = |time: Timestamp| time.since(at(0)).as_secs();
     begun.ok().map(|begun| begun.map(seconds))
 }
@@ -85,7 +85,7 @@ fn login(key: SigningKey, purpose: &'static str) -> Login {
 
 #[test]
 fn an_authentication_is_accepted_up_to_its_maximum_age() {
-    for (again, authenticated, max_age, expected) in [
+    for (reauthenticate, authenticated, max_age, expected) in [
         (false, Some(105), Some(20), Some(Some(105))),
         (false, Some(91), Some(20), Some(Some(91))),
         (false, Some(90), Some(20), Some(None)),
@@ -100,8 +100,11 @@ fn an_authentication_is_accepted_up_to_its_maximum_age() {
         (true, None, None, None),
         (false, None, None, Some(Some(109))),
     ] {
-        let told = session_start(again, authenticated, max_age);
-        assert_eq!(told, expected, "{again} {authenticated:?} {max_age:?}");
+        let told = session_start(reauthenticate, authenticated, max_age);
+        assert_eq!(
+            told, expected,
+            "{reauthenticate} {authenticated:?} {max_age:?}"
+        );
     }
 }
 
@@ -166,7 +169,7 @@ fn attempt_cookies_are_sorted_by_age() {
     let other = "session=x; __Host-curfew-login-unknown=x; curfew-login-plain=x";
     lines.append(http::header::COOKIE, other.parse().unwrap());
     assert_eq!(
-        Attempt::names(&lines, true),
+        Attempt::cookie_names(&lines, true),
         [
             "__Host-curfew-login-unknown",
             &name(&first),

@@ -8,11 +8,11 @@ use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{LogoutEndpoints, Refusal, tell, uncached};
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
-const BY: &str = "back-channel";
+const CHANNEL: &str = "back-channel";
 
 /// 200 if the sessions have ended, 400 with the reason for an invalid token, 503 for a temporary failure. The standard
 /// requires 400 for failures, too, but 503 tells the provider to try again.
@@ -26,7 +26,7 @@ pub(super) async fn logout(
     let outcome = match token(&body) {
         Some(token) => {
             logouts
-                .take(&token, BY, Issuer::verify_logout, address)
+                .accept(&token, CHANNEL, Issuer::verify_logout, address)
                 .await
         }
         None => Err(Refusal::Unreadable),
@@ -34,8 +34,8 @@ pub(super) async fn logout(
     let Err(refusal) = outcome else {
         return uncached(StatusCode::OK, ());
     };
-    tell(&refusal, BY);
-    let status = if refusal.is_ours() {
+    log_refusal(&refusal, CHANNEL);
+    let status = if refusal.is_temporary() {
         StatusCode::SERVICE_UNAVAILABLE
     } else {
         StatusCode::BAD_REQUEST

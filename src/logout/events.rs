@@ -10,11 +10,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, tell, uncached};
+use super::{InvalidJwt, InvalidNotice, LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::credential::jwt::Issuer;
 use crate::current::Current;
 
-const BY: &str = "security-event";
+const CHANNEL: &str = "security-event";
 
 /// 202 if the event is accepted, now or earlier; 400 with an error code (RFC 8935 2.4) if it is invalid; 503 for a temporary
 /// failure.
@@ -26,7 +26,11 @@ pub(super) async fn receive(
 ) -> Response {
     let address = logouts.address(&headers, peer);
     let outcome = match token(&headers, &body) {
-        Some(token) => logouts.take(token, BY, Issuer::verify_event, address).await,
+        Some(token) => {
+            logouts
+                .accept(token, CHANNEL, Issuer::verify_event, address)
+                .await
+        }
         None => Err(Refusal::Unreadable),
     };
     let refusal = match outcome {
@@ -34,8 +38,8 @@ pub(super) async fn receive(
         Ok(()) | Err(Refusal::Replayed) => return uncached(StatusCode::ACCEPTED, ()),
         Err(refusal) => refusal,
     };
-    tell(&refusal, BY);
-    if refusal.is_ours() {
+    log_refusal(&refusal, CHANNEL);
+    if refusal.is_temporary() {
         return uncached(StatusCode::SERVICE_UNAVAILABLE, ());
     }
     let error = json!({

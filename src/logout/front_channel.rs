@@ -14,13 +14,13 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::front_limit::FrontChannelLimit;
-use super::{LogoutEndpoints, Refusal, tell, uncached};
+use super::{LogoutEndpoints, Refusal, log_refusal, uncached};
 use crate::actor::Actor;
 use crate::credential::jwt::Whom;
 use crate::current::Current;
 use crate::telemetry::audit;
 
-const BY: &str = "front-channel";
+const CHANNEL: &str = "front-channel";
 
 /// 200 if the session has ended or is unknown, 429 for too many requests from one address, 503 for too many in total.
 pub(super) async fn logout(
@@ -40,19 +40,19 @@ pub(super) async fn logout(
         Err(refusal) => {
             if matches!(
                 refusal,
-                Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::NoRoom
+                Refusal::TooMany | Refusal::TooManyFromOneAddress | Refusal::CutOffsFull
             ) {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
                 logouts.lifecycle.metrics.front_channel_refused.inc();
                 if logouts.seen.front.refusals.admits(()) {
-                    tell(&refusal, BY);
+                    log_refusal(&refusal, CHANNEL);
                 }
             } else {
-                tell(&refusal, BY);
+                log_refusal(&refusal, CHANNEL);
             }
             if matches!(refusal, Refusal::TooManyFromOneAddress) {
                 StatusCode::TOO_MANY_REQUESTS
-            } else if refusal.is_ours() {
+            } else if refusal.is_temporary() {
                 StatusCode::SERVICE_UNAVAILABLE
             } else {
                 StatusCode::BAD_REQUEST
@@ -98,8 +98,8 @@ impl LogoutEndpoints {
         let now = self.lifecycle.clock.now();
         self.seen
             .front
-            .take(address, now)
-            .map_err(|beyond| match beyond {
+            .count(address, now)
+            .map_err(|limit| match limit {
                 FrontChannelLimit::Address => Refusal::TooManyFromOneAddress,
                 FrontChannelLimit::All => Refusal::TooMany,
             })?;
@@ -109,11 +109,11 @@ impl LogoutEndpoints {
             .occupancy()
             .has_room_for_anonymous()
         {
-            return Err(Refusal::NoRoom);
+            return Err(Refusal::CutOffsFull);
         }
         let actor = Actor::provider(&iss, address);
         let revoked = self.lifecycle.end_of_provider(&whom, now, &actor).await?;
-        audit::provider_logout(&whom, BY, revoked, &actor);
+        audit::provider_logout(&whom, CHANNEL, revoked, &actor);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use super::front_limit::FrontLimit;
 use crate::session::Timestamp;
 
 /// How long a notice is remembered: longer than the lifetime of notices plus the leeway.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+const NOTICE_TTL: Duration = Duration::from_secs(3600);
 /// The maximum number of remembered notices. Only issuers can create valid notices, so there are rarely that many.
 const MAX_NOTICES: usize = 100_000;
 
@@ -23,16 +23,21 @@ pub struct ReplayCache {
     pub(super) front: FrontLimit,
 }
 
-/// A notice in progress. On drop it is forgotten, unless [`Begun::done`] was called.
-pub(super) struct Begun<'a> {
-    seen: &'a ReplayCache,
+/// A notice in progress. On drop it is forgotten, unless [`PendingNotice::confirm`] was called.
+pub(super) struct PendingNotice<'a> {
+    cache: &'a ReplayCache,
     name: [u8; 32],
-    done: bool,
+    confirmed: bool,
 }
 
 impl ReplayCache {
     /// Starts to process a notice; `None` if it was accepted before.
-    pub(super) fn begin(&self, issuer: &str, id: &str, now: Timestamp) -> Option<Begun<'_>> {
+    pub(super) fn begin(
+        &self,
+        issuer: &str,
+        id: &str,
+        now: Timestamp,
+    ) -> Option<PendingNotice<'_>> {
         let mut hash = Sha256::new();
         hash.update((issuer.len() as u64).to_be_bytes());
         hash.update(issuer);
@@ -40,34 +45,34 @@ impl ReplayCache {
         let name = hash.finalize().into();
         let mut seen = self.notices.lock();
         if seen.len() >= MAX_NOTICES {
-            seen.retain(|_, at| now < at.plus(REMEMBERED));
+            seen.retain(|_, at| now < at.plus(NOTICE_TTL));
         }
         let before = seen.get(&name);
-        if before.is_some_and(|at| now < at.plus(REMEMBERED)) {
+        if before.is_some_and(|at| now < at.plus(NOTICE_TTL)) {
             return None;
         }
         if seen.len() < MAX_NOTICES {
             seen.insert(name, now);
         }
-        Some(Begun {
-            seen: self,
+        Some(PendingNotice {
+            cache: self,
             name,
-            done: false,
+            confirmed: false,
         })
     }
 }
 
-impl Begun<'_> {
+impl PendingNotice<'_> {
     /// Marks the notice as accepted.
-    pub(super) fn done(mut self) {
-        self.done = true;
+    pub(super) fn confirm(mut self) {
+        self.confirmed = true;
     }
 }
 
-impl Drop for Begun<'_> {
+impl Drop for PendingNotice<'_> {
     fn drop(&mut self) {
-        if !self.done {
-            self.seen.notices.lock().remove(&self.name);
+        if !self.confirmed {
+            self.cache.notices.lock().remove(&self.name);
         }
     }
 }

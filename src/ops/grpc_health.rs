@@ -10,7 +10,7 @@ use tonic_health::server::HealthReporter;
 use crate::ops::Ops;
 
 /// The interval of the health checks.
-const PERIOD: Duration = Duration::from_secs(1);
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Keeps the gRPC health status (`grpc.health.v1`) equal to `/readyz`, both for `service` and for the whole server (the
 /// empty service name).
@@ -29,7 +29,9 @@ pub async fn report(
         for service in services {
             reporter.set_service_status(service, status).await;
         }
-        let pause = stop.run_until_cancelled(tokio::time::sleep(PERIOD)).await;
+        let pause = stop
+            .run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL))
+            .await;
         if pause.is_none() {
             break;
         }

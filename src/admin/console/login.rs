@@ -17,11 +17,11 @@ use super::proof_age;
 use super::sign_in::console_path;
 use super::sign_in::{start_failed, too_many_attempts};
 use crate::actor::{Actor, ActorKind};
-use crate::browser::{gone, passing};
+use crate::browser::{attempt_cookie, removal_cookie};
 use crate::credential::jwt::SignedIn;
 use crate::current::Current;
 use crate::lifecycle::StartError;
-use crate::login::{Answer, Attempt, Login, LoginError, Outcome, Provider};
+use crate::login::{Attempt, AuthorizationResponse, Login, LoginError, LoginOutcome, Provider};
 use crate::session::{Attributes, Timestamp};
 use crate::telemetry::audit::{self, Door};
 
@@ -65,16 +65,19 @@ async fn send(
     login: &ConsoleLogin,
     provider: &Provider,
     to: &str,
-    again: bool,
+    reauthenticate: bool,
     address: Option<IpAddr>,
 ) -> Response {
     let now = admin.lifecycle.clock.now();
     let login = &login.login;
     let age = proof_age(&admin.lifecycle.policies);
-    match login.begin(provider, to, again, Some(age), now).await {
+    match login
+        .begin(provider, to, reauthenticate, Some(age), now)
+        .await
+    {
         Ok((url, name, sealed)) => {
             let mut response = Redirect::to(url.as_str()).into_response();
-            let cookie = passing(&name, &sealed, login.secure).to_string();
+            let cookie = attempt_cookie(&name, &sealed, login.secure).to_string();
             if let Ok(cookie) = HeaderValue::from_str(&cookie) {
                 response.headers_mut().append(SET_COOKIE, cookie);
             }
@@ -99,7 +102,7 @@ pub(super) async fn finish(
     if let Some(wait) = admin.retry_delay(Door::Console, address) {
         return too_many_attempts(wait);
     }
-    let answer = Answer::new(query.as_deref().unwrap_or(""));
+    let answer = AuthorizationResponse::new(query.as_deref().unwrap_or(""));
     let clock = &*admin.lifecycle.clock;
     let found = Attempt::find(&headers, answer.state(), &login.login, clock.now());
     let attempt = match found {
@@ -107,9 +110,11 @@ pub(super) async fn finish(
         Err(error) => return refuse(&admin, provider, &error, address),
     };
     let max_age = |_: &Attributes| Some(proof_age(&admin.lifecycle.policies));
-    let mut response = match Login::judge(provider, &attempt, &answer, clock, max_age).await {
-        Ok(Outcome::Again) => send(&admin, login, provider, &attempt.target, true, address).await,
-        Ok(Outcome::In(redeemed, begun)) => {
+    let mut response = match Login::evaluate(provider, &attempt, &answer, clock, max_age).await {
+        Ok(LoginOutcome::Reauthenticate) => {
+            send(&admin, login, provider, &attempt.target, true, address).await
+        }
+        Ok(LoginOutcome::Authenticated(redeemed, begun)) => {
             let signed_in = &redeemed.signed_in;
             let started = start_session(
                 &admin,
@@ -125,7 +130,7 @@ pub(super) async fn finish(
             match started {
                 Ok(response) => response,
                 // An emergency revocation or a cut-off is newer than the authentication: the session would end at once.
-                Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.again => {
+                Err(OperatorStartError::Start(StartError::TooOld)) if !attempt.reauthenticate => {
                     send(&admin, login, provider, &attempt.target, true, address).await
                 }
                 Err(error) => start_failed(&error),
@@ -134,9 +139,9 @@ pub(super) async fn finish(
         Err(error) => refuse(&admin, provider, &error, address),
     };
     let cookie = Attempt::cookie_name(answer.state(), login.login.secure);
-    let cookie = cookie.and_then(|name| gone(&name, "/", None, login.login.secure));
-    if let Some(gone) = cookie {
-        response.headers_mut().append(SET_COOKIE, gone);
+    let cookie = cookie.and_then(|name| removal_cookie(&name, "/", None, login.login.secure));
+    if let Some(removal) = cookie {
+        response.headers_mut().append(SET_COOKIE, removal);
     }
     response
 }

@@ -106,7 +106,7 @@ impl Provider {
             .map_err(|error| RefreshAnswer::Failed(LoginError::Unavailable(error.to_string())))?;
         let asking = |request| ask(self.client.clone(), request);
         let tokens = request.request_async(&asking).await;
-        let tokens = tokens.map_err(answer_of)?;
+        let tokens = tokens.map_err(classify_failure)?;
         Ok((client, tokens))
     }
 
@@ -133,7 +133,9 @@ impl Provider {
             return learned(refreshed);
         };
         // The refresh token identifies the sign-in. The ID token has the nonce of that sign-in, or none.
-        let subject = self.verified(client, id_token, |_| Ok(()), now).await?;
+        let subject = self
+            .verify_id_token(client, id_token, |_| Ok(()), now)
+            .await?;
         let sub = subject.as_str().to_owned();
         let text = id_token.to_string();
         let more = if issuer.claims_in(&text).are_all() {
@@ -166,13 +168,13 @@ async fn ask(client: reqwest::Client, request: HttpRequest) -> Result<HttpRespon
 }
 
 /// Classifies a failed token request. Only the error code of the body is used: the rest may have personal data.
-fn answer_of(
+fn classify_failure(
     error: RequestTokenError<HttpFault, StandardErrorResponse<CoreErrorResponseType>>,
 ) -> RefreshAnswer {
     let said = match &error {
         RequestTokenError::ServerResponse(said) => said,
         RequestTokenError::Parse(_, body) => {
-            return match tokens_in(body) {
+            return match parse_tokens(body) {
                 Some(tokens) => RefreshAnswer::Granted {
                     rotated: tokens.refresh_token,
                     learned: Learned::Unusable(invalid("invalid ID token")),
@@ -185,7 +187,7 @@ fn answer_of(
     let code = said.error().as_ref();
     match REFUSALS.into_iter().find(|refusal| *refusal == code) {
         Some(refusal) => RefreshAnswer::Refused(refusal),
-        None => RefreshAnswer::Failed(LoginError::Refused(known_word(code).to_owned())),
+        None => RefreshAnswer::Failed(LoginError::Refused(protocol_error_code(code).to_owned())),
     }
 }
 
@@ -198,12 +200,12 @@ struct Tokens {
 }
 
 /// The tokens of a response with an invalid ID token. The presented refresh token is already used up.
-fn tokens_in(body: &[u8]) -> Option<Tokens> {
+fn parse_tokens(body: &[u8]) -> Option<Tokens> {
     serde_json::from_slice(body).ok()
 }
 
 /// An error code of the protocol, or else a fixed text. Anybody can send other text.
-fn known_word(code: &str) -> &str {
+fn protocol_error_code(code: &str) -> &str {
     let is_word = code
         .bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
