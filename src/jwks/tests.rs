@@ -26,7 +26,7 @@ impl FetchKeys for ProviderFetcher {
             tokio::time::sleep(SECOND).await;
         }
         if self.0.fails.load(Ordering::SeqCst) {
-            return Err(FetchError::Http("told to fail".to_owned()));
+            return Err(FetchError::Http("test failure".to_owned()));
         }
         let (a, b) = (SigningKey::ed25519("a"), SigningKey::ed25519("b"));
         Ok(if self.0.second_key.load(Ordering::SeqCst) {

@@ -33,7 +33,7 @@ async fn the_warning() {
         .set("COOKIE__SECURE", "false");
     let curfew = setup.start();
     let nginx = Nginx::start(curfew.listeners(), application);
-    people(
+    run_script(
         "warning.mjs",
         json!({
             "url": nginx.url(""),
@@ -61,7 +61,7 @@ async fn two_cookies() {
     let curfew = setup.start();
     let token = curfew.sign_in("alice").await.token;
     let given = json!({ "url": url, "application": application.port(), "token": token });
-    people("cookies.mjs", given).await;
+    run_script("cookies.mjs", given).await;
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn the_console() {
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    people("console.mjs", given).await;
+    run_script("console.mjs", given).await;
     assert!(!curfew.log().contains(&setup.admin_token));
 }
 
@@ -102,17 +102,17 @@ async fn the_demo() {
     let console = console.split_whitespace().next().unwrap();
     let token = lines.next().unwrap();
     let given = json!({ "url": url, "console": console, "token": token.trim() });
-    let tried = tokio::spawn(people("demo.mjs", given));
-    let tried = tried.await;
+    let finished = tokio::spawn(run_script("demo.mjs", given));
+    let finished = finished.await;
     // Ctrl-C starts a graceful stop.
     support::signal(&demo, "INT");
     let ended = tokio::task::spawn_blocking(move || demo.wait().unwrap());
     assert!(ended.await.unwrap().success());
-    tried.unwrap();
+    finished.unwrap();
 }
 
 /// Runs a browser script.
-async fn people(script: &str, mut given: Value) {
+async fn run_script(script: &str, mut given: Value) {
     let packages = installed("package.json");
     given["packages"] = json!(packages.parent().unwrap());
     given["chromium"] = json!("/usr/bin/chromium");

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::people;
+use crate::run_script;
 use crate::support::curfew::Setup;
 use crate::support::deployed::{Server, deployed, installed};
 use crate::support::nginx::Nginx;
@@ -87,12 +87,12 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         "admin": format!("http://{}", curfew.admin),
         "admin_token": setup.admin_token,
     });
-    let tried = tokio::spawn(people("sign_in.mjs", given)).await;
+    let finished = tokio::spawn(run_script("sign_in.mjs", given)).await;
     let log = curfew.log();
     for secret in ["secret of curfew's", "eyJ"] {
         assert!(!log.contains(secret), "{log}");
     }
-    if tried.is_err() {
+    if finished.is_err() {
         println!("{log}");
     }
     let metrics = curfew.ops("/metrics").await.1;
@@ -100,7 +100,7 @@ async fn sign_in(name: &str, proxy: SocketAddr, curfew: Listeners, application: 
         metrics.contains(r#"curfew_logins_total{provider="main",result="ok"}"#),
         "{metrics}"
     );
-    tried.unwrap();
+    finished.unwrap();
 }
 
 struct Provider {

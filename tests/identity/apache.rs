@@ -31,7 +31,7 @@ impl Apache {
         }
     }
 
-    pub fn place() -> SocketAddr {
+    pub fn free_address() -> SocketAddr {
         local(free_port())
     }
 }

@@ -8,7 +8,7 @@ use crate::apache::Apache;
 /// The name of the service's cookie.
 const COOKIE: &str = "mod_auth_openidc_session";
 
-struct Behind {
+struct DelegatedStack {
     nginx: Nginx,
     curfew: Curfew,
     apache: Apache,
@@ -17,9 +17,9 @@ struct Behind {
     _redis: RedisServer,
 }
 
-impl Behind {
+impl DelegatedStack {
     async fn start(idle: &str) -> Self {
-        let (listeners, place) = (Listeners::free(), Apache::place());
+        let (listeners, place) = (Listeners::free(), Apache::free_address());
         let backend = Backend::start().await;
         // Curfew does not protect Apache's own pages.
         let pages = format!(
@@ -97,30 +97,30 @@ impl Behind {
 
 #[tokio::test]
 async fn sessions_of_another_service_end_on_time() {
-    let behind = Behind::start("3s").await;
+    let stack = DelegatedStack::start("3s").await;
     let mut browser = Browser::new();
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "no_credential".to_owned())
     );
-    assert!(behind.backend.take().is_empty());
-    behind.sign_in(&mut browser, "alice").await;
+    assert!(stack.backend.take().is_empty());
+    stack.sign_in(&mut browser, "alice").await;
     let cookie = browser.cookies[COOKIE].clone();
     for _ in 0..6 {
         assert_eq!(
-            behind.get(&mut browser).await.0,
+            stack.get(&mut browser).await.0,
             200,
             "{}",
-            behind.curfew.log()
+            stack.curfew.log()
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let seen = behind.backend.take();
+    let seen = stack.backend.take();
     let user = seen[0].all("x-session-user");
     assert!(user[0].starts_with("alice"), "{user:?}");
     tokio::time::sleep(Duration::from_millis(3100)).await;
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "idle_timeout".to_owned())
     );
     assert!(
@@ -130,19 +130,16 @@ async fn sessions_of_another_service_end_on_time() {
     // Apache still has the session.
     let mut kept = Browser::new();
     kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-    let page = kept.get(&behind.nginx.url("/auth/check")).await;
+    let page = kept.get(&stack.nginx.url("/auth/check")).await;
     assert_eq!(page.status(), 200);
     for _ in 0..3 {
         kept.cookies.insert(COOKIE.to_owned(), cookie.clone());
-        assert_eq!(
-            behind.get(&mut kept).await,
-            (401, "idle_timeout".to_owned())
-        );
+        assert_eq!(stack.get(&mut kept).await, (401, "idle_timeout".to_owned()));
     }
-    assert!(behind.backend.take().is_empty());
+    assert!(stack.backend.take().is_empty());
     // A new sign-in.
-    behind.sign_in(&mut browser, "alice").await;
-    assert_eq!(behind.get(&mut browser).await.0, 200);
+    stack.sign_in(&mut browser, "alice").await;
+    assert_eq!(stack.get(&mut browser).await.0, 200);
     // The browser endpoints work for this session, too.
     let cookie = &browser.cookies[COOKIE];
     let ask = async |request: reqwest::RequestBuilder| {
@@ -151,50 +148,50 @@ async fn sessions_of_another_service_end_on_time() {
         request.send().await.unwrap()
     };
     let client = support::curfew::client();
-    let url = |path: &str| behind.nginx.url(&format!("/.curfew/{path}"));
-    let told = ask(client.get(url("session"))).await;
-    let told: serde_json::Value = told.json().await.unwrap();
-    assert!(told["subject"].as_str().unwrap().starts_with("alice"));
+    let url = |path: &str| stack.nginx.url(&format!("/.curfew/{path}"));
+    let status = ask(client.get(url("session"))).await;
+    let status: serde_json::Value = status.json().await.unwrap();
+    assert!(status["subject"].as_str().unwrap().starts_with("alice"));
     assert_eq!(ask(client.post(url("keep-alive"))).await.status(), 200);
     let left = ask(client.post(url("sign-out"))).await;
     assert_eq!(left.status(), 204);
     let dropped = left.headers()["set-cookie"].to_str().unwrap();
     assert!(dropped.starts_with(&format!("{COOKIE}=;")), "{dropped}");
     assert_eq!(
-        behind.get(&mut browser).await,
+        stack.get(&mut browser).await,
         (401, "signed_out".to_owned())
     );
-    drop(behind.provider);
+    drop(stack.provider);
 }
 
 #[tokio::test]
 async fn an_outage_of_the_service_denies_without_ending_sessions() {
-    let behind = Behind::start("15m").await;
+    let stack = DelegatedStack::start("15m").await;
     let mut browser = Browser::new();
-    behind.sign_in(&mut browser, "alice").await;
-    assert_eq!(behind.get(&mut browser).await.0, 200);
-    behind.backend.take();
-    behind.apache.server.freeze();
+    stack.sign_in(&mut browser, "alice").await;
+    assert_eq!(stack.get(&mut browser).await.0, 200);
+    stack.backend.take();
+    stack.apache.server.freeze();
     let waited = curfew::clock::Stopwatch::start();
     // NGINX answers 500 if the check returns neither allow nor deny.
     let away = (500, "source_unavailable".to_owned());
-    assert_eq!(behind.get(&mut browser).await, away);
+    assert_eq!(stack.get(&mut browser).await, away);
     assert!(waited.seconds() < 1.9, "{} s", waited.seconds());
-    assert!(behind.backend.take().is_empty());
-    behind.apache.server.thaw();
+    assert!(stack.backend.take().is_empty());
+    stack.apache.server.thaw();
     eventually("Apache answers again", async || {
-        behind.get(&mut browser).await.0 == 200
+        stack.get(&mut browser).await.0 == 200
     })
     .await;
-    behind.apache.server.signal("KILL");
+    stack.apache.server.signal("KILL");
     eventually("Apache is gone", async || {
-        behind.get(&mut browser).await == away
+        stack.get(&mut browser).await == away
     })
     .await;
     assert!(
         browser.cookies.contains_key(COOKIE),
         "the cookie is not cleared"
     );
-    let metrics = behind.curfew.ops("/metrics").await.1;
+    let metrics = stack.curfew.ops("/metrics").await.1;
     assert!(metrics.contains(r#"curfew_delegate_answers_total{answer="error",service="apache"}"#));
 }

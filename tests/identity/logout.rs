@@ -15,14 +15,14 @@ async fn a_logout_at_the_provider_ends_the_session_at_once() {
     stack.provider.log_out(&mut alice).await;
     stack.refused(&here.id_token, "revoked").await;
     stack.admitted(&other.id_token, "alice").await;
-    let told = stack.curfew.audit_events("provider.logout");
-    assert_eq!(told.len(), 1, "{told:?}");
+    let events = stack.curfew.audit_events("provider.logout");
+    assert_eq!(events.len(), 1, "{events:?}");
     let ended = stack.curfew.audit_events("session.ended");
     let reason = &ended[0]["event.reason"];
     assert_eq!((ended.len(), reason), (1, &"revoked".into()));
     let kind = &ended[0]["curfew.actor.kind"];
     assert_eq!(
-        (kind, &told[0]["curfew.actor.kind"]),
+        (kind, &events[0]["curfew.actor.kind"]),
         (&"provider".into(), &"provider".into())
     );
     // A new sign-in starts a new session.

@@ -152,13 +152,13 @@ impl Provider {
     }
 
     /// Sets the groups of a person, or `disabled`.
-    pub async fn account(&self, user: &str, groups: &str) {
+    pub async fn set_account(&self, user: &str, groups: &str) {
         self.control(&format!("/account?id={user}&groups={groups}"))
             .await;
     }
 
     /// Makes the provider close all connections, or work again.
-    pub async fn away(&self, away: bool) {
+    pub async fn set_away(&self, away: bool) {
         self.control(&format!("/away?{away}")).await;
     }
 

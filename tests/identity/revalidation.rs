@@ -150,7 +150,7 @@ impl SignedIn {
 async fn a_disabled_account_ends_the_session_within_the_interval() {
     let (alice, _) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
-    alice.stack.provider.account("alice", "disabled").await;
+    alice.stack.provider.set_account("alice", "disabled").await;
     alice.ends_in_time().await;
     // The other replica denies, too.
     let answer = alice.other.check_host("127.0.0.1", &alice.cookie).await;
@@ -175,12 +175,16 @@ async fn changed_groups_arrive_at_the_application() {
         seen.last().unwrap().all("x-session-groups").join(",")
     };
     assert_eq!(groups().await, "staff");
-    alice.stack.provider.account("alice", "staff,admins").await;
+    alice
+        .stack
+        .provider
+        .set_account("alice", "staff,admins")
+        .await;
     eventually("the new groups arrive", async || {
         groups().await == "staff,admins"
     })
     .await;
-    alice.stack.provider.account("alice", "").await;
+    alice.stack.provider.set_account("alice", "").await;
     eventually("groups that were taken away are gone", async || {
         groups().await.is_empty()
     })
@@ -212,7 +216,7 @@ async fn rotated_refresh_tokens_are_stored_and_two_replicas_ask_once() {
 async fn a_provider_outage_ends_no_session_and_is_retried() {
     let (alice, _) = SignedIn::alice().await;
     alice.is_confirmed(1).await;
-    alice.stack.provider.away(true).await;
+    alice.stack.provider.set_away(true).await;
     let counted = async |result: &str| {
         assert_eq!(alice.get().await.0, 200, "{}", alice.log());
         let name = format!(r#"curfew_revalidations_total{{provider="main",result="{result}"}} "#);
@@ -233,11 +237,11 @@ async fn a_provider_outage_ends_no_session_and_is_retried() {
     })
     .await;
     let before = alice.stack.provider.refreshes().await.0;
-    alice.stack.provider.away(false).await;
+    alice.stack.provider.set_away(false).await;
     alice.is_confirmed(before + 1).await;
     assert!(alice.stack.curfew.audit_events("session.ended").is_empty());
     // A later refusal ends the session.
-    alice.stack.provider.account("alice", "disabled").await;
+    alice.stack.provider.set_account("alice", "disabled").await;
     alice.ends_in_time().await;
 }
 
@@ -258,13 +262,13 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
         provider.refreshes().await.0 >= 2
     })
     .await;
-    provider.account("alice", "disabled").await;
+    provider.set_account("alice", "disabled").await;
     eventually("the session ends", async || {
         check().await == (401, "revoked".to_owned())
     })
     .await;
     // A second sign-in, without a refresh token.
-    provider.account("alice", "staff").await;
+    provider.set_account("alice", "staff").await;
     provider.gives_no_refresh_tokens().await;
     let cookie = sign_in(&mut Browser::new(), &nginx).await;
     eventually("the operator is told", async || {
@@ -274,7 +278,7 @@ async fn revalidation_works_with_the_embedded_store_without_keys() {
     .await;
     let warned = curfew.log().matches("main issued no refresh token").count();
     assert_eq!(warned, 1, "once");
-    provider.account("alice", "disabled").await;
+    provider.set_account("alice", "disabled").await;
     let waited = Stopwatch::start();
     while waited.seconds() < 3.0 {
         assert_eq!(curfew.check_host("127.0.0.1", &cookie).await.0, 200);
