@@ -186,7 +186,7 @@ impl Confirmation {
         match self {
             Self::InForce => "in force",
             Self::Unconfirmed => "not confirmed yet",
-            Self::OldVersion => "this version cannot revoke: stop it",
+            Self::OldVersion => "version without this feature: stop it",
         }
     }
 }
